@@ -1,0 +1,98 @@
+"""Appending to a run's log: which events fit where, and what a repeated append means."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from runstead import limits
+from runstead.errors import Error
+from runstead.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent
+from runstead.run import Run, RunStatus
+from runstead.transition import Transition
+from runstead.transitions import Fence, rewrite
+
+# Clients match these sentences literally.
+MISMATCH = "External run event cursor mismatch"
+RUN_TERMINAL = "Cannot append external events to a terminal run"
+RUN_WAITING = "Cannot append external events while the run is waiting for a tool result"
+TOO_LARGE = "Agent run event payload must be less than 256 KB"
+
+
+def append(
+    run: Run,
+    *,
+    now: int,
+    events: Sequence[NewEvent],
+    expected_event_id: int | None,
+    expected_sequence: int | None,
+    tail: Sequence[Event],
+    fence: Fence,
+) -> Transition:
+    """Store the events after the last one, all or none.
+
+    `tail` holds the stored events after `expected_event_id` (one append's worth at most): with them a batch that was
+    committed before is recognised, whole or in part, and never stored twice.
+    """
+    fence.check(run)
+    known, mismatch = 0, False
+    if expected_event_id is None:
+        mismatch = expected_sequence is not None and expected_sequence != run.latest_external_event_sequence
+    elif expected_event_id > run.latest_event_id:
+        mismatch = True
+    else:
+        known = _committed_prefix(events, tail)
+        behind = expected_event_id + len(tail) < run.latest_event_id or len(tail) > len(events)
+        mismatch = known < min(len(tail), len(events)) or (behind and known < len(events))
+        if expected_sequence is not None and not mismatch:
+            before = _sequence_before(run, tail)
+            mismatch = expected_sequence != before
+    if not mismatch and known == len(events):
+        return Transition(run, duplicate=True)  # a replay, true even of a run that has ended since
+    if run.terminal:
+        raise Error("EVENT_RUN_TERMINAL", RUN_TERMINAL)
+    if run.status is RunStatus.WAITING:
+        raise Error("EVENT_RUN_WAITING", RUN_WAITING)
+    if mismatch:
+        raise Error("EVENT_CURSOR_MISMATCH", MISMATCH)
+    new = tuple(events[known:])
+    if (
+        run.latest_event_id + len(new) >= limits.events_per_run_max
+    ):  # one place is kept for the terminal event
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
+    changes: dict[str, object] = {
+        "latest_event_id": run.latest_event_id + len(new),
+        "latest_external_event_sequence": run.latest_external_event_sequence + sum(e.counted for e in new),
+    }
+    if run.status is RunStatus.PENDING and run.attempt == 0 and any(e.type == RUN_STARTED for e in new):
+        # Whoever drives the run without a lease has begun. A worker may still claim it.
+        changes |= {"status": RunStatus.RUNNING, "started_at": now}
+    return Transition(rewrite(run, now, **changes), events=new)
+
+
+def refuse_terminal_types(types: Sequence[str]) -> None:
+    for name in types:
+        if name in TERMINAL_TYPES:
+            raise Error("EVENT_TYPE_REFUSED", f"{name} is written by completing the run, not by appending it")
+
+
+def _committed_prefix(events: Sequence[NewEvent], tail: Sequence[Event]) -> int:
+    """How many of the events, from the first, stand in the tail in the same order."""
+    count = 0
+    for new, stored in zip(events, tail, strict=False):
+        same = new.payload == stored.payload or _value(new.payload) == _value(stored.payload)
+        if not same or not stored.external:
+            break
+        count += 1
+    return count
+
+
+def _value(payload: bytes) -> object:
+    return msgspec.json.decode(payload)
+
+
+def _sequence_before(run: Run, tail: Sequence[Event]) -> int:
+    """The external sequence as it stood before the tail."""
+    if not tail:
+        return run.latest_external_event_sequence
+    first = tail[0]
+    return first.sequence - (1 if first.external and not first.private else 0)

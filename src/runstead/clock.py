@@ -1,0 +1,30 @@
+"""Time as the project keeps it: integer milliseconds since 1970 UTC, shown as ISO-8601 with milliseconds and `Z`."""
+
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@lru_cache(maxsize=4_096)  # the runs of one answer, and of many, share their seconds
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def iso(ms: int) -> str:
+    """1774008000000 → `2026-03-20T12:00:00.000Z`"""
+    seconds, millis = divmod(ms, 1000)
+    return f"{_second(seconds)}.{millis:03d}Z"
+
+
+def iso_or_none(ms: int | None) -> str | None:
+    return None if ms is None else iso(ms)
+
+
+def to_ms(moment: datetime) -> int:
+    """A moment with a time zone, in ms; parts of a millisecond are cut off."""
+    assert moment.tzinfo is not None
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,80 @@
+"""Events: the facts of a run, in order. AG-UI names (docs.ag-ui.com/concepts/events), one number each."""
+
+from typing import Final, Literal
+
+import msgspec
+
+EventClass = Literal["fact", "delta"]
+
+RUN_FINISHED: Final = "RUN_FINISHED"
+RUN_ERROR: Final = "RUN_ERROR"
+RUN_STARTED: Final = "RUN_STARTED"
+TOOL_CALL_RESULT: Final = "TOOL_CALL_RESULT"
+CUSTOM: Final = "CUSTOM"
+
+TERMINAL_TYPES: Final = frozenset({RUN_FINISHED, RUN_ERROR})
+
+#: Never in public lists, streams or snapshots; not counted by the external sequence.
+PRIVATE_TYPES: Final = frozenset({"AGENT_RUN_MODEL_CALL_CONTEXT"})
+
+#: Parts of a whole that a later event concludes. All others state facts.
+DELTA_TYPES: Final = frozenset(
+    {
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_CHUNK",
+        "TOOL_CALL_ARGS",
+        "TOOL_CALL_CHUNK",
+        "STATE_DELTA",
+        "REASONING_MESSAGE_CONTENT",
+        "REASONING_MESSAGE_CHUNK",
+    }
+)
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event that a transition wants stored; the store gives it the next number."""
+
+    type: str
+    payload: bytes  # a JSON object with "type", one line
+    external: bool = False  # appended by a client, not written by the server
+    private: bool = False
+    is_error: bool = False
+
+    @property
+    def event_class(self) -> EventClass:
+        return "delta" if self.type in DELTA_TYPES else "fact"
+
+    @property
+    def counted(self) -> bool:
+        """Whether the external sequence counts it."""
+        return self.external and not self.private
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A stored event. `sequence` is the run's external sequence once this event was stored."""
+
+    event_id: int
+    type: str
+    payload: bytes
+    created_at: int
+    external: bool
+    private: bool
+    is_error: bool
+    sequence: int
+
+
+_words: dict[str, str] = {}
+
+
+def pascal(event_type: str) -> str:
+    """`TOOL_CALL_START` → `ToolCallStart`: the name of a server-sent event.
+
+    Types are the caller's: what is no letter, digit or underscore is dropped, so a line break cannot end a frame.
+    """
+    name = _words.get(event_type)
+    if name is None:
+        cleaned = "".join(c for c in event_type if c == "_" or (c.isascii() and c.isalnum()))
+        name = "".join(word[:1].upper() + word[1:].lower() for word in cleaned.split("_")) or "Event"
+        if len(_words) < 1_000:
+            _words[event_type] = name
+    return name

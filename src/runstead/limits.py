@@ -1,0 +1,82 @@
+"""Every bound in one place, its unit last in the name."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# Bodies and values
+body_bytes_max: Final = 10 * MIB
+event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
+private_event_bytes_max: Final = 8 * MIB
+request_snapshot_bytes_max: Final = 2 * MIB
+output_bytes_max: Final = 1 * MIB
+url_bytes_max: Final = 8 * KIB
+json_depth_max: Final = 200
+
+# Names
+run_id_chars_max: Final = 128
+tool_call_id_chars_max: Final = 255
+resume_tool_call_id_chars_max: Final = 128
+target_chars_max: Final = 255
+name_chars_max: Final = 255
+title_chars_max: Final = 255
+conversation_title_chars_max: Final = 500
+labels_max: Final = 32
+label_key_chars_max: Final = 63
+label_value_chars_max: Final = 255
+implementation_kind_chars_max: Final = 64
+worker_key_chars_max: Final = 128
+session_key_chars_max: Final = 512
+slug_chars_max: Final = 63
+event_type_chars_max: Final = 128
+error_code_chars_max: Final = 128
+error_message_chars_max: Final = 64 * KIB
+idempotency_key_chars_max: Final = 255
+
+# Counts
+events_per_append_max: Final = 100
+events_per_run_max: Final = (1 << 24) - 1
+event_rows_default: Final = 100
+event_rows_max: Final = 500
+page_rows_default: Final = 50
+page_rows_max: Final = 100
+children_rows_max: Final = 1_000
+tree_rows_max: Final = 10_000
+artifacts_max: Final = 1_000
+claim_runs_max: Final = 100
+family_depth_max: Final = 64
+backoff_limit_max: Final = 1_000
+integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
+
+# A page of events also ends here, so that 500 large events never stand in memory at once
+event_page_bytes_max: Final = 1 * MIB
+
+# Durations
+lease_s_min: Final = 5
+lease_s_max: Final = 300
+lease_s_default: Final = 60
+claim_wait_s_max: Final = 30
+timeout_s_max: Final = 30 * 86_400
+retry_after_s_max: Final = 86_400
+backoff_ms_first: Final = 1_000
+backoff_ms_max: Final = 300_000
+stream_heartbeat_s: Final = 15
+idempotency_s: Final = 86_400
+shutdown_s: Final = 10
+
+# Queues and loops
+writer_queue_max: Final = 4_096
+writer_group_max: Final = 64
+readers_max: Final = 4
+reaper_rows_per_tick_max: Final = 256
+reaper_tick_s: Final = 0.5
+claim_poll_s: Final = 1.0
+worker_tokens_max: Final = 16
+
+# Integer timestamps handed in by callers: 1970 to 9999
+timestamp_ms_max: Final = 253_402_300_799_999
+
+# Backoff that a worker declared by itself
+attempts_default_after_lease_loss: Final = 3
+attempts_default_after_timeout: Final = 0

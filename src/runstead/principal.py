@@ -1,0 +1,80 @@
+"""Who calls, and what they may do where."""
+
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+from runstead.errors import Error, not_found
+
+
+class Scope(StrEnum):
+    """What a credential is good for. Writing runs includes reading them; admin includes all."""
+
+    RUNS_READ = "runs:read"
+    RUNS_WRITE = "runs:write"
+    WORKERS = "workers"
+    ADMIN = "admin"
+
+
+ALL_SCOPES: Final = frozenset(Scope)
+#: What a new key may do unless told otherwise: everything but administration.
+DEFAULT_SCOPES: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE, Scope.WORKERS})
+
+_IMPLIED: Final = {
+    Scope.ADMIN: ALL_SCOPES,
+    Scope.RUNS_WRITE: frozenset({Scope.RUNS_WRITE, Scope.RUNS_READ}),
+    Scope.RUNS_READ: frozenset({Scope.RUNS_READ}),
+    Scope.WORKERS: frozenset({Scope.WORKERS}),
+}
+
+Role = Literal["admin", "member", "viewer"]
+ROLE_SCOPES: Final[dict[str, frozenset[Scope]]] = {
+    "admin": ALL_SCOPES,
+    "member": DEFAULT_SCOPES,
+    "viewer": frozenset({Scope.RUNS_READ}),
+}
+
+
+def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
+    """The scopes with all that they imply."""
+    return frozenset().union(*(_IMPLIED[scope] for scope in scopes))
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """An authenticated caller. `grants`: project id → scopes there, implied ones included.
+
+    `run_id` binds a token to one run; `worker_id` is set for worker tokens, which act for that worker alone.
+    """
+
+    kind: Literal["api_key", "user", "worker"]
+    id: str
+    grants: dict[str, frozenset[Scope]]
+    run_id: str | None = None
+    worker_id: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Names the caller among all callers, as idempotency keys need."""
+        return f"{self.kind}:{self.id}"
+
+
+def can(principal: Principal, scope: Scope, project_id: str) -> bool:
+    return scope in principal.grants.get(project_id, frozenset())
+
+
+def require(principal: Principal, scope: Scope, project_id: str, what: str) -> None:
+    """Refuse where the project is not the caller's (not found) or the scope is missing (forbidden)."""
+    scopes = principal.grants.get(project_id)
+    if scopes is None:
+        raise not_found(what)
+    if scope not in scopes:
+        raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not carry")
+
+
+def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
+    """The caller's projects in which it has the scope; refuses where it has it in none."""
+    found = tuple(project for project, scopes in principal.grants.items() if scope in scopes)
+    if not found:
+        raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not carry")
+    return found

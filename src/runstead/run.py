@@ -1,0 +1,173 @@
+"""A run: the record at the centre. Times are integer milliseconds since 1970 UTC."""
+
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+Kind = Literal["agent", "workflow", "task", "eval"]
+OwnerKind = Literal["conversation", "project"]
+WaitingReason = Literal["tool", "approval", "event", "input"]
+RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
+TriggerKind = Literal["manual", "schedule", "webhook", "api"]
+TerminalStatus = Literal["completed", "failed", "cancelled"]
+
+
+class RunStatus(StrEnum):
+    """The six states. Three are terminal and accept nothing."""
+
+    PENDING = "pending"
+    """Stored, and nobody works on it. Entered at create, and when an attempt ended without a completion and
+    another is left. Left by a claim or a start (running), by a completion or a cancel."""
+
+    RUNNING = "running"
+    """Somebody works on it: a worker that holds the lease, or a client that drives it without one. Entered by a
+    claim, a start or a resume. Left by a wait, by the end of the attempt (pending or failed), by a completion or
+    a cancel."""
+
+    WAITING = "waiting"
+    """It needs something from outside: a tool's result, an approval, an event or input. Entered by a wait. Left by
+    the resume that brings it (running), by the wait's expiry (failed), by a completion or a cancel."""
+
+    COMPLETED = "completed"
+    """Ended well. Entered by the first completion with this status. Never left."""
+
+    FAILED = "failed"
+    """Ended badly. Entered by a completion, or by the server when attempts or time ran out. Never left."""
+
+    CANCELLED = "cancelled"
+    """Called off. Entered by a cancel of the run or of one above it, or by a completion. Never left."""
+
+
+TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a run failed or was cancelled. `detail` is any JSON."""
+
+    message: str
+    code: str | None = None
+    detail: msgspec.Raw | None = None
+
+
+class AgentDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What only agent runs carry. Kept as one JSON column: no query reads inside."""
+
+    mode: str = "agent"
+    agent_id: str | None = None
+    message_id: str | None = None
+    requested_by_user_id: str | None = None
+    source_target_kind: str | None = None
+    source_target_environment_id: str | None = None
+    source_target_branch_id: str | None = None
+    source_target_release_version: str | None = None
+    parent_conversation_id: str | None = None
+    spawned_from_message_id: str | None = None
+    spawned_from_tool_call_id: str | None = None
+    input_anchor_message_id: str | None = None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run as it is stored: a row. Members named as in the public run object mean the same as there.
+
+    JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
+    `request_snapshot`) are JSON text, passed through untouched; None is JSON null. Engines keep the fields as
+    columns in this order.
+    """
+
+    # Identity. `uid` is internal; `run_id` is the public id, unique within its project.
+    uid: str
+    project_id: str
+    run_id: str
+    kind: Kind
+    status: RunStatus
+    owner_kind: OwnerKind
+    owner_id: str
+    root_run_id: str
+    created_at: int
+    updated_at: int
+    # The order of creation in the store and its internal key (0: not stored yet).
+    seq: int = 0
+    target: str | None = None
+    # Family. `path` holds the seq of every ancestor, root first: "/12/40/".
+    parent_seq: int | None = None
+    parent_run_id: str | None = None
+    root_seq: int | None = None
+    path: str = "/"
+    descendants_total: int = 0
+    descendants_active: int = 0
+    retry_of: str | None = None
+    # Where it came from and where it runs
+    workflow_id: str | None = None
+    schedule_id: str | None = None
+    batch_id: str | None = None
+    runtime_target_kind: RuntimeTargetKind | None = None
+    runtime_target_environment_id: str | None = None
+    runtime_target_branch_id: str | None = None
+    start_mode: str | None = None
+    trigger_kind: TriggerKind | None = None
+    trigger_id: str | None = None
+    created_by: str | None = None
+    title: str | None = None
+    conversation_id: str | None = None
+    implementation_kind: str | None = None
+    worker_key: str | None = None
+    # Times and bounds
+    started_at: int | None = None
+    completed_at: int | None = None
+    duration_ms: int | None = None
+    timeout_seconds: int | None = None
+    backoff_limit: int | None = None
+    exit_code: int | None = None
+    # The queue: when a worker may claim it, None while no worker may.
+    available_at: int | None = None
+    # The referee: when the server must look at it next, None when it need not (see transitions.due_at).
+    due_at: int | None = None
+    # The attempt, the lease that fences it, and how many attempts ended without a completion.
+    attempt: int = 0
+    attempts_lost: int = 0
+    attempt_started_at: int | None = None
+    lease_owner: str | None = None
+    lease_token: str | None = None
+    lease_ms: int | None = None
+    lease_expires_at: int | None = None
+    last_heartbeat_at: int | None = None
+    # The wait
+    waiting_reason: WaitingReason | None = None
+    waiting_tool_call_id: str | None = None
+    waiting_tool_name: str | None = None
+    wait_expires_at: int | None = None
+    resume_at: int | None = None
+    # The cancel
+    cancel_requested_at: int | None = None
+    cancel_reason: str | None = None
+    cancel_stopped_at: int | None = None
+    # The log
+    latest_event_id: int = 0
+    latest_external_event_sequence: int = 0
+    # Grows by one with every write: the guard of every update.
+    version: int = 1
+    # Values, largest last
+    error: bytes | None = None
+    labels: bytes | None = None
+    agent: bytes | None = None
+    metadata: bytes | None = None
+    artifacts: bytes | None = None
+    config: bytes | None = None
+    input: bytes | None = None
+    output: bytes | None = None
+    logs: str | None = None
+    request_snapshot: bytes | None = None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    def lease_live(self, now: int) -> bool:
+        """Whether a worker holds it. `now` in ms."""
+        return (
+            self.lease_expires_at is not None and self.lease_expires_at > now and self.status not in TERMINAL
+        )
+
+
+FIELDS: Final = Run.__struct_fields__

@@ -1,0 +1,238 @@
+"""The port to a store. Its doc comments are the contract that the suite in tests/store holds every engine to.
+
+Rules for every engine: a row and what belongs to it change in one transaction; a method returns only once that is
+durable; a refusal by a rule (`errors.Error`) leaves nothing behind and harms no other command; trouble with the medium
+is `STORE_UNAVAILABLE`, a full queue `STORE_BUSY`, and neither leaves anything behind. Methods with a `seal` look the
+idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPOTENCY_KEY_REUSED`, and otherwise store
+`seal.render(result)` with the effect. Times are ms by the engine's clock, which never runs backwards.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from runstead.conversation import Conversation
+from runstead.event import Event
+from runstead.principal import Role
+from runstead.project import ApiKey, Member, Project
+from runstead.run import Run
+from runstead.seal import Seal
+from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
+from runstead.worker import Session, Worker
+
+
+class RunKey(NamedTuple):
+    """How callers name a run."""
+
+    project_id: str
+    run_id: str
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a command came to: the run as it stands now, its transition, and the descendants it cancelled."""
+
+    run: Run
+    transition: Transition
+    cancelled: tuple[Run, ...] = ()
+
+
+DecideOne = Callable[[Run, int], Transition]
+"""(run, now) → Transition, for commands whose rows the engine chooses."""
+
+
+class ClaimQuery(msgspec.Struct, frozen=True):
+    """Which runs a worker takes. `kinds` without targets means every target; agent runs also need the
+    implementation_kind, and a worker_key that is null or equal."""
+
+    project_id: str
+    kinds: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    implementation_kind: str | None = None
+    worker_key: str | None = None
+    limit: int = 1
+
+
+class RunQuery(msgspec.Struct, frozen=True):
+    """Filters are joined by and; within one filter any of its values will do. `before` continues after the last row
+    of a page: its sort value (None when sorted by creation) and its seq."""
+
+    project_ids: tuple[str, ...]
+    statuses: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    batch_id: str | None = None
+    schedule_id: str | None = None
+    parent_run_id: str | None = None
+    root_only: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    created_after: int | None = None
+    created_before: int | None = None
+    text: str | None = None  # in run_id, title or target, ignoring case
+    sort: Literal["created_at", "duration"] = "created_at"
+    before: tuple[int | None, int] | None = None
+    limit: int = 50
+
+
+class Runs(Protocol):
+    async def apply(
+        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+    ) -> Written:
+        """Load the run (None where there is none) and what is wanted, decide, and write what was decided.
+
+        Events get the numbers after the run's latest. Where the transition's run is the loaded one, nothing is
+        written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
+        Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
+        NOT_FOUND.
+        """
+        ...
+
+    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+        """The oldest claimable runs (by `available_at`), each decided and written; two claims never get the same."""
+        ...
+
+    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+        """At most `limit` runs whose `due_at` has passed, soonest first, each decided and written."""
+        ...
+
+    async def get(self, key: RunKey) -> Run | None: ...
+
+    async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
+        """The runs of this id in these projects, two at most."""
+        ...
+
+    async def page(self, query: RunQuery) -> list[Run]:
+        """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
+        ...
+
+    async def children(self, seq: int, limit: int) -> list[Run]:
+        """Direct children, oldest first."""
+        ...
+
+    async def family(self, root_seq: int, limit: int) -> list[Run]:
+        """The root and all below it, oldest first."""
+        ...
+
+    async def attempts(self, seq: int) -> list[EndedAttempt]:
+        """The attempts that ended without a completion, oldest first."""
+        ...
+
+    async def events(
+        self,
+        seq: int,
+        after: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        """Public events with a number over `after`, in order: at most `limit`, and no more once their payloads
+        exceed `bytes_max` (the first always comes)."""
+        ...
+
+
+class Directory(Protocol):
+    """Projects, members, keys."""
+
+    async def create_project(
+        self, project: Project, member: Member | None, key: ApiKey | None, seal: Seal | None = None
+    ) -> Project:
+        """Store it with its first member and key. A slug that exists is PROJECT_SLUG_TAKEN."""
+        ...
+
+    async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
+        """The same, where it need not exist: the project with this slug stays, a key or member that exists too."""
+        ...
+
+    async def project(self, ref: str) -> Project | None:
+        """By id or slug."""
+        ...
+
+    async def projects(self, ids: Sequence[str]) -> list[Project]:
+        """Oldest first; unknown ids are left out."""
+        ...
+
+    async def is_empty(self) -> bool:
+        """Whether the store holds no project."""
+        ...
+
+    async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey: ...
+
+    async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
+
+    async def keys(self, project_id: str) -> list[ApiKey]:
+        """Oldest first, revoked ones included."""
+        ...
+
+    async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
+        """The key as it is after; the first revocation's time stays."""
+        ...
+
+    async def touch_keys(self, used: dict[str, int]) -> None:
+        """Key id → when it was last used."""
+        ...
+
+    async def put_member(self, member: Member, seal: Seal | None = None) -> Member:
+        """Add, or change the role."""
+        ...
+
+    async def remove_member(self, project_id: str, user_id: str) -> bool: ...
+
+    async def members(self, project_id: str) -> list[Member]: ...
+
+    async def roles(self, user_id: str) -> dict[str, Role]:
+        """Project id → role, for every project of a user."""
+        ...
+
+
+class Workers(Protocol):
+    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+        """Store it, or update the one with the same (project, implementation_kind, worker_key), and add the token's
+        hash. The newest `limits.worker_tokens_max` tokens of a worker stay good."""
+        ...
+
+    async def by_token(self, token: bytes) -> Worker | None: ...
+
+    async def get(self, worker_id: str) -> Worker | None: ...
+
+    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None: ...
+
+    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+        """One session per run and worker: the same one is updated. `ended_at` is set when its status leaves active."""
+        ...
+
+    async def session(self, run_seq: int) -> Session | None:
+        """The newest session of a run."""
+        ...
+
+
+class Conversations(Protocol):
+    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation: ...
+
+    async def get(self, conversation_id: str) -> Conversation | None: ...
+
+
+class Store(Protocol):
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def directory(self) -> Directory: ...
+    @property
+    def workers(self) -> Workers: ...
+    @property
+    def conversations(self) -> Conversations: ...
+
+    async def open(self) -> None:
+        """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go."""
+        ...
+
+    async def check(self) -> dict[str, Any]:
+        """Prove that a commit works; facts for `/readyz` and metrics (engine, version, queue depth)."""
+        ...
+
+    async def forget(self, before: int) -> int:
+        """Drop the answers kept for idempotency keys that are older than `before`; how many."""
+        ...

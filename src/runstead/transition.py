@@ -1,0 +1,81 @@
+"""What a decision is made from, and what it comes to: values that pass between the rules and an engine."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from runstead.event import Event, NewEvent
+from runstead.run import Run
+
+AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
+
+
+class EndedAttempt(msgspec.Struct, frozen=True):
+    """An attempt that ended without a completion. `parked`: it let go of a run that waits."""
+
+    attempt: int
+    lease_owner: str | None
+    started_at: int
+    ended_at: int
+    outcome: AttemptOutcome
+    error: bytes | None = None
+
+
+class NewMessage(msgspec.Struct, frozen=True):
+    """The assistant message that an agent run fills. Its status follows the run's."""
+
+    id: str
+    conversation_id: str
+    created_by: str | None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """That a wait was answered: which call, and a digest of with what."""
+
+    key: str
+    digest: bytes
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What an engine loads, under lock, before it asks for a decision. `now` in ms, by the engine's clock."""
+
+    now: int
+    run: Run | None = None
+    parent: Run | None = None
+    family_cancelled: bool = False  # the parent or a run above it was cancelled
+    tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
+    receipt: Receipt | None = None
+
+
+class Want(msgspec.Struct, frozen=True):
+    """What a decision needs beside the row itself."""
+
+    parent_run_id: str | None = None
+    tail_after: int | None = None
+    receipt_key: str | None = None
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """What a decision comes to: the row as it shall be, and all that changes with it in one transaction.
+
+    `accepted` answers the caller's question (did this call complete it, cancel it, renew it …). Where `run` is the
+    very object that was loaded, nothing is written.
+    """
+
+    run: Run
+    events: tuple[NewEvent, ...] = ()
+    accepted: bool = True
+    duplicate: bool = False
+    ended: EndedAttempt | None = None
+    receipt: Receipt | None = None
+    message: NewMessage | None = None
+    family_total: int = 0  # added to descendants_total of every ancestor
+    family_active: int = 0  # added to descendants_active of every ancestor
+    cancels_family: bool = False  # its descendants that have not ended are cancelled with it
+
+
+Decide = Callable[[Loaded], Transition]
+"""A rule with its arguments bound. Pure: no I/O, no clock, no randomness of its own."""
+
+NOTHING_ELSE = Want()

@@ -1,0 +1,37 @@
+"""External workers: programs that claim runs."""
+
+from typing import Literal
+
+import msgspec
+
+SessionStatus = Literal["active", "completed", "failed", "cancelled"]
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """One worker of a project. (project, implementation_kind, worker_key) names it. Times in ms."""
+
+    id: str
+    project_id: str
+    implementation_kind: str
+    worker_key: str
+    created_at: int
+    updated_at: int
+    display_name: str | None = None
+    implementation_display_name: str | None = None
+    metadata: bytes | None = None  # a JSON object
+    last_heartbeat_at: int | None = None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What a worker calls its own work on a run, so that it can find it again."""
+
+    id: str
+    run_id: str
+    implementation_kind: str
+    worker_id: str
+    session_key: str
+    status: SessionStatus
+    created_at: int
+    updated_at: int
+    metadata: bytes | None = None
+    ended_at: int | None = None
