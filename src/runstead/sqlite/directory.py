@@ -1,0 +1,129 @@
+"""Projects, members and keys in SQLite."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import astuple
+
+from runstead.errors import Error
+from runstead.principal import Role, Scope
+from runstead.project import ApiKey, Member, Project
+from runstead.seal import Seal
+from runstead.sqlite.readers import Readers
+from runstead.sqlite.rows import encode
+from runstead.sqlite.seals import sealed
+from runstead.sqlite.sql import Q
+from runstead.sqlite.writer import Writer
+
+
+def _to_key(row: tuple[Any, ...]) -> ApiKey:
+    identity, project_id, prefix, digest, scopes, *others = row
+    return ApiKey(identity, project_id, prefix, digest, frozenset(map(Scope, scopes.split())), *others)
+
+
+def _from_key(key: ApiKey) -> tuple[Any, ...]:
+    identity, project_id, prefix, digest, scopes, *others = astuple(key)
+    return (identity, project_id, prefix, digest, " ".join(sorted(scopes)), *others)
+
+
+class SqliteDirectory:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def create_project(
+        self, project: Project, member: Member | None, key: ApiKey | None, seal: Seal | None = None
+    ) -> Project:
+        def job(connection: sqlite3.Connection, _now: int) -> Project:
+            if connection.execute(Q["project_by_slug"], (project.slug,)).fetchone() is not None:
+                raise Error("PROJECT_SLUG_TAKEN", f"A project with the slug {project.slug} exists")
+            connection.execute(Q["add_project"], astuple(project))
+            if member is not None:
+                connection.execute(Q["put_member"], astuple(member))
+            if key is not None:
+                connection.execute(Q["add_key"], _from_key(key))
+            return project
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
+        def job(connection: sqlite3.Connection, _now: int) -> Project:
+            row = connection.execute(Q["project_by_slug"], (project.slug,)).fetchone()
+            if row is None:
+                connection.execute(Q["add_project"], astuple(project))
+            there = project if row is None else Project(*row)
+            if member is not None:
+                connection.execute(Q["keep_member"], (there.id, *astuple(member)[1:]))
+            if key is not None and connection.execute(Q["key_by_hash"], (key.hash,)).fetchone() is None:
+                values = _from_key(key)
+                connection.execute(Q["add_key"], (values[0], there.id, *values[2:]))
+            return there
+
+        return await self._writer.do(job)
+
+    async def project(self, ref: str) -> Project | None:
+        def read(connection: sqlite3.Connection) -> Project | None:
+            row = connection.execute(Q["project"], (ref,)).fetchone()
+            return None if row is None else Project(*row)
+
+        return await self._readers.do(read)
+
+    async def projects(self, ids: Sequence[str]) -> list[Project]:
+        wanted = encode(list(ids)).decode()
+        return await self._readers.do(
+            lambda c: [Project(*row) for row in c.execute(Q["projects"], (wanted,))]
+        )
+
+    async def is_empty(self) -> bool:
+        return await self._readers.do(lambda c: c.execute(Q["any_project"]).fetchone() is None)
+
+    async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
+        def job(connection: sqlite3.Connection, _now: int) -> ApiKey:
+            connection.execute(Q["add_key"], _from_key(key))
+            return key
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def key_by_hash(self, digest: bytes) -> ApiKey | None:
+        def read(connection: sqlite3.Connection) -> ApiKey | None:
+            row = connection.execute(Q["key_by_hash"], (digest,)).fetchone()
+            return None if row is None else _to_key(row)
+
+        return await self._readers.do(read)
+
+    async def keys(self, project_id: str) -> list[ApiKey]:
+        return await self._readers.do(lambda c: [_to_key(row) for row in c.execute(Q["keys"], (project_id,))])
+
+    async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
+        def job(connection: sqlite3.Connection, _now: int) -> ApiKey | None:
+            row = connection.execute(Q["revoke_key"], (now, project_id, key_id)).fetchone()
+            return None if row is None else _to_key(row)
+
+        return await self._writer.do(job)
+
+    async def touch_keys(self, used: dict[str, int]) -> None:
+        def job(connection: sqlite3.Connection, _now: int) -> None:
+            connection.executemany(Q["touch_key"], [(at, key_id) for key_id, at in used.items()])
+
+        await self._writer.do(job)
+
+    async def put_member(self, member: Member, seal: Seal | None = None) -> Member:
+        def job(connection: sqlite3.Connection, _now: int) -> Member:
+            return Member(*connection.execute(Q["put_member"], astuple(member)).fetchone())
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def remove_member(self, project_id: str, user_id: str) -> bool:
+        def job(connection: sqlite3.Connection, _now: int) -> bool:
+            return connection.execute(Q["remove_member"], (project_id, user_id)).rowcount == 1
+
+        return await self._writer.do(job)
+
+    async def members(self, project_id: str) -> list[Member]:
+        return await self._readers.do(
+            lambda c: [Member(*row) for row in c.execute(Q["members"], (project_id,))]
+        )
+
+    async def roles(self, user_id: str) -> dict[str, Role]:
+        return await self._readers.do(lambda c: dict(c.execute(Q["roles"], (user_id,)).fetchall()))

@@ -1,0 +1,200 @@
+-- Named queries; {columns} are the columns of a run in the order of its fields.
+
+-- name: run_by_key
+SELECT {columns} FROM runs WHERE run_id = ? AND project_id = ?
+
+-- name: run_by_seq
+SELECT {columns} FROM runs WHERE seq = ?
+
+-- name: runs_by_id
+SELECT {columns} FROM runs WHERE run_id = ? AND project_id IN (SELECT value FROM json_each(?)) LIMIT 2
+
+-- name: children
+SELECT {columns} FROM runs WHERE parent_seq = ? ORDER BY seq LIMIT ?
+
+-- name: family
+SELECT {columns} FROM runs WHERE seq = ?1
+UNION ALL
+SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
+
+-- name: descendants_alive
+SELECT {columns} FROM runs
+WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
+ORDER BY seq
+
+-- name: cancelled_among
+SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
+
+-- name: count_family
+UPDATE runs SET descendants_total = descendants_total + ?, descendants_active = descendants_active + ?
+WHERE seq IN (SELECT value FROM json_each(?))
+
+-- name: root_itself
+UPDATE runs SET root_seq = seq WHERE seq = ?
+
+-- name: due
+SELECT seq FROM runs WHERE due_at <= ? ORDER BY due_at LIMIT ?
+
+-- name: queue_by_kind
+SELECT available_at, seq FROM runs WHERE project_id = ? AND kind = ? AND available_at <= ?
+ORDER BY available_at, seq LIMIT ?
+
+-- name: queue_by_target
+SELECT available_at, seq FROM runs INDEXED BY runs_queue_target
+WHERE project_id = ? AND target = ? AND kind = ? AND available_at <= ?
+ORDER BY available_at, seq LIMIT ?
+
+-- name: queue_by_agent
+SELECT available_at, seq FROM runs INDEXED BY runs_queue_agent
+WHERE project_id = ? AND implementation_kind = ? AND worker_key IS ? AND available_at <= ?
+  AND kind = 'agent' AND (?5 IS NULL OR target IN (SELECT value FROM json_each(?5)))
+ORDER BY available_at, seq LIMIT ?6
+
+-- name: events_between
+SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events
+WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id LIMIT ?
+
+-- name: attempts
+SELECT attempt, lease_owner, started_at, ended_at, outcome, error FROM run_attempts WHERE run_seq = ? ORDER BY attempt
+
+-- name: add_attempt
+INSERT INTO run_attempts (run_seq, attempt, lease_owner, started_at, ended_at, outcome, error)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: receipt
+SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
+
+-- name: add_receipt
+INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
+
+-- name: next_message
+UPDATE conversations SET message_count = message_count + 1, last_message_at = ?1, updated_at = ?1
+WHERE id = ?2 RETURNING message_count
+
+-- name: add_message
+INSERT INTO messages (conversation_id, seq, id, run_seq, created_by, created_at) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: seal
+SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
+
+-- name: add_seal
+INSERT INTO seals (owner, key, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: forget_seals
+DELETE FROM seals WHERE rowid IN (SELECT rowid FROM seals WHERE created_at < ? LIMIT 10000)
+
+-- name: add_project
+INSERT INTO projects (id, slug, name, created_at, created_by, personal_of) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: project
+SELECT id, slug, name, created_at, created_by, personal_of FROM projects WHERE id = ?1
+UNION ALL SELECT id, slug, name, created_at, created_by, personal_of FROM projects WHERE slug = ?1 AND id <> ?1
+
+-- name: project_by_slug
+SELECT id, slug, name, created_at, created_by, personal_of FROM projects WHERE slug = ?
+
+-- name: projects
+SELECT id, slug, name, created_at, created_by, personal_of FROM projects
+WHERE id IN (SELECT value FROM json_each(?)) ORDER BY created_at, id
+
+-- name: any_project
+SELECT 1 FROM projects LIMIT 1
+
+-- name: add_key
+INSERT INTO api_keys
+  (id, project_id, prefix, hash, scopes, created_at, name, created_by, last_used_at, expires_at, revoked_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: key_by_hash
+SELECT id, project_id, prefix, hash, scopes, created_at, name, created_by, last_used_at, expires_at, revoked_at
+FROM api_keys WHERE hash = ?
+
+-- name: keys
+SELECT id, project_id, prefix, hash, scopes, created_at, name, created_by, last_used_at, expires_at, revoked_at
+FROM api_keys WHERE project_id = ? ORDER BY created_at, id
+
+-- name: revoke_key
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE project_id = ? AND id = ?
+RETURNING id, project_id, prefix, hash, scopes, created_at, name, created_by, last_used_at, expires_at, revoked_at
+
+-- name: touch_key
+UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?
+
+-- name: put_member
+INSERT INTO members (project_id, user_id, role, created_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role
+RETURNING project_id, user_id, role, created_at
+
+-- name: keep_member
+INSERT INTO members (project_id, user_id, role, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: remove_member
+DELETE FROM members WHERE project_id = ? AND user_id = ?
+
+-- name: members
+SELECT project_id, user_id, role, created_at FROM members WHERE project_id = ? ORDER BY created_at, user_id
+
+-- name: roles
+SELECT project_id, role FROM members WHERE user_id = ?
+
+-- name: register_worker
+INSERT INTO workers
+  (id, project_id, implementation_kind, worker_key, created_at, updated_at,
+   display_name, implementation_display_name, metadata, last_heartbeat_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
+  updated_at = excluded.updated_at,
+  last_heartbeat_at = excluded.last_heartbeat_at,
+  display_name = coalesce(excluded.display_name, display_name),
+  implementation_display_name = coalesce(excluded.implementation_display_name, implementation_display_name),
+  metadata = coalesce(excluded.metadata, metadata)
+RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at
+
+-- name: add_token
+INSERT INTO worker_tokens (hash, worker_id, number)
+VALUES (?1, ?2, (SELECT coalesce(max(number), 0) + 1 FROM worker_tokens WHERE worker_id = ?2))
+
+-- name: drop_tokens
+DELETE FROM worker_tokens WHERE worker_id = ?1
+  AND number <= (SELECT max(number) FROM worker_tokens WHERE worker_id = ?1) - ?2
+
+-- name: worker_by_token
+SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at
+FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = ?)
+
+-- name: worker
+SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at
+FROM workers WHERE id = ?
+
+-- name: worker_heartbeat
+UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at
+
+-- name: put_session
+INSERT INTO worker_sessions
+  (run_seq, worker_id, id, run_id, implementation_kind, session_key, status,
+   created_at, updated_at, metadata, ended_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_seq, worker_id) DO UPDATE SET
+  session_key = excluded.session_key, status = excluded.status, updated_at = excluded.updated_at,
+  metadata = coalesce(excluded.metadata, metadata), ended_at = excluded.ended_at
+RETURNING id, run_id, implementation_kind, worker_id, session_key, status, created_at, updated_at, metadata, ended_at
+
+-- name: session
+SELECT id, run_id, implementation_kind, worker_id, session_key, status, created_at, updated_at, metadata, ended_at
+FROM worker_sessions WHERE run_seq = ? ORDER BY updated_at DESC LIMIT 1
+
+-- name: add_conversation
+INSERT INTO conversations
+  (id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
+   message_count, last_message_at, created_by, archived_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: conversation
+SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
+  message_count, last_message_at, created_by, archived_at
+FROM conversations WHERE id = ?

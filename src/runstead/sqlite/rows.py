@@ -1,0 +1,86 @@
+"""Rows to values and back."""
+
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import astuple
+
+from runstead.event import Event, NewEvent
+from runstead.run import FIELDS, Run, RunStatus
+from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, Q, insert_events, update_run
+
+encode = msgspec.json.Encoder().encode
+
+EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
+
+_STATUSES: Final = {status.value: status for status in RunStatus}
+_STATUS: Final = FIELDS.index("status")
+_SEQ: Final = FIELDS.index("seq")
+
+
+def to_run(row: tuple[Any, ...]) -> Run:
+    values = list(row)
+    values[_STATUS] = _STATUSES[values[_STATUS]]
+    return Run(*values)
+
+
+def insert_run(connection: sqlite3.Connection, run: Run) -> int:
+    """The seq it got."""
+    values = list(astuple(run))
+    assert values.pop(_SEQ) == 0
+    seq = connection.execute(INSERT_RUN, values).lastrowid
+    assert seq is not None
+    if run.root_seq is None:
+        connection.execute(Q["root_itself"], (seq,))
+    return seq
+
+
+def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
+    """Write what differs, guarded by the version that was read."""
+    assert new.version > old.version
+    was, becomes = astuple(old), astuple(new)
+    changed = tuple(
+        [place for place, (a, b) in enumerate(zip(was, becomes, strict=True)) if a is not b and a != b]
+    )
+    values = [becomes[place] for place in changed]
+    written = connection.execute(update_run(changed), (*values, old.seq, old.version)).rowcount
+    assert written == 1, f"run {old.seq} was not at version {old.version}"
+
+
+def add_events(
+    connection: sqlite3.Connection, run: Run, events: tuple[NewEvent, ...], now: int, sequence: int
+) -> None:
+    """Store the run's newest events. `sequence` is the external sequence before them."""
+    event_id = (run.seq << EVENT_BITS) + run.latest_event_id - len(events)
+    values: list[Any] = []
+    for event in events:
+        event_id += 1
+        sequence += event.counted
+        flags = (
+            EXTERNAL * event.external
+            | PRIVATE * event.private
+            | IS_ERROR * event.is_error
+            | DELTA * (event.event_class == "delta")
+        )
+        values += (event_id, event.type, event.payload, now, flags, sequence)
+    connection.execute(insert_events(len(events)), values)
+
+
+def to_event(row: tuple[Any, ...]) -> Event:
+    event_id, event_type, payload, created_at, flags, sequence = row
+    return Event(
+        event_id,
+        event_type,
+        payload,
+        created_at,
+        bool(flags & EXTERNAL),
+        bool(flags & PRIVATE),
+        bool(flags & IS_ERROR),
+        sequence,
+    )
+
+
+def ancestors(run: Run) -> str:
+    """The seqs above a run as a JSON array, as json_each takes them."""
+    return f"[{','.join(run.path.strip('/').split('/'))}]"

@@ -1,0 +1,214 @@
+"""Runs in SQLite: writes as jobs for the writer, reads as reads for the readers."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import astuple, replace
+
+from runstead import limits, transitions
+from runstead.errors import not_found
+from runstead.event import Event
+from runstead.run import Run
+from runstead.seal import Seal
+from runstead.sqlite.page import page_sql
+from runstead.sqlite.readers import Readers
+from runstead.sqlite.rows import (
+    PRIVATE,
+    add_events,
+    ancestors,
+    encode,
+    insert_run,
+    rewrite_run,
+    to_event,
+    to_run,
+)
+from runstead.sqlite.seals import sealed
+from runstead.sqlite.sql import EVENT_BITS, Q
+from runstead.sqlite.writer import Writer
+from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Written
+from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
+
+
+class SqliteRuns:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def apply(
+        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+    ) -> Written:
+        def job(connection: sqlite3.Connection, now: int) -> Written:
+            loaded = _load(connection, key, want, now)
+            return _write(connection, loaded.run, decide(loaded), now)
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Run]:
+            claimed = []
+            for seq in _queue(connection, query, now):
+                run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
+                claimed.append(_write(connection, run, decide(run, now), now).run)
+            return claimed
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Written]:
+            written = []
+            for (seq,) in connection.execute(Q["due"], (now, limit)).fetchall():
+                run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
+                written.append(_write(connection, run, decide(run, now), now))
+            return written
+
+        return await self._writer.do(job)
+
+    async def get(self, key: RunKey) -> Run | None:
+        return await self._readers.do(lambda c: _run(c, key))
+
+    async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
+        arguments = (run_id, encode(project_ids).decode())
+        return await self._many("runs_by_id", arguments)
+
+    async def page(self, query: RunQuery) -> list[Run]:
+        sql, arguments = page_sql(query)
+        return await self._readers.do(lambda c: [to_run(row) for row in c.execute(sql, arguments)])
+
+    async def children(self, seq: int, limit: int) -> list[Run]:
+        return await self._many("children", (seq, limit))
+
+    async def family(self, root_seq: int, limit: int) -> list[Run]:
+        return await self._many("family", (root_seq, limit))
+
+    async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[Run]:
+        return await self._readers.do(lambda c: [to_run(row) for row in c.execute(Q[query], arguments)])
+
+    async def attempts(self, seq: int) -> list[EndedAttempt]:
+        return await self._readers.do(
+            lambda c: [EndedAttempt(*row) for row in c.execute(Q["attempts"], (seq,))]
+        )
+
+    async def events(
+        self,
+        seq: int,
+        after: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        wanted = frozenset(types)
+
+        def read(connection: sqlite3.Connection) -> list[Event]:
+            events: list[Event] = []
+            size = 0
+            # Types are chosen here, row by row: no index could serve them, and a page stops where it is full.
+            cursor = connection.execute(
+                Q["events_between"], _bounds(seq, after, PRIVATE, -1 if wanted else limit)
+            )
+            for row in cursor:
+                if wanted and row[1] not in wanted:
+                    continue
+                size += len(row[2])
+                if bytes_max is not None and size > bytes_max and events:
+                    break
+                events.append(to_event(row))
+                if len(events) == limit:
+                    break
+            return events
+
+        return await self._readers.do(read)
+
+
+def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
+    first = seq << EVENT_BITS
+    return first + min(after, limits.events_per_run_max), first + limits.events_per_run_max, hidden, limit
+
+
+def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:
+    row = connection.execute(Q["run_by_key"], (key.run_id, key.project_id)).fetchone()
+    return None if row is None else to_run(row)
+
+
+def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> Loaded:
+    run = _run(connection, key)
+    if want is NOTHING_ELSE:
+        return Loaded(now, run)
+    parent, family_cancelled, receipt = None, False, None
+    tail: tuple[Event, ...] = ()
+    if want.parent_run_id is not None:
+        parent = _run(connection, RunKey(key.project_id, want.parent_run_id))
+        if parent is None:
+            raise not_found("Parent run")
+        above = ancestors(replace(parent, path=f"{parent.path}{parent.seq}/"))
+        family_cancelled = connection.execute(Q["cancelled_among"], (above,)).fetchone() is not None
+    if run is not None and want.tail_after is not None and want.tail_after < run.latest_event_id:
+        bounds = _bounds(run.seq, want.tail_after, 0, limits.events_per_append_max)
+        tail = tuple(to_event(row) for row in connection.execute(Q["events_between"], bounds))
+    if run is not None and want.receipt_key is not None:
+        row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
+        receipt = None if row is None else Receipt(*row)
+    return Loaded(now, run, parent, family_cancelled, tail, receipt)
+
+
+def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
+    run = transition.run
+    if run is old:
+        return Written(run, transition)
+    if old is None:
+        seq = insert_run(connection, run)
+        run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
+    else:
+        rewrite_run(connection, old, run)
+    latest = 0 if old is None else old.latest_event_id
+    assert run.latest_event_id - latest == len(transition.events)
+    if transition.events:
+        sequence = 0 if old is None else old.latest_external_event_sequence
+        add_events(connection, run, transition.events, now, sequence)
+    if (ended := transition.ended) is not None:
+        connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
+    if (receipt := transition.receipt) is not None:
+        connection.execute(Q["add_receipt"], (run.seq, receipt.key, receipt.digest))
+    if (message := transition.message) is not None:
+        row = connection.execute(Q["next_message"], (now, message.conversation_id)).fetchone()
+        if row is None:
+            raise not_found("Conversation")
+        values = (message.conversation_id, row[0], message.id, run.seq, message.created_by, now)
+        connection.execute(Q["add_message"], values)
+    if run.path != "/" and (transition.family_total or transition.family_active):
+        counts = (transition.family_total, transition.family_active, ancestors(run))
+        connection.execute(Q["count_family"], counts)
+    cancelled = _cancel_family(connection, run, now) if transition.cancels_family else ()
+    return Written(run, transition, cancelled)
+
+
+def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:
+    if run.descendants_active == 0:
+        return ()
+    rows = connection.execute(Q["descendants_alive"], (run.root_seq, f"/{run.seq}/")).fetchall()
+    cancelled = []
+    for row in rows:
+        below = to_run(row)
+        transition = transitions.cancel(below, now=now, reason=run.cancel_reason)
+        # The whole family is at hand already: nobody below needs to look for more.
+        cancelled.append(_write(connection, below, replace(transition, cancels_family=False), now).run)
+    return tuple(cancelled)
+
+
+def _queue(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[int]:
+    """The seqs of the oldest claimable runs: one short index scan for each thing the worker takes."""
+    found: list[tuple[int, int]] = []
+    project, limit = query.project_id, query.limit
+    for kind in query.kinds:
+        if kind == "agent":
+            targets = encode(query.targets).decode() if query.targets else None
+            keys = {None, query.worker_key}
+            for worker_key in keys if query.implementation_kind is not None else ():
+                arguments = (project, query.implementation_kind, worker_key, now, targets, limit)
+                found += connection.execute(Q["queue_by_agent"], arguments)
+        elif query.targets:
+            for target in query.targets:
+                found += connection.execute(Q["queue_by_target"], (project, target, kind, now, limit))
+        else:
+            found += connection.execute(Q["queue_by_kind"], (project, kind, now, limit))
+    return [seq for _, seq in sorted(found)[:limit]]

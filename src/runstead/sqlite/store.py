@@ -1,0 +1,71 @@
+"""The SQLite store: a file, its writer, its readers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runstead.clock import now_ms
+from runstead.sqlite.connection import connect, refuse_old_library
+from runstead.sqlite.conversations import SqliteConversations
+from runstead.sqlite.directory import SqliteDirectory
+from runstead.sqlite.migrate import migrate
+from runstead.sqlite.readers import Readers
+from runstead.sqlite.runs import SqliteRuns
+from runstead.sqlite.sql import Q
+from runstead.sqlite.workers import SqliteWorkers
+from runstead.sqlite.writer import Writer
+
+
+class SqliteStore:
+    """`path` is created where it does not exist. Several processes may have it open; one should serve."""
+
+    runs: SqliteRuns
+    directory: SqliteDirectory
+    workers: SqliteWorkers
+    conversations: SqliteConversations
+
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
+        refuse_old_library()
+        self._path = path
+        self._clock = clock
+        self._synchronous = synchronous
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+
+    async def open(self) -> None:
+        first = connect(self._path, self._synchronous)
+        try:
+            migrate(first)
+        finally:
+            first.close()
+        writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
+        readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
+        self._writer, self._readers = writer, readers
+        self.runs = SqliteRuns(writer, readers)
+        self.directory = SqliteDirectory(writer, readers)
+        self.workers = SqliteWorkers(writer, readers)
+        self.conversations = SqliteConversations(writer, readers)
+
+    async def close(self) -> None:
+        if self._readers is not None:
+            await self._readers.close()
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def check(self) -> dict[str, Any]:
+        writer = self._writer
+        assert writer is not None, "not open"
+
+        # Writes one row for real: a full or read-only disk lets an empty transaction pass.
+        await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)))
+        return {
+            "engine": "sqlite",
+            "synchronous": self._synchronous,
+            "queue_depth": writer.waiting,
+            "commits": writer.commits,
+            "commands": writer.commands,
+        }
+
+    async def forget(self, before: int) -> int:
+        assert self._writer is not None, "not open"
+        return await self._writer.do(lambda c, _now: c.execute(Q["forget_seals"], (before,)).rowcount)

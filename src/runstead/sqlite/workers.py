@@ -1,0 +1,75 @@
+"""Workers and their sessions in SQLite."""
+
+import sqlite3
+
+from msgspec.structs import astuple
+
+from runstead import limits
+from runstead.seal import Seal
+from runstead.sqlite.readers import Readers
+from runstead.sqlite.seals import sealed
+from runstead.sqlite.sql import Q
+from runstead.sqlite.writer import Writer
+from runstead.worker import Session, Worker
+
+
+class SqliteWorkers:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+        def job(connection: sqlite3.Connection, _now: int) -> Worker:
+            stored = Worker(*connection.execute(Q["register_worker"], astuple(worker)).fetchone())
+            connection.execute(Q["add_token"], (token, stored.id))
+            connection.execute(Q["drop_tokens"], (stored.id, limits.worker_tokens_max))
+            return stored
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def by_token(self, token: bytes) -> Worker | None:
+        return await self._one("worker_by_token", token)
+
+    async def get(self, worker_id: str) -> Worker | None:
+        return await self._one("worker", worker_id)
+
+    async def _one(self, query: str, argument: str | bytes) -> Worker | None:
+        def read(connection: sqlite3.Connection) -> Worker | None:
+            row = connection.execute(Q[query], (argument,)).fetchone()
+            return None if row is None else Worker(*row)
+
+        return await self._readers.do(read)
+
+    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
+        def job(connection: sqlite3.Connection, now: int) -> Worker | None:
+            row = connection.execute(Q["worker_heartbeat"], (now, worker_id)).fetchone()
+            return None if row is None else Worker(*row)
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+        def job(connection: sqlite3.Connection, now: int) -> Session:
+            ended_at = None if session.status == "active" else now
+            values = (
+                run_seq,
+                session.worker_id,
+                session.id,
+                session.run_id,
+                session.implementation_kind,
+                session.session_key,
+                session.status,
+                now,
+                now,
+                session.metadata,
+                ended_at,
+            )
+            return Session(*connection.execute(Q["put_session"], values).fetchone())
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def session(self, run_seq: int) -> Session | None:
+        def read(connection: sqlite3.Connection) -> Session | None:
+            row = connection.execute(Q["session"], (run_seq,)).fetchone()
+            return None if row is None else Session(*row)
+
+        return await self._readers.do(read)
