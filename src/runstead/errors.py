@@ -48,7 +48,7 @@ RUN_CODES: Final[dict[str, str]] = {
 }
 
 
-class Error(Exception):  # noqa: N818 - the domain's one error; a suffix would say nothing
+class Error(Exception):
     """A refusal: `code` is stable and for programs, `message` one sentence for people.
 
     `retry_after_s` is set where trying again later can help; `errors` holds `(path, message)` pairs

@@ -62,6 +62,7 @@ retry_after_s_max: Final = 86_400
 backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
 stream_heartbeat_s: Final = 15
+stream_poll_s: Final = 5  # how long a lost hint can delay an event
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10
 

@@ -10,14 +10,14 @@ class Seal(msgspec.Struct, frozen=True):
     """An idempotency key with the request it came with.
 
     `owner` names the caller, `digest` is a SHA-256 over method, path and body, and `render` makes the answer
-    (status, body) from what the store method returns. An engine looks the key up first, and stores the answer with
-    the effect.
+    (status, body) from what the store method returns, or None where that is not worth remembering. An engine looks
+    the key up first, and stores the answer with the effect.
     """
 
     owner: str
     key: str
     digest: bytes
-    render: Callable[[Any], tuple[int, bytes]]
+    render: Callable[[Any], tuple[int, bytes] | None]
 
 
 class Replay(Exception):  # noqa: N818 - no error: the answer is already there

@@ -43,7 +43,8 @@ DecideOne = Callable[[Run, int], Transition]
 
 class ClaimQuery(msgspec.Struct, frozen=True):
     """Which runs a worker takes. `kinds` without targets means every target; agent runs also need the
-    implementation_kind, and a worker_key that is null or equal."""
+    implementation_kind, and a worker_key that is null or equal.
+    """
 
     project_id: str
     kinds: tuple[str, ...]
@@ -55,7 +56,8 @@ class ClaimQuery(msgspec.Struct, frozen=True):
 
 class RunQuery(msgspec.Struct, frozen=True):
     """Filters are joined by and; within one filter any of its values will do. `before` continues after the last row
-    of a page: its sort value (None when sorted by creation) and its seq."""
+    of a page: its sort value (None when sorted by creation) and its seq.
+    """
 
     project_ids: tuple[str, ...]
     statuses: tuple[str, ...] = ()
@@ -126,7 +128,8 @@ class Runs(Protocol):
         types: Sequence[str] = (),
     ) -> list[Event]:
         """Public events with a number over `after`, in order: at most `limit`, and no more once their payloads
-        exceed `bytes_max` (the first always comes)."""
+        exceed `bytes_max` (the first always comes).
+        """
         ...
 
 
@@ -147,8 +150,8 @@ class Directory(Protocol):
         """By id or slug."""
         ...
 
-    async def projects(self, ids: Sequence[str]) -> list[Project]:
-        """Oldest first; unknown ids are left out."""
+    async def projects(self, ids: Sequence[str] | None) -> list[Project]:
+        """Oldest first; unknown ids are left out. None: every project."""
         ...
 
     async def is_empty(self) -> bool:
@@ -187,7 +190,8 @@ class Directory(Protocol):
 class Workers(Protocol):
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
         """Store it, or update the one with the same (project, implementation_kind, worker_key), and add the token's
-        hash. The newest `limits.worker_tokens_max` tokens of a worker stay good."""
+        hash. The newest `limits.worker_tokens_max` tokens of a worker stay good.
+        """
         ...
 
     async def by_token(self, token: bytes) -> Worker | None: ...
@@ -230,7 +234,11 @@ class Store(Protocol):
         ...
 
     async def check(self) -> dict[str, Any]:
-        """Prove that a commit works; facts for `/readyz` and metrics (engine, version, queue depth)."""
+        """Prove that a commit works, then tell `facts`."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """How it fares, without touching the medium: `engine`, `queue_depth`, `commits` and `commands` since start."""
         ...
 
     async def forget(self, before: int) -> int:

@@ -69,8 +69,8 @@ class SqliteDirectory:
 
         return await self._readers.do(read)
 
-    async def projects(self, ids: Sequence[str]) -> list[Project]:
-        wanted = encode(list(ids)).decode()
+    async def projects(self, ids: Sequence[str] | None) -> list[Project]:
+        wanted = None if ids is None else encode(list(ids)).decode()
         return await self._readers.do(
             lambda c: [Project(*row) for row in c.execute(Q["projects"], (wanted,))]
         )

@@ -95,7 +95,7 @@ SELECT id, slug, name, created_at, created_by, personal_of FROM projects WHERE s
 
 -- name: projects
 SELECT id, slug, name, created_at, created_by, personal_of FROM projects
-WHERE id IN (SELECT value FROM json_each(?)) ORDER BY created_at, id
+WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1)) ORDER BY created_at, id
 
 -- name: any_project
 SELECT 1 FROM projects LIMIT 1

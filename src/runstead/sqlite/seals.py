@@ -26,8 +26,9 @@ def sealed(job: Job[T], seal: Seal | None) -> Job[T]:
                 )
             raise Replay(status, body)
         result = job(connection, now)
-        status, body = seal.render(result)
-        connection.execute(Q["add_seal"], (seal.owner, seal.key, seal.digest, status, body, now))
+        answer = seal.render(result)
+        if answer is not None:
+            connection.execute(Q["add_seal"], (seal.owner, seal.key, seal.digest, *answer, now))
         return result
 
     return with_seal

@@ -58,6 +58,11 @@ class SqliteStore:
 
         # Writes one row for real: a full or read-only disk lets an empty transaction pass.
         await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)))
+        return self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        writer = self._writer
+        assert writer is not None, "not open"
         return {
             "engine": "sqlite",
             "synchronous": self._synchronous,

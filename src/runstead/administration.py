@@ -1,0 +1,56 @@
+"""What an operator does on the store itself, beside a server or without one."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from runstead import limits
+from runstead.commands.projects import make_key, new_project
+from runstead.errors import not_found
+from runstead.main import make_store
+from runstead.principal import DEFAULT_SCOPES, Scope
+from runstead.project import ApiKey, Project, new_key
+from runstead.settings import load
+from runstead.store import Store
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+@asynccontextmanager
+async def opened(database: str | None) -> AsyncIterator[Store]:
+    store = make_store(load(database=database))
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def create_project(database: str | None, slug: str, name: str | None) -> Project:
+    if not _SLUG.fullmatch(slug) or len(slug) > limits.slug_chars_max:
+        raise ValueError(
+            f"a slug has 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
+        )
+    async with opened(database) as store:
+        return await store.directory.create_project(new_project(slug, name), None, None)
+
+
+async def projects(database: str | None) -> list[Project]:
+    async with opened(database) as store:
+        return await store.directory.projects(None)
+
+
+async def create_key(
+    database: str | None, project: str, scopes: list[str], name: str | None
+) -> tuple[str, ApiKey]:
+    """The secret, shown once, and the key as it is kept."""
+    try:
+        wanted = frozenset(map(Scope, scopes)) or DEFAULT_SCOPES
+    except ValueError:
+        raise ValueError(f"a scope is one of {', '.join(Scope)}, not {', '.join(scopes)}") from None
+    async with opened(database) as store:
+        found = await store.directory.project(project)
+        if found is None:
+            raise not_found(f"Project {project}")
+        secret = new_key()
+        return secret, await store.directory.create_key(make_key(secret, found.id, wanted, name=name))

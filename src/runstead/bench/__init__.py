@@ -1,0 +1,21 @@
+"""The load generator and the exactly-once prover. They speak HTTP only and import nothing else of Runstead."""
+
+from runstead.bench.bench import BenchOptions, MeasureUpdates, run_bench
+from runstead.bench.deployment import BenchError
+from runstead.bench.race import RaceOptions, run_race
+from runstead.bench.race_report import RaceReport, Violation, render_race
+from runstead.bench.report import BenchReport, render_bench
+
+__all__ = [
+    "BenchError",
+    "BenchOptions",
+    "BenchReport",
+    "MeasureUpdates",
+    "RaceOptions",
+    "RaceReport",
+    "Violation",
+    "render_bench",
+    "render_race",
+    "run_bench",
+    "run_race",
+]

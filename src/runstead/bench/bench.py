@@ -1,0 +1,109 @@
+"""`runstead bench`: lifecycles per second, with two floors from the same run."""
+
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from runstead.bench.connection import Connection, Target
+from runstead.bench.deployment import BenchError, find_project_id, register_worker, target_of
+from runstead.bench.lifecycle import Plan
+from runstead.bench.load import Measured, Phase, default_processes, measure
+from runstead.bench.report import BenchReport, Floors, Machine, error_figures, request_figures
+from runstead.bench.tally import HEALTHZ, REQUESTS
+
+# (database URL, concurrency, seconds) → committed single-row updates per second. Called with no event loop running.
+MeasureUpdates = Callable[[str, int, float], float]
+
+HEALTHZ_WARM_UP_S = 0.2
+
+
+class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`processes` null: chosen from the concurrency. `floor_directory`: where the engine's floor puts its temporary
+    database; it should be on the file system of the server's database, since the floor is mostly its fsync.
+    """
+
+    url: str
+    key: str
+    project: str
+    concurrency: int = 16
+    seconds: float = 10.0
+    processes: int | None = None
+    warm_up_seconds: float = 1.0
+    floor_seconds: float = 2.0
+    floor_directory: Path = Path()
+
+
+def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = None) -> BenchReport:
+    """Measure; blocks for about seconds + warm_up_seconds + 2 * floor_seconds. Call it with no event loop running.
+
+    Raise BenchError where the deployment cannot be reached, refuses the key or does not know the project.
+    """
+    processes = default_processes(options.concurrency) if options.processes is None else options.processes
+    if options.concurrency < 1 or not 1 <= processes <= options.concurrency:
+        raise BenchError("concurrency must be at least 1, and processes between 1 and concurrency")
+    if options.seconds <= 0 or options.floor_seconds <= 0 or options.warm_up_seconds < 0:
+        raise BenchError("seconds and floor_seconds must be above 0, and warm_up_seconds not below 0")
+    target = target_of(options.url)
+    started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    plan = uvloop.run(_prepare(target, options))
+    phases = [
+        Phase(health_checks=False, warm_up_s=options.warm_up_seconds, seconds=options.seconds),
+        Phase(health_checks=True, warm_up_s=HEALTHZ_WARM_UP_S, seconds=options.floor_seconds),
+    ]
+    load, healthz = measure(target, plan, options.concurrency, processes, phases)
+    # Only now, with the load over: a floor measured beside it would slow both.
+    updates_per_s = None if measure_updates is None else _engine_floor(options, measure_updates)
+    return _report(options, processes, started_at, load, healthz, updates_per_s)
+
+
+async def _prepare(target: Target, options: BenchOptions) -> Plan:
+    connection = Connection(target)
+    headers = target.headers(options.key)
+    try:
+        project_id = await find_project_id(connection, options.project, headers)
+        worker = await register_worker(connection, options.project, headers, kind="bench")
+    finally:
+        connection.close()
+    return Plan.build(key_headers=headers, worker=worker, project_id=project_id)
+
+
+def _engine_floor(options: BenchOptions, measure_updates: MeasureUpdates) -> float:
+    with tempfile.TemporaryDirectory(
+        prefix="runstead-bench-", dir=options.floor_directory.resolve()
+    ) as directory:
+        url = f"sqlite:///{Path(directory) / 'floor.db'}"
+        return round(measure_updates(url, options.concurrency, options.floor_seconds), 1)
+
+
+def _report(
+    options: BenchOptions,
+    processes: int,
+    started_at: str,
+    load: Measured,
+    healthz: Measured,
+    updates_per_s: float | None,
+) -> BenchReport:
+    requests = sum(len(load.tally.latencies_ns[name]) for name in REQUESTS)
+    health_checks = len(healthz.tally.latencies_ns[HEALTHZ])
+    return BenchReport(
+        url=options.url,
+        started_at=started_at,
+        concurrency=options.concurrency,
+        processes=processes,
+        seconds=options.seconds,
+        lifecycles=load.tally.lifecycles,
+        lifecycles_per_s=round(load.tally.lifecycles / options.seconds, 1),
+        requests_per_s=round(requests / options.seconds, 1),
+        requests=request_figures(load.tally),
+        errors=error_figures(load.tally, healthz.tally),
+        floors=Floors(
+            healthz_requests_per_s=round(health_checks / options.floor_seconds, 1),
+            engine_updates_per_s=updates_per_s,
+        ),
+        generator_cores=load.generator_cores,
+        machine=Machine.here(),
+    )

@@ -1,0 +1,181 @@
+"""One lifecycle is four requests: create a task run, claim it, append ten events, complete it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from runstead.bench.connection import Connection, DroppedError
+from runstead.bench.deployment import Worker, detail_of
+from runstead.bench.tally import HEALTHZ, Tally
+
+T = TypeVar("T")
+
+TARGET = "task:bench"
+EVENTS = 10
+EVENT_BYTES = 200
+LEASE_S = 60
+
+# A failing server must not be hammered: it would be measured answering errors.
+ERROR_PAUSE_S = 0.05
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What every caller sends, built once; picklable, since callers live in processes of their own."""
+
+    key_headers: bytes
+    worker: Worker
+    create_body: bytes
+    claim_body: bytes
+    events: bytes
+
+    @classmethod
+    def build(cls, *, key_headers: bytes, worker: Worker, project_id: str) -> "Plan":
+        encode = msgspec.json.encode
+        return cls(
+            key_headers=key_headers,
+            worker=worker,
+            create_body=encode(
+                {
+                    "kind": "task",
+                    "owner": {"kind": "project", "id": project_id},
+                    "request": {"name": "bench", "target": TARGET, "config": {"events": EVENTS}},
+                }
+            ),
+            claim_body=encode({"lease_duration_seconds": LEASE_S, "kinds": ["task"], "targets": [TARGET]}),
+            events=encode([progress_event(step) for step in range(EVENTS)]),
+        )
+
+
+class _Claimed(msgspec.Struct):
+    run_id: str
+    attempt: int | None = None
+    lease_token: str | None = None
+
+
+class _Claim(msgspec.Struct):
+    run: _Claimed | None
+    attempt: int | None = None
+    lease_token: str | None = None
+
+
+class _Appended(msgspec.Struct):
+    appended_count: int
+
+
+class _Completed(msgspec.Struct):
+    completed: bool
+
+
+class _FailedError(Exception):
+    """The lifecycle ends here; why is in the tally already."""
+
+
+_decode_claim = msgspec.json.Decoder(_Claim).decode
+_decode_appended = msgspec.json.Decoder(_Appended).decode
+_decode_completed = msgspec.json.Decoder(_Completed).decode
+
+_USAGE = msgspec.json.encode(
+    {
+        "provider": "bench",
+        "model": "bench-1",
+        "finishReason": "stop",
+        "inputTokens": 1200,
+        "outputTokens": 340,
+        "usageCaptureStatus": "complete",
+    }
+)
+
+
+def progress_event(step: int) -> dict[str, object]:
+    """A custom event whose compact JSON is EVENT_BYTES long."""
+    value = {"step": step, "note": ""}
+    event: dict[str, object] = {"type": "CUSTOM", "name": "progress", "value": value}
+    value["note"] = "." * (EVENT_BYTES - len(msgspec.json.encode(event)))
+    return event
+
+
+class Caller:
+    """One concurrent caller with a connection of its own; works until the tally's window has ended."""
+
+    def __init__(self, connection: Connection, plan: Plan, tally: Tally) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._tally = tally
+        self._answered_ns = 0
+
+    async def run_lifecycles(self) -> None:
+        """The lifecycle under way at the end of the window is finished, so that no half-done run stays behind."""
+        while self._answered_ns < self._tally.end_ns:
+            try:
+                await self._lifecycle()
+            except _FailedError:
+                await self._pause()
+            else:
+                self._tally.lifecycle(self._answered_ns)
+
+    async def run_health_checks(self) -> None:
+        while self._answered_ns < self._tally.end_ns:
+            try:
+                await self._ask(HEALTHZ, 200, "/healthz", b"", self._plan.key_headers, method="GET")
+            except _FailedError:
+                await self._pause()
+
+    async def _lifecycle(self) -> None:
+        plan = self._plan
+        await self._ask("create", 202, "/runs", plan.create_body, plan.key_headers)
+        answer = await self._ask("claim", 200, plan.worker.claim_path, plan.claim_body, plan.worker.headers)
+        claim = self._decoded("claim", _decode_claim, answer)
+        if claim.run is None:
+            raise self._failed("claim", "no run", "no run was claimable, though one was just created")
+        # It may be the run of another caller: claims take the oldest.
+        path = f"/runs/{quote(claim.run.run_id, safe='')}"
+        token = claim.run.lease_token or claim.lease_token
+        attempt = claim.run.attempt or claim.attempt
+        fence = b'"attempt":%d,' % attempt if attempt is not None else b""
+        headers = plan.key_headers
+        if token is not None:
+            headers += b"X-Lease-Token: %b\r\n" % token.encode("latin-1")
+        body = b'{%b"events":%b}' % (b"" if token is not None else fence, plan.events)
+        answer = await self._ask("append", 200, f"{path}/events", body, headers)
+        appended = self._decoded("append", _decode_appended, answer)
+        if appended.appended_count != EVENTS:
+            raise self._failed(
+                "append", "wrong count", f"{appended.appended_count} of {EVENTS} events were stored"
+            )
+        body = b'{%b"status":"completed","metadata":%b}' % (fence, _USAGE)
+        answer = await self._ask("complete", 200, f"{path}/complete", body, plan.key_headers)
+        if not self._decoded("complete", _decode_completed, answer).completed:
+            raise self._failed("complete", "lost", detail_of(answer))
+
+    async def _ask(
+        self, request: str, expected: int, path: str, body: bytes, headers: bytes, *, method: str = "POST"
+    ) -> bytes:
+        connection = self._connection
+        try:
+            status, content = await connection.request(method, path, body, headers)
+        except DroppedError as error:
+            raise self._failed(request, "dropped", str(error)) from error
+        if status != expected:
+            raise self._failed(request, str(status), detail_of(content))
+        self._answered_ns = connection.answered_ns
+        self._tally.answered(request, connection.answered_ns, connection.elapsed_ns)
+        return content
+
+    def _decoded(self, request: str, decode: Callable[[bytes], T], content: bytes) -> T:
+        try:
+            return decode(content)
+        except msgspec.DecodeError as error:
+            raise self._failed(request, "unexpected answer", f"{error}: {detail_of(content)}") from error
+
+    def _failed(self, request: str, kind: str, sample: str) -> _FailedError:
+        self._tally.error(request, kind, sample)
+        return _FailedError(kind)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(ERROR_PAUSE_S)
+        # Nothing but errors must end with the window too.
+        self._answered_ns = time.perf_counter_ns()

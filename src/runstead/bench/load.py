@@ -1,0 +1,154 @@
+"""The load: callers in processes of their own, so that generating it takes no turn of the server's event loop."""
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import msgspec
+import uvloop
+
+from runstead.bench.connection import Connection, DroppedError, Target
+from runstead.bench.deployment import BenchError
+from runstead.bench.lifecycle import Caller, Plan
+from runstead.bench.tally import Tally
+
+CALLERS_PER_PROCESS = 32
+
+# What a process may take beyond its phase: the requests under way when the window ends, and their time-outs.
+GRACE_S = 150.0
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """One measured stretch; what is answered within `warm_up_s` is not counted."""
+
+    health_checks: bool
+    warm_up_s: float
+    seconds: float
+
+
+class Part(msgspec.Struct, frozen=True):
+    """The share of the load that one process makes."""
+
+    target: Target
+    plan: Plan
+    callers: int
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A phase over all processes; `generator_cores` is the CPU that the generator itself took, in cores."""
+
+    tally: Tally
+    generator_cores: float
+
+
+def default_processes(concurrency: int) -> int:
+    """One process up to 32 callers, then one more per 32, while one core stays for the server."""
+    wanted = -(-concurrency // CALLERS_PER_PROCESS)
+    return max(1, min(wanted, usable_cores() - 1))
+
+
+def usable_cores() -> int:
+    """The cores this process may run on, where the platform tells; else all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def measure(
+    target: Target, plan: Plan, concurrency: int, processes: int, phases: list[Phase]
+) -> list[Measured]:
+    """Run the phases one after the other over the same connections; raise BenchError where a process fails."""
+    # spawn, not fork: a forked child would share the parent's event loop and sockets.
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Pipe[Any, Any]] = []
+    children: list[BaseProcess] = []
+    try:
+        for index in range(processes):
+            callers = concurrency // processes + (index < concurrency % processes)
+            mine, theirs = context.Pipe()
+            child: BaseProcess = context.Process(
+                target=_serve, args=(theirs, Part(target=target, plan=plan, callers=callers)), daemon=True
+            )
+            child.start()
+            theirs.close()
+            pipes.append(mine)
+            children.append(child)
+        for pipe in pipes:
+            _receive(pipe, GRACE_S)
+        return [_measure_phase(pipes, phase) for phase in phases]
+    finally:
+        for pipe in pipes:
+            # A closed pipe ends a process that still waits for a phase.
+            pipe.close()
+        for child in children:
+            child.join(timeout=5.0)
+            if child.is_alive():
+                child.terminate()
+
+
+def _measure_phase(pipes: list["Pipe[Any, Any]"], phase: Phase) -> Measured:
+    for pipe in pipes:
+        pipe.send(phase)
+    parts: list[Measured] = [_receive(pipe, phase.warm_up_s + phase.seconds + GRACE_S) for pipe in pipes]
+    tally = parts[0].tally
+    for part in parts[1:]:
+        tally.merge(part.tally)
+    return Measured(tally=tally, generator_cores=round(sum(part.generator_cores for part in parts), 2))
+
+
+def _receive(pipe: "Pipe[Any, Any]", timeout_s: float) -> Any:
+    try:
+        if not pipe.poll(timeout_s):
+            raise BenchError(f"a load process did not report within {timeout_s:g} s")
+        message = pipe.recv()
+    except (EOFError, OSError) as error:
+        raise BenchError("a load process ended before it reported") from error
+    if isinstance(message, str):
+        raise BenchError(message)
+    return message
+
+
+# Within a load process
+
+
+def _serve(pipe: "Pipe[Any, Any]", part: Part) -> None:
+    """The process's main function: ready, then a Measured for every Phase, until the pipe closes."""
+    # Ctrl-C reaches every process of the group; the parent reports it.
+    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        uvloop.run(_serve_phases(pipe, part))
+
+
+async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:
+    connections = [Connection(part.target) for _ in range(part.callers)]
+    try:
+        await asyncio.gather(*(connection.open() for connection in connections))
+    except DroppedError as error:
+        pipe.send(str(error))
+        return
+    # What exists by now lives as long as the process: collecting it again and again would show up as latency.
+    gc.freeze()
+    pipe.send(True)
+    while True:
+        # Blocking the loop here is harmless: between phases no request is under way.
+        phase = pipe.recv()
+        pipe.send(await run_phase(connections, part.plan, phase))
+
+
+async def run_phase(connections: list[Connection], plan: Plan, phase: Phase) -> Measured:
+    """One caller per connection, all at once, until the window has ended and each has finished its lifecycle."""
+    began_ns, began_cpu_s = time.perf_counter_ns(), time.process_time()
+    start_ns = began_ns + int(phase.warm_up_s * 1e9)
+    tally = Tally(start_ns, start_ns + int(phase.seconds * 1e9))
+    callers = [Caller(connection, plan, tally) for connection in connections]
+    if phase.health_checks:
+        await asyncio.gather(*(caller.run_health_checks() for caller in callers))
+    else:
+        await asyncio.gather(*(caller.run_lifecycles() for caller in callers))
+    elapsed_s = (time.perf_counter_ns() - began_ns) / 1e9
+    return Measured(tally=tally, generator_cores=(time.process_time() - began_cpu_s) / elapsed_s)

@@ -1,0 +1,57 @@
+"""What every command works with."""
+
+import asyncio
+from collections.abc import Iterable
+
+from runstead.commands.following import Following
+from runstead.notifier import Notifier, queue_key, run_key
+from runstead.run import Run
+from runstead.store import Store, Written
+from runstead.worker import Worker
+
+
+class App:
+    """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
+    for something then answers at once.
+    """
+
+    def __init__(self, store: Store, notifier: Notifier) -> None:
+        self.store = store
+        self.notifier = notifier
+        self.stopping = asyncio.Event()
+        self.following = Following(store, notifier, self.woken, self.stopping)
+        # A worker's project, kind and key never change: what a claim needs of it need not be read again.
+        self._workers: dict[str, Worker] = {}
+
+    async def woken(self, hint: asyncio.Event) -> None:
+        """Return at a hint, or when the server stops."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (hint, self.stopping)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def publish(self, written: Written) -> None:
+        """Wake whoever follows what a command has written."""
+        if written.transition.duplicate and not written.transition.events:
+            return
+        self.publish_runs((written.run, *written.cancelled))
+
+    def publish_runs(self, runs: Iterable[Run]) -> None:
+        keys = []
+        for run in runs:
+            keys.append(run_key(run.seq))
+            if run.available_at is not None:
+                keys.append(queue_key(run.project_id))
+        self.notifier.publish(keys)
+
+    async def worker(self, worker_id: str) -> Worker | None:
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            worker = await self.store.workers.get(worker_id)
+            if worker is not None:
+                if len(self._workers) >= 10_000:
+                    self._workers.clear()
+                self._workers[worker_id] = worker
+        return worker

@@ -1,0 +1,226 @@
+"""Creating runs: the one command with many members, so it has a file of its own."""
+
+import uuid
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead import limits, transitions
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, require
+from runstead.project import user_uuid
+from runstead.run import AgentDetails, Kind, OwnerKind, Run, RunStatus, RuntimeTargetKind, TriggerKind
+from runstead.seal import Seal
+from runstead.store import RunKey, Written
+from runstead.transition import Loaded, NewMessage, Transition, Want
+
+encode = msgspec.json.Encoder().encode
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller wants to run. JSON members are JSON text."""
+
+    kind: Kind
+    owner_kind: OwnerKind
+    owner_id: str
+    run_id: str | None = None
+    parent_run_id: str | None = None
+    target: str | None = None
+    title: str | None = None
+    labels: bytes | None = None
+    workflow_id: str | None = None
+    batch_id: str | None = None
+    runtime_target_kind: RuntimeTargetKind | None = None
+    runtime_target_environment_id: str | None = None
+    runtime_target_branch_id: str | None = None
+    config: bytes | None = None
+    input: bytes | None = None
+    start_mode: str | None = None
+    timeout_seconds: int | None = None
+    backoff_limit: int | None = None
+    trigger_kind: TriggerKind = "api"
+    # Agent runs
+    agent: AgentDetails | None = None
+    implementation_kind: str | None = None
+    worker_key: str | None = None
+    running: bool = False
+    snapshot: bytes | None = None
+
+
+async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None = None) -> Written:
+    """Store a run, or find it under its id: `transition.duplicate` tells. The second step of a two-step start is
+    such a repeat, with a start payload.
+
+    RUN_ID_CONFLICT, NOT_FOUND (owner, parent), PARENT_CANCELLED, REQUEST_SNAPSHOT_TOO_LARGE.
+    """
+    if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
+        raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
+    if principal.run_id is not None:
+        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and creates no others")
+    project_id = await _project_of(app, principal, new)
+    run, message = _draft(new, project_id, principal)
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is not None:
+            return _again(loaded.run, run, new, loaded.now)
+        return transitions.create(
+            run,
+            now=loaded.now,
+            parent=loaded.parent,
+            family_cancelled=loaded.family_cancelled,
+            message=message,
+        )
+
+    want = Want(parent_run_id=new.parent_run_id)
+    written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
+    app.publish(written)
+    return written
+
+
+async def _project_of(app: App, principal: Principal, new: NewRun) -> str:
+    if new.owner_kind == "project":
+        require(principal, Scope.RUNS_WRITE, new.owner_id, "Project")
+        return new.owner_id
+    found = await locate.conversation(app, principal, Scope.RUNS_WRITE, new.owner_id)
+    return found.project_id
+
+
+def _draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewMessage | None]:
+    run_id = new.run_id if new.run_id is not None else f"run_{uuid.uuid4()}"
+    creator = user_uuid(principal.id)
+    details, message = new.agent, None
+    if new.kind == "agent":
+        assert details is not None
+        message = NewMessage(str(uuid.uuid4()), new.owner_id, creator)
+        details = replace(
+            details,
+            message_id=message.id,
+            requested_by_user_id=principal.id if principal.kind == "user" else None,
+        )
+    run = Run(
+        uid=str(uuid.uuid4()),
+        project_id=project_id,
+        run_id=run_id,
+        kind=new.kind,
+        status=RunStatus.RUNNING if new.running else RunStatus.PENDING,
+        owner_kind=new.owner_kind,
+        owner_id=new.owner_id,
+        root_run_id=run_id,
+        created_at=0,
+        updated_at=0,
+        target=new.target,
+        workflow_id=new.workflow_id,
+        batch_id=new.batch_id,
+        runtime_target_kind=new.runtime_target_kind,
+        runtime_target_environment_id=new.runtime_target_environment_id,
+        runtime_target_branch_id=new.runtime_target_branch_id,
+        start_mode=new.start_mode,
+        trigger_kind=new.trigger_kind,
+        created_by=creator,
+        title=new.title,
+        labels=new.labels,
+        conversation_id=new.owner_id if new.kind == "agent" else None,
+        implementation_kind=new.implementation_kind,
+        worker_key=new.worker_key,
+        timeout_seconds=new.timeout_seconds,
+        backoff_limit=new.backoff_limit,
+        agent=encode(details) if details is not None else None,
+        config=new.config,
+        input=new.input,
+        request_snapshot=new.snapshot,
+    )
+    return run, message
+
+
+def _again(there: Run, wanted: Run, new: NewRun, now: int) -> Transition:
+    def names(run: Run) -> tuple[Any, ...]:
+        return (run.kind, run.owner_kind, run.owner_id, run.target)
+
+    if names(there) != names(wanted):
+        raise Error(
+            "RUN_ID_CONFLICT",
+            f"The run id {there.run_id} is taken by a run with another kind, owner or target",
+        )
+    if there.kind == "agent" and new.snapshot is not None:
+        return transitions.start(there, now=now, snapshot=new.snapshot)
+    return Transition(there, duplicate=True)
+
+
+async def retry(
+    app: App, principal: Principal, run_id: str, project: str | None, seal: Seal | None = None
+) -> Written:
+    """A new run with the same request, `retry_of` set. RUN_NOT_TERMINAL while the first has not ended."""
+    first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
+    if not first.terminal:
+        raise Error(
+            "RUN_NOT_TERMINAL", f"Only a run that has ended can be tried again: it is {first.status.value}"
+        )
+    if principal.run_id is not None:
+        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and creates no others")
+    creator = user_uuid(principal.id)
+    message, agent = None, first.agent
+    if first.kind == "agent":
+        if first.conversation_id is None:
+            raise not_found("Conversation")
+        message = NewMessage(str(uuid.uuid4()), first.conversation_id, creator)
+        details = msgspec.json.decode(first.agent or b"{}", type=AgentDetails)
+        agent = encode(replace(details, message_id=message.id))
+    new_id = f"run_{uuid.uuid4()}"
+    run = Run(
+        uid=str(uuid.uuid4()),
+        run_id=new_id,
+        root_run_id=new_id,
+        status=RunStatus.PENDING,
+        created_at=0,
+        updated_at=0,
+        retry_of=first.run_id,
+        created_by=creator,
+        agent=agent,
+        **{name: getattr(first, name) for name in _REQUEST},
+    )
+
+    def decide(loaded: Loaded) -> Transition:
+        return transitions.create(
+            run,
+            now=loaded.now,
+            parent=loaded.parent,
+            family_cancelled=loaded.family_cancelled,
+            message=message,
+        )
+
+    want = Want(parent_run_id=first.parent_run_id)
+    written = await app.store.runs.apply(RunKey(first.project_id, new_id), decide, want, seal)
+    app.publish(written)
+    return written
+
+
+#: What makes up a request: a retry takes these over.
+_REQUEST = (
+    "project_id",
+    "kind",
+    "owner_kind",
+    "owner_id",
+    "target",
+    "workflow_id",
+    "schedule_id",
+    "batch_id",
+    "runtime_target_kind",
+    "runtime_target_environment_id",
+    "runtime_target_branch_id",
+    "start_mode",
+    "trigger_kind",
+    "trigger_id",
+    "title",
+    "labels",
+    "conversation_id",
+    "implementation_kind",
+    "worker_key",
+    "timeout_seconds",
+    "backoff_limit",
+    "config",
+    "input",
+    "request_snapshot",
+)

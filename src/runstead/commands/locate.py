@@ -1,0 +1,90 @@
+"""From what a caller names to what the store holds: visible things only, anything else is not found."""
+
+from runstead.commands.app import App
+from runstead.conversation import Conversation
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, require
+from runstead.project import Project
+from runstead.run import Run
+from runstead.store import RunKey
+
+
+async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Project:
+    """A project by id or slug, in which the caller has the scope."""
+    found = await app.store.directory.project(ref)
+    if found is None:
+        raise not_found("Project")
+    require(principal, scope, found.id, "Project")
+    return found
+
+
+async def run_key(
+    app: App, principal: Principal, scope: Scope, run_id: str, project_ref: str | None
+) -> RunKey:
+    """Where to find a run. A caller with one project pays no look-up: the command itself finds out."""
+    if principal.run_id is not None and principal.run_id != run_id:
+        raise not_found("Run")
+    if project_ref is not None:
+        found = await app.store.directory.project(project_ref)
+        if found is None:
+            raise not_found("Run")
+        require(principal, scope, found.id, "Run")
+        return RunKey(found.id, run_id)
+    if len(principal.grants) == 1:
+        (project_id,) = principal.grants
+        require(principal, scope, project_id, "Run")
+        return RunKey(project_id, run_id)
+    runs = await app.store.runs.find(run_id, tuple(principal.grants))
+    if not runs:
+        raise not_found("Run")
+    if len(runs) > 1:
+        raise Error(
+            "RUN_ID_AMBIGUOUS", f"Several of your projects hold the run {run_id}: name one with ?project="
+        )
+    require(principal, scope, runs[0].project_id, "Run")
+    return RunKey(runs[0].project_id, run_id)
+
+
+async def run(
+    app: App, principal: Principal, scope: Scope, run_id: str, project_ref: str | None = None
+) -> Run:
+    found = await app.store.runs.get(await run_key(app, principal, scope, run_id, project_ref))
+    if found is None:
+        raise not_found("Run")
+    return found
+
+
+async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
+    found = await app.store.conversations.get(conversation_id)
+    if found is None:
+        raise not_found("Conversation")
+    require(principal, scope, found.project_id, "Conversation")
+    return found
+
+
+async def conversation_run_key(
+    app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
+) -> RunKey:
+    """Where to find a run of a conversation. Whoever loads it still checks that it is of this conversation."""
+    if principal.run_id is not None and principal.run_id != run_id:
+        raise not_found("Run")
+    if len(principal.grants) == 1:
+        (project_id,) = principal.grants
+        require(principal, scope, project_id, "Run")
+        return RunKey(project_id, run_id)
+    found = await app.store.conversations.get(conversation_id)
+    if found is None:
+        raise not_found("Run")
+    require(principal, scope, found.project_id, "Run")
+    return RunKey(found.project_id, run_id)
+
+
+async def conversation_run(
+    app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
+) -> Run:
+    found = await app.store.runs.get(
+        await conversation_run_key(app, principal, scope, conversation_id, run_id)
+    )
+    if found is None or found.conversation_id != conversation_id:
+        raise not_found("Run")
+    return found

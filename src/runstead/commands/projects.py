@@ -1,0 +1,140 @@
+"""Projects, their members and their keys."""
+
+import uuid
+
+import msgspec
+
+from runstead.clock import now_ms
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.principal import ALL_SCOPES, Principal, Role, Scope
+from runstead.project import ApiKey, Member, Project, key_prefix, token_hash, user_uuid
+from runstead.seal import Seal
+
+
+def new_project(slug: str, name: str | None, created_by: str | None = None) -> Project:
+    return Project(str(uuid.uuid4()), slug, name or slug, now_ms(), created_by)
+
+
+def make_key(
+    secret: str,
+    project_id: str,
+    scopes: frozenset[Scope],
+    *,
+    name: str | None = None,
+    expires_at: int | None = None,
+    created_by: str | None = None,
+) -> ApiKey:
+    """The key as it is kept. `secret` is the whole key, shown once."""
+    prefix = key_prefix(secret)
+    assert prefix is not None, "not a key"
+    return ApiKey(
+        str(uuid.uuid4()),
+        project_id,
+        prefix,
+        token_hash(secret),
+        scopes,
+        now_ms(),
+        name,
+        created_by,
+        expires_at=expires_at,
+    )
+
+
+async def create(
+    app: App, principal: Principal, slug: str, name: str | None, secret: str, seal: Seal | None = None
+) -> Project:
+    """A new project. A user becomes its admin; for an admin's key, `secret` becomes the new project's admin key.
+
+    PROJECT_SLUG_TAKEN, FORBIDDEN.
+    """
+    if principal.run_id is not None or principal.kind == "worker":
+        raise Error("FORBIDDEN", "Projects are created with a user token or an admin's key")
+    project = new_project(slug, name, user_uuid(principal.id))
+    if principal.kind == "user":
+        member = Member(project.id, principal.id, "admin", project.created_at)
+        return await app.store.directory.create_project(project, member, None, seal)
+    if not any(Scope.ADMIN in scopes for scopes in principal.grants.values()):
+        raise Error("FORBIDDEN", "This needs the scope admin, which the credential does not carry")
+    key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
+    return await app.store.directory.create_project(project, None, key, seal)
+
+
+async def get(app: App, principal: Principal, ref: str) -> Project:
+    found = await app.store.directory.project(ref)
+    if found is None or found.id not in principal.grants:
+        raise not_found("Project")
+    return found
+
+
+async def visible(app: App, principal: Principal) -> list[Project]:
+    return await app.store.directory.projects(tuple(principal.grants))
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    secret: str
+    scopes: frozenset[Scope]
+    name: str | None = None
+    expires_at: int | None = None
+
+
+async def create_key(
+    app: App, principal: Principal, ref: str, new: NewKey, seal: Seal | None = None
+) -> ApiKey:
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    key = make_key(
+        new.secret,
+        project.id,
+        new.scopes,
+        name=new.name,
+        expires_at=new.expires_at,
+        created_by=user_uuid(principal.id),
+    )
+    return await app.store.directory.create_key(key, seal)
+
+
+async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    return await app.store.directory.keys(project.id)
+
+
+async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    key = await app.store.directory.revoke_key(project.id, key_id, now_ms())
+    if key is None:
+        raise not_found("Key")
+    return key
+
+
+async def put_member(
+    app: App, principal: Principal, ref: str, user_id: str, role: Role, seal: Seal | None = None
+) -> Member:
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    if role != "admin":
+        await _keep_an_admin(app, project.id, user_id)
+    return await app.store.directory.put_member(Member(project.id, user_id, role, now_ms()), seal)
+
+
+async def members(app: App, principal: Principal, ref: str) -> list[Member]:
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    return await app.store.directory.members(project.id)
+
+
+async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    await _keep_an_admin(app, project.id, user_id)
+    if not await app.store.directory.remove_member(project.id, user_id):
+        raise not_found("Member")
+
+
+async def _keep_an_admin(app: App, project_id: str, user_id: str) -> None:
+    """A project without an admin could be mended only in the database."""
+    now = now_ms()
+    keys = await app.store.directory.keys(project_id)
+    good = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+    if any(Scope.ADMIN in key.scopes for key in good):
+        return
+    admins = [m.user_id for m in await app.store.directory.members(project_id) if m.role == "admin"]
+    if admins == [user_id]:
+        raise Error("LAST_ADMIN", "This is the project's last admin: name another one first")

@@ -1,0 +1,208 @@
+"""What can be done with a run that exists."""
+
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from runstead import limits, transitions
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, projects_with
+from runstead.run import Run, WaitingReason
+from runstead.seal import Seal
+from runstead.store import RunQuery, Written
+from runstead.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.transitions import Completion, Fence
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A run as a caller names it: by its id, and by its project or conversation where that is said."""
+
+    run_id: str
+    project: str | None = None
+    conversation_id: str | None = None
+
+
+async def apply(
+    app: App,
+    principal: Principal,
+    named: Named,
+    rule: Callable[[Run, Loaded], Transition],
+    want: Want = NOTHING_ELSE,
+    seal: Seal | None = None,
+) -> Written:
+    """The one way to change a run that exists: authorise → apply → publish."""
+    if named.conversation_id is not None:
+        key = await locate.conversation_run_key(
+            app, principal, Scope.RUNS_WRITE, named.conversation_id, named.run_id
+        )
+    else:
+        key = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+
+    def decide(loaded: Loaded) -> Transition:
+        run = loaded.run
+        if run is None or named.conversation_id not in (None, run.conversation_id):
+            raise not_found("Run")
+        return rule(run, loaded)
+
+    written = await app.store.runs.apply(key, decide, want, seal)
+    app.publish(written)
+    return written
+
+
+async def get(app: App, principal: Principal, named: Named) -> Run:
+    if named.conversation_id is not None:
+        return await locate.conversation_run(
+            app, principal, Scope.RUNS_READ, named.conversation_id, named.run_id
+        )
+    return await locate.run(app, principal, Scope.RUNS_READ, named.run_id, named.project)
+
+
+async def complete(
+    app: App,
+    principal: Principal,
+    named: Named,
+    completion: Completion,
+    fence: Fence,
+    seal: Seal | None = None,
+) -> Written:
+    """End the run, once: `transition.accepted` tells whether it stands as this call wanted it."""
+    return await apply(
+        app,
+        principal,
+        named,
+        lambda run, loaded: transitions.complete(run, now=loaded.now, completion=completion, fence=fence),
+        seal=seal,
+    )
+
+
+async def cancel(
+    app: App, principal: Principal, named: Named, reason: str | None, seal: Seal | None = None
+) -> Written:
+    """Call the run off with all that runs below it: `transition.accepted` tells whether this call did it."""
+    return await apply(
+        app,
+        principal,
+        named,
+        lambda run, loaded: transitions.cancel(run, now=loaded.now, reason=reason),
+        seal=seal,
+    )
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    reason: WaitingReason
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    resume_at: int | None = None
+    expires_at: int | None = None
+
+
+async def wait(
+    app: App, principal: Principal, named: Named, wait: Wait, fence: Fence, seal: Seal | None = None
+) -> Written:
+    """Hold the run until a resume. RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED."""
+    return await apply(
+        app,
+        principal,
+        named,
+        lambda run, loaded: transitions.wait(
+            run,
+            now=loaded.now,
+            reason=wait.reason,
+            tool_call_id=wait.tool_call_id,
+            tool_name=wait.tool_name,
+            resume_at=wait.resume_at,
+            expires_at=wait.expires_at,
+            fence=fence,
+        ),
+        seal=seal,
+    )
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """`type` is a key of transitions.RESUMES; `result` any JSON value."""
+
+    type: str
+    tool_call_id: str | None = None
+    result: Any = None
+    is_error: bool = False
+
+
+async def resume(
+    app: App, principal: Principal, named: Named, resume: Resume, seal: Seal | None = None
+) -> Written:
+    """Bring what the run waits for. TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
+    receipt = None
+    if resume.tool_call_id is not None:
+        told = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
+        receipt = Receipt(resume.tool_call_id, hashlib.sha256(told).digest())
+    return await apply(
+        app,
+        principal,
+        named,
+        lambda run, loaded: transitions.resume(
+            run,
+            now=loaded.now,
+            kind=resume.type,
+            tool_call_id=resume.tool_call_id,
+            result=resume.result,
+            is_error=resume.is_error,
+            receipt=receipt,
+            earlier=loaded.receipt,
+        ),
+        Want(receipt_key=resume.tool_call_id),
+        seal,
+    )
+
+
+async def heartbeat(
+    app: App, principal: Principal, named: Named, lease_s: int | None, fence: Fence, seal: Seal | None = None
+) -> Written:
+    """Renew the lease of the current attempt, without knowing the worker. ATTEMPT_SUPERSEDED where it is lost."""
+
+    def rule(run: Run, loaded: Loaded) -> Transition:
+        lease_ms = lease_s * 1000 if lease_s is not None else None
+        transition = transitions.renew(run, now=loaded.now, lease_ms=lease_ms, worker=None, fence=fence)
+        if not transition.accepted:
+            raise Error("ATTEMPT_SUPERSEDED", f"No attempt of the run is under way: it is {run.status.value}")
+        return transition
+
+    return await apply(app, principal, named, rule, seal=seal)
+
+
+def dice() -> float:
+    """Randomness for jitter, in [0, 1)."""
+    return random.random()  # noqa: S311 - spreads retries, guards nothing
+
+
+async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
+    """A page of runs of one project, or of every project that the caller may read."""
+    if principal.run_id is not None:
+        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and lists no others")
+    if project is not None:
+        found = await locate.project(app, principal, Scope.RUNS_READ, project)
+        ids: tuple[str, ...] = (found.id,)
+    else:
+        ids = projects_with(principal, Scope.RUNS_READ)
+    return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
+
+
+async def children(app: App, principal: Principal, named: Named) -> list[Run]:
+    run = await get(app, principal, named)
+    return await app.store.runs.children(run.seq, limits.children_rows_max)
+
+
+async def tree(app: App, principal: Principal, named: Named) -> list[Run]:
+    """The run's whole family from its root, oldest first."""
+    run = await get(app, principal, named)
+    return await app.store.runs.family(run.root_seq or run.seq, limits.tree_rows_max)
+
+
+async def attempts(app: App, principal: Principal, named: Named) -> tuple[Run, list[EndedAttempt]]:
+    """The attempts that ended without a completion; the run itself tells of the current or last one."""
+    run = await get(app, principal, named)
+    return run, await app.store.runs.attempts(run.seq)

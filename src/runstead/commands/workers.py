@@ -1,0 +1,217 @@
+"""External workers: registering, claiming, keeping and letting go of runs."""
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import msgspec
+
+from runstead import limits, transitions
+from runstead.clock import now_ms
+from runstead.commands import locate, runs
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.notifier import queue_key
+from runstead.principal import Principal, Scope, can, require
+from runstead.project import token_hash
+from runstead.run import Run
+from runstead.seal import Seal
+from runstead.store import ClaimQuery, RunKey, Written
+from runstead.transition import Loaded, Transition
+from runstead.transitions import Fence
+from runstead.worker import Session, Worker
+
+
+def new_token() -> str:
+    return f"vfw_{secrets.token_hex(32)}"
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    implementation_kind: str
+    worker_key: str
+    display_name: str | None = None
+    implementation_display_name: str | None = None
+    metadata: bytes | None = None
+
+
+async def register(
+    app: App, principal: Principal, project: str, new: Registration, token: str, seal: Seal | None = None
+) -> Worker:
+    """Store the worker, or find it by (project, implementation_kind, worker_key), and make `token` one of its own."""
+    found = await locate.project(app, principal, Scope.WORKERS, project)
+    if principal.worker_id is not None:
+        raise Error("FORBIDDEN", "A worker token registers no workers: use the key or user token")
+    now = now_ms()
+    worker = Worker(
+        str(uuid.uuid4()),
+        found.id,
+        new.implementation_kind,
+        new.worker_key,
+        now,
+        now,
+        new.display_name,
+        new.implementation_display_name,
+        new.metadata,
+        now,
+    )
+    return await app.store.workers.register(worker, token_hash(token), seal)
+
+
+async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
+    """The worker that the caller acts for: itself, or one of a project whose runs it may work on."""
+    if principal.worker_id not in (None, worker_id):
+        raise not_found("Worker")
+    worker = await app.worker(worker_id)
+    if worker is None or worker.project_id not in principal.grants:
+        raise not_found("Worker")
+    if not can(principal, Scope.RUNS_WRITE, worker.project_id):
+        require(principal, Scope.WORKERS, worker.project_id, "Worker")
+    return worker
+
+
+async def heartbeat(app: App, principal: Principal, worker_id: str, seal: Seal | None = None) -> Worker:
+    worker = await acting(app, principal, worker_id)
+    found = await app.store.workers.heartbeat(worker.id, seal)
+    if found is None:
+        raise not_found("Worker")
+    return found
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker takes. No kinds and no targets: agent runs, as the published clients mean it."""
+
+    lease_s: int
+    kinds: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    wait_s: int = 0
+    max_runs: int = 1
+
+
+async def claim(
+    app: App,
+    principal: Principal,
+    worker_id: str,
+    claim: Claim,
+    gone: Callable[[], Awaitable[bool]],
+    seal: Seal | None = None,
+) -> list[Run]:
+    """Take the oldest claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
+    a run must not be handed to nobody.
+    """
+    worker = await acting(app, principal, worker_id)
+    query = ClaimQuery(
+        worker.project_id,
+        _kinds(claim),
+        claim.targets,
+        worker.implementation_kind,
+        worker.worker_key,
+        claim.max_runs,
+    )
+
+    def decide(run: Run, now: int) -> Transition:
+        return transitions.claim(
+            run, now=now, worker=worker.id, lease_ms=claim.lease_s * 1000, token=secrets.token_hex(16)
+        )
+
+    loop = asyncio.get_running_loop()
+    until = loop.time() + claim.wait_s
+    with app.notifier.subscribe(queue_key(worker.project_id)) as hint:
+        while True:
+            hint.clear()
+            left = until - loop.time()
+            found = await app.store.runs.claim(query, decide, seal if left <= 0 else _unless_empty(seal))
+            if found:
+                app.publish_runs(found)
+                return found
+            if left <= 0:
+                return []
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, limits.claim_poll_s)):
+                    await app.woken(hint)
+            if app.stopping.is_set() or await gone():
+                return []
+
+
+def _kinds(claim: Claim) -> tuple[str, ...]:
+    if claim.kinds:
+        return claim.kinds
+    named = {target.partition(":")[0] for target in claim.targets}
+    return tuple(sorted(named & {"agent", "workflow", "task", "eval"})) or ("agent",)
+
+
+def _unless_empty(seal: Seal | None) -> Seal | None:
+    """An empty look is no answer while the caller still waits: nothing to remember under its key."""
+    if seal is None:
+        return None
+    return msgspec.structs.replace(seal, render=lambda found: seal.render(found) if found else None)
+
+
+async def renew(
+    app: App,
+    principal: Principal,
+    worker_id: str,
+    run_id: str,
+    lease_s: int,
+    fence: Fence,
+    seal: Seal | None = None,
+) -> Written:
+    """Keep the lease; `transition.accepted` is False where the worker has lost it."""
+    worker = await acting(app, principal, worker_id)
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None:
+            raise not_found("Run")
+        return transitions.renew(
+            loaded.run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence
+        )
+
+    return await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, seal=seal)
+
+
+async def release(
+    app: App,
+    principal: Principal,
+    worker_id: str,
+    run_id: str,
+    error: bytes | None,
+    retry_after_s: int | None,
+    fence: Fence,
+    seal: Seal | None = None,
+) -> Written:
+    """End the attempt without a completion. ATTEMPT_SUPERSEDED where it is not the worker's any more."""
+    worker = await acting(app, principal, worker_id)
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None:
+            raise not_found("Run")
+        return transitions.release(
+            loaded.run,
+            now=loaded.now,
+            worker=worker.id,
+            fence=fence,
+            error=error,
+            retry_after_ms=retry_after_s * 1000 if retry_after_s is not None else None,
+            dice=runs.dice(),
+        )
+
+    written = await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, seal=seal)
+    app.publish(written)
+    return written
+
+
+async def put_session(
+    app: App, principal: Principal, worker_id: str, run_id: str, session: Session, seal: Seal | None = None
+) -> Session:
+    """Note what the worker calls its work on a run that it holds or held."""
+    worker = await acting(app, principal, worker_id)
+    run = await app.store.runs.get(RunKey(worker.project_id, run_id))
+    if run is None:
+        raise not_found("Run")
+    if run.lease_owner != worker.id:
+        raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run")
+    complete = msgspec.structs.replace(
+        session, run_id=run.run_id, worker_id=worker.id, implementation_kind=worker.implementation_kind
+    )
+    return await app.store.workers.put_session(run.seq, complete, seal)

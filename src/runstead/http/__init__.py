@@ -1,0 +1,1 @@
+"""The HTTP side: handlers parse, call, render. No rules, no SQL."""

@@ -1,0 +1,219 @@
+"""The bodies that create a run, one request shape per kind."""
+
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.commands.create import NewRun
+from runstead.errors import Error
+from runstead.http.bodies import (
+    JsonObject,
+    Name,
+    RunId,
+    RuntimeTarget,
+    Target,
+    Uuid,
+    json_object,
+    json_value,
+)
+from runstead.http.body import invalid
+from runstead.run import AgentDetails, Kind
+
+JsonValue = msgspec.Raw | msgspec.UnsetType
+Title = Annotated[str, Meta(max_length=limits.title_chars_max)]
+Labels = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=limits.label_key_chars_max)],
+        Annotated[str, Meta(max_length=limits.label_value_chars_max)],
+    ],
+    Meta(max_length=limits.labels_max),
+]
+
+
+class OwnerBody(msgspec.Struct, frozen=True):
+    """Agent runs: a conversation; the others: a project."""
+
+    kind: Literal["conversation", "project"]
+    id: Uuid
+
+
+class TriggerBody(msgspec.Struct, frozen=True):
+    """The message and tool call that a run was spawned from."""
+
+    conversation_id: Uuid | None = None
+    message_id: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    tool_call_id: Annotated[str, Meta(max_length=limits.tool_call_id_chars_max)] | None = None
+
+
+class TaskRequest(RuntimeTarget, frozen=True, kw_only=True):
+    """`config` is an object, `input` any JSON value, times in seconds."""
+
+    target: Target
+    name: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    batch_id: Uuid | None = None
+    config: JsonObject | None = None
+    input: JsonValue = msgspec.UNSET
+    timeout_seconds: Annotated[int, Meta(ge=1, le=limits.timeout_s_max)] | None = None
+    backoff_limit: Annotated[int, Meta(ge=0, le=limits.backoff_limit_max)] | None = None
+    start_mode: Name | None = None
+
+
+class WorkflowRequest(TaskRequest, frozen=True, kw_only=True):
+    """A workflow by id, by target (`workflow:<id>`), or by both."""
+
+    target: Target | None = None  # type: ignore[assignment]
+    workflow_id: Name | None = None
+
+
+class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
+    """`input` is the start payload: its coming starts the run."""
+
+    mode: Literal["agent", "default_chat"] = "agent"
+    agent_id: Name | None = None
+    target: Target | None = None
+    implementation_kind: (
+        Annotated[str, Meta(max_length=limits.implementation_kind_chars_max, pattern=r"^[a-zA-Z0-9_-]+$")]
+        | None
+    ) = None
+    worker_key: (
+        Annotated[str, Meta(max_length=limits.worker_key_chars_max, pattern=r"^[a-zA-Z0-9_.:-]+$")] | None
+    ) = None
+    initial_status: Literal["pending", "running"] | None = None
+    source_target_kind: Literal["project", "environment", "preview_branch", "release"] | None = None
+    source_target_environment_id: Uuid | None = None
+    source_target_branch_id: Uuid | None = None
+    source_target_release_version: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    input: JsonValue = msgspec.UNSET
+
+
+class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run, for whom. The shape of `request` depends on `kind`."""
+
+    kind: Kind
+    owner: OwnerBody
+    request: msgspec.Raw
+    public_id: RunId | None = None
+    parent_run_id: RunId | None = None
+    trigger: TriggerBody | None = None
+    conversation_id: Uuid | None = None
+    title: Title | None = None
+    labels: Labels | None = None
+
+
+REQUESTS: dict[Kind, type[RuntimeTarget]] = {
+    "agent": AgentRequest,
+    "task": TaskRequest,
+    "workflow": WorkflowRequest,
+    "eval": TaskRequest,
+}
+_DECODERS = {kind: msgspec.json.Decoder(shape) for kind, shape in REQUESTS.items()}
+
+
+def new_run(body: CreateRun) -> NewRun:
+    """The command's form; refuses what does not fit together."""
+    owner = "conversation" if body.kind == "agent" else "project"
+    if body.owner.kind != owner:
+        raise Error(
+            "INVALID_REQUEST",
+            f"The owner of a run of kind {body.kind} is a {owner}, not a {body.owner.kind}",
+            errors=(("$.owner.kind", f"must be {owner}"),),
+        )
+    try:
+        request = _DECODERS[body.kind].decode(body.request)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error).replace("`$", "`$.request")) from None
+    request.check()
+    members: dict[str, Any] = (
+        _agent(body, cast(AgentRequest, request))
+        if body.kind == "agent"
+        else _work(body, cast(TaskRequest, request))
+    )
+    return NewRun(
+        kind=body.kind,
+        owner_kind=body.owner.kind,
+        owner_id=body.owner.id.lower(),
+        run_id=body.public_id,
+        parent_run_id=body.parent_run_id,
+        labels=json_object(body.labels),
+        runtime_target_kind=request.runtime_target_kind,
+        runtime_target_environment_id=request.runtime_target_environment_id,
+        runtime_target_branch_id=request.runtime_target_branch_id,
+        **members,
+    )
+
+
+def _spawned(body: CreateRun) -> dict[str, Any]:
+    trigger = body.trigger or TriggerBody()
+    parent = trigger.conversation_id or body.conversation_id
+    return {
+        "parent_conversation_id": None
+        if body.owner.kind == "conversation" and parent == body.owner.id
+        else parent,
+        "spawned_from_message_id": trigger.message_id,
+        "spawned_from_tool_call_id": trigger.tool_call_id,
+    }
+
+
+def _agent(body: CreateRun, request: AgentRequest) -> dict[str, Any]:
+    target = request.target or (f"agent:{request.agent_id}" if request.agent_id is not None else None)
+    _check_target("agent", target)
+    details = AgentDetails(
+        mode=request.mode,
+        agent_id=request.agent_id,
+        source_target_kind=request.source_target_kind,
+        source_target_environment_id=request.source_target_environment_id,
+        source_target_branch_id=request.source_target_branch_id,
+        source_target_release_version=request.source_target_release_version,
+        **_spawned(body),
+    )
+    return {
+        "target": target,
+        "title": body.title,
+        "agent": details,
+        "implementation_kind": request.implementation_kind,
+        "worker_key": request.worker_key,
+        "running": request.initial_status == "running",
+        "snapshot": json_value(request.input),
+    }
+
+
+def _work(body: CreateRun, request: TaskRequest) -> dict[str, Any]:
+    target, workflow_id = request.target, None
+    if isinstance(request, WorkflowRequest):
+        named = request.target.removeprefix("workflow:") if request.target is not None else None
+        workflow_id = request.workflow_id or named
+        target = request.target or f"workflow:{workflow_id}"
+        if workflow_id is None:
+            raise Error(
+                "INVALID_REQUEST",
+                "A workflow run needs a workflow_id or a target",
+                errors=(("$.request.workflow_id", "missing"),),
+            )
+    _check_target(body.kind, target)
+    spawned = _spawned(body)
+    return {
+        "target": target,
+        "title": body.title or request.name,
+        "workflow_id": workflow_id,
+        "agent": AgentDetails(**spawned) if any(spawned.values()) else None,
+        "batch_id": request.batch_id,
+        "config": json_object(request.config),
+        "input": json_value(request.input),
+        "start_mode": request.start_mode,
+        "timeout_seconds": request.timeout_seconds,
+        "backoff_limit": request.backoff_limit,
+    }
+
+
+def _check_target(kind: Kind, target: str | None) -> None:
+    if target is None:
+        return
+    prefix, separator, name = target.partition(":")
+    if prefix != kind or not separator or not name:
+        raise Error(
+            "INVALID_REQUEST",
+            f"The target of a run of kind {kind} has the form {kind}:<id>, not {target!r}",
+            errors=(("$.request.target", f"must begin with {kind}:"),),
+        )

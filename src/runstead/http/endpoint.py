@@ -1,0 +1,260 @@
+"""Decode → call → encode, once for every route."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope as AsgiScope, Send
+
+from runstead import limits
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.http.auth import Authenticator
+from runstead.http.body import Disconnected, decode_body, decode_query, read_body
+from runstead.http.problems import problem
+from runstead.principal import Principal
+from runstead.seal import Replay, Seal
+
+log = structlog.get_logger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+B = TypeVar("B")
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No members: the body or query of a route that takes none."""
+
+
+class Reply(NamedTuple):
+    """An answer: its status, its value, its headers."""
+
+    status: int
+    value: Any
+    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+class Call(Generic[B, Q]):
+    """One request, as a handler gets it."""
+
+    __slots__ = ("_request", "_seal_key", "_server", "app", "body", "path", "principal", "query", "raw")
+
+    def __init__(
+        self,
+        server: "Server",
+        request: Request,
+        principal: Principal,
+        path: dict[str, str],
+        query: Q,
+        body: B,
+        raw: bytes,
+    ) -> None:
+        self._server = server
+        self._request = request
+        self._seal_key = request.headers.get("idempotency-key")
+        self.app = server.app
+        self.principal = principal
+        self.path = path
+        self.query = query
+        self.body = body
+        self.raw = raw
+
+    def header(self, name: str) -> str | None:
+        return self._request.headers.get(name)
+
+    async def gone(self) -> bool:
+        """Whether the caller has hung up."""
+        return await self._request.is_disconnected()
+
+    def forget_credentials(self) -> None:
+        """What a credential may do has changed: look it up again."""
+        self._server.authenticator.forget()
+
+    async def once(
+        self,
+        command: Callable[[Seal | None], Awaitable[R]],
+        answer: Callable[[R], Reply],
+        secret: str | None = None,
+    ) -> Reply:
+        """Run the command; under an Idempotency-Key, at most once, its answer stored with its effect. A `secret` in
+        the answer is shown once and never stored: a replay holds null in its place.
+        """
+        key = self._seal_key
+        if key is None:
+            return answer(await command(None))
+        if not 1 <= len(key) <= limits.idempotency_key_chars_max:
+            raise Error(
+                "INVALID_REQUEST",
+                f"Idempotency-Key must have 1 to {limits.idempotency_key_chars_max} characters",
+            )
+        in_use, name = self._server.in_use, (self.principal.identity, key)
+        if name in in_use:
+            raise Error(
+                "IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is still being worked on"
+            )
+        in_use.add(name)
+        try:
+            return answer(await command(self._seal(key, answer, secret)))
+        finally:
+            in_use.discard(name)
+
+    def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> Seal:
+        url = self._request.url
+        told = f"{self._request.method} {url.path}?{url.query}\n".encode() + self.raw
+
+        def render(result: R) -> tuple[int, bytes]:
+            reply = answer(result)
+            body = _encode(reply.value)
+            if secret is not None:
+                body = body.replace(_encode(secret), b"null")
+            return reply.status, body
+
+        return Seal(self.principal.identity, key, hashlib.sha256(told).digest(), render)
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
+
+
+class Operation(NamedTuple):
+    """A route with all that its documentation and its decoding need."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    body: type[Any]
+    query: type[Any]
+    answer: type[Any] | None  # None: not JSON
+    status: int
+    errors: tuple[str, ...]
+    open: bool  # needs no credential
+    media_type: str
+
+
+class Routes:
+    """The routes of one noun."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.operations: list[Operation] = []
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        answer: type[Any] | None,
+        body: type[Any] = Nothing,
+        query: type[Any] = Nothing,
+        status: int = 200,
+        errors: tuple[str, ...] = (),
+        open: bool = False,  # noqa: A002 - what it is
+        media_type: str = "application/json",
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own."""
+
+        def register(handler: Handler) -> Handler:
+            summary = (handler.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+            assert summary, f"{method} {path} has no docstring"
+            self.operations.append(
+                Operation(
+                    method,
+                    path,
+                    handler,
+                    " ".join(summary.split()),
+                    self.tag,
+                    body,
+                    query,
+                    answer,
+                    status,
+                    errors,
+                    open,
+                    media_type,
+                )
+            )
+            return handler
+
+        return register
+
+
+class Server:
+    """What every endpoint shares."""
+
+    def __init__(self, app: App, authenticator: Authenticator) -> None:
+        self.app = app
+        self.authenticator = authenticator
+        self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests under way
+
+
+_NOBODY: Final = Principal("user", "", {})
+
+
+class Endpoint:
+    """All methods of one path, as an ASGI application. Starlette has put the path's parts into the scope."""
+
+    def __init__(self, server: Server, operations: dict[str, Operation]) -> None:
+        self._server = server
+        self._operations = operations
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._respond(scope, receive, request)
+        except Error as error:
+            response = problem(error, scope["path"])
+        except Disconnected:
+            return
+        except Exception:
+            log.exception("request failed", method=scope["method"], path=scope["path"])
+            response = problem(Error("INTERNAL", "Something went wrong here; it was logged"), scope["path"])
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: AsgiScope, receive: Receive, request: Request) -> Response:
+        operation = self._operations.get(scope["method"])
+        if operation is None:
+            allowed = ", ".join(sorted(self._operations))
+            refusal = Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here; {allowed} is")
+            return problem(refusal, scope["path"], {"Allow": allowed})
+        headers = request.headers
+        principal = _NOBODY
+        if not operation.open:
+            principal = await self._server.authenticator.authenticate(
+                headers.get("authorization"), headers.get("x-api-key")
+            )
+        path = scope["path_params"]
+        for name, value in path.items():
+            _check_name(name, value)
+        raw = b"" if operation.method == "GET" else await read_body(scope, receive)
+        body = _NOTHING if operation.body is Nothing else decode_body(raw, operation.body)
+        query = _NOTHING
+        if operation.query is not Nothing:
+            pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            query = decode_query(pairs, operation.query)
+        call: Call[Any, Any] = Call(self._server, request, principal, path, query, body, raw)
+        try:
+            reply = await operation.handler(call)
+        except Replay as stored:
+            return Response(stored.body, stored.status, {"Idempotent-Replayed": "true"}, "application/json")
+        if isinstance(reply, Response):
+            return reply
+        return Response(_encode(reply.value), reply.status, reply.headers, "application/json")
+
+
+_NOTHING: Final = Nothing()
+
+
+def _check_name(name: str, value: str) -> None:
+    """What cannot be a name is refused before anything is looked up under it."""
+    if name == "run_id" and len(value) > limits.run_id_chars_max:
+        raise Error("INVALID_REQUEST", f"A run id has 1 to {limits.run_id_chars_max} characters")
+    if len(value) > limits.name_chars_max:
+        raise not_found("What the path names")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise Error("INVALID_REQUEST", f"{name} holds a control character")

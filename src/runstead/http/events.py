@@ -1,0 +1,212 @@
+"""A run's events, under `/runs` and under its conversation."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.append import TOO_LARGE, refuse_terminal_types
+from runstead.clock import iso
+from runstead.commands import events as commands
+from runstead.commands.events import Batch
+from runstead.commands.runs import Named
+from runstead.errors import Error
+from runstead.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
+from runstead.http.bodies import Count, Name, PageInfo, Positive
+from runstead.http.body import invalid
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import Json, ProjectionView, RunView, projection, run_view
+from runstead.http.runs import MISSING, WRITE, InProject, fence, named
+from runstead.run import Run
+from runstead.store import Written
+
+routes = Routes("Events")
+
+_APPEND = (
+    *WRITE,
+    "EVENT_CURSOR_MISMATCH",
+    "EVENT_RUN_TERMINAL",
+    "EVENT_RUN_WAITING",
+    "EVENT_TOO_LARGE",
+    "EVENT_TYPE_REFUSED",
+    "EVENT_LOG_FULL",
+)
+
+
+class AppendEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """1 to 100 events, each a flat object with a string `type`. The cursors say where the log is believed to stand."""
+
+    events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=limits.events_per_append_max)]
+    expected_previous_event_id: Count | None = None
+    expected_previous_external_event_sequence: Count | None = None
+    attempt: Positive | None = None
+
+
+class Appended(msgspec.Struct, frozen=True):
+    run: RunView
+    latest_event_id: int
+    latest_external_event_sequence: int | msgspec.UnsetType
+    appended_count: int
+
+
+class AppendedInConversation(msgspec.Struct, frozen=True):
+    run: ProjectionView
+    latest_event_id: int
+    latest_external_event_sequence: int | msgspec.UnsetType
+    appended_count: int
+
+
+class _Head(msgspec.Struct, frozen=True):
+    type: Annotated[
+        str, Meta(min_length=1, max_length=limits.event_type_chars_max, pattern=r"^[^\x00-\x1f\x7f]+$")
+    ]
+    isError: Any = None  # noqa: N815 - the wire's name
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def new_events(raws: Sequence[msgspec.Raw]) -> tuple[NewEvent, ...]:
+    """The events as they are stored: each on one line, its type known, its size within bounds."""
+    events = []
+    for place, raw in enumerate(raws):
+        payload = bytes(raw)
+        if b"\n" in payload or b"\r" in payload or b"\t" in payload:
+            payload = msgspec.json.format(payload, indent=-1)
+        try:
+            head = _head.decode(payload)
+        except msgspec.ValidationError as error:
+            raise invalid(str(error).replace("`$", f"`$.events[{place}]")) from None
+        private = head.type in PRIVATE_TYPES
+        if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
+            raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{place}]", "too large"),))
+        is_error = head.type == TOOL_CALL_RESULT and head.isError is True
+        events.append(NewEvent(head.type, payload, external=True, private=private, is_error=is_error))
+    return tuple(events)
+
+
+def batch(body: AppendEvents) -> Batch:
+    events = new_events(body.events)
+    refuse_terminal_types([event.type for event in events])
+    if body.expected_previous_event_id is None and any(event.private for event in events):
+        raise Error(
+            "INVALID_REQUEST",
+            "Private events need expected_previous_event_id",
+            errors=(("$.expected_previous_event_id", "missing"),),
+        )
+    return Batch(events, body.expected_previous_event_id, body.expected_previous_external_event_sequence)
+
+
+def _appended(written: Written, what: Batch, *, in_conversation: bool) -> Reply:
+    run = written.run
+    public = not all(event.private for event in what.events)
+    return Reply(
+        200,
+        {
+            "run": (projection if in_conversation else run_view)(run, sequence=public),
+            "latest_event_id": run.latest_event_id,
+            **({"latest_external_event_sequence": run.latest_external_event_sequence} if public else {}),
+            "appended_count": len(written.transition.events),
+        },
+    )
+
+
+async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
+    what = batch(call.body)
+    proof = fence(call, call.body.attempt)
+    return await call.once(
+        lambda seal: commands.append(call.app, call.principal, run, what, proof, seal),
+        lambda written: _appended(written, what, in_conversation=run.conversation_id is not None),
+    )
+
+
+@routes.route(
+    "POST", "/runs/{run_id}/events", body=AppendEvents, query=InProject, answer=Appended, errors=_APPEND
+)
+async def append(call: Call[AppendEvents, InProject]) -> Reply:
+    """Append events to a run's log, all or none; a repeat of what is already there adds nothing."""
+    return await _append(call, named(call))
+
+
+def named_in_conversation(call: Call[Any, Any]) -> Named:
+    return Named(call.path["run_id"], conversation_id=call.path["conversation_id"])
+
+
+@routes.route(
+    "POST",
+    "/conversations/{conversation_id}/runs/{run_id}/events",
+    body=AppendEvents,
+    answer=AppendedInConversation,
+    errors=_APPEND,
+)
+async def append_in_conversation(call: Call[AppendEvents, Nothing]) -> Reply:
+    """Append events to an agent run's log, all or none; a repeat of what is already there adds nothing."""
+    return await _append(call, named_in_conversation(call))
+
+
+class EventView(msgspec.Struct, frozen=True):
+    event_id: int
+    event_type: str
+    payload: Json
+    created_at: str
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    data: list[EventView]
+    page_info: PageInfo
+
+
+class ConversationEventView(msgspec.Struct, frozen=True):
+    event_id: int
+    event_type: str
+    event: Json
+
+
+class ConversationEventPage(msgspec.Struct, frozen=True):
+    data: list[ConversationEventView]
+    page_info: PageInfo
+
+
+class EventRange(msgspec.Struct, frozen=True, kw_only=True):
+    """Events after a number; `event_type` may repeat."""
+
+    after_event_id: Count = 0
+    limit: Annotated[int, Meta(ge=1, le=limits.event_rows_max)] = limits.event_rows_default
+    event_type: list[str] = []
+
+
+class EventRangeInProject(EventRange, frozen=True, kw_only=True):
+    project: Name | None = None
+
+
+async def _page(call: Call[Nothing, Any], run: Named) -> tuple[Run, list[Any], PageInfo]:
+    query: EventRange = call.query
+    found, events, more = await commands.page(
+        call.app, call.principal, run, query.after_event_id, query.limit, query.event_type
+    )
+    info = PageInfo(self=str(query.after_event_id), next=str(events[-1].event_id) if more else None)
+    return found, events, info
+
+
+@routes.route("GET", "/runs/{run_id}/events", query=EventRangeInProject, answer=EventPage, errors=MISSING)
+async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
+    """A run's events after a number, in order."""
+    _, events, info = await _page(call, named(call))
+    data = [EventView(e.event_id, e.type, msgspec.Raw(e.payload), iso(e.created_at)) for e in events]
+    return Reply(200, EventPage(data, info))
+
+
+@routes.route(
+    "GET",
+    "/conversations/{conversation_id}/runs/{run_id}/events",
+    query=EventRange,
+    answer=ConversationEventPage,
+    errors=("NOT_FOUND",),
+)
+async def page_in_conversation(call: Call[Nothing, EventRange]) -> Reply:
+    """An agent run's events after a number, in order."""
+    _, events, info = await _page(call, named_in_conversation(call))
+    data = [ConversationEventView(e.event_id, e.type, msgspec.Raw(e.payload)) for e in events]
+    return Reply(200, ConversationEventPage(data, info))

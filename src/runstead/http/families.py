@@ -1,0 +1,65 @@
+"""A run's family and attempts: what belongs to one run."""
+
+import msgspec
+
+from runstead.clock import iso, iso_or_none
+from runstead.commands import runs as commands
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import NULL, Json, RunView, raw, run_view
+from runstead.http.runs import MISSING, InProject, named
+from runstead.run import Run
+
+routes = Routes("Families")
+
+
+class RunList(msgspec.Struct, frozen=True):
+    data: list[RunView]
+
+
+def run_list(found: list[Run]) -> Reply:
+    return Reply(200, RunList([run_view(run) for run in found]))
+
+
+@routes.route("GET", "/runs/{run_id}/children", query=InProject, answer=RunList, errors=MISSING)
+async def children(call: Call[Nothing, InProject]) -> Reply:
+    """The direct children of a run, oldest first."""
+    return run_list(await commands.children(call.app, call.principal, named(call)))
+
+
+@routes.route("GET", "/runs/{run_id}/tree", query=InProject, answer=RunList, errors=MISSING)
+async def tree(call: Call[Nothing, InProject]) -> Reply:
+    """The whole family of a run from its root, oldest first; `parent_run_id` tells the shape."""
+    return run_list(await commands.tree(call.app, call.principal, named(call)))
+
+
+class AttemptView(msgspec.Struct, frozen=True):
+    """One attempt. `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout or parked."""
+
+    attempt: int
+    lease_owner: str | None
+    started_at: str | None
+    ended_at: str | None
+    outcome: str
+    error: Json
+
+
+class AttemptList(msgspec.Struct, frozen=True):
+    data: list[AttemptView]
+
+
+@routes.route("GET", "/runs/{run_id}/attempts", query=InProject, answer=AttemptList, errors=MISSING)
+async def attempts(call: Call[Nothing, InProject]) -> Reply:
+    """Every claim of the run, oldest first, and how each ended."""
+    run, ended = await commands.attempts(call.app, call.principal, named(call))
+    data = [
+        AttemptView(
+            one.attempt, one.lease_owner, iso(one.started_at), iso(one.ended_at), one.outcome, raw(one.error)
+        )
+        for one in ended
+    ]
+    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
+        outcome = run.status.value if run.terminal else "running"
+        started, stopped = iso_or_none(run.attempt_started_at), iso_or_none(run.completed_at)
+        error = raw(run.error) if run.terminal else NULL
+        data.append(AttemptView(run.attempt, run.lease_owner, started, stopped, outcome, error))
+    return Reply(200, AttemptList(data))

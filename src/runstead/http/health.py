@@ -1,0 +1,53 @@
+"""Is it there, can it commit, how does it fare."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from runstead import telemetry
+from runstead.errors import Error
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+
+routes = Routes("Health")
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The store has just committed."""
+
+    status: str
+    store: dict[str, Any]
+
+
+_OK = Reply(200, Health("ok"))
+
+
+@routes.route("GET", "/healthz", answer=Health, open=True)
+async def healthz(call: Call[Nothing, Nothing]) -> Reply:
+    """Whether the process answers."""
+    return _OK
+
+
+@routes.route(
+    "GET",
+    "/readyz",
+    answer=Ready,
+    open=True,
+    errors=("STORE_BUSY", "STORE_UNAVAILABLE", "SHUTTING_DOWN"),
+)
+async def readyz(call: Call[Nothing, Nothing]) -> Reply:
+    """Whether the store can commit; 503 where it cannot, or while the server stops."""
+    if call.app.stopping.is_set():
+        raise Error("SHUTTING_DOWN", "The server is stopping", retry_after_s=1)
+    return Reply(200, Ready("ready", await call.app.store.check()))
+
+
+@routes.route("GET", "/metrics", answer=None, open=True, media_type="text/plain")
+async def metrics(call: Call[Nothing, Nothing]) -> Response:
+    """Counters for Prometheus."""
+    text = telemetry.exposition(call.app.store.facts())
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

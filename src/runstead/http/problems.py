@@ -1,0 +1,84 @@
+"""Codes to statuses, in the only place, and errors as `application/problem+json` (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from runstead.errors import CODES, Error
+
+STATUS: Final[dict[str, int]] = {
+    "INVALID_REQUEST": 400,
+    "EVENT_CURSOR_MISMATCH": 400,
+    "EVENT_RUN_TERMINAL": 400,
+    "EVENT_RUN_WAITING": 400,
+    "EVENT_TOO_LARGE": 400,
+    "EVENT_TYPE_REFUSED": 400,
+    "EVENT_LOG_FULL": 400,
+    "REQUEST_SNAPSHOT_TOO_LARGE": 400,
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "RUN_ID_CONFLICT": 409,
+    "RUN_ID_AMBIGUOUS": 409,
+    "RUN_NOT_TERMINAL": 409,
+    "RUN_ALREADY_WAITING": 409,
+    "PARENT_CANCELLED": 409,
+    "FAMILY_TOO_DEEP": 409,
+    "ATTEMPT_SUPERSEDED": 409,
+    "TOOL_RESULT_NOT_WAITING": 409,
+    "TOOL_RESULT_CONFLICT": 409,
+    "IDEMPOTENCY_KEY_REUSED": 409,
+    "IDEMPOTENCY_KEY_IN_USE": 409,
+    "PROJECT_SLUG_TAKEN": 409,
+    "LAST_ADMIN": 409,
+    "RUN_NOT_ACTIVE": 410,
+    "BODY_TOO_LARGE": 413,
+    "INTERNAL": 500,
+    "STORE_BUSY": 503,
+    "STORE_UNAVAILABLE": 503,
+    "SHUTTING_DOWN": 503,
+}
+assert STATUS.keys() == CODES.keys(), STATUS.keys() ^ CODES.keys()
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One value that was refused: where (`$.events[3].type`) and why."""
+
+    path: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """RFC 9457, with `error` (the same sentence as `detail`) and a stable `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: str
+    code: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+
+
+def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:
+    status = STATUS[error.code]
+    body = Problem(
+        f"/docs#{error.code}",
+        HTTPStatus(status).phrase,
+        status,
+        error.message,
+        instance,
+        error.message,
+        error.code,
+        [FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
+    )
+    extra = dict(headers or {})
+    if error.retry_after_s is not None:
+        extra["Retry-After"] = str(error.retry_after_s)
+    if status == HTTPStatus.UNAUTHORIZED:
+        extra["WWW-Authenticate"] = "Bearer"
+    return Response(msgspec.json.encode(body), status, extra, "application/problem+json")

@@ -1,0 +1,253 @@
+"""Projects, their members and their API keys."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.clock import iso, iso_or_none
+from runstead.commands import projects as commands
+from runstead.http.bodies import Moment, Name, moment_ms
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.principal import DEFAULT_SCOPES, Role, Scope
+from runstead.project import ApiKey, Member, Project, new_key
+from runstead.seal import Seal
+
+routes = Routes("Administration")
+
+_MISSING = ("NOT_FOUND",)
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+Slug = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.slug_chars_max,
+        pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+        description="Lower-case letters, digits and inner hyphens.",
+    ),
+]
+
+
+class ProjectView(msgspec.Struct, frozen=True):
+    id: str
+    slug: str
+    name: str
+    created_by: str | None
+    created_at: str
+
+
+def view(project: Project) -> ProjectView:
+    return ProjectView(project.id, project.slug, project.name, project.created_by, iso(project.created_at))
+
+
+class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
+    slug: Slug
+    name: Name | None = None
+
+
+class CreatedProject(ProjectView, frozen=True):
+    """`api_key` is set where a key created the project: the new project's admin key, shown once."""
+
+    api_key: str | None
+
+
+@routes.route(
+    "POST",
+    "/projects",
+    body=CreateProject,
+    answer=CreatedProject,
+    status=201,
+    errors=("PROJECT_SLUG_TAKEN", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def create(call: Call[CreateProject, Nothing]) -> Reply:
+    """Create a project. A user becomes its admin; an admin's key gets the new project's first key."""
+    secret = new_key()
+    shown = secret if call.principal.kind == "api_key" else None
+
+    def answer(project: Project) -> Reply:
+        made = CreatedProject(
+            project.id, project.slug, project.name, project.created_by, iso(project.created_at), shown
+        )
+        return Reply(201, made, {"Location": f"/projects/{project.id}"})
+
+    async def command(seal: Seal | None) -> Project:
+        body = call.body
+        return await commands.create(call.app, call.principal, body.slug, body.name, secret, seal)
+
+    return await call.once(command, answer, secret=shown)
+
+
+class ProjectList(msgspec.Struct, frozen=True):
+    data: list[ProjectView]
+
+
+@routes.route("GET", "/projects", answer=ProjectList)
+async def page(call: Call[Nothing, Nothing]) -> Reply:
+    """The caller's projects, oldest first."""
+    found = await commands.visible(call.app, call.principal)
+    return Reply(200, ProjectList([view(project) for project in found]))
+
+
+@routes.route("GET", "/projects/{project}", answer=ProjectView, errors=_MISSING)
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """One project, by id or slug."""
+    return Reply(200, view(await commands.get(call.app, call.principal, call.path["project"])))
+
+
+class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Without scopes: runs:read, runs:write and workers."""
+
+    name: Name | None = None
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] | None = None
+    expires_at: Moment | None = None
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    id: str
+    prefix: str
+    name: str | None
+    scopes: list[Scope]
+    project_id: str
+    created_by: str | None
+    created_at: str
+    last_used_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class CreatedKey(KeyView, frozen=True):
+    """`key` is the whole key, shown once (null in a replay under an Idempotency-Key)."""
+
+    key: str | None
+
+
+def _members_of(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "prefix": key.prefix,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "project_id": key.project_id,
+        "created_by": key.created_by,
+        "created_at": iso(key.created_at),
+        "last_used_at": iso_or_none(key.last_used_at),
+        "expires_at": iso_or_none(key.expires_at),
+        "revoked_at": iso_or_none(key.revoked_at),
+    }
+
+
+def key_view(key: ApiKey) -> KeyView:
+    return KeyView(**_members_of(key))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/api-keys",
+    body=CreateKey,
+    answer=CreatedKey,
+    status=201,
+    errors=_WRITE,
+)
+async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
+    """Create an API key for the project."""
+    body, secret = call.body, new_key()
+    new = commands.NewKey(
+        secret,
+        frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
+        body.name,
+        moment_ms("expires_at", body.expires_at),
+    )
+
+    async def command(seal: Seal | None) -> ApiKey:
+        return await commands.create_key(call.app, call.principal, call.path["project"], new, seal)
+
+    return await call.once(
+        command,
+        lambda key: Reply(201, CreatedKey(**_members_of(key), key=secret)),
+        secret=secret,
+    )
+
+
+class KeyList(msgspec.Struct, frozen=True):
+    data: list[KeyView]
+
+
+@routes.route("GET", "/projects/{project}/api-keys", answer=KeyList, errors=_MISSING)
+async def keys(call: Call[Nothing, Nothing]) -> Reply:
+    """The project's API keys, oldest first, revoked ones included; never their secrets."""
+    found = await commands.keys(call.app, call.principal, call.path["project"])
+    return Reply(200, KeyList([key_view(key) for key in found]))
+
+
+@routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=_WRITE)
+async def revoke_key(call: Call[Nothing, Nothing]) -> Reply:
+    """Revoke an API key: at once here, within two seconds on other replicas."""
+    key = await commands.revoke_key(call.app, call.principal, call.path["project"], call.path["key_id"])
+    call.forget_credentials()
+    return Reply(200, key_view(key))
+
+
+class PutMember(msgspec.Struct, frozen=True, kw_only=True):
+    """admin: everything; member: runs and workers; viewer: reading runs."""
+
+    user_id: Name
+    role: Literal["admin", "member", "viewer"] = "member"
+
+
+class MemberView(msgspec.Struct, frozen=True):
+    user_id: str
+    role: Role
+    created_at: str
+
+
+def member_view(member: Member) -> MemberView:
+    return MemberView(member.user_id, member.role, iso(member.created_at))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/members",
+    body=PutMember,
+    answer=MemberView,
+    status=201,
+    errors=(*_WRITE, "LAST_ADMIN"),
+)
+async def put_member(call: Call[PutMember, Nothing]) -> Reply:
+    """Add a member, or change a member's role."""
+    body = call.body
+
+    async def command(seal: Seal | None) -> Member:
+        return await commands.put_member(
+            call.app, call.principal, call.path["project"], body.user_id, body.role, seal
+        )
+
+    reply = await call.once(command, lambda member: Reply(201, member_view(member)))
+    call.forget_credentials()
+    return reply
+
+
+class MemberList(msgspec.Struct, frozen=True):
+    data: list[MemberView]
+
+
+@routes.route("GET", "/projects/{project}/members", answer=MemberList, errors=_MISSING)
+async def members(call: Call[Nothing, Nothing]) -> Reply:
+    """The project's members, oldest first."""
+    found = await commands.members(call.app, call.principal, call.path["project"])
+    return Reply(200, MemberList([member_view(member) for member in found]))
+
+
+class Removed(msgspec.Struct, frozen=True):
+    removed: bool
+
+
+@routes.route(
+    "DELETE", "/projects/{project}/members/{user_id}", answer=Removed, errors=(*_WRITE, "LAST_ADMIN")
+)
+async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
+    """Remove a member."""
+    await commands.remove_member(call.app, call.principal, call.path["project"], call.path["user_id"])
+    call.forget_credentials()
+    return Reply(200, Removed(removed=True))

@@ -1,0 +1,257 @@
+"""The public forms of a run."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from runstead.clock import iso, iso_or_none
+from runstead.run import (
+    AgentDetails,
+    Kind,
+    OwnerKind,
+    Run,
+    RunStatus,
+    RuntimeTargetKind,
+    TriggerKind,
+    WaitingReason,
+)
+
+Json = msgspec.Raw
+"""Any JSON value, passed through."""
+
+NULL = msgspec.Raw(b"null")
+_NO_ARTIFACTS = msgspec.Raw(b"[]")
+_NO_LABELS = msgspec.Raw(b"{}")
+
+
+def raw(value: bytes | None) -> msgspec.Raw:
+    return NULL if value is None else msgspec.Raw(value)
+
+
+class OwnerView(msgspec.Struct, frozen=True):
+    kind: OwnerKind
+    id: str
+
+
+class Descendants(msgspec.Struct, frozen=True):
+    """All runs below this one, and how many of them have not ended."""
+
+    total: int
+    active: int
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """`stopped_at` is set once the worker's last attempt has ended."""
+
+    requested_at: str
+    reason: str | None
+    stopped_at: str | None
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """A run. The first 33 members are always present; those after them are Runstead's own."""
+
+    run_id: str
+    kind: Kind
+    status: RunStatus
+    owner: OwnerView
+    parent_run_id: str | None
+    root_run_id: str
+    waiting_reason: WaitingReason | None
+    metadata: Json
+    target: str | None
+    workflow_id: str | None
+    schedule_id: str | None
+    batch_id: str | None
+    runtime_target_kind: RuntimeTargetKind | None
+    runtime_target_environment_id: str | None
+    runtime_target_branch_id: str | None
+    input: Json
+    config: Json
+    output: Json
+    error: Json
+    logs: str | None
+    artifacts: Json
+    duration_ms: int | None
+    exit_code: int | None
+    timeout_seconds: int | None
+    backoff_limit: int | None
+    start_mode: str | None
+    trigger_kind: TriggerKind | None
+    trigger_id: str | None
+    created_by: str | None
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    completed_at: str | None
+    # Runstead's own
+    project_id: str
+    title: str | None
+    labels: Json
+    retry_of: str | None
+    conversation_id: str | None
+    attempt: int
+    available_at: str | None
+    lease_owner: str | None
+    lease_expires_at: str | None
+    waiting_tool_call_id: str | None
+    latest_event_id: int
+    latest_external_event_sequence: int | msgspec.UnsetType
+    descendants: Descendants
+    cancellation: Cancellation | None
+
+
+def run_view(run: Run, *, sequence: bool = True) -> RunView:
+    """`sequence=False` leaves the external sequence out, as appends of private events alone do."""
+    cancellation = None
+    if run.cancel_requested_at is not None:
+        cancellation = Cancellation(
+            iso(run.cancel_requested_at), run.cancel_reason, iso_or_none(run.cancel_stopped_at)
+        )
+    leased = run.lease_expires_at is not None and not run.terminal
+    return RunView(
+        run.run_id,
+        run.kind,
+        run.status,
+        OwnerView(run.owner_kind, run.owner_id),
+        run.parent_run_id,
+        run.root_run_id,
+        run.waiting_reason,
+        raw(run.metadata),
+        run.target,
+        run.workflow_id,
+        run.schedule_id,
+        run.batch_id,
+        run.runtime_target_kind,
+        run.runtime_target_environment_id,
+        run.runtime_target_branch_id,
+        raw(run.input),
+        raw(run.config),
+        raw(run.output),
+        raw(run.error),
+        run.logs,
+        _NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(run.artifacts),
+        run.duration_ms,
+        run.exit_code,
+        run.timeout_seconds,
+        run.backoff_limit,
+        run.start_mode,
+        run.trigger_kind,
+        run.trigger_id,
+        run.created_by,
+        iso(run.created_at),
+        iso(run.updated_at),
+        iso_or_none(run.started_at),
+        iso_or_none(run.completed_at),
+        run.project_id,
+        run.title,
+        _NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
+        run.retry_of,
+        run.conversation_id,
+        run.attempt,
+        iso_or_none(run.available_at),
+        run.lease_owner if leased else None,
+        iso_or_none(run.lease_expires_at) if leased else None,
+        run.waiting_tool_call_id,
+        run.latest_event_id,
+        run.latest_external_event_sequence if sequence else msgspec.UNSET,
+        Descendants(run.descendants_total, run.descendants_active),
+        cancellation,
+    )
+
+
+ProjectionStatus = Literal["pending", "running", "waiting_for_tool", "completed", "failed", "cancelled"]
+
+
+class ProjectionView(msgspec.Struct, frozen=True):
+    """An agent run as its conversation shows it."""
+
+    run_id: str
+    conversation_id: str | None
+    message_id: str | None
+    project_id: str | None
+    requested_by_user_id: str | None
+    agent_id: str | None
+    status: ProjectionStatus
+    implementation_kind: str | None
+    worker_key: str | None
+    source_target_kind: str | None
+    source_target_environment_id: str | None
+    source_target_branch_id: str | None
+    source_target_release_version: str | None
+    runtime_target_kind: RuntimeTargetKind | None
+    runtime_target_environment_id: str | None
+    runtime_target_branch_id: str | None
+    parent_conversation_id: str | None
+    parent_run_id: str | None
+    spawned_from_message_id: str | None
+    spawned_from_tool_call_id: str | None
+    input_anchor_message_id: str | None
+    handoff_message_id: str | None
+    resolved_deployment_id: str | None
+    latest_event_id: int
+    latest_external_event_sequence: int | msgspec.UnsetType
+    waiting_tool_call_id: str | None
+    waiting_tool_name: str | None
+    terminal_error_code: str | None
+    terminal_error_message: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    metadata: Json
+
+
+class _ErrorView(msgspec.Struct, frozen=True):
+    message: str | None = None
+    code: str | None = None
+
+
+_agent = msgspec.json.Decoder(AgentDetails)
+_error = msgspec.json.Decoder(_ErrorView)
+_STATUSES: dict[RunStatus, Any] = {status: status.value for status in RunStatus} | {
+    RunStatus.WAITING: "waiting_for_tool"  # what published clients know a wait by
+}
+
+
+def agent_details(run: Run) -> AgentDetails:
+    return AgentDetails() if run.agent is None else _agent.decode(run.agent)
+
+
+def projection(run: Run, *, sequence: bool = True) -> ProjectionView:
+    agent = agent_details(run)
+    error = _ErrorView() if run.error is None else _error.decode(run.error)
+    return ProjectionView(
+        run.run_id,
+        run.conversation_id,
+        agent.message_id,
+        run.project_id,
+        agent.requested_by_user_id,
+        agent.agent_id,
+        _STATUSES[run.status],
+        run.implementation_kind,
+        run.worker_key,
+        agent.source_target_kind,
+        agent.source_target_environment_id,
+        agent.source_target_branch_id,
+        agent.source_target_release_version,
+        run.runtime_target_kind,
+        run.runtime_target_environment_id,
+        run.runtime_target_branch_id,
+        agent.parent_conversation_id,
+        run.parent_run_id,
+        agent.spawned_from_message_id,
+        agent.spawned_from_tool_call_id,
+        agent.input_anchor_message_id,
+        None,
+        None,
+        run.latest_event_id,
+        run.latest_external_event_sequence if sequence else msgspec.UNSET,
+        run.waiting_tool_call_id,
+        run.waiting_tool_name,
+        error.code,
+        error.message,
+        iso(run.created_at),
+        iso_or_none(run.started_at),
+        iso_or_none(run.completed_at),
+        raw(run.metadata),
+    )

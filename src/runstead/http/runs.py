@@ -1,0 +1,335 @@
+"""Runs: `/runs…` and the lists of them."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.commands import create as creating, runs as commands
+from runstead.commands.runs import Named
+from runstead.errors import Error
+from runstead.http.bodies import (
+    Count,
+    JsonObject,
+    LeaseSeconds,
+    Moment,
+    Name,
+    Positive,
+    Small,
+    ToolCallId,
+    json_object,
+    json_value,
+    moment_ms,
+)
+from runstead.http.body import invalid
+from runstead.http.create_bodies import CreateRun, JsonValue, new_run
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import RunView, run_view
+from runstead.run import TerminalStatus
+from runstead.seal import Seal
+from runstead.store import Written
+from runstead.transitions import Completion, Fence
+
+routes = Routes("Runs")
+
+Metadata = JsonObject
+MISSING = ("NOT_FOUND", "RUN_ID_AMBIGUOUS")
+WRITE = (*MISSING, "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+class InProject(msgspec.Struct, frozen=True):
+    """`project` (id or slug) chooses, where the caller's projects hold the same run id."""
+
+    project: Name | None = None
+
+
+def named(call: Call[Any, Any]) -> Named:
+    return Named(call.path["run_id"], project=call.query.project)
+
+
+def fence(call: Call[Any, Any], attempt: int | None = None) -> Fence:
+    """The proof that a worker's write carries: `attempt` in the body, `X-Lease-Token` as a header."""
+    return Fence(attempt, call.header("x-lease-token"))
+
+
+class Created(msgspec.Struct, frozen=True, omit_defaults=True):
+    accepted: bool
+    run: RunView
+    duplicate: bool = False
+
+
+def created(written: Written) -> Reply:
+    return Reply(
+        202,
+        {
+            "accepted": True,
+            "run": run_view(written.run),
+            **({"duplicate": True} if written.transition.duplicate else {}),
+        },
+        {"Location": f"/runs/{written.run.run_id}"},
+    )
+
+
+@routes.route(
+    "POST",
+    "/runs",
+    body=CreateRun,
+    answer=Created,
+    status=202,
+    errors=(
+        "NOT_FOUND",
+        "RUN_ID_CONFLICT",
+        "PARENT_CANCELLED",
+        "FAMILY_TOO_DEEP",
+        "REQUEST_SNAPSHOT_TOO_LARGE",
+        "STORE_BUSY",
+        "STORE_UNAVAILABLE",
+    ),
+)
+async def create(call: Call[CreateRun, Nothing]) -> Reply:
+    """Create a run. A repeat under the same `public_id` finds the run and answers `duplicate: true`."""
+    new = new_run(call.body)
+    return await call.once(lambda seal: creating.create(call.app, call.principal, new, seal), created)
+
+
+@routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING)
+async def get(call: Call[Nothing, InProject]) -> Reply:
+    """One run."""
+    return Reply(200, run_view(await commands.get(call.app, call.principal, named(call))))
+
+
+class UsageMetadata(msgspec.Struct, frozen=True):
+    """What the model used. Other members are kept as they are."""
+
+    provider: str | None = None
+    model: str | None = None
+    finishReason: str | None = None  # noqa: N815 - the wire's names
+    providerRequestId: str | None = None  # noqa: N815
+    inputTokens: Count | None = None  # noqa: N815
+    outputTokens: Count | None = None  # noqa: N815
+    cachedInputTokens: Count | None = None  # noqa: N815
+    reasoningTokens: Count | None = None  # noqa: N815
+    usageCaptureStatus: Literal["complete", "partial", "missing"] | None = None  # noqa: N815
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """Something that a run made. Other members are kept as they are."""
+
+    name: Name
+    media_type: str | None = None
+    size: Count | None = None
+    uri: str | None = None
+    sha256: str | None = None
+
+
+class CompleteRun(msgspec.Struct, frozen=True, kw_only=True):
+    """How the run ended. `metadata` is the usage object, `output` and `error_detail` any JSON value."""
+
+    status: TerminalStatus
+    metadata: JsonObject | None = None
+    terminal_error_code: Annotated[str, Meta(max_length=limits.error_code_chars_max)] | None = None
+    terminal_error_message: Annotated[str, Meta(max_length=limits.error_message_chars_max)] | None = None
+    output: JsonValue = msgspec.UNSET
+    logs: str | None = None
+    artifacts: Annotated[list[JsonObject], Meta(max_length=limits.artifacts_max)] | None = None
+    exit_code: Small | None = None
+    error_detail: JsonValue = msgspec.UNSET
+    attempt: Positive | None = None
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """`completed`: whether the run stands as this call wanted it."""
+
+    completed: bool
+    run: RunView
+
+
+def check_members(value: Any, shape: Any, path: str) -> None:
+    """The known members of an object that may hold others."""
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error).replace("`$", f"`{path}")) from None
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/complete",
+    body=CompleteRun,
+    query=InProject,
+    answer=Completed,
+    errors=WRITE,
+)
+async def complete(call: Call[CompleteRun, InProject]) -> Reply:
+    """Complete a canonical run. The first completion wins and is durable when this answers.
+
+    A repeat with the same status answers `completed: true`, another status `completed: false`; the run is unchanged.
+    """
+    body = call.body
+    if body.metadata is not None:
+        check_members(body.metadata, UsageMetadata, "$.metadata")
+    if body.artifacts is not None:
+        check_members(body.artifacts, list[Artifact], "$.artifacts")
+    completion = Completion(
+        status=body.status,
+        metadata=json_object(body.metadata),
+        error_code=body.terminal_error_code,
+        error_message=body.terminal_error_message,
+        error_detail=json_value(body.error_detail),
+        output=json_value(body.output),
+        logs=body.logs,
+        artifacts=None if body.artifacts is None else msgspec.json.encode(body.artifacts),
+        exit_code=body.exit_code,
+    )
+    proof = fence(call, body.attempt)
+    return await call.once(
+        lambda seal: commands.complete(call.app, call.principal, named(call), completion, proof, seal),
+        lambda written: Reply(200, Completed(written.transition.accepted, run_view(written.run))),
+    )
+
+
+class CancelRun(msgspec.Struct, frozen=True):
+    """May be left out whole."""
+
+    reason: Annotated[str, Meta(max_length=limits.error_message_chars_max)] | None = None
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """`cancelled`: whether this call did it."""
+
+    cancelled: bool
+    run: RunView
+
+
+@routes.route(
+    "POST", "/runs/{run_id}/cancel", body=CancelRun, query=InProject, answer=Cancelled, errors=WRITE
+)
+async def cancel(call: Call[CancelRun, InProject]) -> Reply:
+    """Cancel a run with all that runs below it."""
+    return await call.once(
+        lambda seal: commands.cancel(call.app, call.principal, named(call), call.body.reason, seal),
+        lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
+    )
+
+
+class ResumeRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run waits for. `tool_result` needs a `tool_call_id`; `result` is any JSON value."""
+
+    type: Literal["tool_result", "approval", "event", "input", "timer"]
+    tool_call_id: ToolCallId | None = None
+    result: Any = None
+    is_error: bool = False
+
+
+class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
+    accepted: bool
+    duplicate: bool = False
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/resume",
+    body=ResumeRun,
+    query=InProject,
+    answer=Resumed,
+    errors=(*WRITE, "TOOL_RESULT_NOT_WAITING", "TOOL_RESULT_CONFLICT", "RUN_NOT_ACTIVE"),
+)
+async def resume(call: Call[ResumeRun, InProject]) -> Reply:
+    """Resume a waiting run with what it waits for; the same result again answers `duplicate: true`."""
+    body = call.body
+    if body.type == "tool_result" and body.tool_call_id is None:
+        raise Error(
+            "INVALID_REQUEST", "A tool_result needs a tool_call_id", errors=(("$.tool_call_id", "missing"),)
+        )
+    what = commands.Resume(
+        type=body.type, tool_call_id=body.tool_call_id, result=body.result, is_error=body.is_error
+    )
+
+    def answer(written: Written) -> Reply:
+        duplicate = {"duplicate": True} if written.transition.duplicate else {}
+        return Reply(200, {"accepted": True, **duplicate})
+
+    return await call.once(
+        lambda seal: commands.resume(call.app, call.principal, named(call), what, seal), answer
+    )
+
+
+class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the run waits for. At `resume_at` it goes on by itself; at `expires_at` it fails (WAIT_EXPIRED)."""
+
+    reason: Literal["tool", "approval", "event", "input"]
+    tool_call_id: ToolCallId | None = None
+    tool_name: Name | None = None
+    resume_at: Moment | None = None
+    expires_at: Moment | None = None
+    attempt: Positive | None = None
+
+
+class RunAnswer(msgspec.Struct, frozen=True):
+    run: RunView
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/wait",
+    body=WaitRun,
+    query=InProject,
+    answer=RunAnswer,
+    errors=(*WRITE, "RUN_NOT_ACTIVE", "RUN_ALREADY_WAITING"),
+)
+async def wait(call: Call[WaitRun, InProject]) -> Reply:
+    """Let a run wait until a resume; nobody claims it meanwhile."""
+    body = call.body
+    what = commands.Wait(
+        reason=body.reason,
+        tool_call_id=body.tool_call_id,
+        tool_name=body.tool_name,
+        resume_at=moment_ms("resume_at", body.resume_at),
+        expires_at=moment_ms("expires_at", body.expires_at),
+    )
+    proof = fence(call, body.attempt)
+    return await call.once(
+        lambda seal: commands.wait(call.app, call.principal, named(call), what, proof, seal),
+        lambda written: Reply(200, RunAnswer(run_view(written.run))),
+    )
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    attempt: Positive
+    lease_duration_seconds: LeaseSeconds | None = None
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/heartbeats",
+    body=Heartbeat,
+    query=InProject,
+    answer=RunAnswer,
+    errors=WRITE,
+)
+async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
+    """Renew the lease of the current attempt. 409 ATTEMPT_SUPERSEDED tells a worker to stop."""
+    proof = fence(call, call.body.attempt)
+    lease_s = call.body.lease_duration_seconds
+    return await call.once(
+        lambda seal: commands.heartbeat(call.app, call.principal, named(call), lease_s, proof, seal),
+        lambda written: Reply(200, RunAnswer(run_view(written.run))),
+    )
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/retry",
+    query=InProject,
+    answer=Created,
+    status=202,
+    errors=(*MISSING, "RUN_NOT_TERMINAL", "PARENT_CANCELLED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def retry(call: Call[Nothing, InProject]) -> Reply:
+    """Run the request of an ended run again, as a new run with `retry_of` set."""
+
+    async def command(seal: Seal | None) -> Written:
+        return await creating.retry(call.app, call.principal, call.path["run_id"], call.query.project, seal)
+
+    return await call.once(command, created)

@@ -1,0 +1,1 @@
+"""What the server does by itself: one file and one verb each, bounded per tick."""

@@ -1,0 +1,26 @@
+"""Ends what is over time: leases that expired, attempts and waits that took too long."""
+
+from runstead import limits, telemetry, transitions
+from runstead.commands.app import App
+from runstead.commands.runs import dice
+from runstead.run import Run
+from runstead.transition import Transition
+
+
+async def reap(app: App) -> int:
+    """One bounded look at what is due, soonest first; how many runs were looked at."""
+
+    def decide(run: Run, now: int) -> Transition:
+        return transitions.referee(run, now=now, dice=dice())
+
+    found = await app.store.runs.referee(limits.reaper_rows_per_tick_max, decide)
+    for written in found:
+        telemetry.runs_ended_by_referee.labels(_outcome(written.transition)).inc()
+        app.publish(written)
+    return len(found)
+
+
+def _outcome(transition: Transition) -> str:
+    if transition.ended is not None:
+        return transition.ended.outcome
+    return transition.run.status.value

@@ -1,0 +1,182 @@
+"""The program as an object: the only file that imports engines. Tests start it the same way the command does."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import TextIO
+
+import uvicorn
+
+from runstead import limits
+from runstead.commands.app import App
+from runstead.commands.projects import make_key, new_project
+from runstead.http.app import HttpApp
+from runstead.http.auth import Authenticator
+from runstead.http.jwt import TokenVerifier
+from runstead.loops.every import every
+from runstead.loops.pruner import prune
+from runstead.loops.reaper import reap
+from runstead.memory import MemoryNotifier, MemoryStore
+from runstead.principal import ALL_SCOPES
+from runstead.project import new_key
+from runstead.settings import Settings, sqlite_path
+from runstead.sqlite.floor import updates_per_second
+from runstead.sqlite.store import SqliteStore
+from runstead.store import Store
+
+
+def make_store(settings: Settings) -> Store:
+    """The engine that the database's URL names."""
+    if settings.database_url == "memory://":
+        return MemoryStore()
+    return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def _verifier(settings: Settings) -> TokenVerifier | None:
+    if settings.jwt_public_key is None and settings.jwks_url is None:
+        return None
+    return TokenVerifier(
+        settings.jwt_public_key, settings.jwks_url, settings.jwt_issuer, settings.jwt_audience
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but: it says when it accepts; at the first signal it tells the application, so that open streams end
+    now and not after the grace period; and a signal is an order to end well, not a death to be re-enacted.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._tell()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        self.force_exit = self.should_exit  # a second signal does not wait for anybody
+        self.should_exit = True
+        self._stopping.set()
+
+
+class Main:
+    """One server. `await run()` serves until a signal or `stop()`; `url` is known once `ready` is set."""
+
+    def __init__(self, settings: Settings, out: TextIO = sys.stdout) -> None:
+        self.settings = settings
+        self.ready = asyncio.Event()
+        self.url = ""
+        self._out = out
+        self._server: _Server | None = None
+
+    async def run(self) -> None:
+        """Serve, then let go of everything. Raises OSError where the address is taken."""
+        verifier = _verifier(self.settings)
+        store = make_store(self.settings)
+        await store.open()
+        try:
+            await self._bootstrap(store)
+            await self._serve(store, verifier)
+        finally:
+            await store.close()
+
+    def stop(self) -> None:
+        """End as at SIGTERM."""
+        if self._server is not None:
+            self._server.handle_exit(signal.SIGTERM, None)
+
+    async def _serve(self, store: Store, verifier: TokenVerifier | None) -> None:
+        app = App(store, MemoryNotifier())
+        authenticator = Authenticator(store, verifier)
+        sock = _listen(self.settings.host, self.settings.port)
+        config = uvicorn.Config(
+            HttpApp(app, authenticator),
+            loop="none",  # the caller's: cli.py runs uvloop
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level=logging.WARNING,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=limits.shutdown_s,
+            backlog=4_096,
+        )
+
+        def started() -> None:
+            host, port = sock.getsockname()[:2]
+            self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            print(f"runstead is ready on {self.url}", file=self._out, flush=True)
+            self.ready.set()
+
+        self._server = _Server(config, app.stopping, started)
+        loops = [
+            asyncio.ensure_future(every(seconds, name, verb, app.stopping))
+            for name, seconds, verb in _loops(app, authenticator)
+        ]
+        try:
+            await self._server.serve([sock])
+        finally:
+            app.stopping.set()
+            for task in loops:
+                with suppress(asyncio.CancelledError):
+                    await task
+            with suppress(Exception):  # the last minute's last-used times, where the store still takes them
+                await authenticator.flush(force=True)
+            sock.close()
+
+    async def _bootstrap(self, store: Store) -> None:
+        """Make sure that somebody can get in."""
+        settings, directory = self.settings, store.directory
+        if settings.bootstrap_key is not None:
+            project = new_project(settings.bootstrap_project, None)
+            key = make_key(settings.bootstrap_key, project.id, ALL_SCOPES, name="bootstrap")
+            await directory.ensure_project(project, None, key)
+        elif await directory.is_empty():
+            secret = new_key()
+            project = new_project(settings.bootstrap_project, None)
+            key = make_key(secret, project.id, ALL_SCOPES, name="first key")
+            await directory.ensure_project(project, None, key)
+            print(
+                f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
+                file=self._out,
+                flush=True,
+            )
+
+
+def _loops(
+    app: App, authenticator: Authenticator
+) -> list[tuple[str, float, Callable[[], "asyncio.Future[int]"]]]:
+    async def flush() -> int:
+        await authenticator.flush()
+        return 0
+
+    return [
+        ("reaper", limits.reaper_tick_s, lambda: asyncio.ensure_future(reap(app))),
+        ("pruner", 60.0, lambda: asyncio.ensure_future(prune(app))),
+        ("last used", 60.0, lambda: asyncio.ensure_future(flush())),
+    ]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
+    sock.set_inheritable(False)
+    return sock
+
+
+def measure_updates(url: str, concurrency: int, seconds: float) -> float:
+    """Single-row updates/s that the engine commits for this many callers: the floor of a bench."""
+    return asyncio.run(updates_per_second(sqlite_path(url), concurrency, seconds))

@@ -1,0 +1,136 @@
+"""What one command changes, kept apart until all of it is decided: the store's guards stand here."""
+
+from collections import defaultdict
+
+from msgspec.structs import replace
+
+from runstead import transitions
+from runstead.errors import not_found
+from runstead.event import Event, NewEvent
+from runstead.memory.rows import Rows
+from runstead.run import Run
+from runstead.store import Written
+from runstead.transition import EndedAttempt, NewMessage, Receipt, Transition
+
+
+class Draft:
+    def __init__(self, rows: Rows, now: int) -> None:
+        self._rows = rows
+        self._now = now
+        self._runs: dict[int, Run] = {}
+        self._events: dict[int, list[Event]] = defaultdict(list)
+        self._attempts: list[tuple[int, EndedAttempt]] = []
+        self._receipts: list[tuple[int, Receipt]] = []
+        self._messages: list[NewMessage] = []
+        self._written: list[tuple[int, Transition, list[int]]] = []
+
+    def run(self, seq: int) -> Run:
+        """The row as this command has left it so far."""
+        return self._runs.get(seq) or self._rows.runs[seq]
+
+    def write(self, old: Run | None, transition: Transition) -> None:
+        """Take in a decision about one run, the end of its family included."""
+        new = transition.run
+        if new is old:
+            self._written.append((new.seq, transition, []))
+            return
+        if old is None:
+            seq = self._rows.latest_seq + 1  # a command inserts one run at most
+            new = replace(new, seq=seq, root_seq=seq if new.root_seq is None else new.root_seq)
+        self._put(old, new, transition)
+        cancelled = self._cancel_family(new) if transition.cancels_family else []
+        self._written.append((new.seq, transition, cancelled))
+
+    def results(self) -> list[Written]:
+        """One for each write, in order; the rows as the whole command leaves them."""
+        return [
+            Written(self.run(seq), transition, tuple(map(self.run, cancelled)))
+            for seq, transition, cancelled in self._written
+        ]
+
+    def commit(self) -> None:
+        rows = self._rows
+        for run in self._runs.values():
+            rows.put(run)
+        for seq, events in self._events.items():
+            rows.events[seq].extend(events)
+        for seq, ended in self._attempts:
+            rows.attempts[seq].append(ended)
+        for seq, receipt in self._receipts:
+            rows.receipts[seq, receipt.key] = receipt
+        for message in self._messages:
+            conversation = rows.conversations[message.conversation_id]
+            rows.conversations[conversation.id] = replace(
+                conversation,
+                message_count=conversation.message_count + 1,
+                last_message_at=self._now,
+                updated_at=self._now,
+            )
+            rows.messages[conversation.id].append(message)
+
+    def _put(self, old: Run | None, new: Run, transition: Transition) -> None:
+        _guard(old, new, transition.events)
+        self._runs[new.seq] = new
+        self._events[new.seq] += _numbered(old, transition.events, self._now)
+        if transition.ended is not None:
+            self._attempts.append((new.seq, transition.ended))
+        if transition.receipt is not None:
+            self._receipts.append((new.seq, transition.receipt))
+        if transition.message is not None:
+            if transition.message.conversation_id not in self._rows.conversations:
+                raise not_found("Conversation")
+            self._messages.append(transition.message)
+        if transition.family_total or transition.family_active:
+            self._count(new, transition)
+
+    def _count(self, run: Run, transition: Transition) -> None:
+        """Ancestors' counters move beside their versions: they are no change to the ancestor itself."""
+        for seq in map(int, run.path.strip("/").split("/") if run.path != "/" else ()):
+            above = self.run(seq)
+            self._runs[seq] = replace(
+                above,
+                descendants_total=above.descendants_total + transition.family_total,
+                descendants_active=above.descendants_active + transition.family_active,
+            )
+
+    def _cancel_family(self, run: Run) -> list[int]:
+        assert run.root_seq is not None
+        step = f"/{run.seq}/"
+        below = [member.seq for member in self._rows.family(run.root_seq) if step in member.path]
+        cancelled = [seq for seq in below if not self.run(seq).terminal]
+        for seq in cancelled:
+            member = self.run(seq)
+            transition = transitions.cancel(member, now=self._now, reason=run.cancel_reason)
+            self._put(member, transition.run, transition)
+        return cancelled
+
+
+def _guard(old: Run | None, new: Run, events: tuple[NewEvent, ...]) -> None:
+    latest, sequence = 0, 0
+    if old is not None:
+        latest, sequence = old.latest_event_id, old.latest_external_event_sequence
+        assert new.version > old.version, (old.version, new.version)
+        assert (new.seq, new.project_id, new.run_id) == (old.seq, old.project_id, old.run_id)
+        assert (new.path, new.root_seq) == (old.path, old.root_seq)
+    assert new.latest_event_id - latest == len(events), (latest, new.latest_event_id, len(events))
+    assert new.latest_external_event_sequence - sequence == sum(event.counted for event in events)
+
+
+def _numbered(old: Run | None, events: tuple[NewEvent, ...], now: int) -> list[Event]:
+    latest, sequence = (0, 0) if old is None else (old.latest_event_id, old.latest_external_event_sequence)
+    numbered = []
+    for number, event in enumerate(events, latest + 1):
+        sequence += event.counted
+        numbered.append(
+            Event(
+                event_id=number,
+                type=event.type,
+                payload=event.payload,
+                created_at=now,
+                external=event.external,
+                private=event.private,
+                is_error=event.is_error,
+                sequence=sequence,
+            )
+        )
+    return numbered

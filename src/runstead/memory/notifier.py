@@ -1,0 +1,49 @@
+"""Hints within one process and one event loop."""
+
+import asyncio
+from collections.abc import Iterable
+
+
+class MemoryNotifier:
+    """See `runstead.notifier.Notifier`. Keys that nobody subscribes to cost one look-up and are not kept."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str, set[asyncio.Event]] = {}
+
+    def publish(self, keys: Iterable[str]) -> None:
+        subscribers = self._subscribers
+        if not subscribers:
+            return
+        for key in keys:
+            for event in subscribers.get(key, ()):
+                event.set()
+
+    def subscribe(self, key: str) -> "Subscription":
+        return Subscription(self._subscribers, key)
+
+    def __len__(self) -> int:
+        """How many subscriptions are open."""
+        return sum(map(len, self._subscribers.values()))
+
+
+class Subscription:
+    """Subscribed from `with` to its end."""
+
+    __slots__ = ("_event", "_key", "_subscribers")
+
+    def __init__(self, subscribers: dict[str, set[asyncio.Event]], key: str) -> None:
+        self._subscribers = subscribers
+        self._key = key
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> asyncio.Event:
+        self._subscribers.setdefault(self._key, set()).add(self._event)
+        return self._event
+
+    def __exit__(self, *_: object) -> None:
+        events = self._subscribers.get(self._key)
+        if events is None:
+            return
+        events.discard(self._event)
+        if not events:
+            del self._subscribers[self._key]

@@ -1,0 +1,137 @@
+"""Runs in memory."""
+
+from collections.abc import Sequence
+from itertools import islice
+
+from runstead import limits
+from runstead.errors import not_found
+from runstead.event import Event
+from runstead.memory.draft import Draft
+from runstead.memory.journal import Effect, Journal
+from runstead.memory.pages import matches, sort_key
+from runstead.memory.rows import Rows
+from runstead.run import Run, RunStatus
+from runstead.seal import Seal
+from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Runs, Written
+from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
+from runstead.transitions import claimable
+
+
+class MemoryRuns(Runs):
+    def __init__(self, journal: Journal, rows: Rows) -> None:
+        self._journal = journal
+        self._rows = rows
+
+    async def apply(
+        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+    ) -> Written:
+        def plan(now: int) -> tuple[Written, Effect]:
+            loaded = self._load(key, want, now)
+            transition = decide(loaded)
+            assert (transition.run.project_id, transition.run.run_id) == key
+            draft = Draft(self._rows, now)
+            draft.write(loaded.run, transition)
+            return draft.results()[0], draft.commit
+
+        return self._journal.write(seal, plan)
+
+    def _load(self, key: RunKey, want: Want, now: int) -> Loaded:
+        rows = self._rows
+        run = rows.by_id(*key)
+        parent, family_cancelled = None, False
+        if want.parent_run_id is not None:
+            parent = rows.by_id(key.project_id, want.parent_run_id)
+            if parent is None:
+                raise not_found("Parent run")
+            line = [parent, *(rows.runs[int(seq)] for seq in parent.path.split("/") if seq)]
+            family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
+        tail: tuple[Event, ...] = ()
+        receipt = None
+        if run is not None and want.tail_after is not None:
+            start = want.tail_after
+            tail = tuple(rows.events.get(run.seq, [])[start : start + limits.events_per_append_max])
+        if run is not None and want.receipt_key is not None:
+            receipt = rows.receipts.get((run.seq, want.receipt_key))
+        return Loaded(now, run, parent, family_cancelled, tail, receipt)
+
+    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+        def plan(now: int) -> tuple[list[Run], Effect]:
+            queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
+            found = [run for run in queued if claimable(run, now) and _wanted(run, query)]
+            found.sort(key=lambda run: (run.available_at, run.seq))
+            draft = self._decide_each(found[: query.limit], decide, now)
+            return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(seal, plan)
+
+    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+        def plan(now: int) -> tuple[list[Written], Effect]:
+            timed = ((self._rows.runs[seq].due_at, seq) for seq in self._rows.due)
+            due = sorted((at, seq) for at, seq in timed if at is not None and at <= now)[:limit]
+            draft = self._decide_each([self._rows.runs[seq] for _, seq in due], decide, now)
+            return draft.results(), draft.commit
+
+        return self._journal.write(None, plan)
+
+    def _decide_each(self, runs: list[Run], decide: DecideOne, now: int) -> Draft:
+        draft = Draft(self._rows, now)
+        for run in runs:
+            current = draft.run(
+                run.seq
+            )  # the ones before it may have changed it: counters, a cancelled family
+            transition: Transition = decide(current, now)
+            draft.write(current, transition)
+        return draft
+
+    async def get(self, key: RunKey) -> Run | None:
+        return self._rows.by_id(*key)
+
+    async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
+        found = (self._rows.by_id(project_id, run_id) for project_id in dict.fromkeys(project_ids))
+        return [run for run in found if run is not None][:2]
+
+    async def page(self, query: RunQuery) -> list[Run]:
+        found = [run for run in self._rows.runs.values() if matches(run, query)]
+        found.sort(key=lambda run: sort_key(run, query), reverse=True)
+        return found[: query.limit]
+
+    async def children(self, seq: int, limit: int) -> list[Run]:
+        return list(islice(self._rows.children(seq), limit))
+
+    async def family(self, root_seq: int, limit: int) -> list[Run]:
+        return list(islice(self._rows.family(root_seq), limit))
+
+    async def attempts(self, seq: int) -> list[EndedAttempt]:
+        return list(self._rows.attempts.get(seq, ()))
+
+    async def events(
+        self,
+        seq: int,
+        after: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        events = islice(self._rows.events.get(seq, ()), after, None)
+        found: list[Event] = []
+        size = 0
+        for event in events:
+            if event.private or (types and event.type not in types):
+                continue
+            size += len(event.payload)
+            if len(found) == limit or (found and bytes_max is not None and size > bytes_max):
+                break
+            found.append(event)
+        return found
+
+
+def _wanted(run: Run, query: ClaimQuery) -> bool:
+    if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
+        return False
+    if run.kind != "agent":
+        return True
+    return (
+        query.implementation_kind is not None
+        and run.implementation_kind == query.implementation_kind
+        and run.worker_key in (None, query.worker_key)
+    )

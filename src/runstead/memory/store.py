@@ -1,0 +1,42 @@
+"""The memory engine, put together."""
+
+from collections.abc import Callable
+from typing import Any
+
+from runstead.clock import now_ms
+from runstead.conversation import Conversation
+from runstead.memory.conversations import MemoryConversations
+from runstead.memory.directory import MemoryDirectory
+from runstead.memory.journal import Journal
+from runstead.memory.rows import Rows
+from runstead.memory.runs import MemoryRuns
+from runstead.memory.workers import MemoryWorkers
+
+
+class MemoryStore:
+    """See `runstead.store.Store`."""
+
+    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
+        self._journal = Journal(clock)
+        conversations: dict[str, Conversation] = {}
+        self.runs = MemoryRuns(self._journal, Rows(conversations))
+        self.directory = MemoryDirectory(self._journal)
+        self.workers = MemoryWorkers(self._journal)
+        self.conversations = MemoryConversations(self._journal, conversations)
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def check(self) -> dict[str, Any]:
+        self._journal.write(None, lambda _: (None, lambda: None))
+        return self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        commits = self._journal.commits
+        return {"engine": "memory", "queue_depth": 0, "commits": commits, "commands": commits}
+
+    async def forget(self, before: int) -> int:
+        return self._journal.forget(before)

@@ -1,0 +1,94 @@
+"""Workers, their tokens and their sessions in memory."""
+
+from msgspec.structs import replace
+
+from runstead import limits
+from runstead.memory.journal import Effect, Journal
+from runstead.seal import Seal
+from runstead.store import Workers
+from runstead.worker import Session, Worker
+
+Name = tuple[str, str, str]
+
+
+class MemoryWorkers(Workers):
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._workers: dict[str, Worker] = {}
+        self._ids: dict[Name, str] = {}
+        self._tokens: dict[str, list[bytes]] = {}  # newest last
+        self._owners: dict[bytes, str] = {}
+        self._sessions: dict[int, dict[str, Session]] = {}  # run → worker → session, in order of creation
+
+    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+        name = (worker.project_id, worker.implementation_kind, worker.worker_key)
+
+        def plan(_: int) -> tuple[Worker, Effect]:
+            known = self._workers.get(self._ids.get(name, ""))
+            stored = worker
+            if known is not None:
+                stored = replace(
+                    worker,
+                    id=known.id,
+                    created_at=known.created_at,
+                    display_name=worker.display_name or known.display_name,
+                    implementation_display_name=(
+                        worker.implementation_display_name or known.implementation_display_name
+                    ),
+                    metadata=worker.metadata or known.metadata,
+                )
+
+            def effect() -> None:
+                self._workers[stored.id] = stored
+                self._ids[name] = stored.id
+                self._add_token(stored.id, token)
+
+            return stored, effect
+
+        return self._journal.write(seal, plan)
+
+    def _add_token(self, worker_id: str, token: bytes) -> None:
+        tokens = [known for known in self._tokens.get(worker_id, []) if known != token]
+        tokens.append(token)
+        self._owners[token] = worker_id
+        for old in tokens[: -limits.worker_tokens_max]:
+            del self._owners[old]
+        self._tokens[worker_id] = tokens[-limits.worker_tokens_max :]
+
+    async def by_token(self, token: bytes) -> Worker | None:
+        worker_id = self._owners.get(token)
+        return None if worker_id is None else self._workers[worker_id]
+
+    async def get(self, worker_id: str) -> Worker | None:
+        return self._workers.get(worker_id)
+
+    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
+        def plan(now: int) -> tuple[Worker | None, Effect]:
+            worker = self._workers.get(worker_id)
+            if worker is None:
+                return None, lambda: None
+            seen = replace(worker, last_heartbeat_at=now, updated_at=now)
+            return seen, lambda: self._workers.update({worker_id: seen})
+
+        return self._journal.write(seal, plan)
+
+    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+        def plan(now: int) -> tuple[Session, Effect]:
+            known = self._sessions.get(run_seq, {}).get(session.worker_id)
+            stored = replace(session, created_at=now, updated_at=now, ended_at=None)
+            if session.status != "active":
+                stored = replace(stored, ended_at=(known and known.ended_at) or now)
+            if known is not None:
+                stored = replace(
+                    stored,
+                    id=known.id,
+                    created_at=known.created_at,
+                    metadata=session.metadata or known.metadata,
+                )
+            return stored, lambda: self._sessions.setdefault(run_seq, {}).update({stored.worker_id: stored})
+
+        return self._journal.write(seal, plan)
+
+    async def session(self, run_seq: int) -> Session | None:
+        sessions = self._sessions.get(run_seq, {}).values()
+        return max(sessions, key=lambda session: session.updated_at, default=None)

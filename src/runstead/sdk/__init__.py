@@ -1,0 +1,137 @@
+"""The Python SDK: two clients, one that blocks and one that is awaited, and a worker. It speaks HTTP only.
+
+with Client("http://127.0.0.1:8720", key, project="default") as client:
+run = client.create_task_run("task:inventory", config={"path": "."}).run
+for event in client.follow(run.run_id):
+print(event.event_type, event.payload)
+"""
+
+from runstead.sdk.answer import FieldError, PageInfo
+from runstead.sdk.async_client import AsyncClient
+from runstead.sdk.call import Call
+from runstead.sdk.client import Client
+from runstead.sdk.connection import Calls
+from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
+from runstead.sdk.conversation import Conversation, Projection, ProjectionPage
+from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
+from runstead.sdk.event import (
+    Appended,
+    ConversationAppended,
+    ConversationEvent,
+    ConversationEventPage,
+    Event,
+    EventPage,
+    Snapshot,
+    SnapshotEvent,
+)
+from runstead.sdk.handler import Handler
+from runstead.sdk.lease import (
+    Claim,
+    ClaimedRun,
+    Heartbeat,
+    Held,
+    Lease,
+    RegisteredWorker,
+    Registration,
+    Released,
+    Session,
+    SessionAnswer,
+)
+from runstead.sdk.project import (
+    ApiKey,
+    ApiKeyList,
+    Health,
+    Member,
+    MemberList,
+    Project,
+    ProjectList,
+    Role,
+    Scope,
+)
+from runstead.sdk.retries import Retries
+from runstead.sdk.run import (
+    Accepted,
+    Attempt,
+    AttemptList,
+    Cancellation,
+    Cancelled,
+    Completed,
+    CreatedRun,
+    Descendants,
+    Kind,
+    Owner,
+    Run,
+    RunError,
+    RunList,
+    RunPage,
+    Status,
+    TerminalStatus,
+    Waiting,
+)
+from runstead.sdk.worker import Worker
+
+__all__ = [
+    "Accepted",
+    "ApiKey",
+    "ApiKeyList",
+    "Appended",
+    "AsyncClient",
+    "Attempt",
+    "AttemptList",
+    "Call",
+    "Calls",
+    "Cancellation",
+    "Cancelled",
+    "Claim",
+    "ClaimedRun",
+    "Client",
+    "Completed",
+    "Context",
+    "Conversation",
+    "ConversationAppended",
+    "ConversationEvent",
+    "ConversationEventPage",
+    "CreatedRun",
+    "Descendants",
+    "Event",
+    "EventPage",
+    "FieldError",
+    "Handler",
+    "Health",
+    "Heartbeat",
+    "Held",
+    "Kind",
+    "Lease",
+    "LeaseLostError",
+    "Member",
+    "MemberList",
+    "NoAnswerError",
+    "Owner",
+    "PageInfo",
+    "Project",
+    "ProjectList",
+    "Projection",
+    "ProjectionPage",
+    "RegisteredWorker",
+    "Registration",
+    "Released",
+    "Retries",
+    "Role",
+    "Run",
+    "RunError",
+    "RunFailed",
+    "RunList",
+    "RunPage",
+    "RunsteadError",
+    "Scope",
+    "Session",
+    "SessionAnswer",
+    "Snapshot",
+    "SnapshotEvent",
+    "Status",
+    "TerminalStatus",
+    "ThreadContext",
+    "UnexpectedAnswerError",
+    "Waiting",
+    "Worker",
+]

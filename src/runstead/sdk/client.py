@@ -1,0 +1,159 @@
+"""The client that blocks."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Self, Unpack
+
+import httpx2
+
+from runstead.sdk.call import Call, T
+from runstead.sdk.connection import LIMITS, Connected, Key
+from runstead.sdk.errors import no_answer
+from runstead.sdk.event import Event
+from runstead.sdk.exchange import Done, Exchange
+from runstead.sdk.following import Following
+from runstead.sdk.log import Log
+from runstead.sdk.retries import Retries
+from runstead.sdk.route import Sends
+from runstead.sdk.routes.runs import RunFilters
+from runstead.sdk.run import Run
+
+
+class Client(Connected, Sends):
+    """Every route of the server, with retries.
+
+    `url` is where the server is; `key` an API key, a JWT or a worker token, or a function that answers the one to use
+    now; `project` (slug or id) is what calls mean unless told otherwise; `timeout_s` bounds connecting, writing and
+    each wait for a part of the answer; `retries` is how often a call is sent again after no answer, 429 or 5xx (or a
+    `Retries` with all its numbers). Pass `transport` or `http` to send through something else: a passed `http` stays
+    open when the client closes. Every call raises `RunsteadError`. It may be shared by threads.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: Key | None = None,
+        *,
+        project: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int | Retries = 5,
+        transport: httpx2.BaseTransport | None = None,
+        http: httpx2.Client | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(url, key, project, timeout_s, retries)
+        self._owns_http = http is None
+        self._http = http or httpx2.Client(transport=transport, limits=LIMITS)
+        self._sleep = sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._owns_http:
+            self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        """Send any call, with retries, and decode its answer."""
+        if call.owner is not None:
+            call = call.owned_by(self._project_id(call.owner))
+        exchange = Exchange(call, self._retries, self.project)
+        while True:
+            outcome = self._once(exchange)
+            if isinstance(outcome, Done):
+                return outcome.value
+            self._sleep(outcome)
+
+    def _once(self, exchange: Exchange[T]) -> Done[T] | float:
+        try:
+            response = self._http.request(**self._wire(exchange.call, exchange.content))
+        except httpx2.RequestError as error:
+            failure = no_answer(error, exchange.call.name)
+        else:
+            return exchange.answered(response)
+        # Outside the except block: the error that may be raised here must not carry the request along.
+        return exchange.failed(failure)
+
+    def _project_id(self, ref: str) -> str:
+        known = self._known_project_id(ref)
+        if known is None:
+            known = self._project_ids[ref] = (self.get_project(ref)).id
+        return known
+
+    def iter_runs(self, *, project: str | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
+        """Every run of the project, newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.list_runs(project=project, cursor=cursor, **filters)
+            yield from page.data
+            cursor = page.page_info.next
+            if cursor is None:
+                return
+
+    def iter_all_runs(self, **filters: Unpack[RunFilters]) -> Iterator[Run]:
+        """Every run of every project that the caller reaches, newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.list_all_runs(cursor=cursor, **filters)
+            yield from page.data
+            cursor = page.page_info.next
+            if cursor is None:
+                return
+
+    def events(
+        self,
+        run_id: str,
+        *,
+        after_event_id: int = 0,
+        event_types: Sequence[str] = (),
+        conversation_id: str | None = None,
+    ) -> Iterator[Event]:
+        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come."""
+        log = Log(run_id, conversation_id)
+        after: int | None = after_event_id
+        while after is not None:
+            page = self.send(log.page(after, event_types))
+            yield from page.data
+            after = log.next_after(page)
+
+    def follow(
+        self,
+        run_id: str,
+        *,
+        after_event_id: int = 0,
+        event_types: Sequence[str] = (),
+        conversation_id: str | None = None,
+    ) -> Generator[Event, None, None]:
+        """Every event, those stored and then those to come as they come, until the run has ended.
+
+        A connection that breaks or falls silent is made anew after the last event seen: nothing is lost, nothing
+        repeated. With `event_types` only those are yielded, and the end still ends it. Raises when the server stays
+        away for longer than the client's retries.
+        """
+        following = Following(
+            Log(run_id, conversation_id), after_event_id, event_types, self._retries, self.project
+        )
+        while True:
+            call, error = following.call(), None
+            try:
+                with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        response.read()
+                    error = following.opened(response)
+                    if error is None:
+                        for chunk in response.iter_bytes():
+                            yield from following.feed(chunk)
+                            if following.done:
+                                return
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            if error is None and following.idle and self._over(following):
+                return
+            self._sleep(following.broke(error))
+
+    def _over(self, following: Following) -> bool:
+        state = self.send(following.log.state())
+        return state.terminal and following.over(state, self.send(following.rest()))

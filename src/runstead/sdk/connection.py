@@ -1,0 +1,111 @@
+"""What both clients hold: where the server is, the credential, and how long to wait for it."""
+
+import copy
+import re
+from collections.abc import Callable, Generator
+from typing import Any, Final, Self
+
+import httpx2
+
+import runstead
+from runstead.sdk.call import Call
+from runstead.sdk.following import SILENCE_S
+from runstead.sdk.retries import Retries
+from runstead.sdk.route import Describes
+from runstead.sdk.routes.conversations import ConversationRoutes
+from runstead.sdk.routes.create import CreateRoutes
+from runstead.sdk.routes.events import EventRoutes
+from runstead.sdk.routes.projects import ProjectRoutes
+from runstead.sdk.routes.runs import RunRoutes
+from runstead.sdk.routes.workers import WorkerRoutes
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+#: A credential, or a function that answers the one to use now (for tokens that expire).
+Key = str | Callable[[], str]
+
+#: Followers hold a connection each: their number is the caller's business, idle connections are not.
+LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+
+
+class Bearer(httpx2.Auth):
+    """Puts the credential on a request at the last moment, and shows it nowhere."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        key = self._key if isinstance(self._key, str) else self._key()
+        request.headers["Authorization"] = f"Bearer {key}"
+        yield request
+
+    def __repr__(self) -> str:
+        return "Bearer(***)"
+
+
+class Connected(RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, WorkerRoutes, ProjectRoutes):
+    """Base of both clients: everything about a request but sending it."""
+
+    def __init__(
+        self, url: str, key: Key | None, project: str | None, timeout_s: float, retries: int | Retries
+    ) -> None:
+        where = httpx2.URL(url)
+        if where.scheme not in {"http", "https"} or not where.host:
+            raise ValueError("The server's url must be like http://127.0.0.1:8720")
+        self.project = project
+        self._url = url.rstrip("/")
+        self._bearer = None if key is None else Bearer(key)
+        self._timeout_s = timeout_s
+        self._retries = Retries(times=retries) if isinstance(retries, int) else retries
+        self._project_ids: dict[str, str] = {}
+        self._owns_http = True
+
+    def with_key(self, key: Key) -> Self:
+        """The same client, over the same connections, with another credential. Closing it closes nothing."""
+        other = copy.copy(self)
+        vars(other).update(_bearer=Bearer(key), _owns_http=False)
+        return other
+
+    def __repr__(self) -> str:
+        where = httpx2.URL(self._url)
+        return f"{type(self).__name__}({where.scheme}://{where.netloc.decode()}, project={self.project!r})"
+
+    def _known_project_id(self, ref: str) -> str | None:
+        return ref if _UUID.fullmatch(ref) else self._project_ids.get(ref)
+
+    def _wire(self, call: Call[Any], content: bytes | None) -> dict[str, Any]:
+        """The arguments of the HTTP client's `request`."""
+        return self._line(call, self._timeout_s + call.patience_s) | {"content": content}
+
+    def _stream_wire(self, call: Call[Any]) -> dict[str, Any]:
+        """The arguments of the HTTP client's `stream`."""
+        return self._line(call, SILENCE_S)
+
+    def _line(self, call: Call[Any], read_s: float) -> dict[str, Any]:
+        agent = {"User-Agent": f"runstead-python/{runstead.__version__}"}
+        return {
+            "method": call.method,
+            "url": self._url + call.target,
+            "headers": call.head() | agent,
+            "auth": self._bearer,
+            "timeout": httpx2.Timeout(self._timeout_s, read=read_s),
+            "follow_redirects": False,
+        }
+
+
+class Calls(
+    RunRoutes,
+    CreateRoutes,
+    EventRoutes,
+    ConversationRoutes,
+    WorkerRoutes,
+    ProjectRoutes,
+    Describes,
+):
+    """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.
+
+    A call that is sent twice carries the same idempotency key both times.
+    """
+
+    def __init__(self, project: str | None = None) -> None:
+        self.project = project

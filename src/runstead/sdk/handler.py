@@ -1,0 +1,114 @@
+"""Calling a handler, in the loop or in a thread of its own, and what it came to."""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from runstead.sdk.call import Call
+from runstead.sdk.connection import Calls
+from runstead.sdk.context import Context, RunFailed, ThreadContext
+from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.run import Completed
+
+T = TypeVar("T")
+
+#: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`: it then runs in a thread. What it
+#: returns is the run's output, any JSON up to 1 MiB; what it raises fails the run.
+Handler = Callable[[ClaimedRun, Any], Any]
+
+_CODE_CHARS: Final = 128
+_MESSAGE_CHARS: Final = 16 * 1024
+_TRACEBACK_CHARS: Final = 64 * 1024
+
+
+def blocks(handler: Handler) -> bool:
+    """Whether it is a plain function."""
+    called = (
+        handler
+        if inspect.isroutine(handler) or isinstance(handler, functools.partial)
+        else type(handler).__call__
+    )
+    return not inspect.iscoroutinefunction(called)
+
+
+async def call_handler(handler: Handler, run: ClaimedRun, context: Context) -> Any:
+    if blocks(handler):
+        inner = ThreadContext(context, asyncio.get_running_loop())
+        return await in_thread(lambda: handler(run, inner), f"runstead-{run.run_id}")
+    return await handler(run, context)
+
+
+async def in_thread(work: Callable[[], T], name: str) -> T:
+    """Run it in a daemon thread: one that never returns must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
+
+    def settle(outcome: tuple[T | None, BaseException | None]) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def run() -> None:
+        outcome: tuple[T | None, BaseException | None]
+        try:
+            outcome = (work(), None)
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+            outcome = (None, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run,), name=name, daemon=True).start()
+    value, error = await future
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # without an error it is what work() returned
+
+
+def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
+    """The completion with a handler's output; one that fails the run where that is no JSON."""
+    call = calls.complete(
+        run.run_id,
+        output=output,
+        logs=context.logs,
+        artifacts=context.artifacts or None,
+        exit_code=context.exit_code,
+        metadata=context.metadata,
+        attempt=run.attempt,
+        lease_token=run.lease_token,
+    )
+    try:
+        call.content()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return failed(run, context, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
+    return call
+
+
+def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException) -> Call[Completed]:
+    """The completion that fails the run. A traceback is told in the detail alone."""
+    if isinstance(error, RunFailed):
+        message, code, detail = error.message, error.code, error.detail
+    else:
+        message, code = str(error), type(error).__name__
+        detail = {"traceback": "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]}
+    return calls.complete(
+        run.run_id,
+        "failed",
+        logs=context.logs,
+        exit_code=context.exit_code,
+        error_code=code and code[:_CODE_CHARS],
+        error_message=_whole((message or code or "The handler failed")[:_MESSAGE_CHARS]),
+        error_detail=detail,
+        attempt=run.attempt,
+        lease_token=run.lease_token,
+    )
+
+
+def _whole(text: str) -> str:
+    """Without lone surrogates, which JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode()

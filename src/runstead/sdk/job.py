@@ -1,0 +1,219 @@
+"""One claimed run in a worker: its handler, its lease, and its end."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar, cast
+
+from runstead.sdk.async_client import AsyncClient
+from runstead.sdk.call import Call
+from runstead.sdk.connection import Calls
+from runstead.sdk.context import Context, LeaseLostError, RunFailed
+from runstead.sdk.errors import RunsteadError
+from runstead.sdk.handler import Handler, blocks, call_handler, failed, succeeded
+from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.retries import Retries
+from runstead.sdk.run import Completed, TerminalStatus
+
+T = TypeVar("T")
+
+logger = logging.getLogger("runstead.sdk.worker")
+
+#: Answers that mean: this attempt writes nothing to this run any more.
+_LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TERMINAL", "NOT_FOUND"})
+#: How long a handler that is cancelled because the worker leaves may take to clean up.
+_CLEANUP_S: Final = 5.0
+
+
+class Job:
+    """`work()` returns once the run is completed, lost or released. `dismiss()` asks it to release the run now."""
+
+    def __init__(
+        self,
+        run: ClaimedRun,
+        handler: Handler,
+        client: AsyncClient,
+        release: Callable[[ClaimedRun, str], Awaitable[None]],
+        lease_s: int,
+        retries: Retries,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[object]],
+    ) -> None:
+        """`client` carries the original credential. `clock` answers seconds that only grow."""
+        self.run = run
+        self._handler = handler
+        self._client = client
+        self._release = release
+        self._lease_s = lease_s
+        self._retries = retries
+        self._clock = clock
+        self._sleep = sleep
+        self._calls = Calls()
+        self._lost = asyncio.Event()
+        self._dismissed = asyncio.Event()
+        self._context = Context(run, self._calls, self._tell)
+
+    def dismiss(self) -> None:
+        self._dismissed.set()
+
+    async def work(self) -> None:
+        renewing = asyncio.ensure_future(self._renew())
+        handling = asyncio.ensure_future(call_handler(self._handler, self.run, self._context))
+        try:
+            await self._first(handling, self._lost, self._dismissed)
+            if handling.done() and not self._lost.is_set():
+                finished = await self._finish(self._completion(handling))
+            else:
+                finished = False
+                await self._stop(handling)
+            if not finished and self._lost.is_set():
+                await self._let_go()
+            elif not finished:
+                stopped = self._dismissed.is_set()
+                why = (
+                    "The worker stopped before the run was done" if stopped else "Its completion was refused"
+                )
+                await self._release(self.run, why)
+        finally:
+            self._context.close()
+            renewing.cancel()
+            handling.cancel()
+
+    def _completion(self, handling: "asyncio.Future[Any]") -> Call[Completed]:
+        if handling.cancelled():
+            error: BaseException | None = RunFailed("The handler was cancelled", "HANDLER_CANCELLED")
+        else:
+            error = handling.exception()
+        if error is None:
+            return succeeded(self.run, self._context, self._calls, handling.result())
+        logger.info("Run %s failed: %s", self.run.run_id, type(error).__name__)
+        return failed(self.run, self._context, self._calls, error)
+
+    async def _finish(self, completion: Call[Completed]) -> bool:
+        """Whether the server took the completion, or said that the attempt has no say any more."""
+        # Renewal may have given the lease up by the clock; the server decides whether it was. The fence makes asking safe.
+        try:
+            answer = await self._send(completion, self._dismissed)
+        except LeaseLostError:
+            return not self._dismissed.is_set()
+        except RunsteadError as error:
+            logger.warning("The completion of run %s was refused: %s", self.run.run_id, error)
+            refused = RunFailed(f"The completion was refused: {error.detail}", "COMPLETION_REFUSED")
+            try:
+                answer = await self._send(
+                    failed(self.run, self._context, self._calls, refused), self._dismissed
+                )
+            except (LeaseLostError, RunsteadError):
+                return False
+        if not answer.completed:
+            logger.info("Run %s had already ended as %s", self.run.run_id, answer.run.status)
+        return True
+
+    async def _stop(self, handling: "asyncio.Future[Any]") -> None:
+        self._context.close()
+        # Nothing stops a thread. It keeps its place until it ends by itself, so that the worker never runs more than
+        # it may; only a worker that is leaving goes without it.
+        if not blocks(self._handler):
+            handling.cancel()
+        await self._first(handling, self._dismissed)
+        if not blocks(self._handler):
+            await self._within(_CLEANUP_S, handling)
+        if handling.done() and not handling.cancelled() and handling.exception() is not None:
+            logger.debug("Run %s was stopped: %r", self.run.run_id, handling.exception())
+
+    async def _let_go(self) -> None:
+        """Tell a run that was ended from outside that its worker has stopped."""
+        try:
+            now = await self._client.get_run(self.run.run_id)
+            if now.terminal:
+                await self._client.complete(
+                    self.run.run_id,
+                    cast(TerminalStatus, now.status),
+                    attempt=self.run.attempt,
+                    lease_token=self.run.lease_token,
+                )
+        except RunsteadError as error:
+            logger.debug("Run %s was not told that its worker stopped: %s", self.run.run_id, error)
+
+    async def _renew(self) -> None:
+        """Keep the lease until the server says that it is lost, or until nobody can know it is not."""
+        until = self._clock() + self._lease_s
+        pause_s = self._lease_s / 3
+        while not self._lost.is_set():
+            await self._sleep(pause_s)
+            asked_at = self._clock()
+            beat = asyncio.ensure_future(
+                self._client.heartbeat(
+                    self.run.run_id,
+                    self.run.attempt,
+                    lease_duration_seconds=self._lease_s,
+                    lease_token=self.run.lease_token,
+                )
+            )
+            await self._within(until - asked_at, beat)
+            pause_s = self._lease_s / 3
+            error = beat.exception() if beat.done() and not beat.cancelled() else None
+            if beat.done() and not beat.cancelled() and error is None:
+                if not beat.result().held:
+                    self._lose("it was ended from outside")
+                until = asked_at + self._lease_s
+            elif isinstance(error, RunsteadError) and error.code in _LOSSES:
+                self._lose(error.detail)
+            elif self._clock() >= until:
+                self._lose("its lease could not be renewed in time")
+            else:
+                logger.warning("The lease of run %s was not renewed: %s", self.run.run_id, error)
+                pause_s = min(self._lease_s / 10, max(until - self._clock(), 0.0))
+
+    def _lose(self, why: str) -> None:
+        logger.warning("Run %s is lost: %s", self.run.run_id, why)
+        self._context.close()
+        self._lost.set()
+
+    async def _tell(self, call: Call[T]) -> T:
+        return await self._send(call, self._lost)
+
+    async def _send(self, call: Call[T], until: asyncio.Event) -> T:
+        """Send through outages of any length, until the event. LeaseLostError where the attempt has no say any more."""
+        outages = 0
+        while True:
+            sending = asyncio.ensure_future(self._client.send(call))
+            try:
+                await self._first(sending, until)
+            finally:
+                sending.cancel()
+            if not sending.done():
+                raise LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
+            error = sending.exception()
+            if error is None:
+                return sending.result()
+            if not isinstance(error, RunsteadError):
+                raise error
+            if error.code in _LOSSES:
+                self._lose(error.detail)
+                raise LeaseLostError(error.detail) from error
+            if not error.passing:
+                raise error
+            await self._within(
+                self._retries.delay_s(outages, error.retry_after_s), asyncio.ensure_future(until.wait())
+            )
+            outages += 1
+
+    async def _within(self, seconds: float, work: "asyncio.Future[Any]") -> None:
+        """Wait for it, but no longer than this: then it is cancelled."""
+        timer = asyncio.ensure_future(self._sleep(max(seconds, 0.0)))
+        try:
+            await asyncio.wait([work, timer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            if not work.done():
+                work.cancel()
+
+    async def _first(self, work: "asyncio.Future[Any]", *events: asyncio.Event) -> None:
+        """Wait for whichever comes first."""
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait([work, *waits], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()

@@ -1,0 +1,164 @@
+"""Creating runs, one method per kind."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict, Unpack
+
+from runstead.sdk.call import Call, members, new_key, path
+from runstead.sdk.route import Described, route
+from runstead.sdk.run import CreatedRun
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run of any kind takes.
+
+    `public_id` is the run's id, 1 to 128 characters: the same id again answers the same run, with `duplicate` set.
+    `labels` are at most 32 string pairs. `runtime_target_kind` main_branch takes neither id, environment and
+    preview_branch the one of their name. `idempotency_key` (1 to 255 characters) names this very request, for 24 h.
+    """
+
+    public_id: str
+    title: str
+    labels: Mapping[str, str]
+    parent_run_id: str
+    runtime_target_kind: Literal["main_branch", "environment", "preview_branch"]
+    runtime_target_environment_id: str
+    runtime_target_branch_id: str
+    idempotency_key: str
+
+
+class CreateRoutes(Described):
+    """All of them are `POST /runs`. 409 RUN_ID_CONFLICT where the public id is taken by a run of another kind, owner or
+    target; 400 with `errors` for what is not valid; 404 for a parent that the caller cannot see.
+    """
+
+    @route
+    def create_run(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Call[CreatedRun]:
+        """Create a run from the body as it goes over the wire: {kind, owner: {kind, id}, request, public_id?, …}.
+
+        Where it has no `owner`, the client's project is put in.
+        """
+        return _create(dict(body), idempotency_key, None if "owner" in body else self._project(None))
+
+    @route
+    def create_task_run(
+        self,
+        target: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        name: str | None = None,
+        timeout_seconds: int | None = None,
+        backoff_limit: int | None = None,
+        batch_id: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Call[CreatedRun]:
+        """Create a task run. `target` is `task:…`; `backoff_limit` is how many lost attempts are tried again."""
+        request = members(
+            name=name,
+            target=target,
+            config=config,
+            input=input,
+            timeout_seconds=timeout_seconds,
+            backoff_limit=backoff_limit,
+            batch_id=batch_id,
+        )
+        return _of_project("task", request, self._project(project), options)
+
+    @route
+    def create_workflow_run(
+        self,
+        workflow_id: str,
+        *,
+        target: str | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        config: Mapping[str, Any] | None = None,
+        start_mode: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Call[CreatedRun]:
+        """Create a workflow run. `target` is `workflow:<workflow_id>` unless given."""
+        request = members(
+            workflow_id=workflow_id,
+            target=target or f"workflow:{workflow_id}",
+            input=input,
+            config=config,
+            start_mode=start_mode,
+        )
+        return _of_project("workflow", request, self._project(project), options)
+
+    @route
+    def create_eval_run(
+        self,
+        target: str,
+        *,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        config: Mapping[str, Any] | None = None,
+        start_mode: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Call[CreatedRun]:
+        """Create an eval run. `target` is `eval:…`."""
+        request = members(target=target, input=input, config=config, start_mode=start_mode)
+        return _of_project("eval", request, self._project(project), options)
+
+    @route
+    def create_agent_run(
+        self,
+        conversation_id: str,
+        agent_id: str,
+        *,
+        mode: Literal["agent", "default_chat"] = "agent",
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        implementation_kind: str | None = None,
+        worker_key: str | None = None,
+        initial_status: Literal["pending", "running"] | None = None,
+        source_target_kind: str | None = None,
+        source_target_environment_id: str | None = None,
+        source_target_branch_id: str | None = None,
+        source_target_release_version: str | None = None,
+        trigger: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Call[CreatedRun]:
+        """Create an agent run in a conversation, with a placeholder for its message.
+
+        `input` is the start payload {messages, context, …}; `implementation_kind` and `worker_key` say which workers
+        may claim it. A pending run with a `public_id` starts when it is created again with an `input`.
+        """
+        request = members(
+            mode=mode,
+            agent_id=agent_id,
+            input=input,
+            implementation_kind=implementation_kind,
+            worker_key=worker_key,
+            initial_status=initial_status,
+            source_target_kind=source_target_kind,
+            source_target_environment_id=source_target_environment_id,
+            source_target_branch_id=source_target_branch_id,
+            source_target_release_version=source_target_release_version,
+        )
+        body = {"kind": "agent", "owner": {"kind": "conversation", "id": conversation_id}}
+        body |= members(trigger=trigger)
+        return _create(_with_options(body, request, options), options.get("idempotency_key"), None)
+
+    @route
+    def retry(self, run_id: str, *, idempotency_key: str | None = None) -> Call[CreatedRun]:
+        """`POST /runs/{run_id}/retry`: a new run with the same request, whose `retry_of` is this one."""
+        key = idempotency_key or new_key()
+        return Call("POST", path("runs", run_id, "retry"), CreatedRun, body={}, idempotency_key=key)
+
+
+def _of_project(kind: str, request: dict[str, Any], project: str, options: RunOptions) -> Call[CreatedRun]:
+    return _create(_with_options({"kind": kind}, request, options), options.get("idempotency_key"), project)
+
+
+def _with_options(body: dict[str, Any], request: dict[str, Any], options: RunOptions) -> dict[str, Any]:
+    for name, value in options.items():
+        if value is not None and name != "idempotency_key":
+            (request if name.startswith("runtime_target_") else body)[name] = value
+    return {**body, "request": request}
+
+
+def _create(body: dict[str, Any], idempotency_key: str | None, owner: str | None) -> Call[CreatedRun]:
+    key = idempotency_key or new_key()
+    return Call("POST", path("runs"), CreatedRun, body=body, idempotency_key=key, owner=owner)

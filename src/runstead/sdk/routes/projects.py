@@ -1,0 +1,102 @@
+"""Projects with their keys and members, and the server's health."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import NoneType
+
+from runstead.sdk.call import Call, members, new_key, path
+from runstead.sdk.project import (
+    ApiKey,
+    ApiKeyList,
+    Health,
+    Member,
+    MemberList,
+    Project,
+    ProjectList,
+    Role,
+    Scope,
+)
+from runstead.sdk.route import Described, route
+
+
+class ProjectRoutes(Described):
+    """Projects are named by id or slug. Keys and members need the scope `admin`: 403 without it."""
+
+    @route
+    def create_project(
+        self, slug: str, *, name: str | None = None, idempotency_key: str | None = None
+    ) -> Call[Project]:
+        """`POST /projects`. 409 PROJECT_SLUG_TAKEN where the slug exists."""
+        body = members(slug=slug, name=name)
+        key = idempotency_key or new_key()
+        return Call("POST", path("projects"), Project, body=body, idempotency_key=key)
+
+    @route
+    def list_projects(self) -> Call[ProjectList]:
+        """`GET /projects`: those that the caller reaches."""
+        return Call("GET", path("projects"), ProjectList)
+
+    @route
+    def get_project(self, project: str | None = None) -> Call[Project]:
+        """`GET /projects/{ref}`"""
+        return Call("GET", path("projects", self._project(project)), Project)
+
+    @route
+    def create_api_key(
+        self,
+        *,
+        name: str | None = None,
+        scopes: Sequence[Scope] | None = None,
+        expires_at: datetime | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[ApiKey]:
+        """`POST /projects/{ref}/api-keys`: `key` of the answer is the key itself, and is never shown again.
+
+        Not even a replay under an idempotency key shows it. So none is sent unless given, and without one the call is
+        sent again only where it surely was not performed: a lost answer is an error, and the key can be revoked.
+        """
+        return Call(
+            "POST",
+            path("projects", self._project(project), "api-keys"),
+            ApiKey,
+            body=members(name=name, scopes=scopes, expires_at=expires_at),
+            idempotency_key=idempotency_key,
+            repeatable=idempotency_key is not None,
+        )
+
+    @route
+    def list_api_keys(self, *, project: str | None = None) -> Call[ApiKeyList]:
+        """`GET /projects/{ref}/api-keys`: revoked ones included."""
+        return Call("GET", path("projects", self._project(project), "api-keys"), ApiKeyList)
+
+    @route
+    def revoke_api_key(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:
+        """`DELETE /projects/{ref}/api-keys/{key_id}`"""
+        return Call("DELETE", path("projects", self._project(project), "api-keys", key_id), ApiKey)
+
+    @route
+    def list_members(self, *, project: str | None = None) -> Call[MemberList]:
+        """`GET /projects/{ref}/members`"""
+        return Call("GET", path("projects", self._project(project), "members"), MemberList)
+
+    @route
+    def add_member(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
+        """`POST /projects/{ref}/members`: add a user, or change the role of one who is there."""
+        body = members(user_id=user_id, role=role)
+        return Call("POST", path("projects", self._project(project), "members"), Member, body=body)
+
+    @route
+    def remove_member(self, user_id: str, *, project: str | None = None) -> Call[None]:
+        """`DELETE /projects/{ref}/members/{user_id}`. 409 LAST_ADMIN for the only admin."""
+        return Call("DELETE", path("projects", self._project(project), "members", user_id), NoneType)
+
+    @route
+    def healthz(self) -> Call[Health]:
+        """`GET /healthz`: the server lives."""
+        return Call("GET", path("healthz"), Health)
+
+    @route
+    def readyz(self) -> Call[Health]:
+        """`GET /readyz`: it can commit. RunsteadError with status 503 where it cannot."""
+        return Call("GET", path("readyz"), Health)

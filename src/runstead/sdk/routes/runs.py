@@ -1,0 +1,198 @@
+"""Creating runs, reading them, and moving them along."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, TypedDict, Unpack
+
+from runstead.sdk.call import Call, fence, members, new_key, path, query
+from runstead.sdk.lease import Heartbeat
+from runstead.sdk.route import Described, route
+from runstead.sdk.run import (
+    Accepted,
+    AttemptList,
+    Cancelled,
+    Completed,
+    Kind,
+    Run,
+    RunList,
+    RunPage,
+    Status,
+    TerminalStatus,
+    Waiting,
+)
+
+ResumeType = Literal["tool_result", "approval", "event", "input", "timer"]
+WaitReason = Literal["tool", "approval", "event", "input"]
+
+
+class RunFilters(TypedDict, total=False):
+    """Which runs a list holds. Filters are joined by and; a list of values means any of them.
+
+    `label` is `key:value`; `q` is text in the run id, title or target; `limit` is 1 to 100 runs a page.
+    """
+
+    status: Status | Sequence[Status]
+    kind: Kind | Sequence[Kind]
+    target: str | Sequence[str]
+    batch_id: str
+    schedule_id: str
+    parent_run_id: str
+    root_only: bool
+    label: str | Sequence[str]
+    created_after: datetime
+    created_before: datetime
+    q: str
+    sort: Literal["created_at", "duration"]
+    limit: int
+
+
+class RunRoutes(Described):
+    """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
+
+    @route
+    def get_run(self, run_id: str) -> Call[Run]:
+        """`GET /runs/{run_id}`"""
+        return Call("GET", path("runs", run_id), Run)
+
+    @route
+    def list_runs(
+        self, *, project: str | None = None, cursor: str | None = None, **filters: Unpack[RunFilters]
+    ) -> Call[RunPage]:
+        """`GET /projects/{ref}/runs`: one page of the project's runs, newest first."""
+        where = path("projects", self._project(project), "runs")
+        return Call("GET", where, RunPage, query(cursor=cursor, **filters))
+
+    @route
+    def list_all_runs(self, *, cursor: str | None = None, **filters: Unpack[RunFilters]) -> Call[RunPage]:
+        """`GET /runs`: one page of the runs of every project that the caller reaches, newest first."""
+        return Call("GET", path("runs"), RunPage, query(cursor=cursor, **filters))
+
+    @route
+    def complete(
+        self,
+        run_id: str,
+        status: TerminalStatus = "completed",
+        *,
+        output: Any = None,
+        logs: str | None = None,
+        artifacts: Sequence[Mapping[str, Any]] | None = None,
+        exit_code: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        error_detail: Any = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[Completed]:
+        """`POST /runs/{run_id}/complete`: end the run. The first completion wins, a repeat changes nothing.
+
+        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE); `artifacts` are objects
+        {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model, inputTokens …). With
+        `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the run.
+        """
+        body = members(
+            status=status,
+            metadata=metadata,
+            terminal_error_code=error_code,
+            terminal_error_message=error_message,
+            error_detail=error_detail,
+            output=output,
+            logs=logs,
+            artifacts=artifacts,
+            exit_code=exit_code,
+            attempt=attempt,
+        )
+        where = path("runs", run_id, "complete")
+        return Call("POST", where, Completed, body=body, headers=fence(lease_token))
+
+    @route
+    def cancel(self, run_id: str, *, reason: str | None = None) -> Call[Cancelled]:
+        """`POST /runs/{run_id}/cancel`: call off the run and all below it that has not ended.
+
+        A worker learns of it when it next renews its lease or appends.
+        """
+        body = members(reason=reason)
+        return Call("POST", path("runs", run_id, "cancel"), Cancelled, body=body, idempotency_key=new_key())
+
+    @route
+    def resume(
+        self,
+        run_id: str,
+        result: Any = None,
+        *,
+        type: ResumeType = "tool_result",  # noqa: A002 - the member's name on the wire
+        tool_call_id: str | None = None,
+        is_error: bool = False,
+    ) -> Call[Accepted]:
+        """`POST /runs/{run_id}/resume`: bring what a waiting run waits for. `result` is any JSON.
+
+        409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT, 410 RUN_NOT_ACTIVE. The same result again is a duplicate.
+        """
+        body = {"type": type, "result": result, "is_error": is_error} | members(tool_call_id=tool_call_id)
+        return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
+
+    @route
+    def wait(
+        self,
+        run_id: str,
+        reason: WaitReason,
+        *,
+        tool_call_id: str | None = None,
+        tool_name: str | None = None,
+        resume_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[Waiting]:
+        """`POST /runs/{run_id}/wait`: hold the run until something comes from outside.
+
+        `resume_at` resumes it by itself, `expires_at` fails it (both aware datetimes). A worker keeps its lease meanwhile.
+        """
+        body = members(
+            reason=reason,
+            tool_call_id=tool_call_id,
+            tool_name=tool_name,
+            resume_at=resume_at,
+            expires_at=expires_at,
+            attempt=attempt,
+        )
+        return Call(
+            "POST",
+            path("runs", run_id, "wait"),
+            Waiting,
+            body=body,
+            headers=fence(lease_token),
+            idempotency_key=new_key(),
+        )
+
+    @route
+    def heartbeat(
+        self,
+        run_id: str,
+        attempt: int,
+        *,
+        lease_duration_seconds: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[Heartbeat]:
+        """`POST /runs/{run_id}/heartbeats`: renew the lease without knowing the worker's id.
+
+        5 to 300 seconds; as long as last time where None. 409 ATTEMPT_SUPERSEDED where the lease is lost.
+        """
+        body = members(attempt=attempt, lease_duration_seconds=lease_duration_seconds)
+        where = path("runs", run_id, "heartbeats")
+        return Call("POST", where, Heartbeat, body=body, headers=fence(lease_token))
+
+    @route
+    def children(self, run_id: str) -> Call[RunList]:
+        """`GET /runs/{run_id}/children`: the runs right below it, oldest first."""
+        return Call("GET", path("runs", run_id, "children"), RunList)
+
+    @route
+    def tree(self, run_id: str) -> Call[RunList]:
+        """`GET /runs/{run_id}/tree`: its whole family from the root, oldest first; see `parent_run_id`."""
+        return Call("GET", path("runs", run_id, "tree"), RunList)
+
+    @route
+    def attempts(self, run_id: str) -> Call[AttemptList]:
+        """`GET /runs/{run_id}/attempts`: every worker's try at it, oldest first."""
+        return Call("GET", path("runs", run_id, "attempts"), AttemptList)

@@ -1,0 +1,119 @@
+"""What workers call. A worker token does for all but registering; so does a key that may write the project."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from runstead.sdk.call import Call, fence, members, new_key, path
+from runstead.sdk.lease import Claim, Lease, Registration, Released, SessionAnswer
+from runstead.sdk.route import Described, route
+from runstead.sdk.run import Kind
+
+
+class WorkerRoutes(Described):
+    @route
+    def register_worker(
+        self,
+        implementation_kind: str,
+        worker_key: str,
+        *,
+        display_name: str | None = None,
+        implementation_display_name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        project: str | None = None,
+    ) -> Call[Registration]:
+        """`POST /agent-workers/projects/{ref}/workers`: the same kind and key give the same worker and a new token.
+
+        Use the token with `client.with_key(registration.token)`.
+        """
+        body = members(
+            implementation_kind=implementation_kind,
+            worker_key=worker_key,
+            display_name=display_name,
+            implementation_display_name=implementation_display_name,
+            metadata=metadata,
+        )
+        where = path("agent-workers", "projects", self._project(project), "workers")
+        return Call("POST", where, Registration, body=body)
+
+    @route
+    def worker_heartbeat(self, worker_id: str) -> Call[Registration]:
+        """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker lives. `token` is None in the answer."""
+        return Call("POST", path("agent-workers", "workers", worker_id, "heartbeat"), Registration, body={})
+
+    @route
+    def claim(
+        self,
+        worker_id: str,
+        lease_duration_seconds: int,
+        *,
+        kinds: Sequence[Kind] | None = None,
+        targets: Sequence[str] | None = None,
+        wait_seconds: int | None = None,
+        max_runs: int | None = None,
+    ) -> Call[Claim]:
+        """`POST /agent-workers/workers/{worker_id}/claim`: take the oldest runs that this worker may take.
+
+        The lease is 5 to 300 s. `wait_seconds` (0 to 30) holds the answer back until there is one; `max_runs` is 1 to
+        100. A claim whose answer was lost is not repeated: its runs return when the lease ends.
+        """
+        body = members(
+            lease_duration_seconds=lease_duration_seconds,
+            kinds=kinds,
+            targets=targets,
+            wait_seconds=wait_seconds,
+            max_runs=max_runs,
+        )
+        where = path("agent-workers", "workers", worker_id, "claim")
+        return Call("POST", where, Claim, body=body, repeatable=False, patience_s=float(wait_seconds or 0))
+
+    @route
+    def renew_lease(
+        self,
+        worker_id: str,
+        run_id: str,
+        lease_duration_seconds: int,
+        *,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[Lease]:
+        """`POST /agent-workers/workers/{worker_id}/runs/{run_id}/lease`: `run` is None where the lease is lost."""
+        body = members(lease_duration_seconds=lease_duration_seconds, attempt=attempt)
+        where = path("agent-workers", "workers", worker_id, "runs", run_id, "lease")
+        return Call("POST", where, Lease, body=body, headers=fence(lease_token))
+
+    @route
+    def put_session(
+        self,
+        worker_id: str,
+        run_id: str,
+        session_key: str,
+        *,
+        status: Literal["active", "completed", "failed", "cancelled"] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[SessionAnswer]:
+        """`PUT /agent-workers/workers/{worker_id}/runs/{run_id}/session`: what the worker calls its own work on it."""
+        body = members(session_key=session_key, status=status, metadata=metadata, attempt=attempt)
+        where = path("agent-workers", "workers", worker_id, "runs", run_id, "session")
+        return Call("PUT", where, SessionAnswer, body=body, headers=fence(lease_token))
+
+    @route
+    def release(
+        self,
+        worker_id: str,
+        run_id: str,
+        *,
+        error: Any = None,
+        retry_after_seconds: int | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[Released]:
+        """`POST /agent-workers/workers/{worker_id}/runs/{run_id}/release`: end the attempt without a completion.
+
+        The run returns to the queue, after `retry_after_seconds` where given, while it has attempts left.
+        """
+        body = members(error=error, retry_after_seconds=retry_after_seconds, attempt=attempt)
+        where = path("agent-workers", "workers", worker_id, "runs", run_id, "release")
+        headers = fence(lease_token)
+        return Call("POST", where, Released, body=body, headers=headers, idempotency_key=new_key())

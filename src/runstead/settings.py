@@ -1,0 +1,93 @@
+"""Every setting, from the environment. docs/configuration.md tells of each; a test keeps the two together."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from runstead.project import key_prefix
+
+NAMES: Final = (
+    "RUNSTEAD_HOST",
+    "RUNSTEAD_PORT",
+    "RUNSTEAD_DATABASE_URL",
+    "RUNSTEAD_SQLITE_SYNCHRONOUS",
+    "RUNSTEAD_BOOTSTRAP_KEY",
+    "RUNSTEAD_BOOTSTRAP_PROJECT",
+    "RUNSTEAD_JWT_PUBLIC_KEY",
+    "RUNSTEAD_JWKS_URL",
+    "RUNSTEAD_JWT_ISSUER",
+    "RUNSTEAD_JWT_AUDIENCE",
+)
+_SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+
+class SettingError(ValueError):
+    """A setting that cannot be; the sentence is for the operator."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: int = 8720
+    database_url: str = "sqlite:///./runstead.db"
+    sqlite_synchronous: str = "FULL"
+    bootstrap_key: str | None = None
+    bootstrap_project: str = "default"
+    jwt_public_key: str | None = None
+    jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+
+
+def load(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    database: str | None = None,
+) -> Settings:
+    """The settings; what the command line says wins. An empty variable is one that is not set."""
+
+    def get(name: str) -> str | None:
+        assert name in NAMES
+        return environment.get(name) or None
+
+    if port is None:
+        told = get("RUNSTEAD_PORT") or "8720"
+        if not (told.isascii() and told.isdigit()):
+            raise SettingError(f"RUNSTEAD_PORT must be a number from 0 to 65535, not {told!r}")
+        port = int(told)
+    if not 0 <= port <= 65_535:
+        raise SettingError(f"The port must be from 0 to 65535, not {port}")
+    synchronous = (get("RUNSTEAD_SQLITE_SYNCHRONOUS") or "FULL").upper()
+    if synchronous not in _SYNCHRONOUS:
+        raise SettingError(
+            f"RUNSTEAD_SQLITE_SYNCHRONOUS must be one of {', '.join(_SYNCHRONOUS)}, not {synchronous!r}"
+        )
+    key = get("RUNSTEAD_BOOTSTRAP_KEY")
+    if key is not None and key_prefix(key) is None:
+        raise SettingError("RUNSTEAD_BOOTSTRAP_KEY must have the form vf_<prefix>_<secret>")
+    return Settings(
+        host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
+        port=port,
+        database_url=database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db",
+        sqlite_synchronous=synchronous,
+        bootstrap_key=key,
+        bootstrap_project=get("RUNSTEAD_BOOTSTRAP_PROJECT") or "default",
+        jwt_public_key=get("RUNSTEAD_JWT_PUBLIC_KEY"),
+        jwks_url=get("RUNSTEAD_JWKS_URL"),
+        jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
+        jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
+    )
+
+
+def sqlite_path(url: str) -> Path:
+    """`sqlite:///./runstead.db` → runstead.db here; `sqlite:////var/lib/runstead.db` → an absolute path."""
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or len(url) == len(prefix):
+        raise SettingError(
+            f"The database must be sqlite:///<path> or memory://, not {url.partition('@')[2] or url!r}"
+        )
+    return Path(url.removeprefix(prefix))

@@ -1,0 +1,71 @@
+"""What an operator sees: log lines on stderr, counters at `/metrics`."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+registry = CollectorRegistry()
+requests = Counter(
+    "runstead_http_requests_total", "Answered requests.", ["route", "method", "status"], registry=registry
+)
+seconds = Histogram(
+    "runstead_http_request_seconds",
+    "Time to answer a request.",
+    ["route", "method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+    registry=registry,
+)
+streams = Gauge("runstead_streams", "Open event streams.", registry=registry)
+runs_ended_by_referee = Counter(
+    "runstead_referee_total",
+    "What the referee did with runs whose time was up.",
+    ["outcome"],
+    registry=registry,
+)
+queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
+commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
+commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
+
+
+_children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+
+
+def count(route: str, method: str, status: int, took_s: float) -> None:
+    """Note one answered request. Labelled children are kept: finding them costs more than counting."""
+    key = (route, method, status)
+    child = _children.get(key)
+    if child is None:
+        child = requests.labels(route, method, status), seconds.labels(route, method)
+        _children[key] = child
+    child[0].inc()
+    child[1].observe(took_s)
+
+
+def exposition(facts: dict[str, Any]) -> bytes:
+    """The text of `/metrics`, with the store's facts of this moment."""
+    queue_depth.set(facts.get("queue_depth", 0))
+    commits.set(facts.get("commits", 0))
+    commands.set(facts.get("commands", 0))
+    return generate_latest(registry)
+
+
+def log_to_stderr() -> None:
+    """One line per event: for people on a terminal, JSON elsewhere. stdout belongs to the commands' own answers."""
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if sys.stderr.isatty() else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
