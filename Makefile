@@ -1,0 +1,56 @@
+# Everything sets itself up: a machine with python3, pip and make is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+
+.PHONY: demo test serve lint format dev lock clean
+
+# The program's dependencies, and what building and testing it takes: exact versions, by hash.
+$(VENV)/dev: requirements/dev.txt
+	@$(MAKE) --no-print-directory $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Debian's python3 comes without ensurepip: virtualenv brings its own.
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
+	|| { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) 2>/dev/null && $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check pip; } \
+	|| { echo "cannot make a virtual environment with $(PYTHON): install its venv module" >&2; exit 1; }
+
+# The wheel, installed: what is tested and shown is what is shipped.
+$(VENV)/wheel: $(VENV)/dev $(SOURCES)
+	rm -rf dist
+	$(BIN)/hatchling build -t wheel >/dev/null
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	@touch $@
+
+demo: $(VENV)/wheel ## Show the main job on a fresh SQLite file
+	$(BIN)/python -P demo/demo.py
+
+test: $(VENV)/wheel ## Run every test against the built wheel
+	$(BIN)/python -P -m pytest $(TESTS)
+
+serve: $(VENV)/wheel ## Start the server and keep it up
+	$(BIN)/runstead serve
+
+lint: $(VENV)/dev ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format --quiet .
+
+dev: $(VENV)/dev ## Install the source tree itself, to work on it
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@rm -f $(VENV)/wheel
+
+lock: $(VENV)/dev ## Take newer packages in
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,412 @@
+"""Tokens: what is accepted, what is refused, and how the keys are kept."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+
+import httpx2
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from runstead.errors import Error
+from runstead.http.jwt import TokenVerifier, seen_tokens_max
+
+NOW = 1_774_008_000_000
+RSA = rsa.generate_private_key(65_537, 2_048)
+OTHER_RSA = rsa.generate_private_key(65_537, 2_048)
+ED = ed25519.Ed25519PrivateKey.generate()
+URL = "https://id.example/jwks"
+
+
+class Clock:
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def pem(key):
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def claims(**changes):
+    base = {"sub": "ada", "exp": NOW // 1000 + 600}
+    return {name: value for name, value in {**base, **changes}.items() if value is not ...}
+
+
+def token(key=RSA, headers=None, **changes):
+    return jwt.encode(claims(**changes), key, "EdDSA" if key is ED else "RS256", headers=headers)
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def forged(header, payload=None, sign=lambda _: b""):
+    body = payload if payload is not None else json.dumps(claims()).encode()
+    signing_input = b64(json.dumps(header).encode()) + b"." + b64(body)
+    return (signing_input + b"." + b64(sign(signing_input))).decode()
+
+
+def rs256(signing_input):
+    return jwt.algorithms.RSAAlgorithm(jwt.algorithms.RSAAlgorithm.SHA256).sign(signing_input, RSA)
+
+
+async def refusal(verifier, text):
+    with pytest.raises(Error) as caught:
+        await verifier.verify(text)
+    assert caught.value.code == "UNAUTHENTICATED"
+    assert text not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize("key", [RSA, ED], ids=["RS256", "EdDSA"])
+async def test_a_token_signed_by_the_configured_key_gives_its_claims(clock, key):
+    text = token(key, userId="grace", projectId="p1", runId="r1", scopes=["runs:read"], tokenUse="access")
+    found = await TokenVerifier(pem(key), clock=clock).verify(text)
+    assert (found.user_id, found.project_id, found.run_id) == ("grace", "p1", "r1")
+    assert (found.scopes, found.token_use) == (frozenset({"runs:read"}), "access")
+    assert found.expires_at == NOW + 600_000
+
+
+async def test_a_token_with_nothing_but_sub_and_exp_is_enough(clock):
+    found = await TokenVerifier(pem(RSA), clock=clock).verify(token())
+    assert found.user_id == "ada"
+    assert (found.project_id, found.run_id, found.scopes, found.token_use) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"scopes": "runs:read workers"}, {"runs:read", "workers"}),
+        ({"scope": "runs:read  workers"}, {"runs:read", "workers"}),
+        ({"scope": ["admin"]}, {"admin"}),
+        ({"scopes": [], "scope": "admin"}, set()),
+        ({"scopes": None, "scope": "admin"}, {"admin"}),
+    ],
+)
+async def test_scopes_come_as_a_list_or_as_one_text(clock, said, meant):
+    assert (await TokenVerifier(pem(RSA), clock=clock).verify(token(**said))).scopes == meant
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"exp": ...}, "no exp"),
+        ({"exp": NOW // 1000}, "expired"),
+        ({"exp": NOW}, "exp is malformed"),  # milliseconds, by mistake
+        ({"exp": str(NOW // 1000 + 60)}, "exp is malformed"),
+        ({"exp": True}, "exp is malformed"),
+        ({"nbf": NOW // 1000 + 60}, "not valid yet"),
+        ({"iat": NOW // 1000 + 60}, "not valid yet"),
+        ({"sub": ...}, "names no user"),
+        ({"sub": ""}, "sub is malformed"),
+        ({"userId": ""}, "userId is malformed"),
+        ({"userId": 7}, "userId is malformed"),
+        ({"userId": "a" * 256}, "userId is malformed"),
+        ({"userId": "ada\n"}, "userId is malformed"),
+        ({"userId": "a\x00b"}, "userId is malformed"),
+        ({"userId": "\ud800"}, "claim set is malformed"),
+        ({"projectId": 7}, "projectId is malformed"),
+        ({"projectId": ""}, "projectId is malformed"),
+        ({"runId": ["r1"]}, "runId is malformed"),
+        ({"scopes": 7}, "scopes is malformed"),
+        ({"scope": ["admin", 7]}, "scope is malformed"),
+        ({"aud": "someone"}, "RUNSTEAD_JWT_AUDIENCE"),
+    ],
+)
+async def test_claims_that_are_missing_or_no_good_are_refused(clock, changes, sentence):
+    assert sentence in await refusal(TokenVerifier(pem(ED), clock=clock), token(ED, **changes))
+
+
+async def test_a_clock_that_is_a_little_off_does_not_refuse_a_new_token(clock):
+    at = NOW // 1000 + 5
+    assert await TokenVerifier(pem(ED), clock=clock).verify(token(ED, iat=at, nbf=at))
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"null", b"{", b"\xff", b'{"exp":NaN}', b'{"a":' * 2_000])
+async def test_a_payload_that_is_no_json_object_is_refused(clock, payload):
+    text = forged({"alg": "RS256"}, payload, rs256)
+    assert "claim set is malformed" in await refusal(TokenVerifier(pem(RSA), clock=clock), text)
+
+
+async def test_issuer_and_audience_are_checked_where_configured(clock):
+    verifier = TokenVerifier(pem(ED), issuer="https://id.example", audience="runstead", clock=clock)
+    assert await verifier.verify(token(ED, iss="https://id.example", aud="runstead"))
+    assert await verifier.verify(token(ED, iss="https://id.example", aud=["other", "runstead"]))
+    for changes in ({}, {"iss": "https://evil.example"}, {"iss": "https://id.example/"}):
+        assert "issuer" in await refusal(verifier, token(ED, aud="runstead", **changes))
+    for changes in ({}, {"aud": "other"}, {"aud": []}, {"aud": "runstead2"}):
+        assert "audience" in await refusal(verifier, token(ED, iss="https://id.example", **changes))
+
+
+async def test_a_public_key_is_no_hmac_secret_and_none_is_no_signature(clock):
+    verifier = TokenVerifier(pem(RSA), clock=clock)
+    secret = pem(RSA).encode()
+    hs256 = forged({"alg": "HS256"}, sign=lambda text: hmac.digest(secret, text, "sha256"))
+    unsigned = [forged(header) for header in ({"alg": "none"}, {"alg": "None"}, {}, {"alg": ["RS256"]})]
+    for text in (hs256, *unsigned, jwt.encode(claims(), RSA, "RS512")):
+        assert "RS256 or EdDSA" in await refusal(verifier, text)
+
+
+async def test_the_algorithm_belongs_to_the_key_and_not_to_the_token(clock):
+    both = TokenVerifier(pem(RSA) + pem(ED), clock=clock)
+    assert await both.verify(token(RSA))
+    assert await both.verify(token(ED))
+    for text in (
+        forged({"alg": "EdDSA"}, sign=rs256),
+        forged({"alg": "RS256"}, sign=ED.sign),
+        forged({"alg": "RS256"}, sign=lambda text: hashlib.sha256(text).digest()),
+        forged({"alg": "RS256"}),
+        token(OTHER_RSA),
+    ):
+        assert "none of the keys" in await refusal(both, text)
+    assert "none of the keys" in await refusal(TokenVerifier(pem(ED), clock=clock), token(RSA))
+
+
+@pytest.mark.parametrize(
+    "header", [{"crit": ["b64"], "b64": True}, {"crit": ["x"], "x": 1}, {"b64": True}, {"crit": []}]
+)
+async def test_header_extensions_are_refused(clock, header):
+    await refusal(TokenVerifier(pem(RSA), clock=clock), forged({"alg": "RS256", **header}, sign=rs256))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "a.b", "a.b.c", "..", "é.é.é", "a\x00.b.c", "\ud800", "x" * 65_536, "W10.e30.", "e30.e30"],
+)
+async def test_what_is_no_token_is_refused(clock, text):
+    with pytest.raises(Error, match="is not a signed JWT") as caught:
+        await TokenVerifier(pem(ED), clock=clock).verify(text)
+    assert caught.value.code == "UNAUTHENTICATED"
+
+
+async def test_a_changed_token_is_refused(clock):
+    head, _, signature = token(ED).split(".")
+    body = b64(json.dumps(claims(sub="root")).encode()).decode()
+    await refusal(TokenVerifier(pem(ED), clock=clock), f"{head}.{body}.{signature}")
+
+
+async def test_the_key_comes_as_text_on_one_line_or_as_a_file(clock, tmp_path):
+    assert await TokenVerifier(pem(ED).replace("\n", "\\n"), clock=clock).verify(token(ED))
+    path = tmp_path / "keys.pem"
+    path.write_text(pem(RSA) + "\n" + pem(ED))
+    assert await TokenVerifier(str(path), clock=clock).verify(token(ED, {"kid": "any"}))
+
+
+def private_pem():
+    return ED.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (lambda: pem(rsa.generate_private_key(65_537, 1_024)), "has 2048 to 16384 bits, not 1024"),
+        (lambda: pem(ec.generate_private_key(ec.SECP256R1())), "must be an RSA or an Ed25519"),
+        (private_pem, "holds a private key"),
+        (lambda: "/nowhere/key.pem", "neither PEM text nor the path"),
+        (lambda: "\x00", "neither PEM text nor the path"),
+        (lambda: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not a public key"),
+        (lambda: "-----BEGIN PUBLIC KEY-----\nAAAA", "not a public key"),
+    ],
+)
+def test_a_key_that_will_not_do_is_refused_at_start(key, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        TokenVerifier(key())
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://id.example/", "file:///etc/passwd", "id.example", "https://", "https:// a"]
+)
+def test_a_jwks_url_must_be_http(url):
+    with pytest.raises(ValueError, match="not an http or https URL"):
+        TokenVerifier(jwks_url=url)
+
+
+def test_a_verifier_needs_keys():
+    with pytest.raises(ValueError, match="RUNSTEAD_JWT_PUBLIC_KEY or RUNSTEAD_JWKS_URL"):
+        TokenVerifier("", None)
+
+
+async def test_a_verified_token_is_remembered_for_a_minute_and_never_past_its_expiry(clock):
+    verifier = TokenVerifier(pem(ED), clock=clock)
+    short = token(ED, exp=NOW // 1000 + 30)
+    first = await verifier.verify(short)
+    assert await verifier.verify(short) is first
+    clock.now += 29_999
+    assert await verifier.verify(short) is first
+    clock.now += 1
+    assert "expired" in await refusal(verifier, short)
+    long = token(ED)
+    second = await verifier.verify(long)
+    clock.now += 59_999
+    assert await verifier.verify(long) is second
+    clock.now += 1
+    assert await verifier.verify(long) is not second
+
+
+async def test_the_memory_of_tokens_is_bounded(clock):
+    verifier = TokenVerifier(pem(ED), clock=clock)
+    oldest, *others = [token(ED, jti=str(number)) for number in range(seen_tokens_max + 1)]
+    first = await verifier.verify(oldest)
+    for text in others:
+        await verifier.verify(text)
+    assert len(verifier._seen) == seen_tokens_max
+    assert await verifier.verify(oldest) is not first
+
+
+async def test_refusals_are_not_remembered(clock):
+    verifier = TokenVerifier(pem(ED), clock=clock)
+    early = token(ED, nbf=NOW // 1000 + 60)
+    await refusal(verifier, early)
+    clock.now += 60_000
+    assert await verifier.verify(early)
+
+
+class Provider:
+    """A JWKS endpoint whose answer a test sets."""
+
+    def __init__(self, *keys):
+        self.asked, self.status, self.reached, self.pause = 0, 200, asyncio.Event(), asyncio.Event()
+        self.headers = {"Location": "/elsewhere"}
+        self.pause.set()
+        self.publish(*keys)
+
+    def publish(self, *keys):
+        self.body = json.dumps({"keys": [*keys, None, 7, "kty", {"kty": "EC"}]}).encode()
+
+    async def answer(self, request):
+        self.asked += 1
+        self.reached.set()
+        await self.pause.wait()
+        if self.status == 0:
+            raise httpx2.ConnectError("no route", request=request)
+        return httpx2.Response(self.status, content=self.body, headers=self.headers)
+
+    def verifier(self, clock, **settings):
+        transport = httpx2.MockTransport(self.answer)
+        return TokenVerifier(jwks_url=URL, clock=clock, transport=transport, **settings)
+
+
+def jwk(key, kid=None, **members):
+    kind = jwt.algorithms.OKPAlgorithm if key is ED else jwt.algorithms.RSAAlgorithm
+    return {**kind.to_jwk(key.public_key(), as_dict=True), **({"kid": kid} if kid else {}), **members}
+
+
+async def test_keys_of_a_jwks_are_chosen_by_kid_and_type_and_kept_for_ten_minutes(clock):
+    provider = Provider(jwk(RSA, "a", use="sig", alg="RS256"), jwk(ED, "b", alg="EdDSA"))
+    verifier = provider.verifier(clock)
+    for text in (token(RSA, {"kid": "a"}), token(ED, {"kid": "b"}), token(RSA), token(ED)):
+        assert await verifier.verify(text)
+    await refusal(verifier, token(ED, {"kid": "a"}))
+    await refusal(verifier, token(OTHER_RSA, {"kid": "a"}))
+    clock.now += 599_999
+    assert await verifier.verify(token(ED, {"kid": "b"}, exp=NOW // 1000 + 900))
+    assert provider.asked == 1
+    clock.now += 1
+    assert await verifier.verify(token(ED, {"kid": "b"}, exp=NOW // 1000 + 901))
+    assert provider.asked == 2
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"use": "enc"},
+        {"alg": "RS512"},
+        {"alg": "HS256"},
+        {"key_ops": ["encrypt"]},
+        {"kty": "oct"},
+        {"n": 5},
+        {"n": "AQAB"},
+    ],
+)
+async def test_keys_that_are_for_something_else_are_ignored(clock, members):
+    provider = Provider({**jwk(RSA, "a"), **members}, jwk(ED, "b"))
+    await refusal(provider.verifier(clock), token(RSA, {"kid": "a"}))
+    assert await provider.verifier(clock).verify(token(ED, {"kid": "b"}))
+
+
+async def test_an_unknown_kid_fetches_the_keys_again_but_not_more_than_twice_a_minute(clock):
+    provider = Provider(jwk(RSA, "old"))
+    verifier = provider.verifier(clock)
+    assert await verifier.verify(token(RSA, {"kid": "old"}))
+    clock.now += 30_000
+    provider.publish(jwk(ED, "new"))
+    assert await verifier.verify(token(ED, {"kid": "new"}))
+    assert "none of the keys" in await refusal(verifier, token(RSA, {"kid": "old"}))  # not from memory either
+    for kid in ("x", "y"):
+        await refusal(verifier, token(ED, {"kid": kid}))
+    assert provider.asked == 2
+    clock.now += 30_000
+    await refusal(verifier, token(ED, {"kid": "z"}))
+    assert provider.asked == 3
+
+
+async def test_many_callers_share_one_fetch_and_one_that_leaves_does_not_end_it(clock):
+    provider = Provider(jwk(ED))
+    provider.pause.clear()
+    verifier = provider.verifier(clock)
+    callers = [asyncio.create_task(verifier.verify(token(ED, jti=str(number)))) for number in range(20)]
+    await provider.reached.wait()
+    callers[0].cancel()
+    await asyncio.sleep(0)
+    provider.pause.set()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["CancelledError"] + ["Claims"] * 19
+    assert provider.asked == 1
+
+
+@pytest.mark.parametrize("status", [0, 302, 404, 500])
+async def test_an_unreachable_jwks_keeps_the_keys_there_are(clock, status):
+    provider = Provider(jwk(ED, "a"))
+    verifier = provider.verifier(clock)
+    await verifier.verify(token(ED))
+    clock.now += 600_000
+    provider.status = status
+    assert await verifier.verify(token(ED, exp=NOW // 1000 + 900))
+    assert await verifier.verify(token(ED, exp=NOW // 1000 + 901))
+    assert provider.asked == 2
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"keys":{}}', b"[" * 5_000, b"\x1f\x8b", b" " * 262_145]
+)
+async def test_without_any_keys_the_caller_is_told_to_try_again(clock, body):
+    provider = Provider()
+    provider.body = body
+    verifier = provider.verifier(clock)
+    with pytest.raises(Error, match="cannot be fetched") as caught:
+        await verifier.verify(token(ED))
+    assert (caught.value.code, caught.value.retry_after_s) == ("UNAUTHENTICATED", 5)
+    clock.now += 5_000
+    provider.publish(jwk(ED))
+    assert await verifier.verify(token(ED))
+
+
+async def test_a_key_of_its_own_works_while_the_jwks_does_not(clock):
+    provider = Provider()
+    provider.status = 0
+    assert await provider.verifier(clock, public_key=pem(RSA)).verify(token(RSA, {"kid": "any"}))
+    assert provider.asked == 0
+
+
+async def test_a_fetch_that_took_long_is_not_repeated_at_once(clock):
+    provider = Provider()
+    provider.status = 500
+    provider.pause.clear()
+    caller = asyncio.create_task(refusal(provider.verifier(clock), token(ED)))
+    await provider.reached.wait()
+    clock.now += 5_000
+    provider.pause.set()
+    assert "cannot be fetched" in await caller
+    assert provider.asked == 1

@@ -1,0 +1,228 @@
+import asyncio
+import threading
+
+import pytest
+
+from runstead.sdk import AsyncClient, RunFailed, RunsteadError, Worker
+
+
+async def forever(run, ctx):
+    await asyncio.Event().wait()
+
+
+async def test_a_run_is_claimed_told_of_and_completed_with_what_the_handler_returns(bench):
+    async def handler(run, ctx):
+        await ctx.emit({"type": "STEP_STARTED", "stepName": run.target})
+        ctx.log("one")
+        ctx.log("two")
+        ctx.artifact("report", media_type="text/plain", size=3)
+        ctx.metadata = {"inputTokens": 1}
+        ctx.exit_code = 0
+        return {"ok": True}
+
+    b = bench(handler)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    assert b.server.events == [("a", [{"type": "STEP_STARTED", "stepName": "task:t"}])]
+    assert b.server.completions == [
+        (
+            "a",
+            {
+                "status": "completed",
+                "output": {"ok": True},
+                "logs": "one\ntwo",
+                "artifacts": [{"name": "report", "media_type": "text/plain", "size": 3}],
+                "metadata": {"inputTokens": 1},
+                "exit_code": 0,
+                "attempt": 1,
+            },
+        )
+    ]
+    await b.stop()
+
+
+async def test_claims_use_the_worker_token_and_everything_about_a_run_the_original_key(bench):
+    async def handler(run, ctx):
+        await ctx.emit({"type": "CUSTOM"})
+
+    b = bench(handler, targets=["task:t"], concurrency=3)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    (registered,) = b.sent("/workers")
+    assert registered[0]["authorization"] == "Bearer original"
+    headers, body = b.sent("/claim")[0]
+    assert headers["authorization"] == "Bearer vfw_1"
+    assert body == {
+        "lease_duration_seconds": 30,
+        "kinds": ["task"],
+        "targets": ["task:t"],
+        "wait_seconds": 20,
+        "max_runs": 3,
+    }
+    for ending in ("/events", "/complete"):
+        headers, body = b.sent(ending)[0]
+        assert headers["authorization"] == "Bearer original"
+        assert (headers["x-lease-token"], body["attempt"]) == ("lease-a-1", 1)
+    await b.stop()
+
+
+async def test_a_worker_that_knows_its_id_never_registers_and_uses_its_own_key(bench):
+    async def handler(run, ctx):
+        return None
+
+    b = bench(handler, worker_id="w9")
+    b.server.add("a")
+    await b.time.pass_by(0)
+    assert b.sent("/workers") == []
+    assert b.sent("/w9/claim")[0][0]["authorization"] == "Bearer original"
+    assert b.server.runs["a"]["status"] == "completed"
+    await b.stop()
+
+
+async def test_an_exception_fails_the_run_and_its_traceback_is_in_the_detail_only(bench):
+    async def handler(run, ctx):
+        raise KeyError("lost")
+
+    b = bench(handler)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    (_, body) = b.server.completions[0]
+    assert (body["status"], body["terminal_error_code"]) == ("failed", "KeyError")
+    assert body["terminal_error_message"] == "'lost'"
+    assert "Traceback" in body["error_detail"]["traceback"]
+    await b.stop()
+
+
+async def test_a_declared_failure_says_what_the_handler_says(bench):
+    async def handler(run, ctx):
+        raise RunFailed("no stock", "NO_STOCK", {"sku": 7})
+
+    b = bench(handler)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    assert b.server.completions[0][1] == {
+        "status": "failed",
+        "terminal_error_code": "NO_STOCK",
+        "terminal_error_message": "no stock",
+        "error_detail": {"sku": 7},
+        "attempt": 1,
+    }
+    await b.stop()
+
+
+async def test_a_result_that_is_no_json_fails_the_run(bench):
+    async def handler(run, ctx):
+        return object()
+
+    b = bench(handler)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    assert b.server.completions[0][1]["terminal_error_code"] == "RESULT_NOT_JSON"
+    await b.stop()
+
+
+async def test_a_completion_that_is_refused_fails_the_run_with_the_reason(bench, kit):
+    async def handler(run, ctx):
+        b.server.fail = lambda name: fails.pop() if name.endswith("/complete") and fails else None
+        return "x"
+
+    fails = [kit.problem(413, "BODY_TOO_LARGE")]
+    b = bench(handler)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    assert b.server.completions[0][1]["terminal_error_code"] == "COMPLETION_REFUSED"
+    assert "BODY_TOO_LARGE" in b.server.completions[0][1]["terminal_error_message"]
+    await b.stop()
+
+
+async def test_no_more_runs_are_under_way_than_the_concurrency_allows(bench):
+    doors = {name: asyncio.Event() for name in "abc"}
+
+    async def handler(run, ctx):
+        await doors[run.run_id].wait()
+
+    b = bench(handler, concurrency=2)
+    for name in "abc":
+        b.server.add(name)
+    await b.time.pass_by(0)
+    assert b.server.queue == ["c"]
+    doors["a"].set()
+    await b.settle()
+    assert b.server.queue == []
+    assert [body["max_runs"] for _, body in b.sent("/claim")] == [2, 1]
+    doors["b"].set()
+    doors["c"].set()
+    await b.stop()
+    assert {run["status"] for run in b.server.runs.values()} == {"completed"}
+
+
+async def test_a_plain_function_runs_in_a_thread_with_a_context_that_blocks(bench):
+    def handler(run, ctx):
+        ctx.emit({"type": "CUSTOM", "thread": threading.current_thread().name})
+        ctx.exit_code = 3
+        return threading.current_thread().daemon
+
+    b = bench(handler)
+    b.server.add("a")
+    await b.until(lambda: b.server.completions)
+    assert b.server.events == [("a", [{"type": "CUSTOM", "thread": "runstead-a"}])]
+    assert (b.server.completions[0][1]["output"], b.server.completions[0][1]["exit_code"]) == (True, 3)
+    await b.stop()
+
+
+async def test_a_restarting_server_is_waited_for(bench, kit):
+    async def handler(run, ctx):
+        return None
+
+    b = bench(handler)
+    b.server.fail = lambda _name: kit.problem(503, "SHUTTING_DOWN")
+    b.server.add("a")
+    await b.time.pass_by(60)
+    assert not b.serving.done()
+    b.server.fail = lambda _name: None
+    await b.time.pass_by(20)
+    assert b.server.runs["a"]["status"] == "completed"
+    await b.stop()
+
+
+async def test_a_worker_that_the_server_forgot_registers_again(bench, kit):
+    async def handler(run, ctx):
+        return None
+
+    b = bench(handler)
+    await b.time.pass_by(0)
+    fails = [kit.problem(401, "UNAUTHENTICATED")]
+    b.server.fail = lambda name: fails.pop() if fails and name.endswith("/claim") else None
+    b.server.add("a")
+    await b.time.pass_by(0)
+    b.server.add("b")
+    await b.time.pass_by(2)
+    assert b.server.tokens == 2
+    assert b.server.runs["b"]["status"] == "completed"
+    await b.stop()
+
+
+async def test_a_worker_that_may_not_work_says_so(bench, kit):
+    b = bench(forever)
+    b.server.fail = lambda _name: kit.problem(403, "FORBIDDEN")
+    with pytest.raises(RunsteadError, match="FORBIDDEN"):
+        await b.serving
+
+
+async def test_claims_that_come_back_empty_at_once_are_spaced_out(bench):
+    b = bench(forever, wait_seconds=0)
+    await b.time.pass_by(10)
+    assert len(b.sent("/claim")) in {10, 11}
+
+
+async def test_a_busy_worker_still_tells_that_it_lives(bench):
+    b = bench(forever, concurrency=1, heartbeat_seconds=30)
+    b.server.add("a")
+    await b.time.pass_by(95)
+    assert len(b.sent("/workers/w/heartbeat")) == 3
+
+
+@pytest.mark.parametrize("option", [{"lease_seconds": 4}, {"wait_seconds": 31}, {"concurrency": 0}])
+def test_numbers_out_of_bounds_are_refused_at_once(option):
+    with pytest.raises(ValueError, match=next(iter(option))):
+        Worker(AsyncClient("http://server"), forever, **option)
