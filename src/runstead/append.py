@@ -79,15 +79,16 @@ def _committed_prefix(events: Sequence[NewEvent], tail: Sequence[Event]) -> int:
     """How many of the events, from the first, stand in the tail in the same order."""
     count = 0
     for new, stored in zip(events, tail, strict=False):
-        same = new.payload == stored.payload or _value(new.payload) == _value(stored.payload)
+        same = new.payload == stored.payload or _canonical(new.payload) == _canonical(stored.payload)
         if not same or not stored.external:
             break
         count += 1
     return count
 
 
-def _value(payload: bytes) -> object:
-    return msgspec.json.decode(payload)
+def _canonical(payload: bytes) -> bytes:
+    """One spelling for one value. Text, since Python holds 1 and true to be equal."""
+    return msgspec.json.encode(msgspec.json.decode(payload), order="sorted")
 
 
 def _sequence_before(run: Run, tail: Sequence[Event]) -> int:

@@ -1,8 +1,10 @@
 """Time as the project keeps it: integer milliseconds since 1970 UTC, shown as ISO-8601 with milliseconds and `Z`."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_ms() -> int:
@@ -27,4 +29,4 @@ def iso_or_none(ms: int | None) -> str | None:
 def to_ms(moment: datetime) -> int:
     """A moment with a time zone, in ms; parts of a millisecond are cut off."""
     assert moment.tzinfo is not None
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)  # timestamp() is a float: 65.109 s would lose a ms

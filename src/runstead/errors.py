@@ -44,6 +44,7 @@ RUN_CODES: Final[dict[str, str]] = {
     "ATTEMPTS_EXHAUSTED": "A worker released the run and no attempt was left.",
     "TIMEOUT": "The attempt took longer than timeout_seconds and no attempt was left.",
     "WAIT_EXPIRED": "What the run waited for did not come before expires_at.",
+    "EVENT_LOG_FULL": "The run holds as many events as one run can hold, and its timer could not resume it.",
     "OUTPUT_TOO_LARGE": "The output is larger than 1 MiB.",
 }
 

@@ -1,8 +1,10 @@
 """Events: the facts of a run, in order. AG-UI names (docs.ag-ui.com/concepts/events), one number each."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
+
+encode = msgspec.json.Encoder().encode
 
 EventClass = Literal["fact", "delta"]
 
@@ -61,6 +63,34 @@ class Event(msgspec.Struct, frozen=True):
     private: bool
     is_error: bool
     sequence: int
+
+
+def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:
+    told = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result", "toolCallId": tool_call_id}
+    return NewEvent(
+        TOOL_CALL_RESULT, encode({**told, "content": result, "isError": is_error}), is_error=is_error
+    )
+
+
+def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error: bool = False) -> NewEvent:
+    """What a wait got that is no tool's result."""
+    value = {"type": kind, "tool_call_id": tool_call_id, "result": result, "is_error": is_error}
+    return NewEvent(
+        CUSTOM, encode({"type": CUSTOM, "name": "run.resumed", "value": value}), is_error=is_error
+    )
+
+
+def finished(run_id: str, thread_id: str, metadata: bytes | None) -> NewEvent:
+    told: dict[str, Any] = {"type": RUN_FINISHED, "threadId": thread_id, "runId": run_id}
+    if metadata is not None:
+        told["metadata"] = msgspec.Raw(metadata)
+    return NewEvent(RUN_FINISHED, encode(told))
+
+
+def failed(message: str, code: str | None) -> NewEvent:
+    """The end of a failed or cancelled run."""
+    told = {"type": RUN_ERROR, "message": message} | ({} if code is None else {"code": code})
+    return NewEvent(RUN_ERROR, encode(told), is_error=True)
 
 
 _words: dict[str, str] = {}

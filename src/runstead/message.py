@@ -22,8 +22,7 @@ CallState = Literal["streaming", "pending", "completed", "error"]
 """Of a tool call. `streaming`: its arguments still arrive. `pending`: they are whole and no result is known.
 `completed`: it has a result. `error`: its result is an error, or the run failed or was cancelled before one came."""
 
-encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder().decode
+encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
 _STATUS: Final[dict[RunStatus, MessageStatus]] = {
     RunStatus.PENDING: "pending",
@@ -232,8 +231,8 @@ class Fold:
             return "error" if result.is_error else "completed"
         if status in (RunStatus.FAILED, RunStatus.CANCELLED):
             return "error"
-        over = call.chunked and self._parts[-1] is not call
-        return "streaming" if status is RunStatus.RUNNING and not call.ended and not over else "pending"
+        whole = call.ended or (call.chunked and self._parts[-1] is not call)
+        return "streaming" if status is RunStatus.RUNNING and not whole else "pending"
 
 
 def fold(events: Iterable[Event], status: RunStatus) -> Message:

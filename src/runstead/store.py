@@ -37,6 +37,9 @@ class Written(msgspec.Struct, frozen=True):
     cancelled: tuple[Run, ...] = ()
 
 
+Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
+"""Raises where a change to a project's members may not be: it gets its members and keys as they stand, under lock."""
+
 DecideOne = Callable[[Run, int], Transition]
 """(run, now) → Transition, for commands whose rows the engine chooses."""
 
@@ -55,7 +58,8 @@ class ClaimQuery(msgspec.Struct, frozen=True):
 
 
 class RunQuery(msgspec.Struct, frozen=True):
-    """Filters are joined by and; within one filter any of its values will do. `before` continues after the last row
+    """Filters are joined by and; within one filter any of its values will do, but every label must be there.
+    `created_after` and `created_before` are exclusive; sorted by duration, runs without one are left out. `before` continues after the last row
     of a page: its sort value (None when sorted by creation) and its seq.
     """
 
@@ -174,11 +178,13 @@ class Directory(Protocol):
         """Key id → when it was last used."""
         ...
 
-    async def put_member(self, member: Member, seal: Seal | None = None) -> Member:
-        """Add, or change the role."""
+    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
+        """Add, or change the role, where the guard lets it."""
         ...
 
-    async def remove_member(self, project_id: str, user_id: str) -> bool: ...
+    async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
+        """Whether there was such a member; the guard may refuse."""
+        ...
 
     async def members(self, project_id: str) -> list[Member]: ...
 

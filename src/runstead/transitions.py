@@ -8,10 +8,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from runstead import limits
+from runstead import event, limits
 from runstead.clock import iso_or_none
 from runstead.errors import Error
-from runstead.event import CUSTOM, RUN_ERROR, RUN_FINISHED, TOOL_CALL_RESULT, NewEvent
 from runstead.retry import attempts_left, backoff_ms
 from runstead.run import TERMINAL, Run, RunError, RunStatus, TerminalStatus, WaitingReason
 from runstead.transition import AttemptOutcome, EndedAttempt, NewMessage, Receipt, Transition
@@ -195,9 +194,9 @@ def release(
         raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run any more")
     fence.check(run)
     if run.terminal:
-        return _stopped(run, now)
+        return _stopped(run, now) if run.lease_expires_at is not None else Transition(run, accepted=False)
     if run.status is WAITING:
-        return _park(run, now)
+        return _park(run, now, error)
     return _lose(
         run, now, outcome="released", code="ATTEMPTS_EXHAUSTED", dice=dice, error=error, wait=retry_after_ms
     )
@@ -213,11 +212,18 @@ def wait(
     resume_at: int | None,
     expires_at: int | None,
     fence: Fence,
+    earlier: Receipt | None = None,
 ) -> Transition:
-    """Hold the run until something comes from outside. A worker keeps its lease until it releases or loses it."""
+    """Hold the run until something comes from outside. A worker keeps its lease until it releases or loses it.
+
+    `earlier` is the receipt of an answer that this call has got already, in an attempt before this one: the run then
+    does not wait, since nobody would answer twice.
+    """
     fence.check(run)
     if run.terminal:
         raise _not_active(run)
+    if earlier is not None:
+        return Transition(run, duplicate=True)
     if run.status is WAITING:
         if (run.waiting_reason, run.waiting_tool_call_id) == (reason, tool_call_id):
             return Transition(run, duplicate=True)
@@ -237,6 +243,7 @@ def wait(
     )
 
 
+#: What each type of resume answers.
 RESUMES: Final[dict[str, WaitingReason]] = {
     "tool_result": "tool",
     "approval": "approval",
@@ -273,26 +280,18 @@ def resume(
         )
     if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
         raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
+    if _log_full(run):
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
     if kind == "tool_result":
-        event = NewEvent(
-            TOOL_CALL_RESULT,
-            encode(
-                {
-                    "type": TOOL_CALL_RESULT,
-                    "messageId": f"{tool_call_id}-result",
-                    "toolCallId": tool_call_id,
-                    "content": result,
-                    "isError": is_error,
-                }
-            ),
-            is_error=is_error,
-        )
+        told = event.tool_result(tool_call_id, result, is_error=is_error)
     else:
-        value = {"type": kind, "tool_call_id": tool_call_id, "result": result, "is_error": is_error}
-        event = NewEvent(
-            CUSTOM, encode({"type": CUSTOM, "name": "run.resumed", "value": value}), is_error=is_error
-        )
-    return Transition(_resumed(run, now), events=(event,), receipt=receipt)
+        told = event.resumed(kind, tool_call_id, result, is_error=is_error)
+    return Transition(_resumed(run, now), events=(told,), receipt=receipt)
+
+
+def _log_full(run: Run) -> bool:
+    """Whether only the place of the terminal event is left."""
+    return run.latest_event_id >= limits.events_per_run_max - 1
 
 
 def _resumed(run: Run, now: int) -> Run:
@@ -336,7 +335,7 @@ def complete(run: Run, *, now: int, completion: Completion, fence: Fence) -> Tra
         code = "OUTPUT_TOO_LARGE"
         message = f"The output is larger than {limits.output_bytes_max} bytes; store it as an artifact"
     if run.terminal:
-        agrees = run.status.value == wanted
+        agrees = run.status.value in (completion.status, wanted)
         if fence.given and run.lease_expires_at is not None:
             return replace(_stopped(run, now), accepted=agrees)
         return Transition(run, accepted=agrees)
@@ -379,19 +378,11 @@ def _end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **cha
     assert status in TERMINAL
     assert not run.terminal
     if status is RunStatus.COMPLETED:
-        finished: dict[str, Any] = {
-            "type": RUN_FINISHED,
-            "threadId": run.conversation_id or run.root_run_id,
-            "runId": run.run_id,
-        }
-        metadata = changes.get("metadata")
-        if metadata is not None:
-            finished["metadata"] = msgspec.Raw(metadata)
-        event = NewEvent(RUN_FINISHED, encode(finished))
+        thread_id = run.conversation_id or run.root_run_id
+        told = event.finished(run.run_id, thread_id, changes.get("metadata"))
     else:
         shown = error or RunError("Run cancelled", "CANCELLED")
-        told = {"type": RUN_ERROR, "message": shown.message, "code": shown.code}
-        event = NewEvent(RUN_ERROR, encode({k: v for k, v in told.items() if v is not None}), is_error=True)
+        told = event.failed(shown.message, shown.code)
     since = run.started_at if run.started_at is not None else run.created_at
     new = rewrite(
         run,
@@ -405,7 +396,7 @@ def _end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **cha
         **_NO_WAIT,
         **changes,
     )
-    return Transition(new, events=(event,), family_active=-1, cancels_family=status is RunStatus.CANCELLED)
+    return Transition(new, events=(told,), family_active=-1, cancels_family=status is RunStatus.CANCELLED)
 
 
 def referee(run: Run, *, now: int, dice: float) -> Transition:
@@ -414,22 +405,16 @@ def referee(run: Run, *, now: int, dice: float) -> Transition:
         return Transition(run, accepted=False)
     if run.terminal:
         return _stopped(run, now)
-    lease_over = run.lease_expires_at is not None and run.lease_expires_at <= now
+    # Of several deadlines the earliest counts, however late the referee comes: `due_at` is that one.
     if run.status is WAITING:
-        if run.wait_expires_at is not None and run.wait_expires_at <= now:
+        if run.due_at == run.resume_at:
+            if _log_full(run):
+                return _fail(run, now, "EVENT_LOG_FULL", "The run's log has no place for the timer's event")
+            return Transition(_resumed(run, now), events=(event.resumed("timer", run.waiting_tool_call_id),))
+        if run.due_at == run.wait_expires_at:
             return _fail(run, now, "WAIT_EXPIRED", "What the run waited for did not come in time")
-        if run.resume_at is not None and run.resume_at <= now:
-            value = {
-                "type": "timer",
-                "tool_call_id": run.waiting_tool_call_id,
-                "result": None,
-                "is_error": False,
-            }
-            event = NewEvent(CUSTOM, encode({"type": CUSTOM, "name": "run.resumed", "value": value}))
-            return Transition(_resumed(run, now), events=(event,))
-        assert lease_over
         return _park(run, now)
-    if lease_over:
+    if run.due_at == run.lease_expires_at:
         return _lose(run, now, outcome="lease_expired", code="LEASE_EXPIRED", dice=dice)
     return _lose(run, now, outcome="timeout", code="TIMEOUT", dice=dice)
 
@@ -451,9 +436,9 @@ def _stopped(run: Run, now: int) -> Transition:
     return Transition(new)
 
 
-def _park(run: Run, now: int) -> Transition:
+def _park(run: Run, now: int, error: bytes | None = None) -> Transition:
     """A worker lets go of a run that waits: no attempt is lost by that."""
-    return Transition(rewrite(run, now, **_NO_LEASE), ended=_ended(run, now, "parked"))
+    return Transition(rewrite(run, now, **_NO_LEASE), ended=_ended(run, now, "parked", error))
 
 
 _LOST: Final = {

@@ -34,8 +34,6 @@ class App:
 
     def publish(self, written: Written) -> None:
         """Wake whoever follows what a command has written."""
-        if written.transition.duplicate and not written.transition.events:
-            return
         self.publish_runs((written.run, *written.cancelled))
 
     def publish_runs(self, runs: Iterable[Run]) -> None:

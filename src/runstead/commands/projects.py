@@ -1,6 +1,7 @@
 """Projects, their members and their keys."""
 
 import uuid
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,6 +12,7 @@ from runstead.errors import Error, not_found
 from runstead.principal import ALL_SCOPES, Principal, Role, Scope
 from runstead.project import ApiKey, Member, Project, key_prefix, token_hash, user_uuid
 from runstead.seal import Seal
+from runstead.store import Guard
 
 
 def new_project(slug: str, name: str | None, created_by: str | None = None) -> Project:
@@ -111,9 +113,10 @@ async def put_member(
     app: App, principal: Principal, ref: str, user_id: str, role: Role, seal: Seal | None = None
 ) -> Member:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    if role != "admin":
-        await _keep_an_admin(app, project.id, user_id)
-    return await app.store.directory.put_member(Member(project.id, user_id, role, now_ms()), seal)
+    now = now_ms()
+    member = Member(project.id, user_id, role, now)
+    guard = _keeps_an_admin(user_id, now) if role != "admin" else _anything
+    return await app.store.directory.put_member(member, guard, seal)
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
@@ -123,18 +126,22 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    await _keep_an_admin(app, project.id, user_id)
-    if not await app.store.directory.remove_member(project.id, user_id):
+    guard = _keeps_an_admin(user_id, now_ms())
+    if not await app.store.directory.remove_member(project.id, user_id, guard):
         raise not_found("Member")
 
 
-async def _keep_an_admin(app: App, project_id: str, user_id: str) -> None:
+def _anything(_members: Sequence[Member], _keys: Sequence[ApiKey]) -> None:
+    """Lets every change be."""
+
+
+def _keeps_an_admin(leaving: str, now: int) -> Guard:
     """A project without an admin could be mended only in the database."""
-    now = now_ms()
-    keys = await app.store.directory.keys(project_id)
-    good = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
-    if any(Scope.ADMIN in key.scopes for key in good):
-        return
-    admins = [m.user_id for m in await app.store.directory.members(project_id) if m.role == "admin"]
-    if admins == [user_id]:
-        raise Error("LAST_ADMIN", "This is the project's last admin: name another one first")
+
+    def guard(members: Sequence[Member], keys: Sequence[ApiKey]) -> None:
+        good = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+        admins = [m.user_id for m in members if m.role == "admin"]
+        if admins == [leaving] and not any(Scope.ADMIN in key.scopes for key in good):
+            raise Error("LAST_ADMIN", "This is the project's last admin: name another one first")
+
+    return guard

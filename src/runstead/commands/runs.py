@@ -118,8 +118,10 @@ async def wait(
             resume_at=wait.resume_at,
             expires_at=wait.expires_at,
             fence=fence,
+            earlier=loaded.receipt,
         ),
-        seal=seal,
+        Want(receipt_key=_receipt_key(wait.reason, wait.tool_call_id)),
+        seal,
     )
 
 
@@ -136,10 +138,10 @@ async def resume(
     app: App, principal: Principal, named: Named, resume: Resume, seal: Seal | None = None
 ) -> Written:
     """Bring what the run waits for. TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
-    receipt = None
-    if resume.tool_call_id is not None:
+    receipt, key = None, _receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
+    if key is not None:
         told = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
-        receipt = Receipt(resume.tool_call_id, hashlib.sha256(told).digest())
+        receipt = Receipt(key, hashlib.sha256(told).digest())
     return await apply(
         app,
         principal,
@@ -154,9 +156,14 @@ async def resume(
             receipt=receipt,
             earlier=loaded.receipt,
         ),
-        Want(receipt_key=resume.tool_call_id),
+        Want(receipt_key=key),
         seal,
     )
+
+
+def _receipt_key(reason: WaitingReason, tool_call_id: str | None) -> str | None:
+    """A call may be approved first and answered later: the reason tells the two apart."""
+    return None if tool_call_id is None else f"{reason}:{tool_call_id}"
 
 
 async def heartbeat(

@@ -19,8 +19,10 @@ from runstead.http import (
     projects,
     run_pages,
     runs,
+    sessions,
     snapshot,
     stream,
+    waits,
     workers,
 )
 from runstead.http.auth import Authenticator
@@ -32,6 +34,8 @@ NOUNS: Final = (
     events,
     runs,
     workers,
+    waits,
+    sessions,
     stream,
     families,
     run_pages,

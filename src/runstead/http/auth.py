@@ -19,6 +19,7 @@ _NONE: Final = 'Send a credential: "Authorization: Bearer <token or key>" or "X-
 _MALFORMED: Final = 'The Authorization header is not "Bearer <token or key>"'
 _NO_KEY: Final = "X-API-Key takes an API key, vf_<prefix>_<secret>: send any other credential as Bearer"
 _UNKNOWN: Final = "The API key is unknown or revoked"
+_OF_ONE_RUN: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE})
 _KNOWN_SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 _Found = tuple[Principal, int | None]
@@ -117,6 +118,8 @@ class Authenticator:
         if claims.scopes is not None:
             named = expand(frozenset(Scope(name) for name in claims.scopes & _KNOWN_SCOPES))
             grants = {project_id: scopes & named for project_id, scopes in grants.items()}
+        if claims.run_id is not None:  # good for that run: not for workers, keys or members
+            grants = {project_id: scopes & _OF_ONE_RUN for project_id, scopes in grants.items()}
         return Principal("user", claims.user_id, grants, claims.run_id), claims.expires_at
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:

@@ -10,7 +10,10 @@ from runstead import limits
 from runstead.clock import to_ms
 from runstead.errors import Error
 
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
+#: The end of a pattern. Alone, `$` also matches before a line break at the end, in Python though not in ECMA-262.
+END = r"$(?!\n)"
+NO_CONTROLS = rf"^[^\x00-\x1f\x7f]+{END}"
+NO_NUL = r"^[^\x00]*$"
 
 #: Not "/" (a path cannot hold it), no control characters, not "." or "..".
 RunId = Annotated[
@@ -18,17 +21,22 @@ RunId = Annotated[
     Meta(
         min_length=1,
         max_length=limits.run_id_chars_max,
-        pattern=r"^(?!\.{1,2}$)(?!event-types$)[^\x00-\x1f\x7f/]+$",
+        pattern=rf"^(?!\.{{1,2}}$)(?!event-types$)[^\x00-\x1f\x7f/]+{END}",
         description="A run id: 1 to 128 characters, no slash, no control characters; `event-types` is reserved.",
     ),
 ]
-Name = Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max, pattern=_NO_CONTROLS)]
-Target = Annotated[str, Meta(min_length=1, max_length=limits.target_chars_max, pattern=_NO_CONTROLS)]
+Name = Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max, pattern=NO_CONTROLS)]
+#: What people read: anything but NUL, which no database keeps in a text.
+Text = Annotated[str, Meta(max_length=limits.name_chars_max, pattern=NO_NUL)]
+Target = Annotated[str, Meta(min_length=1, max_length=limits.target_chars_max, pattern=NO_CONTROLS)]
 ToolCallId = Annotated[
-    str, Meta(min_length=1, max_length=limits.resume_tool_call_id_chars_max, pattern=_NO_CONTROLS)
+    str, Meta(min_length=1, max_length=limits.resume_tool_call_id_chars_max, pattern=NO_CONTROLS)
 ]
 Uuid = Annotated[
-    str, Meta(pattern=r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$", description="A UUID.")
+    str,
+    Meta(
+        pattern=rf"^[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{END}", description="A UUID."
+    ),
 ]
 Count = Annotated[int, Meta(ge=0, le=limits.integer_max)]
 Small = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]

@@ -1,8 +1,10 @@
 """Reading a request: the body within its limit, JSON into typed values, and one clear sentence where it does not fit."""
 
 import re
+from array import array
 from functools import cache
-from typing import Any, Final, TypeVar
+from itertools import accumulate
+from typing import Any, Final, TypeVar, get_origin
 
 import msgspec
 from starlette.types import Receive, Scope as AsgiScope
@@ -53,14 +55,16 @@ def _decoder(shape: type[Any]) -> msgspec.json.Decoder[Any]:
 
 
 def decode_body(body: bytes, shape: type[T]) -> T:
-    """The body as `shape`. An empty body is `{}`: published clients send none with the JSON content type."""
+    """The body as `shape`. An empty body is `{}`: published clients send none with the JSON content type.
+
+    Where a body repeats a member, the last one counts, as in every common parser.
+    """
+    if not body:
+        body = b"{}"
     try:
-        if not body.isascii():
-            body.decode()  # values passed through untouched must be text all the same
-        if b"\\u" in body and _LONE.search(body):
-            msgspec.json.decode(body)  # refuses lone surrogates, also in values passed through
+        _check_text(body)
         key: Any = shape
-        decoded: T = _decoder(key).decode(body or b"{}")
+        decoded: T = _decoder(key).decode(body)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except UnicodeDecodeError:
@@ -72,8 +76,39 @@ def decode_body(body: bytes, shape: type[T]) -> T:
     return decoded
 
 
-#: An escaped surrogate: rare, so the whole body may be decoded for it.
-_LONE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+def _check_text(body: bytes) -> None:
+    """Values passed through untouched are read by others later: what they could not read is refused now."""
+    if not body.isascii():
+        body.decode()
+    if body.count(b"[") + body.count(b"{") > limits.json_depth_max and _deep(body):
+        raise _malformed(f"it is nested more than {limits.json_depth_max} deep")
+    try:
+        msgspec.json.decode(body)  # also refuses half a surrogate pair, and numbers that no double holds
+    except msgspec.ValidationError:
+        raise _malformed("a number in it is out of range") from None
+    except msgspec.DecodeError:
+        mended = _SURROGATE.sub(rb"\\u0020", body)
+        if mended == body:
+            raise
+        msgspec.json.decode(mended)
+        raise _malformed("a text in it holds half a surrogate pair, which is no character") from None
+
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_STEPS: Final = bytes.maketrans(b"[]", b"\x01\xff")  # 1 and -1 as signed bytes
+
+
+def _deep(body: bytes) -> bool:
+    """Whether arrays and objects stand in each other deeper than the limit."""
+    brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
+    peeled = 4  # most brackets hold none or few: layers are taken off at once before the rest is walked
+    for _ in range(peeled):
+        brackets = brackets.replace(b"[]", b"")
+    depth = max(accumulate(array("b", brackets.translate(_STEPS))), default=0)
+    return depth + peeled > limits.json_depth_max
 
 
 def _malformed(why: str) -> Error:
@@ -90,20 +125,27 @@ def invalid(told: str) -> Error:
 
 
 @cache
-def _list_members(shape: type[Any]) -> frozenset[str]:
-    return frozenset(
-        field.encode_name for field in msgspec.structs.fields(shape) if str(field.type).startswith("list[")
-    )
+def _members(shape: type[Any]) -> dict[str, Any]:
+    """Name → type, or list, without what `Annotated` adds."""
+    plain = {f.encode_name: getattr(f.type, "__origin__", f.type) for f in msgspec.structs.fields(shape)}
+    return {name: get_origin(member) or member for name, member in plain.items()}
+
+
+_INTEGER: Final = re.compile("-?[0-9]+")
 
 
 def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
     """Query parameters as `shape`; those of a list type may repeat. Unknown ones are ignored."""
     values: dict[str, Any] = {}
     key: Any = shape
-    many = _list_members(key)
+    members = _members(key)
     for name, value in pairs:
-        if name in many:
+        member = members.get(name)
+        if member is list:
             values.setdefault(name, []).append(value)
+        elif member is int and not _INTEGER.fullmatch(value):  # lax conversion would take 1.0 and 1e2
+            told = f"Expected int at $.{name}"
+            raise Error("INVALID_REQUEST", f"Query: {told}", errors=((f"$.{name}", "Expected int"),))
         else:
             values[name] = value
     try:

@@ -9,10 +9,10 @@ from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import conversations as commands, runs
 from runstead.conversation import Conversation, ConversationType
-from runstead.http.bodies import JsonObject, Name, PageInfo, json_object
+from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, json_object
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
-from runstead.http.run_view import Json, ProjectionView, projection, raw
+from runstead.http.run_view import JsonObjectOrNull, ProjectionView, projection, raw
 
 routes = Routes("Conversations")
 
@@ -22,7 +22,7 @@ class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
 
     project_id: Name | None = None
     type: ConversationType = "chat"
-    title: Annotated[str, Meta(max_length=limits.conversation_title_chars_max)] | None = None
+    title: Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pattern=NO_NUL)] | None = None
     metadata: JsonObject | None = None
 
 
@@ -39,7 +39,7 @@ class ConversationView(msgspec.Struct, frozen=True):
     summary: str | None
     current_node: str | None
     last_message_at: str | None
-    metadata: Json
+    metadata: JsonObjectOrNull
     agent_id: str | None
     runtime_target_kind: str | None
     runtime_target_environment_id: str | None
@@ -120,6 +120,6 @@ class ProjectionPage(msgspec.Struct, frozen=True):
     errors=("NOT_FOUND",),
 )
 async def children(call: Call[Nothing, Nothing]) -> Reply:
-    """The agent runs below an agent run, oldest first."""
+    """The agent runs right below an agent run, oldest first."""
     found = await runs.children(call.app, call.principal, named_in_conversation(call))
-    return Reply(200, ProjectionPage([projection(run) for run in found], PageInfo()))
+    return Reply(200, ProjectionPage([projection(run) for run in found if run.kind == "agent"], PageInfo()))

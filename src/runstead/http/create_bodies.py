@@ -9,11 +9,13 @@ from runstead import limits
 from runstead.commands.create import NewRun
 from runstead.errors import Error
 from runstead.http.bodies import (
+    END,
     JsonObject,
     Name,
     RunId,
     RuntimeTarget,
     Target,
+    Text,
     Uuid,
     json_object,
     json_value,
@@ -22,7 +24,6 @@ from runstead.http.body import invalid
 from runstead.run import AgentDetails, Kind
 
 JsonValue = msgspec.Raw | msgspec.UnsetType
-Title = Annotated[str, Meta(max_length=limits.title_chars_max)]
 Labels = Annotated[
     dict[
         Annotated[str, Meta(min_length=1, max_length=limits.label_key_chars_max)],
@@ -43,15 +44,15 @@ class TriggerBody(msgspec.Struct, frozen=True):
     """The message and tool call that a run was spawned from."""
 
     conversation_id: Uuid | None = None
-    message_id: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
-    tool_call_id: Annotated[str, Meta(max_length=limits.tool_call_id_chars_max)] | None = None
+    message_id: Name | None = None
+    tool_call_id: Name | None = None
 
 
 class TaskRequest(RuntimeTarget, frozen=True, kw_only=True):
     """`config` is an object, `input` any JSON value, times in seconds."""
 
     target: Target
-    name: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    name: Name | None = None
     batch_id: Uuid | None = None
     config: JsonObject | None = None
     input: JsonValue = msgspec.UNSET
@@ -74,17 +75,20 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
     agent_id: Name | None = None
     target: Target | None = None
     implementation_kind: (
-        Annotated[str, Meta(max_length=limits.implementation_kind_chars_max, pattern=r"^[a-zA-Z0-9_-]+$")]
+        Annotated[
+            str, Meta(max_length=limits.implementation_kind_chars_max, pattern=rf"^[a-zA-Z0-9_-]+{END}")
+        ]
         | None
     ) = None
     worker_key: (
-        Annotated[str, Meta(max_length=limits.worker_key_chars_max, pattern=r"^[a-zA-Z0-9_.:-]+$")] | None
+        Annotated[str, Meta(max_length=limits.worker_key_chars_max, pattern=rf"^[a-zA-Z0-9_.:-]+{END}")]
+        | None
     ) = None
     initial_status: Literal["pending", "running"] | None = None
     source_target_kind: Literal["project", "environment", "preview_branch", "release"] | None = None
     source_target_environment_id: Uuid | None = None
     source_target_branch_id: Uuid | None = None
-    source_target_release_version: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    source_target_release_version: Name | None = None
     input: JsonValue = msgspec.UNSET
 
 
@@ -98,7 +102,7 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     parent_run_id: RunId | None = None
     trigger: TriggerBody | None = None
     conversation_id: Uuid | None = None
-    title: Title | None = None
+    title: Text | None = None
     labels: Labels | None = None
 
 
@@ -147,9 +151,10 @@ def new_run(body: CreateRun) -> NewRun:
 def _spawned(body: CreateRun) -> dict[str, Any]:
     trigger = body.trigger or TriggerBody()
     parent = trigger.conversation_id or body.conversation_id
+    parent = parent.lower() if parent is not None else None
     return {
         "parent_conversation_id": None
-        if body.owner.kind == "conversation" and parent == body.owner.id
+        if body.owner.kind == "conversation" and parent == body.owner.id.lower()
         else parent,
         "spawned_from_message_id": trigger.message_id,
         "spawned_from_tool_call_id": trigger.tool_call_id,

@@ -14,10 +14,10 @@ from runstead.commands.events import Batch
 from runstead.commands.runs import Named
 from runstead.errors import Error
 from runstead.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
-from runstead.http.bodies import Count, Name, PageInfo, Positive
+from runstead.http.bodies import NO_CONTROLS, Count, Name, PageInfo, Positive
 from runstead.http.body import invalid
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import Json, ProjectionView, RunView, projection, run_view
+from runstead.http.run_view import JsonObject, ProjectionView, RunView, projection, run_view
 from runstead.http.runs import MISSING, WRITE, InProject, fence, named
 from runstead.run import Run
 from runstead.store import Written
@@ -47,21 +47,19 @@ class AppendEvents(msgspec.Struct, frozen=True, kw_only=True):
 class Appended(msgspec.Struct, frozen=True):
     run: RunView
     latest_event_id: int
-    latest_external_event_sequence: int | msgspec.UnsetType
     appended_count: int
+    latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class AppendedInConversation(msgspec.Struct, frozen=True):
     run: ProjectionView
     latest_event_id: int
-    latest_external_event_sequence: int | msgspec.UnsetType
     appended_count: int
+    latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Head(msgspec.Struct, frozen=True):
-    type: Annotated[
-        str, Meta(min_length=1, max_length=limits.event_type_chars_max, pattern=r"^[^\x00-\x1f\x7f]+$")
-    ]
+    type: Annotated[str, Meta(min_length=1, max_length=limits.event_type_chars_max, pattern=NO_CONTROLS)]
     isError: Any = None  # noqa: N815 - the wire's name
 
 
@@ -149,7 +147,7 @@ async def append_in_conversation(call: Call[AppendEvents, Nothing]) -> Reply:
 class EventView(msgspec.Struct, frozen=True):
     event_id: int
     event_type: str
-    payload: Json
+    payload: JsonObject
     created_at: str
 
 
@@ -161,7 +159,7 @@ class EventPage(msgspec.Struct, frozen=True):
 class ConversationEventView(msgspec.Struct, frozen=True):
     event_id: int
     event_type: str
-    event: Json
+    event: JsonObject
 
 
 class ConversationEventPage(msgspec.Struct, frozen=True):
@@ -174,7 +172,7 @@ class EventRange(msgspec.Struct, frozen=True, kw_only=True):
 
     after_event_id: Count = 0
     limit: Annotated[int, Meta(ge=1, le=limits.event_rows_max)] = limits.event_rows_default
-    event_type: list[str] = []
+    event_type: Annotated[list[str], Meta(max_length=100)] = []
 
 
 class EventRangeInProject(EventRange, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec import Meta
 from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import projects as commands
-from runstead.http.bodies import Moment, Name, moment_ms
+from runstead.http.bodies import END, Moment, Name, moment_ms
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.project import ApiKey, Member, Project, new_key
@@ -24,7 +24,7 @@ Slug = Annotated[
     Meta(
         min_length=1,
         max_length=limits.slug_chars_max,
-        pattern=r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+        pattern=rf"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?{END}",
         description="Lower-case letters, digits and inner hyphens.",
     ),
 ]

@@ -18,15 +18,18 @@ from runstead.store import RunQuery
 routes = Routes("Lists")
 
 
+_MANY = Meta(max_length=100)
+
+
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs, in which order, which page. Filters that may repeat take any of their values."""
 
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
-    status: list[RunStatus] = []
-    kind: list[Kind] = []
-    target: list[str] = []
-    label: list[str] = []
+    status: Annotated[list[RunStatus], _MANY] = []
+    kind: Annotated[list[Kind], _MANY] = []
+    target: Annotated[list[str], _MANY] = []
+    label: Annotated[list[str], Meta(max_length=limits.labels_max, description="key:value")] = []
     batch_id: str | None = None
     schedule_id: str | None = None
     parent_run_id: str | None = None
@@ -55,7 +58,8 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
         before = _cursor.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, msgspec.DecodeError):
         before = (None, -1)
-    if not 0 <= before[1] < 1 << 62 or (before[0] is None) == (sort == "duration"):
+    known = all(0 <= part < 1 << 62 for part in before if part is not None)
+    if not known or (before[0] is None) == (sort == "duration"):
         raise Error(
             "INVALID_REQUEST",
             "Query: cursor is none of this list's: take page_info.next of the page before",

@@ -1,8 +1,9 @@
 """The public forms of a run."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from runstead.clock import iso, iso_or_none
 from runstead.run import (
@@ -18,6 +19,31 @@ from runstead.run import (
 
 Json = msgspec.Raw
 """Any JSON value, passed through."""
+JsonObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
+JsonObjectOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
+_ErrorOrNull = Annotated[
+    msgspec.Raw,
+    Meta(
+        extra_json_schema={
+            "type": ["object", "null"],
+            "required": ["message"],
+            "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
+        }
+    ),
+]
+_Artifacts = Annotated[
+    msgspec.Raw,
+    Meta(
+        extra_json_schema={
+            "type": "array",
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+        }
+    ),
+]
+_Labels = Annotated[
+    msgspec.Raw,
+    Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}}),
+]
 
 NULL = msgspec.Raw(b"null")
 _NO_ARTIFACTS = msgspec.Raw(b"[]")
@@ -58,7 +84,7 @@ class RunView(msgspec.Struct, frozen=True):
     parent_run_id: str | None
     root_run_id: str
     waiting_reason: WaitingReason | None
-    metadata: Json
+    metadata: JsonObjectOrNull
     target: str | None
     workflow_id: str | None
     schedule_id: str | None
@@ -67,11 +93,11 @@ class RunView(msgspec.Struct, frozen=True):
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
     input: Json
-    config: Json
+    config: JsonObjectOrNull
     output: Json
-    error: Json
+    error: _ErrorOrNull
     logs: str | None
-    artifacts: Json
+    artifacts: _Artifacts
     duration_ms: int | None
     exit_code: int | None
     timeout_seconds: int | None
@@ -87,7 +113,7 @@ class RunView(msgspec.Struct, frozen=True):
     # Runstead's own
     project_id: str
     title: str | None
-    labels: Json
+    labels: _Labels
     retry_of: str | None
     conversation_id: str | None
     attempt: int
@@ -96,9 +122,9 @@ class RunView(msgspec.Struct, frozen=True):
     lease_expires_at: str | None
     waiting_tool_call_id: str | None
     latest_event_id: int
-    latest_external_event_sequence: int | msgspec.UnsetType
     descendants: Descendants
     cancellation: Cancellation | None
+    latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def run_view(run: Run, *, sequence: bool = True) -> RunView:
@@ -154,9 +180,9 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         iso_or_none(run.lease_expires_at) if leased else None,
         run.waiting_tool_call_id,
         run.latest_event_id,
-        run.latest_external_event_sequence if sequence else msgspec.UNSET,
         Descendants(run.descendants_total, run.descendants_active),
         cancellation,
+        run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )
 
 
@@ -190,7 +216,6 @@ class ProjectionView(msgspec.Struct, frozen=True):
     handoff_message_id: str | None
     resolved_deployment_id: str | None
     latest_event_id: int
-    latest_external_event_sequence: int | msgspec.UnsetType
     waiting_tool_call_id: str | None
     waiting_tool_name: str | None
     terminal_error_code: str | None
@@ -198,7 +223,8 @@ class ProjectionView(msgspec.Struct, frozen=True):
     created_at: str
     started_at: str | None
     finished_at: str | None
-    metadata: Json
+    metadata: JsonObjectOrNull
+    latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class _ErrorView(msgspec.Struct, frozen=True):
@@ -245,7 +271,6 @@ def projection(run: Run, *, sequence: bool = True) -> ProjectionView:
         None,
         None,
         run.latest_event_id,
-        run.latest_external_event_sequence if sequence else msgspec.UNSET,
         run.waiting_tool_call_id,
         run.waiting_tool_name,
         error.code,
@@ -254,4 +279,5 @@ def projection(run: Run, *, sequence: bool = True) -> ProjectionView:
         iso_or_none(run.started_at),
         iso_or_none(run.completed_at),
         raw(run.metadata),
+        run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )

@@ -1,6 +1,7 @@
 """Runs: `/runs…` and the lists of them."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -8,19 +9,14 @@ from msgspec import Meta
 from runstead import limits
 from runstead.commands import create as creating, runs as commands
 from runstead.commands.runs import Named
-from runstead.errors import Error
 from runstead.http.bodies import (
     Count,
     JsonObject,
-    LeaseSeconds,
-    Moment,
     Name,
     Positive,
     Small,
-    ToolCallId,
     json_object,
     json_value,
-    moment_ms,
 )
 from runstead.http.body import invalid
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
@@ -67,7 +63,7 @@ def created(written: Written) -> Reply:
             "run": run_view(written.run),
             **({"duplicate": True} if written.transition.duplicate else {}),
         },
-        {"Location": f"/runs/{written.run.run_id}"},
+        {"Location": f"/runs/{quote(written.run.run_id, safe='')}"},
     )
 
 
@@ -210,111 +206,6 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
     return await call.once(
         lambda seal: commands.cancel(call.app, call.principal, named(call), call.body.reason, seal),
         lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
-    )
-
-
-class ResumeRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run waits for. `tool_result` needs a `tool_call_id`; `result` is any JSON value."""
-
-    type: Literal["tool_result", "approval", "event", "input", "timer"]
-    tool_call_id: ToolCallId | None = None
-    result: Any = None
-    is_error: bool = False
-
-
-class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
-    accepted: bool
-    duplicate: bool = False
-
-
-@routes.route(
-    "POST",
-    "/runs/{run_id}/resume",
-    body=ResumeRun,
-    query=InProject,
-    answer=Resumed,
-    errors=(*WRITE, "TOOL_RESULT_NOT_WAITING", "TOOL_RESULT_CONFLICT", "RUN_NOT_ACTIVE"),
-)
-async def resume(call: Call[ResumeRun, InProject]) -> Reply:
-    """Resume a waiting run with what it waits for; the same result again answers `duplicate: true`."""
-    body = call.body
-    if body.type == "tool_result" and body.tool_call_id is None:
-        raise Error(
-            "INVALID_REQUEST", "A tool_result needs a tool_call_id", errors=(("$.tool_call_id", "missing"),)
-        )
-    what = commands.Resume(
-        type=body.type, tool_call_id=body.tool_call_id, result=body.result, is_error=body.is_error
-    )
-
-    def answer(written: Written) -> Reply:
-        duplicate = {"duplicate": True} if written.transition.duplicate else {}
-        return Reply(200, {"accepted": True, **duplicate})
-
-    return await call.once(
-        lambda seal: commands.resume(call.app, call.principal, named(call), what, seal), answer
-    )
-
-
-class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run waits for. At `resume_at` it goes on by itself; at `expires_at` it fails (WAIT_EXPIRED)."""
-
-    reason: Literal["tool", "approval", "event", "input"]
-    tool_call_id: ToolCallId | None = None
-    tool_name: Name | None = None
-    resume_at: Moment | None = None
-    expires_at: Moment | None = None
-    attempt: Positive | None = None
-
-
-class RunAnswer(msgspec.Struct, frozen=True):
-    run: RunView
-
-
-@routes.route(
-    "POST",
-    "/runs/{run_id}/wait",
-    body=WaitRun,
-    query=InProject,
-    answer=RunAnswer,
-    errors=(*WRITE, "RUN_NOT_ACTIVE", "RUN_ALREADY_WAITING"),
-)
-async def wait(call: Call[WaitRun, InProject]) -> Reply:
-    """Let a run wait until a resume; nobody claims it meanwhile."""
-    body = call.body
-    what = commands.Wait(
-        reason=body.reason,
-        tool_call_id=body.tool_call_id,
-        tool_name=body.tool_name,
-        resume_at=moment_ms("resume_at", body.resume_at),
-        expires_at=moment_ms("expires_at", body.expires_at),
-    )
-    proof = fence(call, body.attempt)
-    return await call.once(
-        lambda seal: commands.wait(call.app, call.principal, named(call), what, proof, seal),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
-    )
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    attempt: Positive
-    lease_duration_seconds: LeaseSeconds | None = None
-
-
-@routes.route(
-    "POST",
-    "/runs/{run_id}/heartbeats",
-    body=Heartbeat,
-    query=InProject,
-    answer=RunAnswer,
-    errors=WRITE,
-)
-async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
-    """Renew the lease of the current attempt. 409 ATTEMPT_SUPERSEDED tells a worker to stop."""
-    proof = fence(call, call.body.attempt)
-    lease_s = call.body.lease_duration_seconds
-    return await call.once(
-        lambda seal: commands.heartbeat(call.app, call.principal, named(call), lease_s, proof, seal),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
 

@@ -6,7 +6,7 @@ from runstead import limits
 from runstead.commands import runs
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
-from runstead.http.run_view import Json, agent_details
+from runstead.http.run_view import JsonObject, agent_details
 from runstead.message import Fold
 
 routes = Routes("Conversations")
@@ -16,7 +16,7 @@ class SnapshotEvent(msgspec.Struct, frozen=True):
     """`event_id` is null where the event was made by folding."""
 
     event_id: int | None
-    event: Json
+    event: JsonObject
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ def _after(call: Call[Nothing, Any]) -> int:
         after: int = call.query.after_event_id
         return after
     text = header.strip()
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= limits.integer_max):
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= limits.integer_max):
         raise Error("INVALID_REQUEST", "Last-Event-ID must be the number of an event")
     return int(text)
 

@@ -1,7 +1,6 @@
 """External workers: `/agent-workers…`."""
 
-import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -9,14 +8,25 @@ from msgspec import Meta
 from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import workers as commands
-from runstead.http.bodies import JsonObject, LeaseSeconds, Target, json_object, json_value
+from runstead.http.bodies import (
+    END,
+    JsonObject,
+    LeaseSeconds,
+    Positive,
+    Target,
+    Text,
+    json_object,
+    json_value,
+)
 from runstead.http.create_bodies import JsonValue
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import Json, agent_details, raw
+from runstead.http.run_view import JsonObjectOrNull, raw
 from runstead.http.runs import fence
-from runstead.run import Kind, Run, RunStatus
+from runstead.http.worker_run_view import WorkerRun, worker_run
+from runstead.run import Kind, Run
+from runstead.seal import Seal
 from runstead.store import Written
-from runstead.worker import Session, SessionStatus, Worker
+from runstead.worker import Session, Worker
 
 routes = Routes("Workers")
 
@@ -28,13 +38,13 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
 
     implementation_kind: Annotated[
         str,
-        Meta(min_length=1, max_length=limits.implementation_kind_chars_max, pattern=r"^[a-zA-Z0-9_-]+$"),
+        Meta(min_length=1, max_length=limits.implementation_kind_chars_max, pattern=rf"^[a-zA-Z0-9_-]+{END}"),
     ]
     worker_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.worker_key_chars_max, pattern=r"^[a-zA-Z0-9_.:-]+$")
+        str, Meta(min_length=1, max_length=limits.worker_key_chars_max, pattern=rf"^[a-zA-Z0-9_.:-]+{END}")
     ]
-    implementation_display_name: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
-    display_name: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    implementation_display_name: Text | None = None
+    display_name: Text | None = None
     metadata: JsonObject | None = None
 
 
@@ -45,7 +55,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     worker_key: str
     display_name: str | None
     status: str
-    metadata: Json
+    metadata: JsonObjectOrNull
     last_heartbeat_at: str | None
     created_at: str
     updated_at: str
@@ -109,71 +119,6 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     )
 
 
-class WorkerRun(msgspec.Struct, frozen=True):
-    """A run as a worker gets it. `lease_token` and `attempt` prove in later writes that it still holds the run."""
-
-    run_id: str
-    conversation_id: str | None
-    message_id: str | None
-    project_id: str
-    agent_id: str | None
-    status: RunStatus
-    request_snapshot: Json
-    source_target_kind: str | None
-    source_target_environment_id: str | None
-    source_target_branch_id: str | None
-    source_target_release_version: str | None
-    runtime_target_kind: str | None
-    runtime_target_environment_id: str | None
-    runtime_target_branch_id: str | None
-    latest_event_id: int
-    latest_external_event_sequence: int
-    lease_owner: str | None
-    lease_expires_at: str | None
-    worker_session: "SessionView | None"
-    kind: Kind
-    target: str | None
-    workflow_id: str | None
-    input: Json
-    config: Json
-    timeout_seconds: int | None
-    attempt: int
-    lease_token: str | None
-
-
-def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
-    agent = agent_details(run)
-    return WorkerRun(
-        run.run_id,
-        run.conversation_id,
-        agent.message_id,
-        run.project_id,
-        agent.agent_id,
-        run.status,
-        raw(run.request_snapshot),
-        agent.source_target_kind,
-        agent.source_target_environment_id,
-        agent.source_target_branch_id,
-        agent.source_target_release_version,
-        run.runtime_target_kind,
-        run.runtime_target_environment_id,
-        run.runtime_target_branch_id,
-        run.latest_event_id,
-        run.latest_external_event_sequence,
-        run.lease_owner,
-        iso_or_none(run.lease_expires_at),
-        None if session is None else session_view(session),
-        run.kind,
-        run.target,
-        run.workflow_id,
-        raw(run.input),
-        raw(run.config),
-        run.timeout_seconds,
-        run.attempt,
-        run.lease_token,
-    )
-
-
 class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
     """Without kinds and targets: agent runs of the worker's implementation_kind. `wait_seconds` is a long poll."""
 
@@ -191,9 +136,13 @@ class Claimed(msgspec.Struct, frozen=True):
     runs: list[WorkerRun]
 
 
-def _claimed(found: list[Run]) -> Reply:
-    runs = [worker_run(run) for run in found]
-    return Reply(200, Claimed(runs[0] if runs else None, runs))
+_Sessions = dict[int, Session | None]
+
+
+async def _sessions(call: Call[Any, Nothing], found: list[Run]) -> _Sessions:
+    """Of runs that somebody has worked on before: a first attempt has none."""
+    workers = call.app.store.workers
+    return {run.seq: await workers.session(run.seq) for run in found if run.attempt > 1}
 
 
 @routes.route(
@@ -213,25 +162,30 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
         wait_s=body.wait_seconds,
         max_runs=body.max_runs or 1,
     )
-    return await call.once(
-        lambda seal: commands.claim(call.app, call.principal, call.path["worker_id"], what, call.gone, seal),
-        _claimed,
-    )
+    sessions: _Sessions = {}
+
+    async def command(seal: Seal | None) -> list[Run]:
+        worker_id = call.path["worker_id"]
+        found = await commands.claim(call.app, call.principal, worker_id, what, call.gone, seal)
+        sessions.update(await _sessions(call, found))
+        return found
+
+    def answer(found: list[Run]) -> Reply:
+        runs = [worker_run(run, sessions.get(run.seq)) for run in found]
+        return Reply(200, Claimed(runs[0] if runs else None, runs))
+
+    return await call.once(command, answer)
 
 
 class RenewLease(msgspec.Struct, frozen=True, kw_only=True):
     lease_duration_seconds: LeaseSeconds = limits.lease_s_default
-    attempt: Annotated[int, Meta(ge=1)] | None = None
+    attempt: Positive | None = None
 
 
 class Renewed(msgspec.Struct, frozen=True):
     """`run` is null where the lease is lost: the worker must stop."""
 
     run: WorkerRun | None
-
-
-def _renewed(written: Written) -> Reply:
-    return Reply(200, Renewed(worker_run(written.run) if written.transition.accepted else None))
 
 
 @routes.route(
@@ -246,10 +200,18 @@ async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     proof = fence(call, call.body.attempt)
     lease_s = call.body.lease_duration_seconds
     worker_id, run_id = call.path["worker_id"], call.path["run_id"]
-    return await call.once(
-        lambda seal: commands.renew(call.app, call.principal, worker_id, run_id, lease_s, proof, seal),
-        _renewed,
-    )
+    session: Session | None = None
+
+    async def command(seal: Seal | None) -> Written:
+        nonlocal session
+        written = await commands.renew(call.app, call.principal, worker_id, run_id, lease_s, proof, seal)
+        session = await call.app.store.workers.session(written.run.seq)
+        return written
+
+    def answer(written: Written) -> Reply:
+        return Reply(200, Renewed(worker_run(written.run, session) if written.transition.accepted else None))
+
+    return await call.once(command, answer)
 
 
 class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,7 +219,7 @@ class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
 
     error: JsonValue = msgspec.UNSET
     retry_after_seconds: Annotated[int, Meta(ge=0, le=limits.retry_after_s_max)] | None = None
-    attempt: Annotated[int, Meta(ge=1)] | None = None
+    attempt: Positive | None = None
 
 
 class Released(msgspec.Struct, frozen=True):
@@ -288,65 +250,4 @@ async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
             seal,
         ),
         lambda written: Reply(200, Released(worker_run(written.run))),
-    )
-
-
-class PutSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker calls its own work on the run."""
-
-    session_key: Annotated[str, Meta(min_length=1, max_length=limits.session_key_chars_max)]
-    status: SessionStatus = "active"
-    metadata: JsonObject | None = None
-
-
-class SessionView(msgspec.Struct, frozen=True):
-    id: str
-    run_id: str
-    implementation_kind: str
-    worker_id: str
-    session_key: str
-    status: Literal["active", "completed", "failed", "cancelled"]
-    metadata: Json
-    created_at: str
-    updated_at: str
-    ended_at: str | None
-
-
-class SessionAnswer(msgspec.Struct, frozen=True):
-    session: SessionView
-
-
-def session_view(session: Session) -> SessionView:
-    return SessionView(
-        session.id,
-        session.run_id,
-        session.implementation_kind,
-        session.worker_id,
-        session.session_key,
-        session.status,
-        raw(session.metadata),
-        iso(session.created_at),
-        iso(session.updated_at),
-        iso_or_none(session.ended_at),
-    )
-
-
-@routes.route(
-    "PUT",
-    "/agent-workers/workers/{worker_id}/runs/{run_id}/session",
-    body=PutSession,
-    answer=SessionAnswer,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
-)
-async def put_session(call: Call[PutSession, Nothing]) -> Reply:
-    """Note the worker's session of a run, so that the next attempt can find it."""
-    body, path = call.body, call.path
-    session = Session(
-        str(uuid.uuid4()), "", "", "", body.session_key, body.status, 0, 0, json_object(body.metadata)
-    )
-    return await call.once(
-        lambda seal: commands.put_session(
-            call.app, call.principal, path["worker_id"], path["run_id"], session, seal
-        ),
-        lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )

@@ -9,7 +9,7 @@ from runstead.memory.journal import Effect, Journal
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
 from runstead.seal import Seal
-from runstead.store import Directory
+from runstead.store import Directory, Guard
 
 
 class MemoryDirectory(Directory):
@@ -99,8 +99,9 @@ class MemoryDirectory(Directory):
 
         self._journal.write(None, lambda _: (None, effect))
 
-    async def put_member(self, member: Member, seal: Seal | None = None) -> Member:
+    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
         def plan(_: int) -> tuple[Member, Effect]:
+            self._guard(member.project_id, guard)
             name = (member.project_id, member.user_id)
             known = self._members.get(name)
             stored = member if known is None else replace(known, role=member.role)
@@ -108,10 +109,19 @@ class MemoryDirectory(Directory):
 
         return self._journal.write(seal, plan)
 
-    async def remove_member(self, project_id: str, user_id: str) -> bool:
+    async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         name = (project_id, user_id)
-        return self._journal.write(
-            None, lambda _: (name in self._members, lambda: self._members.pop(name, None))
+
+        def plan(_: int) -> tuple[bool, Effect]:
+            self._guard(project_id, guard)
+            return name in self._members, lambda: self._members.pop(name, None)
+
+        return self._journal.write(None, plan)
+
+    def _guard(self, project_id: str, guard: Guard) -> None:
+        guard(
+            [member for member in self._members.values() if member.project_id == project_id],
+            [key for key in self._keys.values() if key.project_id == project_id],
         )
 
     async def members(self, project_id: str) -> list[Member]:

@@ -15,6 +15,7 @@ from runstead.sqlite.rows import encode
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
+from runstead.store import Guard
 
 
 def _to_key(row: tuple[Any, ...]) -> ApiKey:
@@ -25,6 +26,11 @@ def _to_key(row: tuple[Any, ...]) -> ApiKey:
 def _from_key(key: ApiKey) -> tuple[Any, ...]:
     identity, project_id, prefix, digest, scopes, *others = astuple(key)
     return (identity, project_id, prefix, digest, " ".join(sorted(scopes)), *others)
+
+
+def _opened_by(connection: sqlite3.Connection, project_id: str) -> tuple[list[Member], list[ApiKey]]:
+    members = [Member(*row) for row in connection.execute(Q["members"], (project_id,))]
+    return members, [_to_key(row) for row in connection.execute(Q["keys"], (project_id,))]
 
 
 class SqliteDirectory:
@@ -108,14 +114,16 @@ class SqliteDirectory:
 
         await self._writer.do(job)
 
-    async def put_member(self, member: Member, seal: Seal | None = None) -> Member:
+    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
         def job(connection: sqlite3.Connection, _now: int) -> Member:
+            guard(*_opened_by(connection, member.project_id))
             return Member(*connection.execute(Q["put_member"], astuple(member)).fetchone())
 
         return await self._writer.do(sealed(job, seal))
 
-    async def remove_member(self, project_id: str, user_id: str) -> bool:
+    async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         def job(connection: sqlite3.Connection, _now: int) -> bool:
+            guard(*_opened_by(connection, project_id))
             return connection.execute(Q["remove_member"], (project_id, user_id)).rowcount == 1
 
         return await self._writer.do(job)

@@ -181,7 +181,8 @@ INSERT INTO worker_sessions
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_seq, worker_id) DO UPDATE SET
   session_key = excluded.session_key, status = excluded.status, updated_at = excluded.updated_at,
-  metadata = coalesce(excluded.metadata, metadata), ended_at = excluded.ended_at
+  metadata = coalesce(excluded.metadata, metadata),
+  ended_at = CASE excluded.status WHEN 'active' THEN NULL ELSE coalesce(ended_at, excluded.ended_at) END
 RETURNING id, run_id, implementation_kind, worker_id, session_key, status, created_at, updated_at, metadata, ended_at
 
 -- name: session

@@ -178,20 +178,21 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
     if run.path != "/" and (transition.family_total or transition.family_active):
         counts = (transition.family_total, transition.family_active, ancestors(run))
         connection.execute(Q["count_family"], counts)
-    cancelled = _cancel_family(connection, run, now) if transition.cancels_family else ()
-    return Written(run, transition, cancelled)
+    if not transition.cancels_family or run.descendants_active == 0:
+        return Written(run, transition)
+    cancelled = _cancel_family(connection, run, now)
+    return Written(replace(run, descendants_active=0), transition, cancelled)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:
-    if run.descendants_active == 0:
-        return ()
     rows = connection.execute(Q["descendants_alive"], (run.root_seq, f"/{run.seq}/")).fetchall()
     cancelled = []
     for row in rows:
         below = to_run(row)
         transition = transitions.cancel(below, now=now, reason=run.cancel_reason)
-        # The whole family is at hand already: nobody below needs to look for more.
-        cancelled.append(_write(connection, below, replace(transition, cancels_family=False), now).run)
+        # The whole family is at hand already: nobody below needs to look for more, and nobody below stays active.
+        written = _write(connection, below, replace(transition, cancels_family=False), now)
+        cancelled.append(replace(written.run, descendants_active=0))
     return tuple(cancelled)
 
 
@@ -211,4 +212,4 @@ def _queue(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[
                 found += connection.execute(Q["queue_by_target"], (project, target, kind, now, limit))
         else:
             found += connection.execute(Q["queue_by_kind"], (project, kind, now, limit))
-    return [seq for _, seq in sorted(found)[:limit]]
+    return [seq for _, seq in sorted(set(found))[:limit]]

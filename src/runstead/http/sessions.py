@@ -1,0 +1,51 @@
+"""What workers call their own work on a run."""
+
+import uuid
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.commands import workers as commands
+from runstead.http.bodies import NO_CONTROLS, JsonObject, json_object
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.worker_run_view import SessionView, session_view
+from runstead.worker import Session, SessionStatus
+
+routes = Routes("Workers")
+
+
+class PutSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker calls its own work on the run."""
+
+    session_key: Annotated[
+        str, Meta(min_length=1, max_length=limits.session_key_chars_max, pattern=NO_CONTROLS)
+    ]
+    status: SessionStatus = "active"
+    metadata: JsonObject | None = None
+
+
+class SessionAnswer(msgspec.Struct, frozen=True):
+    session: SessionView
+
+
+@routes.route(
+    "PUT",
+    "/agent-workers/workers/{worker_id}/runs/{run_id}/session",
+    body=PutSession,
+    answer=SessionAnswer,
+    errors=("NOT_FOUND", "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def put_session(call: Call[PutSession, Nothing]) -> Reply:
+    """Note the worker's session of a run, so that the next attempt can find it."""
+    body, path = call.body, call.path
+    session = Session(
+        str(uuid.uuid4()), "", "", "", body.session_key, body.status, 0, 0, json_object(body.metadata)
+    )
+    return await call.once(
+        lambda seal: commands.put_session(
+            call.app, call.principal, path["worker_id"], path["run_id"], session, seal
+        ),
+        lambda stored: Reply(200, SessionAnswer(session_view(stored))),
+    )

@@ -1,0 +1,103 @@
+"""A run, and the session of one, as a worker gets them."""
+
+from typing import Literal
+
+import msgspec
+
+from runstead.clock import iso, iso_or_none
+from runstead.http.run_view import Json, JsonObjectOrNull, agent_details, raw
+from runstead.run import Kind, Run, RunStatus
+from runstead.worker import Session
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    id: str
+    run_id: str
+    implementation_kind: str
+    worker_id: str
+    session_key: str
+    status: Literal["active", "completed", "failed", "cancelled"]
+    metadata: JsonObjectOrNull
+    created_at: str
+    updated_at: str
+    ended_at: str | None
+
+
+def session_view(session: Session) -> SessionView:
+    return SessionView(
+        session.id,
+        session.run_id,
+        session.implementation_kind,
+        session.worker_id,
+        session.session_key,
+        session.status,
+        raw(session.metadata),
+        iso(session.created_at),
+        iso(session.updated_at),
+        iso_or_none(session.ended_at),
+    )
+
+
+class WorkerRun(msgspec.Struct, frozen=True):
+    """A run as a worker gets it. `lease_token` and `attempt` prove in later writes that it still holds the run."""
+
+    run_id: str
+    conversation_id: str | None
+    message_id: str | None
+    project_id: str
+    agent_id: str | None
+    status: RunStatus
+    request_snapshot: Json
+    source_target_kind: str | None
+    source_target_environment_id: str | None
+    source_target_branch_id: str | None
+    source_target_release_version: str | None
+    runtime_target_kind: str | None
+    runtime_target_environment_id: str | None
+    runtime_target_branch_id: str | None
+    latest_event_id: int
+    latest_external_event_sequence: int
+    lease_owner: str | None
+    lease_expires_at: str | None
+    worker_session: SessionView | None
+    kind: Kind
+    target: str | None
+    workflow_id: str | None
+    input: Json
+    config: JsonObjectOrNull
+    timeout_seconds: int | None
+    attempt: int
+    lease_token: str | None
+
+
+def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
+    agent = agent_details(run)
+    return WorkerRun(
+        run.run_id,
+        run.conversation_id,
+        agent.message_id,
+        run.project_id,
+        agent.agent_id,
+        run.status,
+        raw(run.request_snapshot),
+        agent.source_target_kind,
+        agent.source_target_environment_id,
+        agent.source_target_branch_id,
+        agent.source_target_release_version,
+        run.runtime_target_kind,
+        run.runtime_target_environment_id,
+        run.runtime_target_branch_id,
+        run.latest_event_id,
+        run.latest_external_event_sequence,
+        run.lease_owner,
+        iso_or_none(run.lease_expires_at),
+        None if session is None else session_view(session),
+        run.kind,
+        run.target,
+        run.workflow_id,
+        raw(run.input),
+        raw(run.config),
+        run.timeout_seconds,
+        run.attempt,
+        run.lease_token,
+    )

@@ -1,0 +1,171 @@
+"""One run and all that happens to it: the rules applied in order, with the guards that every engine keeps."""
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead import append as rules, limits, transitions
+from runstead.event import PRIVATE_TYPES, Event, NewEvent
+from runstead.run import Run, RunStatus
+from runstead.transition import Receipt
+from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
+
+NOON = 1_774_008_000_000
+PROJECT = "11111111-1111-4111-8111-111111111111"
+MINUTE = 60_000
+
+
+def new_run(run_id="run_1", **fields):
+    given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
+    given |= {"uid": run_id, "root_run_id": "", "created_at": 0, "updated_at": 0, "target": "task:sums"}
+    return Run(project_id=PROJECT, run_id=run_id, **(given | fields))
+
+
+def event(event_type="CUSTOM", **members):
+    payload = msgspec.json.encode({"type": event_type, **members})
+    return NewEvent(event_type, payload, external=True, private=event_type in PRIVATE_TYPES)
+
+
+def stored(number, new, sequence=0):
+    return Event(number, new.type, new.payload, NOON, new.external, new.private, new.is_error, sequence)
+
+
+class Story:
+    """`run` is the row as it stands, `log` its stored events, `ended` the attempts that came to nothing."""
+
+    def __init__(self, *, parent=None, family_cancelled=False, **fields):
+        self.now = NOON
+        self.log = []
+        self.ended = []
+        self.receipts = {}
+        self.states = []
+        self.fences = []
+        self.last = transitions.create(
+            new_run(**fields), now=NOON, parent=parent, family_cancelled=family_cancelled, message=None
+        )
+        self.run = replace(self.last.run, seq=1)
+        self.states.append(self.run.status)
+
+    def later(self, ms):
+        self.now += ms
+        return self
+
+    @property
+    def types(self):
+        return [event.type for event in self.log]
+
+    @property
+    def error(self):
+        return None if self.run.error is None else msgspec.json.decode(self.run.error)
+
+    def payload(self, index=-1):
+        return msgspec.json.decode(self.log[index].payload)
+
+    def take(self, transition):
+        """Write what was decided, as an engine would."""
+        self.last = transition
+        old, new = self.run, transition.run
+        if new is old:
+            assert not transition.events
+            return transition
+        assert new.version == old.version + 1
+        assert new.latest_event_id == old.latest_event_id + len(transition.events)
+        if new.status is not old.status:
+            assert new.status in MOVES[old.status], f"{old.status} became {new.status}"
+            self.states.append(new.status)
+        sequence = old.latest_external_event_sequence
+        for one in transition.events:
+            sequence += one.counted
+            self.log.append(stored(len(self.log) + 1, one, sequence))
+        assert new.latest_external_event_sequence == sequence
+        if transition.ended is not None:
+            self.ended.append(transition.ended)
+        if transition.receipt is not None:
+            self.receipts[transition.receipt.key] = transition.receipt
+        self.run = new
+        return transition
+
+    def claim(self, worker="ann", lease_ms=MINUTE):
+        """The fence of the attempt that begins."""
+        token = f"token-{self.run.attempt + 1}"
+        self.take(transitions.claim(self.run, now=self.now, worker=worker, lease_ms=lease_ms, token=token))
+        self.fences.append(Fence(self.run.attempt, token))
+        return self.fences[-1]
+
+    @property
+    def claimable(self):
+        return transitions.claimable(self.run, self.now)
+
+    def renew(self, *, lease_ms=None, worker=None, fence=NO_FENCE):
+        return self.take(
+            transitions.renew(self.run, now=self.now, lease_ms=lease_ms, worker=worker, fence=fence)
+        )
+
+    def release(self, *, worker=None, fence=NO_FENCE, error=None, retry_after_ms=None, dice=0.5):
+        return self.take(
+            transitions.release(
+                self.run,
+                now=self.now,
+                worker=worker,
+                fence=fence,
+                error=error,
+                retry_after_ms=retry_after_ms,
+                dice=dice,
+            )
+        )
+
+    def start(self, snapshot=b"{}"):
+        return self.take(transitions.start(self.run, now=self.now, snapshot=snapshot))
+
+    def wait(self, reason="tool", *, call="call_1", resume_at=None, expires_at=None, fence=NO_FENCE):
+        return self.take(
+            transitions.wait(
+                self.run,
+                now=self.now,
+                reason=reason,
+                tool_call_id=call,
+                tool_name="search" if call else None,
+                resume_at=resume_at,
+                expires_at=expires_at,
+                fence=fence,
+            )
+        )
+
+    def resume(self, result="done", *, kind="tool_result", call="call_1", is_error=False):
+        digest = msgspec.json.encode([kind, result, is_error])
+        receipt = None if call is None else Receipt(call, digest)
+        return self.take(
+            transitions.resume(
+                self.run,
+                now=self.now,
+                kind=kind,
+                tool_call_id=call,
+                result=result,
+                is_error=is_error,
+                receipt=receipt,
+                earlier=self.receipts.get(call),
+            )
+        )
+
+    def append(self, *events, after=None, sequence=None, fence=NO_FENCE):
+        tail = () if after is None else self.log[after : after + limits.events_per_append_max]
+        return self.take(
+            rules.append(
+                self.run,
+                now=self.now,
+                events=events,
+                expected_event_id=after,
+                expected_sequence=sequence,
+                tail=tuple(tail),
+                fence=fence,
+            )
+        )
+
+    def complete(self, status="completed", *, fence=NO_FENCE, **members):
+        completion = Completion(status=status, **members)
+        return self.take(transitions.complete(self.run, now=self.now, completion=completion, fence=fence))
+
+    def cancel(self, reason=None):
+        return self.take(transitions.cancel(self.run, now=self.now, reason=reason))
+
+    def referee(self, dice=0.5):
+        return self.take(transitions.referee(self.run, now=self.now, dice=dice))

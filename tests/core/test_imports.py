@@ -1,0 +1,68 @@
+"""Imports run one way: core ← ports ← commands ← (http, web, loops); engines know core and ports; one file wires."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import runstead
+
+ROOT = Path(runstead.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+LINES_MAX = 500
+
+CORE = {"append", "clock", "conversation", "errors", "event", "limits", "message", "principal", "project"}
+CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
+PORTS = {"store", "notifier"}
+ENGINES = {"memory", "sqlite", "postgres", "nats"}
+OUTSIDE = {"http", "web", "loops"}
+COMMAND_LINE = {"cli", "administration", "__main__"}
+
+#: Which rooms a room may know beside itself. Rooms that are not named here wire things, and may know all but main.
+MAY_IMPORT = dict.fromkeys(CORE, CORE) | dict.fromkeys(PORTS | ENGINES, CORE | PORTS)
+MAY_IMPORT |= {"commands": CORE | PORTS} | dict.fromkeys(OUTSIDE, CORE | PORTS | {"commands", "telemetry"})
+MAY_IMPORT |= {"sdk": set(), "bench": set(), "telemetry": set(), "settings": CORE, "__init__": set()}
+
+
+def room(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imported(path):
+    """Full names of what a file imports, members of `runstead` and relative imports included."""
+    here = ["runstead", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def rooms_known(path):
+    known = {name.split(".")[1] for name in imported(path) if name.startswith("runstead.")}
+    return known - {room(path), "__version__"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_knows_only_what_its_room_may_know(path):
+    known, here = rooms_known(path), room(path)
+    assert "main" not in known or here in COMMAND_LINE, "only the command line starts the program"
+    if here in MAY_IMPORT:
+        assert known <= MAY_IMPORT[here]
+    elif here != "main":
+        assert not known & ENGINES, "only main.py knows engines"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if room(path) in CORE], ids=lambda path: path.stem)
+def test_the_core_needs_the_standard_library_and_msgspec_alone(path):
+    foreign = {name.split(".")[0] for name in imported(path)} - {"msgspec", "runstead"}
+    assert foreign <= sys.stdlib_module_names
+
+
+def test_files_are_short_and_have_names_of_their_own():
+    lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in SOURCES}
+    assert {name: count for name, count in lines.items() if count > LINES_MAX} == {}
+    assert {path.stem for path in SOURCES} & {"utils", "common", "helpers", "manager"} == set()

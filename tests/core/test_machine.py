@@ -1,0 +1,213 @@
+"""Any sequence of commands, at any times: what must hold for every run, whatever happens to it."""
+
+import msgspec
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from story import NOON, Story, event
+
+from runstead import transitions
+from runstead.errors import Error
+from runstead.event import TERMINAL_TYPES
+from runstead.run import RunStatus
+from runstead.transitions import NO_FENCE
+
+ENDS = ("completed", "failed", "cancelled")
+DICE = st.sampled_from((0.0, 0.5, 0.999))
+PAST_OR_SOON = st.none() | st.sampled_from((0, 1_000, 90_000))
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize(
+        kind=st.sampled_from(("task", "agent")),
+        implementation_kind=st.sampled_from((None, "claude")),
+        status=st.sampled_from((RunStatus.PENDING, RunStatus.RUNNING)),
+        timeout_seconds=st.none() | st.integers(1, 120),
+        backoff_limit=st.none() | st.integers(0, 3),
+    )
+    def create(self, kind, status, **fields):
+        if kind == "task":
+            status = RunStatus.PENDING
+        self.story = Story(kind=kind, status=status, **fields)
+        self.outcome = None
+        self.version = self.story.run.version
+
+    def attempt(self, act, *args, fence=None, **named):
+        """Do it or be refused; either way a superseded fence has written nothing."""
+        before, stale = self.story.run, fence is not None and not self.current(fence)
+        try:
+            act(*args, **(named if fence is None else {**named, "fence": fence}))
+        except Error:
+            assert self.story.run is before
+        else:
+            assert not stale or self.story.run is before
+        if stale:
+            assert self.story.run is before, "a superseded attempt wrote"
+
+    def current(self, fence):
+        run = self.story.run
+        if fence is NO_FENCE:
+            return True
+        return fence.token == run.lease_token and fence.attempt == run.attempt
+
+    def any_fence(self, data):
+        return data.draw(st.sampled_from([NO_FENCE, *self.story.fences[-3:]]), label="fence")
+
+    @rule(ms=st.sampled_from((1, 500, 5_000, 60_000, 400_000)))
+    def time_passes(self, ms):
+        self.story.later(ms)
+
+    @precondition(lambda self: self.story.claimable)
+    @rule(worker=st.sampled_from("ab"), lease_ms=st.sampled_from((5_000, 60_000)))
+    def claim(self, worker, lease_ms):
+        attempt = self.story.run.attempt
+        self.story.claim(worker, lease_ms)
+        assert self.story.run.attempt == attempt + 1
+
+    @rule(data=st.data(), worker=st.sampled_from((None, "a", "b")), lease_ms=st.none() | st.just(9_000))
+    def renew(self, data, worker, lease_ms):
+        self.attempt(self.story.renew, worker=worker, lease_ms=lease_ms, fence=self.any_fence(data))
+
+    @rule(data=st.data(), worker=st.sampled_from((None, "a", "b")), dice=DICE)
+    def release(self, data, worker, dice):
+        self.attempt(self.story.release, worker=worker, dice=dice, fence=self.any_fence(data))
+
+    @rule(dice=DICE)
+    def referee(self, dice):
+        due = self.story.run.due_at
+        refereed = self.story.referee(dice)
+        assert refereed.accepted == (due is not None and due <= self.story.now)
+        assert self.story.run.due_at is None or self.story.run.due_at > due or self.story.now < due
+
+    @rule()
+    def start(self):
+        self.attempt(self.story.start)
+
+    @rule(
+        data=st.data(),
+        reason=st.sampled_from(("tool", "event")),
+        call=st.sampled_from((None, "c1", "c2")),
+        resume_in=PAST_OR_SOON,
+        expires_in=PAST_OR_SOON,
+    )
+    def wait(self, data, reason, call, resume_in, expires_in):
+        now = self.story.now
+        self.attempt(
+            self.story.wait,
+            reason,
+            call=call,
+            resume_at=None if resume_in is None else now + resume_in,
+            expires_at=None if expires_in is None else now + expires_in,
+            fence=self.any_fence(data),
+        )
+
+    @rule(
+        kind=st.sampled_from(("tool_result", "event", "timer")),
+        call=st.sampled_from((None, "c1", "c2")),
+        result=st.sampled_from("xy"),
+    )
+    def resume(self, kind, call, result):
+        self.attempt(self.story.resume, result, kind=kind, call=call)
+
+    @rule(
+        data=st.data(),
+        types=st.lists(
+            st.sampled_from(("CUSTOM", "RUN_STARTED", "AGENT_RUN_MODEL_CALL_CONTEXT")), min_size=1, max_size=3
+        ),
+        back=st.none() | st.integers(-1, 3),
+        sequence_back=st.none() | st.integers(0, 1),
+    )
+    def append(self, data, types, back, sequence_back):
+        run = self.story.run
+        self.attempt(
+            self.story.append,
+            *map(event, types),
+            after=None if back is None else max(run.latest_event_id - back, 0),
+            sequence=None
+            if sequence_back is None
+            else max(run.latest_external_event_sequence - sequence_back, 0),
+            fence=self.any_fence(data),
+        )
+
+    @rule(data=st.data(), status=st.sampled_from(ENDS), code=st.sampled_from((None, "C")))
+    def complete(self, data, status, code):
+        self.attempt(self.story.complete, status, error_code=code, fence=self.any_fence(data))
+
+    @rule()
+    def cancel(self):
+        was_over = self.story.run.terminal
+        assert self.story.cancel().accepted is not was_over
+
+    @invariant()
+    def an_end_is_for_ever(self):
+        run = self.story.run
+        told = (run.status, run.completed_at, run.duration_ms, run.error, run.output, run.latest_event_id)
+        if self.outcome is not None:
+            assert told == self.outcome
+        elif run.terminal:
+            self.outcome = told
+        assert sum(status.value in ENDS for status in self.story.states) <= 1
+
+    @invariant()
+    def the_row_is_the_fold_of_its_events(self):
+        run, log = self.story.run, self.story.log
+        assert [one.event_id for one in log] == list(range(1, run.latest_event_id + 1))
+        assert run.latest_external_event_sequence == sum(one.external and not one.private for one in log)
+        ends = [one for one in log if one.type in TERMINAL_TYPES]
+        assert len(ends) == run.terminal
+        if run.terminal:
+            assert log[-1] is ends[0], "nothing follows the end"
+            assert (ends[0].type == "RUN_FINISHED") == (run.status is RunStatus.COMPLETED)
+            if run.status is RunStatus.FAILED:
+                error, payload = msgspec.json.decode(run.error), msgspec.json.decode(ends[0].payload)
+                assert (error["message"], error.get("code")) == (payload["message"], payload.get("code"))
+
+    @invariant()
+    def one_worker_at_most_holds_it(self):
+        run = self.story.run
+        if run.lease_expires_at is not None and not run.terminal:
+            assert run.status in (RunStatus.RUNNING, RunStatus.WAITING)
+            assert run.lease_token == self.story.fences[-1].token
+            assert run.available_at is None, "it is not offered to another"
+        assert len({fence.token for fence in self.story.fences}) == run.attempt == len(self.story.fences)
+
+    @invariant()
+    def attempts_stay_within_the_limit(self):
+        run = self.story.run
+        lost = sum(ended.outcome != "parked" for ended in self.story.ended)
+        assert lost == run.attempts_lost <= run.attempt
+        if run.status is RunStatus.PENDING:
+            assert lost <= (3 if run.backoff_limit is None else run.backoff_limit)
+        numbers = [ended.attempt for ended in self.story.ended]
+        assert numbers == sorted(set(numbers)), "an attempt ends once"
+
+    @invariant()
+    def the_deadline_is_the_earliest_of_all(self):
+        assert self.story.run.due_at == transitions.due_at(self.story.run)
+
+    @invariant()
+    def a_run_waits_exactly_while_it_has_a_reason(self):
+        run = self.story.run
+        assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
+        if run.status is not RunStatus.WAITING:
+            assert (run.waiting_tool_call_id, run.wait_expires_at, run.resume_at) == (None, None, None)
+
+    @invariant()
+    def every_write_moves_the_version_and_no_time_goes_back(self):
+        run = self.story.run
+        assert run.version >= self.version
+        self.version = run.version
+        assert run.updated_at >= NOON
+        assert run.duration_ms is None or run.duration_ms >= 0
+        assert run.completed_at is None or run.terminal
+
+    @invariant()
+    def a_run_for_workers_is_always_somebody_s_or_on_offer(self):
+        run = self.story.run
+        if run.kind == "agent" and run.implementation_kind is None:
+            assert run.available_at is None
+        elif run.status in (RunStatus.PENDING, RunStatus.RUNNING):
+            assert (run.available_at is None) == (run.lease_expires_at is not None)
+
+
+Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestMachine = Machine.TestCase

@@ -1,0 +1,54 @@
+import hashlib
+import re
+import uuid
+
+import pytest
+from hypothesis import given, strategies as st
+
+from runstead.project import key_prefix, new_key, personal_project, token_hash, user_uuid
+
+
+def test_a_key_has_a_prefix_to_show_and_256_random_bits():
+    key = new_key()
+    assert re.fullmatch(r"vf_[0-9a-f]{8}_[0-9a-f]{64}", key)
+    assert key_prefix(key) == key.split("_")[1]
+    assert new_key() != key
+
+
+@pytest.mark.parametrize(
+    "key", ["", "vf_", "vf__secret", "vf_prefix_", "vf_prefix", "sk_a_b", "VF_a_b", " vf_a_b"]
+)
+def test_what_is_no_key_has_no_prefix(key):
+    assert key_prefix(key) is None
+
+
+def test_a_secret_may_hold_underscores():
+    assert key_prefix("vf_local_a_b_c") == "local"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_can_be_asked_for_a_prefix(text):
+    prefix = key_prefix(text)
+    assert prefix is None or text.startswith(f"vf_{prefix}_")
+
+
+def test_a_key_is_kept_as_its_sha_256():
+    assert token_hash("vf_a_b") == hashlib.sha256(b"vf_a_b").digest()
+
+
+def test_a_user_whose_id_is_a_uuid_is_that_uuid():
+    user = str(uuid.uuid4())
+    assert user_uuid(user) == user
+    assert user_uuid(user.upper()) == user
+
+
+def test_any_other_user_has_a_uuid_that_stays():
+    assert user_uuid("auth0|7") == user_uuid("auth0|7") != user_uuid("auth0|8")
+    assert uuid.UUID(user_uuid("auth0|7"))
+
+
+def test_a_user_has_one_personal_project():
+    one, again, other = (personal_project(user, 1) for user in ("ann", "ann", "ben"))
+    assert one == again
+    assert {one.id, one.slug} & {other.id, other.slug} == set()
+    assert (one.personal_of, one.created_by) == ("ann", user_uuid("ann"))

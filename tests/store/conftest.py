@@ -1,0 +1,304 @@
+"""Every test of a store runs against every engine. `desk` gives the commands of a run over an empty, open store."""
+
+import asyncio
+import itertools
+import uuid
+
+import msgspec
+import pytest
+
+from runstead import transitions
+from runstead.append import append
+from runstead.errors import Error, not_found
+from runstead.event import PRIVATE_TYPES, NewEvent
+from runstead.memory import MemoryStore
+from runstead.run import Run, RunStatus
+from runstead.seal import Seal
+from runstead.sqlite.store import SqliteStore
+from runstead.store import ClaimQuery, RunKey, RunQuery
+from runstead.transition import Receipt, Transition, Want
+from runstead.transitions import NO_FENCE, Completion
+
+NOON = 1_774_008_000_000
+PROJECT = "11111111-1111-4111-8111-111111111111"
+ENGINES = ("memory", "sqlite")
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self):
+        self.now = NOON
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, ms):
+        self.now += ms
+
+
+def event(event_type="CUSTOM", **members):
+    payload = msgspec.json.encode({"type": event_type, **members})
+    return NewEvent(event_type, payload, external=True, private=event_type in PRIVATE_TYPES)
+
+
+class Desk:
+    """What the application does with runs: the rules, bound to their arguments and applied by one store."""
+
+    def __init__(self, store, clock):
+        self.store = store
+        self.runs = store.runs
+        self.clock = clock
+        self._names = itertools.count(1)
+
+    def key(self, run_id, project_id=PROJECT):
+        return RunKey(project_id, run_id)
+
+    def new_run(self, run_id=None, *, project_id=PROJECT, **fields):
+        run_id = run_id or f"run-{next(self._names)}"
+        given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": project_id}
+        given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
+        return Run(project_id=project_id, run_id=run_id, **(given | fields))
+
+    async def create(self, run_id=None, *, parent=None, message=None, seal=None, **fields):
+        new = self.new_run(run_id, **fields)
+
+        def decide(loaded):
+            if loaded.run is not None:
+                return Transition(loaded.run, duplicate=True)
+            return transitions.create(
+                new,
+                now=loaded.now,
+                parent=loaded.parent,
+                family_cancelled=loaded.family_cancelled,
+                message=message,
+            )
+
+        key = RunKey(new.project_id, new.run_id)
+        return (await self.runs.apply(key, decide, Want(parent_run_id=parent), seal)).run
+
+    async def change(self, run_id, rule, want=None, seal=None):
+        """`rule(loaded)` decides about a run that must exist."""
+
+        def decide(loaded):
+            if loaded.run is None:
+                raise not_found("Run")
+            return rule(loaded)
+
+        return await self.runs.apply(self.key(run_id), decide, want or Want(), seal)
+
+    async def touch(self, run_id, **changes):
+        """A write without a meaning of its own."""
+        return await self.change(
+            run_id, lambda to: Transition(transitions.rewrite(to.run, to.now, **changes))
+        )
+
+    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, seal=None, **query):
+        """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
+        wanted = ClaimQuery(project_id, **({"kinds": ("task",)} | query))
+
+        def decide(run, now):
+            token = f"{run.run_id}#{run.attempt + 1}"
+            return transitions.claim(run, now=now, worker=worker, lease_ms=lease_ms, token=token)
+
+        return await self.runs.claim(wanted, decide, seal)
+
+    async def claim_ids(self, **query):
+        return [run.run_id for run in await self.claim(**query)]
+
+    async def append(self, run_id, *events, after=None, sequence=None, fence=NO_FENCE, seal=None):
+        def rule(to):
+            return append(
+                to.run,
+                now=to.now,
+                events=events,
+                expected_event_id=after,
+                expected_sequence=sequence,
+                tail=to.tail,
+                fence=fence,
+            )
+
+        return await self.change(run_id, rule, Want(tail_after=after), seal)
+
+    async def start(self, run_id, snapshot=b"{}"):
+        return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
+
+    async def renew(self, run_id, *, lease_ms=None, worker=None, fence=NO_FENCE):
+        return await self.change(
+            run_id,
+            lambda to: transitions.renew(to.run, now=to.now, lease_ms=lease_ms, worker=worker, fence=fence),
+        )
+
+    async def release(
+        self, run_id, *, worker=None, fence=NO_FENCE, error=None, retry_after_ms=None, dice=0.5
+    ):
+        def rule(to):
+            return transitions.release(
+                to.run,
+                now=to.now,
+                worker=worker,
+                fence=fence,
+                error=error,
+                retry_after_ms=retry_after_ms,
+                dice=dice,
+            )
+
+        return await self.change(run_id, rule)
+
+    async def wait(
+        self, run_id, reason="tool", *, call="call-1", resume_at=None, expires_at=None, fence=NO_FENCE
+    ):
+        def rule(to):
+            return transitions.wait(
+                to.run,
+                now=to.now,
+                reason=reason,
+                tool_call_id=call,
+                tool_name=None,
+                resume_at=resume_at,
+                expires_at=expires_at,
+                fence=fence,
+            )
+
+        return await self.change(run_id, rule)
+
+    async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", seal=None):
+        receipt = Receipt(call, f"{kind}:{result}".encode())
+
+        def rule(to):
+            return transitions.resume(
+                to.run,
+                now=to.now,
+                kind=kind,
+                tool_call_id=call,
+                result=result,
+                is_error=False,
+                receipt=receipt,
+                earlier=to.receipt,
+            )
+
+        return await self.change(run_id, rule, Want(receipt_key=call), seal)
+
+    async def complete(self, run_id, status="completed", *, fence=NO_FENCE, seal=None, **members):
+        completion = Completion(status=status, **members)
+        return await self.change(
+            run_id,
+            lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
+            seal=seal,
+        )
+
+    async def cancel(self, run_id, reason=None, *, seal=None):
+        return await self.change(
+            run_id, lambda to: transitions.cancel(to.run, now=to.now, reason=reason), seal=seal
+        )
+
+    async def referee(self, limit=100, *, dice=0.5):
+        return await self.runs.referee(limit, lambda run, now: transitions.referee(run, now=now, dice=dice))
+
+    async def row(self, run_id, project_id=PROJECT):
+        return await self.runs.get(self.key(run_id, project_id))
+
+    async def rows(self):
+        """Every run of the project, oldest first."""
+        return (await self.runs.page(RunQuery((PROJECT,), limit=1_000)))[::-1]
+
+    async def log(self, run_id):
+        """Every public event of a run."""
+        run = await self.row(run_id)
+        return await self.runs.events(run.seq, 0, 1_000_000)
+
+    async def whole_log(self, run_id):
+        """Every event of a run, private ones too, read as rules read them."""
+        found, after = [], 0
+        while True:
+            seen = []
+
+            def look(to, seen=seen):
+                seen.extend(to.tail)
+                return Transition(to.run)
+
+            await self.change(run_id, look, Want(tail_after=after))
+            if not seen:
+                return found
+            found += seen
+            after += len(seen)
+
+
+def sealed(key="key-1", *, digest=b"request", owner="user:1", render=None):
+    """An idempotency key; its answer tells which result it was made of."""
+    return Seal(owner, key, digest, render or (lambda result: (202, repr(result).encode())))
+
+
+async def refusal(coroutine):
+    """The code with which a command is refused."""
+    with pytest.raises(Error) as caught:
+        await coroutine
+    return caught.value.code
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture
+def new_store(engine, tmp_path):
+    """new_store(clock): an empty store of the engine, not open yet."""
+    numbers = itertools.count()
+
+    def memory(clock):
+        return MemoryStore(clock)
+
+    def sqlite(clock):
+        return SqliteStore(tmp_path / f"{next(numbers)}.db", clock, synchronous="OFF")
+
+    return {"memory": memory, "sqlite": sqlite}[engine]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+async def store(new_store, clock):
+    store = new_store(clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def desk(store, clock):
+    return Desk(store, clock)
+
+
+@pytest.fixture(name="event")
+def event_fixture():
+    """event(type, **members): one that a client appends."""
+    return event
+
+
+@pytest.fixture(name="sealed")
+def sealed_fixture():
+    return sealed
+
+
+@pytest.fixture(name="refusal")
+def refusal_fixture():
+    return refusal
+
+
+@pytest.fixture
+def desks(new_store):
+    """desks(): two desks on one clock, over the engine under test and over memory as the model; the clock; a runner."""
+
+    def both():
+        clock = Clock()
+        runner = asyncio.Runner()
+        tested, model = new_store(clock), MemoryStore(clock)
+        runner.run(tested.open())
+        runner.run(model.open())
+        return Desk(tested, clock), Desk(model, clock), clock, runner
+
+    return both

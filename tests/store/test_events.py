@@ -1,0 +1,218 @@
+"""The log of a run: numbers, pages, private events, tails and replays."""
+
+import asyncio
+
+import msgspec
+
+from runstead.transition import Transition, Want
+
+PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
+
+
+async def numbers(desk, after, limit, **options):
+    run = await desk.row("run-1")
+    return [e.event_id for e in await desk.runs.events(run.seq, after, limit, **options)]
+
+
+async def tail(desk, after):
+    seen = []
+
+    def look(loaded):
+        seen.extend(loaded.tail)
+        return Transition(loaded.run)
+
+    await desk.change("run-1", look, Want(tail_after=after))
+    return [e.event_id for e in seen]
+
+
+async def test_events_are_numbered_from_one_without_gaps(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", event(), event())
+    await desk.append("run-1", event())
+    written = await desk.complete("run-1")
+    assert await numbers(desk, 0, 100) == [1, 2, 3, 4]
+    assert written.run.latest_event_id == 4
+
+
+async def test_an_event_is_given_back_as_it_was_stored(desk, event, clock):
+    await desk.create("run-1")
+    new = event("TEXT_MESSAGE_CONTENT", delta="é\n\u2028", n=1.0)
+    await desk.append("run-1", new)
+    [stored] = await desk.log("run-1")
+    assert (stored.event_id, stored.type, stored.payload) == (1, new.type, new.payload)
+    assert (stored.created_at, stored.external, stored.private, stored.is_error) == (
+        clock.now,
+        True,
+        False,
+        False,
+    )
+
+
+async def test_the_servers_own_events_say_that_they_are_and_whether_they_are_errors(desk):
+    await desk.create("run-1")
+    await desk.complete("run-1", "failed", error_message="broken")
+    [stored] = await desk.log("run-1")
+    assert (stored.type, stored.external, stored.is_error) == ("RUN_ERROR", False, True)
+    assert msgspec.json.decode(stored.payload) == {"type": "RUN_ERROR", "message": "broken"}
+
+
+async def test_each_event_carries_the_external_sequence_as_it_then_stood(desk, event):
+    await desk.create("run-1", kind="agent")
+    await desk.append("run-1", event(), event())
+    await desk.wait("run-1")
+    await desk.resume("run-1")
+    await desk.append("run-1", event(PRIVATE), event(), after=3)
+    log = await desk.whole_log("run-1")
+    assert [e.sequence for e in log] == [1, 2, 2, 2, 3]
+    assert (await desk.row("run-1")).latest_external_event_sequence == 3
+
+
+async def test_logs_of_different_runs_do_not_mix(desk, event):
+    for run_id in ("run-1", "run-2", "run-3"):
+        await desk.create(run_id)
+        await desk.append(run_id, event(of=run_id))
+    for run_id in ("run-1", "run-2", "run-3"):
+        [stored] = await desk.log(run_id)
+        assert msgspec.json.decode(stored.payload)["of"] == run_id
+
+
+async def test_a_page_begins_after_its_cursor_and_ends_at_its_limit(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", *(event(n=n) for n in range(10)))
+    assert await numbers(desk, 0, 3) == [1, 2, 3]
+    assert await numbers(desk, 3, 3) == [4, 5, 6]
+    assert await numbers(desk, 9, 3) == [10]
+    assert await numbers(desk, 10, 3) == []
+    assert await numbers(desk, 1_000, 3) == []
+    assert await numbers(desk, 2**53 - 1, 3) == []
+
+
+async def test_many_pages_read_the_log_once_from_end_to_end(desk, event):
+    await desk.create("run-1")
+    for _ in range(4):
+        await desk.append("run-1", *(event() for _ in range(100)))
+    read, after = [], 0
+    while page := await numbers(desk, after, 37):
+        read += page
+        after = page[-1]
+    assert read == list(range(1, 401))
+
+
+async def test_a_page_stops_before_its_bytes_run_over(desk, event):
+    await desk.create("run-1")
+    events = [event(x="a" * 100) for _ in range(5)]
+    await desk.append("run-1", *events)
+    size = len(events[0].payload)
+    assert await numbers(desk, 0, 100, bytes_max=3 * size) == [1, 2, 3]
+    assert await numbers(desk, 0, 100, bytes_max=3 * size + 1) == [1, 2, 3]
+    assert await numbers(desk, 0, 2, bytes_max=3 * size) == [1, 2]
+
+
+async def test_the_first_event_of_a_page_always_comes(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", event(x="a" * 100), event(x="a" * 100))
+    assert await numbers(desk, 0, 100, bytes_max=1) == [1]
+    assert await numbers(desk, 1, 100, bytes_max=1) == [2]
+
+
+async def test_private_events_are_numbered_and_never_shown(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", event(), event(PRIVATE), event(PRIVATE), event(), after=0)
+    assert await numbers(desk, 0, 100) == [1, 4]
+    assert await numbers(desk, 1, 1) == [4]
+    assert await numbers(desk, 0, 100, types=[PRIVATE]) == []
+    assert (await desk.row("run-1")).latest_event_id == 4
+
+
+async def test_a_large_private_event_is_stored_whole(desk, event):
+    await desk.create("run-1")
+    new = event(PRIVATE, context="x" * (4 * 1024 * 1024))
+    await desk.append("run-1", new, after=0)
+    [stored] = await desk.whole_log("run-1")
+    assert stored.payload == new.payload
+    assert stored.private
+
+
+async def test_types_filter_a_page_and_its_bytes_count_only_what_it_shows(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", *(event("STEP_STARTED" if n % 2 else "CUSTOM", x="a" * 50) for n in range(8)))
+    size = len(event("STEP_STARTED", x="a" * 50).payload)
+    assert await numbers(desk, 0, 100, types=["STEP_STARTED"]) == [2, 4, 6, 8]
+    assert await numbers(desk, 2, 2, types=["STEP_STARTED"]) == [4, 6]
+    assert await numbers(desk, 0, 100, types=["STEP_STARTED"], bytes_max=2 * size) == [2, 4]
+    assert await numbers(desk, 0, 100, types=["STEP_STARTED", "CUSTOM"]) == list(range(1, 9))
+    assert await numbers(desk, 0, 100, types=["NOBODY"]) == []
+
+
+async def test_a_run_that_does_not_exist_has_no_events(desk):
+    assert await desk.runs.events(404, 0, 100) == []
+    assert await desk.runs.attempts(404) == []
+
+
+async def test_a_tail_holds_what_came_after_private_events_too(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", event(), event(PRIVATE), event(), after=0)
+    assert await tail(desk, 0) == [1, 2, 3]
+    assert await tail(desk, 1) == [2, 3]
+    assert await tail(desk, 3) == []
+    assert await tail(desk, 99) == []
+    assert await tail(desk, 2**53 - 1) == []
+
+
+async def test_no_tail_comes_unless_it_is_wanted(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", event())
+    assert await tail(desk, None) == []
+
+
+async def test_a_tail_is_one_appends_worth_at_most(desk, event):
+    await desk.create("run-1")
+    for _ in range(3):
+        await desk.append("run-1", *(event() for _ in range(90)))
+    assert await tail(desk, 20) == list(range(21, 121))
+
+
+async def test_a_repeated_append_stores_nothing(desk, event):
+    await desk.create("run-1")
+    batch = [event(n=n) for n in range(100)]
+    first = await desk.append("run-1", *batch, after=0)
+    again = await desk.append("run-1", *batch, after=0)
+    assert again.transition.duplicate
+    assert again.run == first.run
+    assert await numbers(desk, 0, 500) == list(range(1, 101))
+
+
+async def test_a_half_known_append_stores_only_the_rest(desk, event):
+    await desk.create("run-1")
+    batch = [event(n=n) for n in range(5)]
+    await desk.append("run-1", *batch[:3], after=0)
+    written = await desk.append("run-1", *batch, after=0)
+    assert len(written.transition.events) == 2
+    assert [e.payload for e in await desk.log("run-1")] == [e.payload for e in batch]
+
+
+async def test_an_append_at_the_wrong_place_stores_nothing(desk, event, refusal):
+    await desk.create("run-1")
+    await desk.append("run-1", event(n=1))
+    assert await refusal(desk.append("run-1", event(n=2), after=0)) == "EVENT_CURSOR_MISMATCH"
+    assert await refusal(desk.append("run-1", event(n=2), after=2)) == "EVENT_CURSOR_MISMATCH"
+    assert await refusal(desk.append("run-1", event(n=2), sequence=0)) == "EVENT_CURSOR_MISMATCH"
+    assert len(await desk.log("run-1")) == 1
+
+
+async def test_concurrent_appends_at_one_place_store_one_of_them(desk, event):
+    await desk.create("run-1")
+    appends = [desk.append("run-1", event(by=n), after=0) for n in range(20)]
+    outcomes = await asyncio.gather(*appends, return_exceptions=True)
+    assert sum(not isinstance(outcome, Exception) for outcome in outcomes) == 1
+    assert len(await desk.log("run-1")) == 1
+
+
+async def test_concurrent_appends_leave_no_gap_and_lose_nothing(desk, event):
+    await desk.create("run-1")
+    await asyncio.gather(*(desk.append("run-1", event(by=n), event(by=n)) for n in range(30)))
+    log = await desk.log("run-1")
+    assert [e.event_id for e in log] == list(range(1, 61))
+    writers = [msgspec.json.decode(e.payload)["by"] for e in log]
+    assert writers[::2] == writers[1::2]
+    assert sorted(writers[::2]) == list(range(30))

@@ -1,0 +1,395 @@
+"""Random commands, given to an engine and to memory as its model: every outcome is the same, and what must always
+hold about runs and their logs holds after each of them.
+"""
+
+import msgspec
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec.structs import replace
+
+from runstead import limits, transitions
+from runstead.errors import Error
+from runstead.event import PRIVATE_TYPES, TERMINAL_TYPES, NewEvent
+from runstead.run import RunStatus
+from runstead.store import Written
+from runstead.transitions import NO_FENCE, Fence
+
+SETTINGS = settings(
+    max_examples=100,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
+TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
+ANSWERS = {"tool": "tool_result", "event": "event", "input": "input"}
+AGENT = {"kind": "agent", "implementation_kind": "python"}
+ENDED = ("status", "completed_at", "duration_ms", "error", "output", "metadata", "latest_event_id")
+
+dice = st.sampled_from((0.0, 0.5, 0.999))
+places = st.integers(0, 60)
+stretches = st.sampled_from((1, 700, 3_000, 9_999, 60_000, 400_000))
+
+
+def shown(outcome):
+    """An outcome without the numbers that are an engine's own."""
+    if isinstance(outcome, Written):
+        transition = outcome.transition
+        told = (transition.accepted, transition.duplicate, transition.events, transition.ended)
+        return shown(outcome.run), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
+    if isinstance(outcome, list):
+        return [shown(one) for one in outcome]
+    if isinstance(outcome, Error):
+        return outcome.code
+    steps = "/" * outcome.path.count("/")
+    return replace(outcome, uid="", seq=0, parent_seq=None, root_seq=None, path=steps)
+
+
+def live(run):
+    return not run.terminal
+
+
+def leased(run):
+    return run.lease_expires_at is not None
+
+
+def waiting(run):
+    return run.status is RunStatus.WAITING
+
+
+some = precondition(lambda self: self.rows)
+several = precondition(lambda self: sum(not run.terminal for run in self.rows.values()) > 2)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    def __init__(self, desks):
+        super().__init__()
+        self.tested, self.model, self.clock, self.runner = desks()
+        self.rows = {}  # as the last step left them
+        self.logs = {}
+        self.tokens = {}  # run → every lease token it ever had, in order
+        self.ended = {}  # run → what must never change again
+        self.sent = {}  # run → the last append: (events, after)
+
+    def teardown(self):
+        self.runner.run(self.tested.store.close())
+        self.runner.run(self.model.store.close())
+        self.runner.close()
+
+    def both(self, command):
+        """Give a command to both; their outcomes must agree."""
+        outcomes = []
+        for desk in (self.tested, self.model):
+            try:
+                outcomes.append(self.runner.run(command(desk)))
+            except Error as refused:
+                outcomes.append(refused)
+        tested, model = outcomes
+        assert shown(tested) == shown(model)
+        return tested
+
+    def fence(self, run_id, kind):
+        run, tokens = self.rows[run_id], self.tokens.get(run_id, [])
+        if kind == "none" or (kind == "current" and run.lease_token is None):
+            return NO_FENCE
+        if kind == "current":
+            return Fence(run.attempt, run.lease_token)
+        return Fence(None, tokens[0] if tokens else "made up")
+
+    def pick(self, place, likely):
+        """A run; three times out of four one for which the command makes sense, where there is one."""
+        sensible = [run_id for run_id, run in self.rows.items() if likely(run)] if place % 4 else []
+        pool = sensible or list(self.rows)
+        return pool[place % len(pool)]
+
+    def move_to(self, moment):
+        self.clock.now = max(self.clock.now, moment)
+
+    fences = st.sampled_from(("none", "current", "current", "stale"))
+
+    @rule(
+        kind=st.sampled_from(({"kind": "task"}, {"kind": "eval"}, AGENT, {"kind": "agent"})),
+        parent=st.none() | places,
+        backoff_limit=st.sampled_from((None, 0, 1)),
+        timeout_seconds=st.sampled_from((None, 2)),
+        delay=st.sampled_from((None, 5_000)),
+        worker_key=st.sampled_from((None, "w-1")),
+    )
+    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key):
+        run_id = f"run-{len(self.rows) + 1}"
+        parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
+        available_at = None if delay is None else self.clock.now + delay
+        fields = {
+            "backoff_limit": backoff_limit,
+            "timeout_seconds": timeout_seconds,
+            "worker_key": worker_key,
+        }
+        outcome = self.both(
+            lambda d: d.create(run_id, parent=parent, available_at=available_at, **fields, **kind)
+        )
+        if isinstance(outcome, Error):
+            assert outcome.code == "PARENT_CANCELLED"
+            assert run_id not in self.rows
+
+    @some
+    @rule(at=places)
+    def create_again(self, at):
+        run_id = self.pick(at, live)
+        parent = self.rows[run_id].parent_run_id
+        assert self.both(lambda d: d.create(run_id, parent=parent)).run_id == run_id
+
+    @precondition(lambda self: any(run.available_at is not None for run in self.rows.values()))
+    @rule(
+        patient=st.booleans(),
+        kinds=st.sampled_from((("task",), ("agent",), ("eval", "agent", "task"), ("agent", "task"))),
+        implementation_kind=st.sampled_from(("python", "python", None)),
+        worker_key=st.sampled_from((None, "w-1")),
+        worker=st.sampled_from(("ann", "bob")),
+        lease_ms=st.sampled_from((5_000, 60_000)),
+        limit=st.integers(1, 3),
+    )
+    def claim(self, patient, kinds, implementation_kind, worker_key, worker, lease_ms, limit):
+        if patient:
+            self.move_to(min(run.available_at for run in self.rows.values() if run.available_at is not None))
+        query = {"kinds": kinds, "implementation_kind": implementation_kind, "worker_key": worker_key}
+        claimed = self.both(lambda d: d.claim(worker, lease_ms=lease_ms, limit=limit, **query))
+        assert len({run.run_id for run in claimed}) == len(claimed) <= limit
+        for run in claimed:
+            before = self.rows[run.run_id]
+            assert before.lease_expires_at is None, "a leased run was claimed"
+            assert run.attempt == before.attempt + 1
+            self.tokens.setdefault(run.run_id, []).append(run.lease_token)
+
+    @some
+    @rule(
+        at=places,
+        types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=4),
+        cursor=st.sampled_from(("none", "right", "behind", "ahead", "sequence", "wrong sequence", "both")),
+        fence=fences,
+    )
+    def append(self, at, types, cursor, fence):
+        run_id = self.pick(at, live)
+        run = self.rows[run_id]
+        events = tuple(self.event(kind, f"{run.latest_event_id}.{n}") for n, kind in enumerate(types))
+        after = {"right": 0, "both": 0, "behind": -1, "ahead": 1}.get(cursor)
+        after = None if after is None else max(0, run.latest_event_id + after)
+        sequence = {"sequence": 0, "both": 0, "wrong sequence": 1}.get(cursor)
+        sequence = None if sequence is None else run.latest_external_event_sequence + sequence
+        options = {"after": after, "sequence": sequence, "fence": self.fence(run_id, fence)}
+        outcome = self.both(lambda d: d.append(run_id, *events, **options))
+        if not isinstance(outcome, Error) and after is not None:
+            self.sent[run_id] = events, after
+
+    def event(self, kind, name):
+        payload = msgspec.json.encode({"type": kind, "name": name})
+        return NewEvent(kind, payload, external=True, private=kind in PRIVATE_TYPES)
+
+    @precondition(lambda self: self.sent)
+    @rule(at=places, more=st.integers(0, 2))
+    def append_again(self, at, more):
+        run_id = list(self.sent)[at % len(self.sent)]
+        events, after = self.sent[run_id]
+        added = tuple(self.event("CUSTOM", f"more {after}.{n}") for n in range(more))
+        before = self.rows[run_id]
+        outcome = self.both(lambda d: d.append(run_id, *events, *added, after=after))
+        if more == 0:
+            assert outcome.transition.duplicate
+            assert outcome.run == before
+
+    @some
+    @rule(at=places, worker=st.sampled_from((None, "ann", "bob")), fence=fences)
+    def renew(self, at, worker, fence):
+        run_id = self.pick(at, leased)
+        given = self.fence(run_id, fence)
+        self.both(lambda d: d.renew(run_id, worker=worker, fence=given))
+
+    @some
+    @rule(at=places, fence=fences, retry_after_ms=st.sampled_from((None, 0, 4_000)), dice=dice)
+    def release(self, at, fence, retry_after_ms, dice):
+        run_id = self.pick(at, leased)
+        options = {"fence": self.fence(run_id, fence), "retry_after_ms": retry_after_ms, "dice": dice}
+        self.both(lambda d: d.release(run_id, **options))
+
+    @some
+    @rule(
+        at=places,
+        reason=st.sampled_from(("tool", "event", "input")),
+        call=st.sampled_from(("call-1", "call-2", None)),
+        resume_in=st.none() | stretches,
+        expires_in=st.none() | stretches,
+    )
+    def wait(self, at, reason, call, resume_in, expires_in):
+        run_id = self.pick(at, live)
+        resume_at = None if resume_in is None else self.clock.now + resume_in
+        expires_at = None if expires_in is None else self.clock.now + expires_in
+        options = {"call": call, "resume_at": resume_at, "expires_at": expires_at}
+        self.both(lambda d: d.wait(run_id, reason, **options))
+
+    @some
+    @rule(
+        at=places,
+        kind=st.sampled_from(("the right one", "the right one", "tool_result", "event", "input")),
+        call=st.sampled_from(("call-1", "call-2")),
+        result=st.sampled_from(("one", "two")),
+    )
+    def resume(self, at, kind, call, result):
+        run_id = self.pick(at, waiting)
+        if kind == "the right one":
+            run = self.rows[run_id]
+            kind = ANSWERS.get(run.waiting_reason, "tool_result")
+            call = run.waiting_tool_call_id or call
+        self.both(lambda d: d.resume(run_id, kind, call=call, result=result))
+
+    @some
+    @rule(at=places)
+    def start(self, at):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.start(run_id))
+
+    @several
+    @rule(
+        at=places,
+        status=st.sampled_from(("completed", "failed", "cancelled")),
+        message=st.sampled_from((None, "it broke")),
+        output=st.sampled_from((None, b"1", b'"' + b"x" * limits.output_bytes_max + b'"')),
+        fence=fences,
+    )
+    def complete(self, at, status, message, output, fence):
+        run_id = self.pick(at, live)
+        options = {"error_message": message, "output": output, "fence": self.fence(run_id, fence)}
+        self.both(lambda d: d.complete(run_id, status, **options))
+
+    @several
+    @rule(at=places, reason=st.sampled_from((None, "enough")))
+    def cancel(self, at, reason):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.cancel(run_id, reason))
+
+    @rule(ms=stretches)
+    def time_passes(self, ms):
+        self.clock.advance(ms)
+
+    @precondition(lambda self: any(run.due_at is not None for run in self.rows.values()))
+    @rule(limit=st.sampled_from((1, 2, 100)), dice=dice, exactly=st.booleans(), ms=stretches)
+    def referee(self, limit, dice, exactly, ms):
+        if exactly:
+            self.move_to(min((run.due_at for run in self.rows.values() if run.due_at is not None), default=0))
+        else:
+            self.clock.advance(ms)
+        decided = self.both(lambda d: d.referee(limit, dice=dice))
+        assert len(decided) <= limit
+
+    @invariant()
+    def what_must_always_hold(self):
+        self.both_hold_the_same_rows()
+        self.an_end_is_for_ever()
+        self.a_log_has_no_gap_and_at_most_one_end()
+        self.a_row_is_the_fold_of_its_log()
+        self.a_run_has_one_live_lease_at_most()
+        self.attempts_stay_within_their_limit()
+        self.counters_count_the_family()
+        self.queue_and_deadline_say_what_the_state_says()
+
+    def both_hold_the_same_rows(self):
+        async def look(desk):
+            return await desk.rows()
+
+        rows = self.both(look)
+        seen = {run.run_id: run for run in rows}
+        assert self.rows.keys() <= seen.keys()
+        changed = [run_id for run_id, run in seen.items() if self.rows.get(run_id) != run]
+        self.rows = seen
+        for run_id in changed:
+            logs = [self.runner.run(desk.whole_log(run_id)) for desk in (self.tested, self.model)]
+            assert logs[0] == logs[1]
+            public = self.runner.run(self.tested.log(run_id))
+            assert public == [e for e in logs[0] if not e.private]
+            self.logs[run_id] = logs[0]
+            self.attempts_agree(seen[run_id])
+
+    def attempts_agree(self, run):
+        async def ended(desk):
+            row = await desk.row(run.run_id)
+            return await desk.runs.attempts(row.seq)
+
+        kept = self.runner.run(ended(self.tested))
+        assert kept == self.runner.run(ended(self.model))
+        assert run.attempts_lost == sum(attempt.outcome != "parked" for attempt in kept)
+        assert [attempt.attempt for attempt in kept] == sorted({attempt.attempt for attempt in kept})
+
+    def an_end_is_for_ever(self):
+        for run_id, run in self.rows.items():
+            facts = tuple(getattr(run, name) for name in ENDED)
+            if run_id in self.ended:
+                assert facts == self.ended[run_id]
+            elif run.terminal:
+                self.ended[run_id] = facts
+
+    def a_log_has_no_gap_and_at_most_one_end(self):
+        for run_id, log in self.logs.items():
+            run = self.rows[run_id]
+            assert [e.event_id for e in log] == list(range(1, run.latest_event_id + 1))
+            ends = [e.event_id for e in log if e.type in TERMINAL_TYPES]
+            assert ends == ([run.latest_event_id] if run.terminal else [])
+
+    def a_row_is_the_fold_of_its_log(self):
+        for run_id, log in self.logs.items():
+            run, counted = self.rows[run_id], 0
+            for stored in log:
+                counted += stored.external and not stored.private
+                assert stored.sequence == counted
+            assert run.latest_external_event_sequence == counted
+            if run.terminal:
+                last = msgspec.json.decode(log[-1].payload)
+                assert (last["type"] == "RUN_FINISHED") == (run.status is RunStatus.COMPLETED)
+                if run.status is not RunStatus.COMPLETED and run.error is not None:
+                    error = msgspec.json.decode(run.error)
+                    assert (last["message"], last.get("code")) == (error["message"], error.get("code"))
+
+    def a_run_has_one_live_lease_at_most(self):
+        for run_id, tokens in self.tokens.items():
+            run = self.rows[run_id]
+            assert len(tokens) == len(set(tokens)) == run.attempt
+            for token in tokens:
+                try:
+                    Fence(token=token).check(run)
+                except Error:
+                    continue
+                assert token == tokens[-1] == run.lease_token
+            if run.lease_live(self.clock.now):
+                assert run.lease_token == tokens[-1]
+
+    def attempts_stay_within_their_limit(self):
+        for run in self.rows.values():
+            limit = run.backoff_limit
+            allowed = limits.attempts_default_after_lease_loss if limit is None else limit
+            assert run.attempts_lost <= allowed + run.terminal
+            assert run.attempts_lost <= run.attempt
+
+    def counters_count_the_family(self):
+        for run in self.rows.values():
+            below = [other for other in self.rows.values() if f"/{run.seq}/" in other.path]
+            active = sum(not other.terminal for other in below)
+            assert (run.descendants_total, run.descendants_active) == (len(below), active)
+            if run.status is RunStatus.CANCELLED:
+                assert active == 0
+
+    def queue_and_deadline_say_what_the_state_says(self):
+        for run in self.rows.values():
+            assert run.due_at == transitions.due_at(run)
+            if run.available_at is not None:
+                assert transitions.claimable(run, max(run.available_at, self.clock.now))
+            assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
+
+
+def test_every_engine_does_what_the_model_does(desks):
+    run_state_machine_as_test(lambda: StoreMachine(desks), settings=SETTINGS)

@@ -1,0 +1,105 @@
+"""Hints: who subscribed is woken, nobody else is, and nothing is kept for those who left."""
+
+import asyncio
+
+import pytest
+
+from runstead.memory import MemoryNotifier
+from runstead.notifier import queue_key, run_key
+
+
+@pytest.fixture
+async def notifier():
+    return MemoryNotifier()
+
+
+async def test_a_subscriber_is_woken(notifier):
+    with notifier.subscribe(run_key(1)) as hint:
+        waiting = asyncio.ensure_future(hint.wait())
+        await asyncio.sleep(0)
+        notifier.publish([run_key(1)])
+        assert await asyncio.wait_for(waiting, 5)
+
+
+async def test_only_subscribers_of_the_key_are_woken(notifier):
+    with notifier.subscribe(run_key(1)) as mine, notifier.subscribe(queue_key("1")) as other:
+        notifier.publish([run_key(1), run_key(2)])
+        assert mine.is_set()
+        assert not other.is_set()
+
+
+async def test_every_subscriber_of_a_key_is_woken(notifier):
+    with notifier.subscribe("a") as first, notifier.subscribe("a") as second:
+        notifier.publish(["a"])
+        assert first.is_set()
+        assert second.is_set()
+
+
+async def test_many_hints_wake_once_and_clearing_waits_for_the_next(notifier):
+    with notifier.subscribe("a") as hint:
+        notifier.publish(["a", "a"])
+        notifier.publish(["a"])
+        hint.clear()
+        assert not hint.is_set()
+        notifier.publish(["a"])
+        assert hint.is_set()
+
+
+async def test_a_hint_before_the_subscription_is_not_kept(notifier):
+    notifier.publish(["a"])
+    with notifier.subscribe("a") as hint:
+        assert not hint.is_set()
+
+
+async def test_a_hint_for_nobody_is_no_trouble(notifier):
+    notifier.publish([])
+    notifier.publish(["nobody"])
+    with notifier.subscribe("a"):
+        notifier.publish(key for key in ("nobody", "a"))
+
+
+async def test_nothing_is_kept_for_those_who_left(notifier):
+    for n in range(1_000):
+        with notifier.subscribe(run_key(n % 3)):
+            notifier.publish([run_key(n)])
+    assert len(notifier) == 0
+    assert notifier._subscribers == {}
+
+
+async def test_one_who_leaves_does_not_take_others_along(notifier):
+    with notifier.subscribe("a") as stays:
+        with notifier.subscribe("a") as leaves:
+            pass
+        notifier.publish(["a"])
+        assert stays.is_set()
+        assert not leaves.is_set()
+    assert len(notifier) == 0
+
+
+async def test_a_cancelled_subscriber_leaves(notifier):
+    async def follow():
+        with notifier.subscribe("a") as hint:
+            await hint.wait()
+
+    task = asyncio.ensure_future(follow())
+    await asyncio.sleep(0)
+    assert len(notifier) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert len(notifier) == 0
+
+
+async def test_publishing_wakes_hundreds(notifier):
+    woken = []
+
+    async def follow(n):
+        with notifier.subscribe("a") as hint:
+            await hint.wait()
+            woken.append(n)
+
+    followers = [asyncio.ensure_future(follow(n)) for n in range(500)]
+    await asyncio.sleep(0)
+    notifier.publish(["a"])
+    await asyncio.gather(*followers)
+    assert len(woken) == 500
+    assert len(notifier) == 0

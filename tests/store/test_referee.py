@@ -1,0 +1,114 @@
+"""referee: the runs whose deadline has passed, each decided and written."""
+
+import pytest
+
+from runstead.run import RunStatus
+
+
+async def test_only_runs_that_are_due_are_decided(desk, clock):
+    for run_id, lease_ms in [("short", 5_000), ("long", 9_000)]:
+        await desk.create(run_id)
+        await desk.claim(lease_ms=lease_ms)
+    await desk.create("idle")
+    clock.advance(4_999)
+    assert await desk.referee() == []
+    clock.advance(1)
+    assert [written.run.run_id for written in await desk.referee()] == ["short"]
+    assert (await desk.row("long")).status is RunStatus.RUNNING
+
+
+async def test_what_was_decided_is_written(desk, clock):
+    run = await desk.create("run-1")
+    await desk.claim("ann", lease_ms=5_000)
+    clock.advance(5_000)
+    [written] = await desk.referee(dice=0.0)
+    assert written.run == await desk.row("run-1")
+    assert written.run.status is RunStatus.PENDING
+    assert written.run.available_at == clock.now + 500
+    assert written.transition.ended is not None
+    assert [a.outcome for a in await desk.runs.attempts(run.seq)] == ["lease_expired"]
+
+
+async def test_a_decided_run_is_not_decided_again(desk, clock):
+    await desk.create("run-1")
+    await desk.claim(lease_ms=5_000)
+    clock.advance(5_000)
+    assert len(await desk.referee()) == 1
+    assert await desk.referee() == []
+
+
+async def test_the_soonest_due_come_first_up_to_the_limit(desk, clock):
+    for n, lease_ms in enumerate([9_000, 5_000, 8_000, 6_000, 7_000]):
+        await desk.create(f"run-{n}")
+        await desk.claim(lease_ms=lease_ms)
+    clock.advance(60_000)
+    decided = []
+    while batch := await desk.referee(2):
+        assert len(batch) <= 2
+        decided += [written.run.run_id for written in batch]
+    assert decided == ["run-1", "run-3", "run-4", "run-2", "run-0"]
+
+
+async def test_runs_of_every_project_are_looked_at(desk, clock):
+    for project_id in ("p-1", "p-2"):
+        await desk.create("run-1", project_id=project_id)
+        await desk.claim(project_id=project_id, lease_ms=5_000)
+    clock.advance(5_000)
+    assert {written.run.project_id for written in await desk.referee()} == {"p-1", "p-2"}
+
+
+async def test_a_run_whose_attempts_are_used_up_fails_with_its_event(desk, clock):
+    await desk.create("run-1", backoff_limit=0)
+    await desk.claim("ann", lease_ms=5_000)
+    clock.advance(5_000)
+    [written] = await desk.referee()
+    assert written.run.status is RunStatus.FAILED
+    assert [e.type for e in await desk.log("run-1")] == ["RUN_ERROR"]
+
+
+async def test_a_timeout_ends_the_attempt(desk, clock):
+    run = await desk.create("run-1", timeout_seconds=2, backoff_limit=1)
+    await desk.claim(lease_ms=60_000)
+    clock.advance(2_000)
+    await desk.referee()
+    assert [a.outcome for a in await desk.runs.attempts(run.seq)] == ["timeout"]
+
+
+async def test_a_wait_that_expires_fails_the_run(desk, clock):
+    await desk.create("run-1")
+    await desk.wait("run-1", expires_at=clock.now + 1_000)
+    clock.advance(1_000)
+    [written] = await desk.referee()
+    assert written.run.status is RunStatus.FAILED
+
+
+async def test_a_timer_resumes_the_run(desk, clock):
+    await desk.create("run-1")
+    await desk.wait("run-1", "event", resume_at=clock.now + 1_000)
+    clock.advance(1_000)
+    [written] = await desk.referee()
+    assert written.run.status is RunStatus.RUNNING
+    assert await desk.claim_ids() == ["run-1"]
+
+
+async def test_a_worker_that_never_stopped_is_counted_as_stopped(desk, clock):
+    await desk.create("run-1")
+    await desk.claim(lease_ms=5_000)
+    await desk.cancel("run-1")
+    clock.advance(5_000)
+    [written] = await desk.referee()
+    assert written.run.status is RunStatus.CANCELLED
+    assert (await desk.row("run-1")).cancel_stopped_at == clock.now
+
+
+@pytest.mark.parametrize("parent_first", [True, False])
+async def test_parent_and_child_due_at_once_keep_the_counters_right(desk, clock, parent_first):
+    await desk.create("root", backoff_limit=0)
+    await desk.claim(lease_ms=6_000 if parent_first else 7_000)
+    await desk.create("child", parent="root", backoff_limit=0)
+    await desk.claim(lease_ms=7_000 if parent_first else 6_000)
+    clock.advance(60_000)
+    assert len(await desk.referee()) == 2
+    root = await desk.row("root")
+    assert root.status is RunStatus.FAILED
+    assert (root.descendants_total, root.descendants_active) == (1, 0)

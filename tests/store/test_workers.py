@@ -1,0 +1,140 @@
+"""Workers, their tokens and their sessions."""
+
+import pytest
+
+from runstead import limits
+from runstead.project import Project
+from runstead.worker import Session, Worker
+
+
+def worker(**fields):
+    given = {"id": "w-1", "project_id": "p-1", "implementation_kind": "python", "worker_key": "k-1"}
+    given |= {"created_at": 1, "updated_at": 1, "display_name": "Ann", "metadata": b'{"a":1}'}
+    return Worker(**(given | fields))
+
+
+def session(**fields):
+    given = {"id": "s-1", "run_id": "run-1", "implementation_kind": "python", "worker_id": "w-1"}
+    given |= {"session_key": "first", "status": "active", "created_at": 0, "updated_at": 0}
+    return Session(**(given | fields))
+
+
+@pytest.fixture
+async def workers(store):
+    for name in ("p-1", "p-2"):
+        await store.directory.create_project(Project(name, name, name, 1), None, None)
+    return store.workers
+
+
+@pytest.fixture
+async def run(desk):
+    return await desk.create("run-1")
+
+
+async def test_a_worker_is_stored_and_found_by_id_and_token(workers):
+    stored = await workers.register(worker(last_heartbeat_at=2), b"token")
+    assert stored == worker(last_heartbeat_at=2)
+    assert await workers.get("w-1") == await workers.by_token(b"token") == stored
+    assert await workers.get("w-9") is None
+    assert await workers.by_token(b"other") is None
+
+
+async def test_registering_again_keeps_the_worker_and_updates_it(workers):
+    await workers.register(worker(), b"one")
+    again = await workers.register(worker(id="w-2", created_at=9, updated_at=9, display_name="Bob"), b"two")
+    assert (again.id, again.created_at, again.updated_at, again.display_name) == ("w-1", 1, 9, "Bob")
+    assert await workers.get("w-1") == again
+    assert await workers.get("w-2") is None
+
+
+async def test_an_earlier_token_stays_good(workers):
+    await workers.register(worker(), b"one")
+    again = await workers.register(worker(id="w-2"), b"two")
+    assert await workers.by_token(b"one") == await workers.by_token(b"two") == again
+
+
+@pytest.mark.parametrize(
+    "other", [{"project_id": "p-2"}, {"implementation_kind": "node"}, {"worker_key": "k-2"}]
+)
+async def test_another_project_kind_or_key_is_another_worker(workers, other):
+    await workers.register(worker(), b"one")
+    second = await workers.register(worker(id="w-2", **other), b"two")
+    assert second.id == "w-2"
+    assert (await workers.by_token(b"one")).id == "w-1"
+
+
+async def test_only_the_newest_tokens_stay_good(workers):
+    count = limits.worker_tokens_max + 3
+    for n in range(count):
+        await workers.register(worker(), b"token-%d" % n)
+    good = [n for n in range(count) if await workers.by_token(b"token-%d" % n) is not None]
+    assert good == list(range(3, count))
+
+
+async def test_tokens_of_one_worker_do_not_push_out_anothers(workers):
+    await workers.register(worker(id="w-2", worker_key="k-2"), b"other")
+    for n in range(limits.worker_tokens_max + 1):
+        await workers.register(worker(), b"token-%d" % n)
+    assert (await workers.by_token(b"other")).id == "w-2"
+
+
+async def test_a_heartbeat_is_kept(workers, clock):
+    await workers.register(worker(), b"one")
+    seen = await workers.heartbeat("w-1")
+    assert seen.last_heartbeat_at == clock.now
+    assert await workers.get("w-1") == seen
+    assert await workers.heartbeat("w-9") is None
+
+
+async def test_a_session_is_stored(workers, run, clock):
+    stored = await workers.put_session(run.seq, session(metadata=b"{}", created_at=clock.now))
+    assert (stored.id, stored.session_key, stored.status, stored.metadata) == (
+        "s-1",
+        "first",
+        "active",
+        b"{}",
+    )
+    assert (stored.created_at, stored.updated_at, stored.ended_at) == (clock.now, clock.now, None)
+    assert await workers.session(run.seq) == stored
+
+
+async def test_a_run_without_session_has_none(workers, run):
+    assert await workers.session(run.seq) is None
+    assert await workers.session(404) is None
+
+
+async def test_the_same_worker_updates_its_session(workers, run, clock):
+    first = await workers.put_session(run.seq, session())
+    clock.advance(10)
+    again = await workers.put_session(run.seq, session(id="s-2", session_key="second", metadata=b"[]"))
+    assert (again.id, again.created_at) == (first.id, first.created_at)
+    assert (again.session_key, again.metadata, again.updated_at) == ("second", b"[]", clock.now)
+    assert await workers.session(run.seq) == again
+
+
+async def test_the_newest_session_of_a_run_is_shown(workers, run, clock):
+    await workers.put_session(run.seq, session())
+    clock.advance(10)
+    second = await workers.put_session(run.seq, session(id="s-2", worker_id="w-2"))
+    assert await workers.session(run.seq) == second
+
+
+async def test_sessions_of_different_runs_are_apart(workers, run, desk):
+    other = await desk.create("run-2")
+    await workers.put_session(run.seq, session())
+    assert await workers.session(other.seq) is None
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+async def test_a_session_ends_when_its_status_leaves_active(workers, run, clock, status):
+    await workers.put_session(run.seq, session())
+    clock.advance(10)
+    ended = await workers.put_session(run.seq, session(status=status))
+    assert (ended.status, ended.ended_at) == (status, clock.now)
+
+
+async def test_a_session_ends_once(workers, run, clock):
+    first = await workers.put_session(run.seq, session(status="completed"))
+    clock.advance(10)
+    again = await workers.put_session(run.seq, session(status="completed"))
+    assert again.ended_at == first.ended_at
