@@ -1,19 +1,15 @@
 """What an operator does on the store itself, beside a server or without one."""
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from runstead import limits
 from runstead.commands.projects import make_key, new_project
 from runstead.errors import not_found
 from runstead.main import make_store
 from runstead.principal import DEFAULT_SCOPES, Scope
-from runstead.project import ApiKey, Project, new_key
+from runstead.project import ApiKey, Project, check_slug, new_key
 from runstead.settings import load
 from runstead.store import Store
-
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 @asynccontextmanager
@@ -27,10 +23,7 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
 
 
 async def create_project(database: str | None, slug: str, name: str | None) -> Project:
-    if not _SLUG.fullmatch(slug) or len(slug) > limits.slug_chars_max:
-        raise ValueError(
-            f"a slug has 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
-        )
+    check_slug(slug, "a slug")
     async with opened(database) as store:
         return await store.directory.create_project(new_project(slug, name), None, None)
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -23,7 +23,7 @@ from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.principal import ALL_SCOPES
-from runstead.project import new_key
+from runstead.project import check_slug, new_key
 from runstead.settings import Settings, sqlite_path
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
@@ -54,6 +54,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
         self._tell = started
+        self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -62,7 +63,8 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         self.force_exit = self.should_exit  # a second signal does not wait for anybody
         self.should_exit = True
-        self._stopping.set()
+        # Not set here: a signal may come while somebody is half-way into waiting for it, and would not wake them.
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
 
 class Main:
@@ -78,23 +80,25 @@ class Main:
     async def run(self) -> None:
         """Serve, then let go of everything. Raises OSError where the address is taken."""
         verifier = _verifier(self.settings)
+        check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store = make_store(self.settings)
-        await store.open()
-        try:
-            await self._bootstrap(store)
-            await self._serve(store, verifier)
-        finally:
-            await store.close()
+        # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
+        with closing(_listen(self.settings.host, self.settings.port)) as sock:
+            await store.open()
+            try:
+                await self._bootstrap(store)
+                await self._serve(store, verifier, sock)
+            finally:
+                await store.close()
 
     def stop(self) -> None:
         """End as at SIGTERM."""
         if self._server is not None:
             self._server.handle_exit(signal.SIGTERM, None)
 
-    async def _serve(self, store: Store, verifier: TokenVerifier | None) -> None:
+    async def _serve(self, store: Store, verifier: TokenVerifier | None, sock: socket.socket) -> None:
         app = App(store, MemoryNotifier())
         authenticator = Authenticator(store, verifier)
-        sock = _listen(self.settings.host, self.settings.port)
         config = uvicorn.Config(
             HttpApp(app, authenticator),
             loop="none",  # the caller's: cli.py runs uvloop
@@ -104,8 +108,10 @@ class Main:
             access_log=False,
             log_level=logging.WARNING,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=limits.shutdown_s,
+            # Whoever sends the signal counts until the process is gone: a second is for letting go of the store.
+            timeout_graceful_shutdown=limits.shutdown_s - 1,
             backlog=4_096,
         )
 
@@ -129,7 +135,6 @@ class Main:
                     await task
             with suppress(Exception):  # the last minute's last-used times, where the store still takes them
                 await authenticator.flush(force=True)
-            sock.close()
 
     async def _bootstrap(self, store: Store) -> None:
         """Make sure that somebody can get in."""
@@ -172,7 +177,7 @@ def _listen(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
+        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
     sock.set_inheritable(False)
     return sock
 

@@ -1,16 +1,21 @@
 """Projects, who belongs to them, and the keys that open them."""
 
 import hashlib
+import re
 import secrets
 import uuid
 from typing import Final
 
 import msgspec
 
+from runstead import limits
 from runstead.principal import Role, Scope
 
 _PERSONAL: Final = uuid.UUID("6f1c1f3e-6a0b-4a53-9d5c-0d7f5b6a2a11")
 _KEY_PREFIX: Final = "vf_"
+
+#: Lower-case letters, digits and inner hyphens.
+SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -45,6 +50,14 @@ class ApiKey(msgspec.Struct, frozen=True):
     last_used_at: int | None = None
     expires_at: int | None = None
     revoked_at: int | None = None
+
+
+def check_slug(slug: str, what: str) -> None:
+    """ValueError with a sentence for the operator, where `what` holds something that is no slug."""
+    if not re.fullmatch(SLUG, slug) or len(slug) > limits.slug_chars_max:
+        raise ValueError(
+            f"{what} has 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
+        )
 
 
 def new_key() -> str:

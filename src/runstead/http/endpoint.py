@@ -1,6 +1,7 @@
 """Decode → call → encode, once for every route."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -250,11 +251,14 @@ class Endpoint:
 _NOTHING: Final = Nothing()
 
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def _check_name(name: str, value: str) -> None:
     """What cannot be a name is refused before anything is looked up under it."""
     if name == "run_id" and len(value) > limits.run_id_chars_max:
         raise Error("INVALID_REQUEST", f"A run id has 1 to {limits.run_id_chars_max} characters")
     if len(value) > limits.name_chars_max:
         raise not_found("What the path names")
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROL.search(value):
         raise Error("INVALID_REQUEST", f"{name} holds a control character")

@@ -9,7 +9,7 @@ from msgspec import Meta
 from runstead import limits
 from runstead.commands import runs as commands
 from runstead.errors import Error
-from runstead.http.bodies import Moment, PageInfo, moment_ms
+from runstead.http.bodies import Moment, PageInfo, Text, moment_ms
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import RunView, run_view
 from runstead.run import Kind, Run, RunStatus
@@ -36,7 +36,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     root_only: bool = False
     created_after: Moment | None = None
     created_before: Moment | None = None
-    q: Annotated[str, Meta(max_length=limits.name_chars_max)] | None = None
+    q: Text | None = None
     sort: Literal["created_at", "duration"] = "created_at"
 
 

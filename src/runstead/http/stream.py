@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import StreamingResponse
 
-from runstead import limits
+from runstead import limits, telemetry
 from runstead.commands import runs
 from runstead.commands.following import Following
 from runstead.commands.runs import Named
@@ -51,10 +51,11 @@ def _after(call: Call[Nothing, Any]) -> int:
 
 
 async def _frames(following: Following, run: Run, after: int) -> AsyncIterator[bytes]:
-    # The first bytes come at once, so that a proxy or a client sees an open stream before the first event.
-    yield b": stream of run events\n\n"
-    async for events in following.follow(run, after):
-        yield b": heartbeat\n\n" if events is None else b"".join(map(frame, events))
+    with telemetry.streams.track_inprogress():
+        # The first bytes come at once, so that a proxy or a client sees an open stream before the first event.
+        yield b": stream of run events\n\n"
+        async for events in following.follow(run, after):
+            yield b": heartbeat\n\n" if events is None else b"".join(map(frame, events))
 
 
 async def _stream(call: Call[Nothing, Any], name: Named) -> StreamingResponse:

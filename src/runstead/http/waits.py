@@ -35,7 +35,7 @@ class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
     body=ResumeRun,
     query=InProject,
     answer=Resumed,
-    errors=(*WRITE, "TOOL_RESULT_NOT_WAITING", "TOOL_RESULT_CONFLICT", "RUN_NOT_ACTIVE"),
+    errors=(*WRITE, "TOOL_RESULT_NOT_WAITING", "TOOL_RESULT_CONFLICT", "RUN_NOT_ACTIVE", "EVENT_LOG_FULL"),
 )
 async def resume(call: Call[ResumeRun, InProject]) -> Reply:
     """Resume a waiting run with what it waits for; the same result again answers `duplicate: true`."""

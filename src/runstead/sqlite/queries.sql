@@ -29,23 +29,20 @@ SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'c
 UPDATE runs SET descendants_total = descendants_total + ?, descendants_active = descendants_active + ?
 WHERE seq IN (SELECT value FROM json_each(?))
 
--- name: root_itself
-UPDATE runs SET root_seq = seq WHERE seq = ?
-
 -- name: due
 SELECT seq FROM runs WHERE due_at <= ? ORDER BY due_at LIMIT ?
 
 -- name: queue_by_kind
-SELECT available_at, seq FROM runs WHERE project_id = ? AND kind = ? AND available_at <= ?
+SELECT {columns} FROM runs WHERE project_id = ? AND kind = ? AND available_at <= ?
 ORDER BY available_at, seq LIMIT ?
 
 -- name: queue_by_target
-SELECT available_at, seq FROM runs INDEXED BY runs_queue_target
+SELECT {columns} FROM runs INDEXED BY runs_queue_target
 WHERE project_id = ? AND target = ? AND kind = ? AND available_at <= ?
 ORDER BY available_at, seq LIMIT ?
 
 -- name: queue_by_agent
-SELECT available_at, seq FROM runs INDEXED BY runs_queue_agent
+SELECT {columns} FROM runs INDEXED BY runs_queue_agent
 WHERE project_id = ? AND implementation_kind = ? AND worker_key IS ? AND available_at <= ?
   AND kind = 'agent' AND (?5 IS NULL OR target IN (SELECT value FROM json_each(?5)))
 ORDER BY available_at, seq LIMIT ?6

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 
 from runstead.event import Event, NewEvent
 from runstead.run import FIELDS, Run, RunStatus
-from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, Q, insert_events, update_run
+from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, insert_events, update_run
 
 encode = msgspec.json.Encoder().encode
 
@@ -17,11 +17,14 @@ EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
 _STATUSES: Final = {status.value: status for status in RunStatus}
 _STATUS: Final = FIELDS.index("status")
 _SEQ: Final = FIELDS.index("seq")
+_ROOT: Final = FIELDS.index("root_seq")
 
 
 def to_run(row: tuple[Any, ...]) -> Run:
     values = list(row)
     values[_STATUS] = _STATUSES[values[_STATUS]]
+    if values[_ROOT] is None:  # a root's own seq is known only once it is stored
+        values[_ROOT] = values[_SEQ]
     return Run(*values)
 
 
@@ -31,8 +34,6 @@ def insert_run(connection: sqlite3.Connection, run: Run) -> int:
     assert values.pop(_SEQ) == 0
     seq = connection.execute(INSERT_RUN, values).lastrowid
     assert seq is not None
-    if run.root_seq is None:
-        connection.execute(Q["root_itself"], (seq,))
     return seq
 
 

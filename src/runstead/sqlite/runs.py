@@ -46,11 +46,8 @@ class SqliteRuns:
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
-            claimed = []
-            for seq in _queue(connection, query, now):
-                run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
-                claimed.append(_write(connection, run, decide(run, now), now).run)
-            return claimed
+            runs = _queue(connection, query, now)
+            return [_write(connection, run, decide(run, now), now).run for run in runs]
 
         return await self._writer.do(sealed(job, seal))
 
@@ -196,20 +193,29 @@ def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[
     return tuple(cancelled)
 
 
-def _queue(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[int]:
-    """The seqs of the oldest claimable runs: one short index scan for each thing the worker takes."""
-    found: list[tuple[int, int]] = []
+def _queue(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[Run]:
+    """The oldest claimable runs: one short index scan for each thing the worker takes."""
+    found: dict[int, Run] = {}
     project, limit = query.project_id, query.limit
+
+    def look(name: str, *arguments: Any) -> None:
+        for row in connection.execute(Q[name], (project, *arguments, limit)):
+            run = to_run(row)
+            found[run.seq] = run
+
     for kind in query.kinds:
         if kind == "agent":
             targets = encode(query.targets).decode() if query.targets else None
-            keys = {None, query.worker_key}
-            for worker_key in keys if query.implementation_kind is not None else ():
-                arguments = (project, query.implementation_kind, worker_key, now, targets, limit)
-                found += connection.execute(Q["queue_by_agent"], arguments)
+            for worker_key in {None, query.worker_key} if query.implementation_kind is not None else ():
+                look("queue_by_agent", query.implementation_kind, worker_key, now, targets)
         elif query.targets:
             for target in query.targets:
-                found += connection.execute(Q["queue_by_target"], (project, target, kind, now, limit))
+                look("queue_by_target", target, kind, now)
         else:
-            found += connection.execute(Q["queue_by_kind"], (project, kind, now, limit))
-    return [seq for _, seq in sorted(set(found))[:limit]]
+            look("queue_by_kind", kind, now)
+    return sorted(found.values(), key=_age)[:limit]
+
+
+def _age(run: Run) -> tuple[int, int]:
+    assert run.available_at is not None
+    return run.available_at, run.seq

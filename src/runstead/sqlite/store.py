@@ -1,6 +1,8 @@
 """The SQLite store: a file, its writer, its readers."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,11 @@ class SqliteStore:
         self._readers: Readers | None = None
 
     async def open(self) -> None:
-        first = connect(self._path, self._synchronous)
         try:
-            migrate(first)
-        finally:
-            first.close()
+            with closing(connect(self._path, self._synchronous)) as first:
+                migrate(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers

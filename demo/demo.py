@@ -1,0 +1,113 @@
+"""Runstead's main job on a fresh SQLite file: four runs, their events as they happen, and how they end.
+
+Starts a server and workers as processes of their own and talks to them over HTTP alone. Exits 0 only if every run
+ended as it should.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Final
+
+from runstead import __version__
+from runstead.sdk import AsyncClient, RunsteadError
+
+sys.path.append(str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
+
+from checks import Check
+from processes import Child, ChildDiedError, Children
+from story import CHAPTER_S, Story
+from terminal import Terminal
+
+HERE: Final = Path(__file__).resolve().parent
+PROJECT: Final = "demo"
+
+
+async def play(terminal: Terminal, folder: Path) -> None:
+    """The whole demo, from the first process to the last."""
+    children = Children(folder)
+    try:
+        async with children:
+            await _play(terminal, folder, children)
+    except (ChildDiedError, RunsteadError) as trouble:
+        terminal.failure(str(trouble))
+    except TimeoutError:
+        terminal.failure(f"This part was not over within {CHAPTER_S:.0f} s")
+    except Exception:  # noqa: BLE001 - a run that is odd enough to break a check: that is a result, too
+        terminal.failure(traceback.format_exc())
+    if terminal.failures:
+        for name, text in children.complaints():
+            terminal.output_of(name, text)
+
+
+async def _play(terminal: Terminal, folder: Path, children: Children) -> None:
+    # What is set for another server, or a proxy on the way to other hosts, must not change this one.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    key = f"vf_{secrets.token_hex(4)}_{secrets.token_hex(32)}"
+    bootstrap = {"RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_BOOTSTRAP_PROJECT": PROJECT}
+
+    server = await children.start(
+        "server",
+        *("-P", "-m", "runstead.cli", "serve", "--host", "127.0.0.1", "--port", "0"),
+        *("--database", f"sqlite:///{folder / 'demo.db'}"),
+        environment=environment | bootstrap,
+    )
+    url = await children.ready(server)
+    terminal.note(f"server (pid {server.pid}) is ready on {url}, its store is new")
+
+    async def start_worker(name: str) -> Child:
+        worker = await children.start(
+            name,
+            *("-P", str(HERE / "worker.py"), "--url", url, "--project", PROJECT, "--name", name),
+            *("--root", str(HERE.parent), "--artifacts", str(folder)),
+            environment=environment | {"RUNSTEAD_KEY": key},
+        )
+        terminal.note(f"{name} (pid {worker.pid}) was started")
+        return worker
+
+    async with AsyncClient(url, key, project=PROJECT) as client:
+        await Story(client, children, terminal, HERE.parent, start_worker).tell()
+    terminal.title("The end: each process ends well when it is asked to (SIGTERM)")
+    for child in children.left():
+        terminal.checks([Check(f"exit code of {child.name}", 0, await children.end(child))])
+
+
+async def main() -> int:
+    """0 where all was as expected, 1 where not, 128 and the signal's number where it was interrupted."""
+    terminal = Terminal()
+    signals: list[int] = []
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupt(number: int) -> None:
+        signals.append(number)
+        if len(signals) == 1:  # ending everything is bounded: there is no need to be told twice
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, interrupt, number)
+    began = loop.time()
+    terminal.say(f"Runstead {__version__}: durable runs, shown on four of them", "bold")
+    try:
+        with tempfile.TemporaryDirectory(prefix="runstead-demo-") as folder:
+            await play(terminal, Path(folder))
+    except asyncio.CancelledError:
+        if not signals:
+            raise
+        terminal.say("\nInterrupted. All processes of the demo were ended.")
+        return 128 + signals[0]
+    if terminal.failures:
+        terminal.say(f"\nNot as expected: {terminal.failures}. They are marked above.", "bold red")
+        return 1
+    terminal.summary(loop.time() - began)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
