@@ -1,0 +1,56 @@
+"""Makes `pages` importable, and starts one real server for all snippets."""
+
+import asyncio
+import io
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from pages import text
+
+import runstead
+from runstead.main import Main
+from runstead.settings import load
+
+URL_IN_DOCS = "http://127.0.0.1:8720"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A server on a fresh SQLite file, with the key that the README chooses. `fit` puts its address into a snippet."""
+    key = re.search(r"RUNSTEAD_BOOTSTRAP_KEY=(\S+) make serve", text("README.md"))[1]
+    database = f"sqlite:///{tmp_path_factory.mktemp('docs') / 'runstead.db'}"
+    main = Main(load({"RUNSTEAD_BOOTSTRAP_KEY": key}, port=0, database=database), io.StringIO())
+    ready, loops = threading.Event(), []
+
+    async def serve():
+        loops.append(asyncio.get_running_loop())
+        running = asyncio.ensure_future(main.run())
+        await asyncio.wait(
+            [running, asyncio.ensure_future(main.ready.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
+        ready.set()
+        await running
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert ready.wait(10), "the server did not start"
+    yield SimpleNamespace(url=main.url, key=key, fit=lambda snippet: snippet.replace(URL_IN_DOCS, main.url))
+    loops[0].call_soon_threadsafe(main.stop)
+    thread.join(15)
+    assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def environment():
+    """What a reader's shell has: nothing of Runstead's, and no proxy on the way to this machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    packages = str(Path(runstead.__file__).parents[1])
+    return kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONPATH": packages}

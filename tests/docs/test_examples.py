@@ -1,0 +1,116 @@
+"""What the docs show works as it stands: the walk-through, the programs, the JSON."""
+
+import importlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import msgspec
+import pytest
+from pages import blocks, name, text
+
+from runstead.http.create_bodies import REQUESTS, new_run
+from runstead.http.events import new_events
+from runstead.project import key_prefix
+from runstead.sdk import Client
+
+# Every call's status goes to stderr, beside what the reader sees.
+TELL_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
+PROGRAMS = blocks("python")
+
+
+def of(block):
+    return f"{name(block.page)}:{block.text.strip().splitlines()[-1][:40]}"
+
+
+def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path):
+    if shutil.which("curl") is None or shutil.which("bash") is None:
+        pytest.skip("the walk-through needs bash and curl, which this machine does not have")
+    (walk,) = [block.text for block in blocks("bash") if name(block.page) == "README.md"]
+    promised = re.findall(r"^# .*: (\d{3})$", walk, re.MULTILINE)
+    assert len(promised) == walk.count("curl -s")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", TELL_STATUS + server.fit(walk)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Counter(done.stderr.split()) == Counter(promised), done.stdout
+    frames = re.findall(r"id: (\d+)\nevent: (\w+)\n", done.stdout)
+    assert frames == [("1", "StepStarted"), ("2", "StepFinished"), ("3", "RunFinished")]
+    run = json.loads(done.stdout[done.stdout.rindex('{"run_id"') :])
+    assert (run["status"], run["output"]) == ("completed", {"greeting": "Hello, Ada"})
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if "Worker(" not in p.text], ids=of)
+def test_a_program_runs(program, server, environment, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", server.fit(program.text)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if "Worker(" in p.text], ids=of)
+def test_a_worker_works_until_it_is_told_to_stop(program, server, environment, tmp_path):
+    (target,) = re.findall(r'targets=\["([^"]+)"\]', program.text)
+    with Client(server.url, server.key, project="default") as client:
+        run = client.create_task_run(target, input={"name": "Ada"}).run
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-c", server.fit(program.text)], env=environment, cwd=tmp_path
+        )
+        try:
+            until = time.monotonic() + 20
+            while not run.terminal and time.monotonic() < until:
+                time.sleep(0.05)
+                run = client.get_run(run.run_id)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(10) == 0
+    assert (run.status, run.output) == ("completed", {"greeting": "Hello, Ada"})
+
+
+@pytest.mark.parametrize("example", blocks("json"), ids=of)
+def test_json_is_what_the_program_reads_and_writes(example):
+    assert example.type, "say what it is in a comment above: <!-- type: http.runs.CompleteRun -->"
+    module, _, shape = example.type.rpartition(".")
+    shape = getattr(importlib.import_module(f"runstead.{module}"), shape)
+    value = msgspec.json.decode(example.text.encode(), type=shape)
+    told = json.loads(example.text)
+    assert told.keys() <= set(shape.__struct_encode_fields__)
+    again = json.loads(msgspec.json.encode(value))
+    assert {member: again[member] for member in told} == told
+    if example.type.endswith(".CreateRun"):
+        new_run(value)
+        assert told["request"].keys() <= set(REQUESTS[told["kind"]].__struct_encode_fields__)
+    if example.type.endswith(".AppendEvents"):
+        assert len(new_events(value.events)) == len(told["events"])
+
+
+def test_commands_in_the_docs_exist(environment):
+    targets = set(re.findall(r"^(\w+):", text("Makefile"), re.MULTILINE))
+    lines = [line for block in blocks("console") for line in block.text.splitlines() if line.startswith("$ ")]
+    made = {word for line in lines for word in re.findall(r"\bmake (\w+)", line)}
+    made |= set(re.findall(r"`make (\w+)", text("CONTRIBUTING.md") + text("CHANGELOG.md")))
+    assert {"demo", "serve", "test"} <= made <= targets
+    (key_maker,) = [line.removeprefix("$ ") for line in lines if line.startswith("$ python3")]
+    done = subprocess.run(
+        ["bash", "-c", key_maker], env=environment, capture_output=True, text=True, check=True
+    )
+    assert key_prefix(done.stdout.strip()) is not None

@@ -1,0 +1,104 @@
+"""The states and limits that the docs tell, in words and in the picture, are those of the code."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from pages import PAGES, ROOT, blocks, name, table, text, ticked
+
+from runstead import limits
+from runstead.run import TERMINAL, RunStatus
+from runstead.transitions import MOVES
+
+PICTURE = ROOT / "docs/images/states.svg"
+
+
+def test_the_table_of_states_holds_every_move():
+    rows = {ticked(row[0])[0]: set(ticked(row[2])) for row in table("docs/run-lifecycle.md", "state")}
+    assert rows == {state: set(moves) for state, moves in MOVES.items()}
+
+
+def test_transitions_start_and_end_in_states_that_allow_it():
+    for row in table("docs/run-lifecycle.md", "transition"):
+        before = [RunStatus(word) for word in ticked(row[1]) if word in list(RunStatus)]
+        after = [RunStatus(word) for word in ticked(row[2]) if word in list(RunStatus)]
+        after += list(TERMINAL) if "a terminal state" in row[2] else []
+        for one in before:
+            assert one not in TERMINAL
+            assert all(other in MOVES[one] or other is one for other in after), row
+
+
+def test_the_picture_shows_every_move():
+    moves = {}
+    for edge in ET.parse(PICTURE).getroot().iter():
+        for before in edge.get("data-from", "").split():
+            moves.setdefault(before, set()).update(edge.get("data-to").split())
+    assert moves == {state: set(after) for state, after in MOVES.items() if after}
+
+
+def test_the_picture_is_drawn_for_light_and_dark_and_told_in_words():
+    assert "prefers-color-scheme: dark" in PICTURE.read_text()
+    assert "![A run is pending, running or waiting." in text("README.md")
+
+
+LIMITS = {
+    "A request body": f"{limits.body_bytes_max // limits.MIB} MiB",
+    "One event": f"less than {limits.event_bytes_max // limits.KIB} KiB; "
+    f"a private one less than {limits.private_event_bytes_max // limits.MIB} MiB",
+    "Events per request": f"{limits.events_per_append_max}",
+    "Events per page": f"{limits.event_rows_max}",
+    "Start payload of an agent run": f"less than {limits.request_snapshot_bytes_max // limits.MIB} MiB",
+    "Output": f"{limits.output_bytes_max // limits.MIB} MiB",
+    "Nesting of a body": f"{limits.json_depth_max} deep",
+    "Run id, worker key": f"{limits.run_id_chars_max} characters",
+    "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
+    "Title, target, names": f"{limits.title_chars_max} characters",
+    "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
+    f"and values up to {limits.label_value_chars_max} characters",
+    "Artifacts": f"{limits.artifacts_max:,}",
+    "Integers": f"up to {limits.integer_max:,}",
+    "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
+    "Long poll of a claim": f"{limits.claim_wait_s_max} seconds",
+    "Runs per claim": f"{limits.claim_runs_max}",
+    "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
+    "`backoff_limit`": f"{limits.backoff_limit_max:,}",
+}
+SENTENCES = {
+    "docs/run-lifecycle.md": [
+        f"{limits.attempts_default_after_lease_loss} after a lost or released attempt",
+        f"and {limits.attempts_default_after_timeout} after a timeout",
+        f"backoff** of {limits.backoff_ms_first // 1000} s",
+        f"up to {limits.backoff_ms_max // 60_000} minutes",
+        f"at most {limits.family_depth_max - 1} runs above one",
+    ],
+    "docs/events-and-streams.md": [
+        f"at most {limits.events_per_run_max:,} events",
+        f"limit` (1 to {limits.event_rows_max}, default {limits.event_rows_default})",
+        f"after every {limits.stream_heartbeat_s} s of silence",
+        f"every {limits.stream_poll_s} s",
+    ],
+    "docs/operations.md": [
+        f"at {limits.writer_queue_max:,} waiting writes",
+        f"at most {limits.reaper_rows_per_tick_max} at a time",
+        f"| reaper | {limits.reaper_tick_s} s |",
+        f"all within {limits.shutdown_s} s",
+    ],
+    "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
+    "docs/authentication.md": [f"newest {limits.worker_tokens_max} tokens"],
+}
+
+
+def test_limits_are_told_as_they_are():
+    assert {row[0]: row[1] for row in table("docs/api.md", "what")} == LIMITS
+
+
+@pytest.mark.parametrize("page", SENTENCES)
+def test_bounds_in_sentences_are_told_as_they_are(page):
+    flat = " ".join(text(page).split())
+    for sentence in SENTENCES[page]:
+        assert sentence in flat
+
+
+def test_every_page_is_looked_at():
+    assert {"README.md", "ARCHITECTURE.md", "docs/api.md"} <= {name(page) for page in PAGES}
+    assert len(blocks("python")) >= 4
+    assert len(blocks("json")) >= 7

@@ -1,0 +1,175 @@
+"""What the program has is in the docs, and what the docs name is in the program."""
+
+import re
+
+import pytest
+from pages import PAGES, ROOT, name, prose, table, text, ticked
+
+from runstead import event, settings, telemetry
+from runstead.cli import app as cli
+from runstead.errors import CODES, RUN_CODES
+from runstead.http.app import operations
+from runstead.http.problems import STATUS
+from runstead.principal import ROLE_SCOPES, Scope
+from runstead.sdk import Client, __all__ as sdk_names
+from runstead.transitions import RESUMES
+
+CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
+EVENTS, SDK = "docs/events-and-streams.md", "docs/sdk.md"
+each_page = pytest.mark.parametrize("page", PAGES, ids=name)
+
+
+def commands(group=cli, words=()):
+    """`serve`, `projects create`, … → the names of its options."""
+    found = {}
+    for word in group:
+        if word.startswith("-"):
+            continue
+        found |= commands(group[word], (*words, word))
+        if group[word].default_command is not None:
+            arguments = group[word].assemble_argument_collection()
+            found[" ".join((*words, word))] = {option for argument in arguments for option in argument.names}
+    return found
+
+
+def environment_of_commands():
+    arguments = [a for words in commands() for a in _command(words).assemble_argument_collection()]
+    return {variable for argument in arguments for variable in argument.parameter.env_var or ()}
+
+
+def _command(words):
+    found = cli
+    for word in words.split():
+        found = found[word]
+    return found
+
+
+def event_types():
+    constants = [value for word, value in vars(event).items() if word.isupper()]
+    single = {value for value in constants if isinstance(value, str)}
+    return single.union(*(value for value in constants if isinstance(value, frozenset)))
+
+
+def types_in_docs():
+    return {kind.strip() for row in table(EVENTS, "group") for kind in row[1].split(",")}
+
+
+def test_every_setting_is_told_with_its_default():
+    rows = {ticked(row[0])[0]: row[1].strip("`") for row in table(CONFIGURATION, "setting")}
+    assert rows.keys() == set(settings.NAMES)
+    defaults = settings.load({})
+    for setting, told in rows.items():
+        member = setting.removeprefix("RUNSTEAD_").lower()
+        default = getattr(defaults, member)
+        assert told == ("" if default is None else str(default)), setting
+
+
+@each_page
+def test_a_page_names_no_setting_that_does_not_exist(page):
+    named = set(re.findall(r"RUNSTEAD_\w+", text(page)))
+    assert named - set(settings.NAMES) - environment_of_commands() == set()
+
+
+def test_every_error_code_is_told_with_its_status():
+    rows = [row for row in table(ERRORS, "code") if len(row) == 4]
+    assert {ticked(row[0])[0]: int(row[1]) for row in rows} == STATUS
+    assert STATUS.keys() == CODES.keys()
+    assert len(rows) == len(STATUS)
+
+
+def test_every_code_that_a_run_may_carry_is_told():
+    rows = [row for row in table(ERRORS, "code") if len(row) == 3]
+    assert {ticked(row[0])[0] for row in rows} == RUN_CODES.keys()
+    assert len(rows) == len(RUN_CODES)
+
+
+@each_page
+def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
+    words = {word for word in ticked(prose(page)) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word)}
+    known = (
+        CODES.keys() | RUN_CODES.keys() | set(settings.NAMES) | environment_of_commands() | types_in_docs()
+    )
+    assert words - known == set()
+    for status, code in re.findall(r"\b([45]\d\d)\s+`([A-Z_]+)`", prose(page)):
+        assert int(status) == STATUS[code], code
+
+
+def test_every_route_is_told_with_its_status():
+    rows = table(API, "route")
+    told = {ticked(row[0])[0]: int(row[1]) for row in rows}
+    assert told == {f"{each.method} {each.path}": each.status for each in operations()}
+    assert len(rows) == len(told)
+
+
+@each_page
+def test_a_page_names_no_route_that_does_not_exist(page):
+    named = set(re.findall(r"\b((?:GET|POST|PUT|PATCH|DELETE) /[\w{}/.-]*)", prose(page)))
+    assert named - {f"{each.method} {each.path}" for each in operations()} == set()
+
+
+def test_every_command_is_told_with_its_options():
+    assert commands(), "the command line has commands"
+    for words, options in commands().items():
+        heading = f"### `runstead {words}`"
+        under = text(CONFIGURATION).partition(f"{heading}\n")[2].partition("\n##")[0]
+        assert under, f"{CONFIGURATION} has no heading {heading}"
+        assert set(re.findall(r"^\| `(--[\w-]+)`", under, re.MULTILINE)) == options, words
+
+
+@each_page
+def test_a_page_names_no_command_or_option_that_does_not_exist(page):
+    known = commands()
+    groups = {words.split()[0] for words in known}
+    for words in re.findall(r"`runstead ([a-z]+(?: [a-z]+)?)(?=`| -| [A-Z])", text(page)):
+        assert words in groups | known.keys()
+    options = set().union(*known.values()) | {"--help", "--version"}
+    if page.name != "CONTRIBUTING.md":  # which tells of other programs
+        mine = {word for word in ticked(prose(page)) if re.fullmatch(r"--[\w-]+", word)}
+        assert mine - options == set()
+
+
+def test_every_event_type_is_told():
+    assert event_types() - types_in_docs() == set()
+    assert {row[1] for row in table(EVENTS, "group") if row[0] == "private"} == event.PRIVATE_TYPES
+
+
+def test_the_sentences_that_clients_match_are_told_as_they_are():
+    from runstead import append
+
+    told = {ticked(row[0])[0]: ticked(row[1])[0] for row in table(EVENTS, "`detail`")}
+    assert {append.MISMATCH, append.RUN_TERMINAL, append.RUN_WAITING, append.TOO_LARGE} <= told.keys()
+    source = (ROOT / "src/runstead/commands/create.py").read_text()
+    for sentence, code in told.items():
+        assert code in CODES
+        assert sentence in source or sentence in vars(append).values()
+
+
+def test_every_metric_is_told():
+    served = {
+        sample.name for family in telemetry.registry.collect() for sample in (family.samples or [family])
+    }
+    base = {re.sub(r"_(bucket|sum|count|created)$", "", one) for one in served}
+    base |= {f"{family.name}_total" for family in telemetry.registry.collect() if family.type == "counter"}
+    base -= {family.name for family in telemetry.registry.collect() if family.type == "counter"}
+    assert {ticked(row[0])[0] for row in table("docs/operations.md", "metric")} == base
+
+
+def test_scopes_and_roles_are_told_as_they_are():
+    assert {ticked(row[0])[0] for row in table("docs/authentication.md", "scope")} == set(Scope)
+    roles = {ticked(row[0])[0]: ticked(row[1]) for row in table("docs/authentication.md", "role")}
+    assert roles.keys() == ROLE_SCOPES.keys()
+    for role, scopes in roles.items():
+        assert (set(scopes) or set(Scope)) == ROLE_SCOPES[role], role
+
+
+def test_every_kind_of_resume_is_told():
+    rows = table("docs/run-lifecycle.md", "reason")
+    assert {kind: ticked(row[0])[0] for row in rows for kind in ticked(row[1]) if kind in RESUMES} == RESUMES
+
+
+def test_every_method_of_the_client_is_told():
+    told = {method for row in table(SDK, "for") for method in ticked(row[1])}
+    methods = {word for word in dir(Client) if not word.startswith("_") and callable(getattr(Client, word))}
+    assert told == methods - {"close", "with_key"}
+    classes = set(re.findall(r"`(Client|AsyncClient|Worker|Retries|\w+Error|RunFailed)\b", text(SDK)))
+    assert classes <= set(sdk_names)
