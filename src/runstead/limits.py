@@ -11,7 +11,6 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
-url_bytes_max: Final = 8 * KIB
 json_depth_max: Final = 200
 
 # Names

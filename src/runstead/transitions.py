@@ -122,13 +122,12 @@ def create(
 
 def start(run: Run, *, now: int, snapshot: bytes) -> Transition:
     """Give an agent run that waits for it its start payload. The first payload stays."""
-    if run.terminal or run.request_snapshot is not None:
-        return Transition(run, duplicate=True)
-    changes: dict[str, Any] = {"request_snapshot": snapshot}
-    if (
-        run.status is PENDING and run.available_at is None
-    ):  # no worker will claim it: whoever started it drives it
+    changes: dict[str, Any] = {"request_snapshot": snapshot} if run.request_snapshot is None else {}
+    if run.status is PENDING and run.available_at is None:
+        # No worker will claim it: whoever started it drives it.
         changes |= {"status": RUNNING, "started_at": now}
+    if run.terminal or not changes:
+        return Transition(run, duplicate=True)
     return Transition(rewrite(run, now, **changes), duplicate=True)
 
 

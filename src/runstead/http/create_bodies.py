@@ -10,6 +10,8 @@ from runstead.commands.create import NewRun
 from runstead.errors import Error
 from runstead.http.bodies import (
     END,
+    NO_CONTROLS,
+    NO_NUL,
     JsonObject,
     Name,
     RunId,
@@ -26,8 +28,8 @@ from runstead.run import AgentDetails, Kind
 JsonValue = msgspec.Raw | msgspec.UnsetType
 Labels = Annotated[
     dict[
-        Annotated[str, Meta(min_length=1, max_length=limits.label_key_chars_max)],
-        Annotated[str, Meta(max_length=limits.label_value_chars_max)],
+        Annotated[str, Meta(min_length=1, max_length=limits.label_key_chars_max, pattern=NO_CONTROLS)],
+        Annotated[str, Meta(max_length=limits.label_value_chars_max, pattern=NO_NUL)],
     ],
     Meta(max_length=limits.labels_max),
 ]

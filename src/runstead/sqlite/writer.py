@@ -34,10 +34,14 @@ class _Outcome(NamedTuple):
     error: BaseException | None
 
 
+def _failed(waiting: _Waiting, trouble: Exception) -> _Outcome:
+    return _Outcome(waiting.future, None, trouble_with(trouble, "commit, so nothing was stored"))
+
+
 class Writer:
     def __init__(self, connect: Callable[[], sqlite3.Connection], clock: Callable[[], int]) -> None:
         self._connect = connect
-        self._connection = connect()
+        self._connection: sqlite3.Connection | None = connect()
         self._clock = clock
         self._now = 0
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
@@ -88,9 +92,9 @@ class Writer:
                 outcomes = self._commit(group)
                 with suppress(RuntimeError):  # the loop is gone: so is everybody who could be answered
                     self._loop.call_soon_threadsafe(self._deliver, outcomes)
-        with suppress(
-            sqlite3.Error
-        ):  # another process may be reading; the log then stays until the next start
+        if self._connection is None:
+            return
+        with suppress(sqlite3.Error):  # where another process reads, the log stays until the next start
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
@@ -105,10 +109,13 @@ class Writer:
                 future.set_exception(error)
 
     def _commit(self, group: Sequence[_Waiting]) -> list[_Outcome]:
-        connection = self._connection
+        try:
+            connection = self._begin()
+        except Exception as trouble:  # noqa: BLE001 - whatever it is, the thread lives on
+            # It is the store that cannot, for nobody: one by one they would wait for the same lock again and again.
+            return [_failed(waiting, trouble) for waiting in (*group, *self._queued())]
         outcomes = []
         try:
-            connection.execute("BEGIN IMMEDIATE")
             for job, future in group:
                 before = connection.total_changes
                 try:
@@ -119,10 +126,10 @@ class Writer:
                     outcomes.append(_Outcome(future, None, refusal))
             connection.execute("COMMIT")
         except Exception as trouble:  # noqa: BLE001 - whatever it is, nobody's write may stand half
-            self._roll_back()
+            self._roll_back(connection)
             if len(group) > 1:
                 return [outcome for alone in group for outcome in self._commit([alone])]
-            return [_Outcome(group[0].future, None, trouble_with(trouble, "commit, so nothing was stored"))]
+            return [_failed(group[0], trouble)]
         self.commits += 1
         self.commands += len(group)
         return outcomes
@@ -131,12 +138,28 @@ class Writer:
         self._now = max(self._now, self._clock())
         return self._now
 
-    def _roll_back(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            # The connection cannot be trusted any more. Closing it rolls back whatever was open.
-            with suppress(sqlite3.Error):
-                self._connection.close()
+    def _begin(self) -> sqlite3.Connection:
+        if self._connection is None:
             self._connection = self._connect()
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def _queued(self) -> list[_Waiting]:
+        """Everybody who waits by now."""
+        queued: list[_Waiting] = []
+        with suppress(Empty):
+            while (item := self._queue.get_nowait()) is not None:
+                queued.append(item)
+            self._queue.put(None)  # the order to stop is still to be heard
+        return queued
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # The connection cannot be trusted any more. Closing it rolls back whatever was open; the next group makes
+            # another, which may have to wait until the disk allows it.
+            self._connection = None
+            with suppress(sqlite3.Error):
+                connection.close()
