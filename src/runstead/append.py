@@ -41,11 +41,10 @@ def append(
         mismatch = True
     else:
         known = _committed_prefix(events, tail)
-        behind = expected_event_id + len(tail) < run.latest_event_id or len(tail) > len(events)
-        mismatch = known < min(len(tail), len(events)) or (behind and known < len(events))
+        # Where the tail is shorter than the batch, it is all there is: what comes after it is new.
+        mismatch = known < min(len(tail), len(events))
         if expected_sequence is not None and not mismatch:
-            before = _sequence_before(run, tail)
-            mismatch = expected_sequence != before
+            mismatch = expected_sequence != _sequence_before(run, tail)
     if not mismatch and known == len(events):
         return Transition(run, duplicate=True)  # a replay, true even of a run that has ended since
     if run.terminal:
@@ -55,9 +54,8 @@ def append(
     if mismatch:
         raise Error("EVENT_CURSOR_MISMATCH", MISMATCH)
     new = tuple(events[known:])
-    if (
-        run.latest_event_id + len(new) >= limits.events_per_run_max
-    ):  # one place is kept for the terminal event
+    # One place is kept for the terminal event.
+    if run.latest_event_id + len(new) >= limits.events_per_run_max:
         raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
     changes: dict[str, object] = {
         "latest_event_id": run.latest_event_id + len(new),

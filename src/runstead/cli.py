@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -48,6 +49,7 @@ def serve(
     from runstead.telemetry import log_to_stderr  # noqa: PLC0415
 
     log_to_stderr()
+    _allow_many_connections()
     try:
         settings = load(host=host, port=port, database=database)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,6 +59,15 @@ def serve(
     except Exception as trouble:
         _refuse_database(trouble)
         raise
+
+
+def _allow_many_connections() -> None:
+    """Every open stream is an open file, and a shell allows 1,024 of them where the machine allows far more."""
+    import resource  # noqa: PLC0415
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS calls its limit infinite, and then refuses it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @projects.command(name="create")

@@ -50,9 +50,9 @@ class _Server(uvicorn.Server):
     now and not after the grace period; and a signal is an order to end well, not a death to be re-enacted.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], None], started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._stop = stop
         self._tell = started
         self._loop = asyncio.get_running_loop()
 
@@ -64,7 +64,7 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit  # a second signal does not wait for anybody
         self.should_exit = True
         # Not set here: a signal may come while somebody is half-way into waiting for it, and would not wake them.
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._loop.call_soon_threadsafe(self._stop)
 
 
 class Main:
@@ -121,7 +121,7 @@ class Main:
             print(f"runstead is ready on {self.url}", file=self._out, flush=True)
             self.ready.set()
 
-        self._server = _Server(config, app.stopping, started)
+        self._server = _Server(config, app.stop, started)
         loops = [
             asyncio.ensure_future(every(seconds, name, verb, app.stopping))
             for name, seconds, verb in _loops(app, authenticator)
@@ -129,7 +129,7 @@ class Main:
         try:
             await self._server.serve([sock])
         finally:
-            app.stopping.set()
+            app.stop()
             for task in loops:
                 with suppress(asyncio.CancelledError):
                     await task

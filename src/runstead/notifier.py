@@ -25,6 +25,10 @@ class Notifier(Protocol):
         """Wake everybody who subscribed to one of the keys. Never blocks, never fails."""
         ...
 
+    def wake_all(self) -> None:
+        """Wake every subscriber, whatever its key: the server stops."""
+        ...
+
     def subscribe(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """An event that is set at every hint for the key; the subscriber clears it before it reads the store."""
         ...

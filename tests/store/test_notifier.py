@@ -103,3 +103,10 @@ async def test_publishing_wakes_hundreds(notifier):
     await asyncio.gather(*followers)
     assert len(woken) == 500
     assert len(notifier) == 0
+
+
+async def test_the_end_wakes_every_subscriber(notifier):
+    with notifier.subscribe("a") as first, notifier.subscribe("b") as second:
+        notifier.wake_all()
+        assert first.is_set()
+        assert second.is_set()

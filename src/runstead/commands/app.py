@@ -19,18 +19,14 @@ class App:
         self.store = store
         self.notifier = notifier
         self.stopping = asyncio.Event()
-        self.following = Following(store, notifier, self.woken, self.stopping)
+        self.following = Following(store, notifier, self.stopping)
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 
-    async def woken(self, hint: asyncio.Event) -> None:
-        """Return at a hint, or when the server stops."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (hint, self.stopping)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    def stop(self) -> None:
+        """Tell everybody who waits that the server shuts down. On the event loop's thread."""
+        self.stopping.set()
+        self.notifier.wake_all()
 
     def publish(self, written: Written) -> None:
         """Wake whoever follows what a command has written."""

@@ -5,7 +5,7 @@ is woken, and also now and then without a hint. Followers of one run that stand 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from runstead import limits
@@ -24,12 +24,10 @@ class Following:
         self,
         store: Store,
         notifier: Notifier,
-        woken: Callable[[asyncio.Event], Awaitable[None]],
         stopping: asyncio.Event,
     ) -> None:
         self._store = store
         self._notifier = notifier
-        self._woken = woken
         self._stopping = stopping
         self._reads: _Reads = {}
 
@@ -59,7 +57,7 @@ class Following:
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await self._woken(hint)
+                        await hint.wait()
 
     async def _read(self, seq: int, after: int) -> list[Event]:
         """One read for all who stand at this event now."""

@@ -129,7 +129,7 @@ async def claim(
                 return []
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, limits.claim_poll_s)):
-                    await app.woken(hint)
+                    await hint.wait()
             if app.stopping.is_set() or await gone():
                 return []
 

@@ -12,7 +12,7 @@ from runstead.conversation import Conversation, ConversationType
 from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, json_object
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
-from runstead.http.run_view import JsonObjectOrNull, ProjectionView, projection, raw
+from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
 
 routes = Routes("Conversations")
 
@@ -32,19 +32,19 @@ class ConversationView(msgspec.Struct, frozen=True):
     status: str
     message_count: int
     created_by: str | None
-    created_at: str
-    updated_at: str
+    created_at: Timestamp
+    updated_at: Timestamp
     project_id: str | None
     title: str | None
     summary: str | None
     current_node: str | None
-    last_message_at: str | None
+    last_message_at: Timestamp | None
     metadata: JsonObjectOrNull
     agent_id: str | None
     runtime_target_kind: str | None
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
-    archived_at: str | None
+    archived_at: Timestamp | None
 
 
 def view(conversation: Conversation) -> ConversationView:

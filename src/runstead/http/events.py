@@ -17,7 +17,7 @@ from runstead.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
 from runstead.http.bodies import NO_CONTROLS, Count, Name, PageInfo, Positive
 from runstead.http.body import invalid
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import JsonObject, ProjectionView, RunView, projection, run_view
+from runstead.http.run_view import JsonObject, ProjectionView, RunView, Timestamp, projection, run_view
 from runstead.http.runs import MISSING, WRITE, InProject, fence, named
 from runstead.run import Run
 from runstead.store import Written
@@ -148,7 +148,7 @@ class EventView(msgspec.Struct, frozen=True):
     event_id: int
     event_type: str
     payload: JsonObject
-    created_at: str
+    created_at: Timestamp
 
 
 class EventPage(msgspec.Struct, frozen=True):

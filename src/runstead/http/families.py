@@ -5,7 +5,7 @@ import msgspec
 from runstead.clock import iso, iso_or_none
 from runstead.commands import runs as commands
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import NULL, Json, RunView, raw, run_view
+from runstead.http.run_view import NULL, Json, RunView, Timestamp, raw, run_view
 from runstead.http.runs import MISSING, InProject, named
 from runstead.run import Run
 
@@ -37,8 +37,8 @@ class AttemptView(msgspec.Struct, frozen=True):
 
     attempt: int
     lease_owner: str | None
-    started_at: str | None
-    ended_at: str | None
+    started_at: Timestamp | None
+    ended_at: Timestamp | None
     outcome: str
     error: Json
 

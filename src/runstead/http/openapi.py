@@ -7,17 +7,21 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead import __version__
+from runstead import __version__, limits
 from runstead.errors import CODES
 from runstead.http.create_bodies import REQUESTS, CreateRun
 from runstead.http.endpoint import Nothing, Operation
 from runstead.http.problems import STATUS, Problem
+from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
+
+Schema = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARTS: Final = re.compile(r"{(\w+)}")
 
 #: What any route that reads a credential or a body may answer, beside its own codes.
 _WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
+_WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
 _WITH_KEY: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_IN_USE")
 
@@ -36,6 +40,8 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
     codes = list(operation.errors)
     if not operation.open:
         codes += _WITH_CREDENTIAL
+    if _PATH_PARTS.search(operation.path):
+        codes += _WITH_PATH
     if operation.method != "GET":
         codes += _WITH_BODY
     if operation.method in {"POST", "PATCH"}:
@@ -43,18 +49,20 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
     return tuple(sorted({*codes, "INTERNAL"}))
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
-    shapes: list[Any] = [Problem, *REQUESTS.values()]
+def document(operations: Sequence[Operation]) -> Schema:
+    shapes: list[Any] = [Problem, UsageMetadata, Artifact, *REQUESTS.values()]
     shapes += [o.body for o in operations if o.body is not Nothing]
     shapes += [o.answer for o in operations if o.answer is not None]
     shapes += [o.query for o in operations if o.query is not Nothing]
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
-    _describe_requests(components)
-    paths: dict[str, dict[str, Any]] = {}
+    _describe_values(components)
+    paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
         path[operation.method.lower()] = _operation(operation, schema_of, components)
+    for shape in {o.query for o in operations if o.query is not Nothing}:
+        del components[shape.__name__]  # told parameter by parameter
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,6 +73,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"api_key": []}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -80,29 +89,69 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _describe_requests(components: dict[str, Any]) -> None:
-    """`request` is passed through and decoded by kind: say so where the type alone cannot."""
-    choices = [{"$ref": _REF.format(name=shape.__name__)} for shape in dict.fromkeys(REQUESTS.values())]
-    components[CreateRun.__name__]["properties"]["request"] = {
-        "anyOf": choices,
+def _ref(shape: type[Any]) -> Schema:
+    return {"$ref": _REF.format(name=shape.__name__)}
+
+
+def _describe_values(components: dict[str, Schema]) -> None:
+    """Values that are passed through and checked in a second step: say what that step takes."""
+    create = components[CreateRun.__name__]
+    create["properties"]["request"] = {
         "type": "object",
-        "description": "AgentRequest, WorkflowRequest or TaskRequest (tasks and evals), by `kind`.",
+        "description": "AgentRequest, TaskRequest (also for evals) or WorkflowRequest, by `kind`.",
     }
+    create["allOf"] = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+            "then": {
+                "properties": {
+                    "request": _ref(shape),
+                    "owner": {
+                        "properties": {"kind": {"const": "conversation" if kind == "agent" else "project"}}
+                    },
+                }
+            },
+        }
+        for kind, shape in REQUESTS.items()
+    ]
+    for shape in (REQUESTS["task"], REQUESTS["workflow"]):
+        components[shape.__name__]["properties"]["target"]["description"] = "`<kind>:<id>`"
+    components[REQUESTS["workflow"].__name__]["anyOf"] = [
+        {"required": ["workflow_id"]},
+        {"required": ["target"]},
+    ]
+    complete = components[CompleteRun.__name__]["properties"]
+    complete["metadata"]["anyOf"] = [_ref(UsageMetadata), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = _ref(Artifact)
+    complete["output"]["description"] = (
+        f"Any JSON value. One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
+    )
     if "AppendEvents" in components:
         components["AppendEvents"]["properties"]["events"]["items"] = {
             "type": "object",
             "required": ["type"],
-            "properties": {"type": {"type": "string", "minLength": 1}},
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": limits.event_type_chars_max,
+                    "description": "Any type but RUN_FINISHED and RUN_ERROR.",
+                }
+            },
             "description": "An event: a flat object, less than 256 KiB as JSON.",
         }
 
 
-def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Any]) -> dict[str, Any]:
-    spec: dict[str, Any] = {
+def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
+    spec: Schema = {
         "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
         "summary": operation.summary,
         "tags": [operation.tag],
-        "parameters": [*_path_parameters(operation), *_query_parameters(operation, components)],
+        "parameters": [
+            *_path_parameters(operation),
+            *_query_parameters(operation, components),
+            *_header_parameters(operation),
+        ],
         "responses": _responses(operation, schema_of),
     }
     rest = (operation.handler.__doc__ or "").strip().partition("\n\n")[2]
@@ -110,15 +159,6 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
         spec["description"] = " ".join(rest.split())
     if operation.open:
         spec["security"] = []
-    if operation.method in {"POST", "PATCH"}:
-        spec["parameters"].append(
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "description": "The same key with the same request gets the stored answer for 24 hours.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            }
-        )
     if operation.body is not Nothing:
         needed = bool(components[operation.body.__name__].get("required"))
         spec["requestBody"] = {
@@ -128,42 +168,75 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
     return spec
 
 
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _path_parameters(operation: Operation) -> list[Schema]:
     return [
         {
             "name": name,
             "in": "path",
             "required": True,
             "description": _PATH_HELP[name],
-            "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+            "schema": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
+            },
         }
         for name in _PATH_PARTS.findall(operation.path)
     ]
 
 
-def _query_parameters(operation: Operation, components: dict[str, Any]) -> list[dict[str, Any]]:
+def _query_parameters(operation: Operation, components: dict[str, Schema]) -> list[Schema]:
     if operation.query is Nothing:
         return []
     shape = components[operation.query.__name__]
     return [
-        {"name": name, "in": "query", "required": name in shape.get("required", ()), "schema": schema}
+        {"name": name, "in": "query", "required": name in shape.get("required", ()), "schema": _told(schema)}
         for name, schema in shape["properties"].items()
     ]
 
 
-def _responses(operation: Operation, schema_of: dict[int, Any]) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": {"type": "string"}}
+def _told(schema: Schema) -> Schema:
+    """A parameter is there or not: it is never null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**kinds[0], **{name: value for name, value in schema.items() if name not in {"anyOf", "default"}}}
+
+
+def _header_parameters(operation: Operation) -> list[Schema]:
+    def header(name: str, description: str, schema: Schema) -> Schema:
+        return {"name": name, "in": "header", "description": description, "schema": schema}
+
+    found = []
+    if operation.media_type == "text/event-stream":
+        told = "The number of the last event that the caller has; wins over `after_event_id`."
+        found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
+    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method == "POST":
+        told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
+        found.append(header("X-Lease-Token", told, {"type": "string"}))
+    if operation.method in {"POST", "PATCH"}:
+        told = "The same key with the same request gets the stored answer for 24 hours."
+        chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
+        found.append(header("Idempotency-Key", told, chars))
+    return found
+
+
+def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
+    content: Schema = {"schema": {"type": "string"}}
     if operation.answer is not None:
         content = {"schema": schema_of[id(operation.answer)]}
-    responses: dict[str, Any] = {
-        str(operation.status): {"description": operation.summary, "content": {operation.media_type: content}}
-    }
+    elif operation.media_type == "application/json":
+        content = {"schema": {"type": "object"}}
+    good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
+    if operation.method == "POST" and operation.path in {"/runs", "/conversations", "/projects"}:
+        good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
+    responses: Schema = {str(operation.status): good}
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
         by_status.setdefault(STATUS[code], []).append(code)
     for status, codes in sorted(by_status.items()):
         told = " ".join(f"`{code}`: {CODES[code]}" for code in codes)
-        response: dict[str, Any] = {
+        response: Schema = {
             "description": f"{HTTPStatus(status).phrase}. {told}",
             "content": {"application/problem+json": {"schema": schema_of[id(Problem)]}},
         }

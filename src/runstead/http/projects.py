@@ -10,6 +10,7 @@ from runstead.clock import iso, iso_or_none
 from runstead.commands import projects as commands
 from runstead.http.bodies import END, Moment, Name, moment_ms
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import Timestamp
 from runstead.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.project import ApiKey, Member, Project, new_key
 from runstead.seal import Seal
@@ -35,7 +36,7 @@ class ProjectView(msgspec.Struct, frozen=True):
     slug: str
     name: str
     created_by: str | None
-    created_at: str
+    created_at: Timestamp
 
 
 def view(project: Project) -> ProjectView:
@@ -111,10 +112,10 @@ class KeyView(msgspec.Struct, frozen=True):
     scopes: list[Scope]
     project_id: str
     created_by: str | None
-    created_at: str
-    last_used_at: str | None
-    expires_at: str | None
-    revoked_at: str | None
+    created_at: Timestamp
+    last_used_at: Timestamp | None
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
 
 
 class CreatedKey(KeyView, frozen=True):
@@ -199,7 +200,7 @@ class PutMember(msgspec.Struct, frozen=True, kw_only=True):
 class MemberView(msgspec.Struct, frozen=True):
     user_id: str
     role: Role
-    created_at: str
+    created_at: Timestamp
 
 
 def member_view(member: Member) -> MemberView:

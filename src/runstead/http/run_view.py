@@ -17,6 +17,8 @@ from runstead.run import (
     WaitingReason,
 )
 
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""ISO-8601 UTC with milliseconds and `Z`."""
 Json = msgspec.Raw
 """Any JSON value, passed through."""
 JsonObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
@@ -69,9 +71,9 @@ class Descendants(msgspec.Struct, frozen=True):
 class Cancellation(msgspec.Struct, frozen=True):
     """`stopped_at` is set once the worker's last attempt has ended."""
 
-    requested_at: str
+    requested_at: Timestamp
     reason: str | None
-    stopped_at: str | None
+    stopped_at: Timestamp | None
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -106,10 +108,10 @@ class RunView(msgspec.Struct, frozen=True):
     trigger_kind: TriggerKind | None
     trigger_id: str | None
     created_by: str | None
-    created_at: str
-    updated_at: str
-    started_at: str | None
-    completed_at: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    started_at: Timestamp | None
+    completed_at: Timestamp | None
     # Runstead's own
     project_id: str
     title: str | None
@@ -117,9 +119,9 @@ class RunView(msgspec.Struct, frozen=True):
     retry_of: str | None
     conversation_id: str | None
     attempt: int
-    available_at: str | None
+    available_at: Timestamp | None
     lease_owner: str | None
-    lease_expires_at: str | None
+    lease_expires_at: Timestamp | None
     waiting_tool_call_id: str | None
     latest_event_id: int
     descendants: Descendants
@@ -220,9 +222,9 @@ class ProjectionView(msgspec.Struct, frozen=True):
     waiting_tool_name: str | None
     terminal_error_code: str | None
     terminal_error_message: str | None
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
     metadata: JsonObjectOrNull
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from runstead.clock import iso, iso_or_none
-from runstead.http.run_view import Json, JsonObjectOrNull, agent_details, raw
+from runstead.http.run_view import Json, JsonObjectOrNull, Timestamp, agent_details, raw
 from runstead.run import Kind, Run, RunStatus
 from runstead.worker import Session
 
@@ -18,9 +18,9 @@ class SessionView(msgspec.Struct, frozen=True):
     session_key: str
     status: Literal["active", "completed", "failed", "cancelled"]
     metadata: JsonObjectOrNull
-    created_at: str
-    updated_at: str
-    ended_at: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    ended_at: Timestamp | None
 
 
 def session_view(session: Session) -> SessionView:
@@ -58,7 +58,7 @@ class WorkerRun(msgspec.Struct, frozen=True):
     latest_event_id: int
     latest_external_event_sequence: int
     lease_owner: str | None
-    lease_expires_at: str | None
+    lease_expires_at: Timestamp | None
     worker_session: SessionView | None
     kind: Kind
     target: str | None

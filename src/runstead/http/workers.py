@@ -20,7 +20,7 @@ from runstead.http.bodies import (
 )
 from runstead.http.create_bodies import JsonValue
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import JsonObjectOrNull, raw
+from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import WorkerRun, worker_run
 from runstead.run import Kind, Run
@@ -56,9 +56,9 @@ class WorkerView(msgspec.Struct, frozen=True):
     display_name: str | None
     status: str
     metadata: JsonObjectOrNull
-    last_heartbeat_at: str | None
-    created_at: str
-    updated_at: str
+    last_heartbeat_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp
     implementation_display_name: str | None
 
 

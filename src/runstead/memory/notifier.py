@@ -18,6 +18,11 @@ class MemoryNotifier:
             for event in subscribers.get(key, ()):
                 event.set()
 
+    def wake_all(self) -> None:
+        for events in self._subscribers.values():
+            for event in events:
+                event.set()
+
     def subscribe(self, key: str) -> "Subscription":
         return Subscription(self._subscribers, key)
 

@@ -1,12 +1,14 @@
 """Opening the file: pragmas in one place."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
 from runstead.errors import Error
 
 VERSION_MIN: Final = (3, 40, 0)
+LOCK_S: Final = 5.0
 SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
@@ -21,9 +23,9 @@ def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3
     """A connection that may be handed between threads, one at a time, and that begins transactions only when told."""
     assert synchronous in SYNCHRONOUS, synchronous
     connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=5.0
+        path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=LOCK_S
     )
-    connection.execute("PRAGMA journal_mode = WAL")
+    _turn_log_on(connection)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
@@ -33,6 +35,20 @@ def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _turn_log_on(connection: sqlite3.Connection) -> None:
+    """In a new file two programs may do so at once. SQLite waits for other locks by itself, but not for this one."""
+    until = time.monotonic() + LOCK_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as trouble:
+            if trouble.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def trouble_with(error: Exception, what: str) -> Exception:
