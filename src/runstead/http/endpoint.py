@@ -24,6 +24,7 @@ from runstead.seal import Replay, Seal
 log = structlog.get_logger(__name__)
 
 _encode = msgspec.json.Encoder().encode
+Headers = dict[bytes, bytes]
 B = TypeVar("B")
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -44,34 +45,48 @@ class Reply(NamedTuple):
 class Call(Generic[B, Q]):
     """One request, as a handler gets it."""
 
-    __slots__ = ("_request", "_seal_key", "_server", "app", "body", "path", "principal", "query", "raw")
+    __slots__ = (
+        "_headers",
+        "_receive",
+        "_scope",
+        "_server",
+        "app",
+        "body",
+        "path",
+        "principal",
+        "query",
+        "raw",
+    )
 
     def __init__(
         self,
         server: "Server",
-        request: Request,
+        scope: AsgiScope,
+        receive: Receive,
+        headers: Headers,
         principal: Principal,
-        path: dict[str, str],
         query: Q,
         body: B,
         raw: bytes,
     ) -> None:
         self._server = server
-        self._request = request
-        self._seal_key = request.headers.get("idempotency-key")
+        self._scope = scope
+        self._receive = receive
+        self._headers = headers
         self.app = server.app
         self.principal = principal
-        self.path = path
+        self.path: dict[str, str] = scope["path_params"]
         self.query = query
         self.body = body
         self.raw = raw
 
-    def header(self, name: str) -> str | None:
-        return self._request.headers.get(name)
+    def header(self, name: bytes) -> str | None:
+        """A header by its lower-case name."""
+        return _text(self._headers, name)
 
     async def gone(self) -> bool:
         """Whether the caller has hung up."""
-        return await self._request.is_disconnected()
+        return await Request(self._scope, self._receive).is_disconnected()
 
     def forget_credentials(self) -> None:
         """What a credential may do has changed: look it up again."""
@@ -86,7 +101,7 @@ class Call(Generic[B, Q]):
         """Run the command; under an Idempotency-Key, at most once, its answer stored with its effect. A `secret` in
         the answer is shown once and never stored: a replay holds null in its place.
         """
-        key = self._seal_key
+        key = self.header(b"idempotency-key")
         if key is None:
             return answer(await command(None))
         if not 1 <= len(key) <= limits.idempotency_key_chars_max:
@@ -106,8 +121,8 @@ class Call(Generic[B, Q]):
             in_use.discard(name)
 
     def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> Seal:
-        url = self._request.url
-        told = f"{self._request.method} {url.path}?{url.query}\n".encode() + self.raw
+        scope = self._scope
+        told = f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n" + self.raw
 
         def render(result: R) -> tuple[int, bytes]:
             reply = answer(result)
@@ -205,9 +220,9 @@ class Endpoint:
         self._operations = operations
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        response: Response | Reply
         try:
-            response = await self._respond(scope, receive, request)
+            response = await self._respond(scope, receive)
         except Error as error:
             response = problem(error, scope["path"])
         except Disconnected:
@@ -215,41 +230,53 @@ class Endpoint:
         except Exception:
             log.exception("request failed", method=scope["method"], path=scope["path"])
             response = problem(Error("INTERNAL", "Something went wrong here; it was logged"), scope["path"])
-        await response(scope, receive, send)
+        if isinstance(response, Reply):
+            await _send(send, response)
+        else:
+            await response(scope, receive, send)
 
-    async def _respond(self, scope: AsgiScope, receive: Receive, request: Request) -> Response:
+    async def _respond(self, scope: AsgiScope, receive: Receive) -> Response | Reply:
         operation = self._operations.get(scope["method"])
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here; {allowed} is")
             return problem(refusal, scope["path"], {"Allow": allowed})
-        headers = request.headers
+        headers: Headers = dict(scope["headers"])
         principal = _NOBODY
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
-                headers.get("authorization"), headers.get("x-api-key")
+                _text(headers, b"authorization"), _text(headers, b"x-api-key")
             )
-        path = scope["path_params"]
-        for name, value in path.items():
+        for name, value in scope["path_params"].items():
             _check_name(name, value)
         raw = b"" if operation.method == "GET" else await read_body(scope, receive)
         body = _NOTHING if operation.body is Nothing else decode_body(raw, operation.body)
-        query = _NOTHING
-        if operation.query is not Nothing:
+        query = operation.query()  # every parameter has its default
+        if scope["query_string"] and operation.query is not Nothing:
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             query = decode_query(pairs, operation.query)
-        call: Call[Any, Any] = Call(self._server, request, principal, path, query, body, raw)
+        call: Call[Any, Any] = Call(self._server, scope, receive, headers, principal, query, body, raw)
         try:
-            reply = await operation.handler(call)
+            return await operation.handler(call)
         except Replay as stored:
-            return Response(stored.body, stored.status, {"Idempotent-Replayed": "true"}, "application/json")
-        if isinstance(reply, Response):
-            return reply
-        return Response(_encode(reply.value), reply.status, reply.headers, "application/json")
+            return Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    """Nearly every answer goes through here, so it is spelled out where a Response would be built for it."""
+    body = _encode(reply.value)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 _NOTHING: Final = Nothing()
-
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -228,7 +228,9 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
-    if operation.method == "POST" and operation.path in {"/runs", "/conversations", "/projects"}:
+    if operation.path in {"/runs", "/runs/{run_id}/retry", "/conversations", "/projects"} and (
+        operation.method == "POST"
+    ):
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
     responses: Schema = {str(operation.status): good}
     by_status: dict[int, list[str]] = {}

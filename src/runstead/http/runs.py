@@ -46,7 +46,7 @@ def named(call: Call[Any, Any]) -> Named:
 
 def fence(call: Call[Any, Any], attempt: int | None = None) -> Fence:
     """The proof that a worker's write carries: `attempt` in the body, `X-Lease-Token` as a header."""
-    return Fence(attempt, call.header("x-lease-token"))
+    return Fence(attempt, call.header(b"x-lease-token"))
 
 
 class Created(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -40,7 +40,7 @@ def frame(event: Event) -> bytes:
 
 
 def _after(call: Call[Nothing, Any]) -> int:
-    header = call.header("last-event-id")
+    header = call.header(b"last-event-id")
     if header is None or not header.strip():
         after: int = call.query.after_event_id
         return after
