@@ -1,6 +1,6 @@
 """A run, and the session of one, as a worker gets them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,6 +38,16 @@ def session_view(session: Session) -> SessionView:
     )
 
 
+class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent is asked: the start payload in the form that workers read."""
+
+    messages: list[Any]
+    tools: list[Any]
+    context: list[Any]
+    forwardedProps: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET  # noqa: N815 - the wire's names
+    traceContext: Any = msgspec.UNSET  # noqa: N815
+
+
 class WorkerRun(msgspec.Struct, frozen=True):
     """A run as a worker gets it. `lease_token` and `attempt` prove in later writes that it still holds the run."""
 
@@ -47,7 +57,7 @@ class WorkerRun(msgspec.Struct, frozen=True):
     project_id: str
     agent_id: str | None
     status: RunStatus
-    request_snapshot: Json
+    request_snapshot: RequestSnapshot | None
     source_target_kind: str | None
     source_target_environment_id: str | None
     source_target_branch_id: str | None
@@ -70,6 +80,28 @@ class WorkerRun(msgspec.Struct, frozen=True):
     lease_token: str | None
 
 
+def snapshot_view(stored: bytes | None) -> RequestSnapshot | None:
+    """A start payload names its forwarded props in snake_case and may give its context as one object."""
+    if stored is None:
+        return None
+    told = msgspec.json.decode(stored)
+    if not isinstance(told, dict):
+        return RequestSnapshot([], [], [])
+    props = told.get("forwarded_props", told.get("forwardedProps"))
+    context = told.get("context")
+    return RequestSnapshot(
+        _list(told.get("messages")),
+        _list(told.get("tools")),
+        [context] if isinstance(context, dict) else _list(context),
+        props if isinstance(props, dict) else msgspec.UNSET,
+        told.get("trace_context", told.get("traceContext", msgspec.UNSET)),
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
     agent = agent_details(run)
     return WorkerRun(
@@ -79,7 +111,7 @@ def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
         run.project_id,
         agent.agent_id,
         run.status,
-        raw(run.request_snapshot),
+        snapshot_view(run.request_snapshot),
         agent.source_target_kind,
         agent.source_target_environment_id,
         agent.source_target_branch_id,
