@@ -110,8 +110,8 @@ class Main:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=75,
-            # Whoever sends the signal counts until the process is gone: a second is for letting go of the store.
-            timeout_graceful_shutdown=limits.shutdown_s - 1,
+            # Whoever sends the signal counts until the process is gone: the last two seconds are for the rest.
+            timeout_graceful_shutdown=limits.shutdown_s - 2,
             backlog=4_096,
         )
 
@@ -171,7 +171,7 @@ def _loops(
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))

@@ -72,6 +72,12 @@ def require(principal: Principal, scope: Scope, project_id: str, what: str) -> N
         raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not carry")
 
 
+def refuse_bound(principal: Principal, what: str) -> None:
+    """A token that is bound to one run is good for that run alone."""
+    if principal.run_id is not None:
+        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and {what}")
+
+
 def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
     """The caller's projects in which it has the scope; refuses where it has it in none."""
     found = tuple(project for project, scopes in principal.grants.items() if scope in scopes)

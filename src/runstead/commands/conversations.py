@@ -9,7 +9,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.conversation import Conversation, ConversationType
 from runstead.errors import Error
-from runstead.principal import Principal, Scope, require
+from runstead.principal import Principal, Scope, refuse_bound, require
 from runstead.project import personal_project, user_uuid
 from runstead.seal import Seal
 
@@ -24,8 +24,7 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, new: NewConversation, seal: Seal | None = None
 ) -> Conversation:
-    if principal.run_id is not None:
-        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id}")
+    refuse_bound(principal, "starts no conversations")
     personal = False
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id
@@ -58,4 +57,5 @@ async def create(
 
 
 async def get(app: App, principal: Principal, conversation_id: str) -> Conversation:
+    refuse_bound(principal, "reads no conversations")
     return await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)

@@ -10,7 +10,7 @@ from runstead import limits, transitions
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, require
+from runstead.principal import Principal, Scope, refuse_bound, require
 from runstead.project import user_uuid
 from runstead.run import AgentDetails, Kind, OwnerKind, Run, RunStatus, RuntimeTargetKind, TriggerKind
 from runstead.seal import Seal
@@ -58,8 +58,7 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
     """
     if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
-    if principal.run_id is not None:
-        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and creates no others")
+    refuse_bound(principal, "creates no others")
     project_id = await _project_of(app, principal, new)
     run, message = _draft(new, project_id, principal)
 
@@ -158,8 +157,7 @@ async def retry(
         raise Error(
             "RUN_NOT_TERMINAL", f"Only a run that has ended can be tried again: it is {first.status.value}"
         )
-    if principal.run_id is not None:
-        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and creates no others")
+    refuse_bound(principal, "creates no others")
     creator = user_uuid(principal.id)
     message, agent = None, first.agent
     if first.kind == "agent":

@@ -9,7 +9,7 @@ from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
-from runstead.principal import ALL_SCOPES, Principal, Role, Scope
+from runstead.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
 from runstead.project import ApiKey, Member, Project, key_prefix, token_hash, user_uuid
 from runstead.seal import Seal
 from runstead.store import Guard
@@ -120,6 +120,7 @@ async def put_member(
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
+    refuse_bound(principal, "lists no members")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
     return await app.store.directory.members(project.id)
 

@@ -11,7 +11,7 @@ from runstead import limits, transitions
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, projects_with
+from runstead.principal import Principal, Scope, projects_with, refuse_bound
 from runstead.run import Run, WaitingReason
 from runstead.seal import Seal
 from runstead.store import RunQuery, Written
@@ -188,8 +188,7 @@ def dice() -> float:
 
 async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
     """A page of runs of one project, or of every project that the caller may read."""
-    if principal.run_id is not None:
-        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and lists no others")
+    refuse_bound(principal, "lists no others")
     if project is not None:
         found = await locate.project(app, principal, Scope.RUNS_READ, project)
         ids: tuple[str, ...] = (found.id,)

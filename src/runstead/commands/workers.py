@@ -14,7 +14,7 @@ from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
 from runstead.notifier import queue_key
-from runstead.principal import Principal, Scope, can, require
+from runstead.principal import Principal, Scope, can, refuse_bound, require
 from runstead.project import token_hash
 from runstead.run import Run
 from runstead.seal import Seal
@@ -61,6 +61,7 @@ async def register(
 
 async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
     """The worker that the caller acts for: itself, or one of a project whose runs it may work on."""
+    refuse_bound(principal, "acts for no worker")
     if principal.worker_id not in (None, worker_id):
         raise not_found("Worker")
     worker = await app.worker(worker_id)
@@ -202,7 +203,13 @@ async def release(
 
 
 async def put_session(
-    app: App, principal: Principal, worker_id: str, run_id: str, session: Session, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    worker_id: str,
+    run_id: str,
+    session: Session,
+    fence: Fence,
+    seal: Seal | None = None,
 ) -> Session:
     """Note what the worker calls its work on a run that it holds or held."""
     worker = await acting(app, principal, worker_id)
@@ -211,6 +218,7 @@ async def put_session(
         raise not_found("Run")
     if run.lease_owner != worker.id:
         raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run")
+    fence.check(run)
     complete = msgspec.structs.replace(
         session, run_id=run.run_id, worker_id=worker.id, implementation_kind=worker.implementation_kind
     )

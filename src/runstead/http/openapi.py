@@ -25,6 +25,19 @@ _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
 _WITH_KEY: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_IN_USE")
 
+#: In the order in which they are read.
+_TAGS: Final = (
+    "Runs",
+    "Events",
+    "Conversations",
+    "Workers",
+    "Families",
+    "Lists",
+    "Administration",
+    "Health",
+    "Documentation",
+)
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
@@ -73,7 +86,7 @@ def document(operations: Sequence[Operation]) -> Schema:
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"api_key": []}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
+        "tags": [{"name": tag} for tag in _TAGS],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -124,7 +137,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
     complete["metadata"]["anyOf"] = [_ref(UsageMetadata), {"type": "null"}]
     complete["artifacts"]["anyOf"][0]["items"] = _ref(Artifact)
     complete["output"]["description"] = (
-        f"Any JSON value. One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
+        f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
     if "AppendEvents" in components:
         components["AppendEvents"]["properties"]["events"]["items"] = {

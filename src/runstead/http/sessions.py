@@ -10,6 +10,7 @@ from runstead import limits
 from runstead.commands import workers as commands
 from runstead.http.bodies import NO_CONTROLS, JsonObject, json_object
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.runs import fence
 from runstead.http.worker_run_view import SessionView, session_view
 from runstead.worker import Session, SessionStatus
 
@@ -45,7 +46,7 @@ async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     )
     return await call.once(
         lambda seal: commands.put_session(
-            call.app, call.principal, path["worker_id"], path["run_id"], session, seal
+            call.app, call.principal, path["worker_id"], path["run_id"], session, fence(call), seal
         ),
         lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )

@@ -1,0 +1,300 @@
+"""`api`: the HTTP application over an open store, with projects, keys and users. No test here knows a handler."""
+
+import asyncio
+import io
+import itertools
+import sys
+import uuid
+from pathlib import Path
+
+import httpx2
+import jwt
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from runstead.commands.app import App
+from runstead.commands.projects import make_key, new_project
+from runstead.http.app import HttpApp
+from runstead.http.auth import Authenticator
+from runstead.http.jwt import TokenVerifier
+from runstead.loops.reaper import reap
+from runstead.main import Main
+from runstead.memory import MemoryNotifier, MemoryStore
+from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
+from runstead.project import Member, new_key
+from runstead.settings import Settings
+from runstead.sqlite.store import SqliteStore
+
+sys.path.insert(0, str(Path(__file__).parent))  # for tokens.py: tests are no package
+
+NOON = 1_774_008_000_000
+SIGNING = ed25519.Ed25519PrivateKey.generate()
+PEM = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+KEYS = {
+    "read": frozenset({Scope.RUNS_READ}),
+    "write": frozenset({Scope.RUNS_WRITE}),
+    "workers": frozenset({Scope.WORKERS}),
+    "default": DEFAULT_SCOPES,
+    "admin": ALL_SCOPES,
+}
+
+
+async def until(condition):
+    """Wait for what the loop is about to bring about by itself."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - of what is waited for, nothing tells
+            await asyncio.sleep(0.001)
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self):
+        self.now = NOON
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, seconds):
+        self.now += round(seconds * 1000)
+
+
+class Api:
+    """Requests to the application, as one of its callers: "read", "write", "workers", "default", "admin" (keys of the
+    project), "other" (an admin key of another project), or any credential in full.
+    """
+
+    def __init__(self, store, clock):
+        self.store, self.clock = store, clock
+        self.app = App(store, MemoryNotifier())
+        self.authenticator = Authenticator(store, TokenVerifier(PEM, clock=clock), clock)
+        self.http_app = HttpApp(self.app, self.authenticator)
+        transport = httpx2.ASGITransport(self.http_app, raise_app_exceptions=False)
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://runstead.test")
+        self.keys = {}
+        self._names = itertools.count(1)
+
+    async def furnish(self):
+        self.project = await self._project("inventory", KEYS)
+        self.other = await self._project("elsewhere", {"other": ALL_SCOPES})
+
+    async def _project(self, slug, keys):
+        project = new_project(slug, slug.title())
+        await self.store.directory.create_project(project, None, None)
+        for name, scopes in keys.items():
+            self.keys[name] = new_key()
+            await self.store.directory.create_key(make_key(self.keys[name], project.id, scopes, name=name))
+        return project
+
+    def token(self, user="ada", **claims):
+        """A user's JWT."""
+        body = {"userId": user, "exp": self.clock() // 1000 + 600, **claims}
+        return jwt.encode(body, SIGNING, "EdDSA")
+
+    async def member(self, user, project=None, role="member"):
+        member = Member((project or self.project).id, user, role, self.clock())
+        await self.store.directory.put_member(member, lambda *_: None)
+        return self.token(user)
+
+    async def send(self, method, path, body=..., *, by="default", headers=None, **options):
+        """The response as it is. A body that is bytes is sent as it is, any other as JSON."""
+        sent = {"Content-Type": "application/json"}
+        if by is not None:
+            sent["Authorization"] = f"Bearer {self.keys.get(by, by)}"
+        if body is not ...:
+            options["content"] = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        return await self.client.request(method, path, headers={**sent, **(headers or {})}, **options)
+
+    async def get(self, path, **options):
+        response = await self.send("GET", path, **options)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def post(self, path, body=..., status=200, **options):
+        response = await self.send("POST", path, body, **options)
+        assert response.status_code == status, response.text
+        return response.json()
+
+    async def put(self, path, body):
+        response = await self.send("PUT", path, body)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def refused(self, status, code, method, path, body=..., **options):
+        """The problem with which the request is refused."""
+        response = await self.send(method, path, body, **options)
+        return self.problem(response, status, code)
+
+    def problem(self, response, status, code):
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+        told = response.json()
+        assert (told["status"], told["code"]) == (status, code), told
+        assert told["type"] == f"/docs#{code}"
+        assert isinstance(told["detail"], str)
+        assert told["detail"] == told["error"] != ""
+        assert told["instance"] == response.request.url.path
+        return told
+
+    # Runs of each kind
+
+    def task(self, target="task:count", *, request=None, **members):
+        """The body that creates a task run."""
+        owner = {"kind": "project", "id": self.project.id}
+        return {"kind": "task", "owner": owner, "request": {"target": target, **(request or {})}, **members}
+
+    def agent(self, conversation_id, *, request=None, **members):
+        owner = {"kind": "conversation", "id": conversation_id}
+        given = {"mode": "agent", "agent_id": "scribe", **(request or {})}
+        return {"kind": "agent", "owner": owner, "request": given, **members}
+
+    async def create(self, body=None, **options):
+        return (await self.post("/runs", body or self.task(), 202, **options))["run"]
+
+    async def conversation(self, **body):
+        return (await self.post("/conversations", body, 201))["id"]
+
+    async def agent_run(self, **options):
+        """An agent run, and the path under which its conversation shows it."""
+        conversation_id = await self.conversation()
+        run = await self.create(self.agent(conversation_id, **options))
+        return run, f"/conversations/{conversation_id}/runs/{run['run_id']}"
+
+    async def run(self, run_id, **options):
+        return await self.get(f"/runs/{run_id}", **options)
+
+    async def append(self, run_id, *events, **cursors):
+        return await self.post(f"/runs/{run_id}/events", {"events": list(events), **cursors})
+
+    async def complete(self, run_id, status="completed", **members):
+        return await self.post(f"/runs/{run_id}/complete", {"status": status, **members})
+
+    async def event_types(self, run_id):
+        page = await self.get(f"/runs/{run_id}/events?limit=500")
+        return [event["event_type"] for event in page["data"]]
+
+    # Workers
+
+    async def worker(self, implementation_kind="claude", worker_key=None):
+        """A registered worker's path, and its token."""
+        body = {"implementation_kind": implementation_kind}
+        body["worker_key"] = worker_key or f"worker-{next(self._names)}"
+        made = await self.post(f"/agent-workers/projects/{self.project.slug}/workers", body, 201)
+        return f"/agent-workers/workers/{made['worker']['id']}", made["token"]
+
+    async def claim(self, worker, **body):
+        return await self.post(f"{worker}/claim", {"lease_duration_seconds": 60, "kinds": ["task"], **body})
+
+    async def claimed(self, **request):
+        """A task run under a fresh worker's lease: its worker run, and the worker's path."""
+        run = await self.create(self.task(f"task:{uuid.uuid4()}", request=request))
+        worker, _ = await self.worker()
+        taken = (await self.claim(worker, targets=[run["target"]]))["run"]
+        assert taken["run_id"] == run["run_id"]
+        return taken, worker
+
+    async def subscribed(self):
+        """Wait until somebody waits for a hint, as a long poll does."""
+        await until(lambda: len(self.app.notifier))
+
+    async def pass_time(self, seconds):
+        """Let the clock go on, and the referee look."""
+        self.clock.advance(seconds)
+        await reap(self.app)
+
+    async def nothing_stored(self):
+        """Whether the project is as empty as it was made."""
+        runs = await self.get("/runs", by="admin")
+        keys = await self.get(f"/projects/{self.project.id}/api-keys", by="admin")
+        members = await self.get(f"/projects/{self.project.id}/members", by="admin")
+        return runs["data"] == members["data"] == [] and len(keys["data"]) == len(KEYS)
+
+
+async def _open(store, clock):
+    await store.open()
+    made = Api(store, clock)
+    await made.furnish()
+    return made
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def api(request, tmp_path):
+    """Over each engine."""
+    clock = Clock()
+    engine = request.param
+    store = MemoryStore(clock) if engine == "memory" else SqliteStore(tmp_path / "runs.db", clock, "OFF")
+    made = await _open(store, clock)
+    yield made
+    await made.client.aclose()
+    await store.close()
+
+
+@pytest.fixture
+async def desk():
+    """Over memory alone: for what no engine has a part in."""
+    clock = Clock()
+    made = await _open(MemoryStore(clock), clock)
+    yield made
+    await made.client.aclose()
+
+
+class Live:
+    """The real server on SQLite, in this loop, and a client of it."""
+
+    def __init__(self, main, client, key, database):
+        self.main, self.client, self.url = main, client, main.url
+        self.headers = {"Authorization": f"Bearer {key}"}
+        self.database = database
+
+    async def post(self, path, body=None):
+        response = await self.client.post(f"{self.url}{path}", json=body, headers=self.headers)
+        assert response.status_code < 300, response.text
+        return response.json()
+
+    async def create(self):
+        project = (await self.client.get(f"{self.url}/projects/default", headers=self.headers)).json()
+        owner = {"kind": "project", "id": project["id"]}
+        body = {"kind": "task", "owner": owner, "request": {"target": "task:speak"}}
+        return (await self.post("/runs", body))["run"]["run_id"]
+
+    async def append(self, run_id, *events):
+        return await self.post(f"/runs/{run_id}/events", {"events": list(events)})
+
+    async def complete(self, run_id):
+        return await self.post(f"/runs/{run_id}/complete", {"status": "completed"})
+
+    async def until(self, condition):
+        await until(condition)
+
+    def address(self):
+        url = httpx2.URL(self.url)
+        return url.host, url.port
+
+    async def open_stream(self, path, after=None):
+        """The reader and writer of a socket that has asked for a stream."""
+        reader, writer = await asyncio.open_connection(*self.address(), limit=1 << 22)
+        lines = [f"GET {path} HTTP/1.1", "Host: runstead", f"Authorization: {self.headers['Authorization']}"]
+        lines += ["Connection: close"] + ([f"Last-Event-ID: {after}"] if after is not None else [])
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        return reader, writer
+
+
+@pytest.fixture
+async def live(tmp_path):
+    key = new_key()
+    url = f"sqlite:///{tmp_path / 'live.db'}"
+    main = Main(Settings(port=0, database_url=url, bootstrap_key=key), out=io.StringIO())
+    task = asyncio.create_task(main.run())
+    await main.ready.wait()
+    limits = httpx2.Limits(max_connections=400)
+    async with httpx2.AsyncClient(limits=limits, timeout=30) as client:
+        made = Live(main, client, key, tmp_path / "live.db")
+        made.task = task
+        yield made
+        main.stop()
+        await task

@@ -1,0 +1,341 @@
+"""Input that is wrong gets one clear refusal, and nothing of it is stored."""
+
+import json
+
+import pytest
+
+from runstead import limits
+
+MALFORMED = {
+    "half": b'{"kind": "task"',
+    "words": b"kind=task&owner=me",
+    "nan": b'{"n": NaN}',
+    "infinity": b'{"n": -Infinity}',
+    "a number beyond a double": b'{"n": 1e999}',
+    "an integer of 5,000 digits": b'{"n": ' + b"9" * 5_000 + b"}",
+    "a leading zero": b'{"n": 01}',
+    "single quotes": b"{'n': 1}",
+    "a comment": b'{"n": 1} // one',
+    "a trailing comma": b'{"n": [1,]}',
+    "two values": b"{}{}",
+    "a lone surrogate": b'{"n": "\\ud800"}',
+    "a surrogate the wrong way round": b'{"n": "\\udc00\\ud800"}',
+    "a lone surrogate as a name": b'{"\\udfff": 1}',
+    "an escape that is none": b'{"n": "\\x41"}',
+    "a raw line break in a text": b'{"n": "a\nb"}',
+    "a raw NUL in a text": b'{"n": "a\x00b"}',
+    "no UTF-8": b'{"n": "\xff"}',
+    "an encoded surrogate": b'{"n": "\xed\xa0\x80"}',
+    "UTF-16": '{"n": 1}'.encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "10,000 arrays": b'{"n": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    "10,000 objects": b'{"n": ' + b'{"n":' * 10_000 + b"1" + b"}" * 10_001,
+    "10,000 that never end": b"[" * 10_000,
+    "201 levels": b'{"n": ' + b"[" * 200 + b"]" * 200 + b"}",
+    "an array": b"[]",
+    "a text": b'"text"',
+    "null": b"null",
+    "a number": b"7",
+    "a space": b" ",
+}
+
+
+def with_request(desk, text):
+    """A creation whose input holds the text, which is no JSON that could be made of values."""
+    body = json.dumps(desk.task(request={"input": "HERE"})).encode()
+    return body.replace(b'"HERE"', text)
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_body_that_is_no_json_object_is_refused_by_every_route_that_reads_one(api, name):
+    text = MALFORMED[name]
+    taken, worker = await api.claimed()
+    run = f"/runs/{taken['run_id']}"
+    before = await api.get(run)
+    paths = ["/runs", "/conversations", f"{run}/complete", f"{run}/cancel", f"{run}/events", f"{run}/wait"]
+    paths += [
+        f"{run}/resume",
+        f"{run}/heartbeats",
+        f"{worker}/claim",
+        f"{worker}/runs/{taken['run_id']}/lease",
+    ]
+    for path in paths:
+        told = await api.refused(400, "INVALID_REQUEST", "POST", path, text)
+        assert told["detail"].startswith(("The body is not valid JSON: ", "Expected object, got"))
+        assert told["errors"]
+    assert await api.get(run) == before
+    assert [one["run_id"] for one in (await api.get("/runs"))["data"]] == [taken["run_id"]]
+
+
+@pytest.mark.parametrize("name", [name for name, text in MALFORMED.items() if text.startswith(b'{"n"')])
+async def test_values_that_are_passed_through_are_checked_all_the_same(api, name):
+    text = MALFORMED[name]
+    run_id = (await api.create())["run_id"]
+    created = with_request(api, text)
+    appended = b'{"events": [{"type": "A", "x": ' + text + b"}]}"
+    completed = b'{"status": "completed", "output": ' + text + b"}"
+    for path, body in (("", created), (f"/{run_id}/events", appended), (f"/{run_id}/complete", completed)):
+        await api.refused(400, "INVALID_REQUEST", "POST", f"/runs{path}", body)
+    assert len((await api.get("/runs"))["data"]) == 1
+    assert (await api.run(run_id))["latest_event_id"] == 0
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\ud800b"], ids=["alone", "within"])
+async def test_a_lone_surrogate_is_no_character_anywhere(api, value):
+    bodies = [
+        api.task(f"task:{value}"),
+        api.task(public_id=value),
+        api.task(title=value),
+        api.task(labels={"team": value}),
+        api.task(labels={value: "team"}),
+        api.task(request={"name": value}),
+    ]
+    for body in bodies:
+        told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", json.dumps(body).encode())
+        assert "surrogate" in told["detail"]
+    assert await api.nothing_stored()
+    path = f"/runs/{(await api.create())['run_id']}/events"
+    for event in ({"type": value}, {"type": "A", "x": value}, {"type": "A", value: 1}):
+        await api.refused(400, "INVALID_REQUEST", "POST", path, json.dumps({"events": [event]}).encode())
+    assert (await api.get(path))["data"] == []
+
+
+async def test_a_pair_of_surrogates_is_a_character(api):
+    run = await api.create(json.dumps(api.task(title="\U0001f600", request={"input": "\U0001f600"})).encode())
+    assert (run["title"], run["input"]) == ("\U0001f600", "\U0001f600")
+
+
+async def test_nesting_within_reason_is_stored_unchanged(api):
+    for depth in (20, 190):
+        value = "x"
+        for level in range(depth):
+            value = {"a": value} if level % 2 else [value]
+        run = await api.create(api.task(request={"input": value, "config": {"v": value}}))
+        assert (await api.run(run["run_id"]))["input"] == value
+        await api.append(run["run_id"], {"type": "A", "v": value})
+        [event] = (await api.get(f"/runs/{run['run_id']}/events"))["data"]
+        assert event["payload"]["v"] == value
+
+
+CONTROLS = ["\0", "a\0", "a\0b", "a\n", "\ta", "a\x1bb", "a\x7f"]
+
+
+@pytest.mark.parametrize("text", CONTROLS, ids=range(len(CONTROLS)))
+async def test_names_ids_and_targets_hold_no_control_characters(api, text):
+    conversation_id = await api.conversation()
+    bodies = [
+        api.task(f"task:{text}"),
+        api.task(public_id=text),
+        api.task(parent_run_id=text),
+        api.task(request={"name": text}),
+        api.task(request={"start_mode": text}),
+        api.task(request={"batch_id": text}),
+        api.task(trigger={"message_id": text}),
+        api.task(trigger={"tool_call_id": text}),
+        {**api.task(), "kind": "workflow", "request": {"workflow_id": text}},
+        api.agent(conversation_id, request={"agent_id": text}),
+        api.agent(conversation_id, request={"implementation_kind": text}),
+        api.agent(conversation_id, request={"worker_key": text}),
+        api.agent(conversation_id, request={"source_target_release_version": text}),
+    ]
+    for body in bodies:
+        await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert await api.nothing_stored()
+    run_id = (await api.create())["run_id"]
+    events = {"events": [{"type": text}]}
+    await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run_id}/events", events)
+    assert (await api.run(run_id))["latest_event_id"] == 0
+
+
+async def test_texts_for_people_hold_anything_but_nul(api):
+    assert (await api.create(api.task(title="two\nlines")))["title"] == "two\nlines"
+    for body in (api.task(title="a\0b"), api.task(labels={"team": "a\0"}), api.task(labels={"a\0": "team"})):
+        await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert len((await api.get("/runs"))["data"]) == 1
+
+
+@pytest.mark.parametrize("text", ["%00", "a%0Ab", "%7F"])
+async def test_control_characters_in_a_path_are_refused(desk, text):
+    for path in (
+        f"/runs/{text}",
+        f"/conversations/{text}",
+        f"/projects/{text}",
+        f"/conversations/x/runs/{text}",
+    ):
+        await desk.refused(400, "INVALID_REQUEST", "GET", path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/runs/a%2Fb", "/runs/a%2fcancel", "/conversations/a%2Fruns/b", "/projects/%2f"]
+)
+async def test_an_encoded_slash_in_a_path_is_not_found(desk, path):
+    told = await desk.refused(404, "NOT_FOUND", "GET", path)
+    assert told["detail"] == "No name here holds a slash"
+
+
+async def test_ids_have_an_end(api):
+    long = "x" * 128
+    assert (await api.create(api.task(public_id=long)))["run_id"] == long
+    for body in (api.task(public_id=long + "x"), api.task(parent_run_id=long + "x"), api.task(public_id="")):
+        await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert len((await api.get("/runs"))["data"]) == 1
+    told = await api.refused(400, "INVALID_REQUEST", "GET", f"/runs/{long}x")
+    assert told["detail"] == "A run id has 1 to 128 characters"
+
+
+@pytest.mark.parametrize("run_id", ["a/b", ".", "..", "event-types", "/"])
+async def test_an_id_that_no_path_could_hold_is_refused(desk, run_id):
+    await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(public_id=run_id))
+    assert await desk.nothing_stored()
+
+
+WRONG = [
+    {"kind": "job"},
+    {"kind": None},
+    {"kind": 1},
+    {"owner": None},
+    {"owner": {"kind": "user", "id": "x"}},
+    {"owner": {"kind": "project"}},
+    {"owner": {"kind": "project", "id": "inventory"}},
+    {"owner": {"kind": "conversation", "id": "9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e"}},
+    {"request": None},
+    {"request": []},
+    {"request": "task:a"},
+    {"request": {}},
+    {"request": {"target": "eval:a"}},
+    {"request": {"target": "task:"}},
+    {"request": {"target": "task"}},
+    {"request": {"target": ":a"}},
+    {"request": {"target": "task:" + "x" * 251}},
+    {"request": {"target": "task:a", "timeout_seconds": 1.0}},
+    {"request": {"target": "task:a", "timeout_seconds": 1.5}},
+    {"request": {"target": "task:a", "timeout_seconds": 0}},
+    {"request": {"target": "task:a", "timeout_seconds": 10**30}},
+    {"request": {"target": "task:a", "timeout_seconds": "30"}},
+    {"request": {"target": "task:a", "timeout_seconds": True}},
+    {"request": {"target": "task:a", "backoff_limit": -1}},
+    {"request": {"target": "task:a", "backoff_limit": 1e2}},
+    {"request": {"target": "task:a", "config": []}},
+    {"request": {"target": "task:a", "config": "text"}},
+    {"request": {"target": "task:a", "runtime_target_kind": "moon"}},
+    {"request": {"target": "task:a", "batch_id": "7"}},
+    {"public_id": 7},
+    {"title": "x" * 256},
+    {"title": ["x"]},
+    {"labels": ["a"]},
+    {"labels": {"a": 1}},
+    {"labels": {"": "a"}},
+    {"labels": {"x" * 64: "a"}},
+    {"labels": {"a": "x" * 256}},
+    {"labels": {str(n): "" for n in range(33)}},
+    {"trigger": "message"},
+    {"trigger": {"conversation_id": "x"}},
+    {"kind": "agent"},
+    {"kind": "workflow", "request": {}},
+    {"kind": "workflow", "request": {"target": "task:a"}},
+]
+
+
+@pytest.mark.parametrize("change", WRONG, ids=range(len(WRONG)))
+async def test_a_creation_with_a_wrong_value_creates_nothing(desk, change):
+    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", {**desk.task(), **change})
+    assert told["errors"][0]["path"].startswith("$")
+    assert await desk.nothing_stored()
+
+
+@pytest.mark.parametrize("member", ["kind", "owner", "request"])
+async def test_a_creation_without_what_it_needs_creates_nothing(desk, member):
+    body = desk.task()
+    del body[member]
+    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert member in told["detail"]
+    assert await desk.nothing_stored()
+
+
+WRONG_AGENTS = [
+    {"mode": "robot"},
+    {"initial_status": "waiting"},
+    {"source_target_kind": "x"},
+    {"agent_id": ""},
+]
+WRONG_AGENTS += [{"implementation_kind": "x" * 65}, {"worker_key": "x" * 129}, {"target": "task:a"}]
+
+
+@pytest.mark.parametrize("request_", WRONG_AGENTS, ids=range(len(WRONG_AGENTS)))
+async def test_an_agent_run_with_a_wrong_value_is_not_created(desk, request_):
+    conversation_id = await desk.conversation()
+    await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.agent(conversation_id, request=request_))
+    assert (await desk.get(f"/conversations/{conversation_id}"))["message_count"] == 0
+
+
+A = {"type": "A"}
+WRONG_APPENDS = [
+    {},
+    {"events": None},
+    {"events": {}},
+    {"events": []},
+    {"events": [A] * 101},
+    {"events": [A, None]},
+    {"events": [A, "A"]},
+    {"events": [A, [A]]},
+    {"events": [A, {}]},
+    {"events": [A, {"type": None}]},
+    {"events": [A, {"type": 1}]},
+    {"events": [A, {"type": ""}]},
+    {"events": [A, {"type": "x" * 129}]},
+    {"events": [A], "expected_previous_event_id": -1},
+    {"events": [A], "expected_previous_event_id": 0.0},
+    {"events": [A], "expected_previous_event_id": "0"},
+    {"events": [A], "expected_previous_event_id": 10**30},
+    {"events": [A], "expected_previous_external_event_sequence": -1},
+    {"events": [A], "expected_previous_external_event_sequence": 0.0},
+    {"events": [A], "expected_previous_external_event_sequence": 10**30},
+    {"events": [A], "attempt": -1},
+]
+
+
+@pytest.mark.parametrize("body", WRONG_APPENDS, ids=range(len(WRONG_APPENDS)))
+async def test_an_append_with_a_wrong_value_appends_nothing(api, body):
+    run, path = await api.agent_run()
+    for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
+        told = await api.refused(400, "INVALID_REQUEST", "POST", events, body)
+        assert told["errors"][0]["path"].startswith("$")
+    assert (await api.run(run["run_id"]))["latest_event_id"] == 0
+
+
+async def test_of_a_member_given_twice_the_last_counts(api):
+    run = await api.create(
+        json.dumps(api.task("task:b")).encode().replace(b'"target"', b'"target": "task:a", "target"')
+    )
+    assert run["target"] == "task:b"
+    path = f"/runs/{run['run_id']}/events"
+    hidden = b'{"events": [{"type": "A", "type": "RUN_FINISHED"}]}'
+    await api.refused(400, "EVENT_TYPE_REFUSED", "POST", path, hidden)
+    await api.post(path, b'{"events": [{"type": "RUN_FINISHED", "type": "A"}]}')
+    [event] = (await api.get(path))["data"]
+    assert event["event_type"] == event["payload"]["type"] == "A"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "nonsense;"])
+async def test_a_body_is_read_as_json_whatever_it_is_called(desk, content_type):
+    headers = {"Content-Type": content_type}
+    assert await desk.create(headers=headers)
+    await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", b"kind=task", headers=headers)
+
+
+async def test_a_body_over_ten_mib_is_refused_whether_it_says_so_or_not(api):
+    frame = len(with_request(api, b'""'))
+    fits = with_request(api, b'"' + b"x" * (limits.body_bytes_max - frame) + b'"')
+    assert len(fits) == limits.body_bytes_max
+    for body in (fits + b" ", chunks(fits + b" ")):
+        headers = {"Authorization": f"Bearer {api.keys['default']}"}
+        response = await api.client.post("/runs", content=body, headers=headers)
+        told = api.problem(response, 413, "BODY_TOO_LARGE")
+        assert told["detail"] == "The body is larger than 10 MiB"
+    assert await api.nothing_stored()
+    assert (await api.send("POST", "/runs", fits)).status_code == 202
+
+
+async def chunks(body):
+    for start in range(0, len(body), 1 << 20):
+        yield body[start : start + (1 << 20)]

@@ -1,0 +1,59 @@
+"""`/healthz`, `/readyz`, `/metrics`: open to all, and true."""
+
+import re
+
+from runstead.errors import Error
+
+
+async def test_a_process_that_answers_is_healthy(api):
+    assert await api.get("/healthz", by=None) == {"status": "ok"}
+
+
+async def test_a_store_that_commits_is_ready(api):
+    answer = await api.get("/readyz", by=None)
+    assert answer["status"] == "ready"
+    assert answer["store"]["engine"] in {"memory", "sqlite"}
+    assert answer["store"]["commits"] >= 1
+
+
+async def test_a_server_that_stops_is_not_ready_but_healthy(api):
+    api.app.stopping.set()
+    response = await api.send("GET", "/readyz", by=None)
+    api.problem(response, 503, "SHUTTING_DOWN")
+    assert response.headers["retry-after"] == "1"
+    assert await api.get("/healthz", by=None) == {"status": "ok"}
+
+
+async def test_a_store_that_cannot_commit_is_not_ready(desk):
+    async def full():
+        raise Error("STORE_UNAVAILABLE", "The disk is full", retry_after_s=5)
+
+    desk.store.check = full
+    response = await desk.send("GET", "/readyz", by=None)
+    assert desk.problem(response, 503, "STORE_UNAVAILABLE")["detail"] == "The disk is full"
+    assert response.headers["retry-after"] == "5"
+
+
+async def test_metrics_count_requests_by_route_and_not_by_path(api):
+    async def count(method="GET", status=200, route="/runs/{run_id}"):
+        response = await api.send("GET", "/metrics", by=None)
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        pattern = rf'requests_total{{method="{method}",route="{re.escape(route)}",status="{status}"}} (\S+)'
+        found = re.search(pattern, response.text)
+        return 0 if found is None else float(found[1])
+
+    before = await count(), await count(status=404)
+    for _ in range(3):
+        await api.run((await api.create())["run_id"])
+    await api.refused(404, "NOT_FOUND", "GET", "/runs/nobody")
+    assert (await count(), await count(status=404)) == (before[0] + 3, before[1] + 1)
+    unknown = await count(status=404, route="unknown")
+    await api.refused(404, "NOT_FOUND", "GET", "/nowhere")
+    assert await count(status=404, route="unknown") == unknown + 1
+
+
+async def test_metrics_tell_of_the_store(api):
+    text = (await api.send("GET", "/metrics", by=None)).text
+    for name in ("runstead_streams", "runstead_store_queue_depth", "runstead_store_commits_total"):
+        assert f"\n{name} " in text

@@ -1,0 +1,82 @@
+"""`…/snapshot`: a run's log, folded."""
+
+
+async def say(api, path, *events):
+    await api.post(f"{path}/events", {"events": list(events)})
+
+
+async def test_a_fresh_run_has_an_empty_message_and_state(api):
+    _, path = await api.agent_run()
+    answer = await api.get(f"{path}/snapshot")
+    assert list(answer) == ["after_event_id", "events"]
+    assert answer["after_event_id"] == 0
+    messages, state = answer["events"]
+    assert (messages["event_id"], messages["event"]["type"]) == (None, "MESSAGES_SNAPSHOT")
+    assert (state["event_id"], state["event"]["type"]) == (None, "STATE_SNAPSHOT")
+    assert {"invokeAgentChildRuns", "inputRequestsByToolCallId"} <= set(state["event"]["snapshot"])
+
+
+async def test_a_snapshot_tells_what_was_said_and_how_it_ended(api):
+    run, path = await api.agent_run()
+    await say(
+        api,
+        path,
+        {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},
+        {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hel"},
+        {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "lo"},
+        {"type": "TEXT_MESSAGE_END", "messageId": "m"},
+        {"type": "TOOL_CALL_START", "toolCallId": "t", "toolCallName": "search"},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": "t", "delta": '{"q":1}'},
+        {"type": "TOOL_CALL_END", "toolCallId": "t"},
+        {
+            "type": "TOOL_CALL_RESULT",
+            "messageId": "r",
+            "toolCallId": "t",
+            "content": "found",
+            "isError": False,
+        },
+        {"type": "STATE_DELTA", "delta": [{"op": "add", "path": "/mine", "value": 1}]},
+    )
+    await api.complete(run["run_id"], metadata={"model": "large"})
+    answer = await api.get(f"{path}/snapshot")
+    assert answer["after_event_id"] == 10
+    messages, state, end = answer["events"]
+    text = str(messages["event"])
+    for part in ("Hello", "search", "found", "tool_call", "tool_result"):
+        assert part in text
+    assert state["event"]["snapshot"]["mine"] == 1
+    assert (end["event_id"], end["event"]["type"]) == (10, "RUN_FINISHED")
+    assert end["event"]["metadata"] == {"model": "large"}
+
+
+async def test_a_failed_run_ends_its_snapshot_with_the_error(api):
+    run, path = await api.agent_run()
+    await api.complete(run["run_id"], "failed", terminal_error_message="It broke")
+    end = (await api.get(f"{path}/snapshot"))["events"][-1]
+    assert (end["event_id"], end["event"]["type"], end["event"]["message"]) == (1, "RUN_ERROR", "It broke")
+
+
+async def test_events_that_make_no_sense_spoil_no_snapshot(api):
+    _, path = await api.agent_run()
+    await say(
+        api,
+        path,
+        {"type": "TEXT_MESSAGE_CONTENT", "delta": 7},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": ["t"], "delta": None},
+        {"type": "STATE_DELTA", "delta": [{"op": "remove", "path": "/nowhere"}]},
+        {"type": "STATE_SNAPSHOT", "snapshot": "text"},
+        {"type": "MESSAGES_SNAPSHOT", "messages": 1e300},
+        {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "still here"},
+    )
+    answer = await api.get(f"{path}/snapshot")
+    assert "still here" in str(answer["events"][0])
+
+
+async def test_a_snapshot_reads_a_log_of_many_pages(desk):
+    _, path = await desk.agent_run()
+    for _ in range(12):
+        piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"}
+        await desk.post(f"{path}/events", {"events": [piece] * 100})
+    answer = await desk.get(f"{path}/snapshot")
+    assert answer["after_event_id"] == 1_200
+    assert "x" * 1_200 in str(answer["events"][0])

@@ -1,0 +1,139 @@
+"""Nothing of another project is visible: every read and every write of it is not found."""
+
+import pytest
+
+from runstead.http.app import operations
+
+#: Operations that name nothing of a project: what they do is within the caller's own.
+OWN = {"/runs", "/projects", "/conversations"}
+BODIES = {
+    "/runs/{run_id}/events": {"events": [{"type": "A"}]},
+    "/conversations/{conversation_id}/runs/{run_id}/events": {"events": [{"type": "A"}]},
+    "/runs/{run_id}/complete": {"status": "completed"},
+    "/runs/{run_id}/wait": {"reason": "tool"},
+    "/runs/{run_id}/resume": {"type": "event"},
+    "/runs/{run_id}/heartbeats": {"attempt": 1},
+    "/agent-workers/projects/{project}/workers": {"implementation_kind": "a", "worker_key": "b"},
+    "/agent-workers/workers/{worker_id}/runs/{run_id}/session": {"session_key": "s"},
+    "/projects/{project}/members": {"user_id": "eve"},
+}
+FOREIGN = [operation for operation in operations() if not operation.open and operation.path not in OWN]
+
+
+async def house(api):
+    """One of everything in the project."""
+    run, path = await api.agent_run(request={"implementation_kind": "claude"})
+    worker, token = await api.worker("claude")
+    await api.post(f"{worker}/claim", {})
+    await api.member("ada", role="admin")
+    keys = (await api.get("/projects/inventory/api-keys", by="admin"))["data"]
+    names = {"project": api.project.id, "run_id": run["run_id"], "conversation_id": path.split("/")[2]}
+    return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
+
+
+async def contents(api, names):
+    """All that can be read of the project."""
+    reads = (operation.path for operation in FOREIGN if operation.method == "GET")
+    paths = sorted(path.format(**names) for path in reads if not path.endswith("/stream"))
+    return [(await api.send("GET", path, by="admin")).json() for path in [*paths, "/runs", "/projects"]]
+
+
+async def test_every_operation_answers_strangers_as_if_nothing_were_there(api):
+    names, _ = await house(api)
+    before = await contents(api, names)
+    strangers = ["other", api.token("eve"), api.token("eve", projectId=api.other.id)]
+    for operation in FOREIGN:
+        path = operation.path.format(**names)
+        nobody = operation.path.format(**dict.fromkeys(names, "nobody"))
+        body = BODIES.get(operation.path, {}) if operation.method != "GET" else ...
+        for by in strangers:
+            told = await api.refused(404, "NOT_FOUND", operation.method, path, body, by=by)
+            unknown = await api.refused(404, "NOT_FOUND", operation.method, nobody, body, by=by)
+            assert told["detail"] == unknown["detail"], operation.path
+    assert await contents(api, names) == before
+
+
+async def test_a_worker_elsewhere_cannot_tell_what_is_there_from_what_is_not(api):
+    names, _ = await house(api)
+    before = await contents(api, names)
+    body = {"implementation_kind": "claude", "worker_key": "theirs"}
+    made = await api.post("/agent-workers/projects/elsewhere/workers", body, 201, by="other")
+    for operation in FOREIGN:
+        body = BODIES.get(operation.path, {}) if operation.method != "GET" else ...
+        told = []
+        for named in (names, dict.fromkeys(names, "nobody")):
+            path = operation.path.format(**named)
+            response = await api.send(operation.method, path, body, by=made["token"])
+            assert response.status_code in {403, 404}
+            told.append({**response.json(), "instance": ""})
+        assert told[0] == told[1], operation.path
+    assert await contents(api, names) == before
+
+
+async def test_the_callers_own_lists_show_nothing_of_others(api):
+    await house(api)
+    for by in ("other", api.token("eve")):
+        assert (await api.get("/runs", by=by))["data"] == []
+        assert "inventory" not in str(await api.get("/projects", by=by))
+
+
+async def test_a_worker_of_another_project_gets_no_run(api):
+    await api.create()
+    body = {"implementation_kind": "claude", "worker_key": "theirs"}
+    made = await api.post("/agent-workers/projects/elsewhere/workers", body, 201, by="other")
+    claim = f"/agent-workers/workers/{made['worker']['id']}/claim"
+    answer = await api.post(claim, {"kinds": ["task"]}, by=made["token"])
+    assert answer == {"run": None, "runs": []}
+
+
+async def test_an_idempotency_key_tells_a_stranger_nothing(api):
+    headers = {"Idempotency-Key": "k"}
+    run = await api.create(headers=headers)
+    response = await api.send("POST", "/runs", api.task(), headers=headers, by="other")
+    api.problem(response, 404, "NOT_FOUND")
+    assert run["run_id"] not in response.text
+
+
+@pytest.mark.parametrize("act", ["", "/events", "/children", "/tree", "/attempts"])
+async def test_a_token_bound_to_a_run_reads_that_run_alone(api, act):
+    await api.member("ada", role="admin")
+    mine, theirs = await api.create(), await api.create()
+    bound = api.token("ada", runId=mine["run_id"])
+    assert await api.get(f"/runs/{mine['run_id']}{act}", by=bound)
+    await api.refused(404, "NOT_FOUND", "GET", f"/runs/{theirs['run_id']}{act}", by=bound)
+
+
+async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
+    names, _ = await house(api)
+    run = await api.create()
+    bound = api.token("ada", runId=run["run_id"])
+    project = f"/projects/{api.project.id}"
+    writes = [
+        ("POST", "/runs", api.task()),
+        ("POST", "/conversations", {"project_id": api.project.id}),
+        ("POST", "/projects", {"slug": "third"}),
+        ("POST", f"{project}/api-keys", {"scopes": ["admin"]}),
+        ("DELETE", f"{project}/api-keys/{names['key_id']}", ...),
+        ("POST", f"{project}/members", {"user_id": "eve"}),
+        ("DELETE", f"{project}/members/ada", ...),
+        ("POST", f"/agent-workers{project}/workers", {"implementation_kind": "a", "worker_key": "b"}),
+        ("GET", "/runs", ...),
+        ("GET", f"{project}/runs", ...),
+    ]
+    for method, path, body in writes:
+        await api.refused(403, "FORBIDDEN", method, path, body, by=bound)
+    other = f"/runs/{names['run_id']}"
+    await api.refused(404, "NOT_FOUND", "POST", f"{other}/cancel", by=bound)
+    body = {"events": [{"type": "A"}]}
+    in_conversation = f"/conversations/{names['conversation_id']}{other}/events"
+    await api.refused(404, "NOT_FOUND", "POST", in_conversation, body, by=bound)
+    await api.post(f"/runs/{run['run_id']}/events", body, by=bound)
+    await api.post(f"/runs/{run['run_id']}/complete", {"status": "completed"}, by=bound)
+
+
+async def test_a_users_scopes_narrow_what_the_token_may_do(api):
+    run = await api.create()
+    await api.member("ada")
+    reader = api.token("ada", scopes=["runs:read"])
+    await api.run(run["run_id"], by=reader)
+    await api.refused(403, "FORBIDDEN", "POST", f"/runs/{run['run_id']}/cancel", by=reader)

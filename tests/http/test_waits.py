@@ -1,0 +1,204 @@
+"""`/wait`, `/resume` and `/heartbeats`: a run that needs something from outside, and one that is kept."""
+
+import asyncio
+
+import pytest
+
+
+async def waiting(api, **wait):
+    run_id = (await api.create())["run_id"]
+    await api.post(f"/runs/{run_id}/wait", {"reason": "tool", **wait})
+    return f"/runs/{run_id}"
+
+
+async def test_a_wait_says_what_for(api):
+    run_id = (await api.create())["run_id"]
+    wait = {"reason": "tool", "tool_call_id": "t1", "tool_name": "search"}
+    answer = await api.post(f"/runs/{run_id}/wait", wait)
+    assert list(answer) == ["run"]
+    run = answer["run"]
+    assert run == await api.run(run_id)
+    assert (run["status"], run["waiting_reason"], run["waiting_tool_call_id"]) == ("waiting", "tool", "t1")
+    assert await api.post(f"/runs/{run_id}/wait", wait) == {"run": run}
+    await api.refused(409, "RUN_ALREADY_WAITING", "POST", f"/runs/{run_id}/wait", {"reason": "input"})
+
+
+@pytest.mark.parametrize("reason", ["tool", "approval", "event", "input"])
+async def test_each_reason_has_its_resume(api, reason):
+    run = await waiting(api, reason=reason, tool_call_id="t1")
+    types = {"tool": "tool_result", "approval": "approval", "event": "event", "input": "input"}
+    for other in types.values():
+        if other != types[reason]:
+            body = {"type": other, "tool_call_id": "t1"}
+            await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", body)
+    body = {"type": types[reason], "tool_call_id": "t1", "result": {"yes": True}}
+    assert await api.post(f"{run}/resume", body) == {"accepted": True}
+    after = await api.get(run)
+    assert (after["status"], after["waiting_reason"], after["waiting_tool_call_id"]) == (
+        "running",
+        None,
+        None,
+    )
+
+
+async def test_a_tool_result_becomes_an_event(api):
+    run = await waiting(api, tool_call_id="t1")
+    body = {"type": "tool_result", "tool_call_id": "t1", "result": {"n": [1, 2.5]}, "is_error": True}
+    await api.post(f"{run}/resume", body)
+    [event] = (await api.get(f"{run}/events"))["data"]
+    assert event["event_type"] == "TOOL_CALL_RESULT"
+    payload = event["payload"]
+    assert (payload["toolCallId"], payload["content"], payload["isError"]) == ("t1", {"n": [1, 2.5]}, True)
+
+
+async def test_another_resume_becomes_a_custom_event(api):
+    run = await waiting(api, reason="approval")
+    await api.post(f"{run}/resume", {"type": "approval", "result": "yes"})
+    [event] = (await api.get(f"{run}/events"))["data"]
+    assert (event["event_type"], event["payload"]["name"]) == ("CUSTOM", "run.resumed")
+    assert event["payload"]["value"]["result"] == "yes"
+
+
+async def test_a_run_that_does_not_wait_is_not_resumed(api):
+    run_id = (await api.create())["run_id"]
+    body = {"type": "tool_result", "tool_call_id": "t1"}
+    await api.refused(409, "TOOL_RESULT_NOT_WAITING", "POST", f"/runs/{run_id}/resume", body)
+    assert (await api.run(run_id))["status"] == "pending"
+
+
+async def test_the_same_result_again_is_a_duplicate_and_another_a_conflict(api):
+    run = await waiting(api, tool_call_id="t1")
+    body = {"type": "tool_result", "tool_call_id": "t1", "result": {"a": 1, "b": 2}}
+    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {**body, "tool_call_id": "t2"})
+    assert await api.post(f"{run}/resume", body) == {"accepted": True}
+    again = {**body, "result": {"b": 2, "a": 1}}
+    assert await api.post(f"{run}/resume", again) == {"accepted": True, "duplicate": True}
+    for other in ({**body, "result": 3}, {**body, "is_error": True}):
+        await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", other)
+    assert len((await api.get(f"{run}/events"))["data"]) == 1
+
+
+async def test_of_many_results_one_is_accepted_and_the_others_conflict(api):
+    run = await waiting(api, tool_call_id="t1")
+    bodies = [{"type": "tool_result", "tool_call_id": "t1", "result": n} for n in range(10)]
+    answers = await asyncio.gather(*(api.send("POST", f"{run}/resume", body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 9
+
+
+async def test_a_run_that_has_ended_neither_waits_nor_resumes(api):
+    run = await waiting(api, tool_call_id="t1")
+    await api.post(f"{run}/cancel")
+    body = {"type": "tool_result", "tool_call_id": "t1"}
+    await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/resume", body)
+    await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/wait", {"reason": "tool"})
+
+
+async def test_a_waiting_run_is_claimed_by_nobody(api):
+    run = await waiting(api)
+    worker, _ = await api.worker()
+    assert (await api.claim(worker))["run"] is None
+    await api.post(f"{run}/resume", {"type": "tool_result", "tool_call_id": "t"})
+    assert (await api.claim(worker))["run"]["run_id"] == run.rpartition("/")[2]
+
+
+async def test_a_worker_keeps_its_lease_through_a_wait(api):
+    taken, worker = await api.claimed()
+    run = f"/runs/{taken['run_id']}"
+    await api.post(f"{run}/wait", {"reason": "event", "attempt": 1})
+    await api.post(f"{run}/resume", {"type": "event"})
+    assert (await api.get(run))["lease_owner"] == worker.rpartition("/")[2]
+    assert (await api.complete(taken["run_id"], attempt=1))["completed"] is True
+
+
+async def test_a_timer_resumes_by_itself(api):
+    run = await waiting(api, reason="event", resume_at="2026-03-20T14:00:30+02:00")
+    await api.pass_time(29)
+    assert (await api.get(run))["status"] == "waiting"
+    await api.pass_time(1)
+    assert (await api.get(run))["status"] == "running"
+
+
+async def test_a_timer_can_be_resumed_before_its_time(api):
+    run = await waiting(api, reason="event", resume_at="2026-03-20T12:00:30Z")
+    assert await api.post(f"{run}/resume", {"type": "timer"}) == {"accepted": True}
+
+
+async def test_a_wait_that_nobody_answers_in_time_fails_the_run(api):
+    run = await waiting(api, expires_at="2026-03-20T12:00:30Z")
+    await api.pass_time(30)
+    after = await api.get(run)
+    assert (after["status"], after["error"]["code"]) == ("failed", "WAIT_EXPIRED")
+    told = {"reason", "attempts", "lease_owner", "last_heartbeat_at", "last_event_id"}
+    assert set(after["error"]["detail"]) == told
+
+
+BAD_WAITS = [
+    {},
+    {"reason": "boredom"},
+    {"reason": "tool", "tool_call_id": ""},
+    {"reason": "tool", "tool_call_id": "x" * 129},
+    {"reason": "tool", "tool_call_id": "a\nb"},
+    {"reason": "tool", "tool_name": "a\0b"},
+    {"reason": "tool", "expires_at": "tomorrow"},
+    {"reason": "tool", "expires_at": "2026-03-20T12:00:00"},
+    {"reason": "tool", "expires_at": 1774008000},
+    {"reason": "tool", "resume_at": "1969-12-31T23:59:59Z"},
+    {"reason": "tool", "attempt": 1.0},
+]
+BAD_RESUMES = [
+    {},
+    {"type": "unknown"},
+    {"type": "tool_result"},
+    {"type": "tool_result", "tool_call_id": None},
+    {"type": "tool_result", "tool_call_id": ""},
+    {"type": "tool_result", "tool_call_id": "x" * 129},
+    {"type": "tool_result", "tool_call_id": "t", "is_error": 1},
+    {"type": "tool_result", "tool_call_id": "t", "is_error": None},
+]
+BAD_HEARTBEATS = [
+    {},
+    {"attempt": 0},
+    {"attempt": 1.0},
+    {"attempt": "1"},
+    {"attempt": 10**30},
+    {"attempt": 1, "lease_duration_seconds": 4},
+    {"attempt": 1, "lease_duration_seconds": 301},
+    {"attempt": 1, "lease_duration_seconds": 60.0},
+]
+BAD = [("wait", body) for body in BAD_WAITS] + [("resume", body) for body in BAD_RESUMES]
+BAD += [("heartbeats", body) for body in BAD_HEARTBEATS]
+
+
+@pytest.mark.parametrize(("act", "body"), BAD, ids=range(len(BAD)))
+async def test_what_is_no_wait_resume_or_heartbeat_changes_nothing(desk, act, body):
+    taken, _ = await desk.claimed()
+    before = await desk.run(taken["run_id"])
+    await desk.refused(400, "INVALID_REQUEST", "POST", f"/runs/{taken['run_id']}/{act}", body)
+    assert await desk.run(taken["run_id"]) == before
+
+
+async def test_a_tool_call_id_of_128_characters_is_fine(desk):
+    run = await waiting(desk, tool_call_id="x" * 128)
+    await desk.post(f"{run}/resume", {"type": "tool_result", "tool_call_id": "x" * 128})
+
+
+async def test_a_heartbeat_renews_the_lease_without_naming_the_worker(api):
+    taken, _ = await api.claimed()
+    heartbeats = f"/runs/{taken['run_id']}/heartbeats"
+    api.clock.advance(30)
+    run = (await api.post(heartbeats, {"attempt": 1}))["run"]
+    assert run["lease_expires_at"] == "2026-03-20T12:01:30.000Z"
+    run = (await api.post(heartbeats, {"attempt": 1, "lease_duration_seconds": 300}))["run"]
+    assert run["lease_expires_at"] == "2026-03-20T12:05:30.000Z"
+
+
+async def test_a_heartbeat_of_no_current_attempt_is_superseded(api):
+    idle = (await api.create())["run_id"]
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", f"/runs/{idle}/heartbeats", {"attempt": 1})
+    taken, _worker = await api.claimed()
+    heartbeats = f"/runs/{taken['run_id']}/heartbeats"
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 2})
+    headers = {"X-Lease-Token": "forged"}
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 1}, headers=headers)
+    await api.post(f"/runs/{taken['run_id']}/cancel")
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 1})
