@@ -2,12 +2,12 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
-from story import NOON, Story, event
 
 from runstead import append as rules, limits
 from runstead.errors import Error
 from runstead.event import NewEvent
 from runstead.run import RunStatus
+from story import NOON, Story, event
 
 A, B, C, D = (event("CUSTOM", name=name) for name in "ABCD")
 PRIVATE = event("AGENT_RUN_MODEL_CALL_CONTEXT", prompt="long")

@@ -1,8 +1,8 @@
 import pytest
-from story import MINUTE, NOON, Story
 
 from runstead.errors import Error
 from runstead.run import RunStatus
+from story import MINUTE, NOON, Story
 
 FOREVER = 10_000_000_000
 

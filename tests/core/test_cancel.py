@@ -1,8 +1,8 @@
 import pytest
-from story import NOON, Story, event
 
 from runstead.errors import Error
 from runstead.run import RunStatus
+from story import NOON, Story, event
 
 
 def test_a_cancel_ends_the_run_and_its_family(story):

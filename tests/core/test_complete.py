@@ -1,10 +1,10 @@
 import msgspec
 import pytest
-from story import NOON, Story
 
 from runstead import limits
 from runstead.errors import Error
 from runstead.run import RunStatus
+from story import NOON, Story
 
 USAGE = b'{"model":"opus","inputTokens":3}'
 

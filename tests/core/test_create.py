@@ -1,11 +1,11 @@
 import pytest
 from msgspec.structs import replace
-from story import NOON, Story, new_run
 
 from runstead import limits, transitions
 from runstead.errors import Error
 from runstead.run import RunStatus
 from runstead.transition import NewMessage
+from story import NOON, Story, new_run
 
 
 def test_a_new_run_is_its_own_root(story):

@@ -1,8 +1,8 @@
 import pytest
 from hypothesis import given, strategies as st
-from story import event
 
 from runstead.event import pascal
+from story import event
 
 
 @pytest.mark.parametrize(

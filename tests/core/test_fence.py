@@ -1,8 +1,8 @@
 import pytest
-from story import MINUTE, Story, event
 
 from runstead.errors import Error
 from runstead.transitions import NO_FENCE, Fence
+from story import MINUTE, Story, event
 
 
 def superseded(call, *args, **named):

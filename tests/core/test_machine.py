@@ -3,13 +3,13 @@
 import msgspec
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from story import NOON, Story, event
 
 from runstead import transitions
 from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES
 from runstead.run import RunStatus
 from runstead.transitions import NO_FENCE
+from story import NOON, Story, event
 
 ENDS = ("completed", "failed", "cancelled")
 DICE = st.sampled_from((0.0, 0.5, 0.999))

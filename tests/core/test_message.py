@@ -3,11 +3,11 @@ import time
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
-from story import NOON, Story, event, stored
 
 from runstead.event import NewEvent
 from runstead.message import Fold, fold, snapshot
 from runstead.run import RunStatus
+from story import NOON, Story, event, stored
 
 RUNNING, COMPLETED = RunStatus.RUNNING, RunStatus.COMPLETED
 

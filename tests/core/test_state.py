@@ -5,10 +5,10 @@ import copy
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
-from story import event, stored
 
 from runstead import limits
 from runstead.message import Fold, state
+from story import event, stored
 
 EMPTY = {"invokeAgentChildRuns": {}, "inputRequestsByToolCallId": {}}
 

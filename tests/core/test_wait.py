@@ -1,10 +1,10 @@
 import pytest
 from msgspec.structs import replace
-from story import MINUTE, NOON, Story
 
 from runstead import limits
 from runstead.errors import Error
 from runstead.run import RunStatus
+from story import MINUTE, NOON, Story
 
 
 def refused(act, *args, **named):

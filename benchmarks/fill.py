@@ -1,0 +1,86 @@
+"""Fill a SQLite store with completed runs of ten events each, to measure what size costs.
+
+    python benchmarks/fill.py runstead.db --runs 1000000
+
+The rows are those that a server would have written; they go in by large transactions, since this is not what is
+measured.
+"""
+
+import argparse
+import asyncio
+import sqlite3
+import uuid
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from runstead import transitions
+from runstead.event import NewEvent
+from runstead.run import Run, RunStatus
+from runstead.sqlite.connection import connect
+from runstead.sqlite.rows import add_events, insert_run
+from runstead.sqlite.store import SqliteStore
+from runstead.transitions import NO_FENCE, Completion
+
+PAYLOAD = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"m1","delta":"' + b"x" * 140 + b'"}'
+EVENTS = tuple(NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(10))
+USAGE = b'{"provider":"bench","model":"none","inputTokens":10,"outputTokens":20}'
+PER_TRANSACTION = 10_000
+
+
+def add(connection: sqlite3.Connection, project_id: str, now: int) -> None:
+    """One whole life, as its final row and its log."""
+    run_id = f"run_{uuid.uuid4()}"
+    new = Run(
+        str(uuid.uuid4()),
+        project_id,
+        run_id,
+        "task",
+        RunStatus.PENDING,
+        "project",
+        project_id,
+        run_id,
+        now,
+        now,
+        target="task:bench",
+    )
+    run = transitions.create(new, now=now, parent=None, family_cancelled=False, message=None).run
+    run = transitions.claim(run, now=now, worker=project_id, lease_ms=60_000, token=uuid.uuid4().hex).run
+    run = replace(run, latest_event_id=len(EVENTS), latest_external_event_sequence=len(EVENTS))
+    end = transitions.complete(
+        run, now=now + 20, completion=Completion(status="completed", metadata=USAGE), fence=NO_FENCE
+    )
+    stored = replace(end.run, seq=insert_run(connection, end.run))
+    add_events(connection, stored, (*EVENTS, *end.events), now + 20, 0)
+
+
+async def prepare(path: Path) -> str:
+    """The id of the project that the runs belong to: the store's first, or a new one named default."""
+    store = SqliteStore(path)
+    await store.open()
+    found = await store.directory.projects(None)
+    await store.close()
+    return found[0].id if found else str(uuid.uuid4())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    options = parser.parse_args()
+    project_id = asyncio.run(prepare(options.path))
+    connection = connect(options.path, "OFF")
+    for first in range(0, options.runs, PER_TRANSACTION):
+        connection.execute("BEGIN")
+        for number in range(first, min(first + PER_TRANSACTION, options.runs)):
+            add(connection, project_id, 1_700_000_000_000 + number * 10)
+        connection.execute("COMMIT")
+        print(f"\r{min(first + PER_TRANSACTION, options.runs):,} runs", end="", flush=True)
+    print()
+    connection.close()
+
+
+if __name__ == "__main__":
+    main()
