@@ -65,13 +65,7 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is not None:
             return _again(loaded.run, run, new, loaded.now)
-        return transitions.create(
-            run,
-            now=loaded.now,
-            parent=loaded.parent,
-            family_cancelled=loaded.family_cancelled,
-            message=message,
-        )
+        return _insert(run, message, loaded)
 
     want = Want(parent_run_id=new.parent_run_id)
     written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
@@ -134,6 +128,16 @@ def _draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, New
     return run, message
 
 
+def _insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+    return transitions.create(
+        run,
+        now=loaded.now,
+        parent=loaded.parent,
+        family_cancelled=loaded.family_cancelled,
+        message=message,
+    )
+
+
 def _again(there: Run, wanted: Run, new: NewRun, now: int) -> Transition:
     def names(run: Run) -> tuple[Any, ...]:
         return (run.kind, run.owner_kind, run.owner_id, run.target)
@@ -180,17 +184,10 @@ async def retry(
         **{name: getattr(first, name) for name in _REQUEST},
     )
 
-    def decide(loaded: Loaded) -> Transition:
-        return transitions.create(
-            run,
-            now=loaded.now,
-            parent=loaded.parent,
-            family_cancelled=loaded.family_cancelled,
-            message=message,
-        )
-
     want = Want(parent_run_id=first.parent_run_id)
-    written = await app.store.runs.apply(RunKey(first.project_id, new_id), decide, want, seal)
+    written = await app.store.runs.apply(
+        RunKey(first.project_id, new_id), lambda loaded: _insert(run, message, loaded), want, seal
+    )
     app.publish(written)
     return written
 
