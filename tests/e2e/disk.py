@@ -1,0 +1,59 @@
+"""Disks that are full, or that cannot be written to, without harm to the machine's own."""
+
+import ctypes
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+from .server import Server
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
+
+
+class Tmpfs:
+    """A file system of its own, of a few MiB, most of them taken by a filler file. Mounting takes root."""
+
+    def __init__(self, directory: Path, size: int, free: int):
+        self.directory = directory / "tmpfs"
+        self.directory.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", self.directory]
+        self.mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        self._filler = self.directory / "filler"
+        if self.mounted:
+            self._filler.write_bytes(b"\0" * (size - free))
+
+    preexec = None
+
+    def make_room(self, _server: Server) -> None:
+        self._filler.unlink()
+
+    def close(self) -> None:
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", self.directory], check=True)
+
+
+class Quota:
+    """No file of the server may grow past a size. Works for everybody."""
+
+    def __init__(self, directory: Path, free: int):
+        self.directory, self._free = directory, free
+        self.mounted = True
+
+    def preexec(self) -> None:
+        """In the child: the soft limit alone, so that it can be lifted from outside."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self._free, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    def make_room(self, server: Server) -> None:
+        _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    def close(self) -> None:
+        pass
+
+
+def heed_permissions() -> None:
+    """In a child that root starts: files that may not be written to cannot be written to, as for everybody else."""
+    if os.geteuid() == 0:
+        _LIBC.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)

@@ -1,0 +1,215 @@
+"""The real program as a process of its own, and a small client for it."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+
+PROGRAM = [sys.executable, "-P", "-m", "runstead.cli"]
+READY = "runstead is ready on "
+KEY = "vf_e2e_" + "0123456789abcdef" * 4
+PROJECT = "default"
+
+
+def environment(**settings):
+    """This process's, without any setting of the program but these."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    if path := mine.get("PYTHONPATH"):  # the program is started in another directory
+        mine["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
+    return mine | settings
+
+
+def until(condition, what, seconds=10.0):
+    """What the condition returns, as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.01)
+    return result
+
+
+def runstead(*arguments, cwd, seconds=30, **settings):
+    """A command that ends by itself: (exit code, stdout, stderr)."""
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=cwd,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class Server:
+    """`runstead serve` on a free port. Start it with `start()`; `url` is known from then on.
+
+    `settings` are environment variables, `key` is the admin key that is there from the start.
+    """
+
+    def __init__(self, directory: Path, database: Path, *, arguments=(), preexec=None, **settings):
+        self.directory, self.database = directory, database
+        self.key = KEY
+        self.url = ""
+        self.startup_s = 0.0
+        self.process: subprocess.Popen | None = None
+        self._arguments = arguments
+        self._preexec = preexec
+        self._settings = {"RUNSTEAD_BOOTSTRAP_KEY": KEY, "RUNSTEAD_BOOTSTRAP_PROJECT": PROJECT} | settings
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.stdout: list[str] = []
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "server.log").read_text()
+
+    def start(self) -> "Server":
+        self.stdout, self._lines = [], queue.SimpleQueue()
+        began = time.perf_counter()
+        with (self.directory / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [
+                    *PROGRAM,
+                    "serve",
+                    "--port",
+                    "0",
+                    "--database",
+                    f"sqlite:///{self.database}",
+                    *self._arguments,
+                ],
+                cwd=self.directory,
+                env=environment(**self._settings),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                preexec_fn=self._preexec,  # noqa: PLW1509 - the child sets limits of its own and no more
+            )
+        threading.Thread(target=self._read, args=(self.process.stdout, self._lines), daemon=True).start()
+        while not self.url_in(line := self._next_line()):
+            pass
+        self.startup_s = time.perf_counter() - began
+        self.url = self.url_in(line)
+        return self
+
+    def _read(self, stdout, lines):
+        for line in stdout:
+            lines.put(line.rstrip("\n"))
+        lines.put("")
+
+    def _next_line(self, seconds=20.0):
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            raise AssertionError(f"no ready line within {seconds} s") from None
+        assert line or self.process.poll() is None, f"the server ended: {self.log}"
+        self.stdout.append(line)
+        return line
+
+    @staticmethod
+    def url_in(line):
+        return line.removeprefix(READY) if line.startswith(READY) else ""
+
+    def signal(self, number=signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, seconds=20.0) -> int:
+        """The exit code, once the process is gone."""
+        return self.process.wait(timeout=seconds)
+
+    def terminate(self, seconds=20.0) -> int:
+        self.signal(signal.SIGTERM)
+        return self.ended(seconds)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self) -> "Server":
+        self.kill()
+        return self.start()
+
+    def api(self, key=None, **options) -> "Api":
+        return Api(self.url, key or self.key, **options)
+
+
+class Api:
+    """As much of a client as the tests need. It never tries twice: what it got an answer for was acknowledged once.
+
+    Every call raises httpx2.HTTPStatusError for an answer that is not 2xx; `http` sends anything else.
+    """
+
+    def __init__(self, url, key, *, timeout_s=30.0, connections=100):
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        headers = {"Authorization": f"Bearer {key}"}
+        self.http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s, limits=limits)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.close()
+
+    def get(self, path, **query):
+        return self.http.get(path, params=query).raise_for_status().json()
+
+    def post(self, path, body=None, headers=None):
+        return self.http.post(path, json=body or {}, headers=headers).raise_for_status().json()
+
+    def project_id(self, ref=PROJECT):
+        return self.get(f"/projects/{ref}")["id"]
+
+    def create(self, project_id, target="task:e2e", *, public_id=None, parent=None, **request):
+        """The created task run."""
+        body = {
+            "kind": "task",
+            "owner": {"kind": "project", "id": project_id},
+            "request": {"target": target, **request},
+            **({"public_id": public_id} if public_id else {}),
+            **({"parent_run_id": parent} if parent else {}),
+        }
+        return self.post("/runs", body)["run"]
+
+    def register(self, worker_key, ref=PROJECT):
+        """A worker's id. Its own token is not needed: the key may do all that the worker may."""
+        body = {"implementation_kind": "e2e", "worker_key": worker_key}
+        return self.post(f"/agent-workers/projects/{ref}/workers", body)["worker"]["id"]
+
+    def claim(self, worker_id, target="task:e2e", *, lease_s=300, wait_s=0):
+        """The claimed run, or None."""
+        body = {"lease_duration_seconds": lease_s, "targets": [target], "wait_seconds": wait_s}
+        return self.post(f"/agent-workers/workers/{worker_id}/claim", body)["run"]
+
+    def append(self, run_id, events, **members):
+        return self.post(f"/runs/{run_id}/events", {"events": events, **members})
+
+    def complete(self, run_id, status="completed", **members):
+        return self.post(f"/runs/{run_id}/complete", {"status": status, **members})
+
+    def run(self, run_id):
+        return self.get(f"/runs/{run_id}")
+
+    def attempts(self, run_id):
+        return self.get(f"/runs/{run_id}/attempts")["data"]
+
+    def events(self, run_id):
+        """All public events of a run."""
+        found, after = [], 0
+        while after is not None:
+            page = self.get(f"/runs/{run_id}/events", after_event_id=after, limit=500)
+            found += page["data"]
+            following = page["page_info"]["next"]
+            after = None if following is None else int(following)
+        return found
+
+
+def note(number, **members):
+    """An event to append."""
+    return {"type": "CUSTOM", "name": "note", "value": number, **members}
