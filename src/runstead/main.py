@@ -130,9 +130,7 @@ class Main:
             await self._server.serve([sock])
         finally:
             app.stop()
-            for task in loops:
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*loops, return_exceptions=True)
             with suppress(Exception):  # the last minute's last-used times, where the store still takes them
                 await authenticator.flush(force=True)
 
