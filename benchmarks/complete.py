@@ -28,7 +28,7 @@ PARTS = {
     "_load (": "writer: the run's row is read",
     "rewrite_run (": "writer: the run's row is written",
     "add_events (": "writer: its event is written",
-    "runstead/transitions.py": "writer: transitions.complete decides",
+    "runstead/transitions/": "writer: transitions.complete decides",
     "Writer.": "writer: the rest of the transaction",
     "RequestResponseCycle.send": "loop: uvicorn sends the answer",
     "HttpToolsProtocol.": "loop: uvicorn reads the request",

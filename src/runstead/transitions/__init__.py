@@ -1,0 +1,31 @@
+"""THE machine: every way in which a run's state changes, each a pure function to a `Transition`.
+
+Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule repeats exactly.
+"""
+
+from runstead.transitions.attempts import claim, claimable, referee, release, renew
+from runstead.transitions.beginnings import create, start
+from runstead.transitions.ends import Completion, cancel, complete
+from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
+from runstead.transitions.waits import RESUMES, resume, wait
+
+__all__ = [
+    "MOVES",
+    "NO_FENCE",
+    "RESUMES",
+    "Completion",
+    "Fence",
+    "cancel",
+    "claim",
+    "claimable",
+    "complete",
+    "create",
+    "due_at",
+    "referee",
+    "release",
+    "renew",
+    "resume",
+    "rewrite",
+    "start",
+    "wait",
+]

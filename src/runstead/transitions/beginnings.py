@@ -1,0 +1,53 @@
+"""How a run comes to be, and how an agent run gets its start payload."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from runstead import limits
+from runstead.errors import Error
+from runstead.run import Run
+from runstead.transition import NewMessage, Transition
+from runstead.transitions.machine import PENDING, RUNNING, rewrite
+
+
+def create(
+    run: Run, *, now: int, parent: Run | None, family_cancelled: bool, message: NewMessage | None
+) -> Transition:
+    """Store a run that does not exist yet. The caller has set its request; this sets its place and its times."""
+    family: dict[str, Any] = {"root_run_id": run.run_id}
+    if parent is not None:
+        if family_cancelled:
+            raise Error("PARENT_CANCELLED", "The parent run was cancelled and accepts no more children")
+        path = f"{parent.path}{parent.seq}/"
+        if path.count("/") > limits.family_depth_max:
+            raise Error("FAMILY_TOO_DEEP", f"A run has at most {limits.family_depth_max - 1} runs above it")
+        family = {
+            "parent_seq": parent.seq,
+            "parent_run_id": parent.run_id,
+            "root_seq": parent.root_seq or parent.seq,
+            "root_run_id": parent.root_run_id,
+            "path": path,
+        }
+    running = run.status is RUNNING
+    queued = run.kind != "agent" or run.implementation_kind is not None
+    new = replace(
+        run,
+        created_at=now,
+        updated_at=now,
+        started_at=now if running else None,
+        available_at=(now if run.available_at is None else max(now, run.available_at)) if queued else None,
+        **family,
+    )
+    return Transition(new, message=message, family_total=1, family_active=1)
+
+
+def start(run: Run, *, now: int, snapshot: bytes) -> Transition:
+    """Give an agent run that waits for it its start payload. The first payload stays."""
+    changes: dict[str, Any] = {"request_snapshot": snapshot} if run.request_snapshot is None else {}
+    if run.status is PENDING and run.available_at is None:
+        # No worker will claim it: whoever started it drives it.
+        changes |= {"status": RUNNING, "started_at": now}
+    if run.terminal or not changes:
+        return Transition(run, duplicate=True)
+    return Transition(rewrite(run, now, **changes), duplicate=True)

@@ -1,0 +1,142 @@
+"""What every transition is made of: the moves, the fence, the next deadline, the end."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead import event, limits
+from runstead.clock import iso_or_none
+from runstead.errors import Error
+from runstead.run import TERMINAL, Run, RunError, RunStatus
+from runstead.transition import Transition
+
+encode = msgspec.json.Encoder().encode
+
+PENDING, RUNNING, WAITING = RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING
+
+#: Which states each state may turn into. The tests walk it; `rewrite` asserts it.
+MOVES: Final = {
+    PENDING: frozenset({RUNNING, WAITING}) | TERMINAL,
+    RUNNING: frozenset({WAITING, PENDING}) | TERMINAL,
+    WAITING: frozenset({RUNNING}) | TERMINAL,
+    RunStatus.COMPLETED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+
+NO_LEASE: Final = {"lease_token": None, "lease_expires_at": None, "lease_ms": None}
+NO_WAIT: Final = {
+    "waiting_reason": None,
+    "waiting_tool_call_id": None,
+    "waiting_tool_name": None,
+    "wait_expires_at": None,
+    "resume_at": None,
+}
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """What a worker's write may carry to prove that it still holds the run. Both None: no proof asked."""
+
+    attempt: int | None = None
+    token: str | None = None
+
+    @property
+    def given(self) -> bool:
+        return self.attempt is not None or self.token is not None
+
+    def check(self, run: Run) -> None:
+        """Refuse a write of an attempt that has been ended or replaced."""
+        if not self.given:
+            return
+        if (
+            run.lease_token is None
+            or (self.attempt is not None and self.attempt != run.attempt)
+            or (self.token is not None and self.token != run.lease_token)
+        ):
+            raise Error(
+                "ATTEMPT_SUPERSEDED",
+                f"Attempt {self.attempt if self.attempt is not None else 'of this lease token'} is no longer "
+                f"current: the run is {run.status.value} after {run.attempt} attempt(s)",
+            )
+
+
+NO_FENCE: Final = Fence()
+
+
+def due_at(run: Run) -> int | None:
+    """When the referee must look at the run again, None when no deadline runs."""
+    times = [run.lease_expires_at] if run.lease_expires_at is not None else []
+    if run.status is RUNNING and times and run.timeout_seconds is not None:
+        assert run.attempt_started_at is not None
+        times.append(run.attempt_started_at + run.timeout_seconds * 1000)
+    elif run.status is WAITING:
+        times += [at for at in (run.wait_expires_at, run.resume_at) if at is not None]
+    return min(times, default=None)
+
+
+def rewrite(run: Run, now: int, /, **changes: Any) -> Run:
+    """The row with the changes, its version, its time and its next deadline."""
+    status = changes.get("status", run.status)
+    assert status is run.status or status in MOVES[run.status], (run.status, status)
+    new = replace(run, version=run.version + 1, updated_at=max(now, run.updated_at), **changes)
+    due = due_at(new)
+    return new if due == new.due_at else replace(new, due_at=due)
+
+
+def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **changes: Any) -> Transition:
+    assert status in TERMINAL
+    assert not run.terminal
+    if status is RunStatus.COMPLETED:
+        thread_id = run.conversation_id or run.root_run_id
+        told = event.finished(run.run_id, thread_id, changes.get("metadata"))
+    else:
+        shown = error or RunError("Run cancelled", "CANCELLED")
+        told = event.failed(shown.message, shown.code)
+    since = run.started_at if run.started_at is not None else run.created_at
+    new = rewrite(
+        run,
+        now,
+        status=status,
+        completed_at=now,
+        duration_ms=max(now - since, 0),
+        error=encode(error) if error is not None else None,
+        available_at=None,
+        latest_event_id=run.latest_event_id + 1,
+        **NO_WAIT,
+        **changes,
+    )
+    return Transition(new, events=(told,), family_active=-1, cancels_family=status is RunStatus.CANCELLED)
+
+
+def fail(run: Run, now: int, code: str, message: str) -> Transition:
+    detail = {
+        "reason": code.lower(),
+        "attempts": run.attempt,
+        "lease_owner": run.lease_owner,
+        "last_heartbeat_at": iso_or_none(run.last_heartbeat_at),
+        "last_event_id": run.latest_event_id,
+    }
+    error = RunError(f"{message} (attempt {run.attempt})", code, msgspec.Raw(encode(detail)))
+    return end(run, now, RunStatus.FAILED, error, **NO_LEASE)
+
+
+def stopped(run: Run, now: int) -> Transition:
+    """The worker of a cancelled run has let go. The run's own story is over: only `stopped_at` is added."""
+    assert run.terminal
+    at = (
+        now
+        if run.cancel_requested_at is not None and run.cancel_stopped_at is None
+        else run.cancel_stopped_at
+    )
+    new = replace(run, version=run.version + 1, cancel_stopped_at=at, lease_expires_at=None, due_at=None)
+    return Transition(new)
+
+
+def not_active(run: Run) -> Error:
+    return Error("RUN_NOT_ACTIVE", f"The run has ended: it is {run.status.value}")
+
+
+def log_full(run: Run) -> bool:
+    """Whether only the place of the terminal event is left."""
+    return run.latest_event_id >= limits.events_per_run_max - 1

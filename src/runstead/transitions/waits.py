@@ -1,0 +1,112 @@
+"""Waiting for something from outside, and getting it."""
+
+from typing import Any, Final
+
+from runstead import event, limits
+from runstead.errors import Error
+from runstead.run import Run, WaitingReason
+from runstead.transition import Receipt, Transition
+from runstead.transitions.machine import NO_WAIT, RUNNING, WAITING, Fence, log_full, not_active, rewrite
+
+
+def wait(
+    run: Run,
+    *,
+    now: int,
+    reason: WaitingReason,
+    tool_call_id: str | None,
+    tool_name: str | None,
+    resume_at: int | None,
+    expires_at: int | None,
+    fence: Fence,
+    earlier: Receipt | None = None,
+) -> Transition:
+    """Hold the run until something comes from outside. A worker keeps its lease until it releases or loses it.
+
+    `earlier` is the receipt of an answer that this call has got already, in an attempt before this one: the run then
+    does not wait, since nobody would answer twice.
+    """
+    fence.check(run)
+    if run.terminal:
+        raise not_active(run)
+    if earlier is not None:
+        return Transition(run, duplicate=True)
+    if run.status is WAITING:
+        if (run.waiting_reason, run.waiting_tool_call_id) == (reason, tool_call_id):
+            return Transition(run, duplicate=True)
+        raise Error("RUN_ALREADY_WAITING", f"The run already waits (reason {run.waiting_reason})")
+    return Transition(
+        rewrite(
+            run,
+            now,
+            status=WAITING,
+            available_at=None,
+            waiting_reason=reason,
+            waiting_tool_call_id=tool_call_id,
+            waiting_tool_name=tool_name,
+            resume_at=resume_at,
+            wait_expires_at=expires_at,
+        )
+    )
+
+
+#: What each type of resume answers.
+RESUMES: Final[dict[str, WaitingReason]] = {
+    "tool_result": "tool",
+    "approval": "approval",
+    "event": "event",
+    "input": "input",
+    "timer": "event",
+}
+
+
+def resume(
+    run: Run,
+    *,
+    now: int,
+    kind: str,
+    tool_call_id: str | None,
+    result: Any,
+    is_error: bool,
+    receipt: Receipt | None,
+    earlier: Receipt | None,
+) -> Transition:
+    """Bring what a waiting run waits for. `earlier` is the receipt of an answer already given for this call."""
+    if run.terminal:
+        raise not_active(run)
+    if earlier is not None:
+        if receipt is not None and earlier.digest == receipt.digest:
+            return Transition(run, duplicate=True)
+        raise Error("TOOL_RESULT_CONFLICT", f"Call {tool_call_id} was already answered with another result")
+    if run.status is not WAITING:
+        raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
+    if RESUMES[kind] != run.waiting_reason:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for reason {run.waiting_reason}; {kind} does not answer that",
+        )
+    if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
+        raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
+    if log_full(run):
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
+    if kind == "tool_result":
+        told = event.tool_result(tool_call_id, result, is_error=is_error)
+    else:
+        told = event.resumed(kind, tool_call_id, result, is_error=is_error)
+    return Transition(resumed(run, now), events=(told,), receipt=receipt)
+
+
+def resumed(run: Run, now: int) -> Run:
+    held = run.lease_token is not None
+    queued = run.kind != "agent" or run.implementation_kind is not None
+    return rewrite(
+        run,
+        now,
+        status=RUNNING,
+        started_at=run.started_at if run.started_at is not None else now,
+        available_at=now if queued and not held else None,
+        # A timeout bounds work, not waiting: it starts anew.
+        attempt_started_at=now if held else run.attempt_started_at,
+        latest_event_id=run.latest_event_id + 1,
+        **NO_WAIT,
+    )
