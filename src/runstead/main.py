@@ -17,6 +17,7 @@ from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
+from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
 from runstead.loops.every import every
 from runstead.loops.pruner import prune
@@ -100,7 +101,7 @@ class Main:
         app = App(store, MemoryNotifier())
         authenticator = Authenticator(store, verifier)
         config = uvicorn.Config(
-            HttpApp(app, authenticator),
+            open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
             loop="none",  # the caller's: cli.py runs uvloop
             http="httptools",
             ws="none",

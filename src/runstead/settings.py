@@ -1,6 +1,7 @@
 """Every setting, from the environment. docs/configuration.md tells of each; a test keeps the two together."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,9 @@ NAMES: Final = (
     "RUNSTEAD_JWKS_URL",
     "RUNSTEAD_JWT_ISSUER",
     "RUNSTEAD_JWT_AUDIENCE",
+    "RUNSTEAD_CORS_ORIGINS",
 )
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
@@ -39,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    cors_origins: tuple[str, ...] | None = None
 
 
 def load(
@@ -80,7 +84,21 @@ def load(
         jwks_url=get("RUNSTEAD_JWKS_URL"),
         jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
+        cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
     )
+
+
+def _origins(told: str | None) -> tuple[str, ...] | None:
+    if told is None:
+        return None
+    origins = tuple(origin.strip() for origin in told.split(",") if origin.strip())
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise SettingError(
+                "RUNSTEAD_CORS_ORIGINS must list origins such as https://app.example.com, separated by commas,"
+                f" or be *, not {origin!r}"
+            )
+    return origins or None
 
 
 def sqlite_path(url: str) -> Path:

@@ -1,0 +1,69 @@
+"""Pages of other origins reach the API where, and only where, the operator says so."""
+
+import httpx2
+import pytest
+
+from runstead import settings
+from runstead.http.cors import open_to
+
+PAGE = "https://app.example.com"
+
+
+@pytest.fixture
+def browser(api):
+    def open_page(*origins):
+        transport = httpx2.ASGITransport(open_to(origins, api.http_app))
+        return httpx2.AsyncClient(transport=transport, base_url="http://runstead.test")
+
+    return open_page
+
+
+def asks(method, *headers, origin=PAGE):
+    asked = {"Origin": origin, "Access-Control-Request-Method": method}
+    return {**asked, "Access-Control-Request-Headers": ", ".join(headers)} if headers else asked
+
+
+async def test_without_the_setting_no_page_is_let_in(browser):
+    async with browser() as page:
+        answer = await page.get("/healthz", headers={"Origin": PAGE})
+        assert "access-control-allow-origin" not in answer.headers
+        assert (await page.options("/runs", headers=asks("POST"))).status_code == 405
+
+
+async def test_a_page_that_is_named_may_send_credentials_and_resume_a_stream(browser):
+    async with browser(PAGE) as page:
+        answer = await page.options(
+            "/runs/r/stream",
+            headers=asks("GET", "authorization", "last-event-id", "x-api-key", "idempotency-key"),
+        )
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == PAGE
+
+
+async def test_a_page_that_is_not_named_is_refused(browser):
+    async with browser(PAGE) as page:
+        answer = await page.options("/runs", headers=asks("POST", origin="https://evil.example"))
+        assert answer.status_code == 400
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_page_reads_refusals_and_the_headers_it_needs(browser):
+    async with browser("*") as page:
+        answer = await page.get("/runs/nothing", headers={"Origin": PAGE})
+        assert answer.status_code == 401
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "Location" in answer.headers["access-control-expose-headers"]
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "told", ["app.example.com", "https://a.example/path", "https://a.example https://b.example"]
+)
+def test_what_is_no_origin_is_refused_at_start(told):
+    with pytest.raises(settings.SettingError, match="RUNSTEAD_CORS_ORIGINS must list origins"):
+        settings.load({"RUNSTEAD_CORS_ORIGINS": told})
+
+
+def test_several_origins_are_separated_by_commas():
+    loaded = settings.load({"RUNSTEAD_CORS_ORIGINS": f"{PAGE}, http://localhost:3000"})
+    assert loaded.cors_origins == (PAGE, "http://localhost:3000")
