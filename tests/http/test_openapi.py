@@ -4,10 +4,12 @@ import itertools
 import json
 import re
 from contextlib import suppress
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode, openapi
 from schemathesis.checks import not_a_server_error
@@ -77,30 +79,84 @@ def test_every_operation_tells_its_codes_and_no_others(told, operation):
 
 
 def test_what_a_creation_takes_is_told_kind_by_kind(schemas):
-    cases = {
-        case["if"]["properties"]["kind"]["const"]: case["then"] for case in schemas["CreateRun"]["allOf"]
+    kinds = schemas["CreateRun"]["discriminator"]["mapping"]
+    assert [one["$ref"] for one in schemas["CreateRun"]["oneOf"]] == list(kinds.values())
+    assert set(kinds) == {"agent", "task", "eval", "workflow"}
+    for kind, reference in kinds.items():
+        body = schemas[reference.rpartition("/")[2]]
+        assert body["required"] == ["kind", "owner", "request"]
+        assert body["properties"]["kind"]["const"] == kind
+        owner = "Conversation" if kind == "agent" else "Project"
+        assert body["properties"]["owner"] == {"$ref": f"#/components/schemas/{owner}Owner"}
+        assert body["properties"]["request"] == {"$ref": f"#/components/schemas/{kind.title()}Request"}
+    assert schemas["TaskRequest"]["required"] == schemas["EvalRequest"]["required"] == ["target"]
+
+
+TARGETS = [
+    ({"runtime_target_kind": "environment"}, False),
+    ({"runtime_target_kind": "environment", "runtime_target_environment_id": str(UUID(int=1))}, True),
+    ({"runtime_target_kind": "preview_branch", "runtime_target_environment_id": str(UUID(int=1))}, False),
+    ({"runtime_target_kind": "preview_branch", "runtime_target_branch_id": str(UUID(int=1))}, True),
+    ({"runtime_target_kind": "main_branch", "runtime_target_branch_id": str(UUID(int=1))}, False),
+    ({"runtime_target_branch_id": str(UUID(int=1))}, False),
+    ({"runtime_target_environment_id": None}, True),
+]
+
+
+@pytest.mark.parametrize(("members", "fits"), TARGETS)
+async def test_the_schema_of_a_creation_takes_what_the_server_takes(desk, told, members, fits):
+    schema = {"$ref": "#/components/schemas/CreateRun", "components": told["components"]}
+    body = desk.task(request=members)
+    assert Draft202012Validator(schema).is_valid(body) is fits
+    assert (await desk.send("POST", "/runs", body)).status_code == (202 if fits else 400)
+
+
+BODIES = [
+    ("CreateRun", {"kind": "task", "request": {"target": "task:t"}}, True),
+    ("CreateRun", {"kind": "task", "request": {"target": "eval:t"}}, False),
+    ("CreateRun", {"kind": "eval", "request": {"target": "eval:t"}}, True),
+    ("CreateRun", {"kind": "task", "request": {"target": "task:"}}, False),
+    ("CreateRun", {"kind": "workflow", "request": {}}, False),
+    ("CreateRun", {"kind": "workflow", "request": {"workflow_id": None}}, False),
+    ("CreateRun", {"kind": "workflow", "request": {"workflow_id": "w"}}, True),
+    ("CreateRun", {"kind": "workflow", "request": {"target": "workflow:w"}}, True),
+    ("ResumeRun", {"type": "tool_result"}, False),
+    ("ResumeRun", {"type": "tool_result", "tool_call_id": None}, False),
+    ("ResumeRun", {"type": "tool_result", "tool_call_id": "c"}, True),
+    ("ResumeRun", {"type": "event"}, True),
+    ("AppendEvents", {"events": [{"type": "RUN_FINISHED"}]}, False),
+    ("AppendEvents", {"events": [{"type": "CUSTOM", "value": 1}]}, True),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "fits"), BODIES)
+def test_which_members_go_together_is_told(told, name, body, fits):
+    if name == "CreateRun":
+        body = {**body, "owner": {"kind": "project", "id": str(UUID(int=1))}}
+    schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
+    assert Draft202012Validator(schema).is_valid(body) is fits
+
+
+def test_a_shape_that_stands_in_several_places_has_one_name(schemas):
+    run = schemas["RunView"]["properties"]
+    body = schemas["CreateTaskRun"]["properties"]
+    assert run["labels"] == {"$ref": "#/components/schemas/Labels"} == body["labels"]["anyOf"][0]
+    assert run["kind"] == {"$ref": "#/components/schemas/RunKind"}
+    assert schemas["RunKind"] == {
+        "title": "RunKind",
+        "type": "string",
+        "enum": ["agent", "eval", "task", "workflow"],
     }
-    names = {kind: case["properties"]["request"]["$ref"].rpartition("/")[2] for kind, case in cases.items()}
-    assert names == {
-        "agent": "AgentRequest",
-        "task": "TaskRequest",
-        "eval": "TaskRequest",
-        "workflow": "WorkflowRequest",
-    }
-    owners = {
-        kind: case["properties"]["owner"]["properties"]["kind"]["const"] for kind, case in cases.items()
-    }
-    assert owners == {"agent": "conversation", "task": "project", "eval": "project", "workflow": "project"}
-    assert schemas["TaskRequest"]["required"] == ["target"]
-    assert schemas["CreateRun"]["required"] == ["kind", "owner", "request"]
+    kind = schemas["CreateConversation"]["properties"]["type"]
+    assert kind == {"allOf": [{"$ref": "#/components/schemas/ConversationType"}], "default": "chat"}
 
 
 def test_limits_and_choices_are_told(schemas, told):
-    run_id, _ = schemas["CreateRun"]["properties"]["public_id"]["anyOf"]
+    run_id, _ = schemas["CreateTaskRun"]["properties"]["public_id"]["anyOf"]
     assert (run_id["minLength"], run_id["maxLength"]) == (1, limits.run_id_chars_max)
     events = schemas["AppendEvents"]["properties"]["events"]
     assert (events["minItems"], events["maxItems"]) == (1, limits.events_per_append_max)
-    assert schemas["CompleteRun"]["properties"]["status"]["enum"] == ["cancelled", "completed", "failed"]
+    assert schemas["TerminalStatus"]["enum"] == ["cancelled", "completed", "failed"]
     lease = schemas["ClaimRuns"]["properties"]["lease_duration_seconds"]
     assert (lease["minimum"], lease["maximum"]) == (limits.lease_s_min, limits.lease_s_max)
     parameters = told["paths"]["/runs/{run_id}/events"]["get"]["parameters"]
@@ -111,16 +167,17 @@ def test_limits_and_choices_are_told(schemas, told):
 def test_values_that_are_passed_through_have_their_true_types(schemas):
     run = schemas["RunView"]["properties"]
     assert run["artifacts"]["type"] == "array"
-    assert run["labels"]["type"] == "object"
-    assert run["error"]["type"] == run["config"]["type"] == run["metadata"]["type"] == ["object", "null"]
+    nothing, an_object = {"type": "null"}, {"$ref": "#/components/schemas/JsonObject"}
+    assert run["config"]["anyOf"] == run["metadata"]["anyOf"] == [an_object, nothing]
+    assert run["error"]["anyOf"] == [{"$ref": "#/components/schemas/RunError"}, nothing]
+    assert schemas["JsonObject"]["type"] == schemas["RunError"]["type"] == "object"
+    assert schemas["Labels"]["type"] == "object"
     assert run["input"] == run["output"] == {}
     assert len(set(schemas["RunView"]["required"]) & set(run)) >= 33
-    assert schemas["EventView"]["properties"]["payload"]["type"] == "object"
+    assert schemas["EventView"]["properties"]["payload"] == an_object
 
 
 async def test_a_run_in_every_state_is_as_its_schema_says(api, told):
-    from jsonschema import Draft202012Validator
-
     def check(name, value):
         schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
         Draft202012Validator(schema).validate(value)

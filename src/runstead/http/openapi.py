@@ -9,8 +9,12 @@ import msgspec
 
 from runstead import __version__, limits
 from runstead.errors import CODES
-from runstead.http.create_bodies import REQUESTS, CreateRun
+from runstead.event import TERMINAL_TYPES
+from runstead.http.bodies import NO_CONTROLS
+from runstead.http.create_bodies import REQUESTS
 from runstead.http.endpoint import Nothing, Operation
+from runstead.http.openapi_names import name_shapes, operation_id
+from runstead.http.openapi_rules import describe_creations, describe_resumes, reference
 from runstead.http.problems import STATUS, Problem
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
 
@@ -37,6 +41,9 @@ _TAGS: Final = (
     "Health",
     "Documentation",
 )
+
+#: Told with every operation too: some generators of clients look for it there and nowhere else.
+_SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
 
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
@@ -76,7 +83,7 @@ def document(operations: Sequence[Operation]) -> Schema:
         path[operation.method.lower()] = _operation(operation, schema_of, components)
     for shape in {o.query for o in operations if o.query is not Nothing}:
         del components[shape.__name__]  # told parameter by parameter
-    return {
+    whole: Schema = {
         "openapi": "3.1.0",
         "info": {
             "title": "Runstead",
@@ -85,7 +92,7 @@ def document(operations: Sequence[Operation]) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"api_key": []}],
+        "security": _SECURITY,
         "tags": [{"name": tag} for tag in _TAGS],
         "paths": paths,
         "components": {
@@ -100,47 +107,24 @@ def document(operations: Sequence[Operation]) -> Schema:
             },
         },
     }
-
-
-def _ref(shape: type[Any]) -> Schema:
-    return {"$ref": _REF.format(name=shape.__name__)}
+    name_shapes(whole)
+    return whole
 
 
 def _describe_values(components: dict[str, Schema]) -> None:
     """Values that are passed through and checked in a second step: say what that step takes."""
-    create = components[CreateRun.__name__]
-    create["properties"]["request"] = {
-        "type": "object",
-        "description": "AgentRequest, TaskRequest (also for evals) or WorkflowRequest, by `kind`.",
-    }
-    create["allOf"] = [
-        {
-            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
-            "then": {
-                "properties": {
-                    "request": _ref(shape),
-                    "owner": {
-                        "properties": {"kind": {"const": "conversation" if kind == "agent" else "project"}}
-                    },
-                }
-            },
-        }
-        for kind, shape in REQUESTS.items()
-    ]
-    for shape in (REQUESTS["task"], REQUESTS["workflow"]):
-        components[shape.__name__]["properties"]["target"]["description"] = "`<kind>:<id>`"
-    components[REQUESTS["workflow"].__name__]["anyOf"] = [
-        {"required": ["workflow_id"]},
-        {"required": ["target"]},
-    ]
+    describe_creations(components)
+    describe_resumes(components)
     complete = components[CompleteRun.__name__]["properties"]
-    complete["metadata"]["anyOf"] = [_ref(UsageMetadata), {"type": "null"}]
-    complete["artifacts"]["anyOf"][0]["items"] = _ref(Artifact)
+    complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
     complete["output"]["description"] = (
         f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
     if "AppendEvents" in components:
-        components["AppendEvents"]["properties"]["events"]["items"] = {
+        components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
+        components["Event"] = {
+            "title": "Event",
             "type": "object",
             "required": ["type"],
             "properties": {
@@ -148,6 +132,8 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "type": "string",
                     "minLength": 1,
                     "maxLength": limits.event_type_chars_max,
+                    "pattern": NO_CONTROLS,
+                    "not": {"enum": sorted(TERMINAL_TYPES)},
                     "description": "Any type but RUN_FINISHED and RUN_ERROR.",
                 }
             },
@@ -157,7 +143,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
 
 def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
     spec: Schema = {
-        "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
+        "operationId": operation_id(operation.tag, operation.handler.__name__),
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [
@@ -170,10 +156,9 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
     rest = (operation.handler.__doc__ or "").strip().partition("\n\n")[2]
     if rest:
         spec["description"] = " ".join(rest.split())
-    if operation.open:
-        spec["security"] = []
+    spec["security"] = [] if operation.open else _SECURITY
     if operation.body is not Nothing:
-        needed = bool(components[operation.body.__name__].get("required"))
+        needed = any(member.required for member in msgspec.structs.fields(operation.body))
         spec["requestBody"] = {
             "required": needed,
             "content": {"application/json": {"schema": schema_of[id(operation.body)]}},
@@ -192,6 +177,7 @@ def _path_parameters(operation: Operation) -> list[Schema]:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
+                "pattern": NO_CONTROLS,
             },
         }
         for name in _PATH_PARTS.findall(operation.path)
