@@ -177,6 +177,40 @@ def test_values_that_are_passed_through_have_their_true_types(schemas):
     assert schemas["EventView"]["properties"]["payload"] == an_object
 
 
+def linked(told):
+    """(operation, link) of every link."""
+    for path in told["paths"].values():
+        for operation in path.values():
+            for response in operation["responses"].values():
+                for link in response.get("links", {}).values():
+                    yield operation["operationId"], link
+
+
+def test_a_creation_leads_to_what_can_be_done_with_the_run(told):
+    links = {(source, link["operationId"]): link["parameters"] for source, link in linked(told)}
+    assert links["create_run", "get_run"] == {"run_id": "$response.body#/run/run_id"}
+    assert links["claim_runs", "complete_run"] == {
+        "run_id": "$response.body#/run/run_id",
+        "header.X-Lease-Token": "$response.body#/run/lease_token",
+    }
+    assert links["claim_runs", "put_session"]["worker_id"] == "$request.path.worker_id"
+    assert links["register_worker", "claim_runs"] == {"worker_id": "$response.body#/worker/id"}
+    assert links["create_conversation", "get_conversation"] == {"conversation_id": "$response.body#/id"}
+    made = {"cancel_run", "append_events", "list_events", "stream_events", "get_conversation_run"}
+    assert made <= {target for source, target in links if source == "create_run"}
+    assert "complete_run" not in {source for source, _ in links}, "it makes nothing"
+
+
+def test_every_link_says_all_that_a_path_needs(told):
+    needed = {
+        operation["operationId"]: {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+        for path in told["paths"].values()
+        for operation in path.values()
+    }
+    for _, link in linked(told):
+        assert {name for name in link["parameters"] if "." not in name} == needed[link["operationId"]]
+
+
 async def test_a_run_in_every_state_is_as_its_schema_says(api, told):
     def check(name, value):
         schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}

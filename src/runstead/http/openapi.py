@@ -13,6 +13,7 @@ from runstead.event import TERMINAL_TYPES
 from runstead.http.bodies import NO_CONTROLS
 from runstead.http.create_bodies import REQUESTS
 from runstead.http.endpoint import Nothing, Operation
+from runstead.http.openapi_links import add_links
 from runstead.http.openapi_names import name_shapes, operation_id
 from runstead.http.openapi_rules import describe_creations, describe_resumes, reference
 from runstead.http.problems import STATUS, Problem
@@ -108,6 +109,7 @@ def document(operations: Sequence[Operation]) -> Schema:
         },
     }
     name_shapes(whole)
+    add_links(whole)
     return whole
 
 
@@ -210,7 +212,7 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     if operation.media_type == "text/event-stream":
         told = "The number of the last event that the caller has; wins over `after_event_id`."
         found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
-    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method == "POST":
+    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
     if operation.method in {"POST", "PATCH"}:
