@@ -180,6 +180,13 @@ async def test_a_query_that_is_none_is_refused(api, query):
         assert told["errors"]
 
 
+@pytest.mark.parametrize("text", ["1970-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-12:00"])
+async def test_the_first_and_the_last_hours_of_time_are_in_range_in_every_time_zone(api, text):
+    created = (await api.create())["run_id"]
+    sides = {name: await ids(api, f"{name}={text}") for name in ("created_after", "created_before")}
+    assert sorted(sides.values()) == [[], [created]]
+
+
 async def test_odd_texts_are_looked_for_and_not_found(api):
     await api.create()
     for query in ("q=%FF", "q='%3B--", "label=%00:%00", "target=%00", "parent_run_id=%00", "q=%5C"):

@@ -50,8 +50,42 @@ def _too_large() -> Error:
 
 
 @cache
-def _decoder(shape: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(shape)
+def _decoder(shape: type[Any], strict: bool = True) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(shape, strict=strict)
+
+
+def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
+    """JSON as `shape`. An integer may be written 5.0 or 5e0, which mean 5 in JSON Schema and to other languages."""
+    key: Any = shape
+    try:
+        decoded: T = _decoder(key).decode(text)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        # Lax decoding takes such numbers, and leaves what is passed through as it is. It would take "5" too, so
+        # the strict one judges first, on the same text with its numbers written plainly.
+        _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
+        decoded = _decoder(key, strict=False).decode(text)
+    return decoded
+
+
+def convert(value: Any, shape: Any) -> None:
+    """Raise where `decode` would: for the known members of an object, or of a list of them, that may hold others."""
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        msgspec.convert([_plain(one) for one in value] if isinstance(value, list) else _plain(value), shape)
+
+
+def _plain(value: Any) -> Any:
+    """With integral numbers as integers, in objects however deep. Lists are left: no list here is one of integers."""
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, float) and value.is_integer() and abs(value) <= limits.integer_max:
+        return int(value)
+    return value
 
 
 def decode_body(body: bytes, shape: type[T]) -> T:
@@ -63,8 +97,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
         body = b"{}"
     try:
         _check_text(body)
-        key: Any = shape
-        decoded: T = _decoder(key).decode(body)
+        decoded = decode(body, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except UnicodeDecodeError:
