@@ -46,6 +46,18 @@ _TAGS: Final = (
 #: Told with every operation too: some generators of clients look for it there and nowhere else.
 _SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
 
+#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
+#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
+_STREAM: Final[Schema] = {
+    "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
+    "required": ["id", "event", "data"],
+    "patternProperties": {
+        "^id$": {"type": "string", "pattern": "^[0-9]+$"},
+        "^event$": {"type": "string", "minLength": 1},
+        "^data$": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
@@ -224,7 +236,9 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
 def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     content: Schema = {"schema": {"type": "string"}}
-    if operation.answer is not None:
+    if operation.media_type == "text/event-stream":
+        content = {"schema": _STREAM}
+    elif operation.answer is not None:
         content = {"schema": schema_of[id(operation.answer)]}
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
