@@ -177,6 +177,22 @@ def test_values_that_are_passed_through_have_their_true_types(schemas):
     assert schemas["EventView"]["properties"]["payload"] == an_object
 
 
+def test_what_may_be_null_has_a_name_too(schemas):
+    members = schemas["AgentRequest"]["properties"]
+    kind = {"$ref": "#/components/schemas/AgentRequestSourceTargetKind"}
+    assert members["source_target_kind"]["anyOf"] == [kind, {"type": "null"}]
+    assert "release" in schemas["AgentRequestSourceTargetKind"]["enum"]
+
+
+def test_a_stream_is_told_event_by_event(told):
+    answer = told["paths"]["/runs/{run_id}/stream"]["get"]["responses"]["200"]
+    schema = Draft202012Validator(answer["content"]["text/event-stream"]["schema"])
+    assert schema.is_valid({"id": "1", "event": "Custom", "data": "{}"})
+    assert not schema.is_valid({"id": "one", "event": "Custom", "data": "{}"})
+    assert not schema.is_valid({"id": "1", "event": "Custom"})
+    assert schema.is_valid("id: 1\n\n"), "what a client has that takes the stream for a text"
+
+
 def linked(told):
     """(operation, link) of every link."""
     for path in told["paths"].values():

@@ -94,8 +94,12 @@ def name_shapes(document: Schema) -> None:
     """Let every place that repeats a shape refer to it by name, and every schema say its type."""
     schemas: dict[str, Schema] = document["components"]["schemas"]
     found: dict[str, Schema] = {}
-    for schema in schemas.values():
+    for name, schema in schemas.items():
         _refer(schema, found, whole=True)
+        for member, shape in schema.get("properties", {}).items():
+            _name_options(
+                name + "".join(part[:1].upper() + part[1:] for part in member.split("_")), shape, found
+            )
     _refer(document["paths"], found)
     schemas |= found
 
@@ -130,6 +134,15 @@ def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None
         value["allOf"] = [{"$ref": reference}]
     else:
         value["$ref"] = reference
+
+
+def _name_options(name: str, shape: Schema, found: dict[str, Schema]) -> None:
+    """A choice or an object that may be null would be called after its place among the options: `…Type0`."""
+    for option in shape.get("anyOf", ()):
+        if "enum" in option or "properties" in option:
+            found[name] = {"title": name, **option}
+            option.clear()
+            option["$ref"] = f"#/components/schemas/{name}"
 
 
 def _split_null(value: Schema) -> None:
