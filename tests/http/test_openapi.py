@@ -1,35 +1,20 @@
 """`/openapi.json` is valid, whole and true."""
 
-import itertools
 import json
 import re
-from contextlib import suppress
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from schemathesis import GenerationMode, openapi
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from runstead import limits
 from runstead.http.app import operations
+from runstead.http.body import decode_body
+from runstead.http.create_bodies import new_run
 from runstead.http.openapi import codes_of, document
+from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.problems import STATUS
-
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
 
 
 @pytest.fixture(scope="module")
@@ -253,54 +238,19 @@ async def test_a_run_in_every_state_is_as_its_schema_says(api, told):
     check("ConversationEventPage", await api.get(f"{path}/events"))
 
 
-#: Made-up requests for these would wait for events that nobody appends.
-ENDLESS = {"/runs/{run_id}/stream", "/conversations/{conversation_id}/runs/{run_id}/stream"}
+EXAMPLES_OF = [(shape, name, body) for shape, found in EXAMPLES.items() for name, body in found.items()]
 
 
-async def names(api):
-    run, path = await api.agent_run(request={"implementation_kind": "claude"})
-    worker, _ = await api.worker("claude")
-    await api.post(f"{worker}/claim", {})
-    found = {"project": api.project.slug, "run_id": run["run_id"], "conversation_id": path.split("/")[2]}
-    return {**found, "worker_id": worker.split("/")[-1], "owner": api.project.id}
+@pytest.mark.parametrize(("shape", "name", "body"), EXAMPLES_OF, ids=lambda part: str(part)[:20])
+def test_an_example_is_what_the_server_takes(told, shape, name, body):
+    schema = {"$ref": f"#/components/schemas/{shape}", "components": told["components"]}
+    Draft202012Validator(schema).validate(body)
+    [decoded] = {operation.body for operation in operations() if operation.body.__name__ == shape}
+    read = decode_body(json.dumps(body).encode(), decoded)
+    if shape == "CreateRun":
+        assert new_run(read).kind == name
 
 
-async def test_made_up_requests_are_answered_as_documented(desk):
-    known = await names(desk)
-    schema = openapi.from_asgi("/openapi.json", desk.http_app)
-    for result in schema.get_all_operations():
-        operation = result.ok()
-        if operation.path not in ENDLESS:
-            for mode in GenerationMode:
-                with suppress(Unsatisfiable):  # nothing can be wrong with a request that takes nothing
-                    answered_as_documented(operation, mode, known, desk.keys["admin"])
-
-
-def answered_as_documented(operation, mode, known, key):
-    owners = {"project": known["owner"], "conversation": known["conversation_id"]}
-    turns = itertools.cycle((1, 1, 0))
-
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=8,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    def check(case):
-        if next(turns):  # mostly of things that are there
-            case.query = {name: made for name, made in case.query.items() if name != "project"}
-            case.path_parameters = {
-                name: known.get(name, made) for name, made in case.path_parameters.items()
-            }
-        if isinstance(case.body, dict):
-            case.body.pop("wait_seconds", None)
-            if isinstance(owner := case.body.get("owner"), dict) and owner.get("kind") in owners:
-                owner["id"] = owners[owner["kind"]]
-        case.headers.pop("X-API-Key", None)
-        case.headers["Authorization"] = f"Bearer {key}"
-        case.call_and_validate(checks=CHECKS)
-
-    check()
+def test_an_example_stands_with_its_route(told):
+    body = told["paths"]["/runs/{run_id}/complete"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["examples"]["completed"] == {"value": EXAMPLES["CompleteRun"]["completed"]}

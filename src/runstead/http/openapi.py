@@ -13,6 +13,7 @@ from runstead.event import TERMINAL_TYPES
 from runstead.http.bodies import NO_CONTROLS
 from runstead.http.create_bodies import REQUESTS
 from runstead.http.endpoint import Nothing, Operation
+from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.openapi_links import add_links
 from runstead.http.openapi_names import name_shapes, operation_id
 from runstead.http.openapi_rules import describe_creations, describe_resumes, reference
@@ -173,10 +174,10 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
     spec["security"] = [] if operation.open else _SECURITY
     if operation.body is not Nothing:
         needed = any(member.required for member in msgspec.structs.fields(operation.body))
-        spec["requestBody"] = {
-            "required": needed,
-            "content": {"application/json": {"schema": schema_of[id(operation.body)]}},
-        }
+        content: Schema = {"schema": schema_of[id(operation.body)]}
+        if (examples := EXAMPLES.get(operation.body.__name__)) is not None:
+            content["examples"] = {name: {"value": body} for name, body in examples.items()}
+        spec["requestBody"] = {"required": needed, "content": {"application/json": content}}
     return spec
 
 
@@ -247,6 +248,12 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
         operation.method == "POST"
     ):
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
+    if operation.method in {"POST", "PATCH"}:
+        told = "`true` on an answer that was stored under the Idempotency-Key before."
+        good.setdefault("headers", {})["Idempotent-Replayed"] = {
+            "schema": {"type": "string", "const": "true"},
+            "description": told,
+        }
     responses: Schema = {str(operation.status): good}
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
@@ -259,5 +266,9 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
         }
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+        if status == HTTPStatus.UNAUTHORIZED:
+            response["headers"] = {
+                "WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer."}
+            }
         responses[str(status)] = response
     return responses
