@@ -34,10 +34,10 @@ assert STATUS.keys() >= STATE
 OPAQUE = {"$.cursor"}
 
 #: What a body says of where things stand; made up, it is wrong.
-PROOFS = {"attempt", "expected_previous_event_id", "expected_previous_external_event_sequence"}
+CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_event_sequence"}
 
 tally = Counter()
-conversations, agent_runs, waiting, lease_tokens = [], [], [], set()
+conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 turns = itertools.count()
 
 
@@ -59,58 +59,73 @@ def _bound_the_wait(members):
 
 
 def _name_what_is_there(case):
-    """Of a valid request, three times in four: the project of the key, a conversation, runs to claim,
-    a new Idempotency-Key, and no proof of a claim that was never made."""
+    """Of a valid request, three times in four: names of things that are there, and proofs that hold."""
     if next(turns) % 4 == 0:
         return
-    path = case.path_parameters or {}
-    if "project" in path:
-        path["project"] = PROJECT
+    path, query, headers = case.path_parameters or {}, case.query or {}, case.headers
+    for names in (path, query):
+        if "project" in names:
+            names["project"] = PROJECT
     if path.keys() >= {"conversation_id", "run_id"} and agent_runs:
         path["conversation_id"], path["run_id"] = agent_runs[-1]
-    if case.operation.path.endswith("/resume") and waiting:
+    if "Idempotency-Key" in headers and len(headers["Idempotency-Key"]) < 200:
+        headers["Idempotency-Key"] += f"-{next(turns)}"  # else nearly all reuse one: 409
+    if "X-Lease-Token" in headers and headers["X-Lease-Token"] not in lease_tokens:
+        del headers["X-Lease-Token"]
+    if isinstance(case.body, dict):
+        _fit_the_body(case, path)
+
+
+def _fit_the_body(case, path):
+    body, operation = case.body, case.operation.definition.raw["operationId"]
+    if "worker_id" in path and "run_id" in path and claimed:
+        path["worker_id"], run = claimed[-1]
+        path["run_id"], case.headers["X-Lease-Token"] = run["run_id"], run["lease_token"]
+    if operation == "heartbeat_run" and claimed:
+        run = claimed[-1][1]
+        path["run_id"], body["attempt"] = run["run_id"], run["attempt"]
+        case.headers["X-Lease-Token"] = run["lease_token"]
+    elif operation in {"complete_run", "append_events"} and claimed and next(turns) % 2:
+        run = claimed[-1][1]
+        path["run_id"], case.headers["X-Lease-Token"] = run["run_id"], run["lease_token"]
+        body.update(dict.fromkeys(body.keys() & CURSORS))
+    elif operation == "resume_run" and waiting:
         path["run_id"], resume = waiting.pop()
-        case.body.update(resume)
-    if "project" in (case.query or {}):
-        case.query["project"] = PROJECT
-    if "Idempotency-Key" in (case.headers or {}) and len(case.headers["Idempotency-Key"]) < 200:
-        case.headers["Idempotency-Key"] += f"-{next(turns)}"
-    if (case.headers or {}).get("X-Lease-Token", None) not in {None, *lease_tokens}:
-        del case.headers["X-Lease-Token"]
-    if not isinstance(case.body, dict):
-        return
-    for name in case.body.keys() & PROOFS:
-        case.body[name] = None if not case.operation.path.endswith("/heartbeats") else 1
-    owner = case.body.get("owner")
+        body.update(resume)
+    elif operation != "heartbeat_run":
+        body.update(dict.fromkeys(body.keys() & CURSORS))
+    if operation == "claim_runs":
+        body |= {"kinds": ["task", "eval", "workflow"], "targets": None, "max_runs": 1}
+    if isinstance(body.get("project_id"), str):
+        body["project_id"] = PROJECT
+    owner = body.get("owner")
     if isinstance(owner, dict) and owner.get("kind") == "project":
         owner["id"] = PROJECT
-    elif isinstance(owner, dict) and owner.get("kind") == "conversation" and conversations:
+    elif isinstance(owner, dict) and conversations:
         owner["id"] = conversations[-1]
-    if isinstance(case.body.get("project_id"), str):
-        case.body["project_id"] = PROJECT
-    if "targets" in case.body or case.operation.path.endswith("/claim"):
-        case.body["kinds"] = ["task", "eval", "workflow"]
-        case.body["max_runs"] = 1  # and leave some for others
-        case.body.pop("targets", None)
 
 
 @schemathesis.hook
 def after_call(context, case, response):
     tally[f"{case.operation.method.upper()} {case.operation.path} {response.status_code}"] += 1
-    if case.operation.path == "/conversations" and response.status_code == 201:
-        conversations.append(response.json()["id"])
-    if case.operation.path == "/runs" and response.status_code == 202:
-        run = response.json()["run"]
-        if run["conversation_id"] is not None:
-            agent_runs.append((run["conversation_id"], run["run_id"]))
-    if case.operation.path.endswith("/wait") and response.status_code == 200:
-        run = response.json()["run"]
-        reason, call = run["waiting_reason"], run["waiting_tool_call_id"] or "call"
-        waiting.append(
-            (run["run_id"], {"type": reason if reason != "tool" else "tool_result", "tool_call_id": call})
-        )
-    if case.operation.path.endswith("/claim") and response.status_code == 200:
-        lease_tokens.update(run["lease_token"] for run in response.json()["runs"])
+    if not 200 <= response.status_code < 300:
+        return
+    match case.operation.definition.raw["operationId"]:
+        case "create_conversation":
+            conversations.append(response.json()["id"])
+        case "create_run":
+            run = response.json()["run"]
+            if run["conversation_id"] is not None:
+                agent_runs.append((run["conversation_id"], run["run_id"]))
+        case "claim_runs":
+            for run in response.json()["runs"]:
+                lease_tokens.add(run["lease_token"])
+                claimed.append((case.path_parameters["worker_id"], run))
+        case "wait_run":
+            run = response.json()["run"]
+            kind = "tool_result" if run["waiting_reason"] == "tool" else run["waiting_reason"]
+            call = run["waiting_tool_call_id"] or "call"
+            waiting.append((run["run_id"], {"type": kind, "tool_call_id": call}))
 
 
 @schemathesis.hook

@@ -19,6 +19,7 @@ from runstead.http.openapi_names import name_shapes, operation_id
 from runstead.http.openapi_rules import describe_creations, describe_resumes, reference
 from runstead.http.problems import STATUS, Problem
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
+from runstead.http.stream import EVENT_ID
 
 Schema = dict[str, Any]
 
@@ -224,7 +225,7 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     found = []
     if operation.media_type == "text/event-stream":
         told = "The number of the last event that the caller has; wins over `after_event_id`."
-        found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
+        found.append(header("Last-Event-ID", told, {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"}))
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
