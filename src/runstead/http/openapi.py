@@ -16,10 +16,9 @@ from runstead.http.endpoint import Nothing, Operation
 from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.openapi_links import add_links
 from runstead.http.openapi_names import name_shapes, operation_id
-from runstead.http.openapi_rules import describe_creations, describe_resumes, reference
+from runstead.http.openapi_rules import describe_creations, describe_resumes, describe_targets, reference
 from runstead.http.problems import STATUS, Problem
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
-from runstead.http.stream import EVENT_ID
 
 Schema = dict[str, Any]
 
@@ -92,6 +91,9 @@ def document(operations: Sequence[Operation]) -> Schema:
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _describe_values(components)
+    describe_creations(components)
+    describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
+    describe_resumes(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
@@ -129,8 +131,6 @@ def document(operations: Sequence[Operation]) -> Schema:
 
 def _describe_values(components: dict[str, Schema]) -> None:
     """Values that are passed through and checked in a second step: say what that step takes."""
-    describe_creations(components)
-    describe_resumes(components)
     complete = components[CompleteRun.__name__]["properties"]
     complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
     complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
@@ -224,8 +224,8 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
     found = []
     if operation.media_type == "text/event-stream":
-        told = "The number of the last event that the caller has; wins over `after_event_id`."
-        found.append(header("Last-Event-ID", told, {"type": "string", "pattern": f"^{EVENT_ID.pattern}$"}))
+        told = "The `id` of the last frame that the caller has; wins over `after_event_id`."
+        found.append(header("Last-Event-ID", told, {"type": "string"}))
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))

@@ -20,7 +20,7 @@ def add_links(document: Schema) -> None:
     for path, method, source in operations:
         status, answer = next(iter(source["responses"].items()))
         given = set(_PATH_PARTS.findall(path))
-        told, new = _told(answer["content"].get("application/json", {}).get("schema", {}), schemas)
+        told, new = _told(answer.get("content", {}).get("application/json", {}).get("schema", {}), schemas)
         if status not in {"201", "202"}:  # it made nothing: what its path names is not news
             new -= given
             told = {name: at for name, at in told.items() if name not in given}

@@ -86,7 +86,7 @@ _ABOUT: Final = ("title", "description", "default", "examples")
 
 
 def operation_id(tag: str, handler: str) -> str:
-    name = f"{tag.lower()}_{handler}"
+    name = f"{tag.lower().replace(' ', '_')}_{handler}"
     return _OPERATIONS.get(name, name)
 
 

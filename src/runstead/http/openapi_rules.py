@@ -1,9 +1,10 @@
 """What the types of bodies cannot say: which members go together. Told as JSON Schema, kind by kind."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, Final
 
-from runstead.http.bodies import END, NO_CONTROLS
+from runstead.http.bodies import END, NO_CONTROLS, RuntimeTarget
 from runstead.http.create_bodies import REQUESTS, CreateRun
 from runstead.http.waits import ResumeRun
 
@@ -70,7 +71,6 @@ def describe_creations(components: dict[str, Schema]) -> None:
             "request": reference(request),
         }
         components[body["title"]] = body
-    del components["OwnerBody"]
     components[CreateRun.__name__] = {
         "title": whole["title"],
         "description": whole["description"],
@@ -80,6 +80,23 @@ def describe_creations(components: dict[str, Schema]) -> None:
             "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
         },
     }
+    if reference("OwnerBody") not in _references(components):
+        del components["OwnerBody"]
+
+
+def _references(value: Any) -> Iterator[Schema]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield {"$ref": value["$ref"]}
+        value = list(value.values())
+    for one in value if isinstance(value, list) else ():
+        yield from _references(one)
+
+
+def describe_targets(components: dict[str, Schema], bodies: list[type[Any]]) -> None:
+    for body in bodies:
+        if issubclass(body, RuntimeTarget):
+            components[body.__name__].setdefault("allOf", []).append(_RUNTIME_TARGET)
 
 
 def _owner(kind: str, plain: Schema) -> Schema:
