@@ -53,7 +53,7 @@ _STREAM: Final[Schema] = {
     "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
     "required": ["id", "event", "data"],
     "patternProperties": {
-        "^id$": {"type": "string", "pattern": "^[0-9]+$"},
+        "^id$": {"type": "string", "minLength": 1},
         "^event$": {"type": "string", "minLength": 1},
         "^data$": {"type": "string", "contentMediaType": "application/json"},
     },

@@ -137,12 +137,18 @@ def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None
 
 
 def _name_options(name: str, shape: Schema, found: dict[str, Schema]) -> None:
-    """A choice or an object that may be null would be called after its place among the options: `…Type0`."""
+    """What is one of several or one of many would be called after its place: `…Type0`, `…Item`."""
     for option in shape.get("anyOf", ()):
-        if "enum" in option or "properties" in option:
-            found[name] = {"title": name, **option}
-            option.clear()
-            option["$ref"] = f"#/components/schemas/{name}"
+        _name_part(name, option, found)
+    if "items" in shape:
+        _name_part(name.removesuffix("s"), shape["items"], found)
+
+
+def _name_part(name: str, part: Schema, found: dict[str, Schema]) -> None:
+    if "enum" in part or "properties" in part:
+        found[name] = {"title": name, **part}
+        part.clear()
+        part["$ref"] = f"#/components/schemas/{name}"
 
 
 def _split_null(value: Schema) -> None:
