@@ -30,7 +30,8 @@ STATE = {
 assert STATUS.keys() >= STATE
 
 #: The only values with which INVALID_REQUEST may answer a request that fits its schema: where a list or a stream goes
-#: on is opaque, and only what the server gave is good.
+#: on is opaque, and only what the server gave is good. A route whose values obey rules that no schema can tell has
+#: their paths here too, with the rule.
 OPAQUE = {"$.cursor"}
 OPAQUE_HEADER = "Last-Event-ID"
 
@@ -67,8 +68,11 @@ def _name_what_is_there(case):
     for names in (path, query):
         if "project" in names:
             names["project"] = PROJECT
-    if path.keys() >= {"conversation_id", "run_id"} and agent_runs:
-        path["conversation_id"], path["run_id"] = agent_runs[-1]
+    if "conversation_id" in path and agent_runs:
+        path["conversation_id"], run_id = agent_runs[-1]
+        for names in (path, case.body):
+            if isinstance(names, dict) and "run_id" in names:
+                names["run_id"] = run_id
     if "Idempotency-Key" in headers and len(headers["Idempotency-Key"]) < 200:
         headers["Idempotency-Key"] += f"-{next(turns)}"  # else nearly all reuse one: 409
     if "X-Lease-Token" in headers and headers["X-Lease-Token"] not in lease_tokens:

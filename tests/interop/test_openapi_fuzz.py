@@ -29,8 +29,8 @@ DEEP = int(os.environ.get("RUNSTEAD_FUZZ_EXAMPLES", "0"))
 EXAMPLES = DEEP or 10
 WALK_S = DEEP or 20
 
-#: Operations that Schemathesis does not call, and why.
-LEFT_OUT = {"GET /openapi.json"}  # it has read the document there, and takes that for enough
+#: Operations that no request made here brings to success, and why.
+LEFT_OUT = {"GET /openapi.json": "Schemathesis has read the document there, and takes that for enough"}
 
 
 def config(document, *, deterministic):
@@ -205,7 +205,7 @@ def test_every_operation_was_brought_to_success(schemathesis):
     paths = schemathesis.document["paths"]
     operations = {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
     reached = {name.rpartition(" ")[0] for name in schemathesis.tally if re.search(" 2..$", name)}
-    assert operations - reached == LEFT_OUT
+    assert operations - reached == LEFT_OUT.keys()
 
 
 def test_the_server_logged_no_error(schemathesis, server):
