@@ -25,6 +25,21 @@ Schema = dict[str, Any]
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARTS: Final = re.compile(r"{(\w+)}")
 
+#: Told with every operation too: some generators of clients look for it there and nowhere else.
+_SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
+
+#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
+#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
+_STREAM: Final[Schema] = {
+    "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
+    "required": ["id", "event", "data"],
+    "patternProperties": {
+        "^id$": {"type": "string", "minLength": 1},
+        "^event$": {"type": "string", "minLength": 1},
+        "^data$": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
 #: What any route that reads a credential or a body may answer, beside its own codes.
 _WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
 _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
@@ -43,21 +58,6 @@ _TAGS: Final = (
     "Health",
     "Documentation",
 )
-
-#: Told with every operation too: some generators of clients look for it there and nowhere else.
-_SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
-
-#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
-#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
-_STREAM: Final[Schema] = {
-    "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
-    "required": ["id", "event", "data"],
-    "patternProperties": {
-        "^id$": {"type": "string", "minLength": 1},
-        "^event$": {"type": "string", "minLength": 1},
-        "^data$": {"type": "string", "contentMediaType": "application/json"},
-    },
-}
 
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
