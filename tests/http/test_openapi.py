@@ -14,6 +14,7 @@ from runstead.http.body import decode_body
 from runstead.http.create_bodies import new_run
 from runstead.http.openapi import codes_of, document
 from runstead.http.openapi_examples import EXAMPLES
+from runstead.http.openapi_names import name_shapes
 from runstead.http.problems import STATUS
 
 
@@ -167,6 +168,12 @@ def test_what_may_be_null_has_a_name_too(schemas):
     kind = {"$ref": "#/components/schemas/AgentRequestSourceTargetKind"}
     assert members["source_target_kind"]["anyOf"] == [kind, {"type": "null"}]
     assert "release" in schemas["AgentRequestSourceTargetKind"]["enum"]
+
+
+def test_a_choice_says_its_type():
+    found = {"properties": {"a": {"enum": [True]}, "b": {"enum": ["x", "y"]}, "c": {"enum": [1, 2]}}}
+    name_shapes({"components": {"schemas": {"Found": found}}, "paths": {}})
+    assert [one["type"] for one in found["properties"].values()] == ["boolean", "string", "integer"]
 
 
 def test_a_stream_is_told_event_by_event(told):

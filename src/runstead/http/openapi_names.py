@@ -82,6 +82,8 @@ _SHAPES: Final[dict[str, Schema]] = {
     "RunError": RUN_ERROR,
 }
 
+_TYPES: Final = {str: "string", bool: "boolean", int: "integer"}
+
 _ABOUT: Final = ("title", "description", "default", "examples")
 
 
@@ -117,7 +119,7 @@ def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None
         value["items"] = {}
     if isinstance(value.get("enum"), list) and "type" not in value:
         shape = {"enum": value["enum"]}
-        value["type"] = "string"
+        value["type"] = _TYPES[type(value["enum"][0])]
     else:
         shape = {name: part for name, part in value.items() if name not in _ABOUT}
     name = None if whole else next((name for name, known in _SHAPES.items() if known == shape), None)
