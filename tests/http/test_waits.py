@@ -143,7 +143,7 @@ BAD_WAITS = [
     {"reason": "tool", "expires_at": "2026-03-20T12:00:00"},
     {"reason": "tool", "expires_at": 1774008000},
     {"reason": "tool", "resume_at": "1969-12-31T23:59:59Z"},
-    {"reason": "tool", "attempt": 1.0},
+    {"reason": "tool", "attempt": 1.5},
 ]
 BAD_RESUMES = [
     {},
@@ -158,12 +158,12 @@ BAD_RESUMES = [
 BAD_HEARTBEATS = [
     {},
     {"attempt": 0},
-    {"attempt": 1.0},
+    {"attempt": 1.5},
     {"attempt": "1"},
     {"attempt": 10**30},
     {"attempt": 1, "lease_duration_seconds": 4},
     {"attempt": 1, "lease_duration_seconds": 301},
-    {"attempt": 1, "lease_duration_seconds": 60.0},
+    {"attempt": 1, "lease_duration_seconds": 60.5},
 ]
 BAD = [("wait", body) for body in BAD_WAITS] + [("resume", body) for body in BAD_RESUMES]
 BAD += [("heartbeats", body) for body in BAD_HEARTBEATS]

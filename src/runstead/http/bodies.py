@@ -42,7 +42,14 @@ Count = Annotated[int, Meta(ge=0, le=limits.integer_max)]
 Small = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
 Positive = Annotated[int, Meta(ge=1, le=limits.integer_max)]
 LeaseSeconds = Annotated[int, Meta(ge=limits.lease_s_min, le=limits.lease_s_max)]
-Moment = Annotated[datetime, Meta(tz=True, description="ISO-8601 with a time zone.")]
+Moment = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="ISO-8601 with a time zone, from the year 1970 on.",
+        extra_json_schema={"pattern": r"^(19[789]|[2-9][0-9])"},
+    ),
+]
 JsonObject = dict[str, Any]
 
 
@@ -59,15 +66,15 @@ def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
 
 
 def moment_ms(name: str, moment: datetime | None) -> int | None:
-    """Ms since 1970; years before that are refused."""
+    """Ms since 1970; years before that are refused, as what was meant for no time at all."""
     if moment is None:
         return None
-    ms = to_ms(moment)
-    if not 0 <= ms <= limits.timestamp_ms_max:
+    if moment.year < 1970:
         raise Error(
             "INVALID_REQUEST", f"{name} must be a moment from 1970 on", errors=((f"$.{name}", "range"),)
         )
-    return ms
+    # The first and the last hours of that range lie beyond it in some time zones
+    return min(max(to_ms(moment), 0), limits.timestamp_ms_max)
 
 
 class RuntimeTarget(msgspec.Struct, frozen=True, kw_only=True):

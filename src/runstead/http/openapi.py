@@ -9,8 +9,14 @@ import msgspec
 
 from runstead import __version__, limits
 from runstead.errors import CODES
-from runstead.http.create_bodies import REQUESTS, CreateRun
+from runstead.event import TERMINAL_TYPES
+from runstead.http.bodies import NO_CONTROLS
+from runstead.http.create_bodies import REQUESTS
 from runstead.http.endpoint import Nothing, Operation
+from runstead.http.openapi_examples import EXAMPLES
+from runstead.http.openapi_links import add_links
+from runstead.http.openapi_names import name_shapes, operation_id
+from runstead.http.openapi_rules import describe_creations, describe_resumes, describe_targets, reference
 from runstead.http.problems import STATUS, Problem
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
 
@@ -18,6 +24,21 @@ Schema = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARTS: Final = re.compile(r"{(\w+)}")
+
+#: Told with every operation too: some generators of clients look for it there and nowhere else.
+_SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
+
+#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
+#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
+_STREAM: Final[Schema] = {
+    "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
+    "required": ["id", "event", "data"],
+    "patternProperties": {
+        "^id$": {"type": "string", "minLength": 1},
+        "^event$": {"type": "string", "minLength": 1},
+        "^data$": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 
 #: What any route that reads a credential or a body may answer, beside its own codes.
 _WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
@@ -70,13 +91,16 @@ def document(operations: Sequence[Operation]) -> Schema:
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _describe_values(components)
+    describe_creations(components)
+    describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
+    describe_resumes(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
         path[operation.method.lower()] = _operation(operation, schema_of, components)
     for shape in {o.query for o in operations if o.query is not Nothing}:
         del components[shape.__name__]  # told parameter by parameter
-    return {
+    whole: Schema = {
         "openapi": "3.1.0",
         "info": {
             "title": "Runstead",
@@ -85,7 +109,7 @@ def document(operations: Sequence[Operation]) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"api_key": []}],
+        "security": _SECURITY,
         "tags": [{"name": tag} for tag in _TAGS],
         "paths": paths,
         "components": {
@@ -100,47 +124,23 @@ def document(operations: Sequence[Operation]) -> Schema:
             },
         },
     }
-
-
-def _ref(shape: type[Any]) -> Schema:
-    return {"$ref": _REF.format(name=shape.__name__)}
+    name_shapes(whole)
+    add_links(whole)
+    return whole
 
 
 def _describe_values(components: dict[str, Schema]) -> None:
     """Values that are passed through and checked in a second step: say what that step takes."""
-    create = components[CreateRun.__name__]
-    create["properties"]["request"] = {
-        "type": "object",
-        "description": "AgentRequest, TaskRequest (also for evals) or WorkflowRequest, by `kind`.",
-    }
-    create["allOf"] = [
-        {
-            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
-            "then": {
-                "properties": {
-                    "request": _ref(shape),
-                    "owner": {
-                        "properties": {"kind": {"const": "conversation" if kind == "agent" else "project"}}
-                    },
-                }
-            },
-        }
-        for kind, shape in REQUESTS.items()
-    ]
-    for shape in (REQUESTS["task"], REQUESTS["workflow"]):
-        components[shape.__name__]["properties"]["target"]["description"] = "`<kind>:<id>`"
-    components[REQUESTS["workflow"].__name__]["anyOf"] = [
-        {"required": ["workflow_id"]},
-        {"required": ["target"]},
-    ]
     complete = components[CompleteRun.__name__]["properties"]
-    complete["metadata"]["anyOf"] = [_ref(UsageMetadata), {"type": "null"}]
-    complete["artifacts"]["anyOf"][0]["items"] = _ref(Artifact)
+    complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
     complete["output"]["description"] = (
         f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
     if "AppendEvents" in components:
-        components["AppendEvents"]["properties"]["events"]["items"] = {
+        components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
+        components["Event"] = {
+            "title": "Event",
             "type": "object",
             "required": ["type"],
             "properties": {
@@ -148,6 +148,8 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "type": "string",
                     "minLength": 1,
                     "maxLength": limits.event_type_chars_max,
+                    "pattern": NO_CONTROLS,
+                    "not": {"enum": sorted(TERMINAL_TYPES)},
                     "description": "Any type but RUN_FINISHED and RUN_ERROR.",
                 }
             },
@@ -157,7 +159,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
 
 def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
     spec: Schema = {
-        "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
+        "operationId": operation_id(operation.tag, operation.handler.__name__),
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [
@@ -170,14 +172,13 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
     rest = (operation.handler.__doc__ or "").strip().partition("\n\n")[2]
     if rest:
         spec["description"] = " ".join(rest.split())
-    if operation.open:
-        spec["security"] = []
+    spec["security"] = [] if operation.open else _SECURITY
     if operation.body is not Nothing:
-        needed = bool(components[operation.body.__name__].get("required"))
-        spec["requestBody"] = {
-            "required": needed,
-            "content": {"application/json": {"schema": schema_of[id(operation.body)]}},
-        }
+        needed = any(member.required for member in msgspec.structs.fields(operation.body))
+        content: Schema = {"schema": schema_of[id(operation.body)]}
+        if (examples := EXAMPLES.get(operation.body.__name__)) is not None:
+            content["examples"] = {name: {"value": body} for name, body in examples.items()}
+        spec["requestBody"] = {"required": needed, "content": {"application/json": content}}
     return spec
 
 
@@ -192,6 +193,7 @@ def _path_parameters(operation: Operation) -> list[Schema]:
                 "type": "string",
                 "minLength": 1,
                 "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
+                "pattern": NO_CONTROLS,
             },
         }
         for name in _PATH_PARTS.findall(operation.path)
@@ -222,9 +224,9 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
     found = []
     if operation.media_type == "text/event-stream":
-        told = "The number of the last event that the caller has; wins over `after_event_id`."
-        found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
-    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method == "POST":
+        told = "The `id` of the last frame that the caller has; wins over `after_event_id`."
+        found.append(header("Last-Event-ID", told, {"type": "string"}))
+    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
     if operation.method in {"POST", "PATCH"}:
@@ -236,7 +238,9 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
 def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     content: Schema = {"schema": {"type": "string"}}
-    if operation.answer is not None:
+    if operation.media_type == "text/event-stream":
+        content = {"schema": _STREAM}
+    elif operation.answer is not None:
         content = {"schema": schema_of[id(operation.answer)]}
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
@@ -245,6 +249,12 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
         operation.method == "POST"
     ):
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
+    if operation.method in {"POST", "PATCH"}:
+        told = "`true` on an answer that was stored under the Idempotency-Key before."
+        good.setdefault("headers", {})["Idempotent-Replayed"] = {
+            "schema": {"type": "string", "const": "true"},
+            "description": told,
+        }
     responses: Schema = {str(operation.status): good}
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
@@ -257,5 +267,9 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
         }
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+        if status == HTTPStatus.UNAUTHORIZED:
+            response["headers"] = {
+                "WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer."}
+            }
         responses[str(status)] = response
     return responses

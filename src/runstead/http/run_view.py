@@ -23,29 +23,17 @@ Json = msgspec.Raw
 """Any JSON value, passed through."""
 JsonObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 JsonObjectOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
-_ErrorOrNull = Annotated[
-    msgspec.Raw,
-    Meta(
-        extra_json_schema={
-            "type": ["object", "null"],
-            "required": ["message"],
-            "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
-        }
-    ),
-]
+RUN_ERROR = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
+}
+_ErrorOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [RUN_ERROR, {"type": "null"}]})]
 _Artifacts = Annotated[
     msgspec.Raw,
-    Meta(
-        extra_json_schema={
-            "type": "array",
-            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
-        }
-    ),
+    Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}}),
 ]
-_Labels = Annotated[
-    msgspec.Raw,
-    Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}}),
-]
+_Labels = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Labels"})]
 
 NULL = msgspec.Raw(b"null")
 _NO_ARTIFACTS = msgspec.Raw(b"[]")

@@ -18,7 +18,7 @@ from runstead.http.bodies import (
     json_object,
     json_value,
 )
-from runstead.http.body import invalid
+from runstead.http.body import convert, invalid
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import RunView, run_view
@@ -144,7 +144,7 @@ class Completed(msgspec.Struct, frozen=True):
 def check_members(value: Any, shape: Any, path: str) -> None:
     """The known members of an object that may hold others."""
     try:
-        msgspec.convert(value, shape)
+        convert(value, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error).replace("`$", f"`{path}")) from None
 

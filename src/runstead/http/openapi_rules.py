@@ -1,0 +1,127 @@
+"""What the types of bodies cannot say: which members go together. Told as JSON Schema, kind by kind."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, Final
+
+from runstead.http.bodies import END, NO_CONTROLS, RuntimeTarget
+from runstead.http.create_bodies import REQUESTS, CreateRun
+from runstead.http.waits import ResumeRun
+
+Schema = dict[str, Any]
+
+_TEXT: Final[Schema] = {"type": "string"}
+_NULL: Final[Schema] = {"type": "null"}
+_ENVIRONMENT: Final = "runtime_target_environment_id"
+_BRANCH: Final = "runtime_target_branch_id"
+
+
+def reference(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _where(kind: str, then: Schema, otherwise: Schema) -> Schema:
+    case = {"properties": {"runtime_target_kind": {"const": kind}}, "required": ["runtime_target_kind"]}
+    return {"if": case, "then": then, "else": otherwise}
+
+
+def _ids(**types: Schema) -> Schema:
+    """Those that are texts must be there."""
+    return {"properties": types, "required": [name for name, told in types.items() if told is _TEXT]}
+
+
+#: RuntimeTarget.check
+_RUNTIME_TARGET: Final = _where(
+    "environment",
+    _ids(**{_ENVIRONMENT: _TEXT, _BRANCH: _NULL}),
+    _where(
+        "preview_branch",
+        _ids(**{_ENVIRONMENT: _NULL, _BRANCH: _TEXT}),
+        _ids(**{_ENVIRONMENT: _NULL, _BRANCH: _NULL}),
+    ),
+)
+
+_WORKFLOW: Final[Schema] = {
+    "if": {"properties": {"workflow_id": _NULL}},
+    "then": _ids(target=_TEXT),
+}
+
+_TOOL_RESULT: Final[Schema] = {
+    "if": {"properties": {"type": {"const": "tool_result"}}},
+    "then": _ids(tool_call_id=_TEXT),
+}
+
+
+def describe_creations(components: dict[str, Schema]) -> None:
+    """A body of its own for each kind of run: `CreateTaskRun` and so on, `CreateRun` being one of them."""
+    whole = components[CreateRun.__name__]
+    plain = {shape.__name__: components[shape.__name__] for shape in REQUESTS.values()}
+    bodies = {}
+    for kind, shape in REQUESTS.items():
+        request = f"{kind.title()}Request"
+        components[request] = _request(kind, request, plain[shape.__name__])
+        owner = "conversation" if kind == "agent" else "project"
+        components[f"{owner.title()}Owner"] = _owner(owner, components["OwnerBody"])
+        body = deepcopy(whole)
+        body["title"] = bodies[kind] = f"Create{kind.title()}Run"
+        body["description"] = f"What to run, for whom: a run of kind `{kind}`."
+        body["properties"] |= {
+            "kind": {"type": "string", "const": kind, "default": kind},
+            "owner": reference(f"{owner.title()}Owner"),
+            "request": reference(request),
+        }
+        components[body["title"]] = body
+    components[CreateRun.__name__] = {
+        "title": whole["title"],
+        "description": whole["description"],
+        "oneOf": [reference(name) for name in bodies.values()],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
+        },
+    }
+    if reference("OwnerBody") not in _references(components):
+        del components["OwnerBody"]
+
+
+def _references(value: Any) -> Iterator[Schema]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield {"$ref": value["$ref"]}
+        value = list(value.values())
+    for one in value if isinstance(value, list) else ():
+        yield from _references(one)
+
+
+def describe_targets(components: dict[str, Schema], bodies: list[type[Any]]) -> None:
+    for body in bodies:
+        if issubclass(body, RuntimeTarget):
+            components[body.__name__].setdefault("allOf", []).append(_RUNTIME_TARGET)
+
+
+def _owner(kind: str, plain: Schema) -> Schema:
+    owner = deepcopy(plain)
+    owner["title"] = f"{kind.title()}Owner"
+    owner["description"] = f"The {kind} that the run belongs to."
+    owner["properties"]["kind"] = {"type": "string", "const": kind, "default": kind}
+    return owner
+
+
+def _request(kind: str, name: str, plain: Schema) -> Schema:
+    request = deepcopy(plain)
+    request["title"] = name
+    rules = request["allOf"] = [_RUNTIME_TARGET]
+    if kind == "workflow":
+        rules.append(_WORKFLOW)
+    target = request["properties"]["target"]
+    target["description"] = f"`{kind}:<id>`"
+    for one in (target, *target.get("anyOf", ())):
+        if one.get("pattern") == NO_CONTROLS:
+            one["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
+            one["minLength"] = len(kind) + 2
+    return request
+
+
+def describe_resumes(components: dict[str, Schema]) -> None:
+    if ResumeRun.__name__ in components:
+        components[ResumeRun.__name__]["allOf"] = [_TOOL_RESULT]
