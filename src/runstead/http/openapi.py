@@ -30,6 +30,8 @@ _TAGS: Final = (
     "Runs",
     "Events",
     "Conversations",
+    "Messages",
+    "Input requests",
     "Workers",
     "Families",
     "Lists",
@@ -42,6 +44,7 @@ _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
+    "input_request_id": "The input request's id.",
     "worker_id": "The worker's id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
@@ -157,7 +160,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
 
 def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
     spec: Schema = {
-        "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
+        "operationId": f"{operation.tag.lower().replace(' ', '_')}_{operation.handler.__name__}",
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [

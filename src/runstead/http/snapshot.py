@@ -1,13 +1,17 @@
 """A run's log, folded: what a late reader needs instead of every event."""
 
+from typing import Any
+
 import msgspec
 
 from runstead import limits
 from runstead.commands import runs
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
-from runstead.http.run_view import JsonObject, agent_details
-from runstead.message import Fold
+from runstead.http.inputs import InputResponseView, view
+from runstead.http.run_view import JsonObject, agent_details, projection
+from runstead.input_request import InputRequest
+from runstead.run import Run
 
 routes = Routes("Conversations")
 
@@ -26,6 +30,61 @@ class Snapshot(msgspec.Struct, frozen=True):
     events: list[SnapshotEvent]
 
 
+class _InputState(msgspec.Struct, frozen=True, rename="camel"):
+    """An input request as clients keep it in their state: the wire's members, spelled as there."""
+
+    id: str
+    conversation_id: str
+    run_id: str
+    tool_call_id: str
+    kind: str
+    status: str
+    requested_responder_type: str
+    title: str
+    description: str | None
+    fields: msgspec.Raw
+    recommendations: None
+    metadata: msgspec.Raw
+    created_at: str
+    expires_at: str | None
+    submitted_at: str | None
+    cancelled_at: str | None
+    expired_at: str | None
+    latest_response: InputResponseView | None  # spelled as in answers: clients parse it as one
+
+
+def input_request(request: InputRequest) -> _InputState:
+    shown = view(request)
+    return _InputState(*(getattr(shown, name) for name in _InputState.__struct_fields__))
+
+
+#: Kinds of source that clients know in this place.
+_SOURCES = frozenset({"project", "main_branch", "environment", "preview_branch"})
+
+
+def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
+    """A child under the tool call that it was spawned from, None where it came from none."""
+    agent = agent_details(run)
+    if agent.spawned_from_tool_call_id is None:
+        return None
+    source = agent.source_target_kind
+    told = {
+        "toolCallId": agent.spawned_from_tool_call_id,
+        "childConversationId": run.conversation_id,
+        "childRunId": run.run_id,
+        "childMessageId": agent.message_id,
+        "childAgentId": agent.agent_id,
+        "status": projection(run).status,
+        "sourceTargetKind": source if source in _SOURCES else None,
+        "runtimeTargetKind": run.runtime_target_kind,
+        "targetEnvironmentId": run.runtime_target_environment_id,
+        "targetBranchId": run.runtime_target_branch_id,
+    }
+    if run.title:
+        told["description"] = run.title
+    return agent.spawned_from_tool_call_id, told
+
+
 @routes.route(
     "GET",
     "/conversations/{conversation_id}/runs/{run_id}/snapshot",
@@ -35,18 +94,14 @@ class Snapshot(msgspec.Struct, frozen=True):
 async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
     """What an agent run has said and done so far; follow the stream after `after_event_id` from here."""
     run = await runs.get(call.app, call.principal, named_in_conversation(call))
-    fold, after = Fold(), 0
-    while after < run.latest_event_id:
-        events = await call.app.store.runs.events(
-            run.seq, after, limits.event_rows_max, limits.event_page_bytes_max
-        )
-        # What came after the run was read belongs to the stream: the status below would not fit it.
-        events = [event for event in events if event.event_id <= run.latest_event_id]
-        for event in events:
-            fold.add(event)
-        if not events:  # what is left is private
-            break
-        after = events[-1].event_id
-    folded = fold.snapshot(run.status, message_id=agent_details(run).message_id or run.run_id)
+    fold, _, _ = await call.app.folds.fold(run.seq, run.latest_event_id)
+    children = await call.app.store.runs.children(run.seq, limits.snapshot_rows_max, kind="agent")
+    asked = await call.app.store.inputs.of_run(run.seq, limits.snapshot_rows_max)
+    folded = fold.snapshot(
+        run.status,
+        message_id=agent_details(run).message_id or run.run_id,
+        child_runs=dict(filter(None, map(child_run, children))),
+        input_requests={request.tool_call_id: input_request(request) for request in asked},
+    )
     told = [SnapshotEvent(event_id, msgspec.Raw(event)) for event_id, event in folded]
     return Reply(200, Snapshot(run.latest_event_id, told))
