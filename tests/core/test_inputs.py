@@ -158,12 +158,6 @@ def test_a_plain_resume_is_sent_to_the_responses_route():
     assert status(story) == "open"
 
 
-def test_a_plain_wait_for_a_call_that_was_answered_goes_on(story):
-    story.ask("call_1")
-    story.respond()
-    assert "input:call_1" in story.receipts
-
-
 def test_a_full_log_takes_no_response(story):
     story.ask()
     story.run = replace(story.run, latest_event_id=limits.events_per_run_max - 1)
