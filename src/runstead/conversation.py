@@ -37,6 +37,7 @@ class Conversation(msgspec.Struct, frozen=True):
     created_by: str | None = None
     archived_at: int | None = None
     current_node: str | None = None
+    seq: int = 0  # the order of creation in the store (0: not stored yet)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

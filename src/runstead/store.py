@@ -218,11 +218,11 @@ class Workers(Protocol):
 
 
 class ConversationQuery(msgspec.Struct, frozen=True):
-    """Conversations of any of these projects. `before` continues after the last row of a page: its created_at, id."""
+    """Conversations of any of these projects. `before` continues after a page: its last row's seq."""
 
     project_ids: tuple[str, ...]
     status: str | None = None
-    before: tuple[int, str] | None = None
+    before: int | None = None
     limit: int = 50
 
 
@@ -231,7 +231,9 @@ DecideConversation = Callable[[Conversation | None, int], Conversation]
 
 
 class Conversations(Protocol):
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation: ...
+    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+        """Store it with the next seq and the time of now."""
+        ...
 
     async def get(self, conversation_id: str) -> Conversation | None:
         """A deleted one too."""

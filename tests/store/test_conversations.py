@@ -36,9 +36,10 @@ def message(n=1, conversation_id="c-1"):
 
 
 @pytest.mark.parametrize("conversation", [PLAIN, FULL])
-async def test_a_conversation_is_given_back_as_it_was_stored(store, conversation):
-    assert await store.conversations.create(conversation) == conversation
-    assert await store.conversations.get(conversation.id) == conversation
+async def test_a_conversation_is_given_back_as_it_was_stored(store, clock, conversation):
+    stored = await store.conversations.create(conversation)
+    assert stored == replace(conversation, created_at=clock.now, updated_at=clock.now, seq=1)
+    assert await store.conversations.get(conversation.id) == stored
 
 
 async def test_an_unknown_conversation_is_none(store):
@@ -58,9 +59,9 @@ async def test_a_runs_message_counts_in_its_conversation(store, desk, clock):
 
 
 async def test_a_run_without_message_leaves_conversations_alone(store, desk):
-    await store.conversations.create(PLAIN)
+    before = await store.conversations.create(PLAIN)
     await desk.create("run-1", kind="agent", conversation_id="c-1")
-    assert await store.conversations.get("c-1") == PLAIN
+    assert await store.conversations.get("c-1") == before
 
 
 async def test_a_repeated_create_adds_no_second_message(store, desk):
@@ -82,14 +83,14 @@ async def test_a_message_for_no_conversation_stores_no_run(store, desk, refusal)
 
 
 async def test_a_create_that_breaks_leaves_no_message(store, desk, sealed):
-    await store.conversations.create(PLAIN)
+    before = await store.conversations.create(PLAIN)
 
     def broken(_):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await desk.create("run-1", message=message(), seal=sealed(render=broken))
-    assert await store.conversations.get("c-1") == PLAIN
+    assert await store.conversations.get("c-1") == before
     assert await desk.row("run-1") is None
 
 
@@ -193,9 +194,7 @@ async def test_pages_hold_conversations_newest_first_without_deleted_ones(store)
     for number in range(1, 7):
         status = "archived" if number == 5 else "active"
         where = f"p-{number % 3}"
-        await store.conversations.create(
-            replace(PLAIN, id=f"c-{number}", project_id=where, created_at=number // 2, status=status)
-        )
+        await store.conversations.create(replace(PLAIN, id=f"c-{number}", project_id=where, status=status))
     await deleted(store, "c-3")
 
     async def names(*projects, **query):
@@ -203,7 +202,7 @@ async def test_pages_hold_conversations_newest_first_without_deleted_ones(store)
         return [one.id for one in found]
 
     assert await names("p-0", "p-1", "p-2") == ["c-6", "c-5", "c-4", "c-2", "c-1"]
-    assert await names("p-0", "p-1", "p-2", limit=2, before=(2, "c-5")) == ["c-4", "c-2"]
+    assert await names("p-0", "p-1", "p-2", limit=2, before=5) == ["c-4", "c-2"]
     assert await names("p-1", "p-2", status="archived") == ["c-5"]
     assert await names("p-9") == []
     assert await names() == []
@@ -241,16 +240,15 @@ async def test_a_moved_run_is_claimed_where_it_is_now(store, desk):
 
 @pytest.mark.parametrize("outside", ["parent", "child"])
 async def test_a_family_that_reaches_elsewhere_holds_its_conversation(store, desk, refusal, outside):
-    await store.conversations.create(OWN)
+    made = await store.conversations.create(OWN)
     if outside == "parent":
         await desk.create("run-0")
     await desk.create("run-1", message=message(), parent="run-0" if outside == "parent" else None)
     if outside == "child":
         await desk.create("run-2", parent="run-1")
     assert await refusal(linked(store, "p-2")) == "CONVERSATION_LINKED"
-    assert await store.conversations.get("c-1") == replace(
-        OWN, message_count=1, current_node="m-1", last_message_at=desk.clock.now, updated_at=desk.clock.now
-    )
+    counted = {"message_count": 1, "current_node": "m-1", "last_message_at": desk.clock.now}
+    assert await store.conversations.get("c-1") == replace(made, **counted)
     assert await desk.row("run-1") is not None
 
 

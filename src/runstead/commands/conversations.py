@@ -44,13 +44,12 @@ async def create(
         raise Error(
             "INVALID_REQUEST", "Name the conversation's project_id: the token reaches several projects"
         )
-    now = now_ms()
     conversation = Conversation(
         str(uuid.uuid4()),
         project_id,
         new.type,
-        now,
-        now,
+        0,
+        0,
         personal=personal,
         title=new.title,
         metadata=new.metadata,

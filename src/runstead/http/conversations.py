@@ -1,6 +1,5 @@
 """Conversations, and agent runs as they show them."""
 
-import base64
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,8 +9,7 @@ from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import conversations as commands, runs
 from runstead.conversation import Change, Conversation, ConversationStatus, ConversationType
-from runstead.errors import Error
-from runstead.http.bodies import NO_NUL, Count, JsonObject, Name, PageInfo, json_object
+from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, json_object
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
@@ -150,11 +148,9 @@ async def children(call: Call[Nothing, NumberedPage]) -> Reply:
     return Reply(200, ProjectionPage([projection(run) for run in data], query.info(following)))
 
 
-class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
+class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
     """`project_id` is a project's id or slug."""
 
-    cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
     project_id: Name | None = None
     status: Literal["active", "archived"] | None = None
 
@@ -164,42 +160,21 @@ class ConversationPage(msgspec.Struct, frozen=True):
     page_info: PageInfo
 
 
-_cursor = msgspec.json.Decoder(tuple[Count, str])
-
-
-def to_cursor(conversation: Conversation) -> str:
-    place = msgspec.json.encode((conversation.created_at, conversation.id))
-    return base64.urlsafe_b64encode(place).decode().rstrip("=")
-
-
-def from_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        return _cursor.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, msgspec.DecodeError):
-        raise Error(
-            "INVALID_REQUEST",
-            "Query: cursor is none of this list's: take page_info.next of the page before",
-            errors=(("$.cursor", "unknown cursor"),),
-        ) from None
-
-
 @routes.route(
     "GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=("NOT_FOUND",)
 )
 async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
     """The conversations of all projects of the caller, the personal one included, newest first."""
     query = call.query
-    before = None if query.cursor is None else from_cursor(query.cursor)
     found = await commands.page(
         call.app,
         call.principal,
         query.project_id,
-        ConversationQuery((), query.status, before, query.limit + 1),
+        ConversationQuery((), query.status, query.cursor, query.limit + 1),
     )
     data = found[: query.limit]
-    following = to_cursor(data[-1]) if len(found) > query.limit else None
-    info = PageInfo(self=query.cursor, next=following)
-    return Reply(200, ConversationPage([view(one) for one in data], info))
+    following = data[-1].seq if len(found) > query.limit else None
+    return Reply(200, ConversationPage([view(one) for one in data], query.info(following)))
 
 
 class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):

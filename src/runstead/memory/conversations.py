@@ -19,9 +19,11 @@ class MemoryConversations(Conversations):
         self._rows = rows
 
     async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
-        def plan(_: int) -> tuple[Conversation, Effect]:
-            assert conversation.id not in self._rows.conversations, conversation.id
-            return conversation, lambda: self._rows.conversations.update({conversation.id: conversation})
+        def plan(now: int) -> tuple[Conversation, Effect]:
+            there = self._rows.conversations
+            assert conversation.id not in there, conversation.id
+            new = replace(conversation, created_at=now, updated_at=now, seq=len(there) + 1)
+            return new, lambda: there.update({new.id: new})
 
         return self._journal.write(seal, plan)
 
@@ -35,9 +37,9 @@ class MemoryConversations(Conversations):
             if one.project_id in query.project_ids
             and one.status != "deleted"
             and query.status in (None, one.status)
-            and (query.before is None or (one.created_at, one.id) < query.before)
+            and (query.before is None or one.seq < query.before)
         ]
-        found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+        found.sort(key=lambda one: one.seq, reverse=True)
         return found[: query.limit]
 
     async def change(

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from runstead.conversation import Conversation, Spoken, StoredMessage
 from runstead.errors import Error
@@ -14,8 +14,6 @@ from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
 from runstead.store import ConversationQuery, DecideConversation
-
-_LAST = (1 << 62, "")
 
 
 def _to_conversation(row: tuple[Any, ...]) -> Conversation:
@@ -35,9 +33,11 @@ class SqliteConversations:
         self._readers = readers
 
     async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
-        def job(connection: sqlite3.Connection, _now: int) -> Conversation:
-            connection.execute(Q["add_conversation"], astuple(conversation))
-            return conversation
+        def job(connection: sqlite3.Connection, now: int) -> Conversation:
+            new = replace(conversation, created_at=now, updated_at=now)
+            seq = connection.execute(Q["add_conversation"], astuple(new)[:-1]).lastrowid
+            assert seq is not None
+            return replace(new, seq=seq)
 
         return await self._writer.do(sealed(job, seal))
 
@@ -45,7 +45,7 @@ class SqliteConversations:
         return await self._readers.do(lambda c: _conversation(c, conversation_id))
 
     async def page(self, query: ConversationQuery) -> list[Conversation]:
-        before = query.before or _LAST
+        before = 1 << 62 if query.before is None else query.before
 
         def read(connection: sqlite3.Connection) -> list[Conversation]:
             # One short index scan for each project: a single one over all of them would have to sort.
@@ -53,10 +53,10 @@ class SqliteConversations:
                 _to_conversation(row)
                 for project_id in query.project_ids
                 for row in connection.execute(
-                    Q["conversations_page"], (project_id, query.status, *before, query.limit)
+                    Q["conversations_page"], (project_id, query.status, before, query.limit)
                 )
             ]
-            found.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+            found.sort(key=lambda one: one.seq, reverse=True)
             return found[: query.limit]
 
         return await self._readers.do(read)

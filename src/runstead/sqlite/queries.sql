@@ -198,16 +198,16 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: conversation
 SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-  message_count, last_message_at, created_by, archived_at, current_node
+  message_count, last_message_at, created_by, archived_at, current_node, seq
 FROM conversations WHERE id = ?
 
 -- name: conversations_page
 SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-  message_count, last_message_at, created_by, archived_at, current_node
+  message_count, last_message_at, created_by, archived_at, current_node, seq
 FROM conversations
 WHERE project_id = ?1 AND status <> 'deleted' AND (?2 IS NULL OR status = ?2)
-  AND (created_at, id) < (?3, ?4)
-ORDER BY created_at DESC, id DESC LIMIT ?5
+  AND seq < ?3
+ORDER BY seq DESC LIMIT ?4
 
 -- name: change_conversation
 UPDATE conversations SET project_id = ?2, personal = ?3, updated_at = ?4, status = ?5, title = ?6, summary = ?7,

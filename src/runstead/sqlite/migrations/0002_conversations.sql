@@ -1,7 +1,35 @@
+-- The order in which conversations were made, and their newest message.
+CREATE TABLE new_conversations (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  project_id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  personal INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  title TEXT,
+  summary TEXT,
+  metadata BLOB,
+  agent_id TEXT,
+  message_count INTEGER NOT NULL,
+  last_message_at INTEGER,
+  created_by TEXT,
+  archived_at INTEGER,
+  current_node TEXT
+);
+INSERT INTO new_conversations
+  (id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id, message_count,
+   last_message_at, created_by, archived_at, current_node)
+  SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
+    message_count, last_message_at, created_by, archived_at,
+    (SELECT m.id FROM messages m WHERE m.conversation_id = conversations.id ORDER BY m.seq DESC LIMIT 1)
+  FROM conversations ORDER BY created_at, id;
+
 -- Messages of users beside those that agent runs fill. A table with rowids, since parts may be large.
 CREATE TABLE new_messages (
   id TEXT NOT NULL UNIQUE,
-  conversation_id TEXT NOT NULL REFERENCES conversations (id),
+  conversation_id TEXT NOT NULL REFERENCES new_conversations (id),
   role TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
@@ -19,14 +47,13 @@ INSERT INTO new_messages (id, conversation_id, role, created_at, updated_at, seq
   SELECT id, conversation_id, 'assistant', created_at, created_at, seq, run_seq, created_by FROM messages
   ORDER BY conversation_id, seq;
 DROP TABLE messages;
+DROP TABLE conversations;
+ALTER TABLE new_conversations RENAME TO conversations; -- and with it the reference from messages
 ALTER TABLE new_messages RENAME TO messages;
 CREATE UNIQUE INDEX messages_by_key ON messages (conversation_id, idempotency_key)
   WHERE idempotency_key IS NOT NULL;
 
-ALTER TABLE conversations ADD COLUMN current_node TEXT;
-UPDATE conversations SET current_node =
-  (SELECT id FROM messages WHERE conversation_id = conversations.id ORDER BY seq DESC LIMIT 1);
-CREATE INDEX conversations_by_project ON conversations (project_id, created_at, id) WHERE status <> 'deleted';
+CREATE INDEX conversations_by_project ON conversations (project_id, seq) WHERE status <> 'deleted';
 
 -- The open input request that holds a waiting run.
 ALTER TABLE runs ADD COLUMN waiting_input_id TEXT;
