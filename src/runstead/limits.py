@@ -12,6 +12,9 @@ private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
 json_depth_max: Final = 200
+conversation_metadata_bytes_max: Final = 256 * KIB
+input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
+input_response_bytes_max: Final = 128 * KIB
 
 # Names
 run_id_chars_max: Final = 128
@@ -50,7 +53,8 @@ event_rows_max: Final = 500
 page_rows_default: Final = 50
 page_rows_max: Final = 100
 children_rows_max: Final = 1_000
-snapshot_rows_max: Final = 1_000  # children, and input requests, in the state of a snapshot
+snapshot_children_max: Final = 1_000
+snapshot_inputs_max: Final = 100
 tree_rows_max: Final = 10_000
 artifacts_max: Final = 1_000
 claim_runs_max: Final = 100

@@ -93,7 +93,10 @@ SENTENCES = {
         f"`name` (1 to {limits.field_name_chars_max} characters",
         f"`label` (1 to {limits.field_label_chars_max})",
         f"at most {limits.field_value_chars_max:,} characters",
-        f"at most {limits.snapshot_rows_max:,} of each",
+        f"at most {limits.snapshot_children_max:,})",
+        f"the newest {limits.snapshot_inputs_max})",
+        f"1 to {limits.input_fields_max} fields, {limits.input_request_bytes_max // limits.KIB} KiB",
+        f"a whole response {limits.input_response_bytes_max // limits.KIB} KiB",
     ],
     "docs/authentication.md": [f"newest {limits.worker_tokens_max} tokens"],
 }

@@ -69,6 +69,7 @@ BAD = [
     {"title": 5},
     {"title": "a\0b"},
     {"metadata": []},
+    {"metadata": {"a": "x" * 262_144}},
     {"project_id": ""},
 ]
 

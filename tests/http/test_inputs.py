@@ -345,6 +345,21 @@ BAD = [
     {"expires_at": "2026-03-20T12:00:00"},
     {"expires_at": "2026-03-20T11:59:59Z"},
     {"metadata": []},
+    {"metadata": {"a": "x" * 262_144}},
+    {
+        "fields": [
+            {
+                "name": f"n{n}",
+                "label": "N",
+                "type": "text",
+                "description": "x" * 1024,
+                "pattern": "x" * 512,
+                "placeholder": "x" * 512,
+                "defaultValue": "x" * 1024,
+            }
+            for n in range(100)
+        ]
+    },
 ]
 
 
@@ -362,6 +377,7 @@ BAD_RESPONSES = [
     {"values": {"city": ["Oslo"]}},
     {"values": None},
 ]
+BAD_RESPONSES += [{"values": {"city": "\u00e9" * 65_536}}]
 BAD_RESPONSES += [{"values": {"city": "Oslo", "count": 10**30}}, {"values": {f"n{n}": 1 for n in range(101)}}]
 
 

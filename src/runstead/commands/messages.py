@@ -61,7 +61,7 @@ async def page(
     (`limits.message_fold_bytes_max`): it ends early where its messages are large, or took much reading.
     """
     refuse_bound(principal, "reads no messages")
-    await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
+    conversation = await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
     budget = limits.message_page_bytes_max
     spoken = await app.store.conversations.messages(conversation_id, after, limit + 1, budget)
     shown: list[tuple[Spoken, Folded | None]] = []
@@ -72,10 +72,5 @@ async def page(
         folded = None if one.run is None else await app.folds.of(one.run)
         shown.append((one, folded))
         spent += one.bytes + (0 if folded is None else folded.cost)
-    if len(spoken) > limit:
-        return shown, True
-    # A page that was full of bytes says nothing of what follows: only the store knows.
-    rest = shown and await app.store.conversations.messages(
-        conversation_id, shown[-1][0].message.seq, 1, budget
-    )
-    return shown, bool(rest)
+    # A page that was full of bytes says nothing of what follows; the conversation knows its newest message.
+    return shown, bool(shown) and shown[-1][0].message.seq < conversation.message_count

@@ -9,7 +9,7 @@ from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import conversations as commands, runs
 from runstead.conversation import Change, Conversation, ConversationStatus, ConversationType
-from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, json_object
+from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
@@ -86,7 +86,10 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     """Create a conversation, where agent runs speak."""
     body = call.body
     new = commands.NewConversation(
-        project=body.project_id, type=body.type, title=body.title, metadata=json_object(body.metadata)
+        project=body.project_id,
+        type=body.type,
+        title=body.title,
+        metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
     )
     return await call.once(
         lambda seal: commands.create(call.app, call.principal, new, seal),

@@ -17,6 +17,7 @@ from runstead.http.bodies import (
     PageInfo,
     Positive,
     RunId,
+    bounded,
     json_object,
     moment_ms,
 )
@@ -182,16 +183,16 @@ def _answer(status: int, written: Written) -> Reply:
 )
 async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     """Ask for a form to be filled in: the run waits (reason input) until it is. A repeat finds the request."""
-    body = call.body
+    body, most = call.body, limits.input_request_bytes_max
     asking = Asking(
         run_id=body.run_id,
         tool_call_id=body.tool_call_id,
         requested_responder_type=body.requested_responder_type,
         title=body.title,
         description=body.description,
-        fields=form.check_fields(body.fields),
+        fields=bounded("fields", form.check_fields(body.fields), most),
         expires_at=moment_ms("expires_at", body.expires_at),
-        metadata=json_object(body.metadata),
+        metadata=bounded("metadata", json_object(body.metadata), most),
     )
     proof = fence(call, body.attempt)
     return await call.once(
@@ -261,6 +262,7 @@ class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
 async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     """Answer an input request: the run resumes. The same values again find the response that is there."""
     values = call.body.values
+    bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.once(
         lambda seal: commands.respond(call.app, call.principal, *_named(call), values, seal),
         lambda written: _answer(201, written),

@@ -95,8 +95,8 @@ async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
     """What an agent run has said and done so far; follow the stream after `after_event_id` from here."""
     run = await runs.get(call.app, call.principal, named_in_conversation(call))
     fold, _, _ = await call.app.folds.fold(run.seq, run.latest_event_id)
-    children = await call.app.store.runs.children(run.seq, limits.snapshot_rows_max, kind="agent")
-    asked = await call.app.store.inputs.of_run(run.seq, limits.snapshot_rows_max)
+    children = await call.app.store.runs.children(run.seq, limits.snapshot_children_max, kind="agent")
+    asked = await call.app.store.inputs.of_run(run.seq, limits.snapshot_inputs_max)
     folded = fold.snapshot(
         run.status,
         message_id=agent_details(run).message_id or run.run_id,
