@@ -147,7 +147,11 @@ _fields = msgspec.json.Decoder(list[Field])
 def fill(fields: bytes, values: Mapping[str, Value]) -> Filled:
     """Check values against stored fields. INVALID_REQUEST with one error for each value that does not fit."""
     known = {field.name: field for field in _fields.decode(fields)}
-    errors = [(f"$.values.{name}", "the form has no such field") for name in values if name not in known]
+    errors = [
+        (f"$.values.{name[: limits.field_name_chars_max]}", "the form has no such field")
+        for name in values
+        if name not in known
+    ]
     told: dict[str, Value] = {}
     withheld = []
     for name, field in known.items():

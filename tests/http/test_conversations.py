@@ -247,6 +247,7 @@ async def test_a_list_of_conversations_is_narrowed_by_project_and_status(api):
     assert await ids("?project_id=inventory") == await ids(f"?project_id={api.project.id}") == {named}
     assert await ids("?status=active") == {own}
     assert await ids(by="default") == {named}
+    assert await ids(by="other") == await ids(by=api.token("eve")) == set()
     await api.refused(404, "NOT_FOUND", "GET", "/conversations?project_id=elsewhere", by=ada)
 
 
