@@ -79,6 +79,12 @@ async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, a
     assert (projection["status"], projection["waiting_tool_call_id"]) == ("waiting_for_tool", "t1")
 
 
+async def test_a_new_request_says_where_it_is(api, asked):
+    body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
+    response = await api.send("POST", asked.where, body)
+    assert (await api.get(response.headers["location"]))["id"] == response.json()["id"]
+
+
 async def test_a_response_resumes_the_run(api, asked):
     made = await asked.ask()
     api.clock.advance(3)

@@ -161,6 +161,12 @@ def view(request: InputRequest) -> InputRequestView:
     )
 
 
+def _created(written: Written) -> Reply:
+    request = asked(written)
+    where = f"/conversations/{request.conversation_id}/input-requests/{request.id}"
+    return Reply(201, view(request), {"Location": where})
+
+
 def _answer(status: int, written: Written) -> Reply:
     return Reply(status, view(asked(written)))
 
@@ -199,7 +205,7 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
         lambda seal: commands.create(
             call.app, call.principal, call.path["conversation_id"], asking, proof, seal
         ),
-        lambda written: _answer(201, written),
+        _created,
     )
 
 

@@ -1,6 +1,6 @@
 """Messages: `/conversations/{conversation_id}/messages`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -23,7 +23,7 @@ routes = Routes("Messages")
 class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a user says. A part is an object with a string `type`; its other members are kept as they are."""
 
-    role: Annotated[str, Meta(pattern="^user$", description="`user`")]
+    role: Literal["user"]
     parts: Annotated[list[JsonObject], Meta(min_length=1, max_length=limits.message_parts_max)]
     parent_id: Name | None = None
     idempotency_key: (

@@ -40,6 +40,17 @@ _TAGS: Final = (
     "Documentation",
 )
 
+#: Creations that answer a Location.
+_LOCATED: Final = frozenset(
+    {
+        "/runs",
+        "/runs/{run_id}/retry",
+        "/conversations",
+        "/conversations/{conversation_id}/input-requests",
+        "/projects",
+    }
+)
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
@@ -244,9 +255,7 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
-    if operation.path in {"/runs", "/runs/{run_id}/retry", "/conversations", "/projects"} and (
-        operation.method == "POST"
-    ):
+    if operation.path in _LOCATED and operation.method == "POST":
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
     responses: Schema = {str(operation.status): good}
     by_status: dict[int, list[str]] = {}

@@ -62,7 +62,8 @@ class MemoryConversations(Conversations):
     def _moving(self, conversation: Conversation) -> list[int]:
         """The runs that go with a conversation to its new project, where they may."""
         messages = self._rows.messages.get(conversation.id, ())
-        moving = [message.run_seq for message in messages if message.run_seq is not None]
+        seqs = [message.run_seq for message in messages if message.run_seq is not None]
+        moving = [seq for seq in seqs if seq in self._rows.runs]
         for run in map(self._rows.runs.__getitem__, moving):
             below = {child.seq for child in self._rows.children(run.seq)}
             if not below <= set(moving) or run.parent_seq not in {None, *moving}:
@@ -106,9 +107,9 @@ class MemoryConversations(Conversations):
         return (one for one in self._rows.messages.get(conversation_id, ()) if one.seq > after)
 
     def _run(self, message: StoredMessage) -> MessageRun | None:
-        if message.run_seq is None:
+        run = None if message.run_seq is None else self._rows.runs.get(message.run_seq)
+        if run is None:
             return None
-        run = self._rows.runs[message.run_seq]
         return MessageRun(run.seq, run.run_id, run.status, run.latest_event_id, run.updated_at, run.metadata)
 
 
