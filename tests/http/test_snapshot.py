@@ -91,13 +91,17 @@ async def test_the_state_holds_the_input_requests_of_the_run(api):
     where = f"{path.rpartition('/runs/')[0]}/input-requests"
     body = {"run_id": run["run_id"], "tool_call_id": "t1", "kind": "form", "title": "Who?"}
     body |= {"requested_responder_type": "human", "fields": [{"name": "n", "label": "N", "type": "text"}]}
+    said = [{"op": "add", "path": "/inputRequestsByToolCallId/t1", "value": {"status": "draft", "mine": 1}}]
+    await say(api, path, {"type": "STATE_DELTA", "delta": said})
     made = await api.post(where, body, 201)
     shown = (await state(api, path))["inputRequestsByToolCallId"]
     assert set(shown) == {"t1"}
+    assert shown["t1"].pop("mine") == 1, "what the events say beside it stays"
     assert (shown["t1"]["id"], shown["t1"]["toolCallId"], shown["t1"]["status"]) == (made["id"], "t1", "open")
     assert shown["t1"]["fields"] == made["fields"]
     told = await api.post(f"{where}/{made['id']}/responses", {"values": {"n": "Ada"}}, 201)
     shown = (await state(api, path))["inputRequestsByToolCallId"]["t1"]
+    shown.pop("mine")
     assert (shown["status"], shown["submittedAt"]) == ("submitted", told["submitted_at"])
     assert shown["latestResponse"] == told["latest_response"]
     camel = {

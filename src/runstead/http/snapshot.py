@@ -8,7 +8,7 @@ from runstead import limits
 from runstead.commands import runs
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
-from runstead.http.inputs import InputResponseView, view
+from runstead.http.inputs import view
 from runstead.http.run_view import JsonObject, agent_details, projection
 from runstead.input_request import InputRequest
 from runstead.run import Run
@@ -30,32 +30,17 @@ class Snapshot(msgspec.Struct, frozen=True):
     events: list[SnapshotEvent]
 
 
-class _InputState(msgspec.Struct, frozen=True, rename="camel"):
-    """An input request as clients keep it in their state: the wire's members, spelled as there."""
-
-    id: str
-    conversation_id: str
-    run_id: str
-    tool_call_id: str
-    kind: str
-    status: str
-    requested_responder_type: str
-    title: str
-    description: str | None
-    fields: msgspec.Raw
-    recommendations: None
-    metadata: msgspec.Raw
-    created_at: str
-    expires_at: str | None
-    submitted_at: str | None
-    cancelled_at: str | None
-    expired_at: str | None
-    latest_response: InputResponseView | None  # spelled as in answers: clients parse it as one
-
-
-def input_request(request: InputRequest) -> _InputState:
+def input_request(request: InputRequest) -> dict[str, Any]:
+    """An input request as clients keep it in their state: the members of an answer, in camel case. Those of its
+    latest response are as in answers, since clients parse it as one.
+    """
     shown = view(request)
-    return _InputState(*(getattr(shown, name) for name in _InputState.__struct_fields__))
+    return {_camel(name): getattr(shown, name) for name in shown.__struct_fields__}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.title, others))
 
 
 #: Kinds of source that clients know in this place.
@@ -63,9 +48,9 @@ _SOURCES = frozenset({"project", "main_branch", "environment", "preview_branch"}
 
 
 def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
-    """A child under the tool call that it was spawned from, None where it came from none."""
+    """A child under the tool call that it was spawned from, None where it came from none, or has no agent to name."""
     agent = agent_details(run)
-    if agent.spawned_from_tool_call_id is None:
+    if agent.spawned_from_tool_call_id is None or agent.agent_id is None:
         return None
     source = agent.source_target_kind
     told = {
