@@ -27,6 +27,8 @@ CODES: Final[dict[str, str]] = {
     "REQUEST_SNAPSHOT_TOO_LARGE": "The start payload is 2 MiB or larger.",
     "TOOL_RESULT_NOT_WAITING": "The run does not wait for a result.",
     "TOOL_RESULT_CONFLICT": "The run waits for something else, or got another result for this call.",
+    "INPUT_REQUEST_NOT_OPEN": "The input request was submitted, cancelled or has expired.",
+    "CONVERSATION_LINKED": "The conversation, or the family of a run in it, belongs elsewhere: it cannot be linked.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being worked on.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",

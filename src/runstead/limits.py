@@ -12,6 +12,9 @@ private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
 json_depth_max: Final = 200
+conversation_metadata_bytes_max: Final = 256 * KIB
+input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
+input_response_bytes_max: Final = 128 * KIB
 
 # Names
 run_id_chars_max: Final = 128
@@ -32,6 +35,15 @@ event_type_chars_max: Final = 128
 error_code_chars_max: Final = 128
 error_message_chars_max: Final = 64 * KIB
 idempotency_key_chars_max: Final = 255
+conversation_summary_chars_max: Final = 16 * KIB
+input_title_chars_max: Final = 1_000
+input_description_chars_max: Final = 16 * KIB
+field_name_chars_max: Final = 128
+field_label_chars_max: Final = 256
+field_text_chars_max: Final = 1_024
+field_hint_chars_max: Final = 512
+field_button_chars_max: Final = 64
+field_value_chars_max: Final = 64 * KIB
 
 # Counts
 events_per_append_max: Final = 100
@@ -41,15 +53,25 @@ event_rows_max: Final = 500
 page_rows_default: Final = 50
 page_rows_max: Final = 100
 children_rows_max: Final = 1_000
+snapshot_children_max: Final = 1_000
+snapshot_inputs_max: Final = 100
 tree_rows_max: Final = 10_000
 artifacts_max: Final = 1_000
 claim_runs_max: Final = 100
 family_depth_max: Final = 64
+message_parts_max: Final = 200
+input_fields_max: Final = 100
+field_options_max: Final = 1_000
 backoff_limit_max: Final = 1_000
 integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
 
 # A page of events also ends here, so that 500 large events never stand in memory at once
 event_page_bytes_max: Final = 1 * MIB
+# A page of messages ends once this much was read for it; of one agent run's log, no more is folded into its message
+message_page_bytes_max: Final = 4 * MIB
+message_fold_bytes_max: Final = 4 * MIB
+# Folded messages that are kept, so that reading a conversation again reads no log
+message_cache_bytes_max: Final = 16 * MIB
 
 # Durations
 lease_s_min: Final = 5

@@ -138,6 +138,7 @@ class Run(msgspec.Struct, frozen=True):
     waiting_tool_name: str | None = None
     wait_expires_at: int | None = None
     resume_at: int | None = None
+    waiting_input_id: str | None = None  # the open input request that holds it
     # The cancel
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None

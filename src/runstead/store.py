@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from runstead.conversation import Conversation
+from runstead.conversation import Conversation, Spoken, StoredMessage
 from runstead.event import Event
+from runstead.input_request import InputRequest
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
 from runstead.run import Run
@@ -89,7 +90,8 @@ class Runs(Protocol):
         Events get the numbers after the run's latest. Where the transition's run is the loaded one, nothing is
         written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
         Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
-        NOT_FOUND.
+        NOT_FOUND. A transition's input request that is new (seq 0) is stored with its run's seq, and NOT_FOUND where
+        its conversation is not there or deleted.
         """
         ...
 
@@ -111,8 +113,8 @@ class Runs(Protocol):
         """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
         ...
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        """Direct children, oldest first."""
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        """Direct children (of one kind) with a seq over `after`, oldest first."""
         ...
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
@@ -215,10 +217,69 @@ class Workers(Protocol):
         ...
 
 
-class Conversations(Protocol):
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation: ...
+class ConversationQuery(msgspec.Struct, frozen=True):
+    """Conversations of any of these projects. `before` continues after a page: its last row's seq."""
 
-    async def get(self, conversation_id: str) -> Conversation | None: ...
+    project_ids: tuple[str, ...]
+    status: str | None = None
+    before: int | None = None
+    limit: int = 50
+
+
+DecideConversation = Callable[[Conversation | None, int], Conversation]
+"""(conversation as it is stored, now) → conversation as it shall be, or a refusal."""
+
+
+class Conversations(Protocol):
+    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+        """Store it with the next seq and the time of now."""
+        ...
+
+    async def get(self, conversation_id: str) -> Conversation | None:
+        """A deleted one too."""
+        ...
+
+    async def page(self, query: ConversationQuery) -> list[Conversation]:
+        """Newest first, without deleted ones."""
+        ...
+
+    async def change(
+        self, conversation_id: str, decide: DecideConversation, seal: Seal | None = None
+    ) -> Conversation:
+        """Write what was decided. Where its project changes, its agent runs move with it, each with its version moved:
+        CONVERSATION_LINKED where one of them has a parent or child outside the conversation, RUN_ID_CONFLICT where the
+        project holds a run of the same id.
+        """
+        ...
+
+    async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
+        """Store it with the next seq, and count it in its conversation; or the one that stands under its
+        idempotency key, by `same_message`. NOT_FOUND for a conversation that is not there or deleted, and for a
+        `parent_id` that names no message of it, neither by id nor by idempotency key.
+        """
+        ...
+
+    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
+        """Those with a seq over `after`, in order: at most `limit`, and no more once their `bytes` exceed `bytes_max`
+        (the first always comes).
+        """
+        ...
+
+
+class InputRequests(Protocol):
+    """Input requests are opened and closed by the transitions of their run (`Runs.apply`); here they are read."""
+
+    async def get(self, request_id: str) -> InputRequest | None: ...
+
+    async def page(
+        self, conversation_id: str, status: str | None, before: int | None, limit: int
+    ) -> list[InputRequest]:
+        """Newest first; `before` is the seq of the last one of the page before."""
+        ...
+
+    async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
+        """Newest first."""
+        ...
 
 
 class Store(Protocol):
@@ -230,6 +291,8 @@ class Store(Protocol):
     def workers(self) -> Workers: ...
     @property
     def conversations(self) -> Conversations: ...
+    @property
+    def inputs(self) -> InputRequests: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""

@@ -54,9 +54,10 @@ def exposition(facts: dict[str, Any]) -> bytes:
 
 def log_to_stderr() -> None:
     """One line per event: for people on a terminal, JSON elsewhere. stdout belongs to the commands' own answers."""
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    )
+    renderer: Any = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        # Where rich is installed, its tracebacks would show every local variable: bodies, credentials, secrets.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

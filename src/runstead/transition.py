@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from runstead.event import Event, NewEvent
+from runstead.input_request import ClosedInput, InputRequest
 from runstead.run import Run
 
 AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
@@ -23,7 +24,9 @@ class EndedAttempt(msgspec.Struct, frozen=True):
 
 
 class NewMessage(msgspec.Struct, frozen=True):
-    """The assistant message that an agent run fills. Its status follows the run's."""
+    """The assistant message that an agent run fills. Its status follows the run's. NOT_FOUND where its conversation
+    is not there, or was deleted.
+    """
 
     id: str
     conversation_id: str
@@ -46,6 +49,7 @@ class Loaded(msgspec.Struct, frozen=True):
     family_cancelled: bool = False  # the parent or a run above it was cancelled
     tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
     receipt: Receipt | None = None
+    input_request: InputRequest | None = None
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -54,6 +58,8 @@ class Want(msgspec.Struct, frozen=True):
     parent_run_id: str | None = None
     tail_after: int | None = None
     receipt_key: str | None = None
+    input_request_id: str | None = None  # one of the run's
+    input_call: str | None = None  # the input request that the run made for this tool call
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -73,6 +79,10 @@ class Transition(msgspec.Struct, frozen=True):
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
     cancels_family: bool = False  # its descendants that have not ended are cancelled with it
+    input_request: InputRequest | None = (
+        None  # what the caller asked about, as it stands now; stored where it is new
+    )
+    closed_input: ClosedInput | None = None  # the open request that no longer holds the run
 
 
 Decide = Callable[[Loaded], Transition]

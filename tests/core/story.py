@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from runstead import append as rules, limits, transitions
 from runstead.event import PRIVATE_TYPES, Event, NewEvent
+from runstead.input_request import InputRequest, InputResponse
 from runstead.run import Run, RunStatus
 from runstead.transition import Receipt
 from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
@@ -37,6 +38,7 @@ class Story:
         self.log = []
         self.ended = []
         self.receipts = {}
+        self.inputs = {}  # id → input request, as it stands
         self.states = []
         self.fences = []
         self.last = transitions.create(
@@ -81,6 +83,10 @@ class Story:
             self.ended.append(transition.ended)
         if transition.receipt is not None:
             self.receipts[transition.receipt.key] = transition.receipt
+        if (asked := transition.input_request) is not None and asked.seq == 0:
+            self.inputs[asked.id] = replace(asked, seq=len(self.inputs) + 1)
+        if (closed := transition.closed_input) is not None:
+            self.inputs[closed.id] = closed.applied(self.inputs[closed.id])
         self.run = new
         return transition
 
@@ -145,6 +151,38 @@ class Story:
                 earlier=self.receipts.get(call),
             )
         )
+
+    def ask(self, call="call_1", *, title="Who?", expires_at=None, fence=NO_FENCE):
+        """Ask for a form; the id of the request."""
+        known = next((one for one in self.inputs.values() if one.tool_call_id == call), None)
+        request = InputRequest(
+            id=f"input_{len(self.inputs) + 1}",
+            conversation_id="conversation_1",
+            run_seq=self.run.seq,
+            run_id=self.run.run_id,
+            tool_call_id=call,
+            requested_responder_type="human",
+            title=title,
+            fields=b"[]",
+            created_at=0,
+            salt=b"salt",
+            expires_at=expires_at,
+        )
+        earlier = self.receipts.get(f"input:{call}")
+        return self.take(
+            transitions.ask_input(
+                self.run, now=self.now, request=request, known=known, earlier=earlier, fence=fence
+            )
+        )
+
+    def respond(self, request_id="input_1", values=b'{"name":"Ada"}'):
+        response = InputResponse("response_1", "user", "ada", values, b"[]", values, 0)
+        request = self.inputs[request_id]
+        return self.take(transitions.respond(self.run, now=self.now, request=request, response=response))
+
+    def cancel_input(self, request_id="input_1"):
+        request = self.inputs[request_id]
+        return self.take(transitions.cancel_input(self.run, now=self.now, request=request))
 
     def append(self, *events, after=None, sequence=None, fence=NO_FENCE):
         tail = () if after is None else self.log[after : after + limits.events_per_append_max]

@@ -12,7 +12,8 @@ ROOT = Path(runstead.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
 LINES_MAX = 500
 
-CORE = {"append", "clock", "conversation", "errors", "event", "limits", "message", "principal", "project"}
+CORE = {"append", "clock", "conversation", "errors", "event", "form", "input_request", "limits", "message"}
+CORE |= {"principal", "project"}
 CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
 PORTS = {"store", "notifier"}
 ENGINES = {"memory", "sqlite", "postgres", "nats"}

@@ -110,6 +110,27 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
+        call=st.sampled_from(("c1", "c2", "c3")),
+        title=st.sampled_from("pq"),
+        expires_in=st.none() | st.sampled_from((0, 1_000, 90_000)),
+    )
+    def ask(self, data, call, title, expires_in):
+        expires_at = None if expires_in is None else self.story.now + expires_in
+        fence = self.any_fence(data)
+        self.attempt(self.story.ask, call, title=title, expires_at=expires_at, fence=fence)
+
+    @precondition(lambda self: self.story.inputs)
+    @rule(data=st.data(), values=st.sampled_from((b"{}", b'{"a":1}')))
+    def respond(self, data, values):
+        self.attempt(self.story.respond, data.draw(st.sampled_from(sorted(self.story.inputs))), values)
+
+    @precondition(lambda self: self.story.inputs)
+    @rule(data=st.data())
+    def cancel_input(self, data):
+        self.attempt(self.story.cancel_input, data.draw(st.sampled_from(sorted(self.story.inputs))))
+
+    @rule(
+        data=st.data(),
         types=st.lists(
             st.sampled_from(("CUSTOM", "RUN_STARTED", "AGENT_RUN_MODEL_CALL_CONTEXT")), min_size=1, max_size=3
         ),
@@ -190,6 +211,17 @@ class Machine(RuleBasedStateMachine):
         assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
         if run.status is not RunStatus.WAITING:
             assert (run.waiting_tool_call_id, run.wait_expires_at, run.resume_at) == (None, None, None)
+
+    @invariant()
+    def a_request_is_open_exactly_while_it_holds_the_run(self):
+        run, inputs = self.story.run, self.story.inputs
+        held = [] if run.waiting_input_id is None else [run.waiting_input_id]
+        assert [one.id for one in inputs.values() if one.status == "open"] == held
+        assert not held or (run.status, run.waiting_reason) == (RunStatus.WAITING, "input")
+        for one in inputs.values():
+            assert (one.ended_at is None) == (one.status == "open")
+            assert (one.response is not None) == (one.status == "submitted")
+        assert len({one.tool_call_id for one in inputs.values()}) == len(inputs)
 
     @invariant()
     def every_write_moves_the_version_and_no_time_goes_back(self):

@@ -83,6 +83,21 @@ SENTENCES = {
         f"all within {limits.shutdown_s} s",
     ],
     "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
+    "docs/conversations.md": [
+        f"has 1 to {limits.message_parts_max} parts",
+        f"up to {limits.idempotency_key_chars_max} characters",
+        f"`limit` 1 to {limits.page_rows_max} (default {limits.page_rows_default})",
+        f"at most {limits.message_fold_bytes_max // limits.MIB} MiB are folded",
+        f"once {limits.message_page_bytes_max // limits.MIB} MiB were read",
+        f"{limits.message_cache_bytes_max // limits.MIB} MiB of them",
+        f"`name` (1 to {limits.field_name_chars_max} characters",
+        f"`label` (1 to {limits.field_label_chars_max})",
+        f"at most {limits.field_value_chars_max:,} characters",
+        f"at most {limits.snapshot_children_max:,})",
+        f"the newest {limits.snapshot_inputs_max})",
+        f"1 to {limits.input_fields_max} fields, {limits.input_request_bytes_max // limits.KIB} KiB",
+        f"a whole response {limits.input_response_bytes_max // limits.KIB} KiB",
+    ],
     "docs/authentication.md": [f"newest {limits.worker_tokens_max} tokens"],
 }
 

@@ -9,6 +9,16 @@ OWN = {"/runs", "/projects", "/conversations"}
 BODIES = {
     "/runs/{run_id}/events": {"events": [{"type": "A"}]},
     "/conversations/{conversation_id}/runs/{run_id}/events": {"events": [{"type": "A"}]},
+    "/conversations/{conversation_id}/messages": {"role": "user", "parts": [{"type": "text", "text": "x"}]},
+    "/conversations/{conversation_id}/input-requests": {
+        "run_id": "run-1",
+        "tool_call_id": "t",
+        "kind": "form",
+        "requested_responder_type": "human",
+        "title": "T",
+        "fields": [{"name": "n", "label": "N", "type": "text"}],
+    },
+    "/conversations/{conversation_id}/input-requests/{input_request_id}/responses": {"values": {"n": "x"}},
     "/runs/{run_id}/complete": {"status": "completed"},
     "/runs/{run_id}/wait": {"reason": "tool"},
     "/runs/{run_id}/resume": {"type": "event"},
@@ -27,7 +37,11 @@ async def house(api):
     await api.post(f"{worker}/claim", {})
     await api.member("ada", role="admin")
     keys = (await api.get("/projects/inventory/api-keys", by="admin"))["data"]
+    conversation, _, run_path = path.rpartition("/runs/")
+    asked = BODIES["/conversations/{conversation_id}/input-requests"]
+    request = await api.post(f"{conversation}/input-requests", {**asked, "run_id": run_path}, 201)
     names = {"project": api.project.id, "run_id": run["run_id"], "conversation_id": path.split("/")[2]}
+    names["input_request_id"] = request["id"]
     return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
 
 

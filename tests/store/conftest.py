@@ -6,11 +6,13 @@ import uuid
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from runstead import transitions
 from runstead.append import append
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
+from runstead.input_request import InputRequest, InputResponse
 from runstead.memory import MemoryStore
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
@@ -178,6 +180,49 @@ class Desk:
             )
 
         return await self.change(run_id, rule, Want(receipt_key=call), seal)
+
+    async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
+        given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}
+        given |= {"requested_responder_type": "human"}
+        asked = InputRequest(
+            id=request_id,
+            run_seq=0,
+            run_id=run_id,
+            tool_call_id=call,
+            title=title,
+            expires_at=expires_at,
+            **(given | members),
+        )
+
+        def rule(to):
+            return transitions.ask_input(
+                to.run,
+                now=to.now,
+                request=replace(asked, run_seq=to.run.seq),
+                known=to.input_request,
+                earlier=to.receipt,
+                fence=NO_FENCE,
+            )
+
+        return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
+
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, seal=None):
+        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
+
+        def rule(to):
+            if to.input_request is None:
+                raise not_found("Input request")
+            return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
+
+        return await self.change(run_id, rule, Want(input_request_id=request_id), seal)
+
+    async def cancel_input(self, run_id, request_id):
+        def rule(to):
+            if to.input_request is None:
+                raise not_found("Input request")
+            return transitions.cancel_input(to.run, now=to.now, request=to.input_request)
+
+        return await self.change(run_id, rule, Want(input_request_id=request_id))
 
     async def complete(self, run_id, status="completed", *, fence=NO_FENCE, seal=None, **members):
         completion = Completion(status=status, **members)

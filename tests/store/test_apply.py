@@ -47,6 +47,7 @@ EVERYTHING = {
     "waiting_tool_call_id": "wc",
     "waiting_tool_name": "wn",
     "wait_expires_at": 9,
+    "waiting_input_id": "i-1",
     "resume_at": 10,
     "cancel_requested_at": 11,
     "cancel_reason": "cr",

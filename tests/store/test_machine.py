@@ -14,6 +14,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from runstead import limits, transitions
+from runstead.conversation import Conversation
 from runstead.errors import Error
 from runstead.event import PRIVATE_TYPES, TERMINAL_TYPES, NewEvent
 from runstead.run import RunStatus
@@ -79,6 +80,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.tokens = {}  # run → every lease token it ever had, in order
         self.ended = {}  # run → what must never change again
         self.sent = {}  # run → the last append: (events, after)
+        self.asked = 0
+        for desk in (self.tested, self.model):
+            conversation = Conversation("c-1", "p-1", "chat", 1, 1)
+            self.runner.run(desk.store.conversations.create(conversation))
 
     def teardown(self):
         self.runner.run(self.tested.store.close())
@@ -250,6 +255,33 @@ class StoreMachine(RuleBasedStateMachine):
         self.both(lambda d: d.resume(run_id, kind, call=call, result=result))
 
     @some
+    @rule(
+        at=places,
+        call=st.sampled_from(("call-1", "call-3")),
+        title=st.sampled_from(("Who?", "What?")),
+        expires_in=st.none() | stretches,
+    )
+    def ask(self, at, call, title, expires_in):
+        run_id = self.pick(at, live)
+        expires_at = None if expires_in is None else self.clock.now + expires_in
+        self.asked += 1
+        request_id, options = f"i-{self.asked}", {"call": call, "title": title, "expires_at": expires_at}
+        self.both(lambda d: d.ask(run_id, request_id, **options))
+
+    @precondition(lambda self: self.asked)
+    @rule(
+        at=places,
+        other=st.integers(0, 9),
+        act=st.sampled_from(("respond", "respond", "cancel_input")),
+        values=st.sampled_from((b"{}", b'{"a":1}')),
+    )
+    def answer(self, at, other, act, values):
+        run_id = self.pick(at, lambda run: run.waiting_input_id is not None)
+        request_id = self.rows[run_id].waiting_input_id or f"i-{self.asked - other}"
+        given = (values,) if act == "respond" else ()
+        self.both(lambda d: getattr(d, act)(run_id, request_id, *given))
+
+    @some
     @rule(at=places)
     def start(self, at):
         run_id = self.pick(at, live)
@@ -298,6 +330,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.attempts_stay_within_their_limit()
         self.counters_count_the_family()
         self.queue_and_deadline_say_what_the_state_says()
+        self.a_request_is_open_exactly_while_it_holds_its_run()
+
+    def a_request_is_open_exactly_while_it_holds_its_run(self):
+        async def requests(desk):
+            return await desk.store.inputs.page("c-1", None, None, 1_000)
+
+        found = self.runner.run(requests(self.tested))
+        model = self.runner.run(requests(self.model))
+        assert [replace(one, seq=0, run_seq=0) for one in found] == [
+            replace(one, seq=0, run_seq=0) for one in model
+        ]
+        held = {run.waiting_input_id for run in self.rows.values() if run.waiting_input_id is not None}
+        assert {one.id for one in found if one.status == "open"} == held
+        for one in found:
+            assert (one.response is not None) == (one.status == "submitted")
 
     def both_hold_the_same_rows(self):
         async def look(desk):

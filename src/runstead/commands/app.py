@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from runstead.commands.folds import Folds
 from runstead.commands.following import Following
 from runstead.notifier import Notifier, queue_key, run_key
 from runstead.run import Run
@@ -20,6 +21,7 @@ class App:
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.following = Following(store, notifier, self.stopping)
+        self.folds = Folds(store)
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 

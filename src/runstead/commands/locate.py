@@ -1,7 +1,7 @@
 """From what a caller names to what the store holds: visible things only, anything else is not found."""
 
 from runstead.commands.app import App
-from runstead.conversation import Conversation
+from runstead.conversation import Conversation, live
 from runstead.errors import Error, not_found
 from runstead.principal import Principal, Scope, require
 from runstead.project import Project
@@ -55,17 +55,21 @@ async def run(
 
 
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
+    """One that was deleted is not found."""
     found = await app.store.conversations.get(conversation_id)
     if found is None:
         raise not_found("Conversation")
     require(principal, scope, found.project_id, "Conversation")
-    return found
+    return live(found)
 
 
 async def conversation_run_key(
     app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
 ) -> RunKey:
-    """Where to find a run of a conversation. Whoever loads it still checks that it is of this conversation."""
+    """Where to find a run of a conversation. Whoever loads it still checks that it is of this conversation.
+
+    The runs of a deleted conversation are there: they can be followed and brought to their end.
+    """
     if principal.run_id is not None and principal.run_id != run_id:
         raise not_found("Run")
     if len(principal.grants) == 1:

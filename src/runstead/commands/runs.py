@@ -202,6 +202,12 @@ async def children(app: App, principal: Principal, named: Named) -> list[Run]:
     return await app.store.runs.children(run.seq, limits.children_rows_max)
 
 
+async def agent_children(app: App, principal: Principal, named: Named, after: int, limit: int) -> list[Run]:
+    """The agent runs right below it with a seq over `after`, oldest first, in whichever conversation they speak."""
+    run = await get(app, principal, named)
+    return await app.store.runs.children(run.seq, limit, after, "agent")
+
+
 async def tree(app: App, principal: Principal, named: Named) -> list[Run]:
     """The run's whole family from its root, oldest first."""
     run = await get(app, principal, named)

@@ -1,7 +1,7 @@
 """The shapes of values that several routes take."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +9,8 @@ from msgspec import Meta
 from runstead import limits
 from runstead.clock import to_ms
 from runstead.errors import Error
+
+B = TypeVar("B", bytes, bytes | None)
 
 #: The end of a pattern. Alone, `$` also matches before a line break at the end, in Python though not in ECMA-262.
 END = r"$(?!\n)"
@@ -55,6 +57,17 @@ JsonObject = dict[str, Any]
 
 def json_object(value: JsonObject | None) -> bytes | None:
     return None if value is None else msgspec.json.encode(value)
+
+
+def bounded(name: str, text: B, bytes_max: int) -> B:
+    """A value of a body as JSON text, where it is no larger than what lists can show."""
+    if text is not None and len(text) > bytes_max:
+        raise Error(
+            "INVALID_REQUEST",
+            f"{name} is larger than {bytes_max // limits.KIB} KiB of JSON",
+            errors=((f"$.{name}", "too large"),),
+        )
+    return text
 
 
 def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:

@@ -51,6 +51,8 @@ _TAGS: Final = (
     "Runs",
     "Events",
     "Conversations",
+    "Messages",
+    "Inputs",
     "Workers",
     "Families",
     "Lists",
@@ -59,10 +61,22 @@ _TAGS: Final = (
     "Documentation",
 )
 
+#: Creations that answer a Location.
+_LOCATED: Final = frozenset(
+    {
+        "/runs",
+        "/runs/{run_id}/retry",
+        "/conversations",
+        "/conversations/{conversation_id}/input-requests",
+        "/projects",
+    }
+)
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
+    "input_request_id": "The input request's id.",
     "worker_id": "The worker's id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
@@ -245,9 +259,7 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
-    if operation.path in {"/runs", "/runs/{run_id}/retry", "/conversations", "/projects"} and (
-        operation.method == "POST"
-    ):
+    if operation.path in _LOCATED and operation.method == "POST":
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
     if operation.method in {"POST", "PATCH"}:
         told = "`true` on an answer that was stored under the Idempotency-Key before."

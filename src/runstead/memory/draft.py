@@ -5,12 +5,13 @@ from collections import defaultdict
 from msgspec.structs import replace
 
 from runstead import transitions
-from runstead.errors import not_found
+from runstead.conversation import StoredMessage
 from runstead.event import Event, NewEvent
+from runstead.input_request import ClosedInput, InputRequest
 from runstead.memory.rows import Rows
 from runstead.run import Run
 from runstead.store import Written
-from runstead.transition import EndedAttempt, NewMessage, Receipt, Transition
+from runstead.transition import EndedAttempt, Receipt, Transition
 
 
 class Draft:
@@ -21,7 +22,9 @@ class Draft:
         self._events: dict[int, list[Event]] = defaultdict(list)
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._receipts: list[tuple[int, Receipt]] = []
-        self._messages: list[NewMessage] = []
+        self._messages: list[StoredMessage] = []
+        self._asked: list[InputRequest] = []
+        self._closed: list[ClosedInput] = []
         self._written: list[tuple[int, Transition, list[int]]] = []
 
     def run(self, seq: int) -> Run:
@@ -59,14 +62,11 @@ class Draft:
         for seq, receipt in self._receipts:
             rows.receipts[seq, receipt.key] = receipt
         for message in self._messages:
-            conversation = rows.conversations[message.conversation_id]
-            rows.conversations[conversation.id] = replace(
-                conversation,
-                message_count=conversation.message_count + 1,
-                last_message_at=self._now,
-                updated_at=self._now,
-            )
-            rows.messages[conversation.id].append(message)
+            rows.add_message(message, self._now)
+        for request in self._asked:
+            rows.inputs[request.id] = replace(request, seq=len(rows.inputs) + 1)
+        for closed in self._closed:
+            rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
 
     def _put(self, old: Run | None, new: Run, transition: Transition) -> None:
         _guard(old, new, transition.events)
@@ -76,10 +76,20 @@ class Draft:
             self._attempts.append((new.seq, transition.ended))
         if transition.receipt is not None:
             self._receipts.append((new.seq, transition.receipt))
-        if transition.message is not None:
-            if transition.message.conversation_id not in self._rows.conversations:
-                raise not_found("Conversation")
-            self._messages.append(transition.message)
+        if (message := transition.message) is not None:
+            where = self._rows.live(message.conversation_id).id
+            times = (self._now, self._now)
+            self._messages.append(
+                StoredMessage(
+                    message.id, where, "assistant", *times, run_seq=new.seq, created_by=message.created_by
+                )
+            )
+        if transition.input_request is not None and transition.input_request.seq == 0:
+            self._rows.live(transition.input_request.conversation_id)
+            self._asked.append(transition.input_request)
+        if transition.closed_input is not None:
+            assert self._rows.inputs[transition.closed_input.id].status == "open"
+            self._closed.append(transition.closed_input)
         if transition.family_total or transition.family_active:
             self._count(new, transition)
 

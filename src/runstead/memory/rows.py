@@ -3,16 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from runstead.conversation import Conversation
+from msgspec.structs import replace
+
+from runstead.conversation import Conversation, StoredMessage
+from runstead.errors import not_found
 from runstead.event import Event
+from runstead.input_request import InputRequest
 from runstead.run import Run
-from runstead.transition import EndedAttempt, NewMessage, Receipt
+from runstead.transition import EndedAttempt, Receipt
 
 
 class Rows:
-    def __init__(self, conversations: dict[str, Conversation]) -> None:
-        self.conversations = conversations
-        self.messages: dict[str, list[NewMessage]] = defaultdict(list)  # the n-th one has seq n
+    def __init__(self) -> None:
+        self.conversations: dict[str, Conversation] = {}
+        self.messages: dict[str, list[StoredMessage]] = defaultdict(list)  # the n-th one has seq n
+        self.inputs: dict[str, InputRequest] = {}  # in order of creation
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
@@ -33,6 +38,34 @@ class Rows:
 
     def family(self, root_seq: int) -> Iterator[Run]:
         return (self.runs[member] for member in self._families.get(root_seq, ()))
+
+    def live(self, conversation_id: str) -> Conversation:
+        conversation = self.conversations.get(conversation_id)
+        if conversation is None or conversation.status == "deleted":
+            raise not_found("Conversation")
+        return conversation
+
+    def add_message(self, message: StoredMessage, now: int) -> StoredMessage:
+        """The message with the seq it got."""
+        conversation = self.live(message.conversation_id)
+        stored = replace(message, seq=conversation.message_count + 1)
+        self.conversations[conversation.id] = replace(
+            conversation,
+            message_count=stored.seq,
+            last_message_at=now,
+            updated_at=max(conversation.updated_at, now),
+            current_node=stored.id,
+        )
+        self.messages[conversation.id].append(stored)
+        return stored
+
+    def move(self, seq: int, project_id: str) -> None:
+        """Give a run to another project, where its id is free."""
+        run = self.runs[seq]
+        del self._seqs[run.project_id, run.run_id]
+        self._seqs[project_id, run.run_id] = seq
+        self.queued[run.project_id].discard(seq)
+        self.put(replace(run, project_id=project_id, version=run.version + 1))
 
     def put(self, run: Run) -> None:
         """Store a row, new or changed, and keep the indexes true."""

@@ -7,6 +7,7 @@ from runstead import limits
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.memory.draft import Draft
+from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
 from runstead.memory.pages import matches, sort_key
 from runstead.memory.rows import Rows
@@ -52,7 +53,10 @@ class MemoryRuns(Runs):
             tail = tuple(rows.events.get(run.seq, [])[start : start + limits.events_per_append_max])
         if run is not None and want.receipt_key is not None:
             receipt = rows.receipts.get((run.seq, want.receipt_key))
-        return Loaded(now, run, parent, family_cancelled, tail, receipt)
+        asked = None
+        if run is not None and (want.input_request_id is not None or want.input_call is not None):
+            asked = find_input(rows, run.seq, want)
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked)
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
@@ -95,8 +99,9 @@ class MemoryRuns(Runs):
         found.sort(key=lambda run: sort_key(run, query), reverse=True)
         return found[: query.limit]
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        return list(islice(self._rows.children(seq), limit))
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))
+        return list(islice(found, limit))
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
         return list(islice(self._rows.family(root_seq), limit))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
-from runstead.conversation import Conversation
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
+from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
@@ -18,11 +18,12 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._journal = Journal(clock)
-        conversations: dict[str, Conversation] = {}
-        self.runs = MemoryRuns(self._journal, Rows(conversations))
+        rows = Rows()
+        self.runs = MemoryRuns(self._journal, rows)
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal)
-        self.conversations = MemoryConversations(self._journal, conversations)
+        self.conversations = MemoryConversations(self._journal, rows)
+        self.inputs = MemoryInputs(rows)
 
     async def open(self) -> None:
         pass

@@ -12,7 +12,7 @@ from runstead.sdk.call import Call
 from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
-from runstead.sdk.conversation import Conversation, Projection, ProjectionPage
+from runstead.sdk.conversation import Conversation, ConversationPage, Projection, ProjectionPage
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.event import (
     Appended,
@@ -25,6 +25,7 @@ from runstead.sdk.event import (
     SnapshotEvent,
 )
 from runstead.sdk.handler import Handler
+from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
 from runstead.sdk.lease import (
     Claim,
     ClaimedRun,
@@ -37,6 +38,7 @@ from runstead.sdk.lease import (
     Session,
     SessionAnswer,
 )
+from runstead.sdk.message import Message, MessagePage, TokenUsage
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -91,6 +93,7 @@ __all__ = [
     "ConversationAppended",
     "ConversationEvent",
     "ConversationEventPage",
+    "ConversationPage",
     "CreatedRun",
     "Descendants",
     "Event",
@@ -100,11 +103,16 @@ __all__ = [
     "Health",
     "Heartbeat",
     "Held",
+    "InputRequest",
+    "InputRequestPage",
+    "InputResponse",
     "Kind",
     "Lease",
     "LeaseLostError",
     "Member",
     "MemberList",
+    "Message",
+    "MessagePage",
     "NoAnswerError",
     "Owner",
     "PageInfo",
@@ -131,6 +139,7 @@ __all__ = [
     "Status",
     "TerminalStatus",
     "ThreadContext",
+    "TokenUsage",
     "UnexpectedAnswerError",
     "Waiting",
     "Worker",

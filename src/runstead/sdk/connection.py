@@ -15,6 +15,7 @@ from runstead.sdk.route import Describes
 from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
+from runstead.sdk.routes.inputs import InputRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
 from runstead.sdk.routes.runs import RunRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
@@ -43,7 +44,9 @@ class Bearer(httpx2.Auth):
         return "Bearer(***)"
 
 
-class Connected(RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, WorkerRoutes, ProjectRoutes):
+class Connected(
+    RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, InputRoutes, WorkerRoutes, ProjectRoutes
+):
     """Base of both clients: everything about a request but sending it."""
 
     def __init__(
@@ -98,6 +101,7 @@ class Calls(
     CreateRoutes,
     EventRoutes,
     ConversationRoutes,
+    InputRoutes,
     WorkerRoutes,
     ProjectRoutes,
     Describes,

@@ -10,7 +10,7 @@ SELECT {columns} FROM runs WHERE seq = ?
 SELECT {columns} FROM runs WHERE run_id = ? AND project_id IN (SELECT value FROM json_each(?)) LIMIT 2
 
 -- name: children
-SELECT {columns} FROM runs WHERE parent_seq = ? ORDER BY seq LIMIT ?
+SELECT {columns} FROM runs WHERE parent_seq = ?1 AND seq > ?3 AND (?4 IS NULL OR kind = ?4) ORDER BY seq LIMIT ?2
 
 -- name: family
 SELECT {columns} FROM runs WHERE seq = ?1
@@ -65,11 +65,15 @@ SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
 INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
 
 -- name: next_message
-UPDATE conversations SET message_count = message_count + 1, last_message_at = ?1, updated_at = ?1
-WHERE id = ?2 RETURNING message_count
+UPDATE conversations
+SET message_count = message_count + 1, last_message_at = ?1, updated_at = max(updated_at, ?1), current_node = ?3
+WHERE id = ?2 AND status <> 'deleted' RETURNING message_count
 
 -- name: add_message
-INSERT INTO messages (conversation_id, seq, id, run_seq, created_by, created_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO messages
+  (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
+   metadata, parts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: seal
 SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
@@ -189,10 +193,88 @@ FROM worker_sessions WHERE run_seq = ? ORDER BY updated_at DESC LIMIT 1
 -- name: add_conversation
 INSERT INTO conversations
   (id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-   message_count, last_message_at, created_by, archived_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+   message_count, last_message_at, created_by, archived_at, current_node)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: conversation
 SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-  message_count, last_message_at, created_by, archived_at
+  message_count, last_message_at, created_by, archived_at, current_node, seq
 FROM conversations WHERE id = ?
+
+-- name: conversations_page
+SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
+  message_count, last_message_at, created_by, archived_at, current_node, seq
+FROM conversations
+WHERE project_id = ?1 AND status <> 'deleted' AND (?2 IS NULL OR status = ?2)
+  AND seq < ?3
+ORDER BY seq DESC LIMIT ?4
+
+-- name: change_conversation
+UPDATE conversations SET project_id = ?2, personal = ?3, updated_at = ?4, status = ?5, title = ?6, summary = ?7,
+  archived_at = ?8
+WHERE id = ?1
+
+-- name: conversation_lives
+SELECT 1 FROM conversations WHERE id = ? AND status <> 'deleted'
+
+-- name: runs_of_conversation
+SELECT runs.seq, runs.parent_seq, runs.run_id FROM messages JOIN runs ON runs.seq = messages.run_seq
+WHERE messages.conversation_id = ?
+
+-- name: children_seqs
+SELECT seq FROM runs WHERE parent_seq = ?
+
+-- name: move_run
+UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
+
+-- name: message_by_key
+SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
+  digest, metadata, parts
+FROM messages WHERE conversation_id = ? AND idempotency_key = ?
+
+-- name: parent_message
+SELECT id FROM messages WHERE conversation_id = ?1 AND (id = ?2 OR idempotency_key = ?2)
+ORDER BY id = ?2 DESC LIMIT 1
+
+-- name: messages_after
+SELECT m.id, m.conversation_id, m.role, m.created_at, m.updated_at, m.seq, m.run_seq, m.parent_id, m.created_by,
+  m.idempotency_key, m.digest, m.metadata, m.parts, r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at,
+  r.metadata
+FROM messages m LEFT JOIN runs r ON r.seq = m.run_seq
+WHERE m.conversation_id = ? AND m.seq > ? ORDER BY m.seq LIMIT ?
+
+-- name: add_input_request
+INSERT INTO input_requests
+  (id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+   status, description, metadata, created_by, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: close_input_request
+UPDATE input_requests SET status = ?2, ended_at = ?3, response_id = ?4, actor_type = ?5, actor_id = ?6,
+  response_values = ?7, withheld = ?8, digest = ?9, responded_at = ?10
+WHERE id = ?1 AND status = 'open'
+
+-- name: input_request
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE id = ?
+
+-- name: input_request_of_call
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE run_seq = ? AND tool_call_id = ?
+
+-- name: input_requests_page
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE conversation_id = ?1 AND (?2 IS NULL OR status = ?2) AND seq < ?3
+ORDER BY seq DESC LIMIT ?4
+
+-- name: input_requests_of_run
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE run_seq = ? ORDER BY seq DESC LIMIT ?

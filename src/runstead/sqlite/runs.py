@@ -7,10 +7,13 @@ from typing import Any
 from msgspec.structs import astuple, replace
 
 from runstead import limits, transitions
+from runstead.conversation import StoredMessage
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.run import Run
 from runstead.seal import Seal
+from runstead.sqlite.inputs import add_input, close_input, load_input
+from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
@@ -72,8 +75,8 @@ class SqliteRuns:
         sql, arguments = page_sql(query)
         return await self._readers.do(lambda c: [to_run(row) for row in c.execute(sql, arguments)])
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        return await self._many("children", (seq, limit))
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        return await self._many("children", (seq, limit, after, kind))
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
         return await self._many("family", (root_seq, limit))
@@ -145,7 +148,8 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     if run is not None and want.receipt_key is not None:
         row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
         receipt = None if row is None else Receipt(*row)
-    return Loaded(now, run, parent, family_cancelled, tail, receipt)
+    asked = None if run is None else load_input(connection, run.seq, want)
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked)
 
 
 def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
@@ -167,11 +171,20 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
     if (receipt := transition.receipt) is not None:
         connection.execute(Q["add_receipt"], (run.seq, receipt.key, receipt.digest))
     if (message := transition.message) is not None:
-        row = connection.execute(Q["next_message"], (now, message.conversation_id)).fetchone()
-        if row is None:
-            raise not_found("Conversation")
-        values = (message.conversation_id, row[0], message.id, run.seq, message.created_by, now)
-        connection.execute(Q["add_message"], values)
+        placeholder = StoredMessage(
+            message.id,
+            message.conversation_id,
+            "assistant",
+            now,
+            now,
+            run_seq=run.seq,
+            created_by=message.created_by,
+        )
+        add_message(connection, placeholder, now)
+    if (asked := transition.input_request) is not None and asked.seq == 0:
+        add_input(connection, asked)
+    if transition.closed_input is not None:
+        close_input(connection, transition.closed_input)
     if run.path != "/" and (transition.family_total or transition.family_active):
         counts = (transition.family_total, transition.family_active, ancestors(run))
         connection.execute(Q["count_family"], counts)

@@ -10,6 +10,7 @@ from runstead.clock import now_ms
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
+from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.runs import SqliteRuns
@@ -25,6 +26,7 @@ class SqliteStore:
     directory: SqliteDirectory
     workers: SqliteWorkers
     conversations: SqliteConversations
+    inputs: SqliteInputs
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -47,6 +49,7 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.inputs = SqliteInputs(readers)
 
     async def close(self) -> None:
         if self._readers is not None:

@@ -6,6 +6,7 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
+from runstead.transitions.inputs import ask_input, cancel_input, respond
 from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
 from runstead.transitions.waits import RESUMES, resume, wait
 
@@ -15,7 +16,9 @@ __all__ = [
     "RESUMES",
     "Completion",
     "Fence",
+    "ask_input",
     "cancel",
+    "cancel_input",
     "claim",
     "claimable",
     "complete",
@@ -24,6 +27,7 @@ __all__ = [
     "referee",
     "release",
     "renew",
+    "respond",
     "resume",
     "rewrite",
     "start",

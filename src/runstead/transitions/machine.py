@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from runstead import event, limits
 from runstead.clock import iso_or_none
 from runstead.errors import Error
+from runstead.input_request import ClosedInput, InputResponse, InputStatus
 from runstead.run import TERMINAL, Run, RunError, RunStatus
 from runstead.transition import Transition
 
@@ -32,6 +33,7 @@ NO_WAIT: Final = {
     "waiting_tool_name": None,
     "wait_expires_at": None,
     "resume_at": None,
+    "waiting_input_id": None,
 }
 
 
@@ -106,7 +108,24 @@ def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **chan
         **NO_WAIT,
         **changes,
     )
-    return Transition(new, events=(told,), family_active=-1, cancels_family=status is RunStatus.CANCELLED)
+    return Transition(
+        new,
+        events=(told,),
+        family_active=-1,
+        cancels_family=status is RunStatus.CANCELLED,
+        closed_input=closed_input(run, now, "cancelled"),
+    )
+
+
+def closed_input(
+    run: Run, now: int, status: InputStatus, response: InputResponse | None = None
+) -> ClosedInput | None:
+    """What becomes of the input request that holds the run, once it holds it no more. None where none does."""
+    return (
+        None
+        if run.waiting_input_id is None
+        else ClosedInput(run.waiting_input_id, status, max(now, run.updated_at), response)
+    )
 
 
 def fail(run: Run, now: int, code: str, message: str) -> Transition:

@@ -78,6 +78,12 @@ def resume(
         if receipt is not None and earlier.digest == receipt.digest:
             return Transition(run, duplicate=True)
         raise Error("TOOL_RESULT_CONFLICT", f"Call {tool_call_id} was already answered with another result")
+    if run.waiting_input_id is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for an answer to its input request: send it to POST /conversations/"
+            f"{run.conversation_id}/input-requests/{run.waiting_input_id}/responses",
+        )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
     if RESUMES[kind] != run.waiting_reason:
