@@ -5,8 +5,10 @@ from typing import Literal
 
 import msgspec
 
+from runstead.conversation import Conversation
 from runstead.event import Event, NewEvent
 from runstead.run import Run
+from runstead.schedule import Schedule
 
 AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
 
@@ -46,6 +48,7 @@ class Loaded(msgspec.Struct, frozen=True):
     family_cancelled: bool = False  # the parent or a run above it was cancelled
     tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
     receipt: Receipt | None = None
+    schedule: Schedule | None = None
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -54,6 +57,7 @@ class Want(msgspec.Struct, frozen=True):
     parent_run_id: str | None = None
     tail_after: int | None = None
     receipt_key: str | None = None
+    schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -70,6 +74,8 @@ class Transition(msgspec.Struct, frozen=True):
     ended: EndedAttempt | None = None
     receipt: Receipt | None = None
     message: NewMessage | None = None
+    conversation: Conversation | None = None  # a new one, stored before the message
+    schedule: Schedule | None = None  # the wanted one as it shall be
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
     cancels_family: bool = False  # its descendants that have not ended are cancelled with it

@@ -31,6 +31,8 @@ _TAGS: Final = (
     "Events",
     "Conversations",
     "Workers",
+    "Schedules",
+    "Notifications",
     "Families",
     "Lists",
     "Administration",
@@ -38,11 +40,22 @@ _TAGS: Final = (
     "Documentation",
 )
 
+#: Paths whose POST answers a Location.
+_CREATES: Final = {
+    "/runs",
+    "/runs/{run_id}/retry",
+    "/conversations",
+    "/projects",
+    "/projects/{project}/schedules",
+    "/projects/{project}/schedules/{schedule_id}/runs",
+}
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
     "worker_id": "The worker's id.",
+    "schedule_id": "The schedule's id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
 }
@@ -223,7 +236,13 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     found = []
     if operation.media_type == "text/event-stream":
         told = "The number of the last event that the caller has; wins over `after_event_id`."
-        found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
+        number: Schema = {"type": "integer", "minimum": 0}
+        if operation.tag == "Notifications":
+            told, number = (
+                "The id of the last frame that the caller has; wins over `after`.",
+                {"type": "string"},
+            )
+        found.append(header("Last-Event-ID", told, number))
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method == "POST":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
@@ -241,9 +260,7 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
-    if operation.path in {"/runs", "/runs/{run_id}/retry", "/conversations", "/projects"} and (
-        operation.method == "POST"
-    ):
+    if operation.path in _CREATES and operation.method == "POST":
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
     responses: Schema = {str(operation.status): good}
     by_status: dict[int, list[str]] = {}

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from runstead.conversation import Conversation
 from runstead.event import Event
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.transition import EndedAttempt, NewMessage, Receipt
 
 
 class Rows:
-    def __init__(self, conversations: dict[str, Conversation]) -> None:
+    def __init__(self, conversations: dict[str, Conversation], schedules: dict[str, Schedule]) -> None:
         self.conversations = conversations
+        self.schedules = schedules
         self.messages: dict[str, list[NewMessage]] = defaultdict(list)  # the n-th one has seq n
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0

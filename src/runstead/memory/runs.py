@@ -52,7 +52,10 @@ class MemoryRuns(Runs):
             tail = tuple(rows.events.get(run.seq, [])[start : start + limits.events_per_append_max])
         if run is not None and want.receipt_key is not None:
             receipt = rows.receipts.get((run.seq, want.receipt_key))
-        return Loaded(now, run, parent, family_cancelled, tail, receipt)
+        schedule = rows.schedules.get(want.schedule_id or "")
+        if schedule is not None and schedule.project_id != key.project_id:
+            schedule = None
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, schedule)
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:

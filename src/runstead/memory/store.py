@@ -10,7 +10,9 @@ from runstead.memory.directory import MemoryDirectory
 from runstead.memory.journal import Journal
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
+from runstead.memory.schedules import MemorySchedules
 from runstead.memory.workers import MemoryWorkers
+from runstead.schedule import Schedule
 
 
 class MemoryStore:
@@ -19,10 +21,12 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._journal = Journal(clock)
         conversations: dict[str, Conversation] = {}
-        self.runs = MemoryRuns(self._journal, Rows(conversations))
+        schedules: dict[str, Schedule] = {}
+        self.runs = MemoryRuns(self._journal, Rows(conversations, schedules))
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal)
         self.conversations = MemoryConversations(self._journal, conversations)
+        self.schedules = MemorySchedules(self._journal, schedules)
 
     async def open(self) -> None:
         pass

@@ -37,6 +37,7 @@ from runstead.sdk.lease import (
     Session,
     SessionAnswer,
 )
+from runstead.sdk.notification import Notification
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -68,6 +69,7 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -106,6 +108,7 @@ __all__ = [
     "Member",
     "MemberList",
     "NoAnswerError",
+    "Notification",
     "Owner",
     "PageInfo",
     "Project",
@@ -123,6 +126,11 @@ __all__ = [
     "RunList",
     "RunPage",
     "RunsteadError",
+    "Schedule",
+    "ScheduleAnswer",
+    "ScheduleList",
+    "ScheduleRun",
+    "ScheduleTarget",
     "Scope",
     "Session",
     "SessionAnswer",

@@ -11,6 +11,7 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.run import Run
 from runstead.seal import Seal
+from runstead.sqlite import schedules
 from runstead.sqlite.page import page_sql
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
@@ -40,7 +41,11 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = _load(connection, key, want, now)
-            return _write(connection, loaded.run, decide(loaded), now)
+            transition = decide(loaded)
+            if transition.schedule is not None:
+                assert loaded.schedule is not None
+                schedules.rewrite(connection, loaded.schedule, transition.schedule)
+            return _write(connection, loaded.run, transition, now)
 
         return await self._writer.do(sealed(job, seal))
 
@@ -131,7 +136,7 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     run = _run(connection, key)
     if want is NOTHING_ELSE:
         return Loaded(now, run)
-    parent, family_cancelled, receipt = None, False, None
+    parent, family_cancelled, receipt, schedule = None, False, None, None
     tail: tuple[Event, ...] = ()
     if want.parent_run_id is not None:
         parent = _run(connection, RunKey(key.project_id, want.parent_run_id))
@@ -145,13 +150,15 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     if run is not None and want.receipt_key is not None:
         row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
         receipt = None if row is None else Receipt(*row)
-    return Loaded(now, run, parent, family_cancelled, tail, receipt)
+    if want.schedule_id is not None:
+        schedule = schedules.load(connection, want.schedule_id, key.project_id)
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, schedule)
 
 
 def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
     run = transition.run
     if run is old:
-        return Written(run, transition)
+        return Written(run, transition, before=old)
     if old is None:
         seq = insert_run(connection, run)
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
@@ -166,19 +173,23 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
         connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
     if (receipt := transition.receipt) is not None:
         connection.execute(Q["add_receipt"], (run.seq, receipt.key, receipt.digest))
+    if transition.conversation is not None:
+        connection.execute(Q["add_conversation"], astuple(transition.conversation))
     if (message := transition.message) is not None:
         row = connection.execute(Q["next_message"], (now, message.conversation_id)).fetchone()
         if row is None:
             raise not_found("Conversation")
         values = (message.conversation_id, row[0], message.id, run.seq, message.created_by, now)
         connection.execute(Q["add_message"], values)
+    if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
+        schedules.note_end(connection, run)
     if run.path != "/" and (transition.family_total or transition.family_active):
         counts = (transition.family_total, transition.family_active, ancestors(run))
         connection.execute(Q["count_family"], counts)
     if not transition.cancels_family or run.descendants_active == 0:
-        return Written(run, transition)
+        return Written(run, transition, before=old)
     cancelled = _cancel_family(connection, run, now)
-    return Written(replace(run, descendants_active=0), transition, cancelled)
+    return Written(replace(run, descendants_active=0), transition, cancelled, old)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:

@@ -13,6 +13,7 @@ from runstead.sqlite.directory import SqliteDirectory
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.runs import SqliteRuns
+from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.sql import Q
 from runstead.sqlite.workers import SqliteWorkers
 from runstead.sqlite.writer import Writer
@@ -25,6 +26,7 @@ class SqliteStore:
     directory: SqliteDirectory
     workers: SqliteWorkers
     conversations: SqliteConversations
+    schedules: SqliteSchedules
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -47,6 +49,7 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.schedules = SqliteSchedules(writer, readers)
 
     async def close(self) -> None:
         if self._readers is not None:

@@ -6,6 +6,7 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
+from runstead.transitions.firing import Firing, fire
 from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
 from runstead.transitions.waits import RESUMES, resume, wait
 
@@ -15,12 +16,14 @@ __all__ = [
     "RESUMES",
     "Completion",
     "Fence",
+    "Firing",
     "cancel",
     "claim",
     "claimable",
     "complete",
     "create",
     "due_at",
+    "fire",
     "referee",
     "release",
     "renew",
