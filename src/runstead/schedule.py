@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from runstead import cron, limits
 from runstead.errors import Error
-from runstead.run import Run, RunError, RunStatus, RuntimeTargetKind
+from runstead.run import Run, RunStatus, RuntimeTargetKind
 
 ScheduleStatus = Literal["active", "paused", "deleting"]
 ScheduleTargetKind = Literal["task", "workflow", "agent"]
@@ -127,6 +127,13 @@ def fired(schedule: Schedule, now: int) -> Schedule:
     )
 
 
+class _Failure(msgspec.Struct, frozen=True):
+    """As much of a run's error as its schedule tells."""
+
+    message: str = "Run failed"
+    code: str | None = None
+
+
 def ended(schedule: Schedule, run: Run) -> Schedule:
     """The row once a run of it has ended; the same object where that says nothing about the schedule."""
     assert run.completed_at is not None
@@ -134,7 +141,7 @@ def ended(schedule: Schedule, run: Run) -> Schedule:
         return replace(schedule, last_successful_at=run.completed_at, version=schedule.version + 1)
     if run.status is not RunStatus.FAILED:
         return schedule
-    error = RunError("Run failed") if run.error is None else msgspec.json.decode(run.error, type=RunError)
+    error = _Failure() if run.error is None else msgspec.json.decode(run.error, type=_Failure)
     return replace(
         schedule,
         last_failure_at=run.completed_at,

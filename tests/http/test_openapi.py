@@ -147,7 +147,11 @@ async def test_a_run_in_every_state_is_as_its_schema_says(api, told):
 
 
 #: Made-up requests for these would wait for events that nobody appends.
-ENDLESS = {"/runs/{run_id}/stream", "/conversations/{conversation_id}/runs/{run_id}/stream"}
+ENDLESS = {
+    "/runs/{run_id}/stream",
+    "/conversations/{conversation_id}/runs/{run_id}/stream",
+    "/projects/{project}/notifications",
+}
 
 
 async def names(api):
