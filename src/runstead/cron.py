@@ -27,6 +27,7 @@ _ITEM: Final = rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/\d{{1,2}})?"
 _FIELD: Final = re.compile(rf"{_ITEM}(?:,{_ITEM})*", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
+_SOON_MINUTES: Final = 4 * 60
 
 
 def check(expression: str) -> None:
@@ -51,14 +52,6 @@ def check(expression: str) -> None:
             )
     if not _taken(expression):
         raise _refused(f"The schedule {expression!r} names a day that none of its months has")
-
-
-def _taken(expression: str) -> bool:
-    try:
-        _walk(expression, _EPOCH)
-    except CronSimError:
-        return False
-    return True
 
 
 def _refused(sentence: str) -> Error:
@@ -93,29 +86,42 @@ def next_time(expression: str, timezone: str, after: int) -> int | None:
     """
     place = zone(timezone)
     moment = _EPOCH + timedelta(milliseconds=after)
-    if place is UTC or _every_hour(expression):
-        found = next(_walk(expression, moment.astimezone(place)), None)
-        return None if found is None else to_ms(found)
-    for wall in _walk(expression, moment.astimezone(place).replace(tzinfo=None)):
-        at = to_ms(_existing(wall, place))
-        if at > after:
+    start = moment.astimezone(place).replace(tzinfo=None)
+    walk = CronSim(expression, start)
+    every_hour = len(walk.hours) == 24
+    if every_hour and (soon := _soon(walk, moment, place)) is not None:
+        return to_ms(soon)
+    for wall in walk:
+        at = _existing(wall, place)
+        skipped = at.astimezone(place).replace(tzinfo=None) != wall
+        if to_ms(at) > after and not (skipped and every_hour):
+            return to_ms(at)
+    return None
+
+
+def _taken(expression: str) -> bool:
+    try:
+        CronSim(expression, _EPOCH)
+    except CronSimError:
+        return False
+    return True
+
+
+def _soon(named: CronSim, moment: datetime, place: tzinfo) -> datetime | None:
+    """The first minute within some hours that shows a named time, be it for the second time. Clocks are never set back
+    by more, so what comes later is in the order of the clock.
+    """
+    at = moment.replace(second=0, microsecond=0)
+    for _ in range(_SOON_MINUTES):
+        at += _MINUTE
+        wall = at.astimezone(place)
+        if wall.minute in named.minutes and wall.month in named.months and named.match_day(wall.date()):
             return at
     return None
 
 
-def _walk(expression: str, after: datetime) -> CronSim:
-    # With a seconds field cronsim leaves the clock's changes alone.
-    return CronSim(f"0 {expression}", after)
-
-
-def _every_hour(expression: str) -> bool:
-    return len(_walk(expression, _EPOCH).hours) == 24
-
-
 def _existing(wall: datetime, place: tzinfo) -> datetime:
     """The first moment at which clocks there show this time, or the next minute that they do show."""
-    while True:
-        at = wall.replace(tzinfo=place).astimezone(UTC)
-        if at.astimezone(place).replace(tzinfo=None) == wall:
-            return at
+    while (at := wall.replace(tzinfo=place).astimezone(UTC)).astimezone(place).replace(tzinfo=None) != wall:
         wall += _MINUTE
+    return at

@@ -25,7 +25,13 @@ def schedule(kind="task", **fields):
 
 
 def firing(**fields):
-    given = {"run_id": "run_1", "uid": "u", "message_id": "m", "conversation_id": "c", "trigger_kind": "manual"}
+    given = {
+        "run_id": "run_1",
+        "uid": "u",
+        "message_id": "m",
+        "conversation_id": "c",
+        "trigger_kind": "manual",
+    }
     return Firing(**(given | fields))
 
 
@@ -184,7 +190,11 @@ def test_a_success_is_told():
 def test_a_failure_is_told_with_its_reason():
     error = msgspec.json.encode(RunError("x" * 5_000, "TIMEOUT", msgspec.Raw(b'{"a":1}')))
     after = ended(schedule(), end_of("failed", error=error))
-    assert (after.last_failure_at, after.last_failure_code, after.last_failure_run_id) == (NOON, "TIMEOUT", "r")
+    assert (after.last_failure_at, after.last_failure_code, after.last_failure_run_id) == (
+        NOON,
+        "TIMEOUT",
+        "r",
+    )
     assert after.last_failure_message == "x" * limits.schedule_failure_chars_max
     assert after.health == "failing"
 

@@ -40,7 +40,7 @@ async def test_a_store_of_the_first_version_keeps_its_runs_and_takes_schedules(t
     found = await store.runs.get(RunKey(PROJECT, "r"))
     assert (found.uid, found.target, found.status) == (run.uid, run.target, run.status)
     made = Schedule(str(uuid.uuid4()), PROJECT, "n", "task", "a", "0 3 * * *", 1, 1)
-    await store.schedules.create(made, lambda count: None)
+    await store.schedules.create(made, lambda _count: None)
     await store.close()
     again = SqliteStore(path)
     await again.open()

@@ -55,7 +55,15 @@ async def page(store, project_id=PROJECT, limit=100, **filters):
 
 async def test_a_schedule_is_read_as_it_was_written(store):
     values = {name: f"the {name}" for name in SCHEDULE_FIELDS if name not in {"project_id", "id"}}
-    numbers = {"created_at", "updated_at", "timeout_seconds", "backoff_limit", "max_runs", "run_count", "version"}
+    numbers = {
+        "created_at",
+        "updated_at",
+        "timeout_seconds",
+        "backoff_limit",
+        "max_runs",
+        "run_count",
+        "version",
+    }
     numbers |= {name for name in SCHEDULE_FIELDS if name.endswith("_at")}
     values |= {name: 100 + n for n, name in enumerate(sorted(numbers))}
     values |= {"config": b'{"a":1}', "integration_requirements": b"[2]"}
@@ -137,9 +145,7 @@ async def test_twenty_callers_at_once_start_one_run(store):
 
 async def test_twenty_keys_at_once_are_all_counted_up_to_the_last_one_allowed(store):
     mine = await kept(store, max_runs=15)
-    found = await asyncio.gather(
-        *(start(store, mine, f"run-{n}") for n in range(20)), return_exceptions=True
-    )
+    found = await asyncio.gather(*(start(store, mine, f"run-{n}") for n in range(20)), return_exceptions=True)
     assert [one.code for one in found if isinstance(one, Error)] == ["SCHEDULE_COMPLETED"] * 5
     after = await now(store, mine)
     assert (after.run_count, after.completed_at) == (15, after.last_scheduled_at)
@@ -171,7 +177,12 @@ async def test_an_agents_conversation_comes_with_its_run(store):
     mine = await kept(store, "agent", conversation_mode="create_new")
     run = (await start(store, mine)).run
     made = await store.conversations.get(run.conversation_id)
-    assert (made.type, made.title, made.project_id, made.message_count) == ("project_agent", "nightly", PROJECT, 1)
+    assert (made.type, made.title, made.project_id, made.message_count) == (
+        "project_agent",
+        "nightly",
+        PROJECT,
+        1,
+    )
     again = (await start(store, mine, "run-2")).run
     assert again.conversation_id != run.conversation_id
 
