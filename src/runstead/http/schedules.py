@@ -51,7 +51,7 @@ _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
-class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True):
+class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`conversation_mode` is for agents: `create_new` (the default) and `none` make a conversation for each run,
     `existing` uses the one of `conversation_id`.
     """
