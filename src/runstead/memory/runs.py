@@ -55,7 +55,7 @@ class MemoryRuns(Runs):
         schedule = rows.schedules.get(want.schedule_id or "")
         if schedule is not None and schedule.project_id != key.project_id:
             schedule = None
-        return Loaded(now, run, parent, family_cancelled, tail, receipt, schedule)
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, schedule=schedule)
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:

@@ -152,7 +152,7 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
         receipt = None if row is None else Receipt(*row)
     if want.schedule_id is not None:
         schedule = schedules.load(connection, want.schedule_id, key.project_id)
-    return Loaded(now, run, parent, family_cancelled, tail, receipt, schedule)
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, schedule=schedule)
 
 
 def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
@@ -189,7 +189,7 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)
     cancelled = _cancel_family(connection, run, now)
-    return Written(replace(run, descendants_active=0), transition, cancelled, old)
+    return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:

@@ -78,8 +78,8 @@ class ScheduleRoutes(Described):
         idempotency_key: str | None = None,
         project: str | None = None,
     ) -> Call[ScheduleRun]:
-        """`POST /projects/{ref}/schedules/{id}/runs`: start a run now. The same key gives the same run, for ever; without
-        one, every call starts a run of its own. 409 SCHEDULE_COMPLETED after `max_runs`.
+        """`POST /projects/{ref}/schedules/{id}/runs`: start a run now. The same key gives the same run, for ever;
+        without one, every call starts a run of its own. 409 SCHEDULE_COMPLETED after `max_runs`.
         """
         # The key in the body is enough: a repeat that overtakes the first call finds the same run.
         body = members(idempotency_key=idempotency_key or new_key(), run_name=run_name)
