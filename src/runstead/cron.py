@@ -1,5 +1,7 @@
-"""Five-field POSIX cron (IEEE Std 1003.1, crontab) with the names and steps of Vixie's, in the time of an IANA zone. The one file of the core that needs more than the standard library and msgspec: `cronsim`
-knows which times an expression names, and what is done about the clock's changes stands here.
+"""Five-field POSIX cron (IEEE Std 1003.1, crontab) with the names and steps of Vixie's, in the time of an IANA zone.
+
+The one file of the core that needs more than the standard library and msgspec: `cronsim` knows which times an expression
+names, and what is done about the clock's changes stands here.
 """
 
 import re
