@@ -33,6 +33,8 @@ CODES: Final[dict[str, str]] = {
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being worked on.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",
     "LAST_ADMIN": "A project keeps at least one way in: the last admin cannot be removed.",
+    "SCHEDULE_LIMIT_REACHED": "The project has as many schedules as one project can have.",
+    "SCHEDULE_COMPLETED": "The schedule has had all the runs that max_runs allows.",
     "STORE_BUSY": "Too many writes are waiting: try again after Retry-After.",
     "STORE_UNAVAILABLE": "The store could not commit (disk full, read-only, locked): nothing was stored.",
     "SHUTTING_DOWN": "The server is stopping: try again after Retry-After.",

@@ -11,6 +11,7 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
+schedule_config_bytes_max: Final = 64 * KIB
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
@@ -44,6 +45,9 @@ field_text_chars_max: Final = 1_024
 field_hint_chars_max: Final = 512
 field_button_chars_max: Final = 64
 field_value_chars_max: Final = 64 * KIB
+cron_chars_max: Final = 255
+timezone_chars_max: Final = 128
+schedule_failure_chars_max: Final = 1_000  # of a failed run's message, as its schedule tells it
 
 # Counts
 events_per_append_max: Final = 100
@@ -63,6 +67,8 @@ message_parts_max: Final = 200
 input_fields_max: Final = 100
 field_options_max: Final = 1_000
 backoff_limit_max: Final = 1_000
+schedules_per_project_max: Final = 500  # a list holds them all: there are no pages
+schedule_backoff_limit_default: Final = 3
 integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
 
 # A page of events also ends here, so that 500 large events never stand in memory at once
@@ -79,6 +85,7 @@ lease_s_max: Final = 300
 lease_s_default: Final = 60
 claim_wait_s_max: Final = 30
 timeout_s_max: Final = 30 * 86_400
+schedule_timeout_s_default: Final = 300
 retry_after_s_max: Final = 86_400
 backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
@@ -95,6 +102,13 @@ reaper_rows_per_tick_max: Final = 256
 reaper_tick_s: Final = 0.5
 claim_poll_s: Final = 1.0
 worker_tokens_max: Final = 16
+
+# Hints about a project, and those who follow them
+hints_per_project_max: Final = 4_096  # kept to resume from; a follower further behind reads the lists again
+hints_idle_s: Final = 300  # how long they are kept after the last follower left
+hints_idle_projects_max: Final = 64
+hint_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
+hint_cursor_chars_max: Final = 64
 
 # Integer timestamps handed in by callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999

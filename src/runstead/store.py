@@ -18,6 +18,7 @@ from runstead.input_request import InputRequest
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
 from runstead.run import Run
+from runstead.schedule import Schedule, ScheduleStatus
 from runstead.seal import Seal
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
 from runstead.worker import Session, Worker
@@ -31,15 +32,22 @@ class RunKey(NamedTuple):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a command came to: the run as it stands now, its transition, and the descendants it cancelled."""
+    """What a command came to: the run as it stands now, its transition, and the descendants it cancelled.
+
+    `before` is the run as it was loaded: None where the command created it, `run` itself where nothing was written.
+    """
 
     run: Run
     transition: Transition
     cancelled: tuple[Run, ...] = ()
+    before: Run | None = None
 
 
 Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
 """Raises where a change to a project's members may not be: it gets its members and keys as they stand, under lock."""
+
+Count = Callable[[int], None]
+"""Raises where there may be no more: it gets how many there are, under lock."""
 
 DecideOne = Callable[[Run, int], Transition]
 """(run, now) → Transition, for commands whose rows the engine chooses."""
@@ -81,6 +89,15 @@ class RunQuery(msgspec.Struct, frozen=True):
     limit: int = 50
 
 
+class ScheduleQuery(msgspec.Struct, frozen=True):
+    """Schedules of one project; None filters nothing."""
+
+    project_id: str
+    limit: int
+    status: ScheduleStatus | None = None
+    source_trigger_id: str | None = None
+
+
 class Runs(Protocol):
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -91,7 +108,9 @@ class Runs(Protocol):
         written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
         Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
         NOT_FOUND. A transition's input request that is new (seq 0) is stored with its run's seq, and NOT_FOUND where
-        its conversation is not there or deleted.
+        its conversation is not there or deleted. A new conversation is stored with the run, a changed schedule rewritten under its version.
+
+        Whichever command ends a run that a schedule brought about, the schedule becomes what `schedule.ended` says.
         """
         ...
 
@@ -282,6 +301,18 @@ class InputRequests(Protocol):
         ...
 
 
+class Schedules(Protocol):
+    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
+        """The guard gets the number of the project's schedules."""
+        ...
+
+    async def get(self, project_id: str, schedule_id: str) -> Schedule | None: ...
+
+    async def page(self, query: ScheduleQuery) -> list[Schedule]:
+        """Oldest first."""
+        ...
+
+
 class Store(Protocol):
     @property
     def runs(self) -> Runs: ...
@@ -293,6 +324,8 @@ class Store(Protocol):
     def conversations(self) -> Conversations: ...
     @property
     def inputs(self) -> InputRequests: ...
+    @property
+    def schedules(self) -> Schedules: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""

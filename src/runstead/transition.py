@@ -5,9 +5,11 @@ from typing import Literal
 
 import msgspec
 
+from runstead.conversation import Conversation
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
 from runstead.run import Run
+from runstead.schedule import Schedule
 
 AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
 
@@ -50,6 +52,7 @@ class Loaded(msgspec.Struct, frozen=True):
     tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
     receipt: Receipt | None = None
     input_request: InputRequest | None = None
+    schedule: Schedule | None = None
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -60,6 +63,7 @@ class Want(msgspec.Struct, frozen=True):
     receipt_key: str | None = None
     input_request_id: str | None = None  # one of the run's
     input_call: str | None = None  # the input request that the run made for this tool call
+    schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -76,6 +80,8 @@ class Transition(msgspec.Struct, frozen=True):
     ended: EndedAttempt | None = None
     receipt: Receipt | None = None
     message: NewMessage | None = None
+    conversation: Conversation | None = None  # a new one, stored before the message
+    schedule: Schedule | None = None  # the wanted one as it shall be
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
     cancels_family: bool = False  # its descendants that have not ended are cancelled with it

@@ -61,6 +61,10 @@ LIMITS = {
     "Runs per claim": f"{limits.claim_runs_max}",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
+    "Schedules per project": f"{limits.schedules_per_project_max}",
+    "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
+    "Cron expression": f"{limits.cron_chars_max} characters",
+    "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
 }
 SENTENCES = {
     "docs/run-lifecycle.md": [
@@ -75,6 +79,16 @@ SENTENCES = {
         f"limit` (1 to {limits.event_rows_max}, default {limits.event_rows_default})",
         f"after every {limits.stream_heartbeat_s} s of silence",
         f"every {limits.stream_poll_s} s",
+        f"newest {limits.hints_per_project_max:,} hints",
+        f"within {limits.hint_interval_s} s",
+    ],
+    "docs/schedules.md": [
+        f"| `timeout_seconds` | {limits.schedule_timeout_s_default} |",
+        f"| `backoff_limit` | {limits.schedule_backoff_limit_default} |",
+        f"at most {limits.schedules_per_project_max} schedules",
+        f"at most {limits.schedule_config_bytes_max >> 10} KiB",
+        f"at most {limits.schedule_failure_chars_max:,} characters",
+        f"at most {limits.cron_chars_max} characters",
     ],
     "docs/operations.md": [
         f"at {limits.writer_queue_max:,} waiting writes",

@@ -26,6 +26,12 @@ BODIES = {
     "/agent-workers/projects/{project}/workers": {"implementation_kind": "a", "worker_key": "b"},
     "/agent-workers/workers/{worker_id}/runs/{run_id}/session": {"session_key": "s"},
     "/projects/{project}/members": {"user_id": "eve"},
+    "/projects/{project}/schedules": {
+        "name": "nightly",
+        "target": {"kind": "task", "id": "count"},
+        "schedule": "0 3 * * *",
+    },
+    "/projects/{project}/schedules/{schedule_id}/runs": {"idempotency_key": "k"},
 }
 FOREIGN = [operation for operation in operations() if not operation.open and operation.path not in OWN]
 
@@ -42,13 +48,16 @@ async def house(api):
     request = await api.post(f"{conversation}/input-requests", {**asked, "run_id": run_path}, 201)
     names = {"project": api.project.id, "run_id": run["run_id"], "conversation_id": path.split("/")[2]}
     names["input_request_id"] = request["id"]
+    body = BODIES["/projects/{project}/schedules"]
+    made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
+    names["schedule_id"] = made["schedule"]["id"]
     return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
 
 
 async def contents(api, names):
     """All that can be read of the project."""
     reads = (operation.path for operation in FOREIGN if operation.method == "GET")
-    paths = sorted(path.format(**names) for path in reads if not path.endswith("/stream"))
+    paths = sorted(path.format(**names) for path in reads if not path.endswith(("/stream", "/notifications")))
     return [(await api.send("GET", path, by="admin")).json() for path in [*paths, "/runs", "/projects"]]
 
 
@@ -133,6 +142,11 @@ async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
         ("POST", f"/agent-workers{project}/workers", {"implementation_kind": "a", "worker_key": "b"}),
         ("GET", "/runs", ...),
         ("GET", f"{project}/runs", ...),
+        ("GET", f"{project}/notifications", ...),
+        ("GET", f"{project}/schedules", ...),
+        ("GET", f"{project}/schedules/{names['schedule_id']}", ...),
+        ("POST", f"{project}/schedules", BODIES["/projects/{project}/schedules"]),
+        ("POST", f"{project}/schedules/{names['schedule_id']}/runs", {"idempotency_key": "k"}),
     ]
     for method, path, body in writes:
         await api.refused(403, "FORBIDDEN", method, path, body, by=bound)

@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import pytest
 
+from runstead.schedule import Schedule
 from runstead.sqlite import migrate as migrations
 from runstead.sqlite.connection import connect
 from runstead.sqlite.migrate import migrate
@@ -62,6 +63,17 @@ async def test_messages_and_runs_are_kept(old):
     assert (await store.conversations.get("c-2")).current_node is None
     assert (await store.runs.get(RunKey("p-1", "run-1"))).waiting_input_id is None
     await store.close()
+
+
+async def test_an_old_file_takes_schedules(old):
+    made = Schedule("s-1", "p-1", "nightly", "task", "a", "0 3 * * *", 1, 1)
+    for _ in range(2):  # as it stands after the first start, and after the next
+        store = SqliteStore(old, synchronous="OFF")
+        await store.open()
+        if await store.schedules.get("p-1", "s-1") is None:
+            await store.schedules.create(made, lambda _count: None)
+        assert await store.schedules.get("p-1", "s-1") == made
+        await store.close()
 
 
 async def test_it_is_brought_up_to_date_once_and_its_constraints_hold(old):

@@ -1,10 +1,13 @@
 """What every command works with."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from runstead.commands import hinting
 from runstead.commands.folds import Folds
 from runstead.commands.following import Following
+from runstead.commands.notifications import Notifications
+from runstead.conversation import Conversation
 from runstead.notifier import Notifier, queue_key, run_key
 from runstead.run import Run
 from runstead.store import Store, Written
@@ -22,6 +25,7 @@ class App:
         self.stopping = asyncio.Event()
         self.following = Following(store, notifier, self.stopping)
         self.folds = Folds(store)
+        self.notifications = Notifications(notifier, self.stopping)
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 
@@ -29,12 +33,27 @@ class App:
         """Tell everybody who waits that the server shuts down. On the event loop's thread."""
         self.stopping.set()
         self.notifier.wake_all()
+        self.notifications.wake()
 
     def publish(self, written: Written) -> None:
         """Wake whoever follows what a command has written."""
-        self.publish_runs((written.run, *written.cancelled))
+        self._wake((written.run, *written.cancelled))
+        project_id = written.run.project_id
+        if self.notifier.listened(project_id):
+            self.notifier.announce(project_id, hinting.of_written(written))
 
-    def publish_runs(self, runs: Iterable[Run]) -> None:
+    def publish_runs(self, runs: Sequence[Run]) -> None:
+        """The same for runs of one project that a claim has changed."""
+        self._wake(runs)
+        if runs and self.notifier.listened(runs[0].project_id):
+            self.notifier.announce(runs[0].project_id, hinting.of_runs(runs))
+
+    def publish_conversation(self, conversation: Conversation) -> None:
+        """Tell whoever follows the project that a conversation in it was made or changed."""
+        if self.notifier.listened(conversation.project_id):
+            self.notifier.announce(conversation.project_id, [hinting.of_conversation(conversation)])
+
+    def _wake(self, runs: Iterable[Run]) -> None:
         keys = []
         for run in runs:
             keys.append(run_key(run.seq))

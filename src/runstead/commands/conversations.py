@@ -55,7 +55,9 @@ async def create(
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.conversations.create(conversation, seal)
+    made = await app.store.conversations.create(conversation, seal)
+    app.publish_conversation(made)
+    return made
 
 
 async def get(app: App, principal: Principal, conversation_id: str) -> Conversation:

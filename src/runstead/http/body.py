@@ -4,7 +4,7 @@ import re
 from array import array
 from functools import cache
 from itertools import accumulate
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 from starlette.types import Receive, Scope as AsgiScope
@@ -164,9 +164,8 @@ def _members(shape: type[Any]) -> dict[str, tuple[bool, type[Any]]]:
 
 
 def _written(kind: Any) -> tuple[bool, type[Any]]:
-    kind = (
-        getattr(kind, "__origin__", kind) if get_origin(kind) is not list else kind
-    )  # without what Annotated adds
+    if get_origin(kind) is Annotated:
+        kind = kind.__origin__
     if get_origin(kind) is list:
         return True, _written(get_args(kind)[0])[1]
     for option in get_args(kind):  # a value or None, which is the parameter left out

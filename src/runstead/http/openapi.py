@@ -54,6 +54,8 @@ _TAGS: Final = (
     "Messages",
     "Inputs",
     "Workers",
+    "Schedules",
+    "Notifications",
     "Families",
     "Lists",
     "Administration",
@@ -69,6 +71,8 @@ _LOCATED: Final = frozenset(
         "/conversations",
         "/conversations/{conversation_id}/input-requests",
         "/projects",
+        "/projects/{project}/schedules",
+        "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
 
@@ -78,6 +82,7 @@ _PATH_HELP: Final = {
     "conversation_id": "The conversation's id.",
     "input_request_id": "The input request's id.",
     "worker_id": "The worker's id.",
+    "schedule_id": "The schedule's id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
 }
@@ -238,7 +243,7 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
     found = []
     if operation.media_type == "text/event-stream":
-        told = "The `id` of the last frame that the caller has; wins over `after_event_id`."
+        told = "The `id` of the last frame that the caller has; wins over the query."
         found.append(header("Last-Event-ID", told, {"type": "string"}))
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."

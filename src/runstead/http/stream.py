@@ -21,7 +21,7 @@ from runstead.run import Run
 
 routes = Routes("Events")
 
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class StreamFrom(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ async def _frames(following: Following, run: Run, after: int) -> AsyncIterator[b
 async def _stream(call: Call[Nothing, Any], name: Named) -> StreamingResponse:
     run = await runs.get(call.app, call.principal, name)
     frames = _frames(call.app.following, run, _after(call))
-    return StreamingResponse(frames, 200, _HEADERS, "text/event-stream")
+    return StreamingResponse(frames, 200, HEADERS, "text/event-stream")
 
 
 @routes.route(

@@ -4,12 +4,13 @@ from collections import defaultdict
 
 from msgspec.structs import replace
 
-from runstead import transitions
-from runstead.conversation import StoredMessage
+from runstead import schedule as schedules, transitions
+from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
 from runstead.memory.rows import Rows
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.store import Written
 from runstead.transition import EndedAttempt, Receipt, Transition
 
@@ -23,9 +24,11 @@ class Draft:
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._receipts: list[tuple[int, Receipt]] = []
         self._messages: list[StoredMessage] = []
+        self._conversations: dict[str, Conversation] = {}
+        self._schedules: dict[str, Schedule] = {}
         self._asked: list[InputRequest] = []
         self._closed: list[ClosedInput] = []
-        self._written: list[tuple[int, Transition, list[int]]] = []
+        self._written: list[tuple[int, Transition, list[int], Run | None]] = []
 
     def run(self, seq: int) -> Run:
         """The row as this command has left it so far."""
@@ -35,20 +38,20 @@ class Draft:
         """Take in a decision about one run, the end of its family included."""
         new = transition.run
         if new is old:
-            self._written.append((new.seq, transition, []))
+            self._written.append((new.seq, transition, [], old))
             return
         if old is None:
             seq = self._rows.latest_seq + 1  # a command inserts one run at most
             new = replace(new, seq=seq, root_seq=seq if new.root_seq is None else new.root_seq)
         self._put(old, new, transition)
         cancelled = self._cancel_family(new) if transition.cancels_family else []
-        self._written.append((new.seq, transition, cancelled))
+        self._written.append((new.seq, transition, cancelled, old))
 
     def results(self) -> list[Written]:
         """One for each write, in order; the rows as the whole command leaves them."""
         return [
-            Written(self.run(seq), transition, tuple(map(self.run, cancelled)))
-            for seq, transition, cancelled in self._written
+            Written(self.run(seq), transition, tuple(map(self.run, cancelled)), before)
+            for seq, transition, cancelled, before in self._written
         ]
 
     def commit(self) -> None:
@@ -61,6 +64,8 @@ class Draft:
             rows.attempts[seq].append(ended)
         for seq, receipt in self._receipts:
             rows.receipts[seq, receipt.key] = receipt
+        rows.conversations.update(self._conversations)
+        rows.schedules.update(self._schedules)
         for message in self._messages:
             rows.add_message(message, self._now)
         for request in self._asked:
@@ -76,8 +81,14 @@ class Draft:
             self._attempts.append((new.seq, transition.ended))
         if transition.receipt is not None:
             self._receipts.append((new.seq, transition.receipt))
+        if transition.conversation is not None:
+            number = len(self._rows.conversations) + 1  # a command makes one at most
+            made = replace(transition.conversation, seq=number)
+            self._conversations[made.id] = made
         if (message := transition.message) is not None:
-            where = self._rows.live(message.conversation_id).id
+            where = message.conversation_id
+            if where not in self._conversations:
+                self._rows.live(where)
             times = (self._now, self._now)
             self._messages.append(
                 StoredMessage(
@@ -90,8 +101,29 @@ class Draft:
         if transition.closed_input is not None:
             assert self._rows.inputs[transition.closed_input.id].status == "open"
             self._closed.append(transition.closed_input)
+        if transition.schedule is not None:
+            self._rewrite(transition.schedule)
+        if new.schedule_id is not None and new.terminal and old is not None and not old.terminal:
+            self._note_end(new)
         if transition.family_total or transition.family_active:
             self._count(new, transition)
+
+    def _rewrite(self, new: Schedule) -> None:
+        old = self._schedule(new.id)
+        assert old is not None
+        assert new.version > old.version, (old.version, new.version)
+        self._schedules[new.id] = new
+
+    def _schedule(self, schedule_id: str) -> Schedule | None:
+        return self._schedules.get(schedule_id) or self._rows.schedules.get(schedule_id)
+
+    def _note_end(self, run: Run) -> None:
+        """Tell the schedule of a run that has just ended how it went."""
+        old = self._schedule(run.schedule_id or "")
+        if old is not None and old.project_id == run.project_id:
+            new = schedules.ended(old, run)
+            if new is not old:
+                self._rewrite(new)
 
     def _count(self, run: Run, transition: Transition) -> None:
         """Ancestors' counters move beside their versions: they are no change to the ancestor itself."""

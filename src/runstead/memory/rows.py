@@ -10,6 +10,7 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.input_request import InputRequest
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.transition import EndedAttempt, Receipt
 
 
@@ -18,6 +19,7 @@ class Rows:
         self.conversations: dict[str, Conversation] = {}
         self.messages: dict[str, list[StoredMessage]] = defaultdict(list)  # the n-th one has seq n
         self.inputs: dict[str, InputRequest] = {}  # in order of creation
+        self.schedules: dict[str, Schedule] = {}
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n

@@ -56,7 +56,10 @@ class MemoryRuns(Runs):
         asked = None
         if run is not None and (want.input_request_id is not None or want.input_call is not None):
             asked = find_input(rows, run.seq, want)
-        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked)
+        schedule = rows.schedules.get(want.schedule_id or "")
+        if schedule is not None and schedule.project_id != key.project_id:
+            schedule = None
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule)
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:

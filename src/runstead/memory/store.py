@@ -10,6 +10,7 @@ from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
+from runstead.memory.schedules import MemorySchedules
 from runstead.memory.workers import MemoryWorkers
 
 
@@ -24,6 +25,7 @@ class MemoryStore:
         self.workers = MemoryWorkers(self._journal)
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
+        self.schedules = MemorySchedules(self._journal, rows.schedules)
 
     async def open(self) -> None:
         pass

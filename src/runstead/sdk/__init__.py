@@ -39,6 +39,7 @@ from runstead.sdk.lease import (
     SessionAnswer,
 )
 from runstead.sdk.message import Message, MessagePage, TokenUsage
+from runstead.sdk.notification import Notification
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -70,6 +71,7 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -114,6 +116,7 @@ __all__ = [
     "Message",
     "MessagePage",
     "NoAnswerError",
+    "Notification",
     "Owner",
     "PageInfo",
     "Project",
@@ -131,6 +134,11 @@ __all__ = [
     "RunList",
     "RunPage",
     "RunsteadError",
+    "Schedule",
+    "ScheduleAnswer",
+    "ScheduleList",
+    "ScheduleRun",
+    "ScheduleTarget",
     "Scope",
     "Session",
     "SessionAnswer",

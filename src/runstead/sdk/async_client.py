@@ -13,6 +13,7 @@ from runstead.sdk.event import Event
 from runstead.sdk.exchange import Done, Exchange
 from runstead.sdk.following import Following
 from runstead.sdk.log import Log
+from runstead.sdk.notification import Notification, Watching
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import AsyncSends
 from runstead.sdk.routes.runs import RunFilters
@@ -160,6 +161,32 @@ class AsyncClient(Connected, AsyncSends):
             if error is None and following.idle and await self._over(following):
                 return
             await self._sleep(following.broke(error))
+
+    async def notifications(
+        self, project: str | None = None, *, after: str | None = None
+    ) -> AsyncGenerator[Notification, None]:
+        """What happens in the project from now on, or after a notification's cursor, for as long as you listen.
+
+        A connection that breaks or falls silent is made anew after the last one seen. Where something was missed
+        meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
+        client's retries.
+        Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
+        """
+        watching = Watching(self._project(project), after, self._retries)
+        while True:
+            call, error = watching.call(), None
+            try:
+                async with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    error = watching.opened(response)
+                    if error is None:
+                        async for chunk in response.aiter_bytes():
+                            for notification in watching.feed(chunk):
+                                yield notification
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            await self._sleep(watching.broke(error))
 
     async def _over(self, following: Following) -> bool:
         state = await self.send(following.log.state())

@@ -13,6 +13,7 @@ from runstead.sdk.event import Event
 from runstead.sdk.exchange import Done, Exchange
 from runstead.sdk.following import Following
 from runstead.sdk.log import Log
+from runstead.sdk.notification import Notification, Watching
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import Sends
 from runstead.sdk.routes.runs import RunFilters
@@ -153,6 +154,30 @@ class Client(Connected, Sends):
             if error is None and following.idle and self._over(following):
                 return
             self._sleep(following.broke(error))
+
+    def notifications(
+        self, project: str | None = None, *, after: str | None = None
+    ) -> Generator[Notification, None, None]:
+        """What happens in the project from now on, or after a notification's cursor, for as long as you listen.
+
+        A connection that breaks or falls silent is made anew after the last one seen. Where something was missed
+        meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
+        client's retries.
+        """
+        watching = Watching(self._project(project), after, self._retries)
+        while True:
+            call, error = watching.call(), None
+            try:
+                with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        response.read()
+                    error = watching.opened(response)
+                    if error is None:
+                        for chunk in response.iter_bytes():
+                            yield from watching.feed(chunk)
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            self._sleep(watching.broke(error))
 
     def _over(self, following: Following) -> bool:
         state = self.send(following.log.state())

@@ -9,7 +9,6 @@ import httpx2
 
 import runstead
 from runstead.sdk.call import Call
-from runstead.sdk.following import SILENCE_S
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import Describes
 from runstead.sdk.routes.conversations import ConversationRoutes
@@ -18,7 +17,9 @@ from runstead.sdk.routes.events import EventRoutes
 from runstead.sdk.routes.inputs import InputRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
 from runstead.sdk.routes.runs import RunRoutes
+from runstead.sdk.routes.schedules import ScheduleRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
+from runstead.sdk.streaming import SILENCE_S
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -45,7 +46,14 @@ class Bearer(httpx2.Auth):
 
 
 class Connected(
-    RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, InputRoutes, WorkerRoutes, ProjectRoutes
+    RunRoutes,
+    CreateRoutes,
+    EventRoutes,
+    ConversationRoutes,
+    InputRoutes,
+    WorkerRoutes,
+    ProjectRoutes,
+    ScheduleRoutes,
 ):
     """Base of both clients: everything about a request but sending it."""
 
@@ -104,6 +112,7 @@ class Calls(
     InputRoutes,
     WorkerRoutes,
     ProjectRoutes,
+    ScheduleRoutes,
     Describes,
 ):
     """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.

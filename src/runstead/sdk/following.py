@@ -1,23 +1,20 @@
 """Following a run's stream across broken connections, without I/O: nothing lost, nothing repeated."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
-import httpx2
 import msgspec
 
 from runstead.sdk.call import Call
-from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
+from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError
 from runstead.sdk.event import TERMINAL_EVENTS, Event, EventPage
 from runstead.sdk.log import Log, State
 from runstead.sdk.retries import Retries
 from runstead.sdk.sse import Frame, Parser
-
-#: A live connection carries a comment every 15 s. Three of them missing mean that it is dead.
-SILENCE_S: Final = 45.0
+from runstead.sdk.streaming import Streaming
 
 
-class Following:
+class Following(Streaming):
     """One follower's place in a run's log.
 
     Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every chunk. When the
@@ -34,6 +31,7 @@ class Following:
         project: str | None = None,
     ) -> None:
         """`project` is the client's, for a run id that is not unique among the caller's projects."""
+        super().__init__(retries)
         self.log = log
         self.last = after_event_id
         self.done = False
@@ -41,27 +39,14 @@ class Following:
         self._wanted = frozenset(types)
         # The end must be seen even where it was not asked for; it is then kept back.
         self._asked = sorted(self._wanted | TERMINAL_EVENTS) if self._wanted else []
-        self._retries = retries
         self._project = project
         self._naming: str | None = None
-        self._failures = 0
-        self._parser = Parser()
 
     def call(self) -> Call[None]:
         self._parser = Parser()
         self.idle = True
         call = self.log.stream(self.last, self._asked)
         return call if self._naming is None else call.naming(self._naming)
-
-    def opened(self, response: httpx2.Response) -> RunsteadError | None:
-        """What is wrong with an answer, None where it is a stream. The body of one outside 2xx must have been read."""
-        name = f"GET {response.request.url.path}"
-        if not response.is_success:
-            after = self._retries.retry_after_s(response.headers.get("Retry-After"))
-            return refusal(response.status_code, response.content, name, after)
-        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status_code)
-        return None
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         self._failures = 0
@@ -81,14 +66,7 @@ class Following:
         if error is not None and error.code == "RUN_ID_AMBIGUOUS" and self._naming is None and self._project:
             self._naming = self._project
             return 0.0
-        self._failures += 1
-        if error is not None:
-            too_long = (error.retry_after_s or 0.0) > self._retries.patience_s
-            if not error.passing or too_long or self._failures > self._retries.times:
-                raise error
-            return self._retries.delay_s(self._failures - 1, error.retry_after_s)
-        asked_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
-        return self._retries.delay_s(self._failures - 1, asked_s)
+        return super().broke(error)
 
     def over(self, state: State, rest: EventPage) -> bool:
         """Whether nothing can come any more: the run had ended, and after that no event was left.

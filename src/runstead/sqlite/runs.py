@@ -12,6 +12,7 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.run import Run
 from runstead.seal import Seal
+from runstead.sqlite import schedules
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
@@ -43,7 +44,11 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = _load(connection, key, want, now)
-            return _write(connection, loaded.run, decide(loaded), now)
+            transition = decide(loaded)
+            if transition.schedule is not None:
+                assert loaded.schedule is not None
+                schedules.rewrite(connection, loaded.schedule, transition.schedule)
+            return _write(connection, loaded.run, transition, now)
 
         return await self._writer.do(sealed(job, seal))
 
@@ -134,7 +139,7 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     run = _run(connection, key)
     if want is NOTHING_ELSE:
         return Loaded(now, run)
-    parent, family_cancelled, receipt = None, False, None
+    parent, family_cancelled, receipt, schedule = None, False, None, None
     tail: tuple[Event, ...] = ()
     if want.parent_run_id is not None:
         parent = _run(connection, RunKey(key.project_id, want.parent_run_id))
@@ -149,13 +154,15 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
         row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
         receipt = None if row is None else Receipt(*row)
     asked = None if run is None else load_input(connection, run.seq, want)
-    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked)
+    if want.schedule_id is not None:
+        schedule = schedules.load(connection, want.schedule_id, key.project_id)
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule)
 
 
 def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
     run = transition.run
     if run is old:
-        return Written(run, transition)
+        return Written(run, transition, before=old)
     if old is None:
         seq = insert_run(connection, run)
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
@@ -170,6 +177,8 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
         connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
     if (receipt := transition.receipt) is not None:
         connection.execute(Q["add_receipt"], (run.seq, receipt.key, receipt.digest))
+    if transition.conversation is not None:
+        connection.execute(Q["add_conversation"], astuple(transition.conversation)[:-1])  # all but seq
     if (message := transition.message) is not None:
         placeholder = StoredMessage(
             message.id,
@@ -185,13 +194,15 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
         add_input(connection, asked)
     if transition.closed_input is not None:
         close_input(connection, transition.closed_input)
+    if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
+        schedules.note_end(connection, run)
     if run.path != "/" and (transition.family_total or transition.family_active):
         counts = (transition.family_total, transition.family_active, ancestors(run))
         connection.execute(Q["count_family"], counts)
     if not transition.cancels_family or run.descendants_active == 0:
-        return Written(run, transition)
+        return Written(run, transition, before=old)
     cancelled = _cancel_family(connection, run, now)
-    return Written(replace(run, descendants_active=0), transition, cancelled)
+    return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:

@@ -14,6 +14,7 @@ from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.runs import SqliteRuns
+from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.sql import Q
 from runstead.sqlite.workers import SqliteWorkers
 from runstead.sqlite.writer import Writer
@@ -27,6 +28,7 @@ class SqliteStore:
     workers: SqliteWorkers
     conversations: SqliteConversations
     inputs: SqliteInputs
+    schedules: SqliteSchedules
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -50,6 +52,7 @@ class SqliteStore:
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
         self.inputs = SqliteInputs(readers)
+        self.schedules = SqliteSchedules(writer, readers)
 
     async def close(self) -> None:
         if self._readers is not None:

@@ -6,6 +6,7 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
+from runstead.transitions.firing import Firing, fire
 from runstead.transitions.inputs import ask_input, cancel_input, respond
 from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
 from runstead.transitions.waits import RESUMES, resume, wait
@@ -16,6 +17,7 @@ __all__ = [
     "RESUMES",
     "Completion",
     "Fence",
+    "Firing",
     "ask_input",
     "cancel",
     "cancel_input",
@@ -24,6 +26,7 @@ __all__ = [
     "complete",
     "create",
     "due_at",
+    "fire",
     "referee",
     "release",
     "renew",
