@@ -13,12 +13,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from runstead.conversation import Conversation
-from runstead.event import Event
+from runstead.event import Event, FamilyEvent
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
+from runstead.usage import FamilyUsage
 from runstead.worker import Session, Worker
 
 
@@ -80,6 +81,26 @@ class RunQuery(msgspec.Struct, frozen=True):
     limit: int = 50
 
 
+class FamilyPage(msgspec.Struct, frozen=True):
+    """A stretch of a family's events. `reached`: how far the log was read, `more`: whether something follows that was
+    asked for, `ended`: whether the run and all below it have ended, so that nothing more will come.
+    """
+
+    events: list[FamilyEvent]
+    reached: int
+    more: bool
+    ended: bool
+
+
+class TypeCount(msgspec.Struct, frozen=True):
+    """How often a type stands in a run's log, and from when to when."""
+
+    type: str
+    count: int
+    first_at: int
+    last_at: int
+
+
 class Runs(Protocol):
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -89,7 +110,8 @@ class Runs(Protocol):
         Events get the numbers after the run's latest. Where the transition's run is the loaded one, nothing is
         written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
         Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
-        NOT_FOUND.
+        NOT_FOUND. A run that is deleted takes its events, their keys, its attempts, receipts, sessions and message
+        along; its places in the family's order stay empty for ever.
         """
         ...
 
@@ -135,6 +157,30 @@ class Runs(Protocol):
         exceed `bytes_max` (the first always comes).
         """
         ...
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        """The public event of this number."""
+        ...
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        """Public events by type, the most frequent first."""
+        ...
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        """Public events of a run and of all below it, with a position over `after`, in order; bounds as for `events`.
+
+        The position counts every event that was ever stored in the whole family, from 1, in the order of storing: a
+        total order that only grows at its end. All of the page is from one moment.
+        """
+        ...
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        """What the run's family reported, summed up. No metadata stands in memory whole but one at a time."""
+        ...
+
+    async def exists(self, seq: int) -> bool: ...
 
 
 class Directory(Protocol):

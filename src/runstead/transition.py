@@ -1,6 +1,6 @@
 """What a decision is made from, and what it comes to: values that pass between the rules and an engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -8,11 +8,13 @@ import msgspec
 from runstead.event import Event, NewEvent
 from runstead.run import Run
 
-AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
+AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paused"]
 
 
 class EndedAttempt(msgspec.Struct, frozen=True):
-    """An attempt that ended without a completion. `parked`: it let go of a run that waits."""
+    """An attempt that ended without a completion. `parked`: it let go of a run that waits; `paused`: it was stopped by
+    a pause. Neither counts as lost.
+    """
 
     attempt: int
     lease_owner: str | None
@@ -46,6 +48,9 @@ class Loaded(msgspec.Struct, frozen=True):
     family_cancelled: bool = False  # the parent or a run above it was cancelled
     tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
     receipt: Receipt | None = None
+    event_keys: Mapping[str, bytes] = msgspec.field(
+        default_factory=dict
+    )  # of `Want.event_keys`, those stored: digests
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -54,13 +59,14 @@ class Want(msgspec.Struct, frozen=True):
     parent_run_id: str | None = None
     tail_after: int | None = None
     receipt_key: str | None = None
+    event_keys: tuple[str, ...] = ()
 
 
 class Transition(msgspec.Struct, frozen=True):
     """What a decision comes to: the row as it shall be, and all that changes with it in one transaction.
 
     `accepted` answers the caller's question (did this call complete it, cancel it, renew it …). Where `run` is the
-    very object that was loaded, nothing is written.
+    very object that was loaded, nothing is written, unless it `deletes`.
     """
 
     run: Run
@@ -73,6 +79,7 @@ class Transition(msgspec.Struct, frozen=True):
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
     cancels_family: bool = False  # its descendants that have not ended are cancelled with it
+    deletes: bool = False  # the loaded run goes, with all that belongs to it
 
 
 Decide = Callable[[Loaded], Transition]

@@ -13,7 +13,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 LINES_MAX = 500
 
 CORE = {"append", "clock", "conversation", "errors", "event", "limits", "message", "principal", "project"}
-CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
+CORE |= {"event_types", "usage"} | {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
 PORTS = {"store", "notifier"}
 ENGINES = {"memory", "sqlite", "postgres", "nats"}
 OUTSIDE = {"http", "web", "loops"}

@@ -5,7 +5,7 @@ import pytest
 from runstead.http.app import operations
 
 #: Operations that name nothing of a project: what they do is within the caller's own.
-OWN = {"/runs", "/projects", "/conversations"}
+OWN = {"/runs", "/runs/event-types", "/projects", "/conversations"}
 BODIES = {
     "/runs/{run_id}/events": {"events": [{"type": "A"}]},
     "/conversations/{conversation_id}/runs/{run_id}/events": {"events": [{"type": "A"}]},
@@ -28,7 +28,13 @@ async def house(api):
     await api.member("ada", role="admin")
     keys = (await api.get("/projects/inventory/api-keys", by="admin"))["data"]
     names = {"project": api.project.id, "run_id": run["run_id"], "conversation_id": path.split("/")[2]}
-    return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
+    return {
+        **names,
+        "worker_id": worker.split("/")[-1],
+        "key_id": keys[0]["id"],
+        "user_id": "ada",
+        "event_id": "1",
+    }, token
 
 
 async def contents(api, names):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from runstead.commands.following import Following
-from runstead.notifier import Notifier, queue_key, run_key
+from runstead.notifier import Notifier, family_key, queue_key, run_key
 from runstead.run import Run
 from runstead.store import Store, Written
 from runstead.worker import Worker
@@ -33,9 +33,9 @@ class App:
         self.publish_runs((written.run, *written.cancelled))
 
     def publish_runs(self, runs: Iterable[Run]) -> None:
-        keys = []
+        keys: list[str] = []
         for run in runs:
-            keys.append(run_key(run.seq))
+            keys += (run_key(run.seq), family_key(run.root_seq or run.seq))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
         self.notifier.publish(keys)

@@ -13,10 +13,12 @@ from runstead.errors import Error
 from runstead.http import (
     conversations,
     documentation,
+    event_pages,
     events,
     families,
     health,
     projects,
+    records,
     run_pages,
     runs,
     sessions,
@@ -32,9 +34,11 @@ from runstead.http.problems import problem
 #: In the order in which they are tried: those of every lifecycle first.
 NOUNS: Final = (
     events,
+    event_pages,  # before runs: it names a path that would be a run's
     runs,
     workers,
     waits,
+    records,
     sessions,
     stream,
     families,

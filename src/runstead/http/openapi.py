@@ -38,10 +38,14 @@ _TAGS: Final = (
     "Documentation",
 )
 
+#: What answers an ETag.
+TAGGED: Final = "/runs/{run_id}"
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
+    "event_id": "The event's number in its run.",
     "worker_id": "The worker's id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
@@ -149,7 +153,13 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "minLength": 1,
                     "maxLength": limits.event_type_chars_max,
                     "description": "Any type but RUN_FINISHED and RUN_ERROR.",
-                }
+                },
+                "idempotency_key": {
+                    "type": ["string", "null"],
+                    "minLength": 1,
+                    "maxLength": limits.idempotency_key_chars_max,
+                    "description": "Stored once per run: a repeat of the event is dropped.",
+                },
             },
             "description": "An event: a flat object, less than 256 KiB as JSON.",
         }
@@ -222,11 +232,17 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
     found = []
     if operation.media_type == "text/event-stream":
-        told = "The number of the last event that the caller has; wins over `after_event_id`."
-        found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
+        told = "The `id` of the last frame that the caller has; wins over `after_event_id` and `cursor`."
+        found.append(header("Last-Event-ID", told, {"type": "string"}))
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method == "POST":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
+    if "PRECONDITION_REQUIRED" in operation.errors:
+        told = "Needed: the ETag of what the caller has read, or `*`."
+        found.append(header("If-Match", told, {"type": "string"}))
+    if operation.path == TAGGED and operation.method == "GET":
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
     if operation.method in {"POST", "PATCH"}:
         told = "The same key with the same request gets the stored answer for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
@@ -246,6 +262,14 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     ):
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
     responses: Schema = {str(operation.status): good}
+    if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
+        good["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "Strong; also the member `etag`."}
+        }
+        if operation.method == "GET":
+            responses["304"] = {
+                "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+            }
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
         by_status.setdefault(STATUS[code], []).append(code)

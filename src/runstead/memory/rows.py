@@ -3,21 +3,32 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+import msgspec
+
 from runstead.conversation import Conversation
 from runstead.event import Event
-from runstead.run import Run
+from runstead.run import AgentDetails, Run
 from runstead.transition import EndedAttempt, NewMessage, Receipt
+from runstead.worker import Session
+
+Place = tuple[int, int]
+"""(seq of the run, event_id)"""
 
 
 class Rows:
     def __init__(self, conversations: dict[str, Conversation]) -> None:
         self.conversations = conversations
-        self.messages: dict[str, list[NewMessage]] = defaultdict(list)  # the n-th one has seq n
+        self.messages: dict[str, list[NewMessage]] = defaultdict(list)  # oldest first
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
         self.attempts: dict[int, list[EndedAttempt]] = defaultdict(list)
         self.receipts: dict[tuple[int, str], Receipt] = {}
+        self.event_keys: dict[int, dict[str, bytes]] = defaultdict(dict)  # run → key → digest
+        self.family_logs: dict[int, list[Place]] = defaultdict(
+            list
+        )  # root → the n-th one stands at position n
+        self.sessions: dict[int, dict[str, Session]] = {}  # run → worker → session, in order of creation
         self.queued: dict[str, set[int]] = defaultdict(set)  # project → runs with available_at
         self.due: set[int] = set()  # runs with due_at
         self._seqs: dict[tuple[str, str], int] = {}
@@ -55,3 +66,22 @@ class Rows:
             self.due.discard(seq)
         else:
             self.due.add(seq)
+
+    def remove(self, run: Run) -> None:
+        """Drop a row and all that belongs to it. A root is the last of its family."""
+        seq = run.seq
+        del self.runs[seq], self._seqs[run.project_id, run.run_id]
+        assert run.root_seq is not None
+        self._families[run.root_seq].remove(seq)
+        if run.parent_seq is not None:
+            self._children[run.parent_seq].remove(seq)
+        for belongings in (self.events, self.attempts, self.event_keys, self.sessions, self.family_logs):
+            belongings.pop(seq, None)
+        for name in [name for name in self.receipts if name[0] == seq]:
+            del self.receipts[name]
+        if run.conversation_id is not None:
+            message_id = msgspec.json.decode(run.agent or b"{}", type=AgentDetails).message_id
+            kept = [message for message in self.messages[run.conversation_id] if message.id != message_id]
+            self.messages[run.conversation_id] = kept
+        self.queued[run.project_id].discard(seq)
+        self.due.discard(seq)

@@ -19,9 +19,10 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._journal = Journal(clock)
         conversations: dict[str, Conversation] = {}
-        self.runs = MemoryRuns(self._journal, Rows(conversations))
+        rows = Rows(conversations)
+        self.runs = MemoryRuns(self._journal, rows)
         self.directory = MemoryDirectory(self._journal)
-        self.workers = MemoryWorkers(self._journal)
+        self.workers = MemoryWorkers(self._journal, rows.sessions)
         self.conversations = MemoryConversations(self._journal, conversations)
 
     async def open(self) -> None:

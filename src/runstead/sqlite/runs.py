@@ -11,12 +11,14 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.run import Run
 from runstead.seal import Seal
+from runstead.sqlite import families
 from runstead.sqlite.page import page_sql
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
     PRIVATE,
     add_events,
     ancestors,
+    delete_run,
     encode,
     insert_run,
     rewrite_run,
@@ -26,8 +28,9 @@ from runstead.sqlite.rows import (
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Written
+from runstead.store import ClaimQuery, DecideOne, FamilyPage, RunKey, RunQuery, TypeCount, Written
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.usage import FamilyUsage
 
 
 class SqliteRuns:
@@ -40,7 +43,7 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = _load(connection, key, want, now)
-            return _write(connection, loaded.run, decide(loaded), now)
+            return _write(connection, loaded.run, decide(loaded), now, loaded.parent)
 
         return await self._writer.do(sealed(job, seal))
 
@@ -116,6 +119,30 @@ class SqliteRuns:
 
         return await self._readers.do(read)
 
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        def read(connection: sqlite3.Connection) -> Event | None:
+            row = connection.execute(Q["event"], ((seq << EVENT_BITS) + event_id, PRIVATE)).fetchone()
+            return None if row is None else to_event(row)
+
+        return await self._readers.do(read) if 0 < event_id <= limits.events_per_run_max else None
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        bounds = _bounds(seq, 0, PRIVATE, 0)[:3]
+        return await self._readers.do(
+            lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
+        )
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def exists(self, seq: int) -> bool:
+        return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)
+
 
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
     first = seq << EVENT_BITS
@@ -145,14 +172,30 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     if run is not None and want.receipt_key is not None:
         row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
         receipt = None if row is None else Receipt(*row)
+    if run is not None and want.event_keys:
+        found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, dict(found.fetchall()))
     return Loaded(now, run, parent, family_cancelled, tail, receipt)
 
 
-def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
+def _write(
+    connection: sqlite3.Connection,
+    old: Run | None,
+    transition: Transition,
+    now: int,
+    parent: Run | None = None,
+) -> Written:
     run = transition.run
+    if transition.deletes:
+        assert run is old
+        delete_run(connection, run)
+        _count_family(connection, run, transition)
+        return Written(run, transition)
     if run is old:
         return Written(run, transition)
     if old is None:
+        if parent is not None:
+            families.note_first_child(connection, parent)
         seq = insert_run(connection, run)
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
     else:
@@ -162,6 +205,7 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
     if transition.events:
         sequence = 0 if old is None else old.latest_external_event_sequence
         add_events(connection, run, transition.events, now, sequence)
+        families.note_events(connection, run, len(transition.events))
     if (ended := transition.ended) is not None:
         connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
     if (receipt := transition.receipt) is not None:
@@ -172,13 +216,17 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
             raise not_found("Conversation")
         values = (message.conversation_id, row[0], message.id, run.seq, message.created_by, now)
         connection.execute(Q["add_message"], values)
-    if run.path != "/" and (transition.family_total or transition.family_active):
-        counts = (transition.family_total, transition.family_active, ancestors(run))
-        connection.execute(Q["count_family"], counts)
+    _count_family(connection, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition)
     cancelled = _cancel_family(connection, run, now)
     return Written(replace(run, descendants_active=0), transition, cancelled)
+
+
+def _count_family(connection: sqlite3.Connection, run: Run, transition: Transition) -> None:
+    if run.path != "/" and (transition.family_total or transition.family_active):
+        counts = (transition.family_total, transition.family_active, ancestors(run))
+        connection.execute(Q["count_family"], counts)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:

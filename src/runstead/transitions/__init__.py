@@ -7,6 +7,8 @@ from runstead.transitions.attempts import claim, claimable, referee, release, re
 from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
 from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
+from runstead.transitions.pauses import pause
+from runstead.transitions.records import Seen, delete, rename
 from runstead.transitions.waits import RESUMES, resume, wait
 
 __all__ = [
@@ -15,14 +17,18 @@ __all__ = [
     "RESUMES",
     "Completion",
     "Fence",
+    "Seen",
     "cancel",
     "claim",
     "claimable",
     "complete",
     "create",
+    "delete",
     "due_at",
+    "pause",
     "referee",
     "release",
+    "rename",
     "renew",
     "resume",
     "rewrite",

@@ -32,6 +32,7 @@ NO_WAIT: Final = {
     "waiting_tool_name": None,
     "wait_expires_at": None,
     "resume_at": None,
+    "paused_available_at": None,
 }
 
 
