@@ -6,10 +6,11 @@ from runstead import transitions
 from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
-from runstead.principal import Principal, Scope, refuse_bound
+from runstead.principal import Principal, Scope, refuse_bound, require
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.store import Written
+from runstead.transition import Loaded, Transition
 from runstead.transitions import Seen
 from runstead.usage import FamilyUsage
 
@@ -42,7 +43,13 @@ async def rename(
 async def delete(app: App, principal: Principal, named: Named) -> Written:
     """Remove an ended run without runs below it, and all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
     refuse_bound(principal, "deletes nothing")
-    return await runs.apply(app, principal, named, lambda run, _: transitions.delete(run), scope=Scope.ADMIN)
+
+    def rule(run: Run, _: Loaded) -> Transition:
+        # Found first: whoever cannot see the run learns nothing of it, not even which scope it would take.
+        require(principal, Scope.ADMIN, run.project_id, "Run")
+        return transitions.delete(run)
+
+    return await runs.apply(app, principal, named, rule)
 
 
 async def usage(app: App, principal: Principal, named: Named) -> tuple[Run, FamilyUsage]:

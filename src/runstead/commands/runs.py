@@ -34,13 +34,14 @@ async def apply(
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
     seal: Seal | None = None,
-    scope: Scope = Scope.RUNS_WRITE,
 ) -> Written:
     """The one way to change a run that exists: authorise → apply → publish."""
     if named.conversation_id is not None:
-        key = await locate.conversation_run_key(app, principal, scope, named.conversation_id, named.run_id)
+        key = await locate.conversation_run_key(
+            app, principal, Scope.RUNS_WRITE, named.conversation_id, named.run_id
+        )
     else:
-        key = await locate.run_key(app, principal, scope, named.run_id, named.project)
+        key = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
 
     def decide(loaded: Loaded) -> Transition:
         run = loaded.run
