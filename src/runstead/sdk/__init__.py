@@ -20,7 +20,12 @@ from runstead.sdk.event import (
     ConversationEvent,
     ConversationEventPage,
     Event,
+    EventMember,
     EventPage,
+    EventSummary,
+    EventType,
+    EventTypeCount,
+    EventTypeList,
     Snapshot,
     SnapshotEvent,
 )
@@ -57,6 +62,7 @@ from runstead.sdk.run import (
     Cancelled,
     Completed,
     CreatedRun,
+    Deleted,
     Descendants,
     Kind,
     Owner,
@@ -68,6 +74,7 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -92,9 +99,15 @@ __all__ = [
     "ConversationEvent",
     "ConversationEventPage",
     "CreatedRun",
+    "Deleted",
     "Descendants",
     "Event",
+    "EventMember",
     "EventPage",
+    "EventSummary",
+    "EventType",
+    "EventTypeCount",
+    "EventTypeList",
     "FieldError",
     "Handler",
     "Health",
@@ -105,6 +118,7 @@ __all__ = [
     "LeaseLostError",
     "Member",
     "MemberList",
+    "ModelUsage",
     "NoAnswerError",
     "Owner",
     "PageInfo",
@@ -132,6 +146,8 @@ __all__ = [
     "TerminalStatus",
     "ThreadContext",
     "UnexpectedAnswerError",
+    "Usage",
+    "UsageSum",
     "Waiting",
     "Worker",
 ]
