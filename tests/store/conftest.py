@@ -295,6 +295,22 @@ async def desk(store, clock):
     return Desk(store, clock)
 
 
+@pytest.fixture
+async def desk_at(clock):
+    """desk_at(path): over a SQLite file that may be there already."""
+    opened = []
+
+    async def open_at(path):
+        store = SqliteStore(path, clock, synchronous="OFF")
+        await store.open()
+        opened.append(store)
+        return Desk(store, clock)
+
+    yield open_at
+    for store in opened:
+        await store.close()
+
+
 @pytest.fixture(name="event")
 def event_fixture():
     """event(type, **members): one that a client appends."""
