@@ -173,4 +173,4 @@ class AsyncClient(Connected, AsyncSends):
 
     async def _over(self, following: Following) -> bool:
         state = await self.send(following.log.state())
-        return state.terminal and following.over(state, await self.send(following.rest()))
+        return following.ended(state) and following.over(await self.send(following.rest()))

@@ -166,4 +166,4 @@ class Client(Connected, Sends):
 
     def _over(self, following: Following) -> bool:
         state = self.send(following.log.state())
-        return state.terminal and following.over(state, self.send(following.rest()))
+        return following.ended(state) and following.over(self.send(following.rest()))

@@ -96,13 +96,16 @@ class Following:
         asked_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
         return self._retries.delay_s(self._failures - 1, asked_s)
 
-    def over(self, state: State, rest: EventPage) -> bool:
-        """Whether nothing can come any more: the run (and all below it) had ended, and after that no event was left.
+    def ended(self, state: State) -> bool:
+        """Whether the run, and where they are followed all below it, had ended."""
+        return state.terminal and not (self.log.family and state.descendants.active > 0)
 
-        `rest` is the page after `last`, read after `state`: the terminal event is stored with the state.
+    def over(self, rest: EventPage) -> bool:
+        """Whether nothing can come any more, the run having `ended`.
+
+        `rest` is the page after `last`, read after the state: the terminal event is stored with the state.
         """
-        alive = self.log.family and state.descendants.active > 0
-        return state.terminal and not alive and not rest.data
+        return not rest.data
 
     @property
     def may_be_over(self) -> bool:
