@@ -253,3 +253,14 @@ async def test_usage_is_summed_up_by_model(api):
     ]
     alone = (await api.get(f"/runs/{root['run_id']}/usage"))["run"]
     assert (alone["usage_capture_status"], alone["by_model"], alone["total_tokens"]) == (None, [], 0)
+
+
+async def test_a_change_under_a_key_is_made_once(api):
+    run = await api.create()
+    headers = {"If-Match": run["etag"], "Idempotency-Key": "k"}
+    first = await patch(api, run["run_id"], {"title": "A"}, **headers)
+    again = await patch(api, run["run_id"], {"title": "A"}, **headers)
+    assert again.json() == first.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    other = await patch(api, run["run_id"], {"title": "B"}, **headers)
+    api.problem(other, 409, "IDEMPOTENCY_KEY_REUSED")
