@@ -41,6 +41,8 @@ class NewEvent(msgspec.Struct, frozen=True):
     external: bool = False  # appended by a client, not written by the server
     private: bool = False
     is_error: bool = False
+    key: str | None = None  # its `idempotency_key`: stored once per run
+    digest: bytes | None = None  # of the payload, where there is a key
 
     @property
     def event_class(self) -> EventClass:
@@ -63,6 +65,14 @@ class Event(msgspec.Struct, frozen=True):
     private: bool
     is_error: bool
     sequence: int
+
+
+class FamilyEvent(msgspec.Struct, frozen=True):
+    """An event of one of a family's runs. `position`: it is the n-th that was stored in the whole family."""
+
+    run_id: str
+    position: int
+    event: Event
 
 
 def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:

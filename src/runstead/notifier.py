@@ -17,6 +17,11 @@ def run_key(seq: int) -> str:
     return f"run:{seq}"
 
 
+def family_key(root_seq: int) -> str:
+    """Hints that a run of a family, or its log, changed."""
+    return f"family:{root_seq}"
+
+
 def queue_key(project_id: str) -> str:
     """Hints that a run of the project became claimable."""
     return f"queue:{project_id}"

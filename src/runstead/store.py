@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from runstead.conversation import Conversation, Spoken, StoredMessage
-from runstead.event import Event
+from runstead.event import Event, FamilyEvent
 from runstead.input_request import InputRequest
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
@@ -21,6 +21,7 @@ from runstead.run import Run
 from runstead.schedule import Schedule, ScheduleStatus
 from runstead.seal import Seal
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
+from runstead.usage import FamilyUsage
 from runstead.worker import Session, Worker
 
 
@@ -98,6 +99,26 @@ class ScheduleQuery(msgspec.Struct, frozen=True):
     source_trigger_id: str | None = None
 
 
+class FamilyPage(msgspec.Struct, frozen=True):
+    """A stretch of a family's events. `reached`: how far the log was read, `more`: whether something follows that was
+    asked for, `ended`: whether the run and all below it have ended, so that nothing more will come.
+    """
+
+    events: list[FamilyEvent]
+    reached: int
+    more: bool
+    ended: bool
+
+
+class TypeCount(msgspec.Struct, frozen=True):
+    """How often a type stands in a run's log, and from when to when."""
+
+    type: str
+    count: int
+    first_at: int
+    last_at: int
+
+
 class Runs(Protocol):
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -108,7 +129,9 @@ class Runs(Protocol):
         written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
         Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
         NOT_FOUND. A transition's input request that is new (seq 0) is stored with its run's seq, and NOT_FOUND where
-        its conversation is not there or deleted. A new conversation is stored with the run, a changed schedule rewritten under its version.
+        its conversation is not there or deleted. A new conversation is stored with the run, a changed schedule
+        rewritten under its version. A run that is deleted takes its events, their keys, its attempts, receipts,
+        sessions, input requests and message along; its places in the family's order stay empty for ever.
 
         Whichever command ends a run that a schedule brought about, the schedule becomes what `schedule.ended` says.
         """
@@ -156,6 +179,30 @@ class Runs(Protocol):
         exceed `bytes_max` (the first always comes).
         """
         ...
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        """The public event of this number."""
+        ...
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        """Public events by type, the most frequent first."""
+        ...
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        """Public events of a run and of all below it, with a position over `after`, in order; bounds as for `events`.
+
+        The position counts every event that was ever stored in the whole family, from 1, in the order of storing: a
+        total order that only grows at its end. All of the page is from one moment.
+        """
+        ...
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        """What the run's family reported, summed up. No metadata stands in memory whole but one at a time."""
+        ...
+
+    async def exists(self, seq: int) -> bool: ...
 
 
 class Directory(Protocol):

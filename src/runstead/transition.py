@@ -1,6 +1,6 @@
 """What a decision is made from, and what it comes to: values that pass between the rules and an engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -11,11 +11,13 @@ from runstead.input_request import ClosedInput, InputRequest
 from runstead.run import Run
 from runstead.schedule import Schedule
 
-AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
+AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paused"]
 
 
 class EndedAttempt(msgspec.Struct, frozen=True):
-    """An attempt that ended without a completion. `parked`: it let go of a run that waits."""
+    """An attempt that ended without a completion. `parked`: it let go of a run that waits; `paused`: it was stopped by
+    a pause. Neither counts as lost.
+    """
 
     attempt: int
     lease_owner: str | None
@@ -53,6 +55,9 @@ class Loaded(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     input_request: InputRequest | None = None
     schedule: Schedule | None = None
+    event_keys: Mapping[str, bytes] = msgspec.field(
+        default_factory=dict
+    )  # of `Want.event_keys`, those stored: digests
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -64,13 +69,14 @@ class Want(msgspec.Struct, frozen=True):
     input_request_id: str | None = None  # one of the run's
     input_call: str | None = None  # the input request that the run made for this tool call
     schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
+    event_keys: tuple[str, ...] = ()
 
 
 class Transition(msgspec.Struct, frozen=True):
     """What a decision comes to: the row as it shall be, and all that changes with it in one transaction.
 
     `accepted` answers the caller's question (did this call complete it, cancel it, renew it …). Where `run` is the
-    very object that was loaded, nothing is written.
+    very object that was loaded, nothing is written, unless it `deletes`.
     """
 
     run: Run
@@ -89,6 +95,7 @@ class Transition(msgspec.Struct, frozen=True):
         None  # what the caller asked about, as it stands now; stored where it is new
     )
     closed_input: ClosedInput | None = None  # the open request that no longer holds the run
+    deletes: bool = False  # the loaded run goes, with all that belongs to it
 
 
 Decide = Callable[[Loaded], Transition]

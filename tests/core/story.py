@@ -13,6 +13,7 @@ from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
 MINUTE = 60_000
+ANY = transitions.Seen(any=True)
 
 
 def new_run(run_id="run_1", **fields):
@@ -21,9 +22,12 @@ def new_run(run_id="run_1", **fields):
     return Run(project_id=PROJECT, run_id=run_id, **(given | fields))
 
 
-def event(event_type="CUSTOM", **members):
-    payload = msgspec.json.encode({"type": event_type, **members})
-    return NewEvent(event_type, payload, external=True, private=event_type in PRIVATE_TYPES)
+def event(event_type="CUSTOM", *, key=None, **members):
+    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(told)
+    digest = None if key is None else rules.digest(payload)
+    private = event_type in PRIVATE_TYPES
+    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=digest)
 
 
 def stored(number, new, sequence=0):
@@ -39,6 +43,7 @@ class Story:
         self.ended = []
         self.receipts = {}
         self.inputs = {}  # id → input request, as it stands
+        self.keys = {}
         self.states = []
         self.fences = []
         self.last = transitions.create(
@@ -78,6 +83,9 @@ class Story:
         for one in transition.events:
             sequence += one.counted
             self.log.append(stored(len(self.log) + 1, one, sequence))
+            if one.key is not None:
+                assert one.key not in self.keys
+                self.keys[one.key] = one.digest
         assert new.latest_external_event_sequence == sequence
         if transition.ended is not None:
             self.ended.append(transition.ended)
@@ -195,8 +203,18 @@ class Story:
                 expected_sequence=sequence,
                 tail=tuple(tail),
                 fence=fence,
+                keys={one.key: self.keys[one.key] for one in events if one.key in self.keys},
             )
         )
+
+    def pause(self):
+        return self.take(transitions.pause(self.run, now=self.now))
+
+    def unpause(self):
+        return self.resume(None, kind="unpause", call=None)
+
+    def rename(self, seen=ANY, **names):
+        return self.take(transitions.rename(self.run, now=self.now, names=names, seen=seen))
 
     def complete(self, status="completed", *, fence=NO_FENCE, **members):
         completion = Completion(status=status, **members)

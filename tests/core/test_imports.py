@@ -13,7 +13,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 LINES_MAX = 500
 
 CORE = {"append", "clock", "conversation", "errors", "event", "form", "input_request", "limits", "message"}
-CORE |= {"cron", "hint", "principal", "project"}
+CORE |= {"cron", "event_types", "hint", "principal", "project", "usage"}
 CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
 PORTS = {"store", "notifier"}
 ENGINES = {"memory", "sqlite", "postgres", "nats"}

@@ -3,12 +3,13 @@
 import msgspec
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from runstead import transitions
 from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES
 from runstead.run import RunStatus
-from runstead.transitions import NO_FENCE
+from runstead.transitions import NO_FENCE, Seen
 from story import NOON, Story, event
 
 ENDS = ("completed", "failed", "cancelled")
@@ -101,12 +102,61 @@ class Machine(RuleBasedStateMachine):
         )
 
     @rule(
-        kind=st.sampled_from(("tool_result", "event", "timer")),
+        kind=st.sampled_from(("tool_result", "event", "timer", "unpause")),
         call=st.sampled_from((None, "c1", "c2")),
         result=st.sampled_from("xy"),
     )
     def resume(self, kind, call, result):
         self.attempt(self.story.resume, result, kind=kind, call=call)
+
+    @rule()
+    def pause(self):
+        before = self.story.run
+        self.attempt(self.story.pause)
+        run = self.story.run
+        if run is not before:
+            assert run.paused
+            assert run.lease_token is None
+            assert run.attempts_lost == before.attempts_lost, "a pause costs no attempt"
+
+    @precondition(lambda self: self.story.run.paused)
+    @rule(ms=st.sampled_from((0, 60_000)))
+    def unpause(self, ms):
+        place, queued = self.story.run.paused_available_at, self.story.run.implementation_kind
+        self.story.later(ms)
+        self.story.unpause()
+        if self.story.run.kind == "task" or queued is not None:
+            assert self.story.run.available_at == (self.story.now if place is None else place)
+
+    @rule(
+        sent=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((1, 1, 2))), min_size=1, max_size=3),
+        back=st.none() | st.integers(-1, 2),
+    )
+    def append_keyed(self, sent, back):
+        run, known = self.story.run, dict(self.story.keys)
+        events = [event("CUSTOM", key=key, n=n) for key, n in sent]
+        after = None if back is None else max(run.latest_event_id - back, 0)
+        self.attempt(self.story.append, *events, after=after)
+        if all(known.get(one.key) == one.digest for one in events):
+            assert self.story.run is run, "what is stored under its key is not stored again"
+
+    @rule(title=st.sampled_from((None, "a", "b")), version=st.integers(-1, 1))
+    def rename(self, title, version):
+        run = self.story.run
+        self.attempt(self.story.rename, title=title, seen=Seen(frozenset({run.version + version})))
+        assert self.story.run.title in (run.title, title)
+        assert version == 0 or self.story.run is run
+
+    @rule(below=st.integers(0, 1))
+    def delete(self, below):
+        run = replace(self.story.run, descendants_total=below)
+        try:
+            transition = transitions.delete(run)
+        except Error:
+            assert below or not run.terminal
+        else:
+            assert transition.deletes
+            assert run.terminal
 
     @rule(
         data=st.data(),
@@ -194,7 +244,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def attempts_stay_within_the_limit(self):
         run = self.story.run
-        lost = sum(ended.outcome != "parked" for ended in self.story.ended)
+        lost = sum(ended.outcome not in {"parked", "paused"} for ended in self.story.ended)
         assert lost == run.attempts_lost <= run.attempt
         if run.status is RunStatus.PENDING:
             assert lost <= (3 if run.backoff_limit is None else run.backoff_limit)
@@ -211,6 +261,8 @@ class Machine(RuleBasedStateMachine):
         assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
         if run.status is not RunStatus.WAITING:
             assert (run.waiting_tool_call_id, run.wait_expires_at, run.resume_at) == (None, None, None)
+        if not run.paused:
+            assert run.paused_available_at is None
 
     @invariant()
     def a_request_is_open_exactly_while_it_holds_the_run(self):

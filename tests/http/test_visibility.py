@@ -5,7 +5,7 @@ import pytest
 from runstead.http.app import operations
 
 #: Operations that name nothing of a project: what they do is within the caller's own.
-OWN = {"/runs", "/projects", "/conversations"}
+OWN = {"/runs", "/runs/event-types", "/projects", "/conversations"}
 BODIES = {
     "/runs/{run_id}/events": {"events": [{"type": "A"}]},
     "/conversations/{conversation_id}/runs/{run_id}/events": {"events": [{"type": "A"}]},
@@ -51,6 +51,7 @@ async def house(api):
     body = BODIES["/projects/{project}/schedules"]
     made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
     names["schedule_id"] = made["schedule"]["id"]
+    names["event_id"] = "1"
     return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from runstead import transitions
-from runstead.append import append
+from runstead.append import append, digest
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
 from runstead.input_request import InputRequest, InputResponse
@@ -39,9 +39,12 @@ class Clock:
         self.now += ms
 
 
-def event(event_type="CUSTOM", **members):
-    payload = msgspec.json.encode({"type": event_type, **members})
-    return NewEvent(event_type, payload, external=True, private=event_type in PRIVATE_TYPES)
+def event(event_type="CUSTOM", *, key=None, **members):
+    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(told)
+    sum_of = None if key is None else digest(payload)
+    private = event_type in PRIVATE_TYPES
+    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=sum_of)
 
 
 class Desk:
@@ -118,9 +121,28 @@ class Desk:
                 expected_sequence=sequence,
                 tail=to.tail,
                 fence=fence,
+                keys=to.event_keys,
             )
 
-        return await self.change(run_id, rule, Want(tail_after=after), seal)
+        keys = tuple(one.key for one in events if one.key is not None)
+        return await self.change(run_id, rule, Want(tail_after=after, event_keys=keys), seal)
+
+    async def pause(self, run_id):
+        return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
+
+    async def delete(self, run_id):
+        return await self.change(run_id, lambda to: transitions.delete(to.run))
+
+    async def family(self, run_id, after=0, *, step=1_000, **options):
+        """[(run_id, event_id, position)] of a run and all below it, read page by page; and where the log ends."""
+        run = await self.row(run_id)
+        found = []
+        while True:
+            page = await self.runs.family_events(run, after, step, **options)
+            found += [(one.run_id, one.event.event_id, one.position) for one in page.events]
+            after = page.reached
+            if not page.more:
+                return found, after
 
     async def start(self, run_id, snapshot=b"{}"):
         return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
@@ -165,7 +187,7 @@ class Desk:
         return await self.change(run_id, rule)
 
     async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", seal=None):
-        receipt = Receipt(call, f"{kind}:{result}".encode())
+        receipt = None if call is None else Receipt(call, f"{kind}:{result}".encode())
 
         def rule(to):
             return transitions.resume(
@@ -316,6 +338,22 @@ async def store(new_store, clock):
 @pytest.fixture
 async def desk(store, clock):
     return Desk(store, clock)
+
+
+@pytest.fixture
+async def desk_at(clock):
+    """desk_at(path): over a SQLite file that may be there already."""
+    opened = []
+
+    async def open_at(path):
+        store = SqliteStore(path, clock, synchronous="OFF")
+        await store.open()
+        opened.append(store)
+        return Desk(store, clock)
+
+    yield open_at
+    for store in opened:
+        await store.close()
 
 
 @pytest.fixture(name="event")

@@ -54,6 +54,7 @@ EVERYTHING = {
     "cancel_stopped_at": 12,
     "completed_at": 13,
     "due_at": 14,
+    "paused_available_at": 15,
     "error": b'{"message":"x"}',
     "labels": b'{"a":"1"}',
     "agent": b'{"mode":"agent"}',

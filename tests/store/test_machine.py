@@ -2,6 +2,8 @@
 hold about runs and their logs holds after each of them.
 """
 
+import itertools
+
 import msgspec
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
@@ -14,6 +16,7 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from runstead import limits, transitions
+from runstead.append import digest
 from runstead.conversation import Conversation
 from runstead.errors import Error
 from runstead.event import PRIVATE_TYPES, TERMINAL_TYPES, NewEvent
@@ -32,7 +35,7 @@ SETTINGS = settings(
 )
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
-ANSWERS = {"tool": "tool_result", "event": "event", "input": "input"}
+ANSWERS = {"tool": "tool_result", "event": "event", "input": "input", "pause": "unpause"}
 AGENT = {"kind": "agent", "implementation_kind": "python"}
 ENDED = ("status", "completed_at", "duration_ms", "error", "output", "metadata", "latest_event_id")
 
@@ -84,6 +87,8 @@ class StoreMachine(RuleBasedStateMachine):
         for desk in (self.tested, self.model):
             conversation = Conversation("c-1", "p-1", "chat", 1, 1)
             self.runner.run(desk.store.conversations.create(conversation))
+        self.names = itertools.count(1)
+        self.told = {}  # run → what a follower of its family was told so far, and where it stands
 
     def teardown(self):
         self.runner.run(self.tested.store.close())
@@ -130,7 +135,7 @@ class StoreMachine(RuleBasedStateMachine):
         worker_key=st.sampled_from((None, "w-1")),
     )
     def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key):
-        run_id = f"run-{len(self.rows) + 1}"
+        run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
         fields = {
@@ -197,6 +202,38 @@ class StoreMachine(RuleBasedStateMachine):
     def event(self, kind, name):
         payload = msgspec.json.encode({"type": kind, "name": name})
         return NewEvent(kind, payload, external=True, private=kind in PRIVATE_TYPES)
+
+    @some
+    @rule(
+        at=places,
+        sent=st.lists(
+            st.tuples(st.sampled_from("abc"), st.sampled_from((1, 1, 1, 2))), min_size=1, max_size=3
+        ),
+        cursor=st.sampled_from((None, 0, 1)),
+    )
+    def append_keyed(self, at, sent, cursor):
+        run_id = self.pick(at, live)
+        run = self.rows[run_id]
+        events = []
+        for key, n in sent:
+            payload = msgspec.json.encode({"type": "CUSTOM", "idempotency_key": key, "n": n})
+            events.append(NewEvent("CUSTOM", payload, external=True, key=key, digest=digest(payload)))
+        after = None if cursor is None else max(0, run.latest_event_id - cursor)
+        self.both(lambda d: d.append(run_id, *events, after=after))
+
+    @some
+    @rule(at=places)
+    def pause(self, at):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.pause(run_id))
+
+    @some
+    @rule(at=places)
+    def delete(self, at):
+        run_id = self.pick(at, lambda run: run.terminal and not run.descendants_total)
+        if not isinstance(self.both(lambda d: d.delete(run_id)), Error):
+            for known in (self.rows, self.logs, self.tokens, self.ended, self.sent, self.told):
+                known.pop(run_id, None)
 
     @precondition(lambda self: self.sent)
     @rule(at=places, more=st.integers(0, 2))
@@ -326,6 +363,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.an_end_is_for_ever()
         self.a_log_has_no_gap_and_at_most_one_end()
         self.a_row_is_the_fold_of_its_log()
+        self.a_key_is_stored_once()
         self.a_run_has_one_live_lease_at_most()
         self.attempts_stay_within_their_limit()
         self.counters_count_the_family()
@@ -362,6 +400,28 @@ class StoreMachine(RuleBasedStateMachine):
             assert public == [e for e in logs[0] if not e.private]
             self.logs[run_id] = logs[0]
             self.attempts_agree(seen[run_id])
+        if changed:
+            self.a_family_is_told_whole_and_once()
+
+    def a_family_is_told_whole_and_once(self):
+        for run_id, run in self.rows.items():
+            told, place = self.told.get(run_id, ([], 0))
+            more, place = self.runner.run(self.tested.family(run_id, place, step=2))
+            told = [one for one in told + more if one[0] in self.rows]
+            self.told[run_id] = told, place
+            assert (told, place) == self.runner.run(self.model.family(run_id))
+            members = [one for one in self.rows.values() if one is run or f"/{run.seq}/" in one.path]
+            public = {(m.run_id, e.event_id) for m in members for e in self.logs[m.run_id] if not e.private}
+            assert {one[:2] for one in told} == public
+            assert len(told) == len(public)
+            positions = [one[2] for one in told]
+            assert positions == sorted(set(positions))
+
+    def a_key_is_stored_once(self):
+        for log in self.logs.values():
+            values = [msgspec.json.decode(stored.payload) for stored in log]
+            keys = [value["idempotency_key"] for value in values if "idempotency_key" in value]
+            assert len(keys) == len(set(keys))
 
     def attempts_agree(self, run):
         async def ended(desk):
@@ -370,7 +430,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         kept = self.runner.run(ended(self.tested))
         assert kept == self.runner.run(ended(self.model))
-        assert run.attempts_lost == sum(attempt.outcome != "parked" for attempt in kept)
+        assert run.attempts_lost == sum(attempt.outcome not in {"parked", "paused"} for attempt in kept)
         assert [attempt.attempt for attempt in kept] == sorted({attempt.attempt for attempt in kept})
 
     def an_end_is_for_ever(self):

@@ -8,7 +8,7 @@ from runstead.commands.folds import Folds
 from runstead.commands.following import Following
 from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
-from runstead.notifier import Notifier, queue_key, run_key
+from runstead.notifier import Notifier, family_key, queue_key, run_key
 from runstead.run import Run
 from runstead.store import Store, Written
 from runstead.worker import Worker
@@ -54,9 +54,9 @@ class App:
             self.notifier.announce(conversation.project_id, [hinting.of_conversation(conversation)])
 
     def _wake(self, runs: Iterable[Run]) -> None:
-        keys = []
+        keys: list[str] = []
         for run in runs:
-            keys.append(run_key(run.seq))
+            keys += (run_key(run.seq), family_key(run.root_seq or run.seq))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
         self.notifier.publish(keys)

@@ -1,6 +1,6 @@
 """From what a command has written to hints about its project.
 
-Every commit that changes a run makes one: `run.created`, `run.completed`, or else `run.updated`. What makes none:
+Every commit that changes a run makes one: `run.created`, `run.completed`, or else `run.updated`, deletion included. What makes none:
 appended events as long as the status stays, renewed leases, and the counters of the runs above. They are frequent,
 and a run's own stream and row tell of them.
 """
@@ -37,7 +37,7 @@ def of_written(written: Written) -> list[Hint]:
         hints.append(of_run("run.created", run))
     elif run.terminal and not before.terminal:
         hints.insert(0, of_run("run.completed", run))
-    elif run is not before and _changed(before, run):
+    elif written.transition.deletes or (run is not before and _changed(before, run)):
         hints.append(of_run("run.updated", run))
     return hints
 

@@ -13,6 +13,7 @@ from runstead.errors import Error
 from runstead.http import (
     conversations,
     documentation,
+    event_pages,
     events,
     families,
     health,
@@ -20,6 +21,7 @@ from runstead.http import (
     messages,
     notifications,
     projects,
+    records,
     run_pages,
     runs,
     schedules,
@@ -36,9 +38,11 @@ from runstead.http.problems import problem
 #: In the order in which they are tried: those of every lifecycle first.
 NOUNS: Final = (
     events,
+    event_pages,  # before runs: it names a path that would be a run's
     runs,
     workers,
     waits,
+    records,
     sessions,
     stream,
     families,

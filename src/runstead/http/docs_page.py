@@ -199,6 +199,9 @@ def _cases(schema: Schema) -> str:
 def _answers(responses: Schema) -> str:
     rows = []
     for status, response in responses.items():
+        if "content" not in response:
+            rows.append(f"<dt>{status}</dt><dd>no body</dd>")
+            continue
         [(media_type, content)] = response["content"].items()
         if status.startswith("2"):
             kind = (

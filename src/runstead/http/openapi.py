@@ -75,12 +75,15 @@ _LOCATED: Final = frozenset(
         "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
+#: What answers an ETag.
+TAGGED: Final = "/runs/{run_id}"
 
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
     "input_request_id": "The input request's id.",
+    "event_id": "The event's number in its run.",
     "worker_id": "The worker's id.",
     "schedule_id": "The schedule's id.",
     "key_id": "The key's id (not the key).",
@@ -170,7 +173,13 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "pattern": NO_CONTROLS,
                     "not": {"enum": sorted(TERMINAL_TYPES)},
                     "description": "Any type but RUN_FINISHED and RUN_ERROR.",
-                }
+                },
+                "idempotency_key": {
+                    "type": ["string", "null"],
+                    "minLength": 1,
+                    "maxLength": limits.idempotency_key_chars_max,
+                    "description": "Stored once per run: a repeat of the event is dropped.",
+                },
             },
             "description": "An event: a flat object, less than 256 KiB as JSON.",
         }
@@ -248,6 +257,12 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
+    if "PRECONDITION_REQUIRED" in operation.errors:
+        told = "Needed: the ETag of what the caller has read, or `*`."
+        found.append(header("If-Match", told, {"type": "string"}))
+    if operation.path == TAGGED and operation.method == "GET":
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
     if operation.method in {"POST", "PATCH"}:
         told = "The same key with the same request gets the stored answer for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
@@ -273,6 +288,14 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
             "description": told,
         }
     responses: Schema = {str(operation.status): good}
+    if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
+        good["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "Strong; also the member `etag`."}
+        }
+        if operation.method == "GET":
+            responses["304"] = {
+                "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+            }
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
         by_status.setdefault(STATUS[code], []).append(code)

@@ -8,7 +8,7 @@ from runstead import schedule as schedules, transitions
 from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
-from runstead.memory.rows import Rows
+from runstead.memory.rows import Place, Rows
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.store import Written
@@ -23,6 +23,9 @@ class Draft:
         self._events: dict[int, list[Event]] = defaultdict(list)
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._receipts: list[tuple[int, Receipt]] = []
+        self._places: list[tuple[int, Place]] = []
+        self._keys: list[tuple[int, str, bytes]] = []
+        self._deleted: list[Run] = []
         self._messages: list[StoredMessage] = []
         self._conversations: dict[str, Conversation] = {}
         self._schedules: dict[str, Schedule] = {}
@@ -37,6 +40,10 @@ class Draft:
     def write(self, old: Run | None, transition: Transition) -> None:
         """Take in a decision about one run, the end of its family included."""
         new = transition.run
+        if transition.deletes:
+            assert new is old
+            self._deleted.append(new)
+            self._count(new, transition)
         if new is old:
             self._written.append((new.seq, transition, [], old))
             return
@@ -60,6 +67,8 @@ class Draft:
             rows.put(run)
         for seq, events in self._events.items():
             rows.events[seq].extend(events)
+        for root_seq, place in self._places:
+            rows.family_logs[root_seq].append(place)
         for seq, ended in self._attempts:
             rows.attempts[seq].append(ended)
         for seq, receipt in self._receipts:
@@ -72,11 +81,20 @@ class Draft:
             rows.inputs[request.id] = replace(request, seq=len(rows.inputs) + 1)
         for closed in self._closed:
             rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
+        for seq, key, digest in self._keys:
+            rows.event_keys[seq][key] = digest
+        for run in self._deleted:
+            rows.remove(run)
 
     def _put(self, old: Run | None, new: Run, transition: Transition) -> None:
         _guard(old, new, transition.events)
         self._runs[new.seq] = new
-        self._events[new.seq] += _numbered(old, transition.events, self._now)
+        stored = _numbered(old, transition.events, self._now)
+        self._events[new.seq] += stored
+        self._places += [(new.root_seq or new.seq, (new.seq, event.event_id)) for event in stored]
+        for event in transition.events:
+            if event.key is not None and event.digest is not None:
+                self._keys.append((new.seq, event.key, event.digest))
         if transition.ended is not None:
             self._attempts.append((new.seq, transition.ended))
         if transition.receipt is not None:

@@ -12,12 +12,16 @@ from runstead.input_request import InputRequest
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.transition import EndedAttempt, Receipt
+from runstead.worker import Session
+
+Place = tuple[int, int]
+"""(seq of the run, event_id)"""
 
 
 class Rows:
     def __init__(self) -> None:
         self.conversations: dict[str, Conversation] = {}
-        self.messages: dict[str, list[StoredMessage]] = defaultdict(list)  # the n-th one has seq n
+        self.messages: dict[str, list[StoredMessage]] = defaultdict(list)  # oldest first
         self.inputs: dict[str, InputRequest] = {}  # in order of creation
         self.schedules: dict[str, Schedule] = {}
         self.runs: dict[int, Run] = {}
@@ -25,6 +29,11 @@ class Rows:
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
         self.attempts: dict[int, list[EndedAttempt]] = defaultdict(list)
         self.receipts: dict[tuple[int, str], Receipt] = {}
+        self.event_keys: dict[int, dict[str, bytes]] = defaultdict(dict)  # run → key → digest
+        self.family_logs: dict[int, list[Place]] = defaultdict(
+            list
+        )  # root → the n-th one stands at position n
+        self.sessions: dict[int, dict[str, Session]] = {}  # run → worker → session, in order of creation
         self.queued: dict[str, set[int]] = defaultdict(set)  # project → runs with available_at
         self.due: set[int] = set()  # runs with due_at
         self._seqs: dict[tuple[str, str], int] = {}
@@ -90,3 +99,36 @@ class Rows:
             self.due.discard(seq)
         else:
             self.due.add(seq)
+
+    def remove(self, run: Run) -> None:
+        """Drop a row and all that belongs to it. A root is the last of its family."""
+        seq = run.seq
+        del self.runs[seq], self._seqs[run.project_id, run.run_id]
+        assert run.root_seq is not None
+        self._families[run.root_seq].remove(seq)
+        if run.parent_seq is not None:
+            self._children[run.parent_seq].remove(seq)
+        for belongings in (self.events, self.attempts, self.event_keys, self.sessions, self.family_logs):
+            belongings.pop(seq, None)
+        for name in [name for name in self.receipts if name[0] == seq]:
+            del self.receipts[name]
+        for request_id in [one.id for one in self.inputs.values() if one.run_seq == seq]:
+            del self.inputs[request_id]
+        if run.conversation_id is not None:
+            self._remove_message(run.conversation_id, seq)
+        self.queued[run.project_id].discard(seq)
+        self.due.discard(seq)
+
+    def _remove_message(self, conversation_id: str, run_seq: int) -> None:
+        """Of the message that the run filled, nothing is left to point to."""
+        messages = self.messages[conversation_id]
+        gone = {message.id for message in messages if message.run_seq == run_seq}
+        kept = [
+            replace(message, parent_id=None) if message.parent_id in gone else message
+            for message in messages
+            if message.id not in gone
+        ]
+        self.messages[conversation_id] = kept
+        conversation = self.conversations[conversation_id]
+        newest = kept[-1].id if kept else None
+        self.conversations[conversation_id] = replace(conversation, current_node=newest)

@@ -6,6 +6,7 @@ from itertools import islice
 from runstead import limits
 from runstead.errors import not_found
 from runstead.event import Event
+from runstead.memory import families
 from runstead.memory.draft import Draft
 from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
@@ -13,9 +14,10 @@ from runstead.memory.pages import matches, sort_key
 from runstead.memory.rows import Rows
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
-from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Runs, Written
+from runstead.store import ClaimQuery, DecideOne, FamilyPage, RunKey, RunQuery, Runs, TypeCount, Written
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
+from runstead.usage import FamilyUsage
 
 
 class MemoryRuns(Runs):
@@ -59,7 +61,9 @@ class MemoryRuns(Runs):
         schedule = rows.schedules.get(want.schedule_id or "")
         if schedule is not None and schedule.project_id != key.project_id:
             schedule = None
-        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule)
+        known = {} if run is None else rows.event_keys.get(run.seq, {})
+        keys = {key: known[key] for key in want.event_keys if key in known}
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys)
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
@@ -131,6 +135,24 @@ class MemoryRuns(Runs):
                 break
             found.append(event)
         return found
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        found = self._rows.events.get(seq, ())[event_id - 1 : event_id] if event_id > 0 else ()
+        return next((event for event in found if not event.private), None)
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        return families.event_counts(self._rows, seq)
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return families.page(self._rows, run, after, limit, bytes_max, types)
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return families.usage(self._rows, run)
+
+    async def exists(self, seq: int) -> bool:
+        return seq in self._rows.runs
 
 
 def _wanted(run: Run, query: ClaimQuery) -> bool:

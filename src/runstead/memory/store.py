@@ -22,7 +22,7 @@ class MemoryStore:
         rows = Rows()
         self.runs = MemoryRuns(self._journal, rows)
         self.directory = MemoryDirectory(self._journal)
-        self.workers = MemoryWorkers(self._journal)
+        self.workers = MemoryWorkers(self._journal, rows.sessions)
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)

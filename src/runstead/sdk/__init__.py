@@ -20,7 +20,12 @@ from runstead.sdk.event import (
     ConversationEvent,
     ConversationEventPage,
     Event,
+    EventMember,
     EventPage,
+    EventSummary,
+    EventType,
+    EventTypeCount,
+    EventTypeList,
     Snapshot,
     SnapshotEvent,
 )
@@ -60,6 +65,7 @@ from runstead.sdk.run import (
     Cancelled,
     Completed,
     CreatedRun,
+    Deleted,
     Descendants,
     Kind,
     Owner,
@@ -72,6 +78,7 @@ from runstead.sdk.run import (
     Waiting,
 )
 from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -97,9 +104,15 @@ __all__ = [
     "ConversationEventPage",
     "ConversationPage",
     "CreatedRun",
+    "Deleted",
     "Descendants",
     "Event",
+    "EventMember",
     "EventPage",
+    "EventSummary",
+    "EventType",
+    "EventTypeCount",
+    "EventTypeList",
     "FieldError",
     "Handler",
     "Health",
@@ -115,6 +128,7 @@ __all__ = [
     "MemberList",
     "Message",
     "MessagePage",
+    "ModelUsage",
     "NoAnswerError",
     "Notification",
     "Owner",
@@ -149,6 +163,8 @@ __all__ = [
     "ThreadContext",
     "TokenUsage",
     "UnexpectedAnswerError",
+    "Usage",
+    "UsageSum",
     "Waiting",
     "Worker",
 ]

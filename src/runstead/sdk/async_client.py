@@ -115,10 +115,15 @@ class AsyncClient(Connected, AsyncSends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> AsyncIterator[Event]:
-        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come."""
-        log = Log(run_id, conversation_id)
-        after: int | None = after_event_id
+        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come.
+
+        With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
+        """
+        log = Log(run_id, conversation_id, include_descendants)
+        after: int | str | None = (cursor or "") if include_descendants else after_event_id
         while after is not None:
             page = await self.send(log.page(after, event_types))
             for event in page.data:
@@ -132,17 +137,22 @@ class AsyncClient(Connected, AsyncSends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Every event, those stored and then those to come as they come, until the run has ended.
 
         A connection that breaks or falls silent is made anew after the last event seen: nothing is lost, nothing
         repeated. With `event_types` only those are yielded, and the end still ends it. Raises when the server stays
         away for longer than the client's retries.
+
+        With `include_descendants` also the events of all runs below, new ones included, after the `cursor` of an event
+        seen before; until the run and all below it have ended.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        following = Following(
-            Log(run_id, conversation_id), after_event_id, event_types, self._retries, self.project
-        )
+        log = Log(run_id, conversation_id, include_descendants)
+        after = (cursor or "") if include_descendants else after_event_id
+        following = Following(log, after, event_types, self._retries, self.project)
         while True:
             call, error = following.call(), None
             try:
@@ -158,7 +168,7 @@ class AsyncClient(Connected, AsyncSends):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and following.idle and await self._over(following):
+            if error is None and following.may_be_over and await self._over(following):
                 return
             await self._sleep(following.broke(error))
 
@@ -190,4 +200,4 @@ class AsyncClient(Connected, AsyncSends):
 
     async def _over(self, following: Following) -> bool:
         state = await self.send(following.log.state())
-        return state.terminal and following.over(state, await self.send(following.rest()))
+        return following.ended(state) and following.over(await self.send(following.rest()))

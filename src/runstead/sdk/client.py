@@ -111,10 +111,15 @@ class Client(Connected, Sends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> Iterator[Event]:
-        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come."""
-        log = Log(run_id, conversation_id)
-        after: int | None = after_event_id
+        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come.
+
+        With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
+        """
+        log = Log(run_id, conversation_id, include_descendants)
+        after: int | str | None = (cursor or "") if include_descendants else after_event_id
         while after is not None:
             page = self.send(log.page(after, event_types))
             yield from page.data
@@ -127,16 +132,21 @@ class Client(Connected, Sends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> Generator[Event, None, None]:
         """Every event, those stored and then those to come as they come, until the run has ended.
 
         A connection that breaks or falls silent is made anew after the last event seen: nothing is lost, nothing
         repeated. With `event_types` only those are yielded, and the end still ends it. Raises when the server stays
         away for longer than the client's retries.
+
+        With `include_descendants` also the events of all runs below, new ones included, after the `cursor` of an event
+        seen before; until the run and all below it have ended.
         """
-        following = Following(
-            Log(run_id, conversation_id), after_event_id, event_types, self._retries, self.project
-        )
+        log = Log(run_id, conversation_id, include_descendants)
+        after = (cursor or "") if include_descendants else after_event_id
+        following = Following(log, after, event_types, self._retries, self.project)
         while True:
             call, error = following.call(), None
             try:
@@ -151,7 +161,7 @@ class Client(Connected, Sends):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and following.idle and self._over(following):
+            if error is None and following.may_be_over and self._over(following):
                 return
             self._sleep(following.broke(error))
 
@@ -181,4 +191,4 @@ class Client(Connected, Sends):
 
     def _over(self, following: Following) -> bool:
         state = self.send(following.log.state())
-        return state.terminal and following.over(state, self.send(following.rest()))
+        return following.ended(state) and following.over(self.send(following.rest()))

@@ -16,6 +16,7 @@ from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
 from runstead.sdk.routes.inputs import InputRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
+from runstead.sdk.routes.records import RecordRoutes
 from runstead.sdk.routes.runs import RunRoutes
 from runstead.sdk.routes.schedules import ScheduleRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
@@ -47,6 +48,7 @@ class Bearer(httpx2.Auth):
 
 class Connected(
     RunRoutes,
+    RecordRoutes,
     CreateRoutes,
     EventRoutes,
     ConversationRoutes,
@@ -106,6 +108,7 @@ class Connected(
 
 class Calls(
     RunRoutes,
+    RecordRoutes,
     CreateRoutes,
     EventRoutes,
     ConversationRoutes,

@@ -25,7 +25,7 @@ class Following(Streaming):
     def __init__(
         self,
         log: Log,
-        after_event_id: int,
+        after: int | str,
         types: Iterable[str],
         retries: Retries,
         project: str | None = None,
@@ -33,12 +33,16 @@ class Following(Streaming):
         """`project` is the client's, for a run id that is not unique among the caller's projects."""
         super().__init__(retries)
         self.log = log
-        self.last = after_event_id
+        self.last = after  # an event id, or a family's cursor
+        self._seen: dict[str | None, int] = {} if log.family else {None: int(after)}
         self.done = False
         self.idle = True
         self._wanted = frozenset(types)
         # The end must be seen even where it was not asked for; it is then kept back.
-        self._asked = sorted(self._wanted | TERMINAL_EVENTS) if self._wanted else []
+        # A family has no such event: its stream ends by itself.
+        end = frozenset() if log.family else TERMINAL_EVENTS
+        self._asked = sorted(self._wanted | end) if self._wanted else []
+        self._retries = retries
         self._project = project
         self._naming: str | None = None
 
@@ -53,9 +57,12 @@ class Following(Streaming):
         for frame in self._parser.feed(chunk):
             event = self._event(frame)
             # A server that ignores Last-Event-ID, or a proxy that replays, sends what was seen already.
-            if event.event_id <= self.last:
+            if event.event_id <= self._seen.get(event.run_id, 0):
                 continue
-            self.last, self.idle, self.done = event.event_id, False, event.terminal
+            self._seen[event.run_id] = event.event_id
+            self.last = frame.id if self.log.family else event.event_id
+            self.idle = False
+            self.done = event.terminal and not self.log.family
             if not self._wanted or event.event_type in self._wanted:
                 yield event
             if self.done:
@@ -68,18 +75,29 @@ class Following(Streaming):
             return 0.0
         return super().broke(error)
 
-    def over(self, state: State, rest: EventPage) -> bool:
-        """Whether nothing can come any more: the run had ended, and after that no event was left.
+    def ended(self, state: State) -> bool:
+        """Whether the run, and where they are followed all below it, had ended."""
+        return state.terminal and not (self.log.family and state.descendants.active > 0)
 
-        `rest` is the page after `last`, read after `state`: the terminal event is stored with the state.
+    def over(self, rest: EventPage) -> bool:
+        """Whether nothing can come any more, the run having `ended`.
+
+        `rest` is the page after `last`, read after the state: the terminal event is stored with the state.
         """
-        return state.terminal and not rest.data
+        return not rest.data
+
+    @property
+    def may_be_over(self) -> bool:
+        """Whether a connection that ended cleanly may have been the last one."""
+        return self.idle or self.log.family
 
     def rest(self) -> Call[EventPage]:
         return self.log.page(self.last, self._asked, limit=1)
 
     def _event(self, frame: Frame) -> Event:
         try:
+            if self.log.family:
+                return self.log.event(frame.data)
             payload = msgspec.json.decode(frame.data, type=dict[str, Any])
             return Event(event_id=int(frame.id), event_type=str(payload["type"]), payload=payload)
         except (msgspec.DecodeError, ValueError, KeyError) as error:

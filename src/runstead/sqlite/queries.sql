@@ -278,3 +278,91 @@ SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_t
   seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
   response_values, withheld, digest, responded_at
 FROM input_requests WHERE run_seq = ? ORDER BY seq DESC LIMIT ?
+
+-- name: event
+SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events WHERE id = ? AND flags & ? = 0
+
+-- name: event_counts
+SELECT type, count(*) AS times, min(created_at), max(created_at) FROM run_events
+WHERE id > ? AND id <= ? AND flags & ? = 0 GROUP BY type ORDER BY times DESC, type
+
+-- name: event_keys
+SELECT key, digest FROM run_event_keys WHERE run_seq = ? AND key IN (SELECT value FROM json_each(?))
+
+-- name: add_event_key
+INSERT INTO run_event_keys (run_seq, key, event_id, digest) VALUES (?, ?, ?, ?)
+
+-- name: log_family
+INSERT INTO family_log (root_seq, start, run_seq, first, last)
+SELECT ?1,
+  CASE WHEN l.start IS NULL THEN 1
+    WHEN l.run_seq = ?2 AND l.last = ?3 - 1 THEN l.start
+    ELSE l.start + l.last - l.first + 1 END,
+  ?2, ?3, ?4
+FROM (SELECT 1) LEFT JOIN (SELECT * FROM family_log WHERE root_seq = ?1 ORDER BY start DESC LIMIT 1) AS l ON TRUE
+WHERE TRUE ON CONFLICT (root_seq, start) DO UPDATE SET last = excluded.last
+
+-- name: family_end
+SELECT start + last - first, (SELECT max(last) FROM family_log WHERE root_seq = ?1 AND run_seq = ?1)
+FROM family_log WHERE root_seq = ?1 ORDER BY start DESC LIMIT 1
+
+-- name: lone_root
+SELECT run_id, latest_event_id FROM runs WHERE seq = ? AND descendants_total = 0
+
+-- name: family_stretches
+SELECT l.start, l.run_seq, l.first, l.last, r.run_id, r.path FROM family_log l LEFT JOIN runs r ON r.seq = l.run_seq
+WHERE l.root_seq = ?1
+  AND l.start >= coalesce((SELECT max(start) FROM family_log WHERE root_seq = ?1 AND start <= ?2 + 1), 0)
+ORDER BY l.start
+
+-- name: family_active
+SELECT status IN ('completed', 'failed', 'cancelled') AND descendants_active = 0 FROM runs WHERE seq = ?
+
+-- name: usage
+SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata IS NOT NULL,
+  substr(json_extract(CAST(metadata AS TEXT), '$.provider'), 1, ?3),
+  substr(json_extract(CAST(metadata AS TEXT), '$.model'), 1, ?3),
+  json_extract(CAST(metadata AS TEXT), '$.inputTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.outputTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.cachedInputTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.reasoningTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.usageCaptureStatus')
+FROM runs WHERE seq = ?1 OR (root_seq = ?2 AND parent_seq IS NOT NULL)
+
+-- name: run_exists
+SELECT 1 FROM runs WHERE seq = ?
+
+-- name: delete_run
+DELETE FROM runs WHERE seq = ? AND version = ?
+
+-- name: delete_events
+DELETE FROM run_events WHERE id > ? AND id <= ?
+
+-- name: delete_event_keys
+DELETE FROM run_event_keys WHERE run_seq = ?
+
+-- name: delete_attempts
+DELETE FROM run_attempts WHERE run_seq = ?
+
+-- name: delete_receipts
+DELETE FROM run_receipts WHERE run_seq = ?
+
+-- name: delete_sessions
+DELETE FROM worker_sessions WHERE run_seq = ?
+
+-- name: delete_input_requests
+DELETE FROM input_requests WHERE run_seq = ?
+
+-- name: delete_message
+DELETE FROM messages WHERE conversation_id = ? AND run_seq = ? RETURNING id
+
+-- name: orphan_messages
+UPDATE messages SET parent_id = NULL WHERE conversation_id = ? AND parent_id = ?
+
+-- name: newest_message_stands
+UPDATE conversations SET current_node =
+  (SELECT id FROM messages WHERE conversation_id = ?1 ORDER BY seq DESC LIMIT 1)
+WHERE id = ?1
+
+-- name: delete_family_log
+DELETE FROM family_log WHERE root_seq = ?

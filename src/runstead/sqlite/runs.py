@@ -12,7 +12,7 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.run import Run
 from runstead.seal import Seal
-from runstead.sqlite import schedules
+from runstead.sqlite import families, schedules
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
@@ -21,6 +21,7 @@ from runstead.sqlite.rows import (
     PRIVATE,
     add_events,
     ancestors,
+    delete_run,
     encode,
     insert_run,
     rewrite_run,
@@ -30,8 +31,9 @@ from runstead.sqlite.rows import (
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Written
+from runstead.store import ClaimQuery, DecideOne, FamilyPage, RunKey, RunQuery, TypeCount, Written
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.usage import FamilyUsage
 
 
 class SqliteRuns:
@@ -48,7 +50,7 @@ class SqliteRuns:
             if transition.schedule is not None:
                 assert loaded.schedule is not None
                 schedules.rewrite(connection, loaded.schedule, transition.schedule)
-            return _write(connection, loaded.run, transition, now)
+            return _write(connection, loaded.run, transition, now, loaded.parent)
 
         return await self._writer.do(sealed(job, seal))
 
@@ -124,6 +126,30 @@ class SqliteRuns:
 
         return await self._readers.do(read)
 
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        def read(connection: sqlite3.Connection) -> Event | None:
+            row = connection.execute(Q["event"], ((seq << EVENT_BITS) + event_id, PRIVATE)).fetchone()
+            return None if row is None else to_event(row)
+
+        return await self._readers.do(read) if 0 < event_id <= limits.events_per_run_max else None
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        bounds = _bounds(seq, 0, PRIVATE, 0)[:3]
+        return await self._readers.do(
+            lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
+        )
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def exists(self, seq: int) -> bool:
+        return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)
+
 
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
     first = seq << EVENT_BITS
@@ -156,14 +182,31 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     asked = None if run is None else load_input(connection, run.seq, want)
     if want.schedule_id is not None:
         schedule = schedules.load(connection, want.schedule_id, key.project_id)
-    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule)
+    keys: dict[str, bytes] = {}
+    if run is not None and want.event_keys:
+        found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
+        keys = dict(found.fetchall())
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys)
 
 
-def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
+def _write(
+    connection: sqlite3.Connection,
+    old: Run | None,
+    transition: Transition,
+    now: int,
+    parent: Run | None = None,
+) -> Written:
     run = transition.run
+    if transition.deletes:
+        assert run is old
+        delete_run(connection, run)
+        _count_family(connection, run, transition)
+        return Written(run, transition, before=old)
     if run is old:
         return Written(run, transition, before=old)
     if old is None:
+        if parent is not None:
+            families.note_first_child(connection, parent)
         seq = insert_run(connection, run)
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
     else:
@@ -173,6 +216,7 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
     if transition.events:
         sequence = 0 if old is None else old.latest_external_event_sequence
         add_events(connection, run, transition.events, now, sequence)
+        families.note_events(connection, run, len(transition.events))
     if (ended := transition.ended) is not None:
         connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
     if (receipt := transition.receipt) is not None:
@@ -196,13 +240,17 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
         close_input(connection, transition.closed_input)
     if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
         schedules.note_end(connection, run)
-    if run.path != "/" and (transition.family_total or transition.family_active):
-        counts = (transition.family_total, transition.family_active, ancestors(run))
-        connection.execute(Q["count_family"], counts)
+    _count_family(connection, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)
     cancelled = _cancel_family(connection, run, now)
     return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
+
+
+def _count_family(connection: sqlite3.Connection, run: Run, transition: Transition) -> None:
+    if run.path != "/" and (transition.family_total or transition.family_active):
+        counts = (transition.family_total, transition.family_active, ancestors(run))
+        connection.execute(Q["count_family"], counts)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:

@@ -9,6 +9,8 @@ from runstead.transitions.ends import Completion, cancel, complete
 from runstead.transitions.firing import Firing, fire
 from runstead.transitions.inputs import ask_input, cancel_input, respond
 from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
+from runstead.transitions.pauses import pause
+from runstead.transitions.records import Seen, delete, rename
 from runstead.transitions.waits import RESUMES, resume, wait
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Completion",
     "Fence",
     "Firing",
+    "Seen",
     "ask_input",
     "cancel",
     "cancel_input",
@@ -25,10 +28,13 @@ __all__ = [
     "claimable",
     "complete",
     "create",
+    "delete",
     "due_at",
     "fire",
+    "pause",
     "referee",
     "release",
+    "rename",
     "renew",
     "respond",
     "resume",

@@ -130,6 +130,7 @@ _LOST: Final = {
     "released": "The worker released the run",
     "timeout": "The attempt took longer than timeout_seconds",
     "parked": "",
+    "paused": "",
 }
 
 

@@ -34,6 +34,7 @@ NO_WAIT: Final = {
     "wait_expires_at": None,
     "resume_at": None,
     "waiting_input_id": None,
+    "paused_available_at": None,
 }
 
 
