@@ -7,7 +7,7 @@ whoever must not miss anything also looks from time to time.
 import asyncio
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 
 def run_key(seq: int) -> str:
@@ -18,6 +18,10 @@ def run_key(seq: int) -> str:
 def queue_key(project_id: str) -> str:
     """Hints that a run of the project became claimable."""
     return f"queue:{project_id}"
+
+
+#: Hints that a run is to be pushed, or to be stopped at its push service.
+PUSH_KEY: Final = "push"
 
 
 class Notifier(Protocol):

@@ -20,6 +20,8 @@ NAMES: Final = (
     "RUNSTEAD_JWKS_URL",
     "RUNSTEAD_JWT_ISSUER",
     "RUNSTEAD_JWT_AUDIENCE",
+    "RUNSTEAD_SIGNING_KEY_FILE",
+    "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
 )
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
@@ -39,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    signing_key_file: str | None = None
+    allow_private_egress: bool = False
 
 
 def load(
@@ -80,7 +84,16 @@ def load(
         jwks_url=get("RUNSTEAD_JWKS_URL"),
         jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
+        signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
+        allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
     )
+
+
+def _flag(name: str, told: str | None) -> bool:
+    value = (told or "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise SettingError(f"{name} must be true or false, not {told!r}")
+    return value in ("true", "1")
 
 
 def sqlite_path(url: str) -> Path:

@@ -8,7 +8,7 @@ import msgspec
 from runstead.event import Event, NewEvent
 from runstead.run import Run
 
-AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
+AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "dispatch_failed"]
 
 
 class EndedAttempt(msgspec.Struct, frozen=True):
@@ -46,6 +46,7 @@ class Loaded(msgspec.Struct, frozen=True):
     family_cancelled: bool = False  # the parent or a run above it was cancelled
     tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
     receipt: Receipt | None = None
+    push_service_id: str | None = None  # the service that a started run of `Want.push_agent` goes to
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ class Want(msgspec.Struct, frozen=True):
     parent_run_id: str | None = None
     tail_after: int | None = None
     receipt_key: str | None = None
+    push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -24,7 +24,8 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, new: NewConversation, seal: Seal | None = None
 ) -> Conversation:
-    refuse_bound(principal, "starts no conversations")
+    if not principal.family:  # a push service starts those of the runs below its own
+        refuse_bound(principal, "starts no conversations")
     personal = False
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id

@@ -9,7 +9,7 @@ from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
 from runstead.event import Event, NewEvent
-from runstead.principal import Principal
+from runstead.principal import Principal, for_appending
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.store import Written
@@ -34,7 +34,7 @@ async def append(
     """
     return await runs.apply(
         app,
-        principal,
+        for_appending(principal, named.run_id),
         named,
         lambda run, loaded: rules.append(
             run,

@@ -31,6 +31,7 @@ _TAGS: Final = (
     "Events",
     "Conversations",
     "Workers",
+    "Push services",
     "Families",
     "Lists",
     "Administration",
@@ -43,6 +44,8 @@ _PATH_HELP: Final = {
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
     "worker_id": "The worker's id.",
+    "service_id": "The push service's id.",
+    "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
 }
@@ -157,7 +160,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
 
 def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
     spec: Schema = {
-        "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
+        "operationId": f"{operation.tag.lower().replace(' ', '_')}_{operation.handler.__name__}",
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [

@@ -34,6 +34,7 @@ STATUS: Final[dict[str, int]] = {
     "IDEMPOTENCY_KEY_IN_USE": 409,
     "PROJECT_SLUG_TAKEN": 409,
     "LAST_ADMIN": 409,
+    "TOO_MANY_PUSH_SERVICES": 409,
     "RUN_NOT_ACTIVE": 410,
     "BODY_TOO_LARGE": 413,
     "INTERNAL": 500,

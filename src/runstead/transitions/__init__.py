@@ -6,7 +6,8 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
-from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
+from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed, rewrite
+from runstead.transitions.pushes import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.transitions.waits import RESUMES, resume, wait
 
 __all__ = [
@@ -20,12 +21,17 @@ __all__ = [
     "claimable",
     "complete",
     "create",
+    "dispatch",
+    "dispatched",
     "due_at",
     "referee",
     "release",
     "renew",
+    "renewed",
     "resume",
     "rewrite",
     "start",
+    "stopped_by_service",
+    "undelivered",
     "wait",
 ]

@@ -128,6 +128,7 @@ _LOST: Final = {
     "released": "The worker released the run",
     "timeout": "The attempt took longer than timeout_seconds",
     "parked": "",
+    "dispatch_failed": "",
 }
 
 

@@ -98,13 +98,12 @@ def resume(
 
 def resumed(run: Run, now: int) -> Run:
     held = run.lease_token is not None
-    queued = run.kind != "agent" or run.implementation_kind is not None
     return rewrite(
         run,
         now,
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
-        available_at=now if queued and not held else None,
+        available_at=now if run.queued and not held else None,
         # A timeout bounds work, not waiting: it starts anew.
         attempt_started_at=now if held else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,
