@@ -47,18 +47,21 @@ class Service:
         return [request for request in self.requests if request.method == method]
 
     async def __aenter__(self):
-        self._writers = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._tasks = set()
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_):
         self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _connected(self, reader, writer):
+        self._tasks.add(asyncio.ensure_future(self._serve(reader, writer)))
 
     async def _serve(self, reader, writer):
-        self._writers.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -73,7 +76,7 @@ class Service:
                     answer = await answer(request)
                 writer.write(answer if isinstance(answer, bytes) else _rendered(*answer))
                 await writer.drain()
-        writer.close()
+        writer.transport.abort()
 
 
 def _pair(line):

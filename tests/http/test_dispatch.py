@@ -328,30 +328,32 @@ async def test_a_service_that_is_gone_costs_a_try(pushing):
 
 async def test_one_slow_service_holds_up_no_other(pushing):
     api = pushing.api
-    waiting = asyncio.Event()
+    waiting, reached, all_came = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(_):
+        if len(pushing.service.requests) == many:
+            all_came.set()
         await waiting.wait()
+        return 202, {"accepted": True}
+
+    async def at_once(_):
+        reached.set()
         return 202, {"accepted": True}
 
     many = limits.dispatches_per_service_max * 3
     pushing.service.answers = [slow] * many
-    async with Service() as quick:
+    async with Service([at_once]) as quick, asyncio.timeout(20):
         await pushing.register(agent_id="slow")
         await pushing.register(quick, service_key="quick", agent_id="scribe")
         for _ in range(many):
             await pushing.start(request={"agent_id": "slow"})
-        run = await pushing.start()
+        await pushing.start()
         loop = asyncio.ensure_future(pushing.dispatcher.run())
-        async with asyncio.timeout(20):
-            while (await pushing.run(run))["status"] != "running":
-                await asyncio.sleep(0.01)
+        await reached.wait()
         assert len(quick.requests) == 1
         assert len(pushing.service.requests) < 2 * limits.dispatches_per_service_max
         waiting.set()
-        async with asyncio.timeout(20):
-            while len(pushing.service.requests) < many:
-                await asyncio.sleep(0.01)
+        await all_came.wait()
         api.app.stop()
         await loop
 
