@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -84,6 +85,33 @@ def test_a_worker_works_until_it_is_told_to_stop(program, server, environment, t
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(10) == 0
     assert (run.status, run.output) == ("completed", {"greeting": "Hello, Ada"})
+
+
+def test_a_push_service_gets_the_run_and_completes_it(server, environment, tmp_path):
+    (program,) = [p.text for p in PROGRAMS if "register_push_service(" in p.text]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    service = subprocess.Popen(
+        [sys.executable, "-u", "-P", "-c", server.fit(program).replace("9100", port)],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert service.stdout.readline() == "registered: active\n"
+        with Client(server.url, server.key, project="default") as client:
+            conversation = client.create_conversation()
+            run = client.create_agent_run(conversation.id, agent_id="greeter", input={"messages": []}).run
+            until = time.monotonic() + 20
+            while not run.terminal and time.monotonic() < until:
+                time.sleep(0.05)
+                run = client.get_run(run.run_id)
+        assert run.status == "completed"
+    finally:
+        service.kill()
+        service.wait(10)
 
 
 @pytest.mark.parametrize("example", blocks("json"), ids=of)

@@ -46,7 +46,9 @@ def shown(outcome):
     if isinstance(outcome, Written):
         transition = outcome.transition
         told = (transition.accepted, transition.duplicate, transition.events, transition.ended)
-        return shown(outcome.run), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
+        # A parent and its child may end in one command: what each engine counted by then is its own.
+        alone = replace(outcome.run, descendants_total=0, descendants_active=0)
+        return shown(alone), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
     if isinstance(outcome, list):
         return [shown(one) for one in outcome]
     if isinstance(outcome, Error):

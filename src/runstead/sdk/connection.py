@@ -16,6 +16,7 @@ from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
+from runstead.sdk.routes.push_services import PushServiceRoutes
 from runstead.sdk.routes.runs import RunRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
 
@@ -43,7 +44,9 @@ class Bearer(httpx2.Auth):
         return "Bearer(***)"
 
 
-class Connected(RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, WorkerRoutes, ProjectRoutes):
+class Connected(
+    RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, WorkerRoutes, PushServiceRoutes, ProjectRoutes
+):
     """Base of both clients: everything about a request but sending it."""
 
     def __init__(
@@ -99,6 +102,7 @@ class Calls(
     EventRoutes,
     ConversationRoutes,
     WorkerRoutes,
+    PushServiceRoutes,
     ProjectRoutes,
     Describes,
 ):

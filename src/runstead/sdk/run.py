@@ -153,8 +153,8 @@ class Waiting(Answer, frozen=True, kw_only=True):
 class Attempt(Answer, frozen=True, kw_only=True):
     """One worker's try at a run, counted from 1.
 
-    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout or parked (it let go of a run
-    that waits). `error` is any JSON.
+    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
+    that waits) or dispatch_failed (its push service did not take it). `error` is any JSON.
     """
 
     attempt: int
