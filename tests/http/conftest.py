@@ -235,6 +235,18 @@ async def api(request, tmp_path):
 
 
 @pytest.fixture
+async def pushing(api):
+    """A push service on a real port, and a dispatcher that looks when told."""
+    from pushed import PAIR, Pushing, Service
+
+    await api.store.signing_keys.add(PAIR, only_first=True)
+    async with Service() as service:
+        made = Pushing(api, service)
+        yield made
+        await made.dispatcher.close()
+
+
+@pytest.fixture
 async def desk():
     """Over memory alone: for what no engine has a part in."""
     clock = Clock()

@@ -63,7 +63,7 @@ class PushServiceRoutes(Described):
         """`GET /agent-runtimes/push-services`: those that reach a project, or any project of the client."""
         given = members(project=project or self.project)
         return Call(
-            "GET", path("agent-runtimes", "push-services"), PushServiceList, query=list(given.items())
+            "GET", path("agent-runtimes", "push-services"), PushServiceList, query=tuple(given.items())
         )
 
     @route
