@@ -44,8 +44,10 @@ class App:
             keys.append(run_key(run.seq))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
-            if run.push_service_id is not None and (run.available_at is not None or run.terminal):
-                keys.append(PUSH_KEY)
+            if run.push_service_id is not None:
+                stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None
+                if run.available_at is not None or stopping:
+                    keys.append(PUSH_KEY)
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:

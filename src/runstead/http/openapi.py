@@ -31,7 +31,7 @@ _TAGS: Final = (
     "Events",
     "Conversations",
     "Workers",
-    "Push services",
+    "Services",
     "Families",
     "Lists",
     "Administration",
@@ -160,7 +160,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
 
 def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
     spec: Schema = {
-        "operationId": f"{operation.tag.lower().replace(' ', '_')}_{operation.handler.__name__}",
+        "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [

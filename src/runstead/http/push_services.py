@@ -13,7 +13,7 @@ from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 from runstead.push_service import PushService, ScopeKind
 
-routes = Routes("Push services")
+routes = Routes("Services")
 
 Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
 Url = Annotated[str, Meta(min_length=1, max_length=limits.push_service_url_chars_max, pattern=NO_CONTROLS)]
