@@ -11,7 +11,7 @@ from runstead.errors import Error
 from runstead.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent
 from runstead.run import Run, RunStatus
 from runstead.transition import Transition
-from runstead.transitions import Fence, rewrite
+from runstead.transitions import Fence, renewed, rewrite
 
 _NO_KEYS: Final[Mapping[str, bytes]] = {}
 
@@ -71,6 +71,8 @@ def append(
     if run.status is RunStatus.PENDING and run.attempt == 0 and any(e.type == RUN_STARTED for e in new):
         # Whoever drives the run without a lease has begun. A worker may still claim it.
         changes |= {"status": RunStatus.RUNNING, "started_at": now}
+    if run.push_service_id is not None:
+        changes |= renewed(run, now)
     return Transition(rewrite(run, now, **changes), events=new)
 
 

@@ -38,6 +38,7 @@ CODES: Final[dict[str, str]] = {
     "LAST_ADMIN": "A project keeps at least one way in: the last admin cannot be removed.",
     "PRECONDITION_FAILED": "If-Match does not name the run as it is now.",
     "PRECONDITION_REQUIRED": "The change needs an If-Match header.",
+    "TOO_MANY_PUSH_SERVICES": "The project has as many push services as one project can have.",
     "STORE_BUSY": "Too many writes are waiting: try again after Retry-After.",
     "STORE_UNAVAILABLE": "The store could not commit (disk full, read-only, locked): nothing was stored.",
     "SHUTTING_DOWN": "The server is stopping: try again after Retry-After.",
@@ -53,6 +54,7 @@ RUN_CODES: Final[dict[str, str]] = {
     "WAIT_EXPIRED": "What the run waited for did not come before expires_at.",
     "EVENT_LOG_FULL": "The run holds as many events as one run can hold, and its timer could not resume it.",
     "OUTPUT_TOO_LARGE": "The output is larger than 1 MiB.",
+    "DISPATCH_FAILED": "The run could not be handed to its push service.",
 }
 
 

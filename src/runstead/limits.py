@@ -112,6 +112,29 @@ hints_idle_s: Final = 300  # how long they are kept after the last follower left
 hints_idle_projects_max: Final = 64
 hint_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
 hint_cursor_chars_max: Final = 64
+# Push services. Published services send a heartbeat every 30 s.
+push_service_name_chars_max: Final = 128
+push_service_url_chars_max: Final = 2_048
+push_services_per_project_max: Final = 256
+push_service_silence_s: Final = 120
+dispatch_s_max: Final = 30  # for a service to answer
+dispatch_lease_ms: Final = 60_000  # longer than that, so that a lease never ends before its dispatch
+dispatch_tries_max: Final = 8
+dispatch_retry_after_s_max: Final = 300
+dispatch_answer_bytes_max: Final = 64 * KIB
+dispatches_max: Final = 128
+dispatches_per_service_max: Final = 8
+dispatch_poll_s: Final = 1.0
+stop_s_max: Final = 10
+stop_tries_max: Final = 4
+push_silence_ms: Final = 30 * 60_000  # how long a service may work on a run without a word
+push_renewal_ms: Final = 60_000  # an append renews no more often than this
+
+# What the server signs
+run_token_s: Final = 86_400
+signature_s: Final = 60
+signing_keys_max: Final = 32
+signing_keys_reload_s: Final = 30
 
 # Integer timestamps handed in by callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999

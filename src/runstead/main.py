@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
@@ -15,10 +16,12 @@ import uvicorn
 from runstead import limits
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
+from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import every
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
@@ -26,6 +29,7 @@ from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
 from runstead.settings import Settings, sqlite_path
+from runstead.signing import Keyring, read_file
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
 from runstead.store import Store
@@ -36,6 +40,15 @@ def make_store(settings: Settings) -> Store:
     if settings.database_url == "memory://":
         return MemoryStore()
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def make_keyring(settings: Settings, store: Store) -> Keyring:
+    """The keys that the server signs with. ValueError where the file of them cannot be used."""
+    if settings.signing_key_file is None:
+        return Keyring(store.signing_keys)
+    path = Path(settings.signing_key_file)
+    read_file(path)
+    return Keyring(store.signing_keys, path)
 
 
 def _verifier(settings: Settings) -> TokenVerifier | None:
@@ -83,6 +96,8 @@ class Main:
         verifier = _verifier(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store = make_store(self.settings)
+        if self.settings.signing_key_file is not None:
+            read_file(Path(self.settings.signing_key_file))
         # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
         with closing(_listen(self.settings.host, self.settings.port)) as sock:
             await store.open()
@@ -98,8 +113,10 @@ class Main:
             self._server.handle_exit(signal.SIGTERM, None)
 
     async def _serve(self, store: Store, verifier: TokenVerifier | None, sock: socket.socket) -> None:
-        app = App(store, MemoryNotifier())
-        authenticator = Authenticator(store, verifier)
+        keyring = make_keyring(self.settings, store)
+        egress = Egress(allow_private=self.settings.allow_private_egress)
+        app = App(store, MemoryNotifier(), keyring, egress)
+        authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
             loop="none",  # the caller's: cli.py runs uvloop
@@ -127,6 +144,7 @@ class Main:
             asyncio.ensure_future(every(seconds, name, verb, app.stopping))
             for name, seconds, verb in _loops(app, authenticator)
         ]
+        loops.append(asyncio.ensure_future(Dispatcher(app).run()))
         try:
             await self._server.serve([sock])
         finally:

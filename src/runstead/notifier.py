@@ -7,7 +7,7 @@ whoever must not miss anything also looks from time to time.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from runstead.hint import Hint
 
@@ -29,6 +29,8 @@ def queue_key(project_id: str) -> str:
 
 Listener = Callable[[Sequence[Hint] | None], None]
 """Takes hints about one project in; None where some may have been lost. Never blocks, never fails."""
+#: Hints that a run is to be pushed, or to be stopped at its push service.
+PUSH_KEY: Final = "push"
 
 
 class Notifier(Protocol):

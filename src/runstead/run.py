@@ -114,6 +114,9 @@ class Run(msgspec.Struct, frozen=True):
     conversation_id: str | None = None
     implementation_kind: str | None = None
     worker_key: str | None = None
+    # The push service that gets it (agent runs that no worker claims), and its failed dispatches since the last good one
+    push_service_id: str | None = None
+    push_failures: int = 0
     # Times and bounds
     started_at: int | None = None
     completed_at: int | None = None
@@ -121,7 +124,7 @@ class Run(msgspec.Struct, frozen=True):
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
     exit_code: int | None = None
-    # The queue: when a worker may claim it, None while no worker may.
+    # The queue: when it may be claimed (or pushed), None while it may not.
     available_at: int | None = None
     # The referee: when the server must look at it next, None when it need not (see transitions.due_at).
     due_at: int | None = None
@@ -162,6 +165,13 @@ class Run(msgspec.Struct, frozen=True):
     output: bytes | None = None
     logs: str | None = None
     request_snapshot: bytes | None = None
+
+    @property
+    def queued(self) -> bool:
+        """Whether the server hands it out: to a worker that claims it, or to a push service."""
+        return (
+            self.kind != "agent" or self.implementation_kind is not None or self.push_service_id is not None
+        )
 
     @property
     def terminal(self) -> bool:

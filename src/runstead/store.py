@@ -17,9 +17,11 @@ from runstead.event import Event, FamilyEvent
 from runstead.input_request import InputRequest
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
+from runstead.push_service import PushService
 from runstead.run import Run
 from runstead.schedule import Schedule, ScheduleStatus
 from runstead.seal import Seal
+from runstead.signing_key import SigningKey
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
 from runstead.usage import FamilyUsage
 from runstead.worker import Session, Worker
@@ -52,6 +54,10 @@ Count = Callable[[int], None]
 
 DecideOne = Callable[[Run, int], Transition]
 """(run, now) → Transition, for commands whose rows the engine chooses."""
+
+
+DecidePush = Callable[[Run, int, Sequence[PushService]], Transition]
+"""(run, now, the services that reach its project) → Transition."""
 
 
 class ClaimQuery(msgspec.Struct, frozen=True):
@@ -143,6 +149,16 @@ class Runs(Protocol):
 
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         """At most `limit` runs whose `due_at` has passed, soonest first, each decided and written."""
+        ...
+
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        """At most `limit` runs that are due to be pushed, oldest first, each decided and written; those of the
+        services in `busy` are passed over. No two calls get the same run.
+        """
+        ...
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        """At most `limit` pushed runs that were cancelled and have not stopped, oldest first; not of `busy` services."""
         ...
 
     async def get(self, key: RunKey) -> Run | None: ...
@@ -360,6 +376,44 @@ class Schedules(Protocol):
         ...
 
 
+class PushServices(Protocol):
+    """Services carry `active` as of the call, by `push_service.is_active`."""
+
+    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+        """Store it, or update the one with the same (registrant, service_key): its id and its creation stay. It
+        counts as heard of now, and a disabled one is enabled.
+        """
+        ...
+
+    async def heartbeat(
+        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+    ) -> PushService | None:
+        """Heard of now. `reach` replaces the projects that it reaches, None leaves them."""
+        ...
+
+    async def disable(self, service_id: str) -> PushService | None:
+        """The first time stays. Only a registration enables it again."""
+        ...
+
+    async def get(self, service_id: str) -> PushService | None: ...
+
+    async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
+        """The services that reach one of the projects, oldest first."""
+        ...
+
+
+class SigningKeys(Protocol):
+    async def all(self) -> list[SigningKey]:
+        """Oldest first."""
+        ...
+
+    async def add(self, keys: Sequence[SigningKey], *, only_first: bool) -> list[SigningKey]:
+        """Add them, with `only_first` where there are none yet; all that there are then. Of each algorithm the
+        newest `limits.signing_keys_max` are kept.
+        """
+        ...
+
+
 class Store(Protocol):
     @property
     def runs(self) -> Runs: ...
@@ -373,6 +427,10 @@ class Store(Protocol):
     def inputs(self) -> InputRequests: ...
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def push_services(self) -> PushServices: ...
+    @property
+    def signing_keys(self) -> SigningKeys: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""

@@ -25,6 +25,12 @@ runs_ended_by_referee = Counter(
     ["outcome"],
     registry=registry,
 )
+dispatches = Counter(
+    "runstead_dispatches_total",
+    "Calls to push services: runs handed over, tried again, given up, stopped.",
+    ["outcome"],
+    registry=registry,
+)
 queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)

@@ -11,7 +11,7 @@ from runstead.input_request import ClosedInput, InputRequest
 from runstead.run import Run
 from runstead.schedule import Schedule
 
-AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paused"]
+AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paused", "dispatch_failed"]
 
 
 class EndedAttempt(msgspec.Struct, frozen=True):
@@ -55,9 +55,8 @@ class Loaded(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     input_request: InputRequest | None = None
     schedule: Schedule | None = None
-    event_keys: Mapping[str, bytes] = msgspec.field(
-        default_factory=dict
-    )  # of `Want.event_keys`, those stored: digests
+    event_keys: Mapping[str, bytes] = msgspec.field(default_factory=dict)  # the stored ones wanted: digests
+    push_service_id: str | None = None  # the service that a started run of `Want.push_agent` goes to
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -70,6 +69,7 @@ class Want(msgspec.Struct, frozen=True):
     input_call: str | None = None  # the input request that the run made for this tool call
     schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
     event_keys: tuple[str, ...] = ()
+    push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from runstead import append as rules, limits, transitions
 from runstead.event import PRIVATE_TYPES, Event, NewEvent
 from runstead.input_request import InputRequest, InputResponse
+from runstead.push_service import PushService
 from runstead.run import Run, RunStatus
 from runstead.transition import Receipt
 from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
@@ -14,6 +15,20 @@ NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
 MINUTE = 60_000
 ANY = transitions.Seen(any=True)
+
+
+SERVICE = PushService(
+    id="service-1",
+    registrant="project:p",
+    service_name="scribe",
+    service_key="scribe-1",
+    scope_kind="project",
+    base_url="https://a.test",
+    invoke_url="https://a.test/runs",
+    reach=(PROJECT,),
+    project_id=PROJECT,
+    last_heartbeat_at=NOON,
+)
 
 
 def new_run(run_id="run_1", **fields):
@@ -104,6 +119,29 @@ class Story:
         self.take(transitions.claim(self.run, now=self.now, worker=worker, lease_ms=lease_ms, token=token))
         self.fences.append(Fence(self.run.attempt, token))
         return self.fences[-1]
+
+    def dispatch(self, *, reached=True, dice=0.5):
+        """The fence of the attempt to hand the run over; None where no service was there."""
+        token = f"token-{self.run.attempt + 1}"
+        service = SERVICE if reached else None
+        self.take(transitions.dispatch(self.run, now=self.now, service=service, token=token, dice=dice))
+        if not reached:
+            return None
+        self.fences.append(Fence(self.run.attempt, token))
+        return self.fences[-1]
+
+    def dispatched(self, token):
+        return self.take(transitions.dispatched(self.run, now=self.now, token=token))
+
+    def undelivered(self, token, *, dice=0.5, **how):
+        return self.take(
+            transitions.undelivered(
+                self.run, now=self.now, reason="It answered 500", dice=dice, token=token, **how
+            )
+        )
+
+    def stopped_by_service(self):
+        return self.take(transitions.stopped_by_service(self.run, now=self.now))
 
     @property
     def claimable(self):

@@ -15,14 +15,17 @@ LINES_MAX = 500
 CORE = {"append", "clock", "conversation", "errors", "event", "form", "input_request", "limits", "message"}
 CORE |= {"cron", "event_types", "hint", "principal", "project", "usage"}
 CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
+CORE |= {"push_service", "signing_key"}
 PORTS = {"store", "notifier"}
+GATES = {"egress", "signing"}
 ENGINES = {"memory", "sqlite", "postgres", "nats"}
 OUTSIDE = {"http", "web", "loops"}
 COMMAND_LINE = {"cli", "administration", "__main__"}
 
 #: Which rooms a room may know beside itself. Rooms that are not named here wire things, and may know all but main.
-MAY_IMPORT = dict.fromkeys(CORE, CORE) | dict.fromkeys(PORTS | ENGINES, CORE | PORTS)
-MAY_IMPORT |= {"commands": CORE | PORTS} | dict.fromkeys(OUTSIDE, CORE | PORTS | {"commands", "telemetry"})
+MAY_IMPORT = dict.fromkeys(CORE, CORE) | dict.fromkeys(PORTS | ENGINES | GATES, CORE | PORTS)
+MAY_IMPORT |= {"commands": CORE | PORTS | GATES}
+MAY_IMPORT |= dict.fromkeys(OUTSIDE, CORE | PORTS | GATES | {"commands", "telemetry"})
 MAY_IMPORT |= {"sdk": set(), "bench": set(), "telemetry": set(), "settings": CORE, "__init__": set()}
 
 

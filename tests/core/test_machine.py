@@ -5,7 +5,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from runstead import transitions
+from runstead import limits, transitions
 from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES
 from runstead.run import RunStatus
@@ -21,13 +21,16 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         kind=st.sampled_from(("task", "agent")),
         implementation_kind=st.sampled_from((None, "claude")),
+        push_service_id=st.sampled_from((None, "service-1")),
         status=st.sampled_from((RunStatus.PENDING, RunStatus.RUNNING)),
         timeout_seconds=st.none() | st.integers(1, 120),
         backoff_limit=st.none() | st.integers(0, 3),
     )
-    def create(self, kind, status, **fields):
+    def create(self, kind, status, push_service_id, **fields):
         if kind == "task":
             status = RunStatus.PENDING
+        elif fields["implementation_kind"] is None and status is RunStatus.PENDING:
+            fields["push_service_id"] = push_service_id
         self.story = Story(kind=kind, status=status, **fields)
         self.outcome = None
         self.version = self.story.run.version
@@ -57,7 +60,36 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, ms):
         self.story.later(ms)
 
-    @precondition(lambda self: self.story.claimable)
+    @property
+    def pushed(self):
+        return self.story.run.push_service_id is not None
+
+    @precondition(lambda self: self.story.claimable and self.pushed)
+    @rule(reached=st.booleans(), dice=DICE)
+    def dispatch(self, reached, dice):
+        failures = self.story.run.push_failures
+        self.story.dispatch(reached=reached, dice=dice)
+        assert self.story.run.push_failures == failures + (not reached)
+
+    @precondition(lambda self: self.pushed and self.story.fences)
+    @rule(data=st.data(), final=st.booleans(), delivered=st.booleans(), dice=DICE)
+    def answer(self, data, final, delivered, dice):
+        """What became of a dispatch, however late it comes."""
+        fence = data.draw(st.sampled_from(self.story.fences[-3:]))
+        before = self.story.run
+        if delivered:
+            self.story.dispatched(fence.token)
+        else:
+            self.story.undelivered(fence.token, final=final, dice=dice)
+        assert self.story.run is before or (self.story.fences[-1] is fence and not before.terminal)
+
+    @rule()
+    def stop(self):
+        before = self.story.run
+        self.story.stopped_by_service()
+        assert before is self.story.run or self.story.run.cancel_stopped_at is not None
+
+    @precondition(lambda self: self.story.claimable and not self.pushed)
     @rule(worker=st.sampled_from("ab"), lease_ms=st.sampled_from((5_000, 60_000)))
     def claim(self, worker, lease_ms):
         attempt = self.story.run.attempt
@@ -244,10 +276,11 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def attempts_stay_within_the_limit(self):
         run = self.story.run
-        lost = sum(ended.outcome not in {"parked", "paused"} for ended in self.story.ended)
+        lost = sum(ended.outcome not in {"parked", "paused", "dispatch_failed"} for ended in self.story.ended)
         assert lost == run.attempts_lost <= run.attempt
         if run.status is RunStatus.PENDING:
             assert lost <= (3 if run.backoff_limit is None else run.backoff_limit)
+        assert run.push_failures <= limits.dispatch_tries_max
         numbers = [ended.attempt for ended in self.story.ended]
         assert numbers == sorted(set(numbers)), "an attempt ends once"
 
@@ -287,7 +320,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def a_run_for_workers_is_always_somebody_s_or_on_offer(self):
         run = self.story.run
-        if run.kind == "agent" and run.implementation_kind is None:
+        if not run.queued:
             assert run.available_at is None
         elif run.status in (RunStatus.PENDING, RunStatus.RUNNING):
             assert (run.available_at is None) == (run.lease_expires_at is not None)

@@ -117,6 +117,34 @@ async def test_claims_and_conversations_are_told(live):
     follower.leave()
 
 
+async def test_a_conversation_that_changes_is_told_of_until_it_is_deleted(live):
+    conversation_id = (await live.post("/conversations", {"project_id": await project_id(live)}))["id"]
+    follower = await follow(live)
+    url = f"{live.url}/conversations/{conversation_id}"
+    told = []
+    for method, path, body in (
+        ("POST", "/messages", {"role": "user", "parts": [{"type": "text", "text": "Hi"}]}),
+        ("PATCH", "", {"status": "archived"}),
+        ("DELETE", "", None),
+    ):
+        answer = await live.client.request(method, url + path, json=body, headers=live.headers)
+        assert answer.is_success, answer.text
+        told += await follower.until("conversation.updated")
+    assert [one["status"] for one in told] == ["active", "archived", "deleted"]
+    assert {one["conversation_id"] for one in told} == {conversation_id}
+    follower.leave()
+
+
+async def test_a_deleted_run_is_told_of(live):
+    run_id = await live.create()
+    await live.complete(run_id)
+    follower = await follow(live)
+    answer = await live.client.delete(f"{live.url}/runs/{run_id}", headers=live.headers)
+    assert answer.is_success, answer.text
+    assert [one["run_id"] for one in await follower.until("run.updated")] == [run_id]
+    follower.leave()
+
+
 async def test_a_schedules_agent_run_tells_its_conversation_too(live):
     target = {"kind": "agent", "id": "scribe"}
     body = {"name": "n", "target": target, "schedule": "0 3 * * *"}

@@ -5,7 +5,7 @@ import pytest
 from runstead.http.app import operations
 
 #: Operations that name nothing of a project: what they do is within the caller's own.
-OWN = {"/runs", "/runs/event-types", "/projects", "/conversations"}
+OWN = {"/runs", "/runs/event-types", "/projects", "/conversations", "/agent-runtimes/push-services"}
 BODIES = {
     "/runs/{run_id}/events": {"events": [{"type": "A"}]},
     "/conversations/{conversation_id}/runs/{run_id}/events": {"events": [{"type": "A"}]},
@@ -52,6 +52,11 @@ async def house(api):
     made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
     names["schedule_id"] = made["schedule"]["id"]
     names["event_id"] = "1"
+    child = await api.create(api.task(parent_run_id=run["run_id"]))
+    service = {"service_name": "s", "service_key": "s", "scope_kind": "project", "project_id": api.project.id}
+    service |= {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
+    made = (await api.post("/agent-runtimes/push-services", service, 201))["service"]
+    names |= {"child_run_id": child["run_id"], "service_id": made["id"]}
     return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
 
 

@@ -14,6 +14,7 @@ from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
 from runstead.input_request import InputRequest, InputResponse
 from runstead.memory import MemoryStore
+from runstead.push_service import PushService
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
 from runstead.sqlite.store import SqliteStore
@@ -45,6 +46,13 @@ def event(event_type="CUSTOM", *, key=None, **members):
     sum_of = None if key is None else digest(payload)
     private = event_type in PRIVATE_TYPES
     return NewEvent(event_type, payload, external=True, private=private, key=key, digest=sum_of)
+
+
+def push_service(service_id="service-1", **fields):
+    given = {"registrant": f"project:{PROJECT}", "service_name": "scribe", "service_key": service_id}
+    given |= {"scope_kind": "project", "project_id": PROJECT, "reach": (PROJECT,)}
+    given |= {"base_url": "https://a.test", "invoke_url": "https://a.test/runs"}
+    return PushService(id=service_id, **(given | fields))
 
 
 class Desk:
@@ -146,6 +154,29 @@ class Desk:
 
     async def start(self, run_id, snapshot=b"{}"):
         return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
+
+    async def dispatch(self, limit=10, busy=(), *, reached=True):
+        """Every run that is due goes to its own service; tokens are those of claims."""
+
+        def decide(run, now, services):
+            token = f"{run.run_id}#{run.attempt + 1}"
+            service = push_service(run.push_service_id) if reached else None
+            return transitions.dispatch(run, now=now, service=service, token=token, dice=0.5)
+
+        return await self.runs.dispatch(limit, busy, decide)
+
+    async def answered(self, run_id, token, reason=None, **how):
+        """What became of a dispatch; without a reason it was delivered."""
+
+        def rule(to):
+            if reason is None:
+                return transitions.dispatched(to.run, now=to.now, token=token)
+            return transitions.undelivered(to.run, now=to.now, token=token, reason=reason, dice=0.5, **how)
+
+        return await self.change(run_id, rule)
+
+    async def stopped_by_service(self, run_id):
+        return await self.change(run_id, lambda to: transitions.stopped_by_service(to.run, now=to.now))
 
     async def renew(self, run_id, *, lease_ms=None, worker=None, fence=NO_FENCE):
         return await self.change(
@@ -365,6 +396,12 @@ def event_fixture():
 @pytest.fixture(name="sealed")
 def sealed_fixture():
     return sealed
+
+
+@pytest.fixture(name="push_service")
+def push_service_fixture():
+    """push_service(id, **fields): one that a store has not seen yet."""
+    return push_service
 
 
 @pytest.fixture(name="refusal")

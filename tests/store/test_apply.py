@@ -65,6 +65,8 @@ EVERYTHING = {
     "output": b"0",
     "logs": "line 1\nline 2",
     "request_snapshot": b"{}",
+    "push_service_id": "service-1",
+    "push_failures": 3,
 }
 
 

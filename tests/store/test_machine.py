@@ -37,6 +37,7 @@ PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
 ANSWERS = {"tool": "tool_result", "event": "event", "input": "input", "pause": "unpause"}
 AGENT = {"kind": "agent", "implementation_kind": "python"}
+PUSHED, PUSHED_TOO = ({"kind": "agent", "push_service_id": f"service-{n}"} for n in (1, 2))
 ENDED = ("status", "completed_at", "duration_ms", "error", "output", "metadata", "latest_event_id")
 
 dice = st.sampled_from((0.0, 0.5, 0.999))
@@ -49,7 +50,9 @@ def shown(outcome):
     if isinstance(outcome, Written):
         transition = outcome.transition
         told = (transition.accepted, transition.duplicate, transition.events, transition.ended)
-        return shown(outcome.run), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
+        # A parent and its child may end in one command: what each engine counted by then is its own.
+        alone = replace(outcome.run, descendants_total=0, descendants_active=0)
+        return shown(alone), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
     if isinstance(outcome, list):
         return [shown(one) for one in outcome]
     if isinstance(outcome, Error):
@@ -64,6 +67,14 @@ def live(run):
 
 def leased(run):
     return run.lease_expires_at is not None
+
+
+def dispatchable(run):
+    return run.push_service_id is not None and run.available_at is not None
+
+
+def dispatched(run):
+    return run.push_service_id is not None and run.lease_token is not None
 
 
 def waiting(run):
@@ -127,7 +138,9 @@ class StoreMachine(RuleBasedStateMachine):
     fences = st.sampled_from(("none", "current", "current", "stale"))
 
     @rule(
-        kind=st.sampled_from(({"kind": "task"}, {"kind": "eval"}, AGENT, {"kind": "agent"})),
+        kind=st.sampled_from(
+            ({"kind": "task"}, {"kind": "eval"}, AGENT, {"kind": "agent"}, PUSHED, PUSHED_TOO)
+        ),
         parent=st.none() | places,
         backoff_limit=st.sampled_from((None, 0, 1)),
         timeout_seconds=st.sampled_from((None, 2)),
@@ -178,6 +191,54 @@ class StoreMachine(RuleBasedStateMachine):
             assert before.lease_expires_at is None, "a leased run was claimed"
             assert run.attempt == before.attempt + 1
             self.tokens.setdefault(run.run_id, []).append(run.lease_token)
+
+    @precondition(lambda self: any(dispatchable(run) for run in self.rows.values()))
+    @rule(
+        patient=st.booleans(),
+        limit=st.integers(1, 3),
+        busy=st.sampled_from(((), (), ("service-1",))),
+        reached=st.sampled_from((True, True, False)),
+        answer=st.sampled_from(
+            (None, (None, {}), ("It answered 500", {}), ("It answered 400", {"final": True}))
+        ),
+    )
+    def dispatch(self, patient, limit, busy, reached, answer):
+        if patient:
+            self.move_to(min(run.available_at for run in self.rows.values() if dispatchable(run)))
+        found = self.both(lambda d: d.dispatch(limit, busy, reached=reached))
+        for run in found:
+            before = self.rows[run.run_id]
+            assert before.push_service_id is not None
+            assert before.push_service_id not in busy
+            assert before.lease_expires_at is None
+            assert run.attempt == before.attempt + reached
+            if reached:
+                self.tokens.setdefault(run.run_id, []).append(run.lease_token)
+        if answer is not None and reached:
+            for run in found:
+                reason, how = answer
+                told = (run.run_id, run.lease_token, reason)
+                assert self.both(lambda d, told=told, how=how: d.answered(*told, **how)).transition.accepted
+
+    @precondition(lambda self: any(dispatched(run) for run in self.rows.values()))
+    @rule(
+        at=places, reason=st.sampled_from((None, "It answered 500")), final=st.booleans(), late=st.booleans()
+    )
+    def answered(self, at, reason, final, late):
+        run_id = self.pick(at, dispatched)
+        tokens = self.tokens.get(run_id) or ["made up"]
+        how = {} if reason is None else {"final": final}
+        self.both(lambda d: d.answered(run_id, tokens[0 if late else -1], reason, **how))
+
+    @some
+    @rule(at=places)
+    def stop(self, at):
+        """What a cancel leaves to be told is told once."""
+        run_id = self.pick(
+            at, lambda run: run.cancel_requested_at is not None and run.cancel_stopped_at is None
+        )
+        self.both(lambda d: d.stopped_by_service(run_id))
+        self.both(lambda d: d.runs.cancelled_pushes(10, ()))
 
     @some
     @rule(
@@ -430,7 +491,8 @@ class StoreMachine(RuleBasedStateMachine):
 
         kept = self.runner.run(ended(self.tested))
         assert kept == self.runner.run(ended(self.model))
-        assert run.attempts_lost == sum(attempt.outcome not in {"parked", "paused"} for attempt in kept)
+        lost = [attempt for attempt in kept if attempt.outcome not in {"parked", "paused", "dispatch_failed"}]
+        assert run.attempts_lost == len(lost)
         assert [attempt.attempt for attempt in kept] == sorted({attempt.attempt for attempt in kept})
 
     def an_end_is_for_ever(self):

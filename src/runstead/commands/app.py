@@ -8,19 +8,25 @@ from runstead.commands.folds import Folds
 from runstead.commands.following import Following
 from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
-from runstead.notifier import Notifier, family_key, queue_key, run_key
+from runstead.egress import Egress
+from runstead.notifier import PUSH_KEY, Notifier, family_key, queue_key, run_key
 from runstead.run import Run
+from runstead.signing import Keyring
 from runstead.store import Store, Written
 from runstead.worker import Worker
 
 
 class App:
     """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
-    for something then answers at once.
+    for something then answers at once. `keyring` signs, `egress` calls addresses that callers chose.
     """
 
-    def __init__(self, store: Store, notifier: Notifier) -> None:
+    def __init__(
+        self, store: Store, notifier: Notifier, keyring: Keyring | None = None, egress: Egress | None = None
+    ) -> None:
         self.store = store
+        self.keyring = keyring or Keyring(store.signing_keys)
+        self.egress = egress or Egress()
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.following = Following(store, notifier, self.stopping)
@@ -59,6 +65,10 @@ class App:
             keys += (run_key(run.seq), family_key(run.root_seq or run.seq))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
+            if run.push_service_id is not None:
+                stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None
+                if run.available_at is not None or stopping:
+                    keys.append(PUSH_KEY)
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:

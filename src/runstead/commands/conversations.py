@@ -27,7 +27,8 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, new: NewConversation, seal: Seal | None = None
 ) -> Conversation:
-    refuse_bound(principal, "starts no conversations")
+    if not principal.family:  # a push service starts those of the runs below its own
+        refuse_bound(principal, "starts no conversations")
     personal = False
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id
@@ -94,16 +95,20 @@ async def change(
     def decide(there: Conversation | None, now: int) -> Conversation:
         return rules.change(_still(there, found), wanted, now=now)
 
-    return await app.store.conversations.change(conversation_id, decide, seal)
+    changed = await app.store.conversations.change(conversation_id, decide, seal)
+    app.publish_conversation(changed)
+    return changed
 
 
 async def delete(app: App, principal: Principal, conversation_id: str) -> Conversation:
     """Hide it for good. What is in it stays stored, and its runs go on to their end."""
     refuse_bound(principal, "deletes no conversations")
     found = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
-    return await app.store.conversations.change(
+    deleted = await app.store.conversations.change(
         conversation_id, lambda there, now: rules.delete(_still(there, found), now=now)
     )
+    app.publish_conversation(deleted)
+    return deleted
 
 
 def _still(there: Conversation | None, authorised: Conversation) -> Conversation:

@@ -10,7 +10,7 @@ from runstead.commands.app import App
 from runstead.commands.runs import Named
 from runstead.errors import not_found
 from runstead.event import Event, NewEvent
-from runstead.principal import Principal, refuse_bound
+from runstead.principal import Principal, for_appending, refuse_bound
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.store import FamilyPage, TypeCount, Written
@@ -36,7 +36,7 @@ async def append(
     """
     return await runs.apply(
         app,
-        principal,
+        for_appending(principal, named.run_id),
         named,
         lambda run, loaded: rules.append(
             run,

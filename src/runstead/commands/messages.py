@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead import limits
 from runstead.commands import locate
@@ -30,7 +31,7 @@ async def add(
 ) -> StoredMessage:
     """Store the message, or find it under its idempotency key: IDEMPOTENCY_KEY_REUSED where another stands there."""
     refuse_bound(principal, "writes no messages")
-    await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+    conversation = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
     digest = None
     if new.idempotency_key is not None:
         told: list[Any] = [new.parent_id]
@@ -49,7 +50,9 @@ async def add(
         metadata=new.metadata,
         parts=new.parts,
     )
-    return await app.store.conversations.add_message(message, seal)
+    stored = await app.store.conversations.add_message(message, seal)
+    app.publish_conversation(replace(conversation, updated_at=stored.created_at))
+    return stored
 
 
 async def page(

@@ -118,6 +118,8 @@ async def run(
     """
     refuse_bound(principal, "creates no others")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    schedule = await app.store.schedules.get(project.id, schedule_id)
+    push_agent = schedule.target_id if schedule is not None and schedule.target_kind == "agent" else None
     firing = Firing(
         run_id=run_id(schedule_id, key),
         uid=str(uuid.uuid4()),
@@ -131,7 +133,7 @@ async def run(
     written = await app.store.runs.apply(
         RunKey(project.id, firing.run_id),
         lambda loaded: transitions.fire(loaded, firing),
-        Want(schedule_id=schedule_id),
+        Want(schedule_id=schedule_id, push_agent=push_agent),
         seal,
     )
     app.publish(written)

@@ -56,6 +56,7 @@ _TAGS: Final = (
     "Workers",
     "Schedules",
     "Notifications",
+    "Services",
     "Families",
     "Lists",
     "Administration",
@@ -86,6 +87,8 @@ _PATH_HELP: Final = {
     "event_id": "The event's number in its run.",
     "worker_id": "The worker's id.",
     "schedule_id": "The schedule's id.",
+    "service_id": "The push service's id.",
+    "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
 }

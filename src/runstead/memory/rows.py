@@ -36,6 +36,7 @@ class Rows:
         self.sessions: dict[int, dict[str, Session]] = {}  # run → worker → session, in order of creation
         self.queued: dict[str, set[int]] = defaultdict(set)  # project → runs with available_at
         self.due: set[int] = set()  # runs with due_at
+        self.pushed: set[int] = set()  # runs with a push service, queued or cancelled and not stopped
         self._seqs: dict[tuple[str, str], int] = {}
         self._children: dict[int, list[int]] = defaultdict(list)
         self._families: dict[int, list[int]] = defaultdict(list)
@@ -95,6 +96,10 @@ class Rows:
             queued.discard(seq)
         else:
             queued.add(seq)
+        self.pushed.discard(seq)
+        stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None
+        if run.push_service_id is not None and (run.available_at is not None or stopping):
+            self.pushed.add(seq)
         if run.due_at is None:
             self.due.discard(seq)
         else:

@@ -11,19 +11,32 @@ from runstead.memory.draft import Draft
 from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
 from runstead.memory.pages import matches, sort_key
+from runstead.memory.push_services import MemoryPushServices
 from runstead.memory.rows import Rows
+from runstead.push_service import choose
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
-from runstead.store import ClaimQuery, DecideOne, FamilyPage, RunKey, RunQuery, Runs, TypeCount, Written
+from runstead.store import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    Runs,
+    TypeCount,
+    Written,
+)
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
 from runstead.usage import FamilyUsage
 
 
 class MemoryRuns(Runs):
-    def __init__(self, journal: Journal, rows: Rows) -> None:
+    def __init__(self, journal: Journal, rows: Rows, services: MemoryPushServices) -> None:
         self._journal = journal
         self._rows = rows
+        self._services = services
 
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -63,7 +76,21 @@ class MemoryRuns(Runs):
             schedule = None
         known = {} if run is None else rows.event_keys.get(run.seq, {})
         keys = {key: known[key] for key in want.event_keys if key in known}
-        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys)
+        service = None
+        if want.push_agent is not None:
+            service = choose(self._services.reached((key.project_id,), now), want.push_agent)
+        return Loaded(
+            now,
+            run,
+            parent,
+            family_cancelled,
+            tail,
+            receipt,
+            asked,
+            schedule,
+            keys,
+            push_service_id=None if service is None else service.id,
+        )
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
@@ -83,6 +110,28 @@ class MemoryRuns(Runs):
             return draft.results(), draft.commit
 
         return self._journal.write(None, plan)
+
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        def plan(now: int) -> tuple[list[Run], Effect]:
+            due = [run for run in self._pushed(busy) if claimable(run, now)]
+            due.sort(key=lambda run: (run.available_at, run.seq))
+            draft = self._decide_each(
+                due[:limit],
+                lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
+                now,
+            )
+            return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        found = [run for run in self._pushed(busy) if run.terminal]
+        found.sort(key=lambda run: (run.cancel_requested_at, run.seq))
+        return found[:limit]
+
+    def _pushed(self, busy: Sequence[str]) -> list[Run]:
+        runs = (self._rows.runs[seq] for seq in self._rows.pushed)
+        return [run for run in runs if run.push_service_id not in busy]
 
     def _decide_each(self, runs: list[Run], decide: DecideOne, now: int) -> Draft:
         draft = Draft(self._rows, now)

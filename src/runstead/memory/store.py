@@ -8,6 +8,7 @@ from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
+from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
@@ -20,7 +21,9 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._journal = Journal(clock)
         rows = Rows()
-        self.runs = MemoryRuns(self._journal, rows)
+        self.push_services = MemoryPushServices(self._journal)
+        self.signing_keys = MemorySigningKeys(self._journal)
+        self.runs = MemoryRuns(self._journal, rows, self.push_services)
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal, rows.sessions)
         self.conversations = MemoryConversations(self._journal, rows)

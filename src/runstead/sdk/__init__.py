@@ -56,6 +56,7 @@ from runstead.sdk.project import (
     Role,
     Scope,
 )
+from runstead.sdk.push_service import PushService, PushServiceAnswer, PushServiceList, RunEventToken
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import (
     Accepted,
@@ -137,6 +138,9 @@ __all__ = [
     "ProjectList",
     "Projection",
     "ProjectionPage",
+    "PushService",
+    "PushServiceAnswer",
+    "PushServiceList",
     "RegisteredWorker",
     "Registration",
     "Released",
@@ -144,6 +148,7 @@ __all__ = [
     "Role",
     "Run",
     "RunError",
+    "RunEventToken",
     "RunFailed",
     "RunList",
     "RunPage",

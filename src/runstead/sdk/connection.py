@@ -16,6 +16,7 @@ from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
 from runstead.sdk.routes.inputs import InputRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
+from runstead.sdk.routes.push_services import PushServiceRoutes
 from runstead.sdk.routes.records import RecordRoutes
 from runstead.sdk.routes.runs import RunRoutes
 from runstead.sdk.routes.schedules import ScheduleRoutes
@@ -54,6 +55,7 @@ class Connected(
     ConversationRoutes,
     InputRoutes,
     WorkerRoutes,
+    PushServiceRoutes,
     ProjectRoutes,
     ScheduleRoutes,
 ):
@@ -114,6 +116,7 @@ class Calls(
     ConversationRoutes,
     InputRoutes,
     WorkerRoutes,
+    PushServiceRoutes,
     ProjectRoutes,
     ScheduleRoutes,
     Describes,

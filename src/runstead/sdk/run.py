@@ -161,7 +161,7 @@ class Attempt(Answer, frozen=True, kw_only=True):
     """One worker's try at a run, counted from 1.
 
     `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
-    that waits) or paused. `error` is any JSON.
+    that waits), paused or dispatch_failed (its push service did not take it). `error` is any JSON.
     """
 
     attempt: int

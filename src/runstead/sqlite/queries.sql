@@ -47,6 +47,17 @@ WHERE project_id = ? AND implementation_kind = ? AND worker_key IS ? AND availab
   AND kind = 'agent' AND (?5 IS NULL OR target IN (SELECT value FROM json_each(?5)))
 ORDER BY available_at, seq LIMIT ?6
 
+-- name: due_pushes
+SELECT {columns} FROM runs INDEXED BY runs_push
+WHERE push_service_id IS NOT NULL AND available_at <= ?1 AND push_service_id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY available_at, seq LIMIT ?3
+
+-- name: cancelled_pushes
+SELECT {columns} FROM runs INDEXED BY runs_push_cancelled
+WHERE push_service_id IS NOT NULL AND cancel_requested_at IS NOT NULL AND cancel_stopped_at IS NULL
+  AND push_service_id NOT IN (SELECT value FROM json_each(?1))
+ORDER BY cancel_requested_at, seq LIMIT ?2
+
 -- name: events_between
 SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events
 WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id LIMIT ?
@@ -366,3 +377,56 @@ WHERE id = ?1
 
 -- name: delete_family_log
 DELETE FROM family_log WHERE root_seq = ?
+
+-- name: register_push_service
+INSERT INTO push_services
+  (id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
+   region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15, ?15, NULL)
+ON CONFLICT (registrant, service_key) DO UPDATE SET
+  service_name = excluded.service_name, scope_kind = excluded.scope_kind, base_url = excluded.base_url,
+  invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
+  version = excluded.version, runtime = excluded.runtime, region = excluded.region,
+  capabilities = excluded.capabilities, metadata = excluded.metadata,
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL
+RETURNING id
+
+-- name: push_service
+SELECT id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
+  region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,
+  (SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)
+FROM push_services WHERE id = ?
+
+-- name: push_services_reaching
+SELECT id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
+  region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,
+  (SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)
+FROM push_services WHERE id IN
+  (SELECT service_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?)))
+ORDER BY created_at, id
+
+-- name: push_service_heartbeat
+UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+
+-- name: disable_push_service
+UPDATE push_services SET disabled_at = coalesce(disabled_at, ?1), updated_at = ?1 WHERE id = ?2
+
+-- name: drop_reach
+DELETE FROM push_reach WHERE service_id = ?
+
+-- name: add_reach
+INSERT INTO push_reach (project_id, service_id) VALUES (?, ?)
+
+-- name: crowded_push_projects
+SELECT project_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?1)) AND service_id <> ?2
+GROUP BY project_id HAVING count(*) >= ?3 LIMIT 1
+
+-- name: signing_keys
+SELECT kid, algorithm, pem, created_at FROM signing_keys ORDER BY created_at, kid
+
+-- name: add_signing_key
+INSERT INTO signing_keys (kid, algorithm, pem, created_at) VALUES (?, ?, ?, ?)
+
+-- name: drop_signing_keys
+DELETE FROM signing_keys WHERE kid NOT IN
+  (SELECT kid FROM signing_keys WHERE algorithm = ?1 ORDER BY created_at DESC, kid DESC LIMIT ?2) AND algorithm = ?1

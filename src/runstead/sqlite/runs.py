@@ -10,12 +10,14 @@ from runstead import limits, transitions
 from runstead.conversation import StoredMessage
 from runstead.errors import not_found
 from runstead.event import Event
+from runstead.push_service import choose
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.sqlite import families, schedules
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
+from runstead.sqlite.push_services import services_reaching
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
     PRIVATE,
@@ -31,7 +33,7 @@ from runstead.sqlite.rows import (
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery, DecideOne, FamilyPage, RunKey, RunQuery, TypeCount, Written
+from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
 from runstead.usage import FamilyUsage
 
@@ -70,6 +72,20 @@ class SqliteRuns:
             return written
 
         return await self._writer.do(job)
+
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Run]:
+            due = connection.execute(Q["due_pushes"], (now, encode(busy).decode(), limit)).fetchall()
+            written = []
+            for run in map(to_run, due):
+                services = services_reaching(connection, (run.project_id,), now)
+                written.append(_write(connection, run, decide(run, now, services), now).run)
+            return written
+
+        return await self._writer.do(job)
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        return await self._many("cancelled_pushes", (encode(busy).decode(), limit))
 
     async def get(self, key: RunKey) -> Run | None:
         return await self._readers.do(lambda c: _run(c, key))
@@ -186,7 +202,11 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     if run is not None and want.event_keys:
         found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
         keys = dict(found.fetchall())
-    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys)
+    push_service_id = None
+    if want.push_agent is not None:
+        service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
+        push_service_id = None if service is None else service.id
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, push_service_id)
 
 
 def _write(

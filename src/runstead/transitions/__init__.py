@@ -8,8 +8,9 @@ from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
 from runstead.transitions.firing import Firing, fire
 from runstead.transitions.inputs import ask_input, cancel_input, respond
-from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
+from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed, rewrite
 from runstead.transitions.pauses import pause
+from runstead.transitions.pushes import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.transitions.records import Seen, delete, rename
 from runstead.transitions.waits import RESUMES, resume, wait
 
@@ -29,6 +30,8 @@ __all__ = [
     "complete",
     "create",
     "delete",
+    "dispatch",
+    "dispatched",
     "due_at",
     "fire",
     "pause",
@@ -36,9 +39,12 @@ __all__ = [
     "release",
     "rename",
     "renew",
+    "renewed",
     "respond",
     "resume",
     "rewrite",
     "start",
+    "stopped_by_service",
+    "undelivered",
     "wait",
 ]

@@ -131,6 +131,7 @@ _LOST: Final = {
     "timeout": "The attempt took longer than timeout_seconds",
     "parked": "",
     "paused": "",
+    "dispatch_failed": "",
 }
 
 

@@ -77,7 +77,14 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         backoff_limit=schedule.backoff_limit,
         **members,
     )
-    born = create(run, now=loaded.now, parent=None, family_cancelled=False, message=message)
+    born = create(
+        run,
+        now=loaded.now,
+        parent=None,
+        family_cancelled=False,
+        message=message,
+        push_service_id=loaded.push_service_id,
+    )
     return replace(born, schedule=changed, conversation=conversation)
 
 

@@ -153,6 +153,16 @@ def stopped(run: Run, now: int) -> Transition:
     return Transition(new)
 
 
+def renewed(run: Run, now: int) -> dict[str, Any]:
+    """What an append changes of a pushed run: its service lives. Nothing for any other, nor within the same minute."""
+    if run.push_service_id is None or run.lease_token is None or run.lease_ms is None:
+        return {}
+    until = now + run.lease_ms
+    if run.lease_expires_at is not None and until - run.lease_expires_at < limits.push_renewal_ms:
+        return {}
+    return {"lease_expires_at": until, "last_heartbeat_at": now}
+
+
 def not_active(run: Run) -> Error:
     return Error("RUN_NOT_ACTIVE", f"The run has ended: it is {run.status.value}")
 

@@ -108,14 +108,13 @@ def already_waiting(run: Run) -> Error:
 
 def resumed(run: Run, now: int) -> Run:
     held = run.lease_token is not None
-    queued = run.kind != "agent" or run.implementation_kind is not None
     place = run.paused_available_at if run.paused_available_at is not None else now
     return rewrite(
         run,
         now,
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
-        available_at=place if queued and not held else None,
+        available_at=place if run.queued and not held else None,
         # A timeout bounds work, not waiting: it starts anew.
         attempt_started_at=now if held else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,
