@@ -50,7 +50,7 @@ def start(programs, server, api):
     """Starts a driver, by its name, with arguments that it reads as `given`."""
     made = []
 
-    def start(name, **given):
+    def start(name, /, **given):
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("RUNSTEAD_", "VERYFRONT_"))
         }
@@ -73,4 +73,4 @@ def start(programs, server, api):
 @pytest.fixture(scope="module")
 def drive(start):
     """Runs a driver to its end: what it found."""
-    return lambda name, **given: start(name, **given).facts()
+    return lambda name, /, **given: start(name, **given).facts()
