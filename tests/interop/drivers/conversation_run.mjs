@@ -32,7 +32,7 @@ const forWorker = await create("run-for-worker", { implementationKind: "claude-c
 const onBranch = await create("run-on-branch", { branchId: "6ec87dd1-a46d-4c3d-94e5-d6b06d3a41f5" });
 const child = await create("run-child", { parentRunId: running.runId });
 const named = await createConversationAgentRun(agent);
-const personal = await createConversationAgentRun({ ...agent, projectId: null, runId: "run-without-project" });
+const personal = await create("run-without-project", { projectId: null });
 
 const appended = await appendConversationRunEvents({
   ...access,

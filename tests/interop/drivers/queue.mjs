@@ -24,7 +24,7 @@ const queue = createConversationRunEventQueueController({
   maxEventsPerBatch: 24,
 });
 
-// The other writer steps in between two batches of the queue: its next cursor is then wrong. It does so at most three
+// The other writer steps in between two batches of the queue, whose next cursor is then wrong: at most three
 // times in one flush, which is how often the queue reads its cursor anew before it gives up.
 const CUTS_PER_FLUSH_MAX = 3;
 let [cuts, cutsInFlush, batches] = [0, 0, 0];
