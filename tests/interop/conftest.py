@@ -15,6 +15,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from e2e.server import PROJECT, Server
 
+_NOT_FOR_NODE = ("RUNSTEAD_", "VERYFRONT_", "AG_UI_", "NODE_OPTIONS")
+
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
@@ -27,6 +29,7 @@ def programs(tmp_path_factory):
         pytest.skip(str(reason))
     folder = tmp_path_factory.mktemp("interop")
     shutil.copytree(node.HERE / "drivers", folder / "drivers")
+    shutil.copyfile(node.HERE / "package.json", folder / "package.json")
     (folder / "node_modules").symlink_to(modules)
     return folder
 
@@ -46,14 +49,11 @@ def api(server):
 
 
 @pytest.fixture(scope="module")
-def start(programs, server, api):
-    """Starts a driver, by its name, with arguments that it reads as `given`."""
+def launch(programs, server, api):
+    """Starts a program in the folder of the drivers, with arguments that drivers read as `given`."""
     made = []
 
-    def start(name, /, **given):
-        kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("RUNSTEAD_", "VERYFRONT_"))
-        }
+    def launch(path, /, **given):
         told = {
             "url": server.url,
             "key": server.key,
@@ -61,13 +61,20 @@ def start(programs, server, api):
             "projectId": api.project_id(),
             "given": given,
         }
-        settings = kept | {"NO_PROXY": "127.0.0.1", "INTEROP": json.dumps(told)}
-        made.append(Driver(programs / "drivers" / f"{name}.mjs", settings))
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_NODE)}
+        settings = mine | {"NO_PROXY": "127.0.0.1", "INTEROP": json.dumps(told)}
+        made.append(Driver(programs / path, settings))
         return made[-1]
 
-    yield start
+    yield launch
     for driver in made:
         driver.kill()
+
+
+@pytest.fixture(scope="module")
+def start(launch):
+    """Starts a driver, by its name."""
+    return lambda name, /, **given: launch(f"drivers/{name}.mjs", **given)
 
 
 @pytest.fixture(scope="module")

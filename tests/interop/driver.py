@@ -56,15 +56,20 @@ class Driver:
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
-    def facts(self, seconds=SECONDS_MAX):
-        """What the program found, once it has ended well."""
-        last = None
+    def lines(self, seconds=SECONDS_MAX):
+        """All lines that are left, once the program has ended well."""
+        found = []
         while (line := self.line(seconds)) is not None:
-            last = line
+            found.append(line)
         code = self._process.wait(timeout=seconds)
         assert code == 0, f"{self.name} ended with {code}: {self.errors}"
-        assert last is not None, f"{self.name} told nothing"
-        return json.loads(last)
+        return found
+
+    def facts(self, seconds=SECONDS_MAX):
+        """What the program found, once it has ended well."""
+        lines = self.lines(seconds)
+        assert lines, f"{self.name} told nothing"
+        return json.loads(lines[-1])
 
     @property
     def errors(self):
