@@ -71,7 +71,7 @@ def test_a_completed_run_keeps_its_usage(told, api):
     }
 
 
-def test_a_failed_run_says_why(told, api, projection):
+def test_a_run_that_its_host_ends_as_failed_says_why(told, api, projection):
     assert api.run("run-for-worker")["error"] == {"message": "Too slow", "code": "TIMED_OUT"}
     run = projection("run-for-worker")
     assert (run["status"], run["terminal_error_code"]) == ("failed", "TIMED_OUT")

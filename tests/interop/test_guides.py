@@ -109,6 +109,33 @@ def test_the_guide_s_follower_outlives_a_network_that_breaks_again_and_again(gui
     assert told["refused"] == 404
 
 
+@pytest.fixture(scope="module")
+def encoded(guide, drive, programs):
+    """A run whose events are what the SDK makes of a model's stream, as the guide's agent shows it."""
+    return drive("encoder", agent=(programs / folder(AG_UI) / "agent.js").as_uri())
+
+
+def test_what_the_sdk_makes_of_a_model_s_stream_is_stored_and_streamed_as_it_is(encoded, api):
+    assert encoded["streamed"] == [*encoded["sent"], "RUN_FINISHED"]
+    assert [event["event_type"] for event in api.events(encoded["runId"])] == encoded["streamed"]
+    path = f"/conversations/{encoded['conversationId']}/runs/{encoded['runId']}/snapshot"
+    (message,) = api.get(path)["events"][0]["event"]["messages"]
+    kinds = [part["type"] for part in message["parts"]]
+    assert kinds == ["reasoning", "text", "tool_call", "tool_result"]
+    assert (message["content"], message["parts"][2]["input"]) == ("Hello, Ada", {"name": "Ada"})
+
+
+def test_it_is_ag_ui_but_for_the_role_of_reasoning(encoded):
+    assert encoded["refused"] == [{"type": "REASONING_MESSAGE_START", "messageId": "r1", "role": "assistant"}]
+
+
+def test_the_guide_s_agent_shows_it_with_its_reasoning(encoded):
+    said = [(message["role"], message.get("content")) for message in encoded["messages"]]
+    assert ("reasoning", "Who is it?") in said
+    assert ("assistant", "Hello, Ada") in said
+    assert ("tool", '{"found":true}') in said
+
+
 def test_another_origin_gets_no_answer_that_a_browser_would_show(api):
     origin = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
     for answer in (api.http.options("/runs", headers=origin), api.http.get("/runs", headers=origin)):

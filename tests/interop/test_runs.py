@@ -95,6 +95,10 @@ def test_a_run_is_cancelled_once(told, api):
     assert api.run(told["child"]["run_id"])["status"] == "cancelled"
 
 
+def test_a_client_may_take_all_it_needs_from_the_environment(told):
+    assert told["fromEnvironment"] == 1
+
+
 def test_an_unknown_run_is_a_404_that_is_not_asked_for_again(told):
     assert told["missing"] == {"slug": "api-client-error", "status": 404, "asked": 1}
 

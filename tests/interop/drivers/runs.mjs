@@ -55,6 +55,12 @@ runs.setRequestToken("vf_wrong_0000000000000000000000000000000000000000");
 const stranger = await refusal(runs.get(created.run.run_id));
 runs.clearRequestToken();
 
+// Without arguments, the client takes where, who and what from the environment.
+process.env.VERYFRONT_API_URL = url;
+process.env.VERYFRONT_API_TOKEN = key;
+process.env.VERYFRONT_PROJECT_SLUG = project;
+const fromEnvironment = await createRunsClient().list({ limit: 1 });
+
 tell({
   created,
   again,
@@ -63,6 +69,7 @@ tell({
   evaluation: evaluation.run,
   knowledge: Object.fromEntries(Object.entries(knowledge).map(([by, { run }]) => [by, run])),
   read: await runs.get(created.run.run_id),
+  fromEnvironment: fromEnvironment.data.length,
   events,
   cancelled,
   cancelledAgain,
