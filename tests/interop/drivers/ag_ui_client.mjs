@@ -1,4 +1,4 @@
-// @ag-ui/client: its transport reads the server's stream, and its agent builds the messages that the server does.
+// @ag-ui/client: its transport reads the server's stream, its agent builds the messages that the server does.
 import { HttpAgent, runHttpRequest, transformHttpEventStream } from "@ag-ui/client";
 import { given, key, refusal, tell, url } from "./setting.mjs";
 

@@ -1,5 +1,5 @@
 // @ag-ui/core: every event that a stream or a snapshot shows is one of AG-UI's, by its own schemas.
-import { EventType, PROTOCOL_VERSION } from "@ag-ui/core";
+import { EventType } from "@ag-ui/core";
 import { EventSchemas } from "@ag-ui/core/schemas";
 import { frames } from "./frames.mjs";
 import { given, key, tell, url } from "./setting.mjs";
@@ -34,5 +34,4 @@ tell({
     refused: snapshot.events.map(({ event }) => parse(event)).filter(Boolean),
   },
   known: Object.values(EventType),
-  version: PROTOCOL_VERSION,
 });

@@ -1,4 +1,4 @@
-// The guide's own `follow`, with a network that breaks every connection after some bytes, in the middle of a frame.
+// The guide's own `follow`, over a network that breaks every connection in the middle of a frame.
 import { given, key, tell, url } from "./setting.mjs";
 
 const { follow } = await import(given.follow);
