@@ -1,4 +1,4 @@
-// veryfront/agent and the guide's agent: what the SDK makes of a model's stream, appended, followed and shown.
+// veryfront/agent and the guide's agent: what the SDK makes of a model's stream, appended and shown.
 import { EventSchemas } from "@ag-ui/core/schemas";
 import {
   appendConversationRunEvents,
@@ -41,8 +41,7 @@ await appendConversationRunEvents({
   expectedPreviousExternalEventSequence: 0,
   events,
 });
-const usage = { inputTokens: 1, outputTokens: 2 };
-await finalizeConversationAgentRun({ ...access, runId, status: "completed", provider: "p", model: "m", usage });
+await finalizeConversationAgentRun({ ...access, runId, status: "completed", provider: "p", model: "m" });
 
 const headers = { Authorization: `Bearer ${key}` };
 const address = `${url}/runs/${runId}/stream`;

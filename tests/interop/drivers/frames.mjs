@@ -1,6 +1,6 @@
 // Server-sent events (WHATWG HTML), as a browser reads them: `{ id, event, data }`, comments apart.
 
-/** Every frame of a stream until it ends; `stop(frame)` cuts the connection, and what else came is dropped. */
+/** Every frame of a stream until it ends; `stop(frame)` cuts the connection, and drops what else came. */
 export async function frames(address, headers, stop = () => false) {
   const response = await fetch(address, { headers });
   if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);
