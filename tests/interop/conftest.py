@@ -35,9 +35,11 @@ def programs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(programs, tmp_path_factory):
+def server(request, programs, tmp_path_factory):
+    """The settings of its own that a file of tests needs are in its `SETTINGS`."""
     directory = tmp_path_factory.mktemp("server")
-    server = Server(directory, directory / "runstead.db").start()
+    settings = getattr(request.module, "SETTINGS", {})
+    server = Server(directory, directory / "runstead.db", **settings).start()
     yield server
     server.kill()
 
