@@ -1,4 +1,5 @@
 // veryfront/runs: a list longer than a page, read to its end by cursors, while more runs are created.
+import "veryfront/agent"; // registers the schema validator that veryfront/runs parses with
 import { createRunsClient } from "veryfront/runs";
 import { given, key, project, projectId, tell, url } from "./setting.mjs";
 

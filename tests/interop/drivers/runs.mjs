@@ -1,4 +1,5 @@
 // veryfront/runs: every call of the runs client, once or as often as a caller makes it.
+import "veryfront/agent"; // registers the schema validator that veryfront/runs parses with
 import { createRunsClient } from "veryfront/runs";
 import { answered, given, key, project, projectId, refusal, tell, url } from "./setting.mjs";
 

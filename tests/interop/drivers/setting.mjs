@@ -1,6 +1,4 @@
 // Where the server is and who asks, as every driver needs it; and how a driver tells what it found.
-// `veryfront/runs` parses with a schema validator that it does not bring along; this registers it.
-import "veryfront/agent";
 import { createInterface } from "node:readline";
 
 export const { url, key, project, projectId, given } = JSON.parse(process.env.INTEROP);
