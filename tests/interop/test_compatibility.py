@@ -14,7 +14,7 @@ PAGE = "docs/compatibility.md"
 #: Tests of the tests: of the installation, and of the page itself.
 APART = {"test_install.py", "test_compatibility.py"}
 #: What drivers name their clients, each with its methods in the page.
-CLIENTS = ("runs", "client", "queue", "lifecycle", "api", "runner")
+CLIENTS = ("runs", "client", "queue", "lifecycle", "api", "runner", "live")
 _IMPORT = re.compile(r'import \{([^}]*)\} from "((?:veryfront|@ag-ui)/[\w/-]+)"')
 _METHOD = re.compile(rf"\b(?:\w+\.)?({'|'.join(CLIENTS)})((?:\.knowledge)?\.\w+)\(")
 
