@@ -76,10 +76,14 @@ class FamilyEvent(msgspec.Struct, frozen=True):
 
 
 def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:
-    told = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result", "toolCallId": tool_call_id}
-    return NewEvent(
-        TOOL_CALL_RESULT, encode({**told, "content": result, "isError": is_error}), is_error=is_error
-    )
+    """`content` is text, since AG-UI allows no other value there; what is not text stands whole in `result`."""
+    told: dict[str, Any] = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result"}
+    told["toolCallId"] = tool_call_id
+    if isinstance(result, str):
+        told["content"] = result
+    else:
+        told |= {"content": encode(result).decode(), "result": result}
+    return NewEvent(TOOL_CALL_RESULT, encode({**told, "isError": is_error}), is_error=is_error)
 
 
 def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error: bool = False) -> NewEvent:

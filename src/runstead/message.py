@@ -224,7 +224,7 @@ class Fold:
         if result is None:
             result = self._results[key] = _Result(key)
             self._parts.append(result)
-        result.output = members["content"] if "content" in members else members.get("result")
+        result.output = members["result"] if "result" in members else members.get("content")
         result.is_error = members.get("isError") is True
 
     def _call_state(self, call: _Call, status: RunStatus) -> CallState:

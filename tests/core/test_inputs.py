@@ -41,7 +41,7 @@ def test_a_response_resumes_the_run_with_the_values(story):
     assert (status(story), story.inputs["input_1"].ended_at) == ("submitted", NOON + 5)
     assert story.types == ["TOOL_CALL_RESULT"]
     told = {"submitted": True, "inputRequestId": "input_1", "values": {"name": "Ada"}, "withheld": []}
-    assert (story.payload()["toolCallId"], story.payload()["content"]) == ("call_1", told)
+    assert (story.payload()["toolCallId"], story.payload()["result"]) == ("call_1", told)
     assert not story.log[-1].is_error
 
 

@@ -102,7 +102,7 @@ async def test_a_response_resumes_the_run(api, asked):
     assert (await asked.run())["status"] == "running"
     [event] = await asked.events()
     assert (event["type"], event["toolCallId"], event["isError"]) == ("TOOL_CALL_RESULT", "t1", False)
-    assert (event["content"]["values"], event["content"]["inputRequestId"]) == (VALUES, made["id"])
+    assert (event["result"]["values"], event["result"]["inputRequestId"]) == (VALUES, made["id"])
 
 
 async def test_a_users_response_names_the_user(api, asked):

@@ -43,7 +43,7 @@ async def test_a_secret_comes_back_as_null_and_its_name_as_withheld(api):
     assert told["latest_response"]["values"] == {"user": "ada", "password": None, "pin": None, "spare": None}
     assert told["latest_response"]["withheld"] == ["password", "pin"]
     [event] = (await api.get(f"/runs/{run_id}/events"))["data"]
-    content = event["payload"]["content"]
+    content = event["payload"]["result"]
     assert (content["values"], content["withheld"]) == (
         told["latest_response"]["values"],
         ["password", "pin"],

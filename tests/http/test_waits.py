@@ -48,7 +48,7 @@ async def test_a_tool_result_becomes_an_event(api):
     [event] = (await api.get(f"{run}/events"))["data"]
     assert event["event_type"] == "TOOL_CALL_RESULT"
     payload = event["payload"]
-    assert (payload["toolCallId"], payload["content"], payload["isError"]) == ("t1", {"n": [1, 2.5]}, True)
+    assert (payload["toolCallId"], payload["result"], payload["isError"]) == ("t1", {"n": [1, 2.5]}, True)
 
 
 async def test_another_resume_becomes_a_custom_event(api):
