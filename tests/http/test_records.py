@@ -185,6 +185,34 @@ async def test_an_ended_run_is_deleted_with_all_that_is_its_own(api):
     assert (again["run_id"], again["latest_event_id"]) == (run_id, 0)
 
 
+async def test_a_deleted_agent_run_leaves_its_conversation_without_its_message_and_forms(api):
+    run, path = await api.agent_run(request={"initial_status": "running"})
+    place = path.partition("/runs/")[0]
+    form = {
+        "run_id": run["run_id"],
+        "tool_call_id": "t1",
+        "kind": "form",
+        "requested_responder_type": "human",
+    }
+    form |= {"title": "Name?", "fields": [{"name": "n", "label": "N", "type": "text"}]}
+    asked = await api.post(f"{place}/input-requests", form, 201)
+    first = await api.post(
+        f"{place}/messages", {"role": "user", "parts": [{"type": "text", "text": "Hi"}]}, 201
+    )
+    filled = (await api.get(f"{place}/messages"))["data"][0]
+    answer = {"role": "user", "parts": [{"type": "text", "text": "Ho"}], "parent_id": filled["id"]}
+    await api.post(f"{place}/messages", answer, 201)
+    other = await api.create(api.agent(place.rpartition("/")[2], request={"initial_status": "running"}))
+    for ended in (run, other):
+        await api.complete(ended["run_id"])
+        await api.send("DELETE", f"/runs/{ended['run_id']}", by="admin")
+    left = await api.get(f"{place}/messages")
+    assert [(one["seq"], one["parent_id"]) for one in left["data"]] == [(first["seq"], None), (3, None)]
+    assert left["page_info"]["next"] is None
+    assert (await api.get(place))["current_node"] == left["data"][-1]["id"]
+    await api.refused(404, "NOT_FOUND", "GET", f"{place}/input-requests/{asked['id']}")
+
+
 async def test_a_run_with_runs_below_it_is_deleted_after_them(api):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))

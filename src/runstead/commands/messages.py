@@ -75,5 +75,9 @@ async def page(
         folded = None if one.run is None else await app.folds.of(one.run)
         shown.append((one, folded))
         spent += one.bytes + (0 if folded is None else folded.cost)
-    # A page that was full of bytes says nothing of what follows; the conversation knows its newest message.
-    return shown, bool(shown) and shown[-1][0].message.seq < conversation.message_count
+    # A page that was full of bytes says nothing of what follows; the conversation knows its newest message. Its count
+    # alone does not: it numbers messages, and those of deleted runs are gone.
+    newest = shown[-1][0].message if shown else None
+    return shown, newest is not None and (
+        newest.seq < conversation.message_count and newest.id != conversation.current_node
+    )
