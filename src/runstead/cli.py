@@ -147,7 +147,12 @@ def signing_keys(
             write_file(out)
         except (ValueError, OSError) as trouble:
             _refuse(str(trouble))
-        _print({"file": str(out)}, json=json)
+        if json:
+            _print({"file": str(out)}, json=True)
+        else:
+            print(
+                f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
+            )
         return
     from runstead import administration  # noqa: PLC0415
 
