@@ -30,7 +30,7 @@ _Positive = Annotated[int, Meta(ge=1, le=limits.integer_max)]
 _Number = Annotated[int, Meta(ge=-limits.integer_max, le=limits.integer_max)] | float
 
 
-class Option(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FormOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One choice of a select or radio field."""
 
     value: _Text
@@ -39,7 +39,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     recommended: bool | UnsetType = UNSET
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
+class FormField(msgspec.Struct, frozen=True, kw_only=True):
     """One field. Members that do not belong to its type are dropped; a `password` is always secret.
 
     `pattern` is for whoever shows the form: the server does not run it, since a pattern can be made to run for ever.
@@ -59,9 +59,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     min: _Number | UnsetType = UNSET
     max: _Number | UnsetType = UNSET
     rows: _Positive | UnsetType = UNSET
-    options: Annotated[list[Option], Meta(min_length=1, max_length=limits.field_options_max)] | UnsetType = (
-        UNSET
-    )
+    options: (
+        Annotated[list[FormOption], Meta(min_length=1, max_length=limits.field_options_max)] | UnsetType
+    ) = UNSET
     confirmLabel: _Short | UnsetType = UNSET  # noqa: N815
     denyLabel: _Short | UnsetType = UNSET  # noqa: N815
 
@@ -84,7 +84,7 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def check_fields(fields: list[Field]) -> bytes:
+def check_fields(fields: list[FormField]) -> bytes:
     """The fields as they are stored and shown: defaults filled in, what does not belong dropped."""
     errors: list[tuple[str, str]] = []
     seen: set[str] = set()
@@ -109,7 +109,7 @@ def check_fields(fields: list[Field]) -> bytes:
     return msgspec.json.encode(told)
 
 
-def _faults(field: Field) -> list[tuple[str, str]]:
+def _faults(field: FormField) -> list[tuple[str, str]]:
     found = []
     if "options" in _MEMBERS[field.type]:
         if field.options is UNSET:
@@ -141,7 +141,7 @@ class Filled(msgspec.Struct, frozen=True):
         return hashlib.sha256(salt + self.canonical).digest()
 
 
-_fields = msgspec.json.Decoder(list[Field])
+_fields = msgspec.json.Decoder(list[FormField])
 
 
 def fill(fields: bytes, values: Mapping[str, Value]) -> Filled:
@@ -170,7 +170,7 @@ def fill(fields: bytes, values: Mapping[str, Value]) -> Filled:
     return Filled(told, withheld, msgspec.json.encode(dict(values), order="sorted"))
 
 
-def _misfit(field: Field, value: Value) -> str | None:
+def _misfit(field: FormField, value: Value) -> str | None:
     """Why a value does not fit its field, None where it does."""
     if field.type in {"checkbox", "confirm"}:
         return None if isinstance(value, bool) else "must be a boolean"
@@ -198,7 +198,7 @@ _SHAPES: Final = {
 _NUMBER: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 
-def _bad_number(field: Field, value: Value) -> str | None:
+def _bad_number(field: FormField, value: Value) -> str | None:
     """Numbers come as numbers, or as the text of one: forms hand over text."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)

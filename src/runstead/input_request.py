@@ -24,7 +24,7 @@ class InputResponse(msgspec.Struct, frozen=True):
 
 
 class InputRequest(msgspec.Struct, frozen=True):
-    """One request as it is stored, with its latest response. `fields` is a JSON array (see `form.Field`).
+    """One request as it is stored, with its latest response. `fields` is a JSON array (see `form.FormField`).
 
     A run holds at most one open request, and asks for each of its tool calls once. `ended_at` is when it stopped being
     open. `salt` goes into the digest of a response. `seq` is the order of creation, 0 before it is stored.

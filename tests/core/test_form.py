@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from runstead.errors import Error
-from runstead.form import Field, check_fields, fill
+from runstead.form import FormField, check_fields, fill
 
 SECRET = "correct horse battery staple"
 
@@ -13,7 +13,7 @@ SECRET = "correct horse battery staple"
 def field(kind="text", name="f", **members):
     if kind in {"select", "radio"}:
         members = {"options": [{"value": "a", "label": "A"}, {"value": "b", "label": "B"}], **members}
-    return msgspec.convert({"name": name, "label": name.upper(), "type": kind, **members}, Field)
+    return msgspec.convert({"name": name, "label": name.upper(), "type": kind, **members}, FormField)
 
 
 def shown(*fields):
@@ -57,7 +57,7 @@ def test_a_form_that_does_not_hold_together_names_every_fault():
     fields = [
         field(name="a"),
         field(name="a"),
-        Field(name="b", label="B", type="select"),
+        FormField(name="b", label="B", type="select"),
         field("radio", "c", options=[{"value": "x", "label": "X"}] * 2),
         field("checkbox", "d", defaultValue="yes"),
         field("text", "e", defaultValue=True),

@@ -79,6 +79,12 @@ async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, a
     assert (projection["status"], projection["waiting_tool_call_id"]) == ("waiting_for_tool", "t1")
 
 
+async def test_an_integer_of_a_field_may_be_written_with_a_fraction_of_nothing(asked):
+    fields = [{"name": "a", "label": "A", "type": "textarea", "rows": 5.0, "defaultValue": "5"}]
+    [field] = (await asked.ask(fields=fields))["fields"]
+    assert (field["rows"], field["defaultValue"]) == (5, "5")
+
+
 async def test_a_new_request_says_where_it_is(api, asked):
     body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
     response = await api.send("POST", asked.where, body)

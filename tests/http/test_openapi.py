@@ -12,6 +12,7 @@ from runstead import limits
 from runstead.http.app import operations
 from runstead.http.body import decode_body
 from runstead.http.create_bodies import new_run
+from runstead.http.endpoint import Nothing
 from runstead.http.openapi import codes_of, document
 from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.openapi_names import name_shapes
@@ -112,6 +113,23 @@ BODIES = [
     ("ResumeRun", {"type": "tool_result", "tool_call_id": None}, False),
     ("ResumeRun", {"type": "tool_result", "tool_call_id": "c"}, True),
     ("ResumeRun", {"type": "event"}, True),
+    ("AddMessage", {"role": "user", "parts": [{"text": "a"}]}, False),
+    ("AddMessage", {"role": "user", "parts": [{"type": "text", "text": "a"}]}, True),
+    ("FormField", {"name": "a", "label": "A", "type": "select"}, False),
+    ("FormField", {"name": "a", "label": "A", "type": "checkbox", "defaultValue": "yes"}, False),
+    ("FormField", {"name": "a", "label": "A", "type": "checkbox", "defaultValue": True}, True),
+    ("FormField", {"name": "a", "label": "A", "type": "text", "defaultValue": True}, False),
+    ("FormField", {"name": "a", "label": "A", "type": "text", "secret": True, "defaultValue": True}, True),
+    ("ScheduleTarget", {"kind": "task", "id": "a", "conversation_mode": "none"}, False),
+    ("ScheduleTarget", {"kind": "agent", "id": "a", "conversation_mode": "none"}, True),
+    ("ScheduleTarget", {"kind": "agent", "id": "a", "conversation_mode": "existing"}, False),
+    ("ScheduleTarget", {"kind": "agent", "id": "a", "conversation_id": str(UUID(int=1))}, True),
+    ("RegisterPushService", {"scope_kind": "project"}, False),
+    ("RegisterPushService", {"scope_kind": "global", "project_id": "p"}, False),
+    ("RegisterPushService", {"scope_kind": "global", "base_url": "ftp://a.example"}, False),
+    ("RegisterPushService", {"scope_kind": "global", "base_url": "https://a@b.example"}, False),
+    ("RegisterPushService", {"scope_kind": "global"}, True),
+    ("AppendEvents", {"events": [{"type": "CUSTOM", "idempotency_key": "\0"}]}, False),
     ("AppendEvents", {"events": [{"type": "RUN_FINISHED"}]}, False),
     ("AppendEvents", {"events": [{"type": "CUSTOM", "value": 1}]}, True),
 ]
@@ -121,6 +139,9 @@ BODIES = [
 def test_which_members_go_together_is_told(told, name, body, fits):
     if name == "CreateRun":
         body = {**body, "owner": {"kind": "project", "id": str(UUID(int=1))}}
+    if name == "RegisterPushService":
+        urls = {"base_url": "https://a.example", "invoke_url": "https://a.example/b?c"}
+        body = {"service_name": "a", "service_key": "k", **urls, **body}
     schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
     assert Draft202012Validator(schema).is_valid(body) is fits
 
@@ -187,6 +208,25 @@ def test_a_stream_is_told_event_by_event(told):
     assert schema.is_valid("id: 1\n\n"), "what a client has that takes the stream for a text"
 
 
+@pytest.mark.parametrize(
+    ("header", "fits"),
+    [("*", True), ('"1.2.3"', True), ('W/"a", "b"', True), ("1.2.3", False), ('"a" "b"', False), ("", False)],
+)
+def test_what_an_if_match_holds_is_told(told, header, fits):
+    [if_match] = [
+        one for one in told["paths"]["/runs/{run_id}"]["patch"]["parameters"] if one["name"] == "If-Match"
+    ]
+    assert if_match["required"] is True
+    assert Draft202012Validator(if_match["schema"]).is_valid(header) is fits
+
+
+@pytest.mark.parametrize(
+    "operation", [o for o in operations() if o.body is not Nothing], ids=lambda o: o.path
+)
+def test_every_body_has_an_example(operation):
+    assert operation.body.__name__ in EXAMPLES
+
+
 def linked(told):
     """(operation, link) of every link."""
     for path in told["paths"].values():
@@ -206,6 +246,19 @@ def test_a_creation_leads_to_what_can_be_done_with_the_run(told):
     assert links["claim_runs", "put_session"]["worker_id"] == "$request.path.worker_id"
     assert links["register_worker", "claim_runs"] == {"worker_id": "$response.body#/worker/id"}
     assert links["create_conversation", "get_conversation"] == {"conversation_id": "$response.body#/id"}
+    assert links["append_events", "get_event"] == {
+        "run_id": "$request.path.run_id",
+        "event_id": "$response.body#/latest_event_id",
+    }
+    assert links["create_conversation", "add_message"] == {"conversation_id": "$response.body#/id"}
+    assert links["create_input_request", "respond_to_input_request"] == {
+        "conversation_id": "$request.path.conversation_id",
+        "input_request_id": "$response.body#/id",
+    }
+    assert links["create_schedule", "run_schedule"]["schedule_id"] == "$response.body#/schedule/id"
+    assert links["register_push_service", "heartbeat_push_service"] == {
+        "service_id": "$response.body#/service/id"
+    }
     made = {"cancel_run", "append_events", "list_events", "stream_events", "get_conversation_run"}
     assert made <= {target for source, target in links if source == "create_run"}
     assert "complete_run" not in {source for source, _ in links}, "it makes nothing"

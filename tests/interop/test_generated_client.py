@@ -194,6 +194,58 @@ def test_an_agent_speaks_in_a_conversation(api, models):
     assert (shown.agent_id, shown.status) == ("scribe", models.ProjectionStatus.CANCELLED)
 
 
+def test_a_person_fills_in_a_form(api, models):
+    conversation = api.conversations.create_conversation(body=models.CreateConversation(title="Form")).id
+    text = models.MessagePart.from_dict({"type": "text", "text": "Restock"})
+    said = api.messages.add_message(conversation, body=models.AddMessage([text]))
+    assert (said.role, said.parts[0]["text"]) == (models.MessageRole.USER, "Restock")
+    request = models.AgentRequest(agent_id="scribe", initial_status=models.AgentRequestInitialStatus.RUNNING)
+    run_id = api.runs.create_run(
+        body=models.CreateAgentRun(models.ConversationOwner(conversation), request)
+    ).run.run_id
+
+    count = models.FormField("count", "How many", models.FieldType.NUMBER, required=True)
+    form = models.CreateInputRequest(run_id, "call", models.ResponderType.HUMAN, "More?", [count])
+    asked = api.inputs.create_input_request(conversation, body=form)
+    assert (asked.status, asked.fields[0].name) == (models.InputStatus.OPEN, "count")
+    values = models.RespondToInputValues.from_dict({"count": 12})
+    filled = api.inputs.respond_to_input_request(conversation, asked.id, body=models.RespondToInput(values))
+    assert (filled.status, filled.latest_response.values["count"]) == (models.InputStatus.SUBMITTED, 12)
+    assert api.runs.get_run(run_id).status is models.RunStatus.RUNNING
+    [first, *_] = api.messages.list_messages(conversation).data
+    assert first.id == said.id
+
+
+def test_a_schedule_runs_and_its_run_gets_a_name(api, models):
+    target = models.ScheduleTarget(models.ScheduleTargetKind.TASK, "restock")
+    body = models.CreateSchedule("Nightly", target, "30 2 * * *", timezone="Europe/Berlin")
+    schedule = api.schedules.create_schedule(PROJECT, body=body).schedule
+    assert (schedule.status, schedule.health) == (models.ScheduleStatus.ACTIVE, None)
+    assert schedule.concurrency_policy is models.ConcurrencyPolicy.FORBID
+    started = api.schedules.run_schedule(PROJECT, schedule.id, body=models.RunSchedule("by-hand"))
+    named = api.runs.update_run(started.run_id, body=models.UpdateRun("Restock"), if_match="*")
+    assert (named.title, named.schedule_id) == ("Restock", schedule.id)
+    event = models.Event.from_dict({"type": "CUSTOM", "name": "n", "value": 1})
+    appended = api.events.append_events(started.run_id, body=models.AppendEvents([event]))
+    assert api.events.get_event(started.run_id, appended.latest_event_id).payload["value"] == 1
+    assert api.runs.get_run_usage(started.run_id).family.runs == 1
+
+
+def test_a_push_service_lives_until_it_is_disabled(api, models):
+    body = models.RegisterPushService(
+        "scribe",
+        "scribe-1",
+        models.PushScopeKind.GLOBAL,
+        "https://scribe.example",
+        "https://scribe.example/invoke",
+        agent_id="nobody",
+    )
+    service = api.services.register_push_service(body=body).service
+    assert api.services.heartbeat_push_service(service.id).service.status is models.PushServiceStatus.ACTIVE
+    ended = api.services.disable_push_service(service.id).service
+    assert ended.status is models.PushServiceStatus.DISABLED
+
+
 def test_a_refusal_is_a_problem_with_a_code(client, models):
     get_run = importlib.import_module(f"{PACKAGE}.api.runs.get_run")
     answer = get_run.sync_detailed("nobody", client=client)

@@ -70,7 +70,7 @@ def config(document, *, deterministic):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
-    server = Server(folder, folder / "fuzz.db").start()
+    server = Server(folder, folder / "fuzz.db", RUNSTEAD_ALLOW_PRIVATE_EGRESS="1").start()
     yield server
     server.kill()
 

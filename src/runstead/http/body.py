@@ -76,13 +76,15 @@ def convert(value: Any, shape: Any) -> None:
     except msgspec.ValidationError as error:
         if "got `float`" not in str(error):
             raise
-        msgspec.convert([_plain(one) for one in value] if isinstance(value, list) else _plain(value), shape)
+        msgspec.convert(_plain(value), shape)
 
 
 def _plain(value: Any) -> Any:
-    """With integral numbers as integers, in objects however deep. Lists are left: no list here is one of integers."""
+    """With integral numbers as integers, however deep."""
     if isinstance(value, dict):
         return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
     if isinstance(value, float) and value.is_integer() and abs(value) <= limits.integer_max:
         return int(value)
     return value

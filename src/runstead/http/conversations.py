@@ -18,6 +18,7 @@ from runstead.store import ConversationQuery
 routes = Routes("Conversations")
 
 
+ShownStatus = Literal["active", "archived"]
 _Title = Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pattern=NO_NUL)]
 
 
@@ -155,7 +156,7 @@ class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
     """`project_id` is a project's id or slug."""
 
     project_id: Name | None = None
-    status: Literal["active", "archived"] | None = None
+    status: ShownStatus | None = None
 
 
 class ConversationPage(msgspec.Struct, frozen=True):
@@ -189,7 +190,7 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
         | msgspec.UnsetType
         | None
     ) = msgspec.UNSET
-    status: Literal["active", "archived"] | msgspec.UnsetType = msgspec.UNSET
+    status: ShownStatus | msgspec.UnsetType = msgspec.UNSET
     project_id: Name | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -46,7 +46,7 @@ class CreateInputRequest(msgspec.Struct, frozen=True, kw_only=True):
     description: (
         Annotated[str, Meta(max_length=limits.input_description_chars_max, pattern=NO_NUL)] | None
     ) = None
-    fields: Annotated[list[form.Field], Meta(min_length=1, max_length=limits.input_fields_max)]
+    fields: Annotated[list[form.FormField], Meta(min_length=1, max_length=limits.input_fields_max)]
     expires_at: Moment | None = None
     metadata: JsonObject | None = None
     attempt: Positive | None = None
@@ -54,22 +54,7 @@ class CreateInputRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 _Fields = Annotated[
     msgspec.Raw,
-    Meta(
-        extra_json_schema={
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "label", "type", "required", "secret"],
-                "properties": {
-                    "name": {"type": "string"},
-                    "label": {"type": "string"},
-                    "type": {"type": "string"},
-                    "required": {"type": "boolean"},
-                    "secret": {"type": "boolean"},
-                },
-            },
-        }
-    ),
+    Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/FormField"}}),
 ]
 _Values = Annotated[
     msgspec.Raw,

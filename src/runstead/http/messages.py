@@ -1,6 +1,6 @@
 """Messages: `/conversations/{conversation_id}/messages`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,10 @@ from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 from runstead.message import MessageStatus
 
 routes = Routes("Messages")
+
+
+#: A part of a message, as callers send it and as it is shown.
+PART: Final = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
 
 
 class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,19 +44,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
     output: int
 
 
-_Parts = Annotated[
-    msgspec.Raw,
-    Meta(
-        extra_json_schema={
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["type"],
-                "properties": {"type": {"type": "string"}},
-            },
-        }
-    ),
-]
+_Parts = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array", "items": PART})]
 
 
 class MessageView(msgspec.Struct, frozen=True):

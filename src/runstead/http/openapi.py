@@ -10,14 +10,24 @@ import msgspec
 from runstead import __version__, limits
 from runstead.errors import CODES
 from runstead.event import TERMINAL_TYPES
-from runstead.http.bodies import NO_CONTROLS
+from runstead.http.bodies import NO_CONTROLS, NO_NUL
 from runstead.http.create_bodies import REQUESTS
 from runstead.http.endpoint import Nothing, Operation
+from runstead.http.messages import PART, AddMessage
 from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.openapi_links import add_links
 from runstead.http.openapi_names import name_shapes, operation_id
-from runstead.http.openapi_rules import describe_creations, describe_resumes, describe_targets, reference
+from runstead.http.openapi_rules import (
+    describe_creations,
+    describe_forms,
+    describe_push_services,
+    describe_resumes,
+    describe_schedules,
+    describe_targets,
+    reference,
+)
 from runstead.http.problems import STATUS, Problem
+from runstead.http.records import IF_MATCH
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
 
 Schema = dict[str, Any]
@@ -119,6 +129,9 @@ def document(operations: Sequence[Operation]) -> Schema:
     describe_creations(components)
     describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
     describe_resumes(components)
+    describe_forms(components)
+    describe_schedules(components)
+    describe_push_services(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
@@ -162,6 +175,10 @@ def _describe_values(components: dict[str, Schema]) -> None:
     complete["output"]["description"] = (
         f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
+    if AddMessage.__name__ in components:
+        message = components[AddMessage.__name__]["properties"]
+        message["role"] = {"type": "string", "const": "user", "default": "user"}
+        message["parts"]["items"] = dict(PART)
     if "AppendEvents" in components:
         components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
         components["Event"] = {
@@ -181,6 +198,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "type": ["string", "null"],
                     "minLength": 1,
                     "maxLength": limits.idempotency_key_chars_max,
+                    "pattern": NO_NUL,
                     "description": "Stored once per run: a repeat of the event is dropped.",
                 },
             },
@@ -220,15 +238,21 @@ def _path_parameters(operation: Operation) -> list[Schema]:
             "in": "path",
             "required": True,
             "description": _PATH_HELP[name],
-            "schema": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
-                "pattern": NO_CONTROLS,
-            },
+            "schema": _part(name),
         }
         for name in _PATH_PARTS.findall(operation.path)
     ]
+
+
+def _part(name: str) -> Schema:
+    if name == "event_id":
+        return {"type": "integer", "minimum": 1, "maximum": limits.integer_max}
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
+        "pattern": NO_CONTROLS,
+    }
 
 
 def _query_parameters(operation: Operation, components: dict[str, Schema]) -> list[Schema]:
@@ -262,7 +286,7 @@ def _header_parameters(operation: Operation) -> list[Schema]:
         found.append(header("X-Lease-Token", told, {"type": "string"}))
     if "PRECONDITION_REQUIRED" in operation.errors:
         told = "Needed: the ETag of what the caller has read, or `*`."
-        found.append(header("If-Match", told, {"type": "string"}))
+        found.append({**header("If-Match", told, {"type": "string", "pattern": IF_MATCH}), "required": True})
     if operation.path == TAGGED and operation.method == "GET":
         told = "ETags that the caller has: 304 where one of them is current."
         found.append(header("If-None-Match", told, {"type": "string"}))

@@ -51,6 +51,52 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "ReleaseRun": {"later": {"error": {"message": "The store is closed"}, "retry_after_seconds": 30}},
     "PutSession": {"session": {"session_key": "session-1", "status": "active"}},
     "CreateConversation": {"chat": {"title": "Inventory", "metadata": {"channel": "web"}}},
+    "UpdateConversation": {"archive": {"title": "Inventory of May", "status": "archived"}},
+    "AddMessage": {
+        "text": {"role": "user", "parts": [{"type": "text", "text": "Restock the shelves, please"}]},
+    },
+    "CreateInputRequest": {
+        "form": {
+            "run_id": "run_4c1f9d1e-8a1b-4a37-9df1-6f1f0e1f3a77",
+            "tool_call_id": "call_2",
+            "kind": "form",
+            "requested_responder_type": "human",
+            "title": "Order more?",
+            "fields": [
+                {"name": "count", "label": "How many", "type": "number", "required": True, "min": 1},
+                {"name": "note", "label": "Note", "type": "textarea"},
+            ],
+        },
+    },
+    "RespondToInput": {"values": {"values": {"count": 12, "note": "Before Friday"}}},
+    "UpdateRun": {"names": {"title": "Restock of May", "labels": {"team": "inventory"}}},
+    "CreateSchedule": {
+        "task": {
+            "name": "Nightly restock",
+            "target": {"kind": "task", "id": "restock"},
+            "schedule": "30 2 * * *",
+            "timezone": "Europe/Berlin",
+            "config": {"shelves": ["A", "B"]},
+        },
+        "agent": {
+            "name": "Morning report",
+            "target": {"kind": "agent", "id": "scribe", "conversation_mode": "create_new"},
+            "schedule": "0 8 * * MON-FRI",
+            "config": {"prompt": "What ran last night?"},
+        },
+    },
+    "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
+    "RegisterPushService": {
+        "project": {
+            "service_name": "scribe",
+            "service_key": "scribe-1",
+            "scope_kind": "project",
+            "project_id": "inventory",
+            "agent_id": "scribe",
+            "base_url": "https://scribe.example",
+            "invoke_url": "https://scribe.example/invoke",
+        },
+    },
     "CreateProject": {"project": {"slug": "inventory", "name": "Inventory"}},
     "CreateKey": {"reader": {"name": "dashboard", "scopes": ["runs:read"]}},
     "PutMember": {"viewer": {"user_id": "ada", "role": "viewer"}},

@@ -8,6 +8,10 @@ Schema = dict[str, Any]
 
 _PATH_PARTS: Final = re.compile(r"{(\w+)}")
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+#: Where a path has another name than the shape.
+_NOUNS: Final = {"push_service": "service"}
+#: Of an answer, where the path has another name than the member.
+_ALIASES: Final = {"latest_event_id": "event_id"}
 _HEADERS: Final = {"X-Lease-Token": "lease_token"}
 
 
@@ -21,7 +25,9 @@ def add_links(document: Schema) -> None:
         status, answer = next(iter(source["responses"].items()))
         given = set(_PATH_PARTS.findall(path))
         told, new = _told(answer.get("content", {}).get("application/json", {}).get("schema", {}), schemas)
-        if status not in {"201", "202"}:  # it made nothing: what its path names is not news
+        if (
+            status != "202"
+        ):  # another one like that of the path was made; else what the path names is not news
             new -= given
             told = {name: at for name, at in told.items() if name not in given}
         links = {}
@@ -53,10 +59,15 @@ def _told(schema: Schema, schemas: dict[str, Schema]) -> tuple[dict[str, str], s
     """What an answer names, as paths have it → the JSON pointer to it; and which of these are never null."""
     told: dict[str, str] = {}
     new: set[str] = set()
-    for name, member, shape in _members(schema, schemas):
+    members = list(_members(schema, schemas))
+    for _, member, shape in members:
         for inner_name, inner, inner_shape in _members(shape, schemas):
             _tell(inner_name, inner, inner_shape, f"/{member}/{inner}", told, new)
+    for name, member, shape in members:  # last: what stands further out is never null with what is around it
         _tell(name, member, shape, f"/{member}", told, new)
+        if (alias := _ALIASES.get(member)) is not None:
+            told[alias] = f"/{member}"
+            new.add(alias)
     return told, new
 
 
@@ -70,6 +81,7 @@ def _members(schema: Schema, schemas: dict[str, Schema]) -> Iterator[tuple[str, 
 
 def _tell(shape_name: str, member: str, shape: Schema, at: str, told: dict[str, str], new: set[str]) -> None:
     noun = _WORDS.sub("_", shape_name.removeprefix("Created").removesuffix("View")).lower()
+    noun = _NOUNS.get(noun, noun)
     for name in (noun, f"{noun}_id") if member == "id" else (member,):
         told[name] = at
         if shape.get("type") == "string":

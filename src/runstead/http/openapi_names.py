@@ -4,11 +4,27 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from runstead.conversation import ConversationType
+from runstead.conversation import ConversationStatus, ConversationType, Role as MessageRole
+from runstead.form import FieldType
+from runstead.http.conversations import ShownStatus
 from runstead.http.create_bodies import Labels
+from runstead.http.messages import PART
+from runstead.http.push_services import PushServiceStatus
 from runstead.http.run_view import RUN_ERROR, ProjectionStatus
+from runstead.input_request import InputStatus, ResponderType
+from runstead.message import MessageStatus
 from runstead.principal import Role
+from runstead.push_service import ScopeKind
 from runstead.run import Kind, OwnerKind, RuntimeTargetKind, TerminalStatus, TriggerKind, WaitingReason
+from runstead.schedule import (
+    ConcurrencyPolicy,
+    ConversationMode,
+    DefinitionSource,
+    Health,
+    ScheduleStatus,
+    ScheduleTargetKind,
+)
+from runstead.usage import Capture
 from runstead.worker import SessionStatus
 
 Schema = dict[str, Any]
@@ -18,6 +34,10 @@ _OPERATIONS: Final = {
     "events_append": "append_events",
     "events_page": "list_events",
     "events_stream": "stream_events",
+    "events_summary": "get_event_summary",
+    "events_one": "get_event",
+    "events_event_types": "list_event_types",
+    "events_child_token": "create_child_event_token",
     "events_append_in_conversation": "append_conversation_run_events",
     "events_page_in_conversation": "list_conversation_run_events",
     "events_stream_in_conversation": "stream_conversation_run_events",
@@ -29,6 +49,10 @@ _OPERATIONS: Final = {
     "runs_resume": "resume_run",
     "runs_wait": "wait_run",
     "runs_heartbeat": "heartbeat_run",
+    "runs_pause": "pause_run",
+    "runs_update": "update_run",
+    "runs_delete": "delete_run",
+    "runs_usage": "get_run_usage",
     "lists_page": "list_runs",
     "lists_page_of_project": "list_project_runs",
     "workers_register": "register_worker",
@@ -42,9 +66,30 @@ _OPERATIONS: Final = {
     "families_attempts": "list_attempts",
     "conversations_create": "create_conversation",
     "conversations_get": "get_conversation",
+    "conversations_page": "list_conversations",
+    "conversations_change": "update_conversation",
+    "conversations_delete": "delete_conversation",
     "conversations_get_run": "get_conversation_run",
     "conversations_children": "list_conversation_run_children",
     "conversations_snapshot": "get_conversation_run_snapshot",
+    "messages_add": "add_message",
+    "messages_page": "list_messages",
+    "inputs_create": "create_input_request",
+    "inputs_page": "list_input_requests",
+    "inputs_get": "get_input_request",
+    "inputs_respond": "respond_to_input_request",
+    "inputs_cancel": "cancel_input_request",
+    "schedules_create": "create_schedule",
+    "schedules_page": "list_schedules",
+    "schedules_get": "get_schedule",
+    "schedules_run": "run_schedule",
+    "notifications_notifications": "stream_notifications",
+    "services_register": "register_push_service",
+    "services_heartbeat": "heartbeat_push_service",
+    "services_page": "list_push_services",
+    "services_get": "get_push_service",
+    "services_disable": "disable_push_service",
+    "services_jwks": "get_jwks",
     "administration_create": "create_project",
     "administration_page": "list_projects",
     "administration_get": "get_project",
@@ -73,6 +118,22 @@ _CHOICES: Final = {
     "SessionStatus": SessionStatus,
     "Role": Role,
     "ProjectionStatus": ProjectionStatus,
+    "ConversationStatus": ConversationStatus,
+    "ConversationShownStatus": ShownStatus,
+    "MessageRole": MessageRole,
+    "MessageStatus": MessageStatus,
+    "InputStatus": InputStatus,
+    "ResponderType": ResponderType,
+    "FieldType": FieldType,
+    "ScheduleStatus": ScheduleStatus,
+    "ScheduleTargetKind": ScheduleTargetKind,
+    "ScheduleHealth": Health,
+    "ConversationMode": ConversationMode,
+    "ConcurrencyPolicy": ConcurrencyPolicy,
+    "DefinitionSource": DefinitionSource,
+    "PushScopeKind": ScopeKind,
+    "PushServiceStatus": PushServiceStatus,
+    "UsageCaptureStatus": Capture,
 }
 
 _SHAPES: Final[dict[str, Schema]] = {
@@ -80,6 +141,7 @@ _SHAPES: Final[dict[str, Schema]] = {
     "JsonObject": {"type": "object"},
     "Labels": msgspec.json.schema(Labels),
     "RunError": RUN_ERROR,
+    "MessagePart": PART,
 }
 
 _TYPES: Final = {str: "string", bool: "boolean", int: "integer"}

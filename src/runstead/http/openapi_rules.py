@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, Final
 
+from runstead.form import FormField
 from runstead.http.bodies import END, NO_CONTROLS, RuntimeTarget
 from runstead.http.create_bodies import REQUESTS, CreateRun
+from runstead.http.inputs import CreateInputRequest, InputRequestView
+from runstead.http.push_services import RegisterPushService
+from runstead.http.schedules import ScheduleTarget
 from runstead.http.waits import ResumeRun
 
 Schema = dict[str, Any]
@@ -50,6 +54,55 @@ _TOOL_RESULT: Final[Schema] = {
     "if": {"properties": {"type": {"const": "tool_result"}}},
     "then": _ids(tool_call_id=_TEXT),
 }
+
+#: form.check_fields: the default of what is secret is dropped, as is every member that its type does not have.
+_FORM_FIELD: Final[list[Schema]] = [
+    {
+        "if": {"properties": {"type": {"enum": ["radio", "select"]}}},
+        "then": {"required": ["options"]},
+    },
+    {
+        "if": {"properties": {"type": {"const": "checkbox"}, "secret": {"const": False}}},
+        "then": {"properties": {"defaultValue": {"type": "boolean"}}},
+    },
+    {
+        "if": {
+            "properties": {
+                "type": {"enum": ["email", "number", "radio", "select", "text", "textarea", "url"]},
+                "secret": {"const": False},
+            }
+        },
+        "then": {"properties": {"defaultValue": _TEXT}},
+    },
+]
+
+#: schedule.check
+_SCHEDULE_TARGET: Final[list[Schema]] = [
+    {
+        "if": {"properties": {"kind": {"enum": ["task", "workflow"]}}},
+        "then": {"properties": {"conversation_mode": _NULL, "conversation_id": _NULL}},
+    },
+    {
+        "if": {"properties": {"conversation_mode": {"const": "existing"}}, "required": ["conversation_mode"]},
+        "then": _ids(conversation_id=_TEXT),
+    },
+    {
+        "if": {
+            "properties": {"conversation_mode": {"enum": ["create_new", "none"]}},
+            "required": ["conversation_mode"],
+        },
+        "then": {"properties": {"conversation_id": _NULL}},
+    },
+]
+
+#: commands.push_services.register
+_PUSH_SERVICE: Final[Schema] = {
+    "if": {"properties": {"scope_kind": {"const": "project"}}},
+    "then": _ids(project_id=_TEXT),
+    "else": {"properties": {"project_id": _NULL}},
+}
+#: As much as a pattern can say of what `egress.check_url` takes.
+_URL: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f/?#@]+([/?][^\x00-\x1f\x7f#]*)?" + END
 
 
 def describe_creations(components: dict[str, Schema]) -> None:
@@ -125,3 +178,24 @@ def _request(kind: str, name: str, plain: Schema) -> Schema:
 def describe_resumes(components: dict[str, Schema]) -> None:
     if ResumeRun.__name__ in components:
         components[ResumeRun.__name__]["allOf"] = [_TOOL_RESULT]
+
+
+def describe_forms(components: dict[str, Schema]) -> None:
+    if FormField.__name__ in components:
+        components[FormField.__name__]["allOf"] = _FORM_FIELD
+    for shape in (CreateInputRequest, InputRequestView):
+        if shape.__name__ in components:
+            kind = {"type": "string", "const": "form", "default": "form"}
+            components[shape.__name__]["properties"]["kind"] = kind
+
+
+def describe_schedules(components: dict[str, Schema]) -> None:
+    if ScheduleTarget.__name__ in components:
+        components[ScheduleTarget.__name__]["allOf"] = _SCHEDULE_TARGET
+
+
+def describe_push_services(components: dict[str, Schema]) -> None:
+    if (service := components.get(RegisterPushService.__name__)) is not None:
+        service["allOf"] = [_PUSH_SERVICE]
+        for url in ("base_url", "invoke_url"):
+            service["properties"][url]["pattern"] = _URL

@@ -1,6 +1,6 @@
 """Push services: `/agent-runtimes/push-services…`, and the keys with which they check what the server signs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,17 @@ from runstead.push_service import PushService, ScopeKind
 routes = Routes("Services")
 
 Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
-Url = Annotated[str, Meta(min_length=1, max_length=limits.push_service_url_chars_max, pattern=NO_CONTROLS)]
+Url = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.push_service_url_chars_max,
+        pattern=NO_CONTROLS,
+        description="http or https, without user name, password and fragment; its host may be a public one alone, "
+        "unless the server was told otherwise.",
+    ),
+]
+PushServiceStatus = Literal["active", "disabled"]
 
 
 class RegisterPushService(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +60,7 @@ class PushServiceView(msgspec.Struct, frozen=True):
     agent_id: str | None
     base_url: str
     invoke_url: str
-    status: Annotated[str, Meta(pattern="^(active|disabled)$")]
+    status: PushServiceStatus
     capabilities: JsonObjectOrNull
     metadata: JsonObjectOrNull
     version: str | None

@@ -38,7 +38,7 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
     )
 
 
-class RenameRun(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
     """What is left out stays; null takes it away. `labels` are replaced whole."""
 
     title: Text | msgspec.UnsetType | None = msgspec.UNSET
@@ -46,6 +46,8 @@ class RenameRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TAGS: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+#: Entity-tags in double quotes, separated by commas, or *.
+IF_MATCH: Final = rf"^\s*(\*|{_TAGS.pattern}(\s*,\s*{_TAGS.pattern})*)\s*$"
 _OURS: Final = re.compile(r"([0-9]{1,16})\.[0-9]{1,16}\.[0-9]{1,16}")
 
 
@@ -57,7 +59,7 @@ def _seen(if_match: str | None) -> Seen | None:
         return None
     if if_match.strip() == "*":
         return Seen(any=True)
-    if not re.fullmatch(rf"\s*{_TAGS.pattern}(\s*,\s*{_TAGS.pattern})*\s*", if_match):
+    if not re.fullmatch(IF_MATCH, if_match):
         raise Error(
             "INVALID_REQUEST", "If-Match holds entity-tags in double quotes, separated by commas, or *"
         )
@@ -68,12 +70,12 @@ def _seen(if_match: str | None) -> Seen | None:
 @routes.route(
     "PATCH",
     "/runs/{run_id}",
-    body=RenameRun,
+    body=UpdateRun,
     query=InProject,
     answer=RunView,
     errors=(*MISSING, "PRECONDITION_FAILED", "PRECONDITION_REQUIRED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
-async def rename(call: Call[RenameRun, InProject]) -> Reply:
+async def update(call: Call[UpdateRun, InProject]) -> Reply:
     """Set a run's title and labels, in any state, where it is still as `If-Match` says."""
     seen = _seen(call.header(b"if-match"))
     names: dict[str, str | bytes | None] = {}

@@ -10,6 +10,7 @@ from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import schedules as commands
 from runstead.http.bodies import (
+    END,
     NO_CONTROLS,
     JsonObject as Object,
     Name,
@@ -41,11 +42,17 @@ _Cron = Annotated[
         min_length=1,
         max_length=limits.cron_chars_max,
         description="Minute, hour, day of month, month, day of week; names and steps are allowed.",
+        extra_json_schema={"pattern": r"^\s*[0-9A-Za-z*/,-]+(\s+[0-9A-Za-z*/,-]+){4}\s*$"},
     ),
 ]
 _Zone = Annotated[
     str,
-    Meta(min_length=1, max_length=limits.timezone_chars_max, description="A name of the IANA database."),
+    Meta(
+        min_length=1,
+        max_length=limits.timezone_chars_max,
+        description="A name of the IANA database.",
+        extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{END}"},
+    ),
 ]
 _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
