@@ -206,10 +206,12 @@ def test_a_person_fills_in_a_form(api, models):
 
     count = models.FormField("count", "How many", models.FieldType.NUMBER, required=True)
     form = models.CreateInputRequest(run_id, "call", models.ResponderType.HUMAN, "More?", [count])
-    asked = api.inputs.create_input_request(conversation, body=form)
+    asked = api.input_requests.create_input_request(conversation, body=form)
     assert (asked.status, asked.fields[0].name) == (models.InputStatus.OPEN, "count")
     values = models.RespondToInputValues.from_dict({"count": 12})
-    filled = api.inputs.respond_to_input_request(conversation, asked.id, body=models.RespondToInput(values))
+    filled = api.input_requests.respond_to_input_request(
+        conversation, asked.id, body=models.RespondToInput(values)
+    )
     assert (filled.status, filled.latest_response.values["count"]) == (models.InputStatus.SUBMITTED, 12)
     assert api.runs.get_run(run_id).status is models.RunStatus.RUNNING
     [first, *_] = api.messages.list_messages(conversation).data
@@ -240,9 +242,11 @@ def test_a_push_service_lives_until_it_is_disabled(api, models):
         "https://scribe.example/invoke",
         agent_id="nobody",
     )
-    service = api.services.register_push_service(body=body).service
-    assert api.services.heartbeat_push_service(service.id).service.status is models.PushServiceStatus.ACTIVE
-    ended = api.services.disable_push_service(service.id).service
+    service = api.push_services.register_push_service(body=body).service
+    assert (
+        api.push_services.heartbeat_push_service(service.id).service.status is models.PushServiceStatus.ACTIVE
+    )
+    ended = api.push_services.disable_push_service(service.id).service
     assert ended.status is models.PushServiceStatus.DISABLED
 
 

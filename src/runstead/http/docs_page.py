@@ -94,7 +94,7 @@ def _groups(document: Schema) -> dict[str, list[tuple[str, str, Schema]]]:
 
 
 def _anchor(tag: str) -> str:
-    return f"tag-{tag.lower()}"
+    return f"tag-{tag.lower().replace(' ', '-')}"
 
 
 def _contents(groups: dict[str, list[tuple[str, str, Schema]]]) -> str:

@@ -39,7 +39,7 @@ article p { margin: .4rem 0; max-width: 46rem; }
 main > section > p, main > section > ul { max-width: 46rem; }
 .skip { position: absolute; left: -99rem; }
 .skip:focus { left: 1rem; top: 1rem; padding: .5rem 1rem; background: var(--paper); z-index: 1; }
-.method { display: inline-block; min-width: 3.6em; font: 700 .75rem/1.4 ui-monospace, Menlo, Consolas, monospace; }
+.method { display: inline-block; min-width: 4.4em; flex: none; font: 700 .75rem/1.4 ui-monospace, Menlo, Consolas, monospace; }
 .get { color: var(--get); } .post { color: var(--post); }
 .put, .patch { color: var(--put); } .delete { color: var(--delete); }
 nav ul { list-style: none; margin: 0; padding: 0; }

@@ -28,7 +28,7 @@ from runstead.http.runs import fence
 from runstead.input_request import InputRequest, InputStatus, ResponderType
 from runstead.store import Written
 
-routes = Routes("Inputs")
+routes = Routes("Input requests")
 
 _WRITE = ("NOT_FOUND", "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL", "STORE_BUSY", "STORE_UNAVAILABLE")
 

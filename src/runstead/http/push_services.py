@@ -13,7 +13,7 @@ from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 from runstead.push_service import PushService, ScopeKind
 
-routes = Routes("Services")
+routes = Routes("Push services")
 
 Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
 Url = Annotated[
