@@ -227,6 +227,18 @@ def test_every_body_has_an_example(operation):
     assert operation.body.__name__ in EXAMPLES
 
 
+def test_a_route_that_stores_nothing_takes_no_idempotency_key(told):
+    def takes_one(path):
+        operation = told["paths"][path]["post"]
+        headers = next(iter(operation["responses"].values())).get("headers", {})
+        named = "Idempotency-Key" in {one["name"] for one in operation["parameters"]}
+        assert named is ("Idempotent-Replayed" in headers)
+        return named
+
+    assert takes_one("/runs")
+    assert not takes_one("/runs/{run_id}/children/{child_run_id}/event-writer-token")
+
+
 def linked(told):
     """(operation, link) of every link."""
     for path in told["paths"].values():

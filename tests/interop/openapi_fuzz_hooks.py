@@ -46,8 +46,8 @@ UNTOLD = {
     "list_conversation_run_events": r"\$\.after_event_id",
     "stream_events": r"\$\.after_event_id",
     "stream_conversation_run_events": r"\$\.after_event_id",
-    # no two fields of one name, no two options of one value, and no lower bound above the upper one
-    "create_input_request": r"\$\.fields\[\d+\]\.(name|options|minLength|min)",
+    # no two fields of one name, no two options of one value, no lower bound above the upper one; and time goes on
+    "create_input_request": r"\$\.(fields\[\d+\]\.(name|options|minLength|min)|expires_at)",
     # what a form takes is told by the form
     "respond_to_input_request": r"\$\.values\..*",
     # the pattern knows five fields, not which numbers and names there are, nor that no 31st of June will come; and the

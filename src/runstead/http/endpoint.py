@@ -152,6 +152,7 @@ class Operation(NamedTuple):
     errors: tuple[str, ...]
     open: bool  # needs no credential
     media_type: str
+    keyed: bool  # takes an Idempotency-Key
 
 
 class Routes:
@@ -173,8 +174,11 @@ class Routes:
         errors: tuple[str, ...] = (),
         open: bool = False,  # noqa: A002 - what it is
         media_type: str = "application/json",
+        keyed: bool | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own."""
+        """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own. POST and PATCH
+        take an Idempotency-Key, unless `keyed` says otherwise.
+        """
 
         def register(handler: Handler) -> Handler:
             summary = (handler.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
@@ -193,6 +197,7 @@ class Routes:
                     errors,
                     open,
                     media_type,
+                    method in {"POST", "PATCH"} if keyed is None else keyed,
                 )
             )
             return handler

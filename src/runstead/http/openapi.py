@@ -113,7 +113,7 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
         codes += _WITH_PATH
     if operation.method != "GET":
         codes += _WITH_BODY
-    if operation.method in {"POST", "PATCH"}:
+    if operation.keyed:
         codes += _WITH_KEY
     return tuple(sorted({*codes, "INTERNAL"}))
 
@@ -290,7 +290,7 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     if operation.path == TAGGED and operation.method == "GET":
         told = "ETags that the caller has: 304 where one of them is current."
         found.append(header("If-None-Match", told, {"type": "string"}))
-    if operation.method in {"POST", "PATCH"}:
+    if operation.keyed:
         told = "The same key with the same request gets the stored answer for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
         found.append(header("Idempotency-Key", told, chars))
@@ -308,7 +308,7 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
     if operation.path in _LOCATED and operation.method == "POST":
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
-    if operation.method in {"POST", "PATCH"}:
+    if operation.keyed:
         told = "`true` on an answer that was stored under the Idempotency-Key before."
         good.setdefault("headers", {})["Idempotent-Replayed"] = {
             "schema": {"type": "string", "const": "true"},

@@ -20,6 +20,7 @@ class RunEventToken(msgspec.Struct, frozen=True):
     "/runs/{run_id}/children/{child_run_id}/event-writer-token",
     query=InProject,
     answer=RunEventToken,
+    keyed=False,
     errors=(*MISSING, "RUN_NOT_ACTIVE", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def child_token(call: Call[Nothing, InProject]) -> Reply:
