@@ -47,7 +47,7 @@ class Bearer(httpx2.Auth):
         return "Bearer(***)"
 
 
-class Connected(
+class Routes(
     RunRoutes,
     RecordRoutes,
     CreateRoutes,
@@ -59,6 +59,10 @@ class Connected(
     ProjectRoutes,
     ScheduleRoutes,
 ):
+    """Every route of the server."""
+
+
+class Connected(Routes):
     """Base of both clients: everything about a request but sending it."""
 
     def __init__(
@@ -108,19 +112,7 @@ class Connected(
         }
 
 
-class Calls(
-    RunRoutes,
-    RecordRoutes,
-    CreateRoutes,
-    EventRoutes,
-    ConversationRoutes,
-    InputRoutes,
-    WorkerRoutes,
-    PushServiceRoutes,
-    ProjectRoutes,
-    ScheduleRoutes,
-    Describes,
-):
+class Calls(Routes, Describes):
     """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.
 
     A call that is sent twice carries the same idempotency key both times.
