@@ -74,6 +74,26 @@ reaper_tick_s: Final = 0.5
 claim_poll_s: Final = 1.0
 worker_tokens_max: Final = 16
 
+# PostgreSQL: sessions of one replica, and how long they wait
+batches_max: Final = 2  # transactions of commands under way at a time
+batch_commands_max: Final = 64
+postgres_writers_max: Final = 4
+postgres_readers_max: Final = 8
+session_wait_s: Final = 10  # for a session that is free
+connect_s: Final = 5
+statement_s: Final = 10
+lock_s: Final = 5  # for a row that another transaction holds
+idle_transaction_s: Final = 10
+in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
+race_retries_max: Final = 5
+statements_kept_max: Final = 512  # prepared, in each session
+partitions_ahead_months: Final = 2
+
+# Hints between replicas
+hints_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
+hint_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
+reconnect_s_max: Final = 5
+
 # Integer timestamps handed in by callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999
 

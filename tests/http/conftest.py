@@ -219,12 +219,23 @@ async def _open(store, clock):
     return made
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def api(request, tmp_path):
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def new_store(request, tmp_path):
+    """new_store(clock): an empty store of each engine, not open yet."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_store")
+    stores = {
+        "memory": MemoryStore,
+        "sqlite": lambda clock: SqliteStore(tmp_path / "runs.db", clock, "OFF"),
+    }
+    return stores[request.param]
+
+
+@pytest.fixture
+async def api(new_store):
     """Over each engine."""
     clock = Clock()
-    engine = request.param
-    store = MemoryStore(clock) if engine == "memory" else SqliteStore(tmp_path / "runs.db", clock, "OFF")
+    store = new_store(clock)
     made = await _open(store, clock)
     yield made
     await made.client.aclose()
