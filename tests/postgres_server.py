@@ -27,10 +27,17 @@ OPTIONS = {
     "max_wal_size": "512MB",
     "autovacuum_naptime": "10s",
 }
-TABLES = (
-    "seals, worker_sessions, run_receipts, run_attempts, run_events, run_families, runs, messages, conversations,"
-    " worker_tokens, workers, api_keys, members, projects"
-).split(", ")
+TABLES = [
+    "seals",
+    "worker_sessions",
+    "run_receipts",
+    "run_attempts",
+    "run_events",
+    "run_families",
+    "runs",
+    "messages",
+]
+TABLES += ["conversations", "worker_tokens", "workers", "api_keys", "members", "projects"]
 
 
 def _someone():
@@ -74,7 +81,13 @@ class PostgresServer:
         # Into a file: the server inherits it, and a pipe would never end.
         with (self._home / "log").open("ab") as log:
             subprocess.run(
-                list(map(str, command)), check=True, stdout=log, stderr=log, cwd=self._home, timeout=60, **self._who
+                list(map(str, command)),
+                check=True,
+                stdout=log,
+                stderr=log,
+                cwd=self._home,
+                timeout=60,
+                **self._who,
             )
 
     def _call(self, program, *arguments):

@@ -14,7 +14,7 @@ LINES_MAX = 500
 
 CORE = {"append", "clock", "conversation", "errors", "event", "limits", "message", "principal", "project"}
 CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
-PORTS = {"store", "notifier"}
+PORTS = {"store", "notifier", "relay"}
 ENGINES = {"memory", "sqlite", "postgres", "nats"}
 OUTSIDE = {"http", "web", "loops"}
 COMMAND_LINE = {"cli", "administration", "__main__"}

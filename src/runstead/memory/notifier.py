@@ -10,6 +10,12 @@ class MemoryNotifier:
     def __init__(self) -> None:
         self._subscribers: dict[str, set[asyncio.Event]] = {}
 
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
     def publish(self, keys: Iterable[str]) -> None:
         subscribers = self._subscribers
         if not subscribers:

@@ -142,9 +142,7 @@ class _Batch:
             queue.popleft()
         return claimed, None
 
-    def _keep(
-        self, changes: list[Change], seal: Seal | None, result: Written | list[Run], now: int
-    ) -> None:
+    def _keep(self, changes: list[Change], seal: Seal | None, result: Written | list[Run], now: int) -> None:
         """All of a command's effect, or, where its answer cannot be made, none of it."""
         answer = self._seals.answer(seal, result)
         self.draft.take(changes, now)
@@ -201,7 +199,11 @@ class _Batch:
         below = [to_run(row) for row in rows]
         self.draft.lock(below)
         return [
-            check(member, transitions.cancel(member, now=max(now, member.updated_at), reason=run.cancel_reason), 0)
+            check(
+                member,
+                transitions.cancel(member, now=max(now, member.updated_at), reason=run.cancel_reason),
+                0,
+            )
             for member in below
         ]
 

@@ -79,7 +79,9 @@ class Batcher:
                 if group:
                     self._deliver(group, await self._commit([waiting.command for waiting in group]))
         finally:
-            self._flushers.discard(task)  # here, not in a callback: nobody may queue up behind one that has left
+            self._flushers.discard(
+                task
+            )  # here, not in a callback: nobody may queue up behind one that has left
 
     def _deliver(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         self.waiting -= len(group)
@@ -97,7 +99,7 @@ class Batcher:
         try:
             outcomes = await self._transactions.run(lambda t: self._decide(t, commands, False))
         except Exception as trouble:  # noqa: BLE001 - whatever it is, the others have no part in it
-            if is_lost(trouble) or isinstance(trouble, Error) and trouble.code.startswith("STORE_"):
+            if is_lost(trouble) or (isinstance(trouble, Error) and trouble.code.startswith("STORE_")):
                 # It is the store that cannot, for nobody: one by one they would wait for it again and again.
                 reason = trouble_with(trouble, "commit, so nothing was stored")
                 return [(None, reason)] * len(commands)

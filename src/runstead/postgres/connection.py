@@ -1,6 +1,6 @@
 """Connecting: what every session is told, in one place; and what a failure of PostgreSQL is to a caller."""
 
-from typing import Any, Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -10,7 +10,7 @@ from runstead.errors import Error
 
 VERSION_MIN: Final = 14
 
-Connection = asyncpg.Connection
+Connection: TypeAlias = asyncpg.Connection
 
 _SESSION: Final = {
     "application_name": "runstead",
@@ -31,7 +31,7 @@ _SESSION: Final = {
 
 async def connect(url: str, **settings: str) -> Connection:
     """A session that takes our statements. `settings` override what it is told at its start."""
-    return await asyncpg.connect(
+    connection: Connection = await asyncpg.connect(
         url,
         timeout=limits.connect_s,
         # The server ends a statement first; this is for a server that no longer answers at all.
@@ -40,13 +40,15 @@ async def connect(url: str, **settings: str) -> Connection:
         max_cached_statement_lifetime=0,
         server_settings=_SESSION | settings,
     )
+    return connection
 
 
 async def connect_alone(url: str) -> Connection:
     """A session for work on the schema: it waits for locks and takes the time it needs."""
-    return await asyncpg.connect(
+    connection: Connection = await asyncpg.connect(
         url, timeout=limits.connect_s, server_settings={"application_name": "runstead", "jit": "off"}
     )
+    return connection
 
 
 def address(url: str) -> str:
@@ -116,6 +118,5 @@ def _reason(trouble: Exception, connection: Connection | None) -> str | None:
     if isinstance(trouble, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):
         return "other transactions were in the way again and again"
     if isinstance(trouble, _CANNOT):
-        state: Any = trouble.sqlstate
-        return f"the database refuses, with SQLSTATE {state}"
+        return f"the database refuses, with SQLSTATE {trouble.sqlstate}"
     return None

@@ -24,5 +24,5 @@ class PostgresConversations:
         return await self._writer.do(sealed(job, seal))
 
     async def get(self, conversation_id: str) -> Conversation | None:
-        row = await self._readers.do(lambda c: c.fetchrow(Q["conversation"], conversation_id))
+        row = await self._readers.row(Q["conversation"], conversation_id)
         return None if row is None else Conversation(*row)

@@ -70,16 +70,16 @@ class PostgresDirectory:
         return await self._writer.do(job)
 
     async def project(self, ref: str) -> Project | None:
-        row = await self._readers.do(lambda c: c.fetchrow(Q["project"], ref))
+        row = await self._readers.row(Q["project"], ref)
         return None if row is None else Project(*row)
 
     async def projects(self, ids: Sequence[str] | None) -> list[Project]:
         wanted = None if ids is None else list(ids)
-        rows = await self._readers.do(lambda c: c.fetch(Q["projects"], wanted))
+        rows = await self._readers.rows(Q["projects"], wanted)
         return [Project(*row) for row in rows]
 
     async def is_empty(self) -> bool:
-        return await self._readers.do(lambda c: c.fetchrow(Q["any_project"])) is None
+        return await self._readers.row(Q["any_project"]) is None
 
     async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
         async def job(connection: Connection, _now: int) -> ApiKey:
@@ -89,11 +89,11 @@ class PostgresDirectory:
         return await self._writer.do(sealed(job, seal))
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
-        row = await self._readers.do(lambda c: c.fetchrow(Q["key_by_hash"], digest))
+        row = await self._readers.row(Q["key_by_hash"], digest)
         return None if row is None else _to_key(row)
 
     async def keys(self, project_id: str) -> list[ApiKey]:
-        return [_to_key(row) for row in await self._readers.do(lambda c: c.fetch(Q["keys"], project_id))]
+        return [_to_key(row) for row in await self._readers.rows(Q["keys"], project_id)]
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         async def job(connection: Connection, _now: int) -> ApiKey | None:
@@ -124,9 +124,9 @@ class PostgresDirectory:
         return await self._writer.do(job)
 
     async def members(self, project_id: str) -> list[Member]:
-        rows = await self._readers.do(lambda c: c.fetch(Q["members"], project_id))
+        rows = await self._readers.rows(Q["members"], project_id)
         return [Member(*row) for row in rows]
 
     async def roles(self, user_id: str) -> dict[str, Role]:
-        rows = await self._readers.do(lambda c: c.fetch(Q["roles"], user_id))
-        return {project_id: role for project_id, role in rows}
+        rows = await self._readers.rows(Q["roles"], user_id)
+        return dict(rows)

@@ -90,7 +90,9 @@ class Draft:
         self._seals.append((seal.owner, seal.key, seal.digest, *answer, now))
 
     def _add_events(self, old: Run | None, new: Run, transition: Transition, now: int) -> None:
-        event_id, sequence = (0, 0) if old is None else (old.latest_event_id, old.latest_external_event_sequence)
+        event_id, sequence = (
+            (0, 0) if old is None else (old.latest_event_id, old.latest_external_event_sequence)
+        )
         rows = self._events[new.seq]
         for event in transition.events:
             event_id += 1

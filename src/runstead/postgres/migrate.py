@@ -10,9 +10,7 @@ from runstead.postgres.connection import VERSION_MIN, Connection
 from runstead.postgres.sql import CLOCK
 
 LOCK: Final = 0x72756E7374656164  # "runstead"
-_RECORD: Final = (
-    "CREATE TABLE IF NOT EXISTS schema_migrations (name text COLLATE \"C\" PRIMARY KEY, applied_at bigint NOT NULL)"
-)
+_RECORD: Final = 'CREATE TABLE IF NOT EXISTS schema_migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)'
 
 
 class NewerStoreError(RuntimeError):
@@ -46,7 +44,7 @@ async def migrate(connection: Connection) -> list[str]:
             if name not in await _applied(connection, known):
                 await connection.execute(sql)
                 # Our own names
-                await connection.execute(f"INSERT INTO schema_migrations SELECT $1, {CLOCK}", name)  # noqa: S608
+                await connection.execute(f"INSERT INTO schema_migrations SELECT $1, {CLOCK}", name)
                 applied.append(name)
     return applied
 

@@ -33,12 +33,9 @@ def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
         add("status <> 'completed'")  # says what the index on the other states says, so that it serves
     among("kind", query.kinds)
     among("target", query.targets)
-    if query.batch_id is not None:
-        add("batch_id = {}", query.batch_id)
-    if query.schedule_id is not None:
-        add("schedule_id = {}", query.schedule_id)
-    if query.parent_run_id is not None:
-        add("parent_run_id = {}", query.parent_run_id)
+    for column in ("batch_id", "schedule_id", "parent_run_id"):
+        if (value := getattr(query, column)) is not None:
+            add(f"{column} = {{}}", value)
     if query.root_only:
         add("parent_seq IS NULL")
     if query.labels:
@@ -52,15 +49,13 @@ def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
     if query.text is not None:
         escaped = query.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         add("(run_id ILIKE {0} OR title ILIKE {0} OR target ILIKE {0})", f"%{escaped}%")
-    if query.sort == "duration":
+    by_duration = query.sort == "duration"
+    if by_duration:
         add("duration_ms IS NOT NULL")
-        order = "duration_ms DESC, seq DESC"
-        if query.before is not None:
-            add("(duration_ms, seq) < ({}::bigint, {}::bigint)", *query.before)
-    else:
-        order = "seq DESC"
-        if query.before is not None:
-            add("seq < {}::bigint", query.before[1])
+    if query.before is not None:
+        place = "(duration_ms, seq) < ({}::bigint, {}::bigint)" if by_duration else "seq < {}::bigint"
+        add(place, *query.before[0 if by_duration else 1 :])
+    order = "duration_ms DESC, seq DESC" if by_duration else "seq DESC"
     arguments.append(query.limit)
     sql = f"SELECT {COLUMNS} FROM {RUNS} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
     return sql, arguments

@@ -4,6 +4,7 @@ Events of runs whose month has no partition go to `run_events_other`, so that no
 """
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import asyncpg
 import structlog
@@ -20,13 +21,8 @@ def months_from(now: int, count: int) -> list[tuple[str, int, int]]:
     """(name, first ms, first ms of the next) of the month of `now` and those after it."""
     today = datetime.fromtimestamp(now / 1000, UTC)
     place = today.year * 12 + today.month - 1
-    starts = [
-        datetime((place + n) // 12, (place + n) % 12 + 1, 1, tzinfo=UTC) for n in range(count + 1)
-    ]
-    return [
-        (f"run_events_{start:%Y_%m}", to_ms(start), to_ms(end))
-        for start, end in zip(starts[:-1], starts[1:], strict=True)
-    ]
+    starts = [datetime((place + n) // 12, (place + n) % 12 + 1, 1, tzinfo=UTC) for n in range(count + 1)]
+    return [(f"run_events_{start:%Y_%m}", to_ms(start), to_ms(end)) for start, end in pairwise(starts)]
 
 
 async def make_partitions(connection: Connection, now: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Readers beside the writers: a few sessions that cannot write."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -33,6 +33,23 @@ class Readers:
                 return await self._once(read)
         except _TROUBLE as trouble:
             raise trouble_with(trouble, "read") from trouble
+
+    async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """None where an argument holds the character NUL: no stored text does."""
+
+        async def read(connection: Connection) -> list[asyncpg.Record]:
+            try:
+                found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+                return []
+            return found
+
+        return await self.do(read)
+
+    async def row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
+        """The first one."""
+        rows = await self.rows(sql, *arguments)
+        return rows[0] if rows else None
 
     async def _once(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         async with self._pool.session() as connection:

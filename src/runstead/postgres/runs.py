@@ -54,10 +54,10 @@ class PostgresRuns:
         return await self._many(Q["family"], root_seq, limit)
 
     async def _many(self, sql: str, *arguments: Any) -> list[Run]:
-        return [to_run(row) for row in await self._readers.do(lambda c: c.fetch(sql, *arguments))]
+        return [to_run(row) for row in await self._readers.rows(sql, *arguments)]
 
     async def attempts(self, seq: int) -> list[EndedAttempt]:
-        rows = await self._readers.do(lambda c: c.fetch(Q["attempts"], seq))
+        rows = await self._readers.rows(Q["attempts"], seq)
         return [EndedAttempt(*row) for row in rows]
 
     async def events(
@@ -69,6 +69,12 @@ class PostgresRuns:
         types: Sequence[str] = (),
     ) -> list[Event]:
         after = min(after, limits.events_per_run_max)
-        arguments = (seq, after, limit, list(types) or None, limits.integer_max if bytes_max is None else bytes_max)
-        rows = await self._readers.do(lambda c: c.fetch(Q["events_after"], *arguments))
+        arguments = (
+            seq,
+            after,
+            limit,
+            list(types) or None,
+            limits.integer_max if bytes_max is None else bytes_max,
+        )
+        rows = await self._readers.rows(Q["events_after"], *arguments)
         return [to_event(row) for row in rows]

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import asyncpg
-
 from runstead import limits
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
@@ -77,7 +75,8 @@ class PostgresStore:
 
     def facts(self) -> dict[str, Any]:
         batcher, writer = self._batcher, self._writer
-        assert batcher is not None and writer is not None, "not open"
+        assert batcher is not None, "not open"
+        assert writer is not None, "not open"
         return {
             "engine": "postgres",
             "queue_depth": batcher.waiting + writer.waiting,
@@ -101,5 +100,5 @@ class PostgresStore:
 
     async def _look_ahead(self, connection: Connection) -> None:
         await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))
-        await make_partitions(connection, await connection.fetchval(f"SELECT {CLOCK}"))  # noqa: S608
+        await make_partitions(connection, await connection.fetchval(f"SELECT {CLOCK}"))
         self._partitions_at = time.monotonic()

@@ -33,7 +33,7 @@ class PostgresWorkers:
         return await self._one("worker", worker_id)
 
     async def _one(self, query: str, argument: str | bytes) -> Worker | None:
-        row = await self._readers.do(lambda c: c.fetchrow(Q[query], argument))
+        row = await self._readers.row(Q[query], argument)
         return None if row is None else Worker(*row)
 
     async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
@@ -64,5 +64,5 @@ class PostgresWorkers:
         return await self._writer.do(sealed(job, seal))
 
     async def session(self, run_seq: int) -> Session | None:
-        row = await self._readers.do(lambda c: c.fetchrow(Q["session"], run_seq))
+        row = await self._readers.row(Q["session"], run_seq)
         return None if row is None else Session(*row)

@@ -59,10 +59,11 @@ class Writer:
         self._quiet.clear()
         try:
             result = await run_again(self._transactions, work)
-            self.commands += 1
-            return result
         except BROKEN as trouble:
             raise trouble_with(trouble, "commit, so nothing was stored") from trouble
+        else:
+            self.commands += 1
+            return result
         finally:
             self.waiting -= 1
             if not self.waiting:
