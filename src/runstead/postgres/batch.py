@@ -11,11 +11,12 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.postgres.batcher import ALONE, Outcome
 from runstead.postgres.claims import claim_sql
+from runstead.postgres.connection import BROKEN
 from runstead.postgres.draft import Change, Draft, check
 from runstead.postgres.rows import line_above, to_event, to_run
 from runstead.postgres.seals import Seals
 from runstead.postgres.sql import Q
-from runstead.postgres.transaction import BROKEN, Transaction
+from runstead.postgres.transaction import Transaction
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
 from runstead.store import ClaimQuery, DecideOne, RunKey, Written

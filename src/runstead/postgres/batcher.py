@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.postgres.connection import is_lost, trouble_with
-from runstead.postgres.transaction import BROKEN, Clock, Transaction, Transactions
+from runstead.postgres.connection import BROKEN, is_lost, trouble_with
+from runstead.postgres.transaction import Clock, Transaction, Transactions
 from runstead.postgres.writer import run_again
 
 Outcome = tuple[Any, Exception | None]

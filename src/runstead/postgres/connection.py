@@ -57,7 +57,11 @@ def address(url: str) -> str:
     return f"{parts.netloc.rpartition('@')[2]}{parts.path}" or "the local server"
 
 
+BROKEN: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a call of asyncpg raises where it is not our own mistake (and sometimes where it is)."""
+
 _LOST: Final = (
+    asyncpg.InternalClientError,  # the server's farewell reached an idle session, and asyncpg did not expect any
     OSError,  # TimeoutError too: who does not answer in time may have half an answer on its way
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import asyncpg
-
 from runstead import limits
 from runstead.errors import Error
-from runstead.postgres.connection import Connection
+from runstead.postgres.connection import BROKEN, Connection, is_lost
 
 
 class Pool:
@@ -32,8 +30,8 @@ class Pool:
             try:
                 yield connection
                 sound = True
-            except (Error, asyncpg.PostgresError):
-                sound = True
+            except Exception as trouble:
+                sound = not is_lost(trouble, connection)
                 raise
             finally:
                 self._give_back(connection, sound=sound)
@@ -67,5 +65,5 @@ class Pool:
             try:
                 async with asyncio.timeout(1):
                     await connection.close()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except BROKEN:
                 connection.terminate()

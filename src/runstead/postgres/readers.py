@@ -6,11 +6,10 @@ from typing import Any, TypeVar
 import asyncpg
 
 from runstead import limits
-from runstead.postgres.connection import Connection, connect, is_lost, trouble_with
+from runstead.postgres.connection import BROKEN, Connection, connect, is_lost, trouble_with
 from runstead.postgres.pool import Pool
 
 T = TypeVar("T")
-_TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Readers:
@@ -26,12 +25,12 @@ class Readers:
         try:
             try:
                 return await self._once(read)
-            except _TROUBLE as trouble:
+            except BROKEN as trouble:
                 if not is_lost(trouble):
                     raise
                 self._pool.drop_idle()
                 return await self._once(read)
-        except _TROUBLE as trouble:
+        except BROKEN as trouble:
             raise trouble_with(trouble, "read") from trouble
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:

@@ -7,7 +7,7 @@ from typing import Any
 from runstead import limits
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
-from runstead.postgres.connection import Connection, address, connect_alone, trouble_with
+from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
 from runstead.postgres.migrate import migrate, refuse_old_server
@@ -15,7 +15,7 @@ from runstead.postgres.partitions import make_partitions
 from runstead.postgres.readers import Readers
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.sql import CLOCK, Q
-from runstead.postgres.transaction import BROKEN, Clock
+from runstead.postgres.transaction import Clock
 from runstead.postgres.workers import PostgresWorkers
 from runstead.postgres.writer import Writer
 

@@ -9,12 +9,11 @@ import asyncpg
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.postgres.connection import Connection, connect, is_lost
+from runstead.postgres.connection import BROKEN, Connection, connect, is_lost
 from runstead.postgres.pool import Pool
 from runstead.postgres.sql import Q
 
 T = TypeVar("T")
-BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Clock:

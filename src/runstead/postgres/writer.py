@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.postgres.connection import Connection, is_race, trouble_with
-from runstead.postgres.transaction import BROKEN, Clock, Transaction, Transactions, Work
+from runstead.postgres.connection import BROKEN, Connection, is_race, trouble_with
+from runstead.postgres.transaction import Clock, Transaction, Transactions, Work
 
 T = TypeVar("T")
 Job = Callable[[Connection, int], Awaitable[T]]
