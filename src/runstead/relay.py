@@ -93,14 +93,16 @@ class Relay(ABC):
                 continue
             self._stir.clear()
             while self._pending and not self._lost.is_set():
-                keys = self._some()
-                await send("\n".join([self._name, *keys]))
-                for key in keys:
-                    del self._pending[key]
+                keys = self._take()
+                try:
+                    await send("\n".join([self._name, *keys]))
+                except BaseException:
+                    self._pending.update(dict.fromkeys(keys))
+                    raise
             await asyncio.sleep(limits.hint_pause_s)
 
-    def _some(self) -> list[str]:
-        """As many keys as one message holds."""
+    def _take(self) -> list[str]:
+        """As many keys as one message holds. Taken before it leaves: what is published meanwhile needs another."""
         keys: list[str] = []
         size = len(self._name)
         for key in self._pending:
@@ -108,6 +110,8 @@ class Relay(ABC):
             if keys and size > limits.hint_payload_bytes_max:
                 break
             keys.append(key)
+        for key in keys:
+            del self._pending[key]
         return keys
 
     async def _run(self) -> None:
