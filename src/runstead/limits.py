@@ -75,14 +75,17 @@ claim_poll_s: Final = 1.0
 worker_tokens_max: Final = 16
 
 # PostgreSQL: sessions of one replica, and how long they wait
-batches_max: Final = 2  # transactions of commands under way at a time
+batches_max: Final = 4  # transactions of commands under way at a time
 batch_commands_max: Final = 64
+# So many must wait before another transaction is begun beside one that is under way, or for so long.
+batch_commands_worth: Final = 32
+batch_patience_s: Final = 0.05
 postgres_writers_max: Final = 4
 postgres_readers_max: Final = 8
 session_wait_s: Final = 10  # for a session that is free
 connect_s: Final = 5
 statement_s: Final = 10
-lock_s: Final = 5  # for a row that another transaction holds
+lock_s: Final = 2  # for a row that another transaction holds
 idle_transaction_s: Final = 10
 in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
 race_retries_max: Final = 5

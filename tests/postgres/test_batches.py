@@ -25,6 +25,8 @@ async def test_a_batch_holds_64_commands(desk):
     before = desk.store.facts()["commits"]
     await together(*(desk.create() for _ in range(65)))
     assert desk.store.facts()["commits"] - before == 2
+    await together(*(desk.touch(f"run-{n}") for n in range(1, 66)))
+    assert desk.store.facts()["commits"] - before == 4
 
 
 async def test_runs_of_one_batch_are_numbered_as_they_came(desk):

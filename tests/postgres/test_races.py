@@ -107,6 +107,21 @@ async def test_a_row_that_stays_locked_holds_up_its_own_command_alone(
     assert (await desk.touch("run-1")).run.version == 2
 
 
+async def test_nobody_waits_behind_a_row_that_somebody_else_holds(desk, other, sql):
+    """Commands that come while a transaction waits get one of their own."""
+    await asyncio.gather(desk.create("run-1"), desk.create("run-2"))
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
+    stuck = asyncio.ensure_future(desk.touch("run-1"))
+    await blocked(sql)
+    for _ in range(5):
+        await asyncio.wait_for(desk.touch("run-2"), 1)
+    assert not stuck.done()
+    await transaction.rollback()
+    assert (await stuck).run.version == 2
+
+
 async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, databases, database, other):
     monkeypatch.setitem(desk_settings(), "statement_timeout", "150")
     desk = await new_desk(databases.server.url(database))

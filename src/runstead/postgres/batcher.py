@@ -1,8 +1,9 @@
 """Group commit: commands that wait while a transaction is under way share the next one.
 
-Two transactions are under way at a time, so that one can be decided while the other is on its way to the disk. A refusal
-fails alone, since rules decide before anything is written. Where PostgreSQL refuses a batch, it is rolled back and each
-command is tried once more in a transaction of its own.
+Where many wait, several transactions are under way at a time, so that one can be decided while another is on its way to
+the disk; where few wait, they share one, since each costs the same handful of statements. A refusal fails alone: rules
+decide before anything is written. Where PostgreSQL refuses a batch, it is rolled back and each command is tried once
+more in a transaction of its own.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ Decider = Callable[[Transaction, Sequence[Any], bool], Awaitable[list[Outcome]]]
 class _Waiting(NamedTuple):
     command: Any
     future: asyncio.Future[Any]
+    since: float
 
 
 class Batcher:
@@ -37,6 +39,7 @@ class Batcher:
         self._decide = decide
         self._queue: deque[_Waiting] = deque()
         self._flushers: set[asyncio.Task[None]] = set()
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
         self.waiting = 0  # commands not answered yet
         self.commands = 0
@@ -53,39 +56,65 @@ class Batcher:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.waiting += 1
-        self._queue.append(_Waiting(command, future))
-        if len(self._flushers) < limits.batches_max:
-            flusher = asyncio.ensure_future(self._flush())
-            self._flushers.add(flusher)
+        self._queue.append(_Waiting(command, future, asyncio.get_running_loop().time()))
+        if self._worth_another():
+            self._begin()
+        else:
+            self._look_later()
         return await future
+
+    def _worth_another(self) -> bool:
+        """Whether enough wait for one more transaction beside those under way."""
+        busy = len(self._flushers)
+        return len(self._queue) > busy * limits.batch_commands_worth and busy < limits.batches_max
+
+    def _begin(self) -> None:
+        self._flushers.add(asyncio.ensure_future(self._flush()))
+
+    def _look_later(self) -> None:
+        if self._look is None and self._queue and len(self._flushers) < limits.batches_max:
+            self._look = asyncio.get_running_loop().call_later(limits.batch_patience_s, self._hurry)
+
+    def _hurry(self) -> None:
+        """A transaction takes long, perhaps because it waits for a row: those behind it do not wait with it."""
+        self._look = None
+        now = asyncio.get_running_loop().time()
+        if self._queue and now - self._queue[0].since >= limits.batch_patience_s:
+            self._begin()
+        self._look_later()
 
     async def close(self) -> None:
         """Finish what is queued, then let go."""
         self._closed = True
         while self._flushers:
             await asyncio.wait(self._flushers)
+        if self._look is not None:
+            self._look.cancel()
         await self._transactions.close()
 
     async def _flush(self) -> None:
-        """Work the queue off."""
+        """Work the queue off, or leave what is left to another."""
         task = asyncio.current_task()
         assert task is not None
+        more = True
         try:
-            while self._queue:
+            while more:
                 await asyncio.sleep(0)  # whoever is about to ask in this turn of the loop comes along
                 group: list[_Waiting] = []
                 while self._queue and len(group) < limits.batch_commands_max:
                     group.append(self._queue.popleft())
                 if group:
                     self._deliver(group, await self._commit([waiting.command for waiting in group]))
+                more = len(self._queue) > (len(self._flushers) - 1) * limits.batch_commands_worth
         finally:
-            self._flushers.discard(
-                task
-            )  # here, not in a callback: nobody may queue up behind one that has left
+            # Here, not in a callback: nobody may queue up behind one that has left.
+            self._flushers.discard(task)
+            self._look_later()
 
     def _deliver(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         self.waiting -= len(group)
-        for (_, future), (result, error) in zip(group, outcomes, strict=True):
+        for waiting, (result, error) in zip(group, outcomes, strict=True):
+            future = waiting.future
             if future.done():  # the caller went away
                 continue
             if error is None:
