@@ -156,7 +156,7 @@ async def test_a_server_that_restarts_is_hardly_noticed(new_desk, own_server):
 
 async def test_a_database_that_cannot_be_used_is_one_sentence(databases):
     with pytest.raises(
-        RuntimeError, match=r'cannot use the database /nowhere.*: database "nowhere" does not exist'
+        RuntimeError, match=r'cannot use the database /tmp/.*/nowhere: database "nowhere" does not exist'
     ):
         await PostgresStore(databases.server.url("nowhere")).open()
     with pytest.raises(RuntimeError, match=r"cannot use the database 127\.0\.0\.1:1/x: ") as told:

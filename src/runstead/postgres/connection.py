@@ -1,7 +1,7 @@
 """Connecting: what every session is told, in one place; and what a failure of PostgreSQL is to a caller."""
 
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
@@ -54,7 +54,8 @@ async def connect_alone(url: str) -> Connection:
 def address(url: str) -> str:
     """Where the database is, without user and password, for messages."""
     parts = urlsplit(url)
-    return f"{parts.netloc.rpartition('@')[2]}{parts.path}" or "the local server"
+    host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["the local server"])[0]
+    return f"{host}{parts.path}"
 
 
 BROKEN: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
