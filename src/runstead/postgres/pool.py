@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.postgres.connection import BROKEN, Connection, is_lost
+from runstead.postgres.connection import BROKEN, Connection, NoSessionError, is_lost
 
 
 class Pool:
@@ -43,7 +43,10 @@ class Pool:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await self._connect()
+        try:
+            return await self._connect()
+        except BROKEN as trouble:
+            raise NoSessionError(str(trouble)) from trouble
 
     def _give_back(self, connection: Connection, *, sound: bool) -> None:
         if connection.is_closed():

@@ -131,7 +131,7 @@ SELECT count(*) FROM gone
 UPDATE pulse SET at = $1
 
 -- name: lock_project
-SELECT 1 FROM projects WHERE id = $1 FOR UPDATE
+SELECT 1 FROM projects WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: add_project
 INSERT INTO projects (id, slug, name, created_at, created_by, personal_of) VALUES ($1, $2, $3, $4, $5, $6)

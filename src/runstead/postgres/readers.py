@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from runstead import limits
-from runstead.postgres.connection import BROKEN, Connection, connect, is_lost, trouble_with
+from runstead.postgres.connection import BROKEN, Connection, NoSessionError, connect, is_lost, trouble_with
 from runstead.postgres.pool import Pool
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class Readers:
             try:
                 return await self._once(read)
             except BROKEN as trouble:
-                if not is_lost(trouble):
+                if not is_lost(trouble) or isinstance(trouble, NoSessionError):
                     raise
                 self._pool.drop_idle()
                 return await self._once(read)

@@ -9,7 +9,7 @@ import asyncpg
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.postgres.connection import BROKEN, Connection, connect, is_lost
+from runstead.postgres.connection import BROKEN, Connection, NoSessionError, connect, is_lost
 from runstead.postgres.pool import Pool
 from runstead.postgres.sql import Q
 
@@ -75,7 +75,7 @@ class Transactions:
         try:
             return await self._settled(work)
         except BROKEN as trouble:
-            if not is_lost(trouble):
+            if not is_lost(trouble) or isinstance(trouble, NoSessionError):
                 raise
         self._pool.drop_idle()
         return await self._settled(work)
