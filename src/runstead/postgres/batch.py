@@ -63,11 +63,12 @@ class _Batch:
         self._seals = Seals(self._connection)
         self._seqs: deque[int] = deque()
         self._queues: dict[ClaimQuery, deque[int]] = {}
+        self._named: dict[RunKey, bool] = {}  # and whether as a parent
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
         """Lock what is named, look up what was answered before."""
         await self._seals.load(command.seal for command in commands)
-        named: dict[RunKey, bool] = {}
+        named = self._named
         for command in commands:
             if isinstance(command, Apply):
                 named.setdefault(command.key, False)
@@ -100,7 +101,9 @@ class _Batch:
             taken = list(self.draft.runs)
             now, project = self._transaction.now, query.project_id
             rows = await self._connection.fetch(sql, now, project, limit, taken, *arguments)
-            runs = [to_run(row) for row in rows]
+            # One that is named, but was stored only after its name was looked up, is somebody's next time.
+            found = map(to_run, rows)
+            runs = [run for run in found if RunKey(run.project_id, run.run_id) not in self._named]
         self.draft.lock(runs)
         self._queues[query] = deque(run.seq for run in runs)
 
