@@ -1,5 +1,7 @@
 """Connecting: what every session is told, in one place; and what a failure of PostgreSQL is to a caller."""
 
+import os
+import socket
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -56,6 +58,17 @@ def address(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["the local server"])[0]
     return f"{host}{parts.path}"
+
+
+def plainly(trouble: Exception) -> str:
+    """Why no session can be made, for an operator."""
+    if isinstance(trouble, TimeoutError):
+        return f"no answer within {limits.connect_s} s"
+    if isinstance(trouble, socket.gaierror):
+        return "no such host"
+    if isinstance(trouble, OSError) and trouble.errno is not None:
+        return os.strerror(trouble.errno).lower()
+    return str(trouble)
 
 
 BROKEN: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

@@ -7,7 +7,7 @@ from typing import Any
 from runstead import limits
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
-from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, trouble_with
+from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
 from runstead.postgres.migrate import migrate, refuse_old_server
@@ -48,7 +48,9 @@ class PostgresStore:
             finally:
                 await connection.close()
         except (*BROKEN, ValueError) as trouble:
-            raise RuntimeError(f"cannot use the database {address(self._url)}: {trouble}") from trouble
+            raise RuntimeError(
+                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
+            ) from trouble
         clock = Clock(self._clock)
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
