@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from runstead.commands.projects import make_key, new_project
 from runstead.errors import not_found
-from runstead.main import make_store
+from runstead.main import make_keyring, make_store
 from runstead.principal import DEFAULT_SCOPES, Scope
 from runstead.project import ApiKey, Project, check_slug, new_key
 from runstead.settings import load
@@ -47,3 +48,22 @@ async def create_key(
             raise not_found(f"Project {project}")
         secret = new_key()
         return secret, await store.directory.create_key(make_key(secret, found.id, wanted, name=name))
+
+
+async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
+    """The public keys of a server with these settings; made now where there are none."""
+    settings = load(database=database)
+    if rotate and settings.signing_key_file is not None:
+        raise ValueError(
+            f"the keys are in the file {settings.signing_key_file}: add a pair there with `keys signing --out`"
+        )
+    async with opened(database) as store:
+        keyring = make_keyring(settings, store)
+        if rotate:
+            await keyring.rotate()
+        pems = await keyring.public_pems()
+        return {
+            "control_plane": pems["EdDSA"],
+            "tokens": pems["RS256"],
+            "jwks": {"keys": await keyring.jwks()},
+        }

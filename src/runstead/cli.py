@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -130,6 +131,39 @@ def create_key(
         _print(made, json=True)
     else:
         print(secret)
+
+
+@keys.command(name="signing")
+def signing_keys(
+    *,
+    out: Annotated[Path | None, Parameter(help="Add a new pair of private keys to this file instead")] = None,
+    rotate: Annotated[bool, Parameter(negative="", help="Add a new pair to the store first")] = False,
+    database: Database = None,
+    json: AsJson = False,
+) -> None:
+    """Print the public keys with which push services check the server's calls and tokens."""
+    if out is not None:
+        from runstead.signing import write_file  # noqa: PLC0415
+
+        try:
+            write_file(out)
+        except (ValueError, OSError) as trouble:
+            _refuse(str(trouble))
+        if json:
+            _print({"file": str(out)}, json=True)
+        else:
+            print(
+                f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
+            )
+        return
+    from runstead import administration  # noqa: PLC0415
+
+    found = _run(administration.signing_keys(database, rotate=rotate))
+    if json:
+        _print(found, json=True)
+    else:
+        print(f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}", end="")
+        print(f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens']}", end="")
 
 
 @app.command

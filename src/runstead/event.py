@@ -41,6 +41,8 @@ class NewEvent(msgspec.Struct, frozen=True):
     external: bool = False  # appended by a client, not written by the server
     private: bool = False
     is_error: bool = False
+    key: str | None = None  # its `idempotency_key`: stored once per run
+    digest: bytes | None = None  # of the payload, where there is a key
 
     @property
     def event_class(self) -> EventClass:
@@ -65,11 +67,23 @@ class Event(msgspec.Struct, frozen=True):
     sequence: int
 
 
+class FamilyEvent(msgspec.Struct, frozen=True):
+    """An event of one of a family's runs. `position`: it is the n-th that was stored in the whole family."""
+
+    run_id: str
+    position: int
+    event: Event
+
+
 def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:
-    told = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result", "toolCallId": tool_call_id}
-    return NewEvent(
-        TOOL_CALL_RESULT, encode({**told, "content": result, "isError": is_error}), is_error=is_error
-    )
+    """`content` is text, since AG-UI allows no other value there; what is not text stands whole in `result`."""
+    told: dict[str, Any] = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result"}
+    told["toolCallId"] = tool_call_id
+    if isinstance(result, str):
+        told["content"] = result
+    else:
+        told |= {"content": encode(result).decode(), "result": result}
+    return NewEvent(TOOL_CALL_RESULT, encode({**told, "isError": is_error}), is_error=is_error)
 
 
 def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error: bool = False) -> NewEvent:

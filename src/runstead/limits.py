@@ -11,7 +11,11 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
+schedule_config_bytes_max: Final = 64 * KIB
 json_depth_max: Final = 200
+conversation_metadata_bytes_max: Final = 256 * KIB
+input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
+input_response_bytes_max: Final = 128 * KIB
 
 # Names
 run_id_chars_max: Final = 128
@@ -32,24 +36,51 @@ event_type_chars_max: Final = 128
 error_code_chars_max: Final = 128
 error_message_chars_max: Final = 64 * KIB
 idempotency_key_chars_max: Final = 255
+conversation_summary_chars_max: Final = 16 * KIB
+input_title_chars_max: Final = 1_000
+input_description_chars_max: Final = 16 * KIB
+field_name_chars_max: Final = 128
+field_label_chars_max: Final = 256
+field_text_chars_max: Final = 1_024
+field_hint_chars_max: Final = 512
+field_button_chars_max: Final = 64
+field_value_chars_max: Final = 64 * KIB
+cron_chars_max: Final = 255
+timezone_chars_max: Final = 128
+schedule_failure_chars_max: Final = 1_000  # of a failed run's message, as its schedule tells it
 
 # Counts
 events_per_append_max: Final = 100
 events_per_run_max: Final = (1 << 24) - 1
 event_rows_default: Final = 100
 event_rows_max: Final = 500
+event_types_filtered_max: Final = 100  # that one list or stream can be asked for
+event_types_told_max: Final = 1_000  # that a summary tells apart
+usage_models_max: Final = 1_000  # that a usage report tells apart
 page_rows_default: Final = 50
 page_rows_max: Final = 100
 children_rows_max: Final = 1_000
+snapshot_children_max: Final = 1_000
+snapshot_inputs_max: Final = 100
 tree_rows_max: Final = 10_000
 artifacts_max: Final = 1_000
 claim_runs_max: Final = 100
 family_depth_max: Final = 64
+message_parts_max: Final = 200
+input_fields_max: Final = 100
+field_options_max: Final = 1_000
 backoff_limit_max: Final = 1_000
+schedules_per_project_max: Final = 500  # a list holds them all: there are no pages
+schedule_backoff_limit_default: Final = 3
 integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
 
 # A page of events also ends here, so that 500 large events never stand in memory at once
 event_page_bytes_max: Final = 1 * MIB
+# A page of messages ends once this much was read for it; of one agent run's log, no more is folded into its message
+message_page_bytes_max: Final = 4 * MIB
+message_fold_bytes_max: Final = 4 * MIB
+# Folded messages that are kept, so that reading a conversation again reads no log
+message_cache_bytes_max: Final = 16 * MIB
 
 # Durations
 lease_s_min: Final = 5
@@ -57,6 +88,7 @@ lease_s_max: Final = 300
 lease_s_default: Final = 60
 claim_wait_s_max: Final = 30
 timeout_s_max: Final = 30 * 86_400
+schedule_timeout_s_default: Final = 300
 retry_after_s_max: Final = 86_400
 backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
@@ -73,6 +105,36 @@ reaper_rows_per_tick_max: Final = 256
 reaper_tick_s: Final = 0.5
 claim_poll_s: Final = 1.0
 worker_tokens_max: Final = 16
+
+# Hints about a project, and those who follow them
+hints_per_project_max: Final = 4_096  # kept to resume from; a follower further behind reads the lists again
+hints_idle_s: Final = 300  # how long they are kept after the last follower left
+hints_idle_projects_max: Final = 64
+hint_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
+hint_cursor_chars_max: Final = 64
+# Push services. Published services send a heartbeat every 30 s.
+push_service_name_chars_max: Final = 128
+push_service_url_chars_max: Final = 2_048
+push_services_per_project_max: Final = 256
+push_service_silence_s: Final = 120
+dispatch_s_max: Final = 30  # for a service to answer
+dispatch_lease_ms: Final = 60_000  # longer than that, so that a lease never ends before its dispatch
+dispatch_tries_max: Final = 8
+dispatch_retry_after_s_max: Final = 300
+dispatch_answer_bytes_max: Final = 64 * KIB
+dispatches_max: Final = 128
+dispatches_per_service_max: Final = 8
+dispatch_poll_s: Final = 1.0
+stop_s_max: Final = 10
+stop_tries_max: Final = 4
+push_silence_ms: Final = 30 * 60_000  # how long a service may work on a run without a word
+push_renewal_ms: Final = 60_000  # an append renews no more often than this
+
+# What the server signs
+run_token_s: Final = 86_400
+signature_s: Final = 60
+signing_keys_max: Final = 32
+signing_keys_reload_s: Final = 30
 
 # PostgreSQL: sessions of one replica, and how long they wait
 batches_max: Final = 4  # transactions of commands under way at a time

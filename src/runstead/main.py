@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
@@ -15,10 +16,12 @@ import uvicorn
 from runstead import limits
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
+from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import every
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
@@ -27,6 +30,7 @@ from runstead.notifier import Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
 from runstead.settings import Settings, is_postgres, sqlite_path
+from runstead.signing import Keyring, read_file
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
 from runstead.store import Store
@@ -60,6 +64,15 @@ def make_notifier(settings: Settings) -> Notifier:
 
         return PostgresNotifier(settings.database_url, local)
     return local
+
+
+def make_keyring(settings: Settings, store: Store) -> Keyring:
+    """The keys that the server signs with. ValueError where the file of them cannot be used."""
+    if settings.signing_key_file is None:
+        return Keyring(store.signing_keys)
+    path = Path(settings.signing_key_file)
+    read_file(path)
+    return Keyring(store.signing_keys, path)
 
 
 def _verifier(settings: Settings) -> TokenVerifier | None:
@@ -107,13 +120,15 @@ class Main:
         verifier = _verifier(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store, notifier = make_store(self.settings), make_notifier(self.settings)
+        if self.settings.signing_key_file is not None:
+            read_file(Path(self.settings.signing_key_file))
         # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
         with closing(_listen(self.settings.host, self.settings.port)) as sock:
             await store.open()
             try:
                 await self._bootstrap(store)
                 await notifier.open()
-                await self._serve(App(store, notifier), verifier, sock)
+                await self._serve(store, notifier, verifier, sock)
             finally:
                 await notifier.close()
                 await store.close()
@@ -123,8 +138,13 @@ class Main:
         if self._server is not None:
             self._server.handle_exit(signal.SIGTERM, None)
 
-    async def _serve(self, app: App, verifier: TokenVerifier | None, sock: socket.socket) -> None:
-        authenticator = Authenticator(app.store, verifier)
+    async def _serve(
+        self, store: Store, notifier: Notifier, verifier: TokenVerifier | None, sock: socket.socket
+    ) -> None:
+        keyring = make_keyring(self.settings, store)
+        egress = Egress(allow_private=self.settings.allow_private_egress)
+        app = App(store, notifier, keyring, egress)
+        authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
             loop="none",  # the caller's: cli.py runs uvloop
@@ -152,6 +172,7 @@ class Main:
             asyncio.ensure_future(every(seconds, name, verb, app.stopping))
             for name, seconds, verb in _loops(app, authenticator)
         ]
+        loops.append(asyncio.ensure_future(Dispatcher(app).run()))
         try:
             await self._server.serve([sock])
         finally:

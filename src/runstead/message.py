@@ -159,8 +159,8 @@ class Fold:
         """What a reader needs to go on after `latest_event_id`: `(event_id, event)` pairs.
 
         First the message as a MESSAGES_SNAPSHOT, then the state as a STATE_SNAPSHOT, both without a number, then the
-        terminal event where there is one. `created_at` (ms) is the message's; `child_runs` and `input_requests`, by
-        tool call id, stand over what the events say.
+        terminal event where there is one. `created_at` (ms) is the message's; the members of `child_runs` and
+        `input_requests`, objects by tool call id, stand over what the events say.
         """
         message = self.message(status)
         told: dict[str, Any] = {"id": message_id, "role": "assistant", "status": message.status}
@@ -169,7 +169,9 @@ class Fold:
             told["createdAt"] = iso(created_at)
         state = self.state()
         for name, given in zip(_STATE_MEMBERS, (child_runs, input_requests), strict=True):
-            state[name] = {**state[name], **(given or {})}
+            for call_id, stored in (given or {}).items():
+                said = state[name].get(call_id)
+                state[name][call_id] = {**said, **stored} if isinstance(said, dict) else stored
         found: list[tuple[int | None, bytes]] = [
             (None, encode({"type": "MESSAGES_SNAPSHOT", "messages": [told]})),
             (None, encode({"type": "STATE_SNAPSHOT", "snapshot": state})),
@@ -222,7 +224,7 @@ class Fold:
         if result is None:
             result = self._results[key] = _Result(key)
             self._parts.append(result)
-        result.output = members["content"] if "content" in members else members.get("result")
+        result.output = members["result"] if "result" in members else members.get("content")
         result.is_error = members.get("isError") is True
 
     def _call_state(self, call: _Call, status: RunStatus) -> CallState:

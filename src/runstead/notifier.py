@@ -5,9 +5,11 @@ whoever must not miss anything also looks from time to time.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
+
+from runstead.hint import Hint
 
 
 def run_key(seq: int) -> str:
@@ -15,9 +17,20 @@ def run_key(seq: int) -> str:
     return f"run:{seq}"
 
 
+def family_key(root_seq: int) -> str:
+    """Hints that a run of a family, or its log, changed."""
+    return f"family:{root_seq}"
+
+
 def queue_key(project_id: str) -> str:
     """Hints that a run of the project became claimable."""
     return f"queue:{project_id}"
+
+
+Listener = Callable[[Sequence[Hint] | None], None]
+"""Takes hints about one project in; None where some may have been lost. Never blocks, never fails."""
+#: Hints that a run is to be pushed, or to be stopped at its push service.
+PUSH_KEY: Final = "push"
 
 
 class Notifier(Protocol):
@@ -38,3 +51,24 @@ class Notifier(Protocol):
     def subscribe(self, key: str) -> AbstractContextManager[asyncio.Event]:
         """An event that is set at every hint for the key; the subscriber clears it before it reads the store."""
         ...
+
+    # Hints about a project. Listeners keep them in order and number them, so these are not merged: each comes once, and
+    # those of one run in the order of its commits. An engine that carries hints between processes must tell every
+    # listener of every process, its own included, and where its connection broke and some may be missing, give None
+    # to each listener: whoever follows then reads the lists again.
+
+    def listened(self, project_id: str) -> bool:
+        """Whether anybody may listen to the project; True where an engine cannot know it of other processes. Asked
+        after every commit, so it costs a look-up: hints are built only for listeners.
+        """
+        ...
+
+    def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
+        """Give the hints to all who listen to the project. Never blocks, never fails."""
+        ...
+
+    def listen(self, project_id: str, listener: Listener) -> None:
+        """Hand every hint about the project to the listener, on the event loop's thread, until `unlisten`."""
+        ...
+
+    def unlisten(self, project_id: str, listener: Listener) -> None: ...

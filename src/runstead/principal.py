@@ -44,18 +44,24 @@ def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller. `grants`: project id → scopes there, implied ones included.
 
-    `run_id` binds a token to one run; `worker_id` is set for worker tokens, which act for that worker alone.
+    `run_id` binds a token to one run, with `family` to that run and those below it; `worker_id` is set for worker
+    tokens, which act for that worker alone. A `service` is a push service at work on a run, an `event_writer` may
+    append to one run and no more; `service_id` says whose they are.
     """
 
-    kind: Literal["api_key", "user", "worker"]
+    kind: Literal["api_key", "user", "worker", "service", "event_writer"]
     id: str
     grants: dict[str, frozenset[Scope]]
     run_id: str | None = None
     worker_id: str | None = None
+    service_id: str | None = None
+    family: bool = False
 
     @property
     def identity(self) -> str:
         """Names the caller among all callers, as idempotency keys need."""
+        if self.service_id is not None:
+            return f"{self.kind}:{self.service_id}:{self.run_id}"
         return f"{self.kind}:{self.id}"
 
 
@@ -84,3 +90,14 @@ def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
     if not found:
         raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not carry")
     return found
+
+
+def for_appending(principal: Principal, run_id: str) -> Principal:
+    """The caller as an append sees it: a token for writing the events of one run may do so there."""
+    if principal.kind != "event_writer":
+        return principal
+    if principal.run_id != run_id:
+        raise Error("FORBIDDEN", f"The token is good for the events of the run {principal.run_id} alone")
+    return msgspec.structs.replace(
+        principal, grants=dict.fromkeys(principal.grants, frozenset({Scope.RUNS_WRITE}))
+    )

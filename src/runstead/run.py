@@ -8,6 +8,7 @@ import msgspec
 Kind = Literal["agent", "workflow", "task", "eval"]
 OwnerKind = Literal["conversation", "project"]
 WaitingReason = Literal["tool", "approval", "event", "input"]
+StoredReason = WaitingReason | Literal["pause"]  # a pause is shown as `event`
 RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
 TriggerKind = Literal["manual", "schedule", "webhook", "api"]
 TerminalStatus = Literal["completed", "failed", "cancelled"]
@@ -26,8 +27,9 @@ class RunStatus(StrEnum):
     a cancel."""
 
     WAITING = "waiting"
-    """It needs something from outside: a tool's result, an approval, an event or input. Entered by a wait. Left by
-    the resume that brings it (running), by the wait's expiry (failed), by a completion or a cancel."""
+    """It needs something from outside: a tool's result, an approval, an event or input; or it is paused. Entered by
+    a wait or a pause. Left by the resume that brings it (running), by the wait's expiry (failed), by a completion or
+    a cancel."""
 
     COMPLETED = "completed"
     """Ended well. Entered by the first completion with this status. Never left."""
@@ -112,6 +114,9 @@ class Run(msgspec.Struct, frozen=True):
     conversation_id: str | None = None
     implementation_kind: str | None = None
     worker_key: str | None = None
+    # The push service that gets it (agent runs that no worker claims), and its failed dispatches since the last good one
+    push_service_id: str | None = None
+    push_failures: int = 0
     # Times and bounds
     started_at: int | None = None
     completed_at: int | None = None
@@ -119,7 +124,7 @@ class Run(msgspec.Struct, frozen=True):
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
     exit_code: int | None = None
-    # The queue: when a worker may claim it, None while no worker may.
+    # The queue: when it may be claimed (or pushed), None while it may not.
     available_at: int | None = None
     # The referee: when the server must look at it next, None when it need not (see transitions.due_at).
     due_at: int | None = None
@@ -133,11 +138,13 @@ class Run(msgspec.Struct, frozen=True):
     lease_expires_at: int | None = None
     last_heartbeat_at: int | None = None
     # The wait
-    waiting_reason: WaitingReason | None = None
+    waiting_reason: StoredReason | None = None
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     wait_expires_at: int | None = None
     resume_at: int | None = None
+    waiting_input_id: str | None = None  # the open input request that holds it
+    paused_available_at: int | None = None  # the place in the queue that a paused run comes back to
     # The cancel
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None
@@ -160,8 +167,25 @@ class Run(msgspec.Struct, frozen=True):
     request_snapshot: bytes | None = None
 
     @property
+    def queued(self) -> bool:
+        """Whether the server hands it out: to a worker that claims it, or to a push service."""
+        return (
+            self.kind != "agent" or self.implementation_kind is not None or self.push_service_id is not None
+        )
+
+    @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def paused(self) -> bool:
+        """Held back by an operator: only an unpause lets it go on."""
+        return self.waiting_reason == "pause"
+
+    @property
+    def shown_reason(self) -> WaitingReason | None:
+        """The reason as readers see it."""
+        return "event" if self.waiting_reason == "pause" else self.waiting_reason
 
     def lease_live(self, now: int) -> bool:
         """Whether a worker holds it. `now` in ms."""

@@ -23,6 +23,8 @@ NAMES: Final = (
     "RUNSTEAD_JWT_ISSUER",
     "RUNSTEAD_JWT_AUDIENCE",
     "RUNSTEAD_CORS_ORIGINS",
+    "RUNSTEAD_SIGNING_KEY_FILE",
+    "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -46,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     cors_origins: tuple[str, ...] | None = None
+    signing_key_file: str | None = None
+    allow_private_egress: bool = False
 
 
 def load(
@@ -89,6 +93,8 @@ def load(
         jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
+        signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
+        allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
     )
 
 
@@ -117,6 +123,13 @@ def _origins(told: str | None) -> tuple[str, ...] | None:
                 f" or be *, not {origin!r}"
             )
     return origins or None
+
+
+def _flag(name: str, told: str | None) -> bool:
+    value = (told or "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise SettingError(f"{name} must be true or false, not {told!r}")
+    return value in ("true", "1")
 
 
 def sqlite_path(url: str) -> Path:

@@ -12,13 +12,18 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from runstead.conversation import Conversation
-from runstead.event import Event
+from runstead.conversation import Conversation, Spoken, StoredMessage
+from runstead.event import Event, FamilyEvent
+from runstead.input_request import InputRequest
 from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
+from runstead.push_service import PushService
 from runstead.run import Run
+from runstead.schedule import Schedule, ScheduleStatus
 from runstead.seal import Seal
+from runstead.signing_key import SigningKey
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
+from runstead.usage import FamilyUsage
 from runstead.worker import Session, Worker
 
 
@@ -30,18 +35,29 @@ class RunKey(NamedTuple):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a command came to: the run as it stands now, its transition, and the descendants it cancelled."""
+    """What a command came to: the run as it stands now, its transition, and the descendants it cancelled.
+
+    `before` is the run as it was loaded: None where the command created it, `run` itself where nothing was written.
+    """
 
     run: Run
     transition: Transition
     cancelled: tuple[Run, ...] = ()
+    before: Run | None = None
 
 
 Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
 """Raises where a change to a project's members may not be: it gets its members and keys as they stand, under lock."""
 
+Count = Callable[[int], None]
+"""Raises where there may be no more: it gets how many there are, under lock."""
+
 DecideOne = Callable[[Run, int], Transition]
 """(run, now) → Transition, for commands whose rows the engine chooses."""
+
+
+DecidePush = Callable[[Run, int, Sequence[PushService]], Transition]
+"""(run, now, the services that reach its project) → Transition."""
 
 
 class ClaimQuery(msgspec.Struct, frozen=True):
@@ -80,6 +96,35 @@ class RunQuery(msgspec.Struct, frozen=True):
     limit: int = 50
 
 
+class ScheduleQuery(msgspec.Struct, frozen=True):
+    """Schedules of one project; None filters nothing."""
+
+    project_id: str
+    limit: int
+    status: ScheduleStatus | None = None
+    source_trigger_id: str | None = None
+
+
+class FamilyPage(msgspec.Struct, frozen=True):
+    """A stretch of a family's events. `reached`: how far the log was read, `more`: whether something follows that was
+    asked for, `ended`: whether the run and all below it have ended, so that nothing more will come.
+    """
+
+    events: list[FamilyEvent]
+    reached: int
+    more: bool
+    ended: bool
+
+
+class TypeCount(msgspec.Struct, frozen=True):
+    """How often a type stands in a run's log, and from when to when."""
+
+    type: str
+    count: int
+    first_at: int
+    last_at: int
+
+
 class Runs(Protocol):
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -89,7 +134,12 @@ class Runs(Protocol):
         Events get the numbers after the run's latest. Where the transition's run is the loaded one, nothing is
         written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
         Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
-        NOT_FOUND.
+        NOT_FOUND. A transition's input request that is new (seq 0) is stored with its run's seq, and NOT_FOUND where
+        its conversation is not there or deleted. A new conversation is stored with the run, a changed schedule
+        rewritten under its version. A run that is deleted takes its events, their keys, its attempts, receipts,
+        sessions, input requests and message along; its places in the family's order stay empty for ever.
+
+        Whichever command ends a run that a schedule brought about, the schedule becomes what `schedule.ended` says.
         """
         ...
 
@@ -99,6 +149,16 @@ class Runs(Protocol):
 
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         """At most `limit` runs whose `due_at` has passed, soonest first, each decided and written."""
+        ...
+
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        """At most `limit` runs that are due to be pushed, oldest first, each decided and written; those of the
+        services in `busy` are passed over. No two calls get the same run.
+        """
+        ...
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        """At most `limit` pushed runs that were cancelled and have not stopped, oldest first; not of `busy` services."""
         ...
 
     async def get(self, key: RunKey) -> Run | None: ...
@@ -111,8 +171,8 @@ class Runs(Protocol):
         """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
         ...
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        """Direct children, oldest first."""
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        """Direct children (of one kind) with a seq over `after`, oldest first."""
         ...
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
@@ -135,6 +195,30 @@ class Runs(Protocol):
         exceed `bytes_max` (the first always comes).
         """
         ...
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        """The public event of this number."""
+        ...
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        """Public events by type, the most frequent first."""
+        ...
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        """Public events of a run and of all below it, with a position over `after`, in order; bounds as for `events`.
+
+        The position counts every event that was ever stored in the whole family, from 1, in the order of storing: a
+        total order that only grows at its end. All of the page is from one moment.
+        """
+        ...
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        """What the run's family reported, summed up. No metadata stands in memory whole but one at a time."""
+        ...
+
+    async def exists(self, seq: int) -> bool: ...
 
 
 class Directory(Protocol):
@@ -215,10 +299,119 @@ class Workers(Protocol):
         ...
 
 
-class Conversations(Protocol):
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation: ...
+class ConversationQuery(msgspec.Struct, frozen=True):
+    """Conversations of any of these projects. `before` continues after a page: its last row's seq."""
 
-    async def get(self, conversation_id: str) -> Conversation | None: ...
+    project_ids: tuple[str, ...]
+    status: str | None = None
+    before: int | None = None
+    limit: int = 50
+
+
+DecideConversation = Callable[[Conversation | None, int], Conversation]
+"""(conversation as it is stored, now) → conversation as it shall be, or a refusal."""
+
+
+class Conversations(Protocol):
+    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+        """Store it with the next seq and the time of now."""
+        ...
+
+    async def get(self, conversation_id: str) -> Conversation | None:
+        """A deleted one too."""
+        ...
+
+    async def page(self, query: ConversationQuery) -> list[Conversation]:
+        """Newest first, without deleted ones."""
+        ...
+
+    async def change(
+        self, conversation_id: str, decide: DecideConversation, seal: Seal | None = None
+    ) -> Conversation:
+        """Write what was decided. Where its project changes, its agent runs move with it, each with its version moved:
+        CONVERSATION_LINKED where one of them has a parent or child outside the conversation, RUN_ID_CONFLICT where the
+        project holds a run of the same id.
+        """
+        ...
+
+    async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
+        """Store it with the next seq, and count it in its conversation; or the one that stands under its
+        idempotency key, by `same_message`. NOT_FOUND for a conversation that is not there or deleted, and for a
+        `parent_id` that names no message of it, neither by id nor by idempotency key.
+        """
+        ...
+
+    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
+        """Those with a seq over `after`, in order: at most `limit`, and no more once their `bytes` exceed `bytes_max`
+        (the first always comes).
+        """
+        ...
+
+
+class InputRequests(Protocol):
+    """Input requests are opened and closed by the transitions of their run (`Runs.apply`); here they are read."""
+
+    async def get(self, request_id: str) -> InputRequest | None: ...
+
+    async def page(
+        self, conversation_id: str, status: str | None, before: int | None, limit: int
+    ) -> list[InputRequest]:
+        """Newest first; `before` is the seq of the last one of the page before."""
+        ...
+
+    async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
+        """Newest first."""
+        ...
+
+
+class Schedules(Protocol):
+    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
+        """The guard gets the number of the project's schedules."""
+        ...
+
+    async def get(self, project_id: str, schedule_id: str) -> Schedule | None: ...
+
+    async def page(self, query: ScheduleQuery) -> list[Schedule]:
+        """Oldest first."""
+        ...
+
+
+class PushServices(Protocol):
+    """Services carry `active` as of the call, by `push_service.is_active`."""
+
+    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+        """Store it, or update the one with the same (registrant, service_key): its id and its creation stay. It
+        counts as heard of now, and a disabled one is enabled.
+        """
+        ...
+
+    async def heartbeat(
+        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+    ) -> PushService | None:
+        """Heard of now. `reach` replaces the projects that it reaches, None leaves them."""
+        ...
+
+    async def disable(self, service_id: str) -> PushService | None:
+        """The first time stays. Only a registration enables it again."""
+        ...
+
+    async def get(self, service_id: str) -> PushService | None: ...
+
+    async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
+        """The services that reach one of the projects, oldest first."""
+        ...
+
+
+class SigningKeys(Protocol):
+    async def all(self) -> list[SigningKey]:
+        """Oldest first."""
+        ...
+
+    async def add(self, keys: Sequence[SigningKey], *, only_first: bool) -> list[SigningKey]:
+        """Add them, with `only_first` where there are none yet; all that there are then. Of each algorithm the
+        newest `limits.signing_keys_max` are kept.
+        """
+        ...
 
 
 class Store(Protocol):
@@ -230,6 +423,14 @@ class Store(Protocol):
     def workers(self) -> Workers: ...
     @property
     def conversations(self) -> Conversations: ...
+    @property
+    def inputs(self) -> InputRequests: ...
+    @property
+    def schedules(self) -> Schedules: ...
+    @property
+    def push_services(self) -> PushServices: ...
+    @property
+    def signing_keys(self) -> SigningKeys: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""

@@ -25,6 +25,12 @@ runs_ended_by_referee = Counter(
     ["outcome"],
     registry=registry,
 )
+dispatches = Counter(
+    "runstead_dispatches_total",
+    "Calls to push services: runs handed over, tried again, given up, stopped.",
+    ["outcome"],
+    registry=registry,
+)
 queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
@@ -54,9 +60,10 @@ def exposition(facts: dict[str, Any]) -> bytes:
 
 def log_to_stderr() -> None:
     """One line per event: for people on a terminal, JSON elsewhere. stdout belongs to the commands' own answers."""
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    )
+    renderer: Any = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        # Where rich is installed, its tracebacks would show every local variable: bodies, credentials, secrets.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,18 +1,23 @@
 """What a decision is made from, and what it comes to: values that pass between the rules and an engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
+from runstead.conversation import Conversation
 from runstead.event import Event, NewEvent
+from runstead.input_request import ClosedInput, InputRequest
 from runstead.run import Run
+from runstead.schedule import Schedule
 
-AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked"]
+AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paused", "dispatch_failed"]
 
 
 class EndedAttempt(msgspec.Struct, frozen=True):
-    """An attempt that ended without a completion. `parked`: it let go of a run that waits."""
+    """An attempt that ended without a completion. `parked`: it let go of a run that waits; `paused`: it was stopped by
+    a pause. Neither counts as lost.
+    """
 
     attempt: int
     lease_owner: str | None
@@ -23,7 +28,9 @@ class EndedAttempt(msgspec.Struct, frozen=True):
 
 
 class NewMessage(msgspec.Struct, frozen=True):
-    """The assistant message that an agent run fills. Its status follows the run's."""
+    """The assistant message that an agent run fills. Its status follows the run's. NOT_FOUND where its conversation
+    is not there, or was deleted.
+    """
 
     id: str
     conversation_id: str
@@ -46,6 +53,10 @@ class Loaded(msgspec.Struct, frozen=True):
     family_cancelled: bool = False  # the parent or a run above it was cancelled
     tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
     receipt: Receipt | None = None
+    input_request: InputRequest | None = None
+    schedule: Schedule | None = None
+    event_keys: Mapping[str, bytes] = msgspec.field(default_factory=dict)  # the stored ones wanted: digests
+    push_service_id: str | None = None  # the service that a started run of `Want.push_agent` goes to
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -54,13 +65,18 @@ class Want(msgspec.Struct, frozen=True):
     parent_run_id: str | None = None
     tail_after: int | None = None
     receipt_key: str | None = None
+    input_request_id: str | None = None  # one of the run's
+    input_call: str | None = None  # the input request that the run made for this tool call
+    schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
+    event_keys: tuple[str, ...] = ()
+    push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
 
 
 class Transition(msgspec.Struct, frozen=True):
     """What a decision comes to: the row as it shall be, and all that changes with it in one transaction.
 
     `accepted` answers the caller's question (did this call complete it, cancel it, renew it …). Where `run` is the
-    very object that was loaded, nothing is written.
+    very object that was loaded, nothing is written, unless it `deletes`.
     """
 
     run: Run
@@ -70,9 +86,16 @@ class Transition(msgspec.Struct, frozen=True):
     ended: EndedAttempt | None = None
     receipt: Receipt | None = None
     message: NewMessage | None = None
+    conversation: Conversation | None = None  # a new one, stored before the message
+    schedule: Schedule | None = None  # the wanted one as it shall be
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
     cancels_family: bool = False  # its descendants that have not ended are cancelled with it
+    input_request: InputRequest | None = (
+        None  # what the caller asked about, as it stands now; stored where it is new
+    )
+    closed_input: ClosedInput | None = None  # the open request that no longer holds the run
+    deletes: bool = False  # the loaded run goes, with all that belongs to it
 
 
 Decide = Callable[[Loaded], Transition]

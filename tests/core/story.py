@@ -5,6 +5,8 @@ from msgspec.structs import replace
 
 from runstead import append as rules, limits, transitions
 from runstead.event import PRIVATE_TYPES, Event, NewEvent
+from runstead.input_request import InputRequest, InputResponse
+from runstead.push_service import PushService
 from runstead.run import Run, RunStatus
 from runstead.transition import Receipt
 from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
@@ -12,6 +14,21 @@ from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
 MINUTE = 60_000
+ANY = transitions.Seen(any=True)
+
+
+SERVICE = PushService(
+    id="service-1",
+    registrant="project:p",
+    service_name="scribe",
+    service_key="scribe-1",
+    scope_kind="project",
+    base_url="https://a.test",
+    invoke_url="https://a.test/runs",
+    reach=(PROJECT,),
+    project_id=PROJECT,
+    last_heartbeat_at=NOON,
+)
 
 
 def new_run(run_id="run_1", **fields):
@@ -20,9 +37,12 @@ def new_run(run_id="run_1", **fields):
     return Run(project_id=PROJECT, run_id=run_id, **(given | fields))
 
 
-def event(event_type="CUSTOM", **members):
-    payload = msgspec.json.encode({"type": event_type, **members})
-    return NewEvent(event_type, payload, external=True, private=event_type in PRIVATE_TYPES)
+def event(event_type="CUSTOM", *, key=None, **members):
+    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(told)
+    digest = None if key is None else rules.digest(payload)
+    private = event_type in PRIVATE_TYPES
+    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=digest)
 
 
 def stored(number, new, sequence=0):
@@ -37,6 +57,8 @@ class Story:
         self.log = []
         self.ended = []
         self.receipts = {}
+        self.inputs = {}  # id → input request, as it stands
+        self.keys = {}
         self.states = []
         self.fences = []
         self.last = transitions.create(
@@ -76,11 +98,18 @@ class Story:
         for one in transition.events:
             sequence += one.counted
             self.log.append(stored(len(self.log) + 1, one, sequence))
+            if one.key is not None:
+                assert one.key not in self.keys
+                self.keys[one.key] = one.digest
         assert new.latest_external_event_sequence == sequence
         if transition.ended is not None:
             self.ended.append(transition.ended)
         if transition.receipt is not None:
             self.receipts[transition.receipt.key] = transition.receipt
+        if (asked := transition.input_request) is not None and asked.seq == 0:
+            self.inputs[asked.id] = replace(asked, seq=len(self.inputs) + 1)
+        if (closed := transition.closed_input) is not None:
+            self.inputs[closed.id] = closed.applied(self.inputs[closed.id])
         self.run = new
         return transition
 
@@ -90,6 +119,29 @@ class Story:
         self.take(transitions.claim(self.run, now=self.now, worker=worker, lease_ms=lease_ms, token=token))
         self.fences.append(Fence(self.run.attempt, token))
         return self.fences[-1]
+
+    def dispatch(self, *, reached=True, dice=0.5):
+        """The fence of the attempt to hand the run over; None where no service was there."""
+        token = f"token-{self.run.attempt + 1}"
+        service = SERVICE if reached else None
+        self.take(transitions.dispatch(self.run, now=self.now, service=service, token=token, dice=dice))
+        if not reached:
+            return None
+        self.fences.append(Fence(self.run.attempt, token))
+        return self.fences[-1]
+
+    def dispatched(self, token):
+        return self.take(transitions.dispatched(self.run, now=self.now, token=token))
+
+    def undelivered(self, token, *, dice=0.5, **how):
+        return self.take(
+            transitions.undelivered(
+                self.run, now=self.now, reason="It answered 500", dice=dice, token=token, **how
+            )
+        )
+
+    def stopped_by_service(self):
+        return self.take(transitions.stopped_by_service(self.run, now=self.now))
 
     @property
     def claimable(self):
@@ -146,6 +198,38 @@ class Story:
             )
         )
 
+    def ask(self, call="call_1", *, title="Who?", expires_at=None, fence=NO_FENCE):
+        """Ask for a form; the id of the request."""
+        known = next((one for one in self.inputs.values() if one.tool_call_id == call), None)
+        request = InputRequest(
+            id=f"input_{len(self.inputs) + 1}",
+            conversation_id="conversation_1",
+            run_seq=self.run.seq,
+            run_id=self.run.run_id,
+            tool_call_id=call,
+            requested_responder_type="human",
+            title=title,
+            fields=b"[]",
+            created_at=0,
+            salt=b"salt",
+            expires_at=expires_at,
+        )
+        earlier = self.receipts.get(f"input:{call}")
+        return self.take(
+            transitions.ask_input(
+                self.run, now=self.now, request=request, known=known, earlier=earlier, fence=fence
+            )
+        )
+
+    def respond(self, request_id="input_1", values=b'{"name":"Ada"}'):
+        response = InputResponse("response_1", "user", "ada", values, b"[]", values, 0)
+        request = self.inputs[request_id]
+        return self.take(transitions.respond(self.run, now=self.now, request=request, response=response))
+
+    def cancel_input(self, request_id="input_1"):
+        request = self.inputs[request_id]
+        return self.take(transitions.cancel_input(self.run, now=self.now, request=request))
+
     def append(self, *events, after=None, sequence=None, fence=NO_FENCE):
         tail = () if after is None else self.log[after : after + limits.events_per_append_max]
         return self.take(
@@ -157,8 +241,18 @@ class Story:
                 expected_sequence=sequence,
                 tail=tuple(tail),
                 fence=fence,
+                keys={one.key: self.keys[one.key] for one in events if one.key in self.keys},
             )
         )
+
+    def pause(self):
+        return self.take(transitions.pause(self.run, now=self.now))
+
+    def unpause(self):
+        return self.resume(None, kind="unpause", call=None)
+
+    def rename(self, seen=ANY, **names):
+        return self.take(transitions.rename(self.run, now=self.now, names=names, seen=seen))
 
     def complete(self, status="completed", *, fence=NO_FENCE, **members):
         completion = Completion(status=status, **members)

@@ -3,12 +3,13 @@
 import msgspec
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
-from runstead import transitions
+from runstead import limits, transitions
 from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES
 from runstead.run import RunStatus
-from runstead.transitions import NO_FENCE
+from runstead.transitions import NO_FENCE, Seen
 from story import NOON, Story, event
 
 ENDS = ("completed", "failed", "cancelled")
@@ -20,13 +21,16 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         kind=st.sampled_from(("task", "agent")),
         implementation_kind=st.sampled_from((None, "claude")),
+        push_service_id=st.sampled_from((None, "service-1")),
         status=st.sampled_from((RunStatus.PENDING, RunStatus.RUNNING)),
         timeout_seconds=st.none() | st.integers(1, 120),
         backoff_limit=st.none() | st.integers(0, 3),
     )
-    def create(self, kind, status, **fields):
+    def create(self, kind, status, push_service_id, **fields):
         if kind == "task":
             status = RunStatus.PENDING
+        elif fields["implementation_kind"] is None and status is RunStatus.PENDING:
+            fields["push_service_id"] = push_service_id
         self.story = Story(kind=kind, status=status, **fields)
         self.outcome = None
         self.version = self.story.run.version
@@ -56,7 +60,36 @@ class Machine(RuleBasedStateMachine):
     def time_passes(self, ms):
         self.story.later(ms)
 
-    @precondition(lambda self: self.story.claimable)
+    @property
+    def pushed(self):
+        return self.story.run.push_service_id is not None
+
+    @precondition(lambda self: self.story.claimable and self.pushed)
+    @rule(reached=st.booleans(), dice=DICE)
+    def dispatch(self, reached, dice):
+        failures = self.story.run.push_failures
+        self.story.dispatch(reached=reached, dice=dice)
+        assert self.story.run.push_failures == failures + (not reached)
+
+    @precondition(lambda self: self.pushed and self.story.fences)
+    @rule(data=st.data(), final=st.booleans(), delivered=st.booleans(), dice=DICE)
+    def answer(self, data, final, delivered, dice):
+        """What became of a dispatch, however late it comes."""
+        fence = data.draw(st.sampled_from(self.story.fences[-3:]))
+        before = self.story.run
+        if delivered:
+            self.story.dispatched(fence.token)
+        else:
+            self.story.undelivered(fence.token, final=final, dice=dice)
+        assert self.story.run is before or (self.story.fences[-1] is fence and not before.terminal)
+
+    @rule()
+    def stop(self):
+        before = self.story.run
+        self.story.stopped_by_service()
+        assert before is self.story.run or self.story.run.cancel_stopped_at is not None
+
+    @precondition(lambda self: self.story.claimable and not self.pushed)
     @rule(worker=st.sampled_from("ab"), lease_ms=st.sampled_from((5_000, 60_000)))
     def claim(self, worker, lease_ms):
         attempt = self.story.run.attempt
@@ -101,12 +134,82 @@ class Machine(RuleBasedStateMachine):
         )
 
     @rule(
-        kind=st.sampled_from(("tool_result", "event", "timer")),
+        kind=st.sampled_from(("tool_result", "event", "timer", "unpause")),
         call=st.sampled_from((None, "c1", "c2")),
         result=st.sampled_from("xy"),
     )
     def resume(self, kind, call, result):
         self.attempt(self.story.resume, result, kind=kind, call=call)
+
+    @rule()
+    def pause(self):
+        before = self.story.run
+        self.attempt(self.story.pause)
+        run = self.story.run
+        if run is not before:
+            assert run.paused
+            assert run.lease_token is None
+            assert run.attempts_lost == before.attempts_lost, "a pause costs no attempt"
+
+    @precondition(lambda self: self.story.run.paused)
+    @rule(ms=st.sampled_from((0, 60_000)))
+    def unpause(self, ms):
+        place, queued = self.story.run.paused_available_at, self.story.run.implementation_kind
+        self.story.later(ms)
+        self.story.unpause()
+        if self.story.run.kind == "task" or queued is not None:
+            assert self.story.run.available_at == (self.story.now if place is None else place)
+
+    @rule(
+        sent=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((1, 1, 2))), min_size=1, max_size=3),
+        back=st.none() | st.integers(-1, 2),
+    )
+    def append_keyed(self, sent, back):
+        run, known = self.story.run, dict(self.story.keys)
+        events = [event("CUSTOM", key=key, n=n) for key, n in sent]
+        after = None if back is None else max(run.latest_event_id - back, 0)
+        self.attempt(self.story.append, *events, after=after)
+        if all(known.get(one.key) == one.digest for one in events):
+            assert self.story.run is run, "what is stored under its key is not stored again"
+
+    @rule(title=st.sampled_from((None, "a", "b")), version=st.integers(-1, 1))
+    def rename(self, title, version):
+        run = self.story.run
+        self.attempt(self.story.rename, title=title, seen=Seen(frozenset({run.version + version})))
+        assert self.story.run.title in (run.title, title)
+        assert version == 0 or self.story.run is run
+
+    @rule(below=st.integers(0, 1))
+    def delete(self, below):
+        run = replace(self.story.run, descendants_total=below)
+        try:
+            transition = transitions.delete(run)
+        except Error:
+            assert below or not run.terminal
+        else:
+            assert transition.deletes
+            assert run.terminal
+
+    @rule(
+        data=st.data(),
+        call=st.sampled_from(("c1", "c2", "c3")),
+        title=st.sampled_from("pq"),
+        expires_in=st.none() | st.sampled_from((0, 1_000, 90_000)),
+    )
+    def ask(self, data, call, title, expires_in):
+        expires_at = None if expires_in is None else self.story.now + expires_in
+        fence = self.any_fence(data)
+        self.attempt(self.story.ask, call, title=title, expires_at=expires_at, fence=fence)
+
+    @precondition(lambda self: self.story.inputs)
+    @rule(data=st.data(), values=st.sampled_from((b"{}", b'{"a":1}')))
+    def respond(self, data, values):
+        self.attempt(self.story.respond, data.draw(st.sampled_from(sorted(self.story.inputs))), values)
+
+    @precondition(lambda self: self.story.inputs)
+    @rule(data=st.data())
+    def cancel_input(self, data):
+        self.attempt(self.story.cancel_input, data.draw(st.sampled_from(sorted(self.story.inputs))))
 
     @rule(
         data=st.data(),
@@ -173,10 +276,11 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def attempts_stay_within_the_limit(self):
         run = self.story.run
-        lost = sum(ended.outcome != "parked" for ended in self.story.ended)
+        lost = sum(ended.outcome not in {"parked", "paused", "dispatch_failed"} for ended in self.story.ended)
         assert lost == run.attempts_lost <= run.attempt
         if run.status is RunStatus.PENDING:
             assert lost <= (3 if run.backoff_limit is None else run.backoff_limit)
+        assert run.push_failures <= limits.dispatch_tries_max
         numbers = [ended.attempt for ended in self.story.ended]
         assert numbers == sorted(set(numbers)), "an attempt ends once"
 
@@ -190,6 +294,19 @@ class Machine(RuleBasedStateMachine):
         assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
         if run.status is not RunStatus.WAITING:
             assert (run.waiting_tool_call_id, run.wait_expires_at, run.resume_at) == (None, None, None)
+        if not run.paused:
+            assert run.paused_available_at is None
+
+    @invariant()
+    def a_request_is_open_exactly_while_it_holds_the_run(self):
+        run, inputs = self.story.run, self.story.inputs
+        held = [] if run.waiting_input_id is None else [run.waiting_input_id]
+        assert [one.id for one in inputs.values() if one.status == "open"] == held
+        assert not held or (run.status, run.waiting_reason) == (RunStatus.WAITING, "input")
+        for one in inputs.values():
+            assert (one.ended_at is None) == (one.status == "open")
+            assert (one.response is not None) == (one.status == "submitted")
+        assert len({one.tool_call_id for one in inputs.values()}) == len(inputs)
 
     @invariant()
     def every_write_moves_the_version_and_no_time_goes_back(self):
@@ -203,7 +320,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def a_run_for_workers_is_always_somebody_s_or_on_offer(self):
         run = self.story.run
-        if run.kind == "agent" and run.implementation_kind is None:
+        if not run.queued:
             assert run.available_at is None
         elif run.status in (RunStatus.PENDING, RunStatus.RUNNING):
             assert (run.available_at is None) == (run.lease_expires_at is not None)

@@ -131,6 +131,11 @@ def test_a_result_may_be_named_result():
     assert part["output"] == [1]
 
 
+def test_a_result_that_is_told_as_text_too_is_taken_as_it_was():
+    (part,) = parts(event("TOOL_CALL_RESULT", toolCallId="c1", content="[1]", result=[1]))
+    assert part["output"] == [1]
+
+
 def test_a_result_without_a_call_is_still_a_result():
     assert [part["type"] for part in parts(result("x"))] == ["tool_result"]
 

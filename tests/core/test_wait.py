@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from msgspec.structs import replace
 
@@ -47,9 +49,25 @@ def test_the_result_is_stored_and_the_run_goes_on(story):
     assert (story.run.waiting_reason, story.run.waiting_tool_call_id) == (None, None)
     assert story.types == ["TOOL_CALL_RESULT"]
     payload = story.payload()
-    assert (payload["toolCallId"], payload["content"], payload["isError"]) == ("call_1", {"found": 2}, True)
+    assert (payload["toolCallId"], payload["result"], payload["isError"]) == ("call_1", {"found": 2}, True)
     assert story.log[-1].is_error
     assert (story.run.latest_event_id, story.run.latest_external_event_sequence) == (1, 0)
+
+
+@pytest.mark.parametrize("result", [{"found": 2}, [1, "é"], 2.5, True, None])
+def test_a_result_that_is_no_text_is_told_as_text_too_as_ag_ui_asks_for(story, result):
+    story.wait()
+    story.resume(result)
+    payload = story.payload()
+    assert payload["result"] == result
+    assert json.loads(payload["content"]) == result
+
+
+def test_a_result_that_is_text_is_told_once(story):
+    story.wait()
+    story.resume("found")
+    assert story.payload()["content"] == "found"
+    assert "result" not in story.payload()
 
 
 def test_a_result_for_a_run_that_does_not_wait_is_refused(story):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from runstead.sdk import Client
 # Every call's status goes to stderr, beside what the reader sees.
 TELL_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
 PROGRAMS = blocks("python")
+ENDLESS = re.compile(r"Worker\(|register_push_service\(")
 
 
 def of(block):
@@ -51,7 +53,7 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
     assert (run["status"], run["output"]) == ("completed", {"greeting": "Hello, Ada"})
 
 
-@pytest.mark.parametrize("program", [p for p in PROGRAMS if "Worker(" not in p.text], ids=of)
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if not ENDLESS.search(p.text)], ids=of)
 def test_a_program_runs(program, server, environment, tmp_path):
     done = subprocess.run(
         [sys.executable, "-P", "-c", server.fit(program.text)],
@@ -84,6 +86,33 @@ def test_a_worker_works_until_it_is_told_to_stop(program, server, environment, t
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(10) == 0
     assert (run.status, run.output) == ("completed", {"greeting": "Hello, Ada"})
+
+
+def test_a_push_service_gets_the_run_and_completes_it(server, environment, tmp_path):
+    (program,) = [p.text for p in PROGRAMS if "register_push_service(" in p.text]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    service = subprocess.Popen(
+        [sys.executable, "-u", "-P", "-c", server.fit(program).replace("9100", port)],
+        env=environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert service.stdout.readline() == "registered: active\n"
+        with Client(server.url, server.key, project="default") as client:
+            conversation = client.create_conversation()
+            run = client.create_agent_run(conversation.id, agent_id="greeter", input={"messages": []}).run
+            until = time.monotonic() + 20
+            while not run.terminal and time.monotonic() < until:
+                time.sleep(0.05)
+                run = client.get_run(run.run_id)
+        assert run.status == "completed"
+    finally:
+        service.kill()
+        service.wait(10)
 
 
 @pytest.mark.parametrize("example", blocks("json"), ids=of)

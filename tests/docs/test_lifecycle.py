@@ -61,6 +61,10 @@ LIMITS = {
     "Runs per claim": f"{limits.claim_runs_max}",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
+    "Schedules per project": f"{limits.schedules_per_project_max}",
+    "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
+    "Cron expression": f"{limits.cron_chars_max} characters",
+    "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
 }
 SENTENCES = {
     "docs/run-lifecycle.md": [
@@ -75,6 +79,16 @@ SENTENCES = {
         f"limit` (1 to {limits.event_rows_max}, default {limits.event_rows_default})",
         f"after every {limits.stream_heartbeat_s} s of silence",
         f"every {limits.stream_poll_s} s",
+        f"newest {limits.hints_per_project_max:,} hints",
+        f"within {limits.hint_interval_s} s",
+    ],
+    "docs/schedules.md": [
+        f"| `timeout_seconds` | {limits.schedule_timeout_s_default} |",
+        f"| `backoff_limit` | {limits.schedule_backoff_limit_default} |",
+        f"at most {limits.schedules_per_project_max} schedules",
+        f"at most {limits.schedule_config_bytes_max >> 10} KiB",
+        f"at most {limits.schedule_failure_chars_max:,} characters",
+        f"at most {limits.cron_chars_max} characters",
     ],
     "docs/operations.md": [
         f"at {limits.writer_queue_max:,} waiting writes",
@@ -83,6 +97,21 @@ SENTENCES = {
         f"all within {limits.shutdown_s} s",
     ],
     "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
+    "docs/conversations.md": [
+        f"has 1 to {limits.message_parts_max} parts",
+        f"up to {limits.idempotency_key_chars_max} characters",
+        f"`limit` 1 to {limits.page_rows_max} (default {limits.page_rows_default})",
+        f"at most {limits.message_fold_bytes_max // limits.MIB} MiB are folded",
+        f"once {limits.message_page_bytes_max // limits.MIB} MiB were read",
+        f"{limits.message_cache_bytes_max // limits.MIB} MiB of them",
+        f"`name` (1 to {limits.field_name_chars_max} characters",
+        f"`label` (1 to {limits.field_label_chars_max})",
+        f"at most {limits.field_value_chars_max:,} characters",
+        f"at most {limits.snapshot_children_max:,})",
+        f"the newest {limits.snapshot_inputs_max})",
+        f"1 to {limits.input_fields_max} fields, {limits.input_request_bytes_max // limits.KIB} KiB",
+        f"a whole response {limits.input_response_bytes_max // limits.KIB} KiB",
+    ],
     "docs/authentication.md": [f"newest {limits.worker_tokens_max} tokens"],
 }
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
+from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.jwt import TokenVerifier
@@ -25,6 +26,7 @@ from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
 from runstead.project import Member, new_key
 from runstead.settings import Settings
+from runstead.signing import Keyring
 from runstead.sqlite.store import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tokens.py: tests are no package
@@ -68,8 +70,9 @@ class Api:
 
     def __init__(self, store, clock):
         self.store, self.clock = store, clock
-        self.app = App(store, MemoryNotifier())
-        self.authenticator = Authenticator(store, TokenVerifier(PEM, clock=clock), clock)
+        keyring = Keyring(store.signing_keys, clock=clock)
+        self.app = App(store, MemoryNotifier(), keyring, Egress(allow_private=True))
+        self.authenticator = Authenticator(store, TokenVerifier(PEM, clock=clock), clock, keyring)
         self.http_app = HttpApp(self.app, self.authenticator)
         transport = httpx2.ASGITransport(self.http_app, raise_app_exceptions=False)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://runstead.test")
@@ -240,6 +243,18 @@ async def api(new_store):
     yield made
     await made.client.aclose()
     await store.close()
+
+
+@pytest.fixture
+async def pushing(api):
+    """A push service on a real port, and a dispatcher that looks when told."""
+    from pushed import PAIR, Pushing, Service
+
+    await api.store.signing_keys.add(PAIR, only_first=True)
+    async with Service() as service:
+        made = Pushing(api, service)
+        yield made
+        await made.dispatcher.close()
 
 
 @pytest.fixture

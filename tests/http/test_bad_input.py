@@ -207,14 +207,14 @@ WRONG = [
     {"request": {"target": "task"}},
     {"request": {"target": ":a"}},
     {"request": {"target": "task:" + "x" * 251}},
-    {"request": {"target": "task:a", "timeout_seconds": 1.0}},
+    {"request": {"target": "task:a", "timeout_seconds": 1.5}},
     {"request": {"target": "task:a", "timeout_seconds": 1.5}},
     {"request": {"target": "task:a", "timeout_seconds": 0}},
     {"request": {"target": "task:a", "timeout_seconds": 10**30}},
     {"request": {"target": "task:a", "timeout_seconds": "30"}},
     {"request": {"target": "task:a", "timeout_seconds": True}},
     {"request": {"target": "task:a", "backoff_limit": -1}},
-    {"request": {"target": "task:a", "backoff_limit": 1e2}},
+    {"request": {"target": "task:a", "backoff_limit": 1e-2}},
     {"request": {"target": "task:a", "config": []}},
     {"request": {"target": "task:a", "config": "text"}},
     {"request": {"target": "task:a", "runtime_target_kind": "moon"}},
@@ -284,11 +284,11 @@ WRONG_APPENDS = [
     {"events": [A, {"type": ""}]},
     {"events": [A, {"type": "x" * 129}]},
     {"events": [A], "expected_previous_event_id": -1},
-    {"events": [A], "expected_previous_event_id": 0.0},
+    {"events": [A], "expected_previous_event_id": 0.5},
     {"events": [A], "expected_previous_event_id": "0"},
     {"events": [A], "expected_previous_event_id": 10**30},
     {"events": [A], "expected_previous_external_event_sequence": -1},
-    {"events": [A], "expected_previous_external_event_sequence": 0.0},
+    {"events": [A], "expected_previous_external_event_sequence": 0.5},
     {"events": [A], "expected_previous_external_event_sequence": 10**30},
     {"events": [A], "attempt": -1},
 ]
@@ -321,6 +321,37 @@ async def test_a_body_is_read_as_json_whatever_it_is_called(desk, content_type):
     headers = {"Content-Type": content_type}
     assert await desk.create(headers=headers)
     await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", b"kind=task", headers=headers)
+
+
+INTEGRAL = b'{"kind": "task", "owner": OWNER, "request": {"target": "task:t", "timeout_seconds": 5.0, "input": 1.50}}'
+
+
+async def test_an_integer_may_be_written_with_a_fraction_of_nothing(api):
+    owner = json.dumps({"kind": "project", "id": api.project.id}).encode()
+    run = (await api.post("/runs", INTEGRAL.replace(b"OWNER", owner), 202))["run"]
+    assert run["timeout_seconds"] == 5
+    response = await api.send("GET", f"/runs/{run['run_id']}")
+    assert b'"input":1.50' in response.content, "what is passed through is left as it is"
+    done = b'{"status": "completed", "exit_code": 0e5, "metadata": {"inputTokens": 7.0},'
+    done += b' "artifacts": [{"name": "a", "size": 1e3}]}'
+    assert (await api.post(f"/runs/{run['run_id']}/complete", done))["run"]["exit_code"] == 0
+
+
+@pytest.mark.parametrize("text", [b"5.5", b'"5"', b"1e300", b"9007199254740993.0", b"0.0", b"true"])
+async def test_what_is_no_integer_in_range_stays_refused(api, text):
+    owner = json.dumps({"kind": "project", "id": api.project.id}).encode()
+    body = INTEGRAL.replace(b"OWNER", owner).replace(b"5.0", text)
+    await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    mixed = b'{"status": "completed", "exit_code": 1.0, "attempt": ' + text + b"}"
+    await api.refused(400, "INVALID_REQUEST", "POST", "/runs/nobody/complete", mixed)
+
+
+@pytest.mark.parametrize("members", [{"size": 1.5}, {"size": -1.0}])
+async def test_an_artifact_has_a_whole_size(api, members):
+    run = await api.create()
+    body = {"status": "completed", "artifacts": [{"name": "a", **members}]}
+    told = await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
+    assert told["errors"][0]["path"] == "$.artifacts[0].size"
 
 
 async def test_a_body_over_ten_mib_is_refused_whether_it_says_so_or_not(api):

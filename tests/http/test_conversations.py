@@ -4,6 +4,8 @@ import uuid
 
 import pytest
 
+from runstead.commands.projects import new_project
+
 MEMBERS = """id type status message_count created_by created_at updated_at project_id title summary current_node
 last_message_at metadata agent_id runtime_target_kind runtime_target_environment_id runtime_target_branch_id
 archived_at"""
@@ -67,6 +69,7 @@ BAD = [
     {"title": 5},
     {"title": "a\0b"},
     {"metadata": []},
+    {"metadata": {"a": "x" * 262_144}},
     {"project_id": ""},
 ]
 
@@ -127,3 +130,183 @@ async def test_children_in_a_conversation_are_projections_of_agent_runs(api):
     assert child["parent_run_id"] == answer["data"][0]["parent_run_id"] == run["run_id"]
     both = await api.get(f"/runs/{run['run_id']}/children")
     assert [one["run_id"] for one in both["data"]] == ["child", "work"]
+
+
+async def change(api, path, body, status=200, **options):
+    response = await api.send("PATCH", path, body, **options)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def test_a_conversation_is_changed_member_by_member(api):
+    path = f"/conversations/{await api.conversation(title='First')}"
+    api.clock.advance(1)
+    changed = await change(api, path, {"title": "Second", "summary": "S", "status": "archived"})
+    assert (changed["title"], changed["summary"], changed["status"]) == ("Second", "S", "archived")
+    assert changed["archived_at"] == changed["updated_at"] == "2026-03-20T12:00:01.000Z"
+    assert await api.get(path) == changed
+    assert await change(api, path, {}) == changed
+    assert await change(api, path, {"title": None, "status": "active"}) == {
+        **changed,
+        "title": None,
+        "status": "active",
+        "archived_at": None,
+    }
+
+
+BAD_CHANGES = [
+    {"title": 5},
+    {"title": "x" * 501},
+    {"title": "a\0b"},
+    {"summary": []},
+    {"status": "deleted"},
+    {"status": None},
+    {"project_id": ""},
+    {"project_id": None},
+]
+
+
+@pytest.mark.parametrize("body", BAD_CHANGES, ids=range(len(BAD_CHANGES)))
+async def test_a_change_that_is_none_is_refused(desk, body):
+    path = f"/conversations/{await desk.conversation()}"
+    before = await desk.get(path)
+    await desk.refused(400, "INVALID_REQUEST", "PATCH", path, body)
+    assert await desk.get(path) == before
+
+
+async def test_a_change_under_a_key_is_made_once(api):
+    path = f"/conversations/{await api.conversation()}"
+    headers = {"Idempotency-Key": "k"}
+    first = await change(api, path, {"title": "One"}, headers=headers)
+    await change(api, path, {"title": "Two"})
+    assert await change(api, path, {"title": "One"}, headers=headers) == first
+    assert (await api.get(path))["title"] == "Two"
+    await api.refused(409, "IDEMPOTENCY_KEY_REUSED", "PATCH", path, {"title": "Three"}, headers=headers)
+
+
+async def test_a_deleted_conversation_is_not_found_and_takes_nothing(api):
+    run, path = await api.agent_run()
+    conversation = path.rpartition("/runs/")[0]
+    response = await api.send("DELETE", conversation)
+    assert (response.status_code, response.json()["status"]) == (200, "deleted")
+    text = {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}
+    form = {"kind": "form", "requested_responder_type": "human", "title": "T", "run_id": run["run_id"]}
+    form |= {"tool_call_id": "t", "fields": [{"name": "n", "label": "N", "type": "text"}]}
+    tries = [
+        ("GET", conversation, ...),
+        ("PATCH", conversation, {"title": "Again"}),
+        ("DELETE", conversation, ...),
+        ("GET", f"{conversation}/messages", ...),
+        ("POST", f"{conversation}/messages", text),
+        ("GET", f"{conversation}/input-requests", ...),
+        ("POST", f"{conversation}/input-requests", form),
+        ("POST", "/runs", api.agent(conversation.rpartition("/")[2])),
+    ]
+    for method, where, body in tries:
+        told = await api.refused(404, "NOT_FOUND", method, where, body)
+        assert told["detail"] == "Conversation not found"
+    assert (await api.get("/conversations"))["data"] == []
+
+
+async def test_a_run_in_a_deleted_conversation_goes_on_to_its_end(api):
+    run, path = await api.agent_run()
+    await api.send("DELETE", path.rpartition("/runs/")[0])
+    await api.post(f"{path}/events", {"events": [{"type": "RUN_STARTED"}]})
+    assert (await api.get(path))["status"] == "running"
+    assert (await api.complete(run["run_id"]))["completed"] is True
+
+
+async def test_conversations_are_listed_newest_first_page_by_page(api):
+    made = []
+    for number in range(5):
+        made.append(await api.conversation(title=f"C{number}"))
+        api.clock.advance(1)
+    first = await api.get("/conversations?limit=2")
+    await api.conversation(title="later")
+    cursor = first["page_info"]["next"]
+    second = await api.get("/conversations", params={"limit": 2, "cursor": cursor})
+    third = await api.get("/conversations", params={"limit": 2, "cursor": second["page_info"]["next"]})
+    assert [one["id"] for page in (first, second, third) for one in page["data"]] == made[::-1]
+    assert first["page_info"] == {"self": None, "first": None, "next": cursor, "prev": None}
+    assert (second["page_info"]["self"], third["page_info"]["next"]) == (cursor, None)
+    assert first["data"][0] == await api.get(f"/conversations/{made[-1]}")
+    for bad in ("limit=0", "limit=101", "cursor=x", "cursor=-1", "status=deleted"):
+        await api.refused(400, "INVALID_REQUEST", "GET", f"/conversations?{bad}")
+
+
+async def test_a_list_of_conversations_is_narrowed_by_project_and_status(api):
+    ada = await api.member("ada")
+    own = (await api.post("/conversations", {}, 201, by=ada))["id"]
+    named = (await api.post("/conversations", {"project_id": "inventory"}, 201, by=ada))["id"]
+    await change(api, f"/conversations/{named}", {"status": "archived"}, by=ada)
+
+    async def ids(query="", by=ada):
+        return {one["id"] for one in (await api.get(f"/conversations{query}", by=by))["data"]}
+
+    assert await ids() == {own, named}
+    assert await ids("?project_id=inventory") == await ids(f"?project_id={api.project.id}") == {named}
+    assert await ids("?status=active") == {own}
+    assert await ids(by="default") == {named}
+    assert await ids(by="other") == await ids(by=api.token("eve")) == set()
+    await api.refused(404, "NOT_FOUND", "GET", "/conversations?project_id=elsewhere", by=ada)
+
+
+async def test_everything_works_in_the_personal_scope(api):
+    ada, eve = api.token("ada"), api.token("eve")
+    path = f"/conversations/{(await api.post('/conversations', {}, 201, by=ada))['id']}"
+    run = await api.create(api.agent(path.rpartition("/")[2], public_id="mine"), by=ada)
+    text = {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}
+    await api.post(f"{path}/messages", text, 201, by=ada)
+    await api.post(f"{path}/runs/mine/events", {"events": [{"type": "RUN_STARTED"}]}, by=ada)
+    await api.post("/runs/mine/complete", {"status": "completed"}, by=ada)
+    assert [one["status"] for one in (await api.get(f"{path}/messages", by=ada))["data"]] == ["completed"] * 2
+    assert (await api.get(f"{path}/runs/{run['run_id']}", by=ada))["status"] == "completed"
+    await api.refused(404, "NOT_FOUND", "GET", f"{path}/messages", by=eve)
+    await api.refused(404, "NOT_FOUND", "GET", f"{path}/messages")
+
+
+async def test_an_unlinked_conversation_is_linked_once_with_its_runs(api):
+    ada = await api.member("ada")
+    path = f"/conversations/{(await api.post('/conversations', {}, 201, by=ada))['id']}"
+    await api.create(api.agent(path.rpartition("/")[2], public_id="mine"), by=ada)
+    await api.refused(404, "NOT_FOUND", "PATCH", path, {"project_id": "elsewhere"}, by=ada)
+    linked = await change(api, path, {"project_id": "inventory"}, by=ada)
+    assert linked["project_id"] == api.project.id
+    assert await change(api, path, {"project_id": api.project.id}, by=ada) == linked
+    # What a published client does next: a child run in another conversation of the project.
+    child = await api.conversation(project_id=api.project.id, type="project_agent")
+    await api.create(api.agent(child, public_id="child", parent_run_id="mine"), by=ada)
+    assert (await api.get(f"{path}/runs/mine"))["project_id"] == api.project.id
+    await api.store.directory.create_project(new_project("third", "Third"), None, None)
+    third = (await api.store.directory.project("third")).id
+    await api.member("ada", await api.store.directory.project("third"))
+    api.authenticator.forget()
+    told = await api.refused(409, "CONVERSATION_LINKED", "PATCH", path, {"project_id": third}, by=ada)
+    assert "another project" in told["detail"]
+
+
+async def test_a_conversation_sees_no_run_of_another(api):
+    run, _ = await api.agent_run()
+    other = f"/conversations/{await api.conversation()}/runs/{run['run_id']}"
+    for path in (other, f"{other}/children", f"{other}/events", f"{other}/snapshot"):
+        await api.refused(404, "NOT_FOUND", "GET", path)
+    await api.refused(404, "NOT_FOUND", "POST", f"{other}/events", {"events": [{"type": "A"}]})
+
+
+async def test_children_come_page_by_page(api):
+    run, path = await api.agent_run()
+    names = [f"child-{number}" for number in range(5)]
+    for name in names:
+        elsewhere = await api.conversation()
+        await api.create(api.agent(elsewhere, public_id=name, parent_run_id=run["run_id"]))
+        await api.create(api.task(parent_run_id=run["run_id"]))
+    found, cursor = [], None
+    while True:
+        page = await api.get(f"{path}/children", params={"limit": 2} | ({"cursor": cursor} if cursor else {}))
+        assert page["page_info"]["self"] == cursor
+        found += [one["run_id"] for one in page["data"]]
+        cursor = page["page_info"]["next"]
+        if cursor is None:
+            break
+    assert found == names
+    await api.refused(400, "INVALID_REQUEST", "GET", f"{path}/children?cursor=x")

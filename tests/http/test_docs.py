@@ -9,6 +9,7 @@ import pytest
 
 from runstead.errors import CODES, RUN_CODES
 from runstead.http.app import operations
+from runstead.http.openapi_names import operation_id
 
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
@@ -92,7 +93,7 @@ async def test_every_operation_is_there_with_what_it_takes(response, page):
     shown = re.findall(r'<h3 id="(\w+)">', response.text)
     assert len(shown) >= len(operations())
     for operation in operations():
-        assert f"{operation.tag.lower()}_{operation.handler.__name__}" in page.ids
+        assert operation_id(operation.tag, operation.handler.__name__) in page.ids
         assert operation.path in response.text.replace("<wbr>", "")
     for told in (
         "expected_previous_event_id",
@@ -105,9 +106,10 @@ async def test_every_operation_is_there_with_what_it_takes(response, page):
 
 
 async def test_each_kind_of_run_leads_to_its_request(response):
-    for kind, name in (("agent", "Agent"), ("task", "Task"), ("eval", "Task"), ("workflow", "Workflow")):
-        assert f"<code>kind: {kind}</code>" in response.text
-        assert f'<a href="#object-{name}Request">' in response.text
+    for kind in ("agent", "task", "eval", "workflow"):
+        body = f'<a href="#object-Create{kind.title()}Run">'
+        assert re.search(rf"<code>kind: {kind}</code>: {body}", response.text)
+        assert f'<a href="#object-{kind.title()}Request">' in response.text
 
 
 async def test_the_page_has_a_structure_to_move_in(page):

@@ -148,6 +148,11 @@ BAD = [
     "root_only=maybe",
     "created_after=yesterday",
     "created_after=2026-03-20T12:00:00",
+    "created_after=197",
+    "created_after=null",
+    "root_only=null",
+    "created_before=-1.5e3",
+    "created_before=%201774008000",
     "created_after=1969-12-31T23:59:59Z",
     "created_before=0001-01-01T00:00:00%2B14:00",
     "created_before=2026-02-30T12:00:00Z",
@@ -178,6 +183,13 @@ async def test_a_query_that_is_none_is_refused(api, query):
         told = await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
         assert told["detail"].startswith("Query: ") or "must be a moment" in told["detail"]
         assert told["errors"]
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-12:00"])
+async def test_the_first_and_the_last_hours_of_time_are_in_range_in_every_time_zone(api, text):
+    created = (await api.create())["run_id"]
+    sides = {name: await ids(api, f"{name}={text}") for name in ("created_after", "created_before")}
+    assert sorted(sides.values()) == [[], [created]]
 
 
 async def test_odd_texts_are_looked_for_and_not_found(api):

@@ -173,7 +173,7 @@ BAD_COMPLETIONS = [
     {"status": "completed", "metadata": {"inputTokens": 1.5}},
     {"status": "completed", "metadata": {"model": 7}},
     {"status": "completed", "metadata": {"usageCaptureStatus": "some"}},
-    {"status": "completed", "exit_code": 1.0},
+    {"status": "completed", "exit_code": 1.5},
     {"status": "completed", "exit_code": 1 << 31},
     {"status": "completed", "artifacts": {}},
     {"status": "completed", "artifacts": [{"uri": "no name"}]},

@@ -80,3 +80,64 @@ async def test_a_snapshot_reads_a_log_of_many_pages(desk):
     answer = await desk.get(f"{path}/snapshot")
     assert answer["after_event_id"] == 1_200
     assert "x" * 1_200 in str(answer["events"][0])
+
+
+async def state(api, path):
+    return (await api.get(f"{path}/snapshot"))["events"][1]["event"]["snapshot"]
+
+
+async def test_the_state_holds_the_input_requests_of_the_run(api):
+    run, path = await api.agent_run()
+    where = f"{path.rpartition('/runs/')[0]}/input-requests"
+    body = {"run_id": run["run_id"], "tool_call_id": "t1", "kind": "form", "title": "Who?"}
+    body |= {"requested_responder_type": "human", "fields": [{"name": "n", "label": "N", "type": "text"}]}
+    said = [{"op": "add", "path": "/inputRequestsByToolCallId/t1", "value": {"status": "draft", "mine": 1}}]
+    await say(api, path, {"type": "STATE_DELTA", "delta": said})
+    made = await api.post(where, body, 201)
+    shown = (await state(api, path))["inputRequestsByToolCallId"]
+    assert set(shown) == {"t1"}
+    assert shown["t1"].pop("mine") == 1, "what the events say beside it stays"
+    assert (shown["t1"]["id"], shown["t1"]["toolCallId"], shown["t1"]["status"]) == (made["id"], "t1", "open")
+    assert shown["t1"]["fields"] == made["fields"]
+    told = await api.post(f"{where}/{made['id']}/responses", {"values": {"n": "Ada"}}, 201)
+    shown = (await state(api, path))["inputRequestsByToolCallId"]["t1"]
+    shown.pop("mine")
+    assert (shown["status"], shown["submittedAt"]) == ("submitted", told["submitted_at"])
+    assert shown["latestResponse"] == told["latest_response"]
+    camel = {
+        "".join(word.title() if at else word for at, word in enumerate(name.split("_"))) for name in told
+    }
+    assert set(shown) == camel
+
+
+async def test_the_state_holds_child_runs_under_the_calls_that_made_them(api):
+    run, path = await api.agent_run()
+    conversation = path.split("/")[2]
+    trigger = {"conversation_id": conversation, "tool_call_id": "t1"}
+    elsewhere = await api.conversation()
+    body = api.agent(elsewhere, public_id="child", parent_run_id=run["run_id"], trigger=trigger)
+    await api.create(body)
+    await api.create(api.agent(elsewhere, public_id="free", parent_run_id=run["run_id"]))
+    said = {
+        "op": "add",
+        "path": "/invokeAgentChildRuns/t1",
+        "value": {"description": "D", "status": "pending"},
+    }
+    await say(api, path, {"type": "STATE_DELTA", "delta": [said]})
+    await api.complete("child")
+    child = await api.get(f"/conversations/{elsewhere}/runs/child")
+    assert (await state(api, path))["invokeAgentChildRuns"] == {
+        "t1": {
+            "toolCallId": "t1",
+            "childConversationId": elsewhere,
+            "childRunId": "child",
+            "childMessageId": child["message_id"],
+            "childAgentId": "scribe",
+            "status": "completed",
+            "description": "D",
+            "sourceTargetKind": None,
+            "runtimeTargetKind": None,
+            "targetEnvironmentId": None,
+            "targetBranchId": None,
+        }
+    }

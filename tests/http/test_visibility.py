@@ -5,10 +5,20 @@ import pytest
 from runstead.http.app import operations
 
 #: Operations that name nothing of a project: what they do is within the caller's own.
-OWN = {"/runs", "/projects", "/conversations"}
+OWN = {"/runs", "/runs/event-types", "/projects", "/conversations", "/agent-runtimes/push-services"}
 BODIES = {
     "/runs/{run_id}/events": {"events": [{"type": "A"}]},
     "/conversations/{conversation_id}/runs/{run_id}/events": {"events": [{"type": "A"}]},
+    "/conversations/{conversation_id}/messages": {"role": "user", "parts": [{"type": "text", "text": "x"}]},
+    "/conversations/{conversation_id}/input-requests": {
+        "run_id": "run-1",
+        "tool_call_id": "t",
+        "kind": "form",
+        "requested_responder_type": "human",
+        "title": "T",
+        "fields": [{"name": "n", "label": "N", "type": "text"}],
+    },
+    "/conversations/{conversation_id}/input-requests/{input_request_id}/responses": {"values": {"n": "x"}},
     "/runs/{run_id}/complete": {"status": "completed"},
     "/runs/{run_id}/wait": {"reason": "tool"},
     "/runs/{run_id}/resume": {"type": "event"},
@@ -16,6 +26,12 @@ BODIES = {
     "/agent-workers/projects/{project}/workers": {"implementation_kind": "a", "worker_key": "b"},
     "/agent-workers/workers/{worker_id}/runs/{run_id}/session": {"session_key": "s"},
     "/projects/{project}/members": {"user_id": "eve"},
+    "/projects/{project}/schedules": {
+        "name": "nightly",
+        "target": {"kind": "task", "id": "count"},
+        "schedule": "0 3 * * *",
+    },
+    "/projects/{project}/schedules/{schedule_id}/runs": {"idempotency_key": "k"},
 }
 FOREIGN = [operation for operation in operations() if not operation.open and operation.path not in OWN]
 
@@ -27,14 +43,27 @@ async def house(api):
     await api.post(f"{worker}/claim", {})
     await api.member("ada", role="admin")
     keys = (await api.get("/projects/inventory/api-keys", by="admin"))["data"]
+    conversation, _, run_path = path.rpartition("/runs/")
+    asked = BODIES["/conversations/{conversation_id}/input-requests"]
+    request = await api.post(f"{conversation}/input-requests", {**asked, "run_id": run_path}, 201)
     names = {"project": api.project.id, "run_id": run["run_id"], "conversation_id": path.split("/")[2]}
+    names["input_request_id"] = request["id"]
+    body = BODIES["/projects/{project}/schedules"]
+    made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
+    names["schedule_id"] = made["schedule"]["id"]
+    names["event_id"] = "1"
+    child = await api.create(api.task(parent_run_id=run["run_id"]))
+    service = {"service_name": "s", "service_key": "s", "scope_kind": "project", "project_id": api.project.id}
+    service |= {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
+    made = (await api.post("/agent-runtimes/push-services", service, 201))["service"]
+    names |= {"child_run_id": child["run_id"], "service_id": made["id"]}
     return {**names, "worker_id": worker.split("/")[-1], "key_id": keys[0]["id"], "user_id": "ada"}, token
 
 
 async def contents(api, names):
     """All that can be read of the project."""
     reads = (operation.path for operation in FOREIGN if operation.method == "GET")
-    paths = sorted(path.format(**names) for path in reads if not path.endswith("/stream"))
+    paths = sorted(path.format(**names) for path in reads if not path.endswith(("/stream", "/notifications")))
     return [(await api.send("GET", path, by="admin")).json() for path in [*paths, "/runs", "/projects"]]
 
 
@@ -119,6 +148,11 @@ async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
         ("POST", f"/agent-workers{project}/workers", {"implementation_kind": "a", "worker_key": "b"}),
         ("GET", "/runs", ...),
         ("GET", f"{project}/runs", ...),
+        ("GET", f"{project}/notifications", ...),
+        ("GET", f"{project}/schedules", ...),
+        ("GET", f"{project}/schedules/{names['schedule_id']}", ...),
+        ("POST", f"{project}/schedules", BODIES["/projects/{project}/schedules"]),
+        ("POST", f"{project}/schedules/{names['schedule_id']}/runs", {"idempotency_key": "k"}),
     ]
     for method, path, body in writes:
         await api.refused(403, "FORBIDDEN", method, path, body, by=bound)

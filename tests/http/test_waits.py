@@ -48,7 +48,7 @@ async def test_a_tool_result_becomes_an_event(api):
     [event] = (await api.get(f"{run}/events"))["data"]
     assert event["event_type"] == "TOOL_CALL_RESULT"
     payload = event["payload"]
-    assert (payload["toolCallId"], payload["content"], payload["isError"]) == ("t1", {"n": [1, 2.5]}, True)
+    assert (payload["toolCallId"], payload["result"], payload["isError"]) == ("t1", {"n": [1, 2.5]}, True)
 
 
 async def test_another_resume_becomes_a_custom_event(api):
@@ -57,6 +57,38 @@ async def test_another_resume_becomes_a_custom_event(api):
     [event] = (await api.get(f"{run}/events"))["data"]
     assert (event["event_type"], event["payload"]["name"]) == ("CUSTOM", "run.resumed")
     assert event["payload"]["value"]["result"] == "yes"
+
+
+RESUMES = [
+    ("tool", "tool_result", "TOOL_CALL_RESULT"),
+    ("approval", "approval", "CUSTOM"),
+    ("event", "event", "CUSTOM"),
+    ("event", "timer", "CUSTOM"),
+    ("input", "input", "CUSTOM"),
+]
+
+
+@pytest.mark.parametrize(("reason", "kind", "event_type"), RESUMES, ids=[kind for _, kind, _ in RESUMES])
+async def test_every_resume_stores_one_event_and_is_told_apart_from_its_repeats(
+    api, reason, kind, event_type
+):
+    run = await waiting(api, reason=reason, tool_call_id="t1")
+    body = {"type": kind, "tool_call_id": "t1", "result": 1}
+    assert await api.post(f"{run}/resume", body) == {"accepted": True}
+    assert await api.event_types(run.rpartition("/")[2]) == [event_type]
+    assert await api.post(f"{run}/resume", body) == {"accepted": True, "duplicate": True}
+    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {**body, "result": 2})
+    later = {**body, "tool_call_id": "t2"}
+    await api.refused(409, "TOOL_RESULT_NOT_WAITING", "POST", f"{run}/resume", later)
+    await api.post(f"{run}/cancel")
+    await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/resume", body)
+
+
+async def test_the_servers_own_timer_stores_an_event_too(api):
+    run = await waiting(api, reason="tool", tool_call_id="t1", resume_at="2026-03-20T12:00:30Z")
+    await api.pass_time(30)
+    [event] = (await api.get(f"{run}/events"))["data"]
+    assert (event["payload"]["name"], event["payload"]["value"]["type"]) == ("run.resumed", "timer")
 
 
 async def test_a_run_that_does_not_wait_is_not_resumed(api):
@@ -143,7 +175,7 @@ BAD_WAITS = [
     {"reason": "tool", "expires_at": "2026-03-20T12:00:00"},
     {"reason": "tool", "expires_at": 1774008000},
     {"reason": "tool", "resume_at": "1969-12-31T23:59:59Z"},
-    {"reason": "tool", "attempt": 1.0},
+    {"reason": "tool", "attempt": 1.5},
 ]
 BAD_RESUMES = [
     {},
@@ -158,12 +190,12 @@ BAD_RESUMES = [
 BAD_HEARTBEATS = [
     {},
     {"attempt": 0},
-    {"attempt": 1.0},
+    {"attempt": 1.5},
     {"attempt": "1"},
     {"attempt": 10**30},
     {"attempt": 1, "lease_duration_seconds": 4},
     {"attempt": 1, "lease_duration_seconds": 301},
-    {"attempt": 1, "lease_duration_seconds": 60.0},
+    {"attempt": 1, "lease_duration_seconds": 60.5},
 ]
 BAD = [("wait", body) for body in BAD_WAITS] + [("resume", body) for body in BAD_RESUMES]
 BAD += [("heartbeats", body) for body in BAD_HEARTBEATS]

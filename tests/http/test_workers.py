@@ -218,7 +218,7 @@ async def test_a_renewal_with_the_wrong_proof_renews_nothing(api):
     before = await api.run(taken["run_id"])
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", lease, {"attempt": 2})
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", lease, {}, headers={"X-Lease-Token": "forged"})
-    for body in ({"lease_duration_seconds": 4}, {"lease_duration_seconds": 5.0}, {"attempt": 0}):
+    for body in ({"lease_duration_seconds": 4}, {"lease_duration_seconds": 5.5}, {"attempt": 0}):
         await api.refused(400, "INVALID_REQUEST", "POST", lease, body)
     assert await api.run(taken["run_id"]) == before
 

@@ -6,12 +6,15 @@ import uuid
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from runstead import transitions
-from runstead.append import append
+from runstead.append import append, digest
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
+from runstead.input_request import InputRequest, InputResponse
 from runstead.memory import MemoryStore
+from runstead.push_service import PushService
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
 from runstead.sqlite.store import SqliteStore
@@ -37,9 +40,19 @@ class Clock:
         self.now += ms
 
 
-def event(event_type="CUSTOM", **members):
-    payload = msgspec.json.encode({"type": event_type, **members})
-    return NewEvent(event_type, payload, external=True, private=event_type in PRIVATE_TYPES)
+def event(event_type="CUSTOM", *, key=None, **members):
+    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(told)
+    sum_of = None if key is None else digest(payload)
+    private = event_type in PRIVATE_TYPES
+    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=sum_of)
+
+
+def push_service(service_id="service-1", **fields):
+    given = {"registrant": f"project:{PROJECT}", "service_name": "scribe", "service_key": service_id}
+    given |= {"scope_kind": "project", "project_id": PROJECT, "reach": (PROJECT,)}
+    given |= {"base_url": "https://a.test", "invoke_url": "https://a.test/runs"}
+    return PushService(id=service_id, **(given | fields))
 
 
 class Desk:
@@ -116,12 +129,54 @@ class Desk:
                 expected_sequence=sequence,
                 tail=to.tail,
                 fence=fence,
+                keys=to.event_keys,
             )
 
-        return await self.change(run_id, rule, Want(tail_after=after), seal)
+        keys = tuple(one.key for one in events if one.key is not None)
+        return await self.change(run_id, rule, Want(tail_after=after, event_keys=keys), seal)
+
+    async def pause(self, run_id):
+        return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
+
+    async def delete(self, run_id):
+        return await self.change(run_id, lambda to: transitions.delete(to.run))
+
+    async def family(self, run_id, after=0, *, step=1_000, **options):
+        """[(run_id, event_id, position)] of a run and all below it, read page by page; and where the log ends."""
+        run = await self.row(run_id)
+        found = []
+        while True:
+            page = await self.runs.family_events(run, after, step, **options)
+            found += [(one.run_id, one.event.event_id, one.position) for one in page.events]
+            after = page.reached
+            if not page.more:
+                return found, after
 
     async def start(self, run_id, snapshot=b"{}"):
         return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
+
+    async def dispatch(self, limit=10, busy=(), *, reached=True):
+        """Every run that is due goes to its own service; tokens are those of claims."""
+
+        def decide(run, now, services):
+            token = f"{run.run_id}#{run.attempt + 1}"
+            service = push_service(run.push_service_id) if reached else None
+            return transitions.dispatch(run, now=now, service=service, token=token, dice=0.5)
+
+        return await self.runs.dispatch(limit, busy, decide)
+
+    async def answered(self, run_id, token, reason=None, **how):
+        """What became of a dispatch; without a reason it was delivered."""
+
+        def rule(to):
+            if reason is None:
+                return transitions.dispatched(to.run, now=to.now, token=token)
+            return transitions.undelivered(to.run, now=to.now, token=token, reason=reason, dice=0.5, **how)
+
+        return await self.change(run_id, rule)
+
+    async def stopped_by_service(self, run_id):
+        return await self.change(run_id, lambda to: transitions.stopped_by_service(to.run, now=to.now))
 
     async def renew(self, run_id, *, lease_ms=None, worker=None, fence=NO_FENCE):
         return await self.change(
@@ -163,7 +218,7 @@ class Desk:
         return await self.change(run_id, rule)
 
     async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", seal=None):
-        receipt = Receipt(call, f"{kind}:{result}".encode())
+        receipt = None if call is None else Receipt(call, f"{kind}:{result}".encode())
 
         def rule(to):
             return transitions.resume(
@@ -178,6 +233,49 @@ class Desk:
             )
 
         return await self.change(run_id, rule, Want(receipt_key=call), seal)
+
+    async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
+        given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}
+        given |= {"requested_responder_type": "human"}
+        asked = InputRequest(
+            id=request_id,
+            run_seq=0,
+            run_id=run_id,
+            tool_call_id=call,
+            title=title,
+            expires_at=expires_at,
+            **(given | members),
+        )
+
+        def rule(to):
+            return transitions.ask_input(
+                to.run,
+                now=to.now,
+                request=replace(asked, run_seq=to.run.seq),
+                known=to.input_request,
+                earlier=to.receipt,
+                fence=NO_FENCE,
+            )
+
+        return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
+
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, seal=None):
+        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
+
+        def rule(to):
+            if to.input_request is None:
+                raise not_found("Input request")
+            return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
+
+        return await self.change(run_id, rule, Want(input_request_id=request_id), seal)
+
+    async def cancel_input(self, run_id, request_id):
+        def rule(to):
+            if to.input_request is None:
+                raise not_found("Input request")
+            return transitions.cancel_input(to.run, now=to.now, request=to.input_request)
+
+        return await self.change(run_id, rule, Want(input_request_id=request_id))
 
     async def complete(self, run_id, status="completed", *, fence=NO_FENCE, seal=None, **members):
         completion = Completion(status=status, **members)
@@ -275,6 +373,22 @@ async def desk(store, clock):
     return Desk(store, clock)
 
 
+@pytest.fixture
+async def desk_at(clock):
+    """desk_at(path): over a SQLite file that may be there already."""
+    opened = []
+
+    async def open_at(path):
+        store = SqliteStore(path, clock, synchronous="OFF")
+        await store.open()
+        opened.append(store)
+        return Desk(store, clock)
+
+    yield open_at
+    for store in opened:
+        await store.close()
+
+
 @pytest.fixture(name="event")
 def event_fixture():
     """event(type, **members): one that a client appends."""
@@ -284,6 +398,12 @@ def event_fixture():
 @pytest.fixture(name="sealed")
 def sealed_fixture():
     return sealed
+
+
+@pytest.fixture(name="push_service")
+def push_service_fixture():
+    """push_service(id, **fields): one that a store has not seen yet."""
+    return push_service
 
 
 @pytest.fixture(name="refusal")

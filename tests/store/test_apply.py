@@ -47,12 +47,14 @@ EVERYTHING = {
     "waiting_tool_call_id": "wc",
     "waiting_tool_name": "wn",
     "wait_expires_at": 9,
+    "waiting_input_id": "i-1",
     "resume_at": 10,
     "cancel_requested_at": 11,
     "cancel_reason": "cr",
     "cancel_stopped_at": 12,
     "completed_at": 13,
     "due_at": 14,
+    "paused_available_at": 15,
     "error": b'{"message":"x"}',
     "labels": b'{"a":"1"}',
     "agent": b'{"mode":"agent"}',
@@ -63,6 +65,8 @@ EVERYTHING = {
     "output": b"0",
     "logs": "line 1\nline 2",
     "request_snapshot": b"{}",
+    "push_service_id": "service-1",
+    "push_failures": 3,
 }
 
 

@@ -2,6 +2,8 @@
 hold about runs and their logs holds after each of them.
 """
 
+import itertools
+
 import msgspec
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
@@ -14,6 +16,8 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from runstead import limits, transitions
+from runstead.append import digest
+from runstead.conversation import Conversation
 from runstead.errors import Error
 from runstead.event import PRIVATE_TYPES, TERMINAL_TYPES, NewEvent
 from runstead.run import RunStatus
@@ -31,8 +35,9 @@ SETTINGS = settings(
 )
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
-ANSWERS = {"tool": "tool_result", "event": "event", "input": "input"}
+ANSWERS = {"tool": "tool_result", "event": "event", "input": "input", "pause": "unpause"}
 AGENT = {"kind": "agent", "implementation_kind": "python"}
+PUSHED, PUSHED_TOO = ({"kind": "agent", "push_service_id": f"service-{n}"} for n in (1, 2))
 ENDED = ("status", "completed_at", "duration_ms", "error", "output", "metadata", "latest_event_id")
 
 dice = st.sampled_from((0.0, 0.5, 0.999))
@@ -45,7 +50,9 @@ def shown(outcome):
     if isinstance(outcome, Written):
         transition = outcome.transition
         told = (transition.accepted, transition.duplicate, transition.events, transition.ended)
-        return shown(outcome.run), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
+        # A parent and its child may end in one command: what each engine counted by then is its own.
+        alone = replace(outcome.run, descendants_total=0, descendants_active=0)
+        return shown(alone), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
     if isinstance(outcome, list):
         return [shown(one) for one in outcome]
     if isinstance(outcome, Error):
@@ -60,6 +67,14 @@ def live(run):
 
 def leased(run):
     return run.lease_expires_at is not None
+
+
+def dispatchable(run):
+    return run.push_service_id is not None and run.available_at is not None
+
+
+def dispatched(run):
+    return run.push_service_id is not None and run.lease_token is not None
 
 
 def waiting(run):
@@ -79,6 +94,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.tokens = {}  # run → every lease token it ever had, in order
         self.ended = {}  # run → what must never change again
         self.sent = {}  # run → the last append: (events, after)
+        self.asked = 0
+        for desk in (self.tested, self.model):
+            conversation = Conversation("c-1", "p-1", "chat", 1, 1)
+            self.runner.run(desk.store.conversations.create(conversation))
+        self.names = itertools.count(1)
+        self.told = {}  # run → what a follower of its family was told so far, and where it stands
 
     def teardown(self):
         self.runner.run(self.tested.store.close())
@@ -117,7 +138,9 @@ class StoreMachine(RuleBasedStateMachine):
     fences = st.sampled_from(("none", "current", "current", "stale"))
 
     @rule(
-        kind=st.sampled_from(({"kind": "task"}, {"kind": "eval"}, AGENT, {"kind": "agent"})),
+        kind=st.sampled_from(
+            ({"kind": "task"}, {"kind": "eval"}, AGENT, {"kind": "agent"}, PUSHED, PUSHED_TOO)
+        ),
         parent=st.none() | places,
         backoff_limit=st.sampled_from((None, 0, 1)),
         timeout_seconds=st.sampled_from((None, 2)),
@@ -125,7 +148,7 @@ class StoreMachine(RuleBasedStateMachine):
         worker_key=st.sampled_from((None, "w-1")),
     )
     def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key):
-        run_id = f"run-{len(self.rows) + 1}"
+        run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
         fields = {
@@ -169,6 +192,54 @@ class StoreMachine(RuleBasedStateMachine):
             assert run.attempt == before.attempt + 1
             self.tokens.setdefault(run.run_id, []).append(run.lease_token)
 
+    @precondition(lambda self: any(dispatchable(run) for run in self.rows.values()))
+    @rule(
+        patient=st.booleans(),
+        limit=st.integers(1, 3),
+        busy=st.sampled_from(((), (), ("service-1",))),
+        reached=st.sampled_from((True, True, False)),
+        answer=st.sampled_from(
+            (None, (None, {}), ("It answered 500", {}), ("It answered 400", {"final": True}))
+        ),
+    )
+    def dispatch(self, patient, limit, busy, reached, answer):
+        if patient:
+            self.move_to(min(run.available_at for run in self.rows.values() if dispatchable(run)))
+        found = self.both(lambda d: d.dispatch(limit, busy, reached=reached))
+        for run in found:
+            before = self.rows[run.run_id]
+            assert before.push_service_id is not None
+            assert before.push_service_id not in busy
+            assert before.lease_expires_at is None
+            assert run.attempt == before.attempt + reached
+            if reached:
+                self.tokens.setdefault(run.run_id, []).append(run.lease_token)
+        if answer is not None and reached:
+            for run in found:
+                reason, how = answer
+                told = (run.run_id, run.lease_token, reason)
+                assert self.both(lambda d, told=told, how=how: d.answered(*told, **how)).transition.accepted
+
+    @precondition(lambda self: any(dispatched(run) for run in self.rows.values()))
+    @rule(
+        at=places, reason=st.sampled_from((None, "It answered 500")), final=st.booleans(), late=st.booleans()
+    )
+    def answered(self, at, reason, final, late):
+        run_id = self.pick(at, dispatched)
+        tokens = self.tokens.get(run_id) or ["made up"]
+        how = {} if reason is None else {"final": final}
+        self.both(lambda d: d.answered(run_id, tokens[0 if late else -1], reason, **how))
+
+    @some
+    @rule(at=places)
+    def stop(self, at):
+        """What a cancel leaves to be told is told once."""
+        run_id = self.pick(
+            at, lambda run: run.cancel_requested_at is not None and run.cancel_stopped_at is None
+        )
+        self.both(lambda d: d.stopped_by_service(run_id))
+        self.both(lambda d: d.runs.cancelled_pushes(10, ()))
+
     @some
     @rule(
         at=places,
@@ -192,6 +263,38 @@ class StoreMachine(RuleBasedStateMachine):
     def event(self, kind, name):
         payload = msgspec.json.encode({"type": kind, "name": name})
         return NewEvent(kind, payload, external=True, private=kind in PRIVATE_TYPES)
+
+    @some
+    @rule(
+        at=places,
+        sent=st.lists(
+            st.tuples(st.sampled_from("abc"), st.sampled_from((1, 1, 1, 2))), min_size=1, max_size=3
+        ),
+        cursor=st.sampled_from((None, 0, 1)),
+    )
+    def append_keyed(self, at, sent, cursor):
+        run_id = self.pick(at, live)
+        run = self.rows[run_id]
+        events = []
+        for key, n in sent:
+            payload = msgspec.json.encode({"type": "CUSTOM", "idempotency_key": key, "n": n})
+            events.append(NewEvent("CUSTOM", payload, external=True, key=key, digest=digest(payload)))
+        after = None if cursor is None else max(0, run.latest_event_id - cursor)
+        self.both(lambda d: d.append(run_id, *events, after=after))
+
+    @some
+    @rule(at=places)
+    def pause(self, at):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.pause(run_id))
+
+    @some
+    @rule(at=places)
+    def delete(self, at):
+        run_id = self.pick(at, lambda run: run.terminal and not run.descendants_total)
+        if not isinstance(self.both(lambda d: d.delete(run_id)), Error):
+            for known in (self.rows, self.logs, self.tokens, self.ended, self.sent, self.told):
+                known.pop(run_id, None)
 
     @precondition(lambda self: self.sent)
     @rule(at=places, more=st.integers(0, 2))
@@ -250,6 +353,33 @@ class StoreMachine(RuleBasedStateMachine):
         self.both(lambda d: d.resume(run_id, kind, call=call, result=result))
 
     @some
+    @rule(
+        at=places,
+        call=st.sampled_from(("call-1", "call-3")),
+        title=st.sampled_from(("Who?", "What?")),
+        expires_in=st.none() | stretches,
+    )
+    def ask(self, at, call, title, expires_in):
+        run_id = self.pick(at, live)
+        expires_at = None if expires_in is None else self.clock.now + expires_in
+        self.asked += 1
+        request_id, options = f"i-{self.asked}", {"call": call, "title": title, "expires_at": expires_at}
+        self.both(lambda d: d.ask(run_id, request_id, **options))
+
+    @precondition(lambda self: self.asked)
+    @rule(
+        at=places,
+        other=st.integers(0, 9),
+        act=st.sampled_from(("respond", "respond", "cancel_input")),
+        values=st.sampled_from((b"{}", b'{"a":1}')),
+    )
+    def answer(self, at, other, act, values):
+        run_id = self.pick(at, lambda run: run.waiting_input_id is not None)
+        request_id = self.rows[run_id].waiting_input_id or f"i-{self.asked - other}"
+        given = (values,) if act == "respond" else ()
+        self.both(lambda d: getattr(d, act)(run_id, request_id, *given))
+
+    @some
     @rule(at=places)
     def start(self, at):
         run_id = self.pick(at, live)
@@ -294,10 +424,26 @@ class StoreMachine(RuleBasedStateMachine):
         self.an_end_is_for_ever()
         self.a_log_has_no_gap_and_at_most_one_end()
         self.a_row_is_the_fold_of_its_log()
+        self.a_key_is_stored_once()
         self.a_run_has_one_live_lease_at_most()
         self.attempts_stay_within_their_limit()
         self.counters_count_the_family()
         self.queue_and_deadline_say_what_the_state_says()
+        self.a_request_is_open_exactly_while_it_holds_its_run()
+
+    def a_request_is_open_exactly_while_it_holds_its_run(self):
+        async def requests(desk):
+            return await desk.store.inputs.page("c-1", None, None, 1_000)
+
+        found = self.runner.run(requests(self.tested))
+        model = self.runner.run(requests(self.model))
+        assert [replace(one, seq=0, run_seq=0) for one in found] == [
+            replace(one, seq=0, run_seq=0) for one in model
+        ]
+        held = {run.waiting_input_id for run in self.rows.values() if run.waiting_input_id is not None}
+        assert {one.id for one in found if one.status == "open"} == held
+        for one in found:
+            assert (one.response is not None) == (one.status == "submitted")
 
     def both_hold_the_same_rows(self):
         async def look(desk):
@@ -315,6 +461,28 @@ class StoreMachine(RuleBasedStateMachine):
             assert public == [e for e in logs[0] if not e.private]
             self.logs[run_id] = logs[0]
             self.attempts_agree(seen[run_id])
+        if changed:
+            self.a_family_is_told_whole_and_once()
+
+    def a_family_is_told_whole_and_once(self):
+        for run_id, run in self.rows.items():
+            told, place = self.told.get(run_id, ([], 0))
+            more, place = self.runner.run(self.tested.family(run_id, place, step=2))
+            told = [one for one in told + more if one[0] in self.rows]
+            self.told[run_id] = told, place
+            assert (told, place) == self.runner.run(self.model.family(run_id))
+            members = [one for one in self.rows.values() if one is run or f"/{run.seq}/" in one.path]
+            public = {(m.run_id, e.event_id) for m in members for e in self.logs[m.run_id] if not e.private}
+            assert {one[:2] for one in told} == public
+            assert len(told) == len(public)
+            positions = [one[2] for one in told]
+            assert positions == sorted(set(positions))
+
+    def a_key_is_stored_once(self):
+        for log in self.logs.values():
+            values = [msgspec.json.decode(stored.payload) for stored in log]
+            keys = [value["idempotency_key"] for value in values if "idempotency_key" in value]
+            assert len(keys) == len(set(keys))
 
     def attempts_agree(self, run):
         async def ended(desk):
@@ -323,7 +491,8 @@ class StoreMachine(RuleBasedStateMachine):
 
         kept = self.runner.run(ended(self.tested))
         assert kept == self.runner.run(ended(self.model))
-        assert run.attempts_lost == sum(attempt.outcome != "parked" for attempt in kept)
+        lost = [attempt for attempt in kept if attempt.outcome not in {"parked", "paused", "dispatch_failed"}]
+        assert run.attempts_lost == len(lost)
         assert [attempt.attempt for attempt in kept] == sorted({attempt.attempt for attempt in kept})
 
     def an_end_is_for_ever(self):

@@ -1,25 +1,37 @@
 """What every command works with."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from runstead.commands import hinting
+from runstead.commands.folds import Folds
 from runstead.commands.following import Following
-from runstead.notifier import Notifier, queue_key, run_key
+from runstead.commands.notifications import Notifications
+from runstead.conversation import Conversation
+from runstead.egress import Egress
+from runstead.notifier import PUSH_KEY, Notifier, family_key, queue_key, run_key
 from runstead.run import Run
+from runstead.signing import Keyring
 from runstead.store import Store, Written
 from runstead.worker import Worker
 
 
 class App:
     """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
-    for something then answers at once.
+    for something then answers at once. `keyring` signs, `egress` calls addresses that callers chose.
     """
 
-    def __init__(self, store: Store, notifier: Notifier) -> None:
+    def __init__(
+        self, store: Store, notifier: Notifier, keyring: Keyring | None = None, egress: Egress | None = None
+    ) -> None:
         self.store = store
+        self.keyring = keyring or Keyring(store.signing_keys)
+        self.egress = egress or Egress()
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.following = Following(store, notifier, self.stopping)
+        self.folds = Folds(store)
+        self.notifications = Notifications(notifier, self.stopping)
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 
@@ -27,17 +39,36 @@ class App:
         """Tell everybody who waits that the server shuts down. On the event loop's thread."""
         self.stopping.set()
         self.notifier.wake_all()
+        self.notifications.wake()
 
     def publish(self, written: Written) -> None:
         """Wake whoever follows what a command has written."""
-        self.publish_runs((written.run, *written.cancelled))
+        self._wake((written.run, *written.cancelled))
+        project_id = written.run.project_id
+        if self.notifier.listened(project_id):
+            self.notifier.announce(project_id, hinting.of_written(written))
 
-    def publish_runs(self, runs: Iterable[Run]) -> None:
-        keys = []
+    def publish_runs(self, runs: Sequence[Run]) -> None:
+        """The same for runs of one project that a claim has changed."""
+        self._wake(runs)
+        if runs and self.notifier.listened(runs[0].project_id):
+            self.notifier.announce(runs[0].project_id, hinting.of_runs(runs))
+
+    def publish_conversation(self, conversation: Conversation) -> None:
+        """Tell whoever follows the project that a conversation in it was made or changed."""
+        if self.notifier.listened(conversation.project_id):
+            self.notifier.announce(conversation.project_id, [hinting.of_conversation(conversation)])
+
+    def _wake(self, runs: Iterable[Run]) -> None:
+        keys: list[str] = []
         for run in runs:
-            keys.append(run_key(run.seq))
+            keys += (run_key(run.seq), family_key(run.root_seq or run.seq))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
+            if run.push_service_id is not None:
+                stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None
+                if run.available_at is not None or stopping:
+                    keys.append(PUSH_KEY)
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:

@@ -3,15 +3,18 @@
 import uuid
 
 import msgspec
+from msgspec.structs import replace
 
+from runstead import conversation as rules
 from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.conversation import Conversation, ConversationType
-from runstead.errors import Error
-from runstead.principal import Principal, Scope, refuse_bound, require
+from runstead.conversation import Change, Conversation, ConversationType, live
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, projects_with, refuse_bound, require
 from runstead.project import personal_project, user_uuid
 from runstead.seal import Seal
+from runstead.store import ConversationQuery
 
 
 class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +27,8 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, new: NewConversation, seal: Seal | None = None
 ) -> Conversation:
-    refuse_bound(principal, "starts no conversations")
+    if not principal.family:  # a push service starts those of the runs below its own
+        refuse_bound(principal, "starts no conversations")
     personal = False
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id
@@ -41,21 +45,74 @@ async def create(
         raise Error(
             "INVALID_REQUEST", "Name the conversation's project_id: the token reaches several projects"
         )
-    now = now_ms()
     conversation = Conversation(
         str(uuid.uuid4()),
         project_id,
         new.type,
-        now,
-        now,
+        0,
+        0,
         personal=personal,
         title=new.title,
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.conversations.create(conversation, seal)
+    made = await app.store.conversations.create(conversation, seal)
+    app.publish_conversation(made)
+    return made
 
 
 async def get(app: App, principal: Principal, conversation_id: str) -> Conversation:
     refuse_bound(principal, "reads no conversations")
     return await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
+
+
+async def page(
+    app: App, principal: Principal, project: str | None, query: ConversationQuery
+) -> list[Conversation]:
+    """A page of the conversations of one project, or of every project that the caller may read, the personal one
+    included.
+    """
+    refuse_bound(principal, "reads no conversations")
+    if project is not None:
+        ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
+    else:
+        ids = projects_with(principal, Scope.RUNS_READ)
+    return await app.store.conversations.page(replace(query, project_ids=ids))
+
+
+async def change(
+    app: App, principal: Principal, conversation_id: str, wanted: Change, seal: Seal | None = None
+) -> Conversation:
+    """Change what is UNSET no more. A `project_id` (id or slug) links a conversation that has none, with its runs:
+    CONVERSATION_LINKED where it has one, or a run's family reaches elsewhere; RUN_ID_CONFLICT.
+    """
+    refuse_bound(principal, "changes no conversations")
+    found = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+    if wanted.project_id is not msgspec.UNSET:
+        project = await locate.project(app, principal, Scope.RUNS_WRITE, wanted.project_id)
+        wanted = replace(wanted, project_id=project.id)
+
+    def decide(there: Conversation | None, now: int) -> Conversation:
+        return rules.change(_still(there, found), wanted, now=now)
+
+    changed = await app.store.conversations.change(conversation_id, decide, seal)
+    app.publish_conversation(changed)
+    return changed
+
+
+async def delete(app: App, principal: Principal, conversation_id: str) -> Conversation:
+    """Hide it for good. What is in it stays stored, and its runs go on to their end."""
+    refuse_bound(principal, "deletes no conversations")
+    found = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+    deleted = await app.store.conversations.change(
+        conversation_id, lambda there, now: rules.delete(_still(there, found), now=now)
+    )
+    app.publish_conversation(deleted)
+    return deleted
+
+
+def _still(there: Conversation | None, authorised: Conversation) -> Conversation:
+    """The conversation under lock, where it is still in the project that the caller was let into."""
+    if live(there).project_id != authorised.project_id:
+        raise not_found("Conversation")
+    return live(there)

@@ -58,16 +58,18 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
     """
     if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
-    refuse_bound(principal, "creates no others")
+    await locate.refuse_outside(app, principal, new.parent_run_id, "creates no others")
     project_id = await _project_of(app, principal, new)
     run, message = _draft(new, project_id, principal)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is not None:
-            return _again(loaded.run, run, new, loaded.now)
+            if principal.family and loaded.run.parent_run_id != new.parent_run_id:
+                raise _conflict(loaded.run)
+            return _again(loaded.run, run, new, loaded)
         return _insert(run, message, loaded)
 
-    want = Want(parent_run_id=new.parent_run_id)
+    want = Want(parent_run_id=new.parent_run_id, push_agent=_push_agent(run))
     written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
     app.publish(written)
     return written
@@ -135,20 +137,34 @@ def _insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
         message=message,
+        push_service_id=loaded.push_service_id,
     )
 
 
-def _again(there: Run, wanted: Run, new: NewRun, now: int) -> Transition:
+def _push_agent(run: Run) -> str | None:
+    """The agent whose push service may get the run: where it is started, and neither a worker's nor the caller's."""
+    if run.queued or run.request_snapshot is None or run.status is not RunStatus.PENDING:
+        return None
+    return msgspec.json.decode(run.agent or b"{}", type=AgentDetails).agent_id or ""
+
+
+def _conflict(there: Run) -> Error:
+    return Error(
+        "RUN_ID_CONFLICT",
+        f"The run id {there.run_id} is taken by a run with another kind, owner or target",
+    )
+
+
+def _again(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
     def names(run: Run) -> tuple[Any, ...]:
         return (run.kind, run.owner_kind, run.owner_id, run.target)
 
     if names(there) != names(wanted):
-        raise Error(
-            "RUN_ID_CONFLICT",
-            f"The run id {there.run_id} is taken by a run with another kind, owner or target",
-        )
+        raise _conflict(there)
     if there.kind == "agent" and new.snapshot is not None:
-        return transitions.start(there, now=now, snapshot=new.snapshot)
+        return transitions.start(
+            there, now=loaded.now, snapshot=new.snapshot, push_service_id=loaded.push_service_id
+        )
     return Transition(there, duplicate=True)
 
 
@@ -184,7 +200,7 @@ async def retry(
         **{name: getattr(first, name) for name in _REQUEST},
     )
 
-    want = Want(parent_run_id=first.parent_run_id)
+    want = Want(parent_run_id=first.parent_run_id, push_agent=_push_agent(run))
     written = await app.store.runs.apply(
         RunKey(first.project_id, new_id), lambda loaded: _insert(run, message, loaded), want, seal
     )

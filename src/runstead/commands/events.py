@@ -8,11 +8,12 @@ from runstead import append as rules, limits
 from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
+from runstead.errors import not_found
 from runstead.event import Event, NewEvent
-from runstead.principal import Principal
+from runstead.principal import Principal, for_appending, refuse_bound
 from runstead.run import Run
 from runstead.seal import Seal
-from runstead.store import Written
+from runstead.store import FamilyPage, TypeCount, Written
 from runstead.transition import Want
 from runstead.transitions import Fence
 
@@ -30,11 +31,12 @@ async def append(
 ) -> Written:
     """Store the events after the last one, all or none; a repeat of what is stored adds nothing.
 
-    EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED.
+    EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED,
+    IDEMPOTENCY_KEY_REUSED (an event's own key).
     """
     return await runs.apply(
         app,
-        principal,
+        for_appending(principal, named.run_id),
         named,
         lambda run, loaded: rules.append(
             run,
@@ -44,8 +46,12 @@ async def append(
             expected_sequence=batch.expected_sequence,
             tail=loaded.tail,
             fence=fence,
+            keys=loaded.event_keys,
         ),
-        Want(tail_after=batch.expected_event_id),
+        Want(
+            tail_after=batch.expected_event_id,
+            event_keys=tuple(event.key for event in batch.events if event.key is not None),
+        ),
         seal,
     )
 
@@ -64,3 +70,26 @@ async def page(
         rest = await app.store.runs.events(run.seq, found[-1].event_id, 1, None, types)
         more = bool(rest)
     return run, found[:limit], more
+
+
+async def family_page(
+    app: App, principal: Principal, run: Run, after: int, limit: int, types: Sequence[str] = ()
+) -> FamilyPage:
+    """Events of a run and of all below it after a position, in the order in which they were stored."""
+    refuse_bound(principal, "reads no others")
+    return await app.store.runs.family_events(run, after, limit, limits.event_page_bytes_max, types)
+
+
+async def one(app: App, principal: Principal, named: Named, event_id: int) -> Event:
+    """One public event. NOT_FOUND."""
+    run = await runs.get(app, principal, named)
+    found = await app.store.runs.event(run.seq, event_id)
+    if found is None:
+        raise not_found("Event")
+    return found
+
+
+async def summary(app: App, principal: Principal, named: Named) -> tuple[Run, list[TypeCount]]:
+    """How many public events of each type the run's log holds, the most frequent type first."""
+    run = await runs.get(app, principal, named)
+    return run, await app.store.runs.event_counts(run.seq)

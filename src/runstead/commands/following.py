@@ -1,79 +1,156 @@
-"""Following a run's log live: replay, then whatever is appended, with nothing lost or told twice in between.
+"""Following a log live: replay, then whatever is appended, with nothing lost or told twice in between.
 
 There is one log, the store's. A follower subscribes to hints before its first read, then reads by cursor whenever it
-is woken, and also now and then without a hint. Followers of one run that stand at the same event share one read.
+is woken, and also now and then without a hint. Followers of one log that stand at the same event share one read, and
+each picks from it the types that it was asked for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 from runstead import limits
-from runstead.event import TERMINAL_TYPES, Event
-from runstead.notifier import Notifier, run_key
+from runstead.event import TERMINAL_TYPES, Event, FamilyEvent
+from runstead.notifier import Notifier, family_key, run_key
 from runstead.run import Run
-from runstead.store import Store
+from runstead.store import FamilyPage, Store
 
-_Reads = dict[tuple[int, int], "asyncio.Task[list[Event]]"]
+T = TypeVar("T")
 
 
 class Following:
-    """The reads under way in this process, shared by their (run, cursor)."""
+    """The reads under way in this process, shared by what they read."""
 
-    def __init__(
-        self,
-        store: Store,
-        notifier: Notifier,
-        stopping: asyncio.Event,
-    ) -> None:
+    def __init__(self, store: Store, notifier: Notifier, stopping: asyncio.Event) -> None:
         self._store = store
         self._notifier = notifier
         self._stopping = stopping
-        self._reads: _Reads = {}
+        self._reads = _Reads()
 
-    async def follow(self, run: Run, after: int) -> AsyncIterator[list[Event] | None]:
-        """Batches of events after a number, in order, until the terminal one. None says that nothing came for
-        `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
+    def follow(
+        self, run: Run, after: int, types: Sequence[str] = ()
+    ) -> AsyncIterator[Sequence[Event] | None]:
+        """Batches of a run's events after a number, in order, until the terminal one; with `types`, those alone.
+        None says that nothing was told for `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
         """
+        return self._follow(run_key(run.seq), _RunLog(self._store, self._reads, run, after, types))
+
+    def follow_family(
+        self, run: Run, after: int, types: Sequence[str] = ()
+    ) -> AsyncIterator[Sequence[FamilyEvent] | None]:
+        """The same for a run and all below it, new ones included, after a position in the family; until the run and
+        all below it have ended.
+        """
+        key = family_key(run.root_seq or run.seq)
+        return self._follow(key, _FamilyLog(self._store, self._reads, run, after, types))
+
+    async def _follow(self, key: str, log: "_Log[T]") -> AsyncIterator[Sequence[T] | None]:
         loop = asyncio.get_running_loop()
         quiet_until = loop.time() + limits.stream_heartbeat_s
-        # A cursor ahead of the log would wait for ever behind the terminal event.
-        after = min(after, run.latest_event_id)
-        ended = run.terminal and after == run.latest_event_id
-        with self._notifier.subscribe(run_key(run.seq)) as hint:
-            while not ended and not self._stopping.is_set():
+        with self._notifier.subscribe(key) as hint:
+            while not log.ended and not self._stopping.is_set():
                 hint.clear()
-                events = await self._read(run.seq, after)
+                events, moved = await log.advance()
                 if events:
-                    after = events[-1].event_id
-                    ended = events[-1].type in TERMINAL_TYPES
                     yield events
                     quiet_until = loop.time() + limits.stream_heartbeat_s
                     continue
                 left = quiet_until - loop.time()
-                if left <= 0:
+                if left <= 0 and not log.ended:
                     yield None
                     quiet_until = loop.time() + limits.stream_heartbeat_s
+                    await log.look()
+                    continue
+                if moved or log.ended:
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, limits.stream_poll_s)):
                         await hint.wait()
 
-    async def _read(self, seq: int, after: int) -> list[Event]:
-        """One read for all who stand at this event now."""
-        name = (seq, after)
-        task = self._reads.get(name)
+
+class _Reads:
+    def __init__(self) -> None:
+        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def share(
+        self, name: Hashable, read: Callable[[], Awaitable[T]], fruitful: Callable[[T], bool]
+    ) -> T:
+        """One read for all who ask for this now."""
+        task: asyncio.Task[T] | None = self._under_way.get(name)
         if task is not None:
-            events = await asyncio.shield(task)
-            if events:
-                return events
+            found = await asyncio.shield(task)
+            if fruitful(found):
+                return found
             # That read may have begun before the commit whose hint the caller has just cleared. One that is under
             # way by now began after it.
-            task = self._reads.get(name)
+            task = self._under_way.get(name)
         if task is None:
-            task = asyncio.ensure_future(
-                self._store.runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max)
-            )
-            self._reads[name] = task
-            task.add_done_callback(lambda _: self._reads.pop(name, None))
+            task = asyncio.ensure_future(read())
+            self._under_way[name] = task
+            task.add_done_callback(lambda _: self._under_way.pop(name, None))
         return await asyncio.shield(task)
+
+
+class _Log(ABC, Generic[T]):
+    """A follower's place in a log: `ended` once nothing more can come."""
+
+    def __init__(self, store: Store, reads: _Reads, run: Run, after: int, types: Sequence[str]) -> None:
+        self._runs = store.runs
+        self._reads = reads
+        self._run = run
+        self._after = after
+        self._types = frozenset(types)
+        self.ended = False
+
+    @abstractmethod
+    async def advance(self) -> tuple[Sequence[T], bool]:
+        """Go on by one read: the events that were asked for, and whether there were any at all."""
+
+    @abstractmethod
+    async def look(self) -> None:
+        """Nothing came for a while: see whether the log is still there."""
+
+
+class _RunLog(_Log[Event]):
+    def __init__(self, store: Store, reads: _Reads, run: Run, after: int, types: Sequence[str]) -> None:
+        # A cursor ahead of the log would wait for ever behind the terminal event.
+        super().__init__(store, reads, run, min(after, run.latest_event_id), types)
+        self.ended = run.terminal and self._after == run.latest_event_id
+
+    async def advance(self) -> tuple[Sequence[Event], bool]:
+        seq, after = self._run.seq, self._after
+        found: list[Event] = await self._reads.share(
+            (seq, after),
+            lambda: self._runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
+            bool,
+        )
+        if not found:
+            return found, False
+        self._after = found[-1].event_id
+        self.ended = found[-1].type in TERMINAL_TYPES
+        wanted = self._types
+        return [event for event in found if event.type in wanted] if wanted else found, True
+
+    async def look(self) -> None:
+        """A run that was deleted has no terminal event to wait for."""
+        self.ended = not await self._runs.exists(self._run.seq)
+
+
+class _FamilyLog(_Log[FamilyEvent]):
+    async def advance(self) -> tuple[Sequence[FamilyEvent], bool]:
+        run, after = self._run, self._after
+        page: FamilyPage = await self._reads.share(
+            ("family", run.seq, after),
+            lambda: self._runs.family_events(run, after, limits.event_rows_max, limits.event_page_bytes_max),
+            lambda page: page.reached != after,
+        )
+        self._after = page.reached
+        self.ended = page.ended and not page.more
+        wanted = self._types
+        told = [one for one in page.events if one.event.type in wanted] if wanted else page.events
+        return told, page.reached != after
+
+    async def look(self) -> None:
+        """Nothing to do: every read tells whether the run is still there."""

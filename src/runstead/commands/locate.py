@@ -1,9 +1,9 @@
 """From what a caller names to what the store holds: visible things only, anything else is not found."""
 
 from runstead.commands.app import App
-from runstead.conversation import Conversation
+from runstead.conversation import Conversation, live
 from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, require
+from runstead.principal import Principal, Scope, refuse_bound, require
 from runstead.project import Project
 from runstead.run import Run
 from runstead.store import RunKey
@@ -18,11 +18,33 @@ async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Pro
     return found
 
 
+async def _bound_to(app: App, principal: Principal, run_id: str) -> bool:
+    """Whether a token that is bound to a run is good for this one: it is that run, or one below it."""
+    if principal.run_id in (None, run_id):
+        return True
+    if not principal.family or principal.run_id is None or len(principal.grants) != 1:
+        return False
+    (project_id,) = principal.grants
+    top = await app.store.runs.get(RunKey(project_id, principal.run_id))
+    run = await app.store.runs.get(RunKey(project_id, run_id))
+    return top is not None and run is not None and f"/{top.seq}/" in run.path
+
+
+async def refuse_outside(app: App, principal: Principal, parent_run_id: str | None, what: str) -> None:
+    """A bound token makes nothing of its own, but a service's makes runs below its run."""
+    if principal.run_id is None:
+        return
+    if not principal.family or parent_run_id is None:
+        refuse_bound(principal, what)
+    elif not await _bound_to(app, principal, parent_run_id):
+        raise not_found("Parent run")
+
+
 async def run_key(
     app: App, principal: Principal, scope: Scope, run_id: str, project_ref: str | None
 ) -> RunKey:
     """Where to find a run. A caller with one project pays no look-up: the command itself finds out."""
-    if principal.run_id is not None and principal.run_id != run_id:
+    if principal.run_id is not None and not await _bound_to(app, principal, run_id):
         raise not_found("Run")
     if project_ref is not None:
         found = await app.store.directory.project(project_ref)
@@ -55,18 +77,22 @@ async def run(
 
 
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
+    """One that was deleted is not found."""
     found = await app.store.conversations.get(conversation_id)
     if found is None:
         raise not_found("Conversation")
     require(principal, scope, found.project_id, "Conversation")
-    return found
+    return live(found)
 
 
 async def conversation_run_key(
     app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
 ) -> RunKey:
-    """Where to find a run of a conversation. Whoever loads it still checks that it is of this conversation."""
-    if principal.run_id is not None and principal.run_id != run_id:
+    """Where to find a run of a conversation. Whoever loads it still checks that it is of this conversation.
+
+    The runs of a deleted conversation are there: they can be followed and brought to their end.
+    """
+    if principal.run_id is not None and not await _bound_to(app, principal, run_id):
         raise not_found("Run")
     if len(principal.grants) == 1:
         (project_id,) = principal.grants

@@ -12,7 +12,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
 from runstead.principal import Principal, Scope, projects_with, refuse_bound
-from runstead.run import Run, WaitingReason
+from runstead.run import Run, StoredReason, WaitingReason
 from runstead.seal import Seal
 from runstead.store import RunQuery, Written
 from runstead.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
@@ -161,9 +161,9 @@ async def resume(
     )
 
 
-def _receipt_key(reason: WaitingReason, tool_call_id: str | None) -> str | None:
-    """A call may be approved first and answered later: the reason tells the two apart."""
-    return None if tool_call_id is None else f"{reason}:{tool_call_id}"
+def _receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
+    """A call may be approved first and answered later: the reason tells the two apart. A pause is of no call."""
+    return None if tool_call_id is None or reason == "pause" else f"{reason}:{tool_call_id}"
 
 
 async def heartbeat(
@@ -200,6 +200,12 @@ async def page(app: App, principal: Principal, project: str | None, query: RunQu
 async def children(app: App, principal: Principal, named: Named) -> list[Run]:
     run = await get(app, principal, named)
     return await app.store.runs.children(run.seq, limits.children_rows_max)
+
+
+async def agent_children(app: App, principal: Principal, named: Named, after: int, limit: int) -> list[Run]:
+    """The agent runs right below it with a seq over `after`, oldest first, in whichever conversation they speak."""
+    run = await get(app, principal, named)
+    return await app.store.runs.children(run.seq, limit, after, "agent")
 
 
 async def tree(app: App, principal: Principal, named: Named) -> list[Run]:

@@ -5,10 +5,13 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from runstead.clock import now_ms
-from runstead.http.jwt import Claims, Recent, TokenVerifier, refused, token_chars_max
+from runstead.http.jwt import Claims, Recent, TokenVerifier, peeked, refused, skew_ms_max, token_chars_max
 from runstead.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.project import key_prefix, personal_project
+from runstead.signing import APPEND, RUN_EVENT_WRITER, RUN_SERVICE, Keyring
 from runstead.store import Store
 
 seen_credentials_max: Final = 8_192
@@ -22,6 +25,20 @@ _UNKNOWN: Final = "The API key is unknown or revoked"
 _OF_ONE_RUN: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE})
 _KNOWN_SCOPES: Final = frozenset(scope.value for scope in Scope)
 
+
+class _RunToken(msgspec.Struct, rename="camel"):
+    """What a token says that this server signed."""
+
+    user_id: str
+    service_account_id: str
+    token_use: str
+    project_id: str
+    run_id: str
+    scopes: list[str]
+    iat: int
+    exp: int
+
+
 _Found = tuple[Principal, int | None]
 """The caller, and when the credential expires (ms), if ever."""
 
@@ -33,9 +50,14 @@ class Authenticator:
     """
 
     def __init__(
-        self, store: Store, verifier: TokenVerifier | None, clock: Callable[[], int] = now_ms
+        self,
+        store: Store,
+        verifier: TokenVerifier | None,
+        clock: Callable[[], int] = now_ms,
+        keyring: Keyring | None = None,
     ) -> None:
         self._store = store
+        self._keyring = keyring or Keyring(store.signing_keys, clock=clock)
         self._verifier = verifier
         self._clock = clock
         self._seen: Recent[Principal] = Recent()
@@ -106,7 +128,38 @@ class Authenticator:
         grants = {worker.project_id: frozenset({Scope.WORKERS})}
         return Principal("worker", worker.id, grants, worker_id=worker.id), None
 
+    async def _run_token(self, token: str, now: int) -> _Found | None:
+        """The caller behind a token that this server made for one run; None where it is none of ours."""
+        kid, use = peeked(token)
+        if kid is None or use not in (RUN_EVENT_WRITER, RUN_SERVICE):
+            return None
+        opened = await self._keyring.opened(token, kid)
+        if opened is None:
+            return None
+        said = msgspec.convert(opened, _RunToken)
+        if said.exp * 1000 <= now:
+            raise refused("The token has expired")
+        if said.iat * 1000 > now + skew_ms_max:
+            raise refused("The token is not valid yet: its iat lies in the future")
+        service = await self._store.push_services.get(said.service_account_id)
+        if service is not None and service.disabled_at is not None:
+            raise refused("The push service to which this token was given is disabled")
+        writer = said.token_use == RUN_EVENT_WRITER
+        if writer and said.scopes != [APPEND]:
+            raise refused(f"A token for writing events carries the scope {APPEND} and no other")
+        principal = Principal(
+            "event_writer" if writer else "service",
+            said.user_id,
+            {said.project_id: frozenset() if writer else _OF_ONE_RUN},
+            said.run_id,
+            service_id=said.service_account_id,
+            family=not writer,
+        )
+        return principal, said.exp * 1000
+
     async def _user(self, token: str, now: int) -> _Found:
+        if (own := await self._run_token(token, now)) is not None:
+            return own
         if self._verifier is None:
             raise refused("The credential is not an API key, and this server is not set up for JWTs")
         claims = await self._verifier.verify(token)

@@ -1,7 +1,7 @@
 """The shapes of values that several routes take."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +9,8 @@ from msgspec import Meta
 from runstead import limits
 from runstead.clock import to_ms
 from runstead.errors import Error
+
+B = TypeVar("B", bytes, bytes | None)
 
 #: The end of a pattern. Alone, `$` also matches before a line break at the end, in Python though not in ECMA-262.
 END = r"$(?!\n)"
@@ -42,12 +44,30 @@ Count = Annotated[int, Meta(ge=0, le=limits.integer_max)]
 Small = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
 Positive = Annotated[int, Meta(ge=1, le=limits.integer_max)]
 LeaseSeconds = Annotated[int, Meta(ge=limits.lease_s_min, le=limits.lease_s_max)]
-Moment = Annotated[datetime, Meta(tz=True, description="ISO-8601 with a time zone.")]
+Moment = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="ISO-8601 with a time zone, from the year 1970 on.",
+        extra_json_schema={"pattern": r"^(19[789]|[2-9][0-9])"},
+    ),
+]
 JsonObject = dict[str, Any]
 
 
 def json_object(value: JsonObject | None) -> bytes | None:
     return None if value is None else msgspec.json.encode(value)
+
+
+def bounded(name: str, text: B, bytes_max: int) -> B:
+    """A value of a body as JSON text, where it is no larger than what lists can show."""
+    if text is not None and len(text) > bytes_max:
+        raise Error(
+            "INVALID_REQUEST",
+            f"{name} is larger than {bytes_max // limits.KIB} KiB of JSON",
+            errors=((f"$.{name}", "too large"),),
+        )
+    return text
 
 
 def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
@@ -59,15 +79,15 @@ def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
 
 
 def moment_ms(name: str, moment: datetime | None) -> int | None:
-    """Ms since 1970; years before that are refused."""
+    """Ms since 1970; years before that are refused, as what was meant for no time at all."""
     if moment is None:
         return None
-    ms = to_ms(moment)
-    if not 0 <= ms <= limits.timestamp_ms_max:
+    if moment.year < 1970:
         raise Error(
             "INVALID_REQUEST", f"{name} must be a moment from 1970 on", errors=((f"$.{name}", "range"),)
         )
-    return ms
+    # The first and the last hours of that range lie beyond it in some time zones
+    return min(max(to_ms(moment), 0), limits.timestamp_ms_max)
 
 
 class RuntimeTarget(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import re
 from array import array
 from functools import cache
 from itertools import accumulate
-from typing import Any, Final, TypeVar, get_origin
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 from starlette.types import Receive, Scope as AsgiScope
@@ -50,8 +50,44 @@ def _too_large() -> Error:
 
 
 @cache
-def _decoder(shape: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(shape)
+def _decoder(shape: type[Any], strict: bool = True) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(shape, strict=strict)
+
+
+def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
+    """JSON as `shape`. An integer may be written 5.0 or 5e0, which mean 5 in JSON Schema and to other languages."""
+    key: Any = shape
+    try:
+        decoded: T = _decoder(key).decode(text)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        # Lax decoding takes such numbers, and leaves what is passed through as it is. It would take "5" too, so
+        # the strict one judges first, on the same text with its numbers written plainly.
+        _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
+        decoded = _decoder(key, strict=False).decode(text)
+    return decoded
+
+
+def convert(value: Any, shape: Any) -> None:
+    """Raise where `decode` would: for the known members of an object, or of a list of them, that may hold others."""
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        msgspec.convert(_plain(value), shape)
+
+
+def _plain(value: Any) -> Any:
+    """With integral numbers as integers, however deep."""
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= limits.integer_max:
+        return int(value)
+    return value
 
 
 def decode_body(body: bytes, shape: type[T]) -> T:
@@ -63,8 +99,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
         body = b"{}"
     try:
         _check_text(body)
-        key: Any = shape
-        decoded: T = _decoder(key).decode(body)
+        decoded = decode(body, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
     except UnicodeDecodeError:
@@ -125,13 +160,31 @@ def invalid(told: str) -> Error:
 
 
 @cache
-def _members(shape: type[Any]) -> dict[str, Any]:
-    """Name → type, or list, without what `Annotated` adds."""
-    plain = {f.encode_name: getattr(f.type, "__origin__", f.type) for f in msgspec.structs.fields(shape)}
-    return {name: get_origin(member) or member for name, member in plain.items()}
+def _members(shape: type[Any]) -> dict[str, tuple[bool, type[Any]]]:
+    """Name → whether it may repeat, and the type of one value: int, bool, or str for all that is written as text."""
+    return {f.encode_name: _written(f.type) for f in msgspec.structs.fields(shape)}
 
 
-_INTEGER: Final = re.compile("-?[0-9]+")
+def _written(kind: Any) -> tuple[bool, type[Any]]:
+    if get_origin(kind) is Annotated:
+        kind = kind.__origin__
+    if get_origin(kind) is list:
+        return True, _written(get_args(kind)[0])[1]
+    for option in get_args(kind):  # a value or None, which is the parameter left out
+        if option is not type(None):
+            return _written(option)
+    return False, kind if kind in {int, bool} else str
+
+
+_INTEGER: Final = re.compile("-?[0-9]{1,20}")  # and no longer: out of every range, and slow to read
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _value(text: str, kind: type[Any]) -> Any:
+    """What cannot be read stays the text, for the decoder to refuse."""
+    if kind is int and _INTEGER.fullmatch(text):
+        return int(text)
+    return _BOOLEANS.get(text.lower(), text) if kind is bool else text
 
 
 def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
@@ -139,17 +192,14 @@ def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
     values: dict[str, Any] = {}
     key: Any = shape
     members = _members(key)
-    for name, value in pairs:
-        member = members.get(name)
-        if member is list:
-            values.setdefault(name, []).append(value)
-        elif member is int and not _INTEGER.fullmatch(value):  # lax conversion would take 1.0 and 1e2
-            told = f"Expected int at $.{name}"
-            raise Error("INVALID_REQUEST", f"Query: {told}", errors=((f"$.{name}", "Expected int"),))
+    for name, text in pairs:
+        repeats, kind = members.get(name, (False, str))
+        if repeats:
+            values.setdefault(name, []).append(_value(text, kind))
         else:
-            values[name] = value
+            values[name] = _value(text, kind)
     try:
-        return msgspec.convert(values, shape, strict=False)
+        return msgspec.convert(values, shape)
     except msgspec.ValidationError as error:
         refused = invalid(str(error))
         raise Error("INVALID_REQUEST", f"Query: {refused.message}", errors=refused.errors) from None

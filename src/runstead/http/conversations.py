@@ -1,6 +1,6 @@
 """Conversations, and agent runs as they show them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -8,13 +8,18 @@ from msgspec import Meta
 from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import conversations as commands, runs
-from runstead.conversation import Conversation, ConversationType
-from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, json_object
+from runstead.conversation import Change, Conversation, ConversationStatus, ConversationType
+from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
+from runstead.store import ConversationQuery
 
 routes = Routes("Conversations")
+
+
+ShownStatus = Literal["active", "archived"]
+_Title = Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pattern=NO_NUL)]
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,14 +27,14 @@ class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
 
     project_id: Name | None = None
     type: ConversationType = "chat"
-    title: Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pattern=NO_NUL)] | None = None
+    title: _Title | None = None
     metadata: JsonObject | None = None
 
 
 class ConversationView(msgspec.Struct, frozen=True):
     id: str
     type: ConversationType
-    status: str
+    status: ConversationStatus
     message_count: int
     created_by: str | None
     created_at: Timestamp
@@ -59,7 +64,7 @@ def view(conversation: Conversation) -> ConversationView:
         None if conversation.personal else conversation.project_id,
         conversation.title,
         conversation.summary,
-        None,
+        conversation.current_node,
         iso_or_none(conversation.last_message_at),
         raw(conversation.metadata),
         conversation.agent_id,
@@ -82,7 +87,10 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     """Create a conversation, where agent runs speak."""
     body = call.body
     new = commands.NewConversation(
-        project=body.project_id, type=body.type, title=body.title, metadata=json_object(body.metadata)
+        project=body.project_id,
+        type=body.type,
+        title=body.title,
+        metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
     )
     return await call.once(
         lambda seal: commands.create(call.app, call.principal, new, seal),
@@ -113,13 +121,103 @@ class ProjectionPage(msgspec.Struct, frozen=True):
     page_info: PageInfo
 
 
+class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
+    """`cursor` is `page_info.next` of the page before."""
+
+    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+
+    def info(self, following: int | None) -> PageInfo:
+        def text(number: int | None) -> str | None:
+            return None if number is None else str(number)
+
+        return PageInfo(self=text(self.cursor), next=text(following))
+
+
 @routes.route(
     "GET",
     "/conversations/{conversation_id}/runs/{run_id}/children",
+    query=NumberedPage,
     answer=ProjectionPage,
     errors=("NOT_FOUND",),
 )
-async def children(call: Call[Nothing, Nothing]) -> Reply:
-    """The agent runs right below an agent run, oldest first."""
-    found = await runs.children(call.app, call.principal, named_in_conversation(call))
-    return Reply(200, ProjectionPage([projection(run) for run in found if run.kind == "agent"], PageInfo()))
+async def children(call: Call[Nothing, NumberedPage]) -> Reply:
+    """The agent runs right below an agent run, oldest first, in whichever conversation they speak."""
+    query = call.query
+    found = await runs.agent_children(
+        call.app, call.principal, named_in_conversation(call), query.cursor or 0, query.limit + 1
+    )
+    data = found[: query.limit]
+    following = data[-1].seq if len(found) > query.limit else None
+    return Reply(200, ProjectionPage([projection(run) for run in data], query.info(following)))
+
+
+class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
+    """`project_id` is a project's id or slug."""
+
+    project_id: Name | None = None
+    status: ShownStatus | None = None
+
+
+class ConversationPage(msgspec.Struct, frozen=True):
+    data: list[ConversationView]
+    page_info: PageInfo
+
+
+@routes.route(
+    "GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=("NOT_FOUND",)
+)
+async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
+    """The conversations of all projects of the caller, the personal one included, newest first."""
+    query = call.query
+    found = await commands.page(
+        call.app,
+        call.principal,
+        query.project_id,
+        ConversationQuery((), query.status, query.cursor, query.limit + 1),
+    )
+    data = found[: query.limit]
+    following = data[-1].seq if len(found) > query.limit else None
+    return Reply(200, ConversationPage([view(one) for one in data], query.info(following)))
+
+
+class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
+    """Members that are left out stay as they are. `project_id` links a conversation that belongs to no project."""
+
+    title: _Title | msgspec.UnsetType | None = msgspec.UNSET
+    summary: (
+        Annotated[str, Meta(max_length=limits.conversation_summary_chars_max, pattern=NO_NUL)]
+        | msgspec.UnsetType
+        | None
+    ) = msgspec.UNSET
+    status: ShownStatus | msgspec.UnsetType = msgspec.UNSET
+    project_id: Name | msgspec.UnsetType = msgspec.UNSET
+
+
+@routes.route(
+    "PATCH",
+    "/conversations/{conversation_id}",
+    body=UpdateConversation,
+    answer=ConversationView,
+    errors=("NOT_FOUND", "CONVERSATION_LINKED", "RUN_ID_CONFLICT", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
+    """Change a conversation's title, summary or status, or link it to a project."""
+    body = call.body
+    wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
+    return await call.once(
+        lambda seal: commands.change(call.app, call.principal, call.path["conversation_id"], wanted, seal),
+        lambda changed: Reply(200, view(changed)),
+    )
+
+
+@routes.route(
+    "DELETE",
+    "/conversations/{conversation_id}",
+    answer=ConversationView,
+    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def delete(call: Call[Nothing, Nothing]) -> Reply:
+    """Delete a conversation: it is kept, but not found from now on. Its runs go on to their end."""
+    deleted = await commands.delete(call.app, call.principal, call.path["conversation_id"])
+    return Reply(200, view(deleted))

@@ -22,7 +22,7 @@ from runstead.http.bodies import (
     json_object,
     json_value,
 )
-from runstead.http.body import invalid
+from runstead.http.body import decode, invalid
 from runstead.run import AgentDetails, Kind
 
 JsonValue = msgspec.Raw | msgspec.UnsetType
@@ -114,7 +114,6 @@ REQUESTS: dict[Kind, type[RuntimeTarget]] = {
     "workflow": WorkflowRequest,
     "eval": TaskRequest,
 }
-_DECODERS = {kind: msgspec.json.Decoder(shape) for kind, shape in REQUESTS.items()}
 
 
 def new_run(body: CreateRun) -> NewRun:
@@ -127,7 +126,7 @@ def new_run(body: CreateRun) -> NewRun:
             errors=(("$.owner.kind", f"must be {owner}"),),
         )
     try:
-        request = _DECODERS[body.kind].decode(body.request)
+        request = decode(body.request, REQUESTS[body.kind])
     except msgspec.ValidationError as error:
         raise invalid(str(error).replace("`$", "`$.request")) from None
     request.check()

@@ -143,8 +143,10 @@ def _operation(path: str, method: str, spec: Schema, schemas: dict[str, Schema])
     if "requestBody" in spec:
         name = _name_of(spec["requestBody"]["content"]["application/json"]["schema"])
         told = schemas[name].get("description")
-        parts.append(_members_table("Body", schemas[name], told))
-        parts += [_case(case) for case in schemas[name].get("allOf", ())]
+        if "discriminator" in schemas[name]:
+            parts.append(_cases(schemas[name]))
+        else:
+            parts.append(_members_table("Body", schemas[name], told))
     parts.append(_answers(spec["responses"]))
     return (
         f'<article aria-labelledby="{anchor}"><h3 id="{anchor}">'
@@ -183,17 +185,23 @@ def _members_table(caption: str, schema: Schema, told: str | None) -> str:
     return about + _table(caption, rows)
 
 
-def _case(case: Schema) -> str:
-    """What one member's value means for another's type."""
-    [(name, wanted)] = case["if"]["properties"].items()
-    [(member, shape), *_] = case["then"]["properties"].items()
-    what = f"<code>{escape(name)}: {escape(str(wanted['const']))}</code>"
-    return f"<p>With {what}, <code>{escape(member)}</code> is of type {type_of(shape)[0]}.</p>"
+def _cases(schema: Schema) -> str:
+    """A body that is one of several shapes, as one of its members says."""
+    told = schema["discriminator"]
+    rows = (
+        f"<li>With <code>{escape(told['propertyName'])}: {escape(value)}</code>: "
+        f"{type_of({'$ref': reference})[0]}.</li>"
+        for value, reference in told["mapping"].items()
+    )
+    return f"<p>{prose(schema['description'])} The body is one of these:</p><ul>{''.join(rows)}</ul>"
 
 
 def _answers(responses: Schema) -> str:
     rows = []
     for status, response in responses.items():
+        if "content" not in response:
+            rows.append(f"<dt>{status}</dt><dd>no body</dd>")
+            continue
         [(media_type, content)] = response["content"].items()
         if status.startswith("2"):
             kind = (

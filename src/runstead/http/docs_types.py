@@ -31,6 +31,10 @@ def type_of(schema: Schema) -> tuple[str, str]:
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
         return f'<a href="#object-{name}">{name}</a>', ""
+    if len(schema.get("allOf", ())) == 1 and "$ref" in schema["allOf"][0]:
+        return type_of(schema["allOf"][0])[0], "; ".join(_notes(schema))
+    if "oneOf" in schema:
+        return " or ".join(type_of(kind)[0] for kind in schema["oneOf"]), ""
     if "anyOf" in schema:
         found = [type_of(kind) for kind in schema["anyOf"]]
         notes = "; ".join(note for _, note in found if note)
@@ -44,6 +48,8 @@ def type_of(schema: Schema) -> tuple[str, str]:
 def _kind(schema: Schema) -> str:
     if "enum" in schema:
         return " or ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
+    if "const" in schema:
+        return f"<code>{escape(str(schema['const']))}</code>"
     kind = schema.get("type")
     if kind is None:
         return "any JSON value"

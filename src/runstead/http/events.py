@@ -1,4 +1,4 @@
-"""A run's events, under `/runs` and under its conversation."""
+"""Appending to a run's log, under `/runs` and under its conversation."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,19 +7,17 @@ import msgspec
 from msgspec import Meta
 
 from runstead import limits
-from runstead.append import TOO_LARGE, refuse_terminal_types
-from runstead.clock import iso
+from runstead.append import TOO_LARGE, digest, refuse_terminal_types
 from runstead.commands import events as commands
 from runstead.commands.events import Batch
 from runstead.commands.runs import Named
 from runstead.errors import Error
 from runstead.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
-from runstead.http.bodies import NO_CONTROLS, Count, Name, PageInfo, Positive
+from runstead.http.bodies import NO_CONTROLS, NO_NUL, Count, Positive
 from runstead.http.body import invalid
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import JsonObject, ProjectionView, RunView, Timestamp, projection, run_view
-from runstead.http.runs import MISSING, WRITE, InProject, fence, named
-from runstead.run import Run
+from runstead.http.run_view import ProjectionView, RunView, projection, run_view
+from runstead.http.runs import WRITE, InProject, fence, named
 from runstead.store import Written
 
 routes = Routes("Events")
@@ -32,11 +30,14 @@ _APPEND = (
     "EVENT_TOO_LARGE",
     "EVENT_TYPE_REFUSED",
     "EVENT_LOG_FULL",
+    "IDEMPOTENCY_KEY_REUSED",
 )
 
 
 class AppendEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """1 to 100 events, each a flat object with a string `type`. The cursors say where the log is believed to stand."""
+    """1 to 100 events, each a flat object with a string `type`. The cursors say where the log is believed to stand. An
+    event with an `idempotency_key` that the run has stored already is dropped.
+    """
 
     events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=limits.events_per_append_max)]
     expected_previous_event_id: Count | None = None
@@ -61,6 +62,9 @@ class AppendedInConversation(msgspec.Struct, frozen=True):
 class _Head(msgspec.Struct, frozen=True):
     type: Annotated[str, Meta(min_length=1, max_length=limits.event_type_chars_max, pattern=NO_CONTROLS)]
     isError: Any = None  # noqa: N815 - the wire's name
+    idempotency_key: (
+        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_NUL)] | None
+    ) = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -81,7 +85,9 @@ def new_events(raws: Sequence[msgspec.Raw]) -> tuple[NewEvent, ...]:
         if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
             raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{place}]", "too large"),))
         is_error = head.type == TOOL_CALL_RESULT and head.isError is True
-        events.append(NewEvent(head.type, payload, external=True, private=private, is_error=is_error))
+        key = head.idempotency_key
+        sum_of = None if key is None else digest(payload)
+        events.append(NewEvent(head.type, payload, True, private, is_error, key, sum_of))
     return tuple(events)
 
 
@@ -142,69 +148,3 @@ def named_in_conversation(call: Call[Any, Any]) -> Named:
 async def append_in_conversation(call: Call[AppendEvents, Nothing]) -> Reply:
     """Append events to an agent run's log, all or none; a repeat of what is already there adds nothing."""
     return await _append(call, named_in_conversation(call))
-
-
-class EventView(msgspec.Struct, frozen=True):
-    event_id: int
-    event_type: str
-    payload: JsonObject
-    created_at: Timestamp
-
-
-class EventPage(msgspec.Struct, frozen=True):
-    data: list[EventView]
-    page_info: PageInfo
-
-
-class ConversationEventView(msgspec.Struct, frozen=True):
-    event_id: int
-    event_type: str
-    event: JsonObject
-
-
-class ConversationEventPage(msgspec.Struct, frozen=True):
-    data: list[ConversationEventView]
-    page_info: PageInfo
-
-
-class EventRange(msgspec.Struct, frozen=True, kw_only=True):
-    """Events after a number; `event_type` may repeat."""
-
-    after_event_id: Count = 0
-    limit: Annotated[int, Meta(ge=1, le=limits.event_rows_max)] = limits.event_rows_default
-    event_type: Annotated[list[str], Meta(max_length=100)] = []
-
-
-class EventRangeInProject(EventRange, frozen=True, kw_only=True):
-    project: Name | None = None
-
-
-async def _page(call: Call[Nothing, Any], run: Named) -> tuple[Run, list[Any], PageInfo]:
-    query: EventRange = call.query
-    found, events, more = await commands.page(
-        call.app, call.principal, run, query.after_event_id, query.limit, query.event_type
-    )
-    info = PageInfo(self=str(query.after_event_id), next=str(events[-1].event_id) if more else None)
-    return found, events, info
-
-
-@routes.route("GET", "/runs/{run_id}/events", query=EventRangeInProject, answer=EventPage, errors=MISSING)
-async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
-    """A run's events after a number, in order."""
-    _, events, info = await _page(call, named(call))
-    data = [EventView(e.event_id, e.type, msgspec.Raw(e.payload), iso(e.created_at)) for e in events]
-    return Reply(200, EventPage(data, info))
-
-
-@routes.route(
-    "GET",
-    "/conversations/{conversation_id}/runs/{run_id}/events",
-    query=EventRange,
-    answer=ConversationEventPage,
-    errors=("NOT_FOUND",),
-)
-async def page_in_conversation(call: Call[Nothing, EventRange]) -> Reply:
-    """An agent run's events after a number, in order."""
-    _, events, info = await _page(call, named_in_conversation(call))
-    data = [ConversationEventView(e.event_id, e.type, msgspec.Raw(e.payload)) for e in events]
-    return Reply(200, ConversationEventPage(data, info))

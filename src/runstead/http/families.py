@@ -33,7 +33,9 @@ async def tree(call: Call[Nothing, InProject]) -> Reply:
 
 
 class AttemptView(msgspec.Struct, frozen=True):
-    """One attempt. `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout or parked."""
+    """One attempt. `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout, parked, paused or
+    dispatch_failed (it could not be handed to its push service).
+    """
 
     attempt: int
     lease_owner: str | None

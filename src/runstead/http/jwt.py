@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -261,6 +262,23 @@ def _header(token: str) -> tuple[str | None, str]:
     if header.get("alg") not in ("RS256", "EdDSA"):
         raise refused("The token's algorithm is not accepted: sign with RS256 or EdDSA")
     return header.get("kid"), header["alg"]
+
+
+class _Peek(msgspec.Struct, rename="camel"):
+    kid: str | None = None
+    token_use: str | None = None
+
+
+def peeked(token: str) -> tuple[str | None, str | None]:
+    """(kid, tokenUse) as a JWT claims them, nothing verified: good for choosing who verifies it."""
+    parts = token.split(".")
+    with suppress(ValueError):
+        header, payload = (
+            msgspec.json.decode(urlsafe_b64decode(part + "=" * (-len(part) % 4)), type=_Peek)
+            for part in parts[:2]
+        )
+        return header.kid, payload.token_use
+    return None, None
 
 
 def _opened(token: str, kid: str | None, algorithm: str, keys: Iterable[_Key]) -> bytes | None:

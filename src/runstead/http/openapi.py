@@ -9,15 +9,46 @@ import msgspec
 
 from runstead import __version__, limits
 from runstead.errors import CODES
-from runstead.http.create_bodies import REQUESTS, CreateRun
+from runstead.event import TERMINAL_TYPES
+from runstead.http.bodies import NO_CONTROLS, NO_NUL
+from runstead.http.create_bodies import REQUESTS
 from runstead.http.endpoint import Nothing, Operation
+from runstead.http.messages import PART, AddMessage
+from runstead.http.openapi_examples import EXAMPLES
+from runstead.http.openapi_links import add_links
+from runstead.http.openapi_names import name_shapes, operation_id
+from runstead.http.openapi_rules import (
+    describe_creations,
+    describe_forms,
+    describe_push_services,
+    describe_resumes,
+    describe_schedules,
+    describe_targets,
+    reference,
+)
 from runstead.http.problems import STATUS, Problem
+from runstead.http.records import IF_MATCH
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
 
 Schema = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARTS: Final = re.compile(r"{(\w+)}")
+
+#: Told with every operation too: some generators of clients look for it there and nowhere else.
+_SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
+
+#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
+#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
+_STREAM: Final[Schema] = {
+    "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
+    "required": ["id", "event", "data"],
+    "patternProperties": {
+        "^id$": {"type": "string", "minLength": 1},
+        "^event$": {"type": "string", "minLength": 1},
+        "^data$": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 
 #: What any route that reads a credential or a body may answer, beside its own codes.
 _WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
@@ -30,7 +61,12 @@ _TAGS: Final = (
     "Runs",
     "Events",
     "Conversations",
+    "Messages",
+    "Inputs",
     "Workers",
+    "Schedules",
+    "Notifications",
+    "Services",
     "Families",
     "Lists",
     "Administration",
@@ -38,11 +74,31 @@ _TAGS: Final = (
     "Documentation",
 )
 
+#: Creations that answer a Location.
+_LOCATED: Final = frozenset(
+    {
+        "/runs",
+        "/runs/{run_id}/retry",
+        "/conversations",
+        "/conversations/{conversation_id}/input-requests",
+        "/projects",
+        "/projects/{project}/schedules",
+        "/projects/{project}/schedules/{schedule_id}/runs",
+    }
+)
+#: What answers an ETag.
+TAGGED: Final = "/runs/{run_id}"
+
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
+    "input_request_id": "The input request's id.",
+    "event_id": "The event's number in its run.",
     "worker_id": "The worker's id.",
+    "schedule_id": "The schedule's id.",
+    "service_id": "The push service's id.",
+    "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
 }
@@ -70,13 +126,19 @@ def document(operations: Sequence[Operation]) -> Schema:
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _describe_values(components)
+    describe_creations(components)
+    describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
+    describe_resumes(components)
+    describe_forms(components)
+    describe_schedules(components)
+    describe_push_services(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
         path[operation.method.lower()] = _operation(operation, schema_of, components)
     for shape in {o.query for o in operations if o.query is not Nothing}:
         del components[shape.__name__]  # told parameter by parameter
-    return {
+    whole: Schema = {
         "openapi": "3.1.0",
         "info": {
             "title": "Runstead",
@@ -85,7 +147,7 @@ def document(operations: Sequence[Operation]) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"api_key": []}],
+        "security": _SECURITY,
         "tags": [{"name": tag} for tag in _TAGS],
         "paths": paths,
         "components": {
@@ -100,47 +162,27 @@ def document(operations: Sequence[Operation]) -> Schema:
             },
         },
     }
-
-
-def _ref(shape: type[Any]) -> Schema:
-    return {"$ref": _REF.format(name=shape.__name__)}
+    name_shapes(whole)
+    add_links(whole)
+    return whole
 
 
 def _describe_values(components: dict[str, Schema]) -> None:
     """Values that are passed through and checked in a second step: say what that step takes."""
-    create = components[CreateRun.__name__]
-    create["properties"]["request"] = {
-        "type": "object",
-        "description": "AgentRequest, TaskRequest (also for evals) or WorkflowRequest, by `kind`.",
-    }
-    create["allOf"] = [
-        {
-            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
-            "then": {
-                "properties": {
-                    "request": _ref(shape),
-                    "owner": {
-                        "properties": {"kind": {"const": "conversation" if kind == "agent" else "project"}}
-                    },
-                }
-            },
-        }
-        for kind, shape in REQUESTS.items()
-    ]
-    for shape in (REQUESTS["task"], REQUESTS["workflow"]):
-        components[shape.__name__]["properties"]["target"]["description"] = "`<kind>:<id>`"
-    components[REQUESTS["workflow"].__name__]["anyOf"] = [
-        {"required": ["workflow_id"]},
-        {"required": ["target"]},
-    ]
     complete = components[CompleteRun.__name__]["properties"]
-    complete["metadata"]["anyOf"] = [_ref(UsageMetadata), {"type": "null"}]
-    complete["artifacts"]["anyOf"][0]["items"] = _ref(Artifact)
+    complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
     complete["output"]["description"] = (
         f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
+    if AddMessage.__name__ in components:
+        message = components[AddMessage.__name__]["properties"]
+        message["role"] = {"type": "string", "const": "user", "default": "user"}
+        message["parts"]["items"] = dict(PART)
     if "AppendEvents" in components:
-        components["AppendEvents"]["properties"]["events"]["items"] = {
+        components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
+        components["Event"] = {
+            "title": "Event",
             "type": "object",
             "required": ["type"],
             "properties": {
@@ -148,8 +190,17 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "type": "string",
                     "minLength": 1,
                     "maxLength": limits.event_type_chars_max,
+                    "pattern": NO_CONTROLS,
+                    "not": {"enum": sorted(TERMINAL_TYPES)},
                     "description": "Any type but RUN_FINISHED and RUN_ERROR.",
-                }
+                },
+                "idempotency_key": {
+                    "type": ["string", "null"],
+                    "minLength": 1,
+                    "maxLength": limits.idempotency_key_chars_max,
+                    "pattern": NO_NUL,
+                    "description": "Stored once per run: a repeat of the event is dropped.",
+                },
             },
             "description": "An event: a flat object, less than 256 KiB as JSON.",
         }
@@ -157,7 +208,7 @@ def _describe_values(components: dict[str, Schema]) -> None:
 
 def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
     spec: Schema = {
-        "operationId": f"{operation.tag.lower()}_{operation.handler.__name__}",
+        "operationId": operation_id(operation.tag, operation.handler.__name__),
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [
@@ -170,14 +221,13 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
     rest = (operation.handler.__doc__ or "").strip().partition("\n\n")[2]
     if rest:
         spec["description"] = " ".join(rest.split())
-    if operation.open:
-        spec["security"] = []
+    spec["security"] = [] if operation.open else _SECURITY
     if operation.body is not Nothing:
-        needed = bool(components[operation.body.__name__].get("required"))
-        spec["requestBody"] = {
-            "required": needed,
-            "content": {"application/json": {"schema": schema_of[id(operation.body)]}},
-        }
+        needed = any(member.required for member in msgspec.structs.fields(operation.body))
+        content: Schema = {"schema": schema_of[id(operation.body)]}
+        if (examples := EXAMPLES.get(operation.body.__name__)) is not None:
+            content["examples"] = {name: {"value": body} for name, body in examples.items()}
+        spec["requestBody"] = {"required": needed, "content": {"application/json": content}}
     return spec
 
 
@@ -188,14 +238,21 @@ def _path_parameters(operation: Operation) -> list[Schema]:
             "in": "path",
             "required": True,
             "description": _PATH_HELP[name],
-            "schema": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
-            },
+            "schema": _part(name),
         }
         for name in _PATH_PARTS.findall(operation.path)
     ]
+
+
+def _part(name: str) -> Schema:
+    if name == "event_id":
+        return {"type": "integer", "minimum": 1, "maximum": limits.integer_max}
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
+        "pattern": NO_CONTROLS,
+    }
 
 
 def _query_parameters(operation: Operation, components: dict[str, Schema]) -> list[Schema]:
@@ -222,11 +279,17 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
     found = []
     if operation.media_type == "text/event-stream":
-        told = "The number of the last event that the caller has; wins over `after_event_id`."
-        found.append(header("Last-Event-ID", told, {"type": "integer", "minimum": 0}))
-    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method == "POST":
+        told = "The `id` of the last frame that the caller has; wins over the query."
+        found.append(header("Last-Event-ID", told, {"type": "string"}))
+    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
         told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
         found.append(header("X-Lease-Token", told, {"type": "string"}))
+    if "PRECONDITION_REQUIRED" in operation.errors:
+        told = "Needed: the ETag of what the caller has read, or `*`."
+        found.append({**header("If-Match", told, {"type": "string", "pattern": IF_MATCH}), "required": True})
+    if operation.path == TAGGED and operation.method == "GET":
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
     if operation.method in {"POST", "PATCH"}:
         told = "The same key with the same request gets the stored answer for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
@@ -236,16 +299,30 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
 def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     content: Schema = {"schema": {"type": "string"}}
-    if operation.answer is not None:
+    if operation.media_type == "text/event-stream":
+        content = {"schema": _STREAM}
+    elif operation.answer is not None:
         content = {"schema": schema_of[id(operation.answer)]}
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
-    if operation.path in {"/runs", "/runs/{run_id}/retry", "/conversations", "/projects"} and (
-        operation.method == "POST"
-    ):
+    if operation.path in _LOCATED and operation.method == "POST":
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
+    if operation.method in {"POST", "PATCH"}:
+        told = "`true` on an answer that was stored under the Idempotency-Key before."
+        good.setdefault("headers", {})["Idempotent-Replayed"] = {
+            "schema": {"type": "string", "const": "true"},
+            "description": told,
+        }
     responses: Schema = {str(operation.status): good}
+    if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
+        good["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "Strong; also the member `etag`."}
+        }
+        if operation.method == "GET":
+            responses["304"] = {
+                "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+            }
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
         by_status.setdefault(STATUS[code], []).append(code)
@@ -257,5 +334,9 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
         }
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+        if status == HTTPStatus.UNAUTHORIZED:
+            response["headers"] = {
+                "WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer."}
+            }
         responses[str(status)] = response
     return responses

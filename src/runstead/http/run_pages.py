@@ -29,7 +29,10 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: Annotated[list[RunStatus], _MANY] = []
     kind: Annotated[list[Kind], _MANY] = []
     target: Annotated[list[str], _MANY] = []
-    label: Annotated[list[str], Meta(max_length=limits.labels_max, description="key:value")] = []
+    label: Annotated[
+        list[Annotated[str, Meta(extra_json_schema={"pattern": ":"})]],
+        Meta(max_length=limits.labels_max, description="key:value"),
+    ] = []
     batch_id: str | None = None
     schedule_id: str | None = None
     parent_run_id: str | None = None

@@ -23,29 +23,17 @@ Json = msgspec.Raw
 """Any JSON value, passed through."""
 JsonObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
 JsonObjectOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
-_ErrorOrNull = Annotated[
-    msgspec.Raw,
-    Meta(
-        extra_json_schema={
-            "type": ["object", "null"],
-            "required": ["message"],
-            "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
-        }
-    ),
-]
+RUN_ERROR = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
+}
+_ErrorOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [RUN_ERROR, {"type": "null"}]})]
 _Artifacts = Annotated[
     msgspec.Raw,
-    Meta(
-        extra_json_schema={
-            "type": "array",
-            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
-        }
-    ),
+    Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}}),
 ]
-_Labels = Annotated[
-    msgspec.Raw,
-    Meta(extra_json_schema={"type": "object", "additionalProperties": {"type": "string"}}),
-]
+_Labels = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Labels"})]
 
 NULL = msgspec.Raw(b"null")
 _NO_ARTIFACTS = msgspec.Raw(b"[]")
@@ -123,10 +111,19 @@ class RunView(msgspec.Struct, frozen=True):
     lease_owner: str | None
     lease_expires_at: Timestamp | None
     waiting_tool_call_id: str | None
+    paused: bool
     latest_event_id: int
     descendants: Descendants
     cancellation: Cancellation | None
+    etag: str
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
+
+
+def etag(run: Run) -> str:
+    """A strong entity-tag (RFC 9110, 8.8.3): it changes with everything that the view shows. The counters of what runs
+    below move beside the version.
+    """
+    return f'"{run.version}.{run.descendants_total}.{run.descendants_active}"'
 
 
 def run_view(run: Run, *, sequence: bool = True) -> RunView:
@@ -144,7 +141,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         OwnerView(run.owner_kind, run.owner_id),
         run.parent_run_id,
         run.root_run_id,
-        run.waiting_reason,
+        run.shown_reason,
         raw(run.metadata),
         run.target,
         run.workflow_id,
@@ -181,9 +178,11 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         run.lease_owner if leased else None,
         iso_or_none(run.lease_expires_at) if leased else None,
         run.waiting_tool_call_id,
+        run.paused,
         run.latest_event_id,
         Descendants(run.descendants_total, run.descendants_active),
         cancellation,
+        etag(run),
         run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )
 

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
+from starlette.responses import Response
 
 from runstead import limits
 from runstead.commands import create as creating, runs as commands
@@ -18,11 +19,11 @@ from runstead.http.bodies import (
     json_object,
     json_value,
 )
-from runstead.http.body import invalid
+from runstead.http.body import convert, invalid
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import RunView, run_view
-from runstead.run import TerminalStatus
+from runstead.http.run_view import RunView, etag, run_view
+from runstead.run import Run, TerminalStatus
 from runstead.seal import Seal
 from runstead.store import Written
 from runstead.transitions import Completion, Fence
@@ -89,10 +90,21 @@ async def create(call: Call[CreateRun, Nothing]) -> Reply:
     return await call.once(lambda seal: creating.create(call.app, call.principal, new, seal), created)
 
 
+def tagged(run: Run) -> Reply:
+    """A run with its ETag. Caches may keep it, but ask each time."""
+    return Reply(200, run_view(run), {"ETag": etag(run), "Cache-Control": "private, no-cache"})
+
+
 @routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING)
-async def get(call: Call[Nothing, InProject]) -> Reply:
-    """One run."""
-    return Reply(200, run_view(await commands.get(call.app, call.principal, named(call))))
+async def get(call: Call[Nothing, InProject]) -> Reply | Response:
+    """One run. With an `If-None-Match` that names it as it is: 304, without a body."""
+    reply = tagged(await commands.get(call.app, call.principal, named(call)))
+    wanted = call.header(b"if-none-match")
+    if wanted is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
+        if tags & {reply.headers["ETag"], "*"}:
+            return Response(status_code=304, headers=reply.headers)
+    return reply
 
 
 class UsageMetadata(msgspec.Struct, frozen=True):
@@ -144,7 +156,7 @@ class Completed(msgspec.Struct, frozen=True):
 def check_members(value: Any, shape: Any, path: str) -> None:
     """The known members of an object that may hold others."""
     try:
-        msgspec.convert(value, shape)
+        convert(value, shape)
     except msgspec.ValidationError as error:
         raise invalid(str(error).replace("`$", f"`{path}")) from None
 

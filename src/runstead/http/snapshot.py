@@ -1,13 +1,17 @@
 """A run's log, folded: what a late reader needs instead of every event."""
 
+from typing import Any
+
 import msgspec
 
 from runstead import limits
 from runstead.commands import runs
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.events import named_in_conversation
-from runstead.http.run_view import JsonObject, agent_details
-from runstead.message import Fold
+from runstead.http.inputs import view
+from runstead.http.run_view import JsonObject, agent_details, projection
+from runstead.input_request import InputRequest
+from runstead.run import Run
 
 routes = Routes("Conversations")
 
@@ -26,6 +30,46 @@ class Snapshot(msgspec.Struct, frozen=True):
     events: list[SnapshotEvent]
 
 
+def input_request(request: InputRequest) -> dict[str, Any]:
+    """An input request as clients keep it in their state: the members of an answer, in camel case. Those of its
+    latest response are as in answers, since clients parse it as one.
+    """
+    shown = view(request)
+    return {_camel(name): getattr(shown, name) for name in shown.__struct_fields__}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.title, others))
+
+
+#: Kinds of source that clients know in this place.
+_SOURCES = frozenset({"project", "main_branch", "environment", "preview_branch"})
+
+
+def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
+    """A child under the tool call that it was spawned from, None where it came from none, or has no agent to name."""
+    agent = agent_details(run)
+    if agent.spawned_from_tool_call_id is None or agent.agent_id is None:
+        return None
+    source = agent.source_target_kind
+    told = {
+        "toolCallId": agent.spawned_from_tool_call_id,
+        "childConversationId": run.conversation_id,
+        "childRunId": run.run_id,
+        "childMessageId": agent.message_id,
+        "childAgentId": agent.agent_id,
+        "status": projection(run).status,
+        "sourceTargetKind": source if source in _SOURCES else None,
+        "runtimeTargetKind": run.runtime_target_kind,
+        "targetEnvironmentId": run.runtime_target_environment_id,
+        "targetBranchId": run.runtime_target_branch_id,
+    }
+    if run.title:
+        told["description"] = run.title
+    return agent.spawned_from_tool_call_id, told
+
+
 @routes.route(
     "GET",
     "/conversations/{conversation_id}/runs/{run_id}/snapshot",
@@ -35,18 +79,14 @@ class Snapshot(msgspec.Struct, frozen=True):
 async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
     """What an agent run has said and done so far; follow the stream after `after_event_id` from here."""
     run = await runs.get(call.app, call.principal, named_in_conversation(call))
-    fold, after = Fold(), 0
-    while after < run.latest_event_id:
-        events = await call.app.store.runs.events(
-            run.seq, after, limits.event_rows_max, limits.event_page_bytes_max
-        )
-        # What came after the run was read belongs to the stream: the status below would not fit it.
-        events = [event for event in events if event.event_id <= run.latest_event_id]
-        for event in events:
-            fold.add(event)
-        if not events:  # what is left is private
-            break
-        after = events[-1].event_id
-    folded = fold.snapshot(run.status, message_id=agent_details(run).message_id or run.run_id)
+    fold, _, _ = await call.app.folds.fold(run.seq, run.latest_event_id)
+    children = await call.app.store.runs.children(run.seq, limits.snapshot_children_max, kind="agent")
+    asked = await call.app.store.inputs.of_run(run.seq, limits.snapshot_inputs_max)
+    folded = fold.snapshot(
+        run.status,
+        message_id=agent_details(run).message_id or run.run_id,
+        child_runs=dict(filter(None, map(child_run, children))),
+        input_requests={request.tool_call_id: input_request(request) for request in asked},
+    )
     told = [SnapshotEvent(event_id, msgspec.Raw(event)) for event_id, event in folded]
     return Reply(200, Snapshot(run.latest_event_id, told))

@@ -1,7 +1,7 @@
 """Runs as server-sent events (WHATWG HTML, "Server-sent events")."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,25 +9,28 @@ from starlette.responses import StreamingResponse
 
 from runstead import limits, telemetry
 from runstead.commands import runs
-from runstead.commands.following import Following
 from runstead.commands.runs import Named
 from runstead.errors import Error
-from runstead.event import Event, pascal
-from runstead.http.bodies import Count, Name
+from runstead.event import Event, FamilyEvent, pascal
+from runstead.http.bodies import Name
 from runstead.http.endpoint import Call, Nothing, Routes
+from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
 from runstead.http.events import named_in_conversation
+from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.runs import MISSING, named
+from runstead.principal import refuse_bound
 from runstead.run import Run
 
 routes = Routes("Events")
 
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+T = TypeVar("T")
 
 
-class StreamFrom(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to begin: the header `Last-Event-ID` says the same, and wins."""
-
-    after_event_id: Count = 0
+class StreamFrom(WhichEvents, frozen=True, kw_only=True):
+    """Where to begin (the header `Last-Event-ID` says the same as `after_event_id` or `cursor`, and wins), and what to
+    tell.
+    """
 
 
 class StreamFromInProject(StreamFrom, frozen=True, kw_only=True):
@@ -50,18 +53,39 @@ def _after(call: Call[Nothing, Any]) -> int:
     return int(text)
 
 
-async def _frames(following: Following, run: Run, after: int) -> AsyncIterator[bytes]:
+def family_frame(run: Run, one: FamilyEvent, view: View) -> bytes:
+    """`id` is the family's cursor, `data` the item as the list with include_descendants shows it."""
+    cursor = to_cursor(run, one.position)
+    data = msgspec.json.encode(view(one.event, one.run_id, cursor))
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), pascal(one.event.type).encode(), data)
+
+
+async def _frames(
+    batches: AsyncIterator[Sequence[T] | None], to_frame: Callable[[T], bytes]
+) -> AsyncIterator[bytes]:
     with telemetry.streams.track_inprogress():
         # The first bytes come at once, so that a proxy or a client sees an open stream before the first event.
         yield b": stream of run events\n\n"
-        async for events in following.follow(run, after):
-            yield b": heartbeat\n\n" if events is None else b"".join(map(frame, events))
+        async for events in batches:
+            yield b": heartbeat\n\n" if events is None else b"".join(map(to_frame, events))
 
 
-async def _stream(call: Call[Nothing, Any], name: Named) -> StreamingResponse:
+async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> StreamingResponse:
+    query: StreamFrom = call.query
+    query.check()
     run = await runs.get(call.app, call.principal, name)
-    frames = _frames(call.app.following, run, _after(call))
-    return StreamingResponse(frames, 200, _HEADERS, "text/event-stream")
+    if query.include_descendants:
+        refuse_bound(call.principal, "reads no others")
+        header = call.header(b"last-event-id")
+        if header is not None and header.strip():
+            after = from_cursor(run, header, "Last-Event-ID")
+        else:
+            after = from_cursor(run, query.cursor, "Query: cursor")
+        family = call.app.following.follow_family(run, after, query.event_type)
+        frames = _frames(family, lambda one: family_frame(run, one, view))
+    else:
+        frames = _frames(call.app.following.follow(run, _after(call), query.event_type), frame)
+    return StreamingResponse(frames, 200, HEADERS, "text/event-stream")
 
 
 @routes.route(
@@ -73,8 +97,8 @@ async def _stream(call: Call[Nothing, Any], name: Named) -> StreamingResponse:
     errors=MISSING,
 )
 async def stream(call: Call[Nothing, StreamFromInProject]) -> StreamingResponse:
-    """Replay a run's events after `Last-Event-ID`, then follow live until the terminal one."""
-    return await _stream(call, named(call))
+    """Replay a run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
+    return await _stream(call, named(call), event_view)
 
 
 @routes.route(
@@ -86,5 +110,5 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> StreamingResponse:
     errors=("NOT_FOUND",),
 )
 async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> StreamingResponse:
-    """Replay an agent run's events after `Last-Event-ID`, then follow live until the terminal one."""
-    return await _stream(call, named_in_conversation(call))
+    """Replay an agent run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
+    return await _stream(call, named_in_conversation(call), conversation_event_view)

@@ -16,9 +16,11 @@ routes = Routes("Runs")
 
 
 class ResumeRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run waits for. `tool_result` needs a `tool_call_id`; `result` is any JSON value."""
+    """What the run waits for. `tool_result` needs a `tool_call_id`; `result` is any JSON value. `unpause` alone lets a
+    paused run go on.
+    """
 
-    type: Literal["tool_result", "approval", "event", "input", "timer"]
+    type: Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
     tool_call_id: ToolCallId | None = None
     result: Any = None
     is_error: bool = False

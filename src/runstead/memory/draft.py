@@ -4,13 +4,15 @@ from collections import defaultdict
 
 from msgspec.structs import replace
 
-from runstead import transitions
-from runstead.errors import not_found
+from runstead import schedule as schedules, transitions
+from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event, NewEvent
-from runstead.memory.rows import Rows
+from runstead.input_request import ClosedInput, InputRequest
+from runstead.memory.rows import Place, Rows
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.store import Written
-from runstead.transition import EndedAttempt, NewMessage, Receipt, Transition
+from runstead.transition import EndedAttempt, Receipt, Transition
 
 
 class Draft:
@@ -21,8 +23,15 @@ class Draft:
         self._events: dict[int, list[Event]] = defaultdict(list)
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._receipts: list[tuple[int, Receipt]] = []
-        self._messages: list[NewMessage] = []
-        self._written: list[tuple[int, Transition, list[int]]] = []
+        self._places: list[tuple[int, Place]] = []
+        self._keys: list[tuple[int, str, bytes]] = []
+        self._deleted: list[Run] = []
+        self._messages: list[StoredMessage] = []
+        self._conversations: dict[str, Conversation] = {}
+        self._schedules: dict[str, Schedule] = {}
+        self._asked: list[InputRequest] = []
+        self._closed: list[ClosedInput] = []
+        self._written: list[tuple[int, Transition, list[int], Run | None]] = []
 
     def run(self, seq: int) -> Run:
         """The row as this command has left it so far."""
@@ -31,21 +40,25 @@ class Draft:
     def write(self, old: Run | None, transition: Transition) -> None:
         """Take in a decision about one run, the end of its family included."""
         new = transition.run
+        if transition.deletes:
+            assert new is old
+            self._deleted.append(new)
+            self._count(new, transition)
         if new is old:
-            self._written.append((new.seq, transition, []))
+            self._written.append((new.seq, transition, [], old))
             return
         if old is None:
             seq = self._rows.latest_seq + 1  # a command inserts one run at most
             new = replace(new, seq=seq, root_seq=seq if new.root_seq is None else new.root_seq)
         self._put(old, new, transition)
         cancelled = self._cancel_family(new) if transition.cancels_family else []
-        self._written.append((new.seq, transition, cancelled))
+        self._written.append((new.seq, transition, cancelled, old))
 
     def results(self) -> list[Written]:
         """One for each write, in order; the rows as the whole command leaves them."""
         return [
-            Written(self.run(seq), transition, tuple(map(self.run, cancelled)))
-            for seq, transition, cancelled in self._written
+            Written(self.run(seq), transition, tuple(map(self.run, cancelled)), before)
+            for seq, transition, cancelled, before in self._written
         ]
 
     def commit(self) -> None:
@@ -54,34 +67,81 @@ class Draft:
             rows.put(run)
         for seq, events in self._events.items():
             rows.events[seq].extend(events)
+        for root_seq, place in self._places:
+            rows.family_logs[root_seq].append(place)
         for seq, ended in self._attempts:
             rows.attempts[seq].append(ended)
         for seq, receipt in self._receipts:
             rows.receipts[seq, receipt.key] = receipt
+        rows.conversations.update(self._conversations)
+        rows.schedules.update(self._schedules)
         for message in self._messages:
-            conversation = rows.conversations[message.conversation_id]
-            rows.conversations[conversation.id] = replace(
-                conversation,
-                message_count=conversation.message_count + 1,
-                last_message_at=self._now,
-                updated_at=self._now,
-            )
-            rows.messages[conversation.id].append(message)
+            rows.add_message(message, self._now)
+        for request in self._asked:
+            rows.inputs[request.id] = replace(request, seq=len(rows.inputs) + 1)
+        for closed in self._closed:
+            rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
+        for seq, key, digest in self._keys:
+            rows.event_keys[seq][key] = digest
+        for run in self._deleted:
+            rows.remove(run)
 
     def _put(self, old: Run | None, new: Run, transition: Transition) -> None:
         _guard(old, new, transition.events)
         self._runs[new.seq] = new
-        self._events[new.seq] += _numbered(old, transition.events, self._now)
+        stored = _numbered(old, transition.events, self._now)
+        self._events[new.seq] += stored
+        self._places += [(new.root_seq or new.seq, (new.seq, event.event_id)) for event in stored]
+        for event in transition.events:
+            if event.key is not None and event.digest is not None:
+                self._keys.append((new.seq, event.key, event.digest))
         if transition.ended is not None:
             self._attempts.append((new.seq, transition.ended))
         if transition.receipt is not None:
             self._receipts.append((new.seq, transition.receipt))
-        if transition.message is not None:
-            if transition.message.conversation_id not in self._rows.conversations:
-                raise not_found("Conversation")
-            self._messages.append(transition.message)
+        if transition.conversation is not None:
+            number = len(self._rows.conversations) + 1  # a command makes one at most
+            made = replace(transition.conversation, seq=number)
+            self._conversations[made.id] = made
+        if (message := transition.message) is not None:
+            where = message.conversation_id
+            if where not in self._conversations:
+                self._rows.live(where)
+            times = (self._now, self._now)
+            self._messages.append(
+                StoredMessage(
+                    message.id, where, "assistant", *times, run_seq=new.seq, created_by=message.created_by
+                )
+            )
+        if transition.input_request is not None and transition.input_request.seq == 0:
+            self._rows.live(transition.input_request.conversation_id)
+            self._asked.append(transition.input_request)
+        if transition.closed_input is not None:
+            assert self._rows.inputs[transition.closed_input.id].status == "open"
+            self._closed.append(transition.closed_input)
+        if transition.schedule is not None:
+            self._rewrite(transition.schedule)
+        if new.schedule_id is not None and new.terminal and old is not None and not old.terminal:
+            self._note_end(new)
         if transition.family_total or transition.family_active:
             self._count(new, transition)
+
+    def _rewrite(self, new: Schedule) -> None:
+        old = self._schedule(new.id)
+        assert old is not None
+        assert new.version > old.version, (old.version, new.version)
+        self._schedules[new.id] = new
+
+    def _schedule(self, schedule_id: str) -> Schedule | None:
+        return self._schedules.get(schedule_id) or self._rows.schedules.get(schedule_id)
+
+    def _note_end(self, run: Run) -> None:
+        """Tell the schedule of a run that has just ended how it went."""
+        old = self._schedule(run.schedule_id or "")
+        if old is not None and old.project_id == run.project_id:
+            new = schedules.ended(old, run)
+            if new is not old:
+                self._rewrite(new)
 
     def _count(self, run: Run, transition: Transition) -> None:
         """Ancestors' counters move beside their versions: they are no change to the ancestor itself."""

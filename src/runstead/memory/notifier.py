@@ -1,7 +1,10 @@
 """Hints within one process and one event loop."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from runstead.hint import Hint
+from runstead.notifier import Listener
 
 
 class MemoryNotifier:
@@ -9,6 +12,7 @@ class MemoryNotifier:
 
     def __init__(self) -> None:
         self._subscribers: dict[str, set[asyncio.Event]] = {}
+        self._listeners: dict[str, list[Listener]] = {}
 
     async def open(self) -> None:
         pass
@@ -31,6 +35,23 @@ class MemoryNotifier:
 
     def subscribe(self, key: str) -> "Subscription":
         return Subscription(self._subscribers, key)
+
+    def listened(self, project_id: str) -> bool:
+        return project_id in self._listeners
+
+    def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
+        for listener in self._listeners.get(project_id, ()):
+            listener(hints)
+
+    def listen(self, project_id: str, listener: Listener) -> None:
+        self._listeners.setdefault(project_id, []).append(listener)
+
+    def unlisten(self, project_id: str, listener: Listener) -> None:
+        listeners = self._listeners.get(project_id, [])
+        if listener in listeners:
+            listeners.remove(listener)
+        if not listeners:
+            self._listeners.pop(project_id, None)
 
     def __len__(self) -> int:
         """How many subscriptions are open."""

@@ -6,21 +6,37 @@ from itertools import islice
 from runstead import limits
 from runstead.errors import not_found
 from runstead.event import Event
+from runstead.memory import families
 from runstead.memory.draft import Draft
+from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
 from runstead.memory.pages import matches, sort_key
+from runstead.memory.push_services import MemoryPushServices
 from runstead.memory.rows import Rows
+from runstead.push_service import choose
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
-from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Runs, Written
+from runstead.store import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    Runs,
+    TypeCount,
+    Written,
+)
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
+from runstead.usage import FamilyUsage
 
 
 class MemoryRuns(Runs):
-    def __init__(self, journal: Journal, rows: Rows) -> None:
+    def __init__(self, journal: Journal, rows: Rows, services: MemoryPushServices) -> None:
         self._journal = journal
         self._rows = rows
+        self._services = services
 
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -52,7 +68,29 @@ class MemoryRuns(Runs):
             tail = tuple(rows.events.get(run.seq, [])[start : start + limits.events_per_append_max])
         if run is not None and want.receipt_key is not None:
             receipt = rows.receipts.get((run.seq, want.receipt_key))
-        return Loaded(now, run, parent, family_cancelled, tail, receipt)
+        asked = None
+        if run is not None and (want.input_request_id is not None or want.input_call is not None):
+            asked = find_input(rows, run.seq, want)
+        schedule = rows.schedules.get(want.schedule_id or "")
+        if schedule is not None and schedule.project_id != key.project_id:
+            schedule = None
+        known = {} if run is None else rows.event_keys.get(run.seq, {})
+        keys = {key: known[key] for key in want.event_keys if key in known}
+        service = None
+        if want.push_agent is not None:
+            service = choose(self._services.reached((key.project_id,), now), want.push_agent)
+        return Loaded(
+            now,
+            run,
+            parent,
+            family_cancelled,
+            tail,
+            receipt,
+            asked,
+            schedule,
+            keys,
+            push_service_id=None if service is None else service.id,
+        )
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
@@ -72,6 +110,28 @@ class MemoryRuns(Runs):
             return draft.results(), draft.commit
 
         return self._journal.write(None, plan)
+
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        def plan(now: int) -> tuple[list[Run], Effect]:
+            due = [run for run in self._pushed(busy) if claimable(run, now)]
+            due.sort(key=lambda run: (run.available_at, run.seq))
+            draft = self._decide_each(
+                due[:limit],
+                lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
+                now,
+            )
+            return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        found = [run for run in self._pushed(busy) if run.terminal]
+        found.sort(key=lambda run: (run.cancel_requested_at, run.seq))
+        return found[:limit]
+
+    def _pushed(self, busy: Sequence[str]) -> list[Run]:
+        runs = (self._rows.runs[seq] for seq in self._rows.pushed)
+        return [run for run in runs if run.push_service_id not in busy]
 
     def _decide_each(self, runs: list[Run], decide: DecideOne, now: int) -> Draft:
         draft = Draft(self._rows, now)
@@ -95,8 +155,9 @@ class MemoryRuns(Runs):
         found.sort(key=lambda run: sort_key(run, query), reverse=True)
         return found[: query.limit]
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        return list(islice(self._rows.children(seq), limit))
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))
+        return list(islice(found, limit))
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
         return list(islice(self._rows.family(root_seq), limit))
@@ -123,6 +184,24 @@ class MemoryRuns(Runs):
                 break
             found.append(event)
         return found
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        found = self._rows.events.get(seq, ())[event_id - 1 : event_id] if event_id > 0 else ()
+        return next((event for event in found if not event.private), None)
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        return families.event_counts(self._rows, seq)
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return families.page(self._rows, run, after, limit, bytes_max, types)
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return families.usage(self._rows, run)
+
+    async def exists(self, seq: int) -> bool:
+        return seq in self._rows.runs
 
 
 def _wanted(run: Run, query: ClaimQuery) -> bool:

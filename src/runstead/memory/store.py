@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
-from runstead.conversation import Conversation
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
+from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
+from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
+from runstead.memory.schedules import MemorySchedules
 from runstead.memory.workers import MemoryWorkers
 
 
@@ -18,11 +20,15 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._journal = Journal(clock)
-        conversations: dict[str, Conversation] = {}
-        self.runs = MemoryRuns(self._journal, Rows(conversations))
+        rows = Rows()
+        self.push_services = MemoryPushServices(self._journal)
+        self.signing_keys = MemorySigningKeys(self._journal)
+        self.runs = MemoryRuns(self._journal, rows, self.push_services)
         self.directory = MemoryDirectory(self._journal)
-        self.workers = MemoryWorkers(self._journal)
-        self.conversations = MemoryConversations(self._journal, conversations)
+        self.workers = MemoryWorkers(self._journal, rows.sessions)
+        self.conversations = MemoryConversations(self._journal, rows)
+        self.inputs = MemoryInputs(rows)
+        self.schedules = MemorySchedules(self._journal, rows.schedules)
 
     async def open(self) -> None:
         pass

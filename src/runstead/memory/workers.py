@@ -12,13 +12,13 @@ Name = tuple[str, str, str]
 
 
 class MemoryWorkers(Workers):
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, sessions: dict[int, dict[str, Session]]) -> None:
         self._journal = journal
         self._workers: dict[str, Worker] = {}
         self._ids: dict[Name, str] = {}
         self._tokens: dict[str, list[bytes]] = {}  # newest last
         self._owners: dict[bytes, str] = {}
-        self._sessions: dict[int, dict[str, Session]] = {}  # run → worker → session, in order of creation
+        self._sessions = sessions
 
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
         name = (worker.project_id, worker.implementation_kind, worker.worker_key)

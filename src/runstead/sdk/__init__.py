@@ -12,7 +12,7 @@ from runstead.sdk.call import Call
 from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
-from runstead.sdk.conversation import Conversation, Projection, ProjectionPage
+from runstead.sdk.conversation import Conversation, ConversationPage, Projection, ProjectionPage
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.event import (
     Appended,
@@ -20,11 +20,17 @@ from runstead.sdk.event import (
     ConversationEvent,
     ConversationEventPage,
     Event,
+    EventMember,
     EventPage,
+    EventSummary,
+    EventType,
+    EventTypeCount,
+    EventTypeList,
     Snapshot,
     SnapshotEvent,
 )
 from runstead.sdk.handler import Handler
+from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
 from runstead.sdk.lease import (
     Claim,
     ClaimedRun,
@@ -37,6 +43,8 @@ from runstead.sdk.lease import (
     Session,
     SessionAnswer,
 )
+from runstead.sdk.message import Message, MessagePage, TokenUsage
+from runstead.sdk.notification import Notification
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -48,6 +56,7 @@ from runstead.sdk.project import (
     Role,
     Scope,
 )
+from runstead.sdk.push_service import PushService, PushServiceAnswer, PushServiceList, RunEventToken
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import (
     Accepted,
@@ -57,6 +66,7 @@ from runstead.sdk.run import (
     Cancelled,
     Completed,
     CreatedRun,
+    Deleted,
     Descendants,
     Kind,
     Owner,
@@ -68,6 +78,8 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -91,27 +103,44 @@ __all__ = [
     "ConversationAppended",
     "ConversationEvent",
     "ConversationEventPage",
+    "ConversationPage",
     "CreatedRun",
+    "Deleted",
     "Descendants",
     "Event",
+    "EventMember",
     "EventPage",
+    "EventSummary",
+    "EventType",
+    "EventTypeCount",
+    "EventTypeList",
     "FieldError",
     "Handler",
     "Health",
     "Heartbeat",
     "Held",
+    "InputRequest",
+    "InputRequestPage",
+    "InputResponse",
     "Kind",
     "Lease",
     "LeaseLostError",
     "Member",
     "MemberList",
+    "Message",
+    "MessagePage",
+    "ModelUsage",
     "NoAnswerError",
+    "Notification",
     "Owner",
     "PageInfo",
     "Project",
     "ProjectList",
     "Projection",
     "ProjectionPage",
+    "PushService",
+    "PushServiceAnswer",
+    "PushServiceList",
     "RegisteredWorker",
     "Registration",
     "Released",
@@ -119,10 +148,16 @@ __all__ = [
     "Role",
     "Run",
     "RunError",
+    "RunEventToken",
     "RunFailed",
     "RunList",
     "RunPage",
     "RunsteadError",
+    "Schedule",
+    "ScheduleAnswer",
+    "ScheduleList",
+    "ScheduleRun",
+    "ScheduleTarget",
     "Scope",
     "Session",
     "SessionAnswer",
@@ -131,7 +166,10 @@ __all__ = [
     "Status",
     "TerminalStatus",
     "ThreadContext",
+    "TokenUsage",
     "UnexpectedAnswerError",
+    "Usage",
+    "UsageSum",
     "Waiting",
     "Worker",
 ]

@@ -13,6 +13,7 @@ from runstead.sdk.event import Event
 from runstead.sdk.exchange import Done, Exchange
 from runstead.sdk.following import Following
 from runstead.sdk.log import Log
+from runstead.sdk.notification import Notification, Watching
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import AsyncSends
 from runstead.sdk.routes.runs import RunFilters
@@ -114,10 +115,15 @@ class AsyncClient(Connected, AsyncSends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> AsyncIterator[Event]:
-        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come."""
-        log = Log(run_id, conversation_id)
-        after: int | None = after_event_id
+        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come.
+
+        With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
+        """
+        log = Log(run_id, conversation_id, include_descendants)
+        after: int | str | None = (cursor or "") if include_descendants else after_event_id
         while after is not None:
             page = await self.send(log.page(after, event_types))
             for event in page.data:
@@ -131,17 +137,22 @@ class AsyncClient(Connected, AsyncSends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Every event, those stored and then those to come as they come, until the run has ended.
 
         A connection that breaks or falls silent is made anew after the last event seen: nothing is lost, nothing
         repeated. With `event_types` only those are yielded, and the end still ends it. Raises when the server stays
         away for longer than the client's retries.
+
+        With `include_descendants` also the events of all runs below, new ones included, after the `cursor` of an event
+        seen before; until the run and all below it have ended.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        following = Following(
-            Log(run_id, conversation_id), after_event_id, event_types, self._retries, self.project
-        )
+        log = Log(run_id, conversation_id, include_descendants)
+        after = (cursor or "") if include_descendants else after_event_id
+        following = Following(log, after, event_types, self._retries, self.project)
         while True:
             call, error = following.call(), None
             try:
@@ -157,10 +168,36 @@ class AsyncClient(Connected, AsyncSends):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and following.idle and await self._over(following):
+            if error is None and following.may_be_over and await self._over(following):
                 return
             await self._sleep(following.broke(error))
 
+    async def notifications(
+        self, project: str | None = None, *, after: str | None = None
+    ) -> AsyncGenerator[Notification, None]:
+        """What happens in the project from now on, or after a notification's cursor, for as long as you listen.
+
+        A connection that breaks or falls silent is made anew after the last one seen. Where something was missed
+        meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
+        client's retries.
+        Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
+        """
+        watching = Watching(self._project(project), after, self._retries)
+        while True:
+            call, error = watching.call(), None
+            try:
+                async with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    error = watching.opened(response)
+                    if error is None:
+                        async for chunk in response.aiter_bytes():
+                            for notification in watching.feed(chunk):
+                                yield notification
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            await self._sleep(watching.broke(error))
+
     async def _over(self, following: Following) -> bool:
         state = await self.send(following.log.state())
-        return state.terminal and following.over(state, await self.send(following.rest()))
+        return following.ended(state) and following.over(await self.send(following.rest()))

@@ -13,6 +13,7 @@ from runstead.sdk.event import Event
 from runstead.sdk.exchange import Done, Exchange
 from runstead.sdk.following import Following
 from runstead.sdk.log import Log
+from runstead.sdk.notification import Notification, Watching
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import Sends
 from runstead.sdk.routes.runs import RunFilters
@@ -110,10 +111,15 @@ class Client(Connected, Sends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> Iterator[Event]:
-        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come."""
-        log = Log(run_id, conversation_id)
-        after: int | None = after_event_id
+        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come.
+
+        With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
+        """
+        log = Log(run_id, conversation_id, include_descendants)
+        after: int | str | None = (cursor or "") if include_descendants else after_event_id
         while after is not None:
             page = self.send(log.page(after, event_types))
             yield from page.data
@@ -126,16 +132,21 @@ class Client(Connected, Sends):
         after_event_id: int = 0,
         event_types: Sequence[str] = (),
         conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> Generator[Event, None, None]:
         """Every event, those stored and then those to come as they come, until the run has ended.
 
         A connection that breaks or falls silent is made anew after the last event seen: nothing is lost, nothing
         repeated. With `event_types` only those are yielded, and the end still ends it. Raises when the server stays
         away for longer than the client's retries.
+
+        With `include_descendants` also the events of all runs below, new ones included, after the `cursor` of an event
+        seen before; until the run and all below it have ended.
         """
-        following = Following(
-            Log(run_id, conversation_id), after_event_id, event_types, self._retries, self.project
-        )
+        log = Log(run_id, conversation_id, include_descendants)
+        after = (cursor or "") if include_descendants else after_event_id
+        following = Following(log, after, event_types, self._retries, self.project)
         while True:
             call, error = following.call(), None
             try:
@@ -150,10 +161,34 @@ class Client(Connected, Sends):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and following.idle and self._over(following):
+            if error is None and following.may_be_over and self._over(following):
                 return
             self._sleep(following.broke(error))
 
+    def notifications(
+        self, project: str | None = None, *, after: str | None = None
+    ) -> Generator[Notification, None, None]:
+        """What happens in the project from now on, or after a notification's cursor, for as long as you listen.
+
+        A connection that breaks or falls silent is made anew after the last one seen. Where something was missed
+        meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
+        client's retries.
+        """
+        watching = Watching(self._project(project), after, self._retries)
+        while True:
+            call, error = watching.call(), None
+            try:
+                with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        response.read()
+                    error = watching.opened(response)
+                    if error is None:
+                        for chunk in response.iter_bytes():
+                            yield from watching.feed(chunk)
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            self._sleep(watching.broke(error))
+
     def _over(self, following: Following) -> bool:
         state = self.send(following.log.state())
-        return state.terminal and following.over(state, self.send(following.rest()))
+        return following.ended(state) and following.over(self.send(following.rest()))

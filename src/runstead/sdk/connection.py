@@ -9,15 +9,19 @@ import httpx2
 
 import runstead
 from runstead.sdk.call import Call
-from runstead.sdk.following import SILENCE_S
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import Describes
 from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
+from runstead.sdk.routes.inputs import InputRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
+from runstead.sdk.routes.push_services import PushServiceRoutes
+from runstead.sdk.routes.records import RecordRoutes
 from runstead.sdk.routes.runs import RunRoutes
+from runstead.sdk.routes.schedules import ScheduleRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
+from runstead.sdk.streaming import SILENCE_S
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -43,7 +47,18 @@ class Bearer(httpx2.Auth):
         return "Bearer(***)"
 
 
-class Connected(RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, WorkerRoutes, ProjectRoutes):
+class Connected(
+    RunRoutes,
+    RecordRoutes,
+    CreateRoutes,
+    EventRoutes,
+    ConversationRoutes,
+    InputRoutes,
+    WorkerRoutes,
+    PushServiceRoutes,
+    ProjectRoutes,
+    ScheduleRoutes,
+):
     """Base of both clients: everything about a request but sending it."""
 
     def __init__(
@@ -95,11 +110,15 @@ class Connected(RunRoutes, CreateRoutes, EventRoutes, ConversationRoutes, Worker
 
 class Calls(
     RunRoutes,
+    RecordRoutes,
     CreateRoutes,
     EventRoutes,
     ConversationRoutes,
+    InputRoutes,
     WorkerRoutes,
+    PushServiceRoutes,
     ProjectRoutes,
+    ScheduleRoutes,
     Describes,
 ):
     """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.

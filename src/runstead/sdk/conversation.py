@@ -33,6 +33,11 @@ class Conversation(Answer, frozen=True, kw_only=True):
     archived_at: datetime | None = None
 
 
+class ConversationPage(Answer, frozen=True, kw_only=True):
+    data: list[Conversation]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
+
+
 class Projection(Answer, frozen=True, kw_only=True):
     """An agent run as its conversation shows it. A waiting run has the status `waiting_for_tool` here."""
 

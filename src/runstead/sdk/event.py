@@ -16,12 +16,15 @@ class Event(Answer, frozen=True, kw_only=True):
     """One event. `payload` is the whole event object, its `type` included.
 
     `created_at` is None for events that came over a live stream or a conversation's list, which do not tell it.
+    With include_descendants, `run_id` tells whose event it is, and `cursor` is where the family's log goes on after it.
     """
 
     event_id: int
     event_type: str
     payload: dict[str, Any]
     created_at: datetime | None = None
+    run_id: str | None = None
+    cursor: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -43,6 +46,42 @@ class EventPage(Answer, frozen=True, kw_only=True):
 class ConversationEventPage(Answer, frozen=True, kw_only=True):
     data: list[ConversationEvent]
     page_info: PageInfo
+
+
+class EventTypeCount(Answer, frozen=True, kw_only=True):
+    event_type: str
+    count: int
+    first_event_at: datetime | None = None
+    last_event_at: datetime | None = None
+
+
+class EventSummary(Answer, frozen=True, kw_only=True):
+    """`total` counts a log's public events, `types` the most frequent types first."""
+
+    run_id: str
+    total: int
+    first_event_at: datetime | None = None
+    last_event_at: datetime | None = None
+    types: list[EventTypeCount]
+
+
+class EventMember(Answer, frozen=True, kw_only=True):
+    name: str
+    type: str
+    required: bool
+
+
+class EventType(Answer, frozen=True, kw_only=True):
+    """A type that clients know. `event_class` is fact or delta; not `appendable` are those that completing writes."""
+
+    type: str
+    event_class: str = msgspec.field(name="class")
+    appendable: bool
+    members: list[EventMember]
+
+
+class EventTypeList(Answer, frozen=True, kw_only=True):
+    data: list[EventType]
 
 
 class Appended(Answer, frozen=True, kw_only=True):

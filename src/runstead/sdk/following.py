@@ -1,23 +1,20 @@
 """Following a run's stream across broken connections, without I/O: nothing lost, nothing repeated."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
-import httpx2
 import msgspec
 
 from runstead.sdk.call import Call
-from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
+from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError
 from runstead.sdk.event import TERMINAL_EVENTS, Event, EventPage
 from runstead.sdk.log import Log, State
 from runstead.sdk.retries import Retries
 from runstead.sdk.sse import Frame, Parser
-
-#: A live connection carries a comment every 15 s. Three of them missing mean that it is dead.
-SILENCE_S: Final = 45.0
+from runstead.sdk.streaming import Streaming
 
 
-class Following:
+class Following(Streaming):
     """One follower's place in a run's log.
 
     Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every chunk. When the
@@ -28,24 +25,26 @@ class Following:
     def __init__(
         self,
         log: Log,
-        after_event_id: int,
+        after: int | str,
         types: Iterable[str],
         retries: Retries,
         project: str | None = None,
     ) -> None:
         """`project` is the client's, for a run id that is not unique among the caller's projects."""
+        super().__init__(retries)
         self.log = log
-        self.last = after_event_id
+        self.last = after  # an event id, or a family's cursor
+        self._seen: dict[str | None, int] = {} if log.family else {None: int(after)}
         self.done = False
         self.idle = True
         self._wanted = frozenset(types)
         # The end must be seen even where it was not asked for; it is then kept back.
-        self._asked = sorted(self._wanted | TERMINAL_EVENTS) if self._wanted else []
+        # A family has no such event: its stream ends by itself.
+        end = frozenset() if log.family else TERMINAL_EVENTS
+        self._asked = sorted(self._wanted | end) if self._wanted else []
         self._retries = retries
         self._project = project
         self._naming: str | None = None
-        self._failures = 0
-        self._parser = Parser()
 
     def call(self) -> Call[None]:
         self._parser = Parser()
@@ -53,24 +52,17 @@ class Following:
         call = self.log.stream(self.last, self._asked)
         return call if self._naming is None else call.naming(self._naming)
 
-    def opened(self, response: httpx2.Response) -> RunsteadError | None:
-        """What is wrong with an answer, None where it is a stream. The body of one outside 2xx must have been read."""
-        name = f"GET {response.request.url.path}"
-        if not response.is_success:
-            after = self._retries.retry_after_s(response.headers.get("Retry-After"))
-            return refusal(response.status_code, response.content, name, after)
-        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status_code)
-        return None
-
     def feed(self, chunk: bytes) -> Iterator[Event]:
         self._failures = 0
         for frame in self._parser.feed(chunk):
             event = self._event(frame)
             # A server that ignores Last-Event-ID, or a proxy that replays, sends what was seen already.
-            if event.event_id <= self.last:
+            if event.event_id <= self._seen.get(event.run_id, 0):
                 continue
-            self.last, self.idle, self.done = event.event_id, False, event.terminal
+            self._seen[event.run_id] = event.event_id
+            self.last = frame.id if self.log.family else event.event_id
+            self.idle = False
+            self.done = event.terminal and not self.log.family
             if not self._wanted or event.event_type in self._wanted:
                 yield event
             if self.done:
@@ -81,27 +73,31 @@ class Following:
         if error is not None and error.code == "RUN_ID_AMBIGUOUS" and self._naming is None and self._project:
             self._naming = self._project
             return 0.0
-        self._failures += 1
-        if error is not None:
-            too_long = (error.retry_after_s or 0.0) > self._retries.patience_s
-            if not error.passing or too_long or self._failures > self._retries.times:
-                raise error
-            return self._retries.delay_s(self._failures - 1, error.retry_after_s)
-        asked_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
-        return self._retries.delay_s(self._failures - 1, asked_s)
+        return super().broke(error)
 
-    def over(self, state: State, rest: EventPage) -> bool:
-        """Whether nothing can come any more: the run had ended, and after that no event was left.
+    def ended(self, state: State) -> bool:
+        """Whether the run, and where they are followed all below it, had ended."""
+        return state.terminal and not (self.log.family and state.descendants.active > 0)
 
-        `rest` is the page after `last`, read after `state`: the terminal event is stored with the state.
+    def over(self, rest: EventPage) -> bool:
+        """Whether nothing can come any more, the run having `ended`.
+
+        `rest` is the page after `last`, read after the state: the terminal event is stored with the state.
         """
-        return state.terminal and not rest.data
+        return not rest.data
+
+    @property
+    def may_be_over(self) -> bool:
+        """Whether a connection that ended cleanly may have been the last one."""
+        return self.idle or self.log.family
 
     def rest(self) -> Call[EventPage]:
         return self.log.page(self.last, self._asked, limit=1)
 
     def _event(self, frame: Frame) -> Event:
         try:
+            if self.log.family:
+                return self.log.event(frame.data)
             payload = msgspec.json.decode(frame.data, type=dict[str, Any])
             return Event(event_id=int(frame.id), event_type=str(payload["type"]), payload=payload)
         except (msgspec.DecodeError, ValueError, KeyError) as error:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
 
+import msgspec
+
 from runstead.sdk.answer import Answer
 from runstead.sdk.call import Call, path, query
-from runstead.sdk.event import ConversationEventPage, EventPage
-from runstead.sdk.run import TERMINAL_STATUSES
+from runstead.sdk.event import ConversationEvent, ConversationEventPage, Event, EventPage
+from runstead.sdk.run import TERMINAL_STATUSES, Descendants
 
 EVENTS_PER_PAGE: Final = 500
 
@@ -17,6 +19,7 @@ class State(Answer, frozen=True, kw_only=True):
     """As much of a run, or of its projection, as a follower needs."""
 
     status: str
+    descendants: Descendants = Descendants()
 
     @property
     def terminal(self) -> bool:
@@ -25,8 +28,11 @@ class State(Answer, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Log:
+    """`family`: with the events of all runs below. Its places are cursors, those of one run's log event ids."""
+
     run_id: str
     conversation_id: str | None = None
+    family: bool = False
 
     @property
     def _place(self) -> tuple[str, ...]:
@@ -35,23 +41,36 @@ class Log:
         return "conversations", self.conversation_id, "runs", self.run_id
 
     def state(self) -> Call[State]:
-        return Call("GET", path(*self._place), State)
+        # A projection does not tell of the runs below.
+        place = ("runs", self.run_id) if self.family else self._place
+        return Call("GET", path(*place), State)
 
     def page(
-        self, after_event_id: int, types: Sequence[str] = (), limit: int = EVENTS_PER_PAGE
+        self, after: int | str, types: Sequence[str] = (), limit: int = EVENTS_PER_PAGE
     ) -> Call[EventPage]:
         # The two pages differ in a member's name on the wire alone.
         answer: Any = EventPage if self.conversation_id is None else ConversationEventPage
-        asked = query(after_event_id=after_event_id, limit=limit, event_type=types)
+        if self.family:
+            asked = query(include_descendants=True, cursor=after or None, limit=limit, event_type=types)
+        else:
+            asked = query(after_event_id=after, limit=limit, event_type=types)
         return Call("GET", path(*self._place, "events"), answer, asked)
 
-    @staticmethod
-    def next_after(page: EventPage) -> int | None:
-        """The `after_event_id` of the page after this one, None after the last."""
-        return None if page.page_info.next is None else int(page.page_info.next)
+    def next_after(self, page: EventPage) -> int | str | None:
+        """Where the page after this one begins, None after the last."""
+        following = page.page_info.next
+        return following if self.family or following is None else int(following)
 
-    def stream(self, after_event_id: int, types: Sequence[str] = ()) -> Call[None]:
+    def stream(self, after: int | str, types: Sequence[str] = ()) -> Call[None]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if after_event_id > 0:
-            headers["Last-Event-ID"] = str(after_event_id)
-        return Call("GET", path(*self._place, "stream"), NoneType, query(event_type=types), headers=headers)
+        if after:
+            headers["Last-Event-ID"] = str(after)
+        asked = query(event_type=types, include_descendants=self.family or None)
+        return Call("GET", path(*self._place, "stream"), NoneType, asked, headers=headers)
+
+    def event(self, data: str) -> Event:
+        """An item of a family's list, as its stream carries it."""
+        found: Event = msgspec.json.decode(
+            data, type=Event if self.conversation_id is None else ConversationEvent
+        )
+        return found

@@ -97,6 +97,8 @@ class Run(Answer, frozen=True, kw_only=True):
     latest_external_event_sequence: int | None = None
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
+    paused: bool = False
+    etag: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -144,8 +146,13 @@ class Accepted(Answer, frozen=True, kw_only=True):
     duplicate: bool = False
 
 
+class Deleted(Answer, frozen=True, kw_only=True):
+    deleted: bool
+    run_id: str
+
+
 class Waiting(Answer, frozen=True, kw_only=True):
-    """A run that waits now."""
+    """A run that waits now, or is paused."""
 
     run: Run
 
@@ -153,8 +160,8 @@ class Waiting(Answer, frozen=True, kw_only=True):
 class Attempt(Answer, frozen=True, kw_only=True):
     """One worker's try at a run, counted from 1.
 
-    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout or parked (it let go of a run
-    that waits). `error` is any JSON.
+    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
+    that waits), paused or dispatch_failed (its push service did not take it). `error` is any JSON.
     """
 
     attempt: int

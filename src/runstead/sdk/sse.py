@@ -26,8 +26,14 @@ class Parser:
         self._skip_lf = False
         self._begun = False
         self._id = ""
+        self._last_id = ""
         self._event = ""
         self._data: list[str] = []
+
+    @property
+    def last_id(self) -> str:
+        """The id of the last frame, those without data included; "" where there was none yet."""
+        return self._last_id
 
     def feed(self, chunk: bytes) -> list[Frame]:
         if self._skip_lf and chunk:
@@ -68,6 +74,6 @@ class Parser:
         return None
 
     def _dispatch(self) -> Frame | None:
-        data, event = self._data, self._event
+        data, event, self._last_id = self._data, self._event, self._id
         self._data, self._event = [], ""
         return Frame(self._id, event or "message", "\n".join(data)) if data else None

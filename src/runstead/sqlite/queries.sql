@@ -10,7 +10,7 @@ SELECT {columns} FROM runs WHERE seq = ?
 SELECT {columns} FROM runs WHERE run_id = ? AND project_id IN (SELECT value FROM json_each(?)) LIMIT 2
 
 -- name: children
-SELECT {columns} FROM runs WHERE parent_seq = ? ORDER BY seq LIMIT ?
+SELECT {columns} FROM runs WHERE parent_seq = ?1 AND seq > ?3 AND (?4 IS NULL OR kind = ?4) ORDER BY seq LIMIT ?2
 
 -- name: family
 SELECT {columns} FROM runs WHERE seq = ?1
@@ -47,6 +47,17 @@ WHERE project_id = ? AND implementation_kind = ? AND worker_key IS ? AND availab
   AND kind = 'agent' AND (?5 IS NULL OR target IN (SELECT value FROM json_each(?5)))
 ORDER BY available_at, seq LIMIT ?6
 
+-- name: due_pushes
+SELECT {columns} FROM runs INDEXED BY runs_push
+WHERE push_service_id IS NOT NULL AND available_at <= ?1 AND push_service_id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY available_at, seq LIMIT ?3
+
+-- name: cancelled_pushes
+SELECT {columns} FROM runs INDEXED BY runs_push_cancelled
+WHERE push_service_id IS NOT NULL AND cancel_requested_at IS NOT NULL AND cancel_stopped_at IS NULL
+  AND push_service_id NOT IN (SELECT value FROM json_each(?1))
+ORDER BY cancel_requested_at, seq LIMIT ?2
+
 -- name: events_between
 SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events
 WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id LIMIT ?
@@ -65,11 +76,15 @@ SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
 INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
 
 -- name: next_message
-UPDATE conversations SET message_count = message_count + 1, last_message_at = ?1, updated_at = ?1
-WHERE id = ?2 RETURNING message_count
+UPDATE conversations
+SET message_count = message_count + 1, last_message_at = ?1, updated_at = max(updated_at, ?1), current_node = ?3
+WHERE id = ?2 AND status <> 'deleted' RETURNING message_count
 
 -- name: add_message
-INSERT INTO messages (conversation_id, seq, id, run_seq, created_by, created_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO messages
+  (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
+   metadata, parts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: seal
 SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
@@ -189,10 +204,229 @@ FROM worker_sessions WHERE run_seq = ? ORDER BY updated_at DESC LIMIT 1
 -- name: add_conversation
 INSERT INTO conversations
   (id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-   message_count, last_message_at, created_by, archived_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+   message_count, last_message_at, created_by, archived_at, current_node)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: conversation
 SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-  message_count, last_message_at, created_by, archived_at
+  message_count, last_message_at, created_by, archived_at, current_node, seq
 FROM conversations WHERE id = ?
+
+-- name: conversations_page
+SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
+  message_count, last_message_at, created_by, archived_at, current_node, seq
+FROM conversations
+WHERE project_id = ?1 AND status <> 'deleted' AND (?2 IS NULL OR status = ?2)
+  AND seq < ?3
+ORDER BY seq DESC LIMIT ?4
+
+-- name: change_conversation
+UPDATE conversations SET project_id = ?2, personal = ?3, updated_at = ?4, status = ?5, title = ?6, summary = ?7,
+  archived_at = ?8
+WHERE id = ?1
+
+-- name: conversation_lives
+SELECT 1 FROM conversations WHERE id = ? AND status <> 'deleted'
+
+-- name: runs_of_conversation
+SELECT runs.seq, runs.parent_seq, runs.run_id FROM messages JOIN runs ON runs.seq = messages.run_seq
+WHERE messages.conversation_id = ?
+
+-- name: children_seqs
+SELECT seq FROM runs WHERE parent_seq = ?
+
+-- name: move_run
+UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
+
+-- name: message_by_key
+SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
+  digest, metadata, parts
+FROM messages WHERE conversation_id = ? AND idempotency_key = ?
+
+-- name: parent_message
+SELECT id FROM messages WHERE conversation_id = ?1 AND (id = ?2 OR idempotency_key = ?2)
+ORDER BY id = ?2 DESC LIMIT 1
+
+-- name: messages_after
+SELECT m.id, m.conversation_id, m.role, m.created_at, m.updated_at, m.seq, m.run_seq, m.parent_id, m.created_by,
+  m.idempotency_key, m.digest, m.metadata, m.parts, r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at,
+  r.metadata
+FROM messages m LEFT JOIN runs r ON r.seq = m.run_seq
+WHERE m.conversation_id = ? AND m.seq > ? ORDER BY m.seq LIMIT ?
+
+-- name: add_input_request
+INSERT INTO input_requests
+  (id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+   status, description, metadata, created_by, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: close_input_request
+UPDATE input_requests SET status = ?2, ended_at = ?3, response_id = ?4, actor_type = ?5, actor_id = ?6,
+  response_values = ?7, withheld = ?8, digest = ?9, responded_at = ?10
+WHERE id = ?1 AND status = 'open'
+
+-- name: input_request
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE id = ?
+
+-- name: input_request_of_call
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE run_seq = ? AND tool_call_id = ?
+
+-- name: input_requests_page
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE conversation_id = ?1 AND (?2 IS NULL OR status = ?2) AND seq < ?3
+ORDER BY seq DESC LIMIT ?4
+
+-- name: input_requests_of_run
+SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
+  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
+  response_values, withheld, digest, responded_at
+FROM input_requests WHERE run_seq = ? ORDER BY seq DESC LIMIT ?
+
+-- name: event
+SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events WHERE id = ? AND flags & ? = 0
+
+-- name: event_counts
+SELECT type, count(*) AS times, min(created_at), max(created_at) FROM run_events
+WHERE id > ? AND id <= ? AND flags & ? = 0 GROUP BY type ORDER BY times DESC, type
+
+-- name: event_keys
+SELECT key, digest FROM run_event_keys WHERE run_seq = ? AND key IN (SELECT value FROM json_each(?))
+
+-- name: add_event_key
+INSERT INTO run_event_keys (run_seq, key, event_id, digest) VALUES (?, ?, ?, ?)
+
+-- name: log_family
+INSERT INTO family_log (root_seq, start, run_seq, first, last)
+SELECT ?1,
+  CASE WHEN l.start IS NULL THEN 1
+    WHEN l.run_seq = ?2 AND l.last = ?3 - 1 THEN l.start
+    ELSE l.start + l.last - l.first + 1 END,
+  ?2, ?3, ?4
+FROM (SELECT 1) LEFT JOIN (SELECT * FROM family_log WHERE root_seq = ?1 ORDER BY start DESC LIMIT 1) AS l ON TRUE
+WHERE TRUE ON CONFLICT (root_seq, start) DO UPDATE SET last = excluded.last
+
+-- name: family_end
+SELECT start + last - first, (SELECT max(last) FROM family_log WHERE root_seq = ?1 AND run_seq = ?1)
+FROM family_log WHERE root_seq = ?1 ORDER BY start DESC LIMIT 1
+
+-- name: lone_root
+SELECT run_id, latest_event_id FROM runs WHERE seq = ? AND descendants_total = 0
+
+-- name: family_stretches
+SELECT l.start, l.run_seq, l.first, l.last, r.run_id, r.path FROM family_log l LEFT JOIN runs r ON r.seq = l.run_seq
+WHERE l.root_seq = ?1
+  AND l.start >= coalesce((SELECT max(start) FROM family_log WHERE root_seq = ?1 AND start <= ?2 + 1), 0)
+ORDER BY l.start
+
+-- name: family_active
+SELECT status IN ('completed', 'failed', 'cancelled') AND descendants_active = 0 FROM runs WHERE seq = ?
+
+-- name: usage
+SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata IS NOT NULL,
+  substr(json_extract(CAST(metadata AS TEXT), '$.provider'), 1, ?3),
+  substr(json_extract(CAST(metadata AS TEXT), '$.model'), 1, ?3),
+  json_extract(CAST(metadata AS TEXT), '$.inputTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.outputTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.cachedInputTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.reasoningTokens'),
+  json_extract(CAST(metadata AS TEXT), '$.usageCaptureStatus')
+FROM runs WHERE seq = ?1 OR (root_seq = ?2 AND parent_seq IS NOT NULL)
+
+-- name: run_exists
+SELECT 1 FROM runs WHERE seq = ?
+
+-- name: delete_run
+DELETE FROM runs WHERE seq = ? AND version = ?
+
+-- name: delete_events
+DELETE FROM run_events WHERE id > ? AND id <= ?
+
+-- name: delete_event_keys
+DELETE FROM run_event_keys WHERE run_seq = ?
+
+-- name: delete_attempts
+DELETE FROM run_attempts WHERE run_seq = ?
+
+-- name: delete_receipts
+DELETE FROM run_receipts WHERE run_seq = ?
+
+-- name: delete_sessions
+DELETE FROM worker_sessions WHERE run_seq = ?
+
+-- name: delete_input_requests
+DELETE FROM input_requests WHERE run_seq = ?
+
+-- name: delete_message
+DELETE FROM messages WHERE conversation_id = ? AND run_seq = ? RETURNING id
+
+-- name: orphan_messages
+UPDATE messages SET parent_id = NULL WHERE conversation_id = ? AND parent_id = ?
+
+-- name: newest_message_stands
+UPDATE conversations SET current_node =
+  (SELECT id FROM messages WHERE conversation_id = ?1 ORDER BY seq DESC LIMIT 1)
+WHERE id = ?1
+
+-- name: delete_family_log
+DELETE FROM family_log WHERE root_seq = ?
+
+-- name: register_push_service
+INSERT INTO push_services
+  (id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
+   region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15, ?15, NULL)
+ON CONFLICT (registrant, service_key) DO UPDATE SET
+  service_name = excluded.service_name, scope_kind = excluded.scope_kind, base_url = excluded.base_url,
+  invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
+  version = excluded.version, runtime = excluded.runtime, region = excluded.region,
+  capabilities = excluded.capabilities, metadata = excluded.metadata,
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL
+RETURNING id
+
+-- name: push_service
+SELECT id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
+  region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,
+  (SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)
+FROM push_services WHERE id = ?
+
+-- name: push_services_reaching
+SELECT id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
+  region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,
+  (SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)
+FROM push_services WHERE id IN
+  (SELECT service_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?)))
+ORDER BY created_at, id
+
+-- name: push_service_heartbeat
+UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+
+-- name: disable_push_service
+UPDATE push_services SET disabled_at = coalesce(disabled_at, ?1), updated_at = ?1 WHERE id = ?2
+
+-- name: drop_reach
+DELETE FROM push_reach WHERE service_id = ?
+
+-- name: add_reach
+INSERT INTO push_reach (project_id, service_id) VALUES (?, ?)
+
+-- name: crowded_push_projects
+SELECT project_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?1)) AND service_id <> ?2
+GROUP BY project_id HAVING count(*) >= ?3 LIMIT 1
+
+-- name: signing_keys
+SELECT kid, algorithm, pem, created_at FROM signing_keys ORDER BY created_at, kid
+
+-- name: add_signing_key
+INSERT INTO signing_keys (kid, algorithm, pem, created_at) VALUES (?, ?, ?, ?)
+
+-- name: drop_signing_keys
+DELETE FROM signing_keys WHERE kid NOT IN
+  (SELECT kid FROM signing_keys WHERE algorithm = ?1 ORDER BY created_at DESC, kid DESC LIMIT ?2) AND algorithm = ?1

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 
 from runstead.event import Event, NewEvent
 from runstead.run import FIELDS, Run, RunStatus
-from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, insert_events, update_run
+from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, Q, insert_events, update_run
 
 encode = msgspec.json.Encoder().encode
 
@@ -49,6 +49,22 @@ def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     assert written == 1, f"run {old.seq} was not at version {old.version}"
 
 
+def delete_run(connection: sqlite3.Connection, run: Run) -> None:
+    """Remove the row, guarded by the version that was read, and all that belongs to it."""
+    written = connection.execute(Q["delete_run"], (run.seq, run.version)).rowcount
+    assert written == 1, f"run {run.seq} was not at version {run.version}"
+    first = run.seq << EVENT_BITS
+    connection.execute(Q["delete_events"], (first, first + run.latest_event_id))
+    for name in ("event_keys", "attempts", "receipts", "sessions", "input_requests", "family_log"):
+        connection.execute(Q[f"delete_{name}"], (run.seq,))
+    if run.conversation_id is not None:
+        for (message_id,) in connection.execute(
+            Q["delete_message"], (run.conversation_id, run.seq)
+        ).fetchall():
+            connection.execute(Q["orphan_messages"], (run.conversation_id, message_id))
+        connection.execute(Q["newest_message_stands"], (run.conversation_id,))
+
+
 def add_events(
     connection: sqlite3.Connection, run: Run, events: tuple[NewEvent, ...], now: int, sequence: int
 ) -> None:
@@ -65,6 +81,9 @@ def add_events(
             | DELTA * (event.event_class == "delta")
         )
         values += (event_id, event.type, event.payload, now, flags, sequence)
+        if event.key is not None:
+            number = event_id - (run.seq << EVENT_BITS)
+            connection.execute(Q["add_event_key"], (run.seq, event.key, number, event.digest))
     connection.execute(insert_events(len(events)), values)
 
 

@@ -7,16 +7,23 @@ from typing import Any
 from msgspec.structs import astuple, replace
 
 from runstead import limits, transitions
+from runstead.conversation import StoredMessage
 from runstead.errors import not_found
 from runstead.event import Event
+from runstead.push_service import choose
 from runstead.run import Run
 from runstead.seal import Seal
+from runstead.sqlite import families, schedules
+from runstead.sqlite.inputs import add_input, close_input, load_input
+from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
+from runstead.sqlite.push_services import services_reaching
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
     PRIVATE,
     add_events,
     ancestors,
+    delete_run,
     encode,
     insert_run,
     rewrite_run,
@@ -26,8 +33,9 @@ from runstead.sqlite.rows import (
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Written
+from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.usage import FamilyUsage
 
 
 class SqliteRuns:
@@ -40,7 +48,11 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = _load(connection, key, want, now)
-            return _write(connection, loaded.run, decide(loaded), now)
+            transition = decide(loaded)
+            if transition.schedule is not None:
+                assert loaded.schedule is not None
+                schedules.rewrite(connection, loaded.schedule, transition.schedule)
+            return _write(connection, loaded.run, transition, now, loaded.parent)
 
         return await self._writer.do(sealed(job, seal))
 
@@ -61,6 +73,20 @@ class SqliteRuns:
 
         return await self._writer.do(job)
 
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Run]:
+            due = connection.execute(Q["due_pushes"], (now, encode(busy).decode(), limit)).fetchall()
+            written = []
+            for run in map(to_run, due):
+                services = services_reaching(connection, (run.project_id,), now)
+                written.append(_write(connection, run, decide(run, now, services), now).run)
+            return written
+
+        return await self._writer.do(job)
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        return await self._many("cancelled_pushes", (encode(busy).decode(), limit))
+
     async def get(self, key: RunKey) -> Run | None:
         return await self._readers.do(lambda c: _run(c, key))
 
@@ -72,8 +98,8 @@ class SqliteRuns:
         sql, arguments = page_sql(query)
         return await self._readers.do(lambda c: [to_run(row) for row in c.execute(sql, arguments)])
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        return await self._many("children", (seq, limit))
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        return await self._many("children", (seq, limit, after, kind))
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
         return await self._many("family", (root_seq, limit))
@@ -116,6 +142,30 @@ class SqliteRuns:
 
         return await self._readers.do(read)
 
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        def read(connection: sqlite3.Connection) -> Event | None:
+            row = connection.execute(Q["event"], ((seq << EVENT_BITS) + event_id, PRIVATE)).fetchone()
+            return None if row is None else to_event(row)
+
+        return await self._readers.do(read) if 0 < event_id <= limits.events_per_run_max else None
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        bounds = _bounds(seq, 0, PRIVATE, 0)[:3]
+        return await self._readers.do(
+            lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
+        )
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def exists(self, seq: int) -> bool:
+        return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)
+
 
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
     first = seq << EVENT_BITS
@@ -131,7 +181,7 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     run = _run(connection, key)
     if want is NOTHING_ELSE:
         return Loaded(now, run)
-    parent, family_cancelled, receipt = None, False, None
+    parent, family_cancelled, receipt, schedule = None, False, None, None
     tail: tuple[Event, ...] = ()
     if want.parent_run_id is not None:
         parent = _run(connection, RunKey(key.project_id, want.parent_run_id))
@@ -145,14 +195,38 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     if run is not None and want.receipt_key is not None:
         row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
         receipt = None if row is None else Receipt(*row)
-    return Loaded(now, run, parent, family_cancelled, tail, receipt)
+    asked = None if run is None else load_input(connection, run.seq, want)
+    if want.schedule_id is not None:
+        schedule = schedules.load(connection, want.schedule_id, key.project_id)
+    keys: dict[str, bytes] = {}
+    if run is not None and want.event_keys:
+        found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
+        keys = dict(found.fetchall())
+    push_service_id = None
+    if want.push_agent is not None:
+        service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
+        push_service_id = None if service is None else service.id
+    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, push_service_id)
 
 
-def _write(connection: sqlite3.Connection, old: Run | None, transition: Transition, now: int) -> Written:
+def _write(
+    connection: sqlite3.Connection,
+    old: Run | None,
+    transition: Transition,
+    now: int,
+    parent: Run | None = None,
+) -> Written:
     run = transition.run
+    if transition.deletes:
+        assert run is old
+        delete_run(connection, run)
+        _count_family(connection, run, transition)
+        return Written(run, transition, before=old)
     if run is old:
-        return Written(run, transition)
+        return Written(run, transition, before=old)
     if old is None:
+        if parent is not None:
+            families.note_first_child(connection, parent)
         seq = insert_run(connection, run)
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
     else:
@@ -162,23 +236,41 @@ def _write(connection: sqlite3.Connection, old: Run | None, transition: Transiti
     if transition.events:
         sequence = 0 if old is None else old.latest_external_event_sequence
         add_events(connection, run, transition.events, now, sequence)
+        families.note_events(connection, run, len(transition.events))
     if (ended := transition.ended) is not None:
         connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
     if (receipt := transition.receipt) is not None:
         connection.execute(Q["add_receipt"], (run.seq, receipt.key, receipt.digest))
+    if transition.conversation is not None:
+        connection.execute(Q["add_conversation"], astuple(transition.conversation)[:-1])  # all but seq
     if (message := transition.message) is not None:
-        row = connection.execute(Q["next_message"], (now, message.conversation_id)).fetchone()
-        if row is None:
-            raise not_found("Conversation")
-        values = (message.conversation_id, row[0], message.id, run.seq, message.created_by, now)
-        connection.execute(Q["add_message"], values)
+        placeholder = StoredMessage(
+            message.id,
+            message.conversation_id,
+            "assistant",
+            now,
+            now,
+            run_seq=run.seq,
+            created_by=message.created_by,
+        )
+        add_message(connection, placeholder, now)
+    if (asked := transition.input_request) is not None and asked.seq == 0:
+        add_input(connection, asked)
+    if transition.closed_input is not None:
+        close_input(connection, transition.closed_input)
+    if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
+        schedules.note_end(connection, run)
+    _count_family(connection, run, transition)
+    if not transition.cancels_family or run.descendants_active == 0:
+        return Written(run, transition, before=old)
+    cancelled = _cancel_family(connection, run, now)
+    return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
+
+
+def _count_family(connection: sqlite3.Connection, run: Run, transition: Transition) -> None:
     if run.path != "/" and (transition.family_total or transition.family_active):
         counts = (transition.family_total, transition.family_active, ancestors(run))
         connection.execute(Q["count_family"], counts)
-    if not transition.cancels_family or run.descendants_active == 0:
-        return Written(run, transition)
-    cancelled = _cancel_family(connection, run, now)
-    return Written(replace(run, descendants_active=0), transition, cancelled)
 
 
 def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:

@@ -10,9 +10,13 @@ from runstead.clock import now_ms
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
+from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.migrate import migrate
+from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.runs import SqliteRuns
+from runstead.sqlite.schedules import SqliteSchedules
+from runstead.sqlite.signing_keys import SqliteSigningKeys
 from runstead.sqlite.sql import Q
 from runstead.sqlite.workers import SqliteWorkers
 from runstead.sqlite.writer import Writer
@@ -25,6 +29,10 @@ class SqliteStore:
     directory: SqliteDirectory
     workers: SqliteWorkers
     conversations: SqliteConversations
+    inputs: SqliteInputs
+    schedules: SqliteSchedules
+    push_services: SqlitePushServices
+    signing_keys: SqliteSigningKeys
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -47,6 +55,10 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.inputs = SqliteInputs(readers)
+        self.schedules = SqliteSchedules(writer, readers)
+        self.push_services = SqlitePushServices(writer, readers, self._clock)
+        self.signing_keys = SqliteSigningKeys(writer, readers)
 
     async def close(self) -> None:
         if self._readers is not None:

@@ -6,7 +6,12 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
 from runstead.transitions.ends import Completion, cancel, complete
-from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, rewrite
+from runstead.transitions.firing import Firing, fire
+from runstead.transitions.inputs import ask_input, cancel_input, respond
+from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed, rewrite
+from runstead.transitions.pauses import pause
+from runstead.transitions.pushes import dispatch, dispatched, stopped_by_service, undelivered
+from runstead.transitions.records import Seen, delete, rename
 from runstead.transitions.waits import RESUMES, resume, wait
 
 __all__ = [
@@ -15,17 +20,31 @@ __all__ = [
     "RESUMES",
     "Completion",
     "Fence",
+    "Firing",
+    "Seen",
+    "ask_input",
     "cancel",
+    "cancel_input",
     "claim",
     "claimable",
     "complete",
     "create",
+    "delete",
+    "dispatch",
+    "dispatched",
     "due_at",
+    "fire",
+    "pause",
     "referee",
     "release",
+    "rename",
     "renew",
+    "renewed",
+    "respond",
     "resume",
     "rewrite",
     "start",
+    "stopped_by_service",
+    "undelivered",
     "wait",
 ]

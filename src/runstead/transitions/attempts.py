@@ -15,6 +15,7 @@ from runstead.transitions.machine import (
     RUNNING,
     WAITING,
     Fence,
+    closed_input,
     fail,
     log_full,
     rewrite,
@@ -106,7 +107,8 @@ def referee(run: Run, *, now: int, dice: float) -> Transition:
                 return fail(run, now, "EVENT_LOG_FULL", "The run's log has no place for the timer's event")
             return Transition(resumed(run, now), events=(event.resumed("timer", run.waiting_tool_call_id),))
         if run.due_at == run.wait_expires_at:
-            return fail(run, now, "WAIT_EXPIRED", "What the run waited for did not come in time")
+            failed = fail(run, now, "WAIT_EXPIRED", "What the run waited for did not come in time")
+            return replace(failed, closed_input=closed_input(run, now, "expired"))
         return _park(run, now)
     if run.due_at == run.lease_expires_at:
         return _lose(run, now, outcome="lease_expired", code="LEASE_EXPIRED", dice=dice)
@@ -128,6 +130,8 @@ _LOST: Final = {
     "released": "The worker released the run",
     "timeout": "The attempt took longer than timeout_seconds",
     "parked": "",
+    "paused": "",
+    "dispatch_failed": "",
 }
 
 

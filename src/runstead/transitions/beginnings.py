@@ -12,9 +12,19 @@ from runstead.transitions.machine import PENDING, RUNNING, rewrite
 
 
 def create(
-    run: Run, *, now: int, parent: Run | None, family_cancelled: bool, message: NewMessage | None
+    run: Run,
+    *,
+    now: int,
+    parent: Run | None,
+    family_cancelled: bool,
+    message: NewMessage | None,
+    push_service_id: str | None = None,
 ) -> Transition:
-    """Store a run that does not exist yet. The caller has set its request; this sets its place and its times."""
+    """Store a run that does not exist yet. The caller has set its request; this sets its place and its times.
+
+    `push_service_id` is the service for the runs of its agent: it gets an agent run that has its start payload and
+    is meant neither for a worker nor for the caller.
+    """
     family: dict[str, Any] = {"root_run_id": run.run_id}
     if parent is not None:
         if family_cancelled:
@@ -30,24 +40,30 @@ def create(
             "path": path,
         }
     running = run.status is RUNNING
-    queued = run.kind != "agent" or run.implementation_kind is not None
+    if run.request_snapshot is not None and not run.queued and not running:
+        run = replace(run, push_service_id=push_service_id)
     new = replace(
         run,
         created_at=now,
         updated_at=now,
         started_at=now if running else None,
-        available_at=(now if run.available_at is None else max(now, run.available_at)) if queued else None,
+        available_at=max(now, run.available_at or now) if run.queued else None,
         **family,
     )
     return Transition(new, message=message, family_total=1, family_active=1)
 
 
-def start(run: Run, *, now: int, snapshot: bytes) -> Transition:
-    """Give an agent run that waits for it its start payload. The first payload stays."""
+def start(run: Run, *, now: int, snapshot: bytes, push_service_id: str | None = None) -> Transition:
+    """Give an agent run that waits for it its start payload. The first payload stays. Where there is a service for
+    the runs of its agent, the run stays pending until it is pushed there.
+    """
     changes: dict[str, Any] = {"request_snapshot": snapshot} if run.request_snapshot is None else {}
     if run.status is PENDING and run.available_at is None:
-        # No worker will claim it: whoever started it drives it.
-        changes |= {"status": RUNNING, "started_at": now}
+        if push_service_id is not None:
+            changes |= {"push_service_id": push_service_id, "available_at": now}
+        else:
+            # No worker will claim it: whoever started it drives it.
+            changes |= {"status": RUNNING, "started_at": now}
     if run.terminal or not changes:
         return Transition(run, duplicate=True)
     return Transition(rewrite(run, now, **changes), duplicate=True)

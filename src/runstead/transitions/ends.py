@@ -61,7 +61,10 @@ def cancel(run: Run, *, now: int, reason: str | None) -> Transition:
     if run.terminal:
         return Transition(run, accepted=False)
     # A worker may still be at it. Its lease stays as the time by which it must have stopped (`_stopped`).
-    stopped_at = None if run.lease_expires_at is not None else now
+    held = run.lease_expires_at is not None
+    # A push service may still be at a run whose lease is gone: the dispatcher tells it, and then notes that it stopped.
+    pushed = run.push_service_id is not None and run.attempt > 0
+    stopped_at = None if held or pushed else now
     return end(
         run,
         now,

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from runstead import event, limits
 from runstead.clock import iso_or_none
 from runstead.errors import Error
+from runstead.input_request import ClosedInput, InputResponse, InputStatus
 from runstead.run import TERMINAL, Run, RunError, RunStatus
 from runstead.transition import Transition
 
@@ -32,6 +33,8 @@ NO_WAIT: Final = {
     "waiting_tool_name": None,
     "wait_expires_at": None,
     "resume_at": None,
+    "waiting_input_id": None,
+    "paused_available_at": None,
 }
 
 
@@ -106,7 +109,24 @@ def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **chan
         **NO_WAIT,
         **changes,
     )
-    return Transition(new, events=(told,), family_active=-1, cancels_family=status is RunStatus.CANCELLED)
+    return Transition(
+        new,
+        events=(told,),
+        family_active=-1,
+        cancels_family=status is RunStatus.CANCELLED,
+        closed_input=closed_input(run, now, "cancelled"),
+    )
+
+
+def closed_input(
+    run: Run, now: int, status: InputStatus, response: InputResponse | None = None
+) -> ClosedInput | None:
+    """What becomes of the input request that holds the run, once it holds it no more. None where none does."""
+    return (
+        None
+        if run.waiting_input_id is None
+        else ClosedInput(run.waiting_input_id, status, max(now, run.updated_at), response)
+    )
 
 
 def fail(run: Run, now: int, code: str, message: str) -> Transition:
@@ -131,6 +151,16 @@ def stopped(run: Run, now: int) -> Transition:
     )
     new = replace(run, version=run.version + 1, cancel_stopped_at=at, lease_expires_at=None, due_at=None)
     return Transition(new)
+
+
+def renewed(run: Run, now: int) -> dict[str, Any]:
+    """What an append changes of a pushed run: its service lives. Nothing for any other, nor within the same minute."""
+    if run.push_service_id is None or run.lease_token is None or run.lease_ms is None:
+        return {}
+    until = now + run.lease_ms
+    if run.lease_expires_at is not None and until - run.lease_expires_at < limits.push_renewal_ms:
+        return {}
+    return {"lease_expires_at": until, "last_heartbeat_at": now}
 
 
 def not_active(run: Run) -> Error:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from runstead import event, limits
 from runstead.errors import Error
-from runstead.run import Run, WaitingReason
+from runstead.run import Run, StoredReason, WaitingReason
 from runstead.transition import Receipt, Transition
 from runstead.transitions.machine import NO_WAIT, RUNNING, WAITING, Fence, log_full, not_active, rewrite
 
@@ -34,7 +34,7 @@ def wait(
     if run.status is WAITING:
         if (run.waiting_reason, run.waiting_tool_call_id) == (reason, tool_call_id):
             return Transition(run, duplicate=True)
-        raise Error("RUN_ALREADY_WAITING", f"The run already waits (reason {run.waiting_reason})")
+        raise already_waiting(run)
     return Transition(
         rewrite(
             run,
@@ -51,12 +51,13 @@ def wait(
 
 
 #: What each type of resume answers.
-RESUMES: Final[dict[str, WaitingReason]] = {
+RESUMES: Final[dict[str, StoredReason]] = {
     "tool_result": "tool",
     "approval": "approval",
     "event": "event",
     "input": "input",
     "timer": "event",
+    "unpause": "pause",
 }
 
 
@@ -78,13 +79,17 @@ def resume(
         if receipt is not None and earlier.digest == receipt.digest:
             return Transition(run, duplicate=True)
         raise Error("TOOL_RESULT_CONFLICT", f"Call {tool_call_id} was already answered with another result")
+    if run.waiting_input_id is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for an answer to its input request: send it to POST /conversations/"
+            f"{run.conversation_id}/input-requests/{run.waiting_input_id}/responses",
+        )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
     if RESUMES[kind] != run.waiting_reason:
-        raise Error(
-            "TOOL_RESULT_CONFLICT",
-            f"The run waits for reason {run.waiting_reason}; {kind} does not answer that",
-        )
+        waits = "is paused" if run.paused else f"waits for reason {run.waiting_reason}"
+        raise Error("TOOL_RESULT_CONFLICT", f"The run {waits}; {kind} does not answer that")
     if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
         raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
     if log_full(run):
@@ -96,15 +101,20 @@ def resume(
     return Transition(resumed(run, now), events=(told,), receipt=receipt)
 
 
+def already_waiting(run: Run) -> Error:
+    why = "is paused" if run.paused else f"already waits (reason {run.waiting_reason})"
+    return Error("RUN_ALREADY_WAITING", f"The run {why}: resume that first")
+
+
 def resumed(run: Run, now: int) -> Run:
     held = run.lease_token is not None
-    queued = run.kind != "agent" or run.implementation_kind is not None
+    place = run.paused_available_at if run.paused_available_at is not None else now
     return rewrite(
         run,
         now,
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
-        available_at=now if queued and not held else None,
+        available_at=place if run.queued and not held else None,
         # A timeout bounds work, not waiting: it starts anew.
         attempt_started_at=now if held else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,

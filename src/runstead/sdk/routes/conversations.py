@@ -1,9 +1,19 @@
-"""Conversations, and the runs in them."""
+"""Conversations, their messages, and the runs in them."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
 
 from runstead.sdk.call import Call, members, new_key, path, query
-from runstead.sdk.conversation import Conversation, ConversationType, Projection, ProjectionPage
+from runstead.sdk.conversation import (
+    Conversation,
+    ConversationPage,
+    ConversationType,
+    Projection,
+    ProjectionPage,
+)
+from runstead.sdk.message import Message, MessagePage
 from runstead.sdk.route import Described, route
 
 
@@ -27,6 +37,69 @@ class ConversationRoutes(Described):
     def get_conversation(self, conversation_id: str) -> Call[Conversation]:
         """`GET /conversations/{conversation_id}`"""
         return Call("GET", path("conversations", conversation_id), Conversation)
+
+    @route
+    def list_conversations(
+        self,
+        *,
+        project_id: str | None = None,
+        status: Literal["active", "archived"] | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Call[ConversationPage]:
+        """`GET /conversations`: newest first, of one project (id or slug) or of all that the caller reaches."""
+        asked = query(project_id=project_id, status=status, cursor=cursor, limit=limit)
+        return Call("GET", path("conversations"), ConversationPage, asked)
+
+    @route
+    def update_conversation(
+        self,
+        conversation_id: str,
+        *,
+        title: str | UnsetType | None = UNSET,
+        summary: str | UnsetType | None = UNSET,
+        status: Literal["active", "archived"] | UnsetType = UNSET,
+        project_id: str | UnsetType = UNSET,
+    ) -> Call[Conversation]:
+        """`PATCH /conversations/{conversation_id}`: what is left out stays. `project_id` links one that has none: 409
+        CONVERSATION_LINKED.
+        """
+        given = {"title": title, "summary": summary, "status": status, "project_id": project_id}
+        body = {name: value for name, value in given.items() if value is not UNSET}
+        where = path("conversations", conversation_id)
+        return Call("PATCH", where, Conversation, body=body, idempotency_key=new_key())
+
+    @route
+    def delete_conversation(self, conversation_id: str) -> Call[Conversation]:
+        """`DELETE /conversations/{conversation_id}`: it is not found from then on; its runs go on to their end."""
+        return Call("DELETE", path("conversations", conversation_id), Conversation)
+
+    @route
+    def add_message(
+        self,
+        conversation_id: str,
+        parts: str | Sequence[Mapping[str, Any]],
+        *,
+        parent_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[Message]:
+        """`POST /conversations/{conversation_id}/messages`: a user's message, of parts or of one text.
+
+        The same `idempotency_key` with the same message finds it, with another 409 IDEMPOTENCY_KEY_REUSED.
+        """
+        told = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
+        body = {"role": "user", "parts": told, "idempotency_key": idempotency_key or new_key()}
+        body |= members(parent_id=parent_id, metadata=metadata)
+        return Call("POST", path("conversations", conversation_id, "messages"), Message, body=body)
+
+    @route
+    def list_messages(
+        self, conversation_id: str, *, cursor: str | None = None, limit: int | None = None
+    ) -> Call[MessagePage]:
+        """`GET /conversations/{conversation_id}/messages`: oldest first."""
+        where = path("conversations", conversation_id, "messages")
+        return Call("GET", where, MessagePage, query(cursor=cursor, limit=limit))
 
     @route
     def get_conversation_run(self, conversation_id: str, run_id: str) -> Call[Projection]:

@@ -10,7 +10,10 @@ from runstead.sdk.event import (
     Appended,
     ConversationAppended,
     ConversationEventPage,
+    Event,
     EventPage,
+    EventSummary,
+    EventTypeList,
     Snapshot,
 )
 from runstead.sdk.route import Described, route
@@ -39,7 +42,8 @@ class EventRoutes(Described):
         """`POST /runs/{run_id}/events`: store 1 to 100 events in one transaction.
 
         An event's JSON is under 256 KiB, the whole request under 10 MiB. RUN_FINISHED and RUN_ERROR are refused:
-        completing the run writes them.
+        completing the run writes them. An event with an `idempotency_key` (1 to 255 characters) is stored once per run;
+        `appended_count` counts the new ones, and another event under a stored key is 409 IDEMPOTENCY_KEY_REUSED.
         """
         body = _append(events, expected_previous_event_id, expected_previous_external_event_sequence, attempt)
         return Call(
@@ -83,9 +87,15 @@ class EventRoutes(Described):
         after_event_id: int = 0,
         limit: int | None = None,
         event_types: Sequence[str] = (),
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> Call[EventPage]:
-        """`GET /runs/{run_id}/events`: one page, in order. `limit` is 1 to 500."""
-        asked = query(after_event_id=after_event_id, limit=limit, event_type=event_types)
+        """`GET /runs/{run_id}/events`: one page, in order. `limit` is 1 to 500.
+
+        With `include_descendants` also the events of all runs below, in the order in which they were stored; they go
+        on by `cursor` (an event's, or `page_info.next`), not by `after_event_id`.
+        """
+        asked = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
         return Call("GET", path("runs", run_id, "events"), EventPage, asked)
 
     @route
@@ -97,16 +107,41 @@ class EventRoutes(Described):
         after_event_id: int = 0,
         limit: int | None = None,
         event_types: Sequence[str] = (),
+        include_descendants: bool = False,
+        cursor: str | None = None,
     ) -> Call[ConversationEventPage]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/events`: one page, in order. `limit` is 1 to 500."""
-        asked = query(after_event_id=after_event_id, limit=limit, event_type=event_types)
+        """`GET /conversations/{conversation_id}/runs/{run_id}/events`: one page, in order. As `list_events`."""
+        asked = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
         where = path("conversations", conversation_id, "runs", run_id, "events")
         return Call("GET", where, ConversationEventPage, asked)
+
+    @route
+    def get_event(self, run_id: str, event_id: int) -> Call[Event]:
+        """`GET /runs/{run_id}/events/{event_id}`: one event; 404 where there is none, or a private one."""
+        return Call("GET", path("runs", run_id, "events", str(event_id)), Event)
+
+    @route
+    def event_summary(self, run_id: str) -> Call[EventSummary]:
+        """`GET /runs/{run_id}/events/summary`: how many events of each type, and from when to when."""
+        return Call("GET", path("runs", run_id, "events", "summary"), EventSummary)
+
+    @route
+    def event_types(self) -> Call[EventTypeList]:
+        """`GET /runs/event-types`: the types that clients know, with their members."""
+        return Call("GET", path("runs", "event-types"), EventTypeList)
 
     @route
     def snapshot(self, conversation_id: str, run_id: str) -> Call[Snapshot]:
         """`GET /conversations/{conversation_id}/runs/{run_id}/snapshot`: the run folded into messages and state."""
         return Call("GET", path("conversations", conversation_id, "runs", run_id, "snapshot"), Snapshot)
+
+
+def _range(
+    after_event_id: int, limit: int | None, types: Sequence[str], cursor: str | None, *, family: bool
+) -> tuple[tuple[str, str], ...]:
+    if family:
+        return query(include_descendants=True, cursor=cursor, limit=limit, event_type=types)
+    return query(after_event_id=after_event_id, limit=limit, event_type=types)
 
 
 def _append(

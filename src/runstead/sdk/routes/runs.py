@@ -21,7 +21,7 @@ from runstead.sdk.run import (
     Waiting,
 )
 
-ResumeType = Literal["tool_result", "approval", "event", "input", "timer"]
+ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
 WaitReason = Literal["tool", "approval", "event", "input"]
 
 

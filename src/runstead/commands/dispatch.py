@@ -1,0 +1,270 @@
+"""Handing runs over to push services, and stopping them there (contract A7). Called by the server itself."""
+
+import asyncio
+import random
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+import structlog
+
+from runstead import limits, transitions
+from runstead.commands.app import App
+from runstead.egress import Answer, EgressError
+from runstead.errors import Error, not_found
+from runstead.project import Project
+from runstead.push_service import PushService, choose
+from runstead.run import AgentDetails, Run
+from runstead.store import RunKey
+from runstead.transition import Loaded, Transition
+
+log = structlog.get_logger(__name__)
+Outcome = Literal["delivered", "retried", "failed"]
+
+#: The ids that published services take.
+_RUN_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_tool_call_id_chars_max: Final = 256
+
+
+async def take(app: App, limit: int, busy: Sequence[str]) -> list[Run]:
+    """Begin to dispatch what is due: the runs whose call is to be made. `busy` services are left alone."""
+
+    def decide(run: Run, now: int, services: Sequence[PushService]) -> Transition:
+        return transitions.dispatch(
+            run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=_dice()
+        )
+
+    found = await app.store.runs.dispatch(limit, busy, decide)
+    app.publish_runs(found)
+    return found
+
+
+def _service_for(run: Run, services: Sequence[PushService]) -> PushService | None:
+    """Its own while that is active, so that a repeat finds the service which may have the run already."""
+    for one in services:
+        if one.id == run.push_service_id and one.active:
+            return one
+    return choose(services, _details(run).agent_id)
+
+
+def _details(run: Run) -> AgentDetails:
+    return msgspec.json.decode(run.agent or b"{}", type=AgentDetails)
+
+
+def _dice() -> float:
+    return random.random()  # noqa: S311 - spreads retries, guards nothing
+
+
+async def deliver(app: App, run: Run) -> Outcome:
+    """Make the call for a run that `take` gave, and note what became of it."""
+    assert run.lease_token is not None
+    try:
+        verdict = judge(await _call(app, run, "POST", limits.dispatch_s_max))
+    except EgressError as trouble:
+        verdict = Verdict(f"The push service was not reached: {trouble}")
+    except Error as trouble:  # the store: the lease ends by itself, and the run is sent again
+        log.warning("dispatch has to wait", run_id=run.run_id, code=trouble.code)
+        return "retried"
+    except Exception:
+        log.exception("dispatch failed", run_id=run.run_id)
+        verdict = Verdict("The call to the push service could not be made; the server logged why")
+    token = run.lease_token
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None:
+            raise not_found("Run")
+        if verdict.reason is None:
+            return transitions.dispatched(loaded.run, now=loaded.now, token=token)
+        return transitions.undelivered(
+            loaded.run,
+            now=loaded.now,
+            reason=verdict.reason,
+            dice=_dice(),
+            token=token,
+            final=verdict.final,
+            retry_after_ms=verdict.retry_after_ms,
+        )
+
+    written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
+    app.publish(written)
+    if verdict.reason is None:
+        return "delivered"
+    log.warning(
+        "a run was not delivered", run_id=run.run_id, service=run.push_service_id, reason=verdict.reason
+    )
+    return "failed" if written.run.terminal else "retried"
+
+
+class Verdict(NamedTuple):
+    """`reason` None: delivered. `final`: trying again cannot help."""
+
+    reason: str | None
+    final: bool = False
+    retry_after_ms: int | None = None
+
+
+class _Accepted(msgspec.Struct):
+    accepted: bool = False
+    duplicate: bool = False
+
+
+def judge(answer: Answer) -> Verdict:
+    """What a service's answer to a dispatch means."""
+    status = answer.status
+    if status == 202:
+        try:
+            told = msgspec.json.decode(answer.body, type=_Accepted)
+        except (msgspec.DecodeError, RecursionError):
+            return Verdict("The push service answered 202 without {accepted, duplicate}")
+        if told.accepted or told.duplicate:
+            return Verdict(None)
+        return Verdict("The push service answered 202 and did not accept the run")
+    final = 400 <= status < 500 and status not in (408, 429)
+    wait = answer.headers.get("retry-after", "")
+    seconds = min(int(wait), limits.dispatch_retry_after_s_max) if re.fullmatch("[0-9]{1,9}", wait) else None
+    return Verdict(
+        f"The push service answered {status}",
+        final,
+        seconds * 1000 if seconds is not None and not final else None,
+    )
+
+
+async def stop(app: App, run: Run) -> bool:
+    """Tell the service of a cancelled run to stop, some tries long, and note that it has; whether it was told."""
+    told = False
+    for number in range(limits.stop_tries_max):
+        if number:
+            await asyncio.sleep(2 ** (number - 1) * (0.5 + _dice() / 2))
+        try:
+            answer = await _call(app, run, "DELETE", limits.stop_s_max)
+        except EgressError as trouble:
+            reason = str(trouble)
+        else:
+            # A service that does not know the run (any more) does not work on it.
+            told = answer.status // 100 == 2 or answer.status in (404, 410)
+            reason = f"it answered {answer.status}"
+        if told:
+            break
+    else:
+        log.warning(
+            "gave up telling a push service to stop a run",
+            run_id=run.run_id,
+            service=run.push_service_id,
+            tries=limits.stop_tries_max,
+            reason=reason,
+        )
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None:
+            raise not_found("Run")
+        return transitions.stopped_by_service(loaded.run, now=loaded.now)
+
+    app.publish(await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide))
+    return told
+
+
+async def cancelled(app: App, limit: int, busy: Sequence[str]) -> list[Run]:
+    """Cancelled runs whose services must be told."""
+    return await app.store.runs.cancelled_pushes(limit, busy)
+
+
+async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: float) -> Answer:
+    assert run.push_service_id is not None
+    service = await app.store.push_services.get(run.push_service_id)
+    if service is None:
+        raise EgressError("the push service is not registered")
+    project = await app.store.directory.project(run.project_id)
+    details = _details(run)
+    body = msgspec.json.encode(invocation(run, details, project)) if method == "POST" else b""
+    url = service.invoke_url if method == "POST" else stop_url(service.invoke_url, run.run_id)
+    who = {
+        "user_id": details.requested_by_user_id or run.created_by or service.id,
+        "service_id": service.id,
+        "project_id": run.project_id,
+        "run_id": run.run_id,
+    }
+    signature = await app.keyring.signature(
+        method=method,
+        path=app.egress.check(url).raw_path.decode("ascii").partition("?")[0],
+        body=body,
+        audience=run.project_id if project is None else project.slug,
+        project_id=run.project_id,
+        run_id=run.run_id,
+    )
+    headers = {
+        "content-type": "application/json",
+        "authorization": f"Bearer {await app.keyring.service_token(**who)}",
+        "x-veryfront-run-event-token": await app.keyring.run_event_token(**who),
+        "x-veryfront-control-plane-jws": signature,
+    }
+    return await app.egress.send(
+        method,
+        url,
+        headers=headers,
+        body=body,
+        total_s=total_s,
+        answer_bytes_max=limits.dispatch_answer_bytes_max,
+    )
+
+
+def stop_url(invoke_url: str, run_id: str) -> str:
+    """`{invoke_url}/{run_id}`, a query kept where it was."""
+    path, mark, query = invoke_url.partition("?")
+    return f"{path.rstrip('/')}/{quote(run_id, safe='')}{mark}{query}"
+
+
+def invocation(run: Run, details: AgentDetails, project: Project | None) -> dict[str, Any]:
+    """The body of a dispatch. Published services refuse unknown members in `context` and `durableRootRun`, and null
+    where a member may be left out.
+    """
+    told: Any = msgspec.json.decode(run.request_snapshot or b"{}")
+    given: dict[str, Any] = told if isinstance(told, dict) else {}
+    context = given.get("context")
+    said: dict[str, Any] = context if isinstance(context, dict) else {}
+    personal = project is not None and project.personal_of is not None
+    environment = said.get("environment_context", said.get("environmentContext"))
+    branch = run.runtime_target_branch_id or said.get("branch_id", said.get("branchId"))
+    root: dict[str, Any] = {
+        "runId": run.run_id,
+        "messageId": details.message_id,
+        "latestEventId": run.latest_event_id,
+        "latestExternalEventSequence": run.latest_external_event_sequence,
+    }
+    if details.parent_conversation_id is not None:
+        root["parentConversationId"] = details.parent_conversation_id
+    if run.parent_run_id is not None and _RUN_ID.fullmatch(run.parent_run_id):
+        root["parentRunId"] = run.parent_run_id
+    call_id = details.spawned_from_tool_call_id
+    if call_id and len(call_id) <= _tool_call_id_chars_max:
+        root["spawnedFromToolCallId"] = call_id
+    body: dict[str, Any] = {
+        "messages": given["messages"] if isinstance(given.get("messages"), list) else [],
+        "context": {
+            "conversationId": run.conversation_id,
+            "projectId": None if personal else run.project_id,
+            "branchId": branch if isinstance(branch, str) else None,
+            **({} if personal or project is None else {"projectSlug": project.slug}),
+            **({"environmentContext": environment} if isinstance(environment, str) else {}),
+        },
+        "durableRootRun": root,
+        "agentId": details.agent_id,
+        "attempt": run.attempt,
+    }
+    for name, old, shape in _PASSED_ON:
+        value = given.get(old, given.get(name))
+        if isinstance(value, shape):
+            body[name] = value
+    return body
+
+
+#: Members of the start payload that a service gets as they are: here, there, and what they must be.
+_PASSED_ON: Final[tuple[tuple[str, str, type], ...]] = (
+    ("tools", "tools", list),
+    ("forwardedProps", "forwarded_props", dict),
+    ("model", "model", str),
+    ("allowDelegation", "allow_delegation", bool),
+    ("runtimeOverrides", "runtime_overrides", dict),
+)

@@ -1,0 +1,193 @@
+"""Input requests: opened by a run that needs a form filled in, answered or taken back from outside."""
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead import form, transitions
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import not_found
+from runstead.input_request import InputRequest, InputResponse, ResponderType
+from runstead.principal import Principal, Scope, refuse_bound
+from runstead.project import user_uuid
+from runstead.run import Run
+from runstead.seal import Seal
+from runstead.store import RunKey, Written
+from runstead.transition import Decide, Loaded, Transition, Want
+from runstead.transitions import Fence
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run asks. `fields` as `form.check_fields` gives them, `metadata` a JSON object."""
+
+    run_id: str
+    tool_call_id: str
+    requested_responder_type: ResponderType
+    title: str
+    fields: bytes
+    description: str | None = None
+    expires_at: int | None = None
+    metadata: bytes | None = None
+
+
+def asked(written: Written) -> InputRequest:
+    """The input request that a command was about, as it stands now."""
+    assert written.transition.input_request is not None
+    return written.transition.input_request
+
+
+async def create(
+    app: App,
+    principal: Principal,
+    conversation_id: str,
+    asking: Asking,
+    fence: Fence,
+    seal: Seal | None = None,
+) -> Written:
+    """Open an input request: its run waits (reason input). The same again finds the request that is there.
+
+    NOT_FOUND, RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, TOOL_RESULT_CONFLICT, ATTEMPT_SUPERSEDED.
+    """
+    conversation = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+    if principal.run_id not in (None, asking.run_id):
+        raise not_found("Run")
+    key = RunKey(conversation.project_id, asking.run_id)
+    request = InputRequest(
+        id=str(uuid.uuid4()),
+        conversation_id=conversation_id,
+        run_seq=0,
+        run_id=asking.run_id,
+        tool_call_id=asking.tool_call_id,
+        requested_responder_type=asking.requested_responder_type,
+        title=asking.title,
+        fields=asking.fields,
+        created_at=0,
+        salt=secrets.token_bytes(16),
+        description=asking.description,
+        metadata=asking.metadata,
+        created_by=user_uuid(principal.id),
+        expires_at=asking.expires_at,
+    )
+
+    def decide(loaded: Loaded) -> Transition:
+        run = loaded.run
+        if run is None or run.conversation_id != conversation_id:
+            raise not_found("Run")
+        return transitions.ask_input(
+            run,
+            now=loaded.now,
+            request=replace(request, run_seq=run.seq),
+            known=loaded.input_request,
+            earlier=loaded.receipt,
+            fence=fence,
+        )
+
+    want = Want(receipt_key=f"input:{asking.tool_call_id}", input_call=asking.tool_call_id)
+    return await _apply(app, key, decide, want, seal)
+
+
+async def page(
+    app: App, principal: Principal, conversation_id: str, status: str | None, before: int | None, limit: int
+) -> list[InputRequest]:
+    """Newest first. A token that is bound to one run is refused: it reads its own requests one by one."""
+    refuse_bound(principal, "lists no input requests")
+    await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
+    return await app.store.inputs.page(conversation_id, status, before, limit)
+
+
+async def get(app: App, principal: Principal, conversation_id: str, request_id: str) -> InputRequest:
+    await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
+    return await _find(app, principal, conversation_id, request_id)
+
+
+async def respond(
+    app: App,
+    principal: Principal,
+    conversation_id: str,
+    request_id: str,
+    values: Mapping[str, form.Value],
+    seal: Seal | None = None,
+) -> Written:
+    """Answer an open request: its run resumes. The same values again find the response that is there.
+
+    INVALID_REQUEST with one error for each bad value, INPUT_REQUEST_NOT_OPEN. What a secret field holds goes no
+    further than this function: what is stored of it is null, and one slow, salted digest of all values.
+    """
+    key, found = await _locate(app, principal, conversation_id, request_id)
+    filled = form.fill(found.fields, values)
+    digest = await asyncio.to_thread(filled.digest, found.salt)
+    response = InputResponse(
+        id=str(uuid.uuid4()),
+        actor_type=principal.kind,
+        actor_id=principal.id,
+        values=msgspec.json.encode(filled.values),
+        withheld=msgspec.json.encode(filled.withheld),
+        digest=digest,
+        created_at=0,
+    )
+    return await _close(
+        app,
+        key,
+        found,
+        lambda run, request, now: transitions.respond(run, now=now, request=request, response=response),
+        seal,
+    )
+
+
+async def cancel(
+    app: App, principal: Principal, conversation_id: str, request_id: str, seal: Seal | None = None
+) -> Written:
+    """Take an open request back: its run resumes with an error. INPUT_REQUEST_NOT_OPEN."""
+    key, found = await _locate(app, principal, conversation_id, request_id)
+    return await _close(
+        app,
+        key,
+        found,
+        lambda run, request, now: transitions.cancel_input(run, now=now, request=request),
+        seal,
+    )
+
+
+async def _locate(
+    app: App, principal: Principal, conversation_id: str, request_id: str
+) -> tuple[RunKey, InputRequest]:
+    conversation = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+    found = await _find(app, principal, conversation_id, request_id)
+    return RunKey(conversation.project_id, found.run_id), found
+
+
+async def _find(app: App, principal: Principal, conversation_id: str, request_id: str) -> InputRequest:
+    found = await app.store.inputs.get(request_id)
+    if (
+        found is None
+        or found.conversation_id != conversation_id
+        or principal.run_id not in (None, found.run_id)
+    ):
+        raise not_found("Input request")
+    return found
+
+
+async def _close(
+    app: App,
+    key: RunKey,
+    found: InputRequest,
+    rule: Callable[[Run, InputRequest, int], Transition],
+    seal: Seal | None,
+) -> Written:
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None or loaded.input_request is None:
+            raise not_found("Input request")
+        return rule(loaded.run, loaded.input_request, loaded.now)
+
+    return await _apply(app, key, decide, Want(input_request_id=found.id), seal)
+
+
+async def _apply(app: App, key: RunKey, decide: Decide, want: Want, seal: Seal | None) -> Written:
+    written = await app.store.runs.apply(key, decide, want, seal)
+    app.publish(written)
+    return written

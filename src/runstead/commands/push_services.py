@@ -1,0 +1,126 @@
+"""Push services: registering, hearing of, showing and disabling them."""
+
+import uuid
+
+import msgspec
+
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.egress import RefusedAddressError
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, can, projects_with, refuse_bound, require
+from runstead.push_service import PushService, ScopeKind
+from runstead.seal import Seal
+
+
+class NewService(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service says of itself. `project` is an id or slug; `metadata` and `capabilities` are JSON text."""
+
+    service_name: str
+    service_key: str
+    scope_kind: ScopeKind
+    base_url: str
+    invoke_url: str
+    project: str | None = None
+    agent_id: str | None = None
+    version: str | None = None
+    runtime: str | None = None
+    region: str | None = None
+    capabilities: bytes | None = None
+    metadata: bytes | None = None
+
+
+async def register(app: App, principal: Principal, new: NewService, seal: Seal | None = None) -> PushService:
+    """Store it, or update the one with the same key in its scope. INVALID_REQUEST, NOT_FOUND, TOO_MANY_PUSH_SERVICES.
+
+    A global service reaches the projects that its credential may write now, and no others.
+    """
+    refuse_bound(principal, "registers no services")
+    for name, url in (("base_url", new.base_url), ("invoke_url", new.invoke_url)):
+        try:
+            app.egress.check(url)
+        except RefusedAddressError as refusal:
+            raise Error(
+                "INVALID_REQUEST", f"{name}: {refusal}", errors=((f"$.{name}", str(refusal)),)
+            ) from None
+    if (new.project is not None) is not (new.scope_kind == "project"):
+        wrong = "needs a project_id" if new.scope_kind == "project" else "takes no project_id"
+        raise Error(
+            "INVALID_REQUEST",
+            f"A service with scope_kind {new.scope_kind} {wrong}",
+            errors=(("$.project_id", wrong),),
+        )
+    project_id = None
+    if new.project is not None:
+        project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id
+        reach: tuple[str, ...] = (project_id,)
+    else:
+        reach = projects_with(principal, Scope.RUNS_WRITE)
+    given = {name: getattr(new, name) for name in NewService.__struct_fields__ if name != "project"}
+    service = PushService(
+        id=str(uuid.uuid4()),
+        registrant=f"project:{project_id}" if project_id is not None else _registrant(principal),
+        project_id=project_id,
+        reach=reach,
+        **given,
+    )
+    return await app.store.push_services.register(service, seal)
+
+
+def _registrant(principal: Principal) -> str:
+    """Whose a global service is: a user's, or that of the project whose key registered it."""
+    if principal.kind == "user":
+        return f"user:{principal.id}"
+    (project_id,) = principal.grants
+    return f"key:{project_id}"
+
+
+async def heartbeat(app: App, principal: Principal, service_id: str, seal: Seal | None = None) -> PushService:
+    """Heard of now: a silent one is active again, a disabled one stays disabled."""
+    service = await _own(app, principal, service_id)
+    reach = projects_with(principal, Scope.RUNS_WRITE) if service.project_id is None else None
+    found = await app.store.push_services.heartbeat(service_id, reach, seal)
+    if found is None:
+        raise not_found("Push service")
+    return found
+
+
+async def disable(app: App, principal: Principal, service_id: str) -> PushService:
+    await _own(app, principal, service_id)
+    found = await app.store.push_services.disable(service_id)
+    if found is None:
+        raise not_found("Push service")
+    return found
+
+
+async def get(app: App, principal: Principal, service_id: str) -> PushService:
+    refuse_bound(principal, "shows no services")
+    found = await app.store.push_services.get(service_id)
+    if found is None or not any(can(principal, Scope.RUNS_READ, project) for project in found.reach):
+        raise not_found("Push service")
+    return found
+
+
+async def visible(app: App, principal: Principal, project: str | None) -> list[PushService]:
+    """The services that reach a project, or any that the caller may read; oldest first."""
+    refuse_bound(principal, "lists no services")
+    if project is not None:
+        ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
+    else:
+        ids = projects_with(principal, Scope.RUNS_READ)
+    return await app.store.push_services.reaching(ids)
+
+
+async def _own(app: App, principal: Principal, service_id: str) -> PushService:
+    """A service that the caller may change: of a project that it may write, or a global one of its own."""
+    refuse_bound(principal, "changes no services")
+    found = await app.store.push_services.get(service_id)
+    if found is None:
+        raise not_found("Push service")
+    if found.project_id is not None:
+        require(principal, Scope.RUNS_WRITE, found.project_id, "Push service")
+    elif found.registrant.startswith("key:"):
+        require(principal, Scope.RUNS_WRITE, found.registrant.removeprefix("key:"), "Push service")
+    elif principal.kind != "user" or found.registrant != f"user:{principal.id}":
+        raise not_found("Push service")
+    return found

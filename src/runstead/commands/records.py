@@ -1,0 +1,58 @@
+"""Pausing a run, naming it, deleting it, and what it used."""
+
+from collections.abc import Mapping
+
+from runstead import transitions
+from runstead.commands import runs
+from runstead.commands.app import App
+from runstead.commands.runs import Named
+from runstead.principal import Principal, Scope, refuse_bound, require
+from runstead.run import Run
+from runstead.seal import Seal
+from runstead.store import Written
+from runstead.transition import Loaded, Transition
+from runstead.transitions import Seen
+from runstead.usage import FamilyUsage
+
+
+async def pause(app: App, principal: Principal, named: Named, seal: Seal | None = None) -> Written:
+    """Hold the run back until an unpause. RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
+    return await runs.apply(
+        app, principal, named, lambda run, loaded: transitions.pause(run, now=loaded.now), seal=seal
+    )
+
+
+async def rename(
+    app: App,
+    principal: Principal,
+    named: Named,
+    names: Mapping[str, str | bytes | None],
+    seen: Seen | None,
+    seal: Seal | None = None,
+) -> Written:
+    """Set title and labels, in any state. PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
+    return await runs.apply(
+        app,
+        principal,
+        named,
+        lambda run, loaded: transitions.rename(run, now=loaded.now, names=names, seen=seen),
+        seal=seal,
+    )
+
+
+async def delete(app: App, principal: Principal, named: Named) -> Written:
+    """Remove an ended run without runs below it, and all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
+    refuse_bound(principal, "deletes nothing")
+
+    def rule(run: Run, _: Loaded) -> Transition:
+        # Found first: whoever cannot see the run learns nothing of it, not even which scope it would take.
+        require(principal, Scope.ADMIN, run.project_id, "Run")
+        return transitions.delete(run)
+
+    return await runs.apply(app, principal, named, rule)
+
+
+async def usage(app: App, principal: Principal, named: Named) -> tuple[Run, FamilyUsage]:
+    refuse_bound(principal, "reads no others")
+    run = await runs.get(app, principal, named)
+    return run, await app.store.runs.usage(run)

@@ -1,0 +1,30 @@
+"""Tokens that are good for writing the events of one run."""
+
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import not_found
+from runstead.principal import Principal, Scope, for_appending
+from runstead.store import RunKey
+from runstead.transitions.machine import not_active
+
+
+async def for_child(
+    app: App, principal: Principal, run_id: str, child_run_id: str, project: str | None
+) -> str:
+    """A token for a direct child, for whoever may write the parent's events. NOT_FOUND, RUN_NOT_ACTIVE."""
+    caller = for_appending(principal, run_id)
+    key = await locate.run_key(app, caller, Scope.RUNS_WRITE, run_id, project)
+    parent = await app.store.runs.get(key)
+    if parent is None:
+        raise not_found("Run")
+    child = await app.store.runs.get(RunKey(key.project_id, child_run_id))
+    if child is None or child.parent_seq != parent.seq:
+        raise not_found("Child run")
+    if child.terminal:
+        raise not_active(child)
+    return await app.keyring.run_event_token(
+        user_id=principal.id,
+        service_id=principal.service_id or principal.id,
+        project_id=key.project_id,
+        run_id=child.run_id,
+    )

@@ -1,0 +1,148 @@
+"""Schedules: storing them, reading them, and starting a run of one by hand."""
+
+import uuid
+
+import msgspec
+
+from runstead import limits, transitions
+from runstead.clock import now_ms
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, refuse_bound
+from runstead.project import user_uuid
+from runstead.run import RuntimeTargetKind
+from runstead.schedule import (
+    ConcurrencyPolicy,
+    ConversationMode,
+    Schedule,
+    ScheduleStatus,
+    ScheduleTargetKind,
+    check,
+)
+from runstead.seal import Seal
+from runstead.store import RunKey, ScheduleQuery, Written
+from runstead.transition import Want
+from runstead.transitions import Firing
+
+
+class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """What shall run when. `config` is JSON text; times in seconds."""
+
+    name: str
+    target_kind: ScheduleTargetKind
+    target_id: str
+    schedule: str
+    timezone: str = "UTC"
+    conversation_mode: ConversationMode | None = None
+    conversation_id: str | None = None
+    runtime_target_kind: RuntimeTargetKind = "main_branch"
+    runtime_target_environment_id: str | None = None
+    runtime_target_branch_id: str | None = None
+    config: bytes = b"{}"
+    timeout_seconds: int = limits.schedule_timeout_s_default
+    backoff_limit: int = limits.schedule_backoff_limit_default
+    concurrency_policy: ConcurrencyPolicy = "Forbid"
+    max_runs: int | None = None
+
+
+async def create(
+    app: App, principal: Principal, ref: str, new: NewSchedule, seal: Seal | None = None
+) -> Schedule:
+    """Store a schedule. INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED."""
+    refuse_bound(principal, "makes no schedules")
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    members = msgspec.structs.asdict(new)
+    if new.target_kind == "agent" and new.conversation_mode is None:
+        members["conversation_mode"] = "create_new" if new.conversation_id is None else "existing"
+    now = now_ms()
+    schedule = Schedule(
+        id=str(uuid.uuid4()),
+        project_id=project.id,
+        created_at=now,
+        updated_at=now,
+        created_by=user_uuid(principal.id),
+        **members,
+    )
+    check(schedule, now)
+    if schedule.conversation_id is not None:
+        place = await locate.conversation(app, principal, Scope.RUNS_WRITE, schedule.conversation_id)
+        if place.project_id != project.id:
+            raise not_found("Conversation")
+    return await app.store.schedules.create(schedule, _room_for_one, seal)
+
+
+def _room_for_one(count: int) -> None:
+    if count >= limits.schedules_per_project_max:
+        raise Error(
+            "SCHEDULE_LIMIT_REACHED", f"A project has at most {limits.schedules_per_project_max} schedules"
+        )
+
+
+async def page(
+    app: App,
+    principal: Principal,
+    ref: str,
+    status: ScheduleStatus | None,
+    source_trigger_id: str | None,
+) -> list[Schedule]:
+    """The project's schedules, oldest first."""
+    refuse_bound(principal, "lists no schedules")
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    limit = limits.schedules_per_project_max
+    return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id))
+
+
+async def get(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
+    refuse_bound(principal, "reads no schedules")
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    found = await app.store.schedules.get(project.id, schedule_id)
+    if found is None:
+        raise not_found("Schedule")
+    return found
+
+
+async def run(
+    app: App,
+    principal: Principal,
+    ref: str,
+    schedule_id: str,
+    key: str,
+    run_name: str | None,
+    seal: Seal | None = None,
+) -> Written:
+    """Start a run of the schedule now; the same key finds the run that it started: `transition.duplicate` tells.
+
+    Neither the schedule's status nor its concurrency policy holds back a run by hand. NOT_FOUND, SCHEDULE_COMPLETED,
+    RUN_ID_CONFLICT.
+    """
+    refuse_bound(principal, "creates no others")
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    schedule = await app.store.schedules.get(project.id, schedule_id)
+    push_agent = schedule.target_id if schedule is not None and schedule.target_kind == "agent" else None
+    firing = Firing(
+        run_id=run_id(schedule_id, key),
+        uid=str(uuid.uuid4()),
+        message_id=str(uuid.uuid4()),
+        conversation_id=str(uuid.uuid4()),
+        trigger_kind="manual",
+        title=run_name,
+        created_by=user_uuid(principal.id),
+        requested_by_user_id=principal.id if principal.kind == "user" else None,
+    )
+    written = await app.store.runs.apply(
+        RunKey(project.id, firing.run_id),
+        lambda loaded: transitions.fire(loaded, firing),
+        Want(schedule_id=schedule_id, push_agent=push_agent),
+        seal,
+    )
+    app.publish(written)
+    return written
+
+
+def run_id(schedule_id: str, key: str) -> str:
+    """The id of the run that a key starts: always the same one. NOT_FOUND where the schedule's id is no uuid."""
+    try:
+        return f"run_{uuid.uuid5(uuid.UUID(schedule_id), key)}"
+    except ValueError:
+        raise not_found("Schedule") from None

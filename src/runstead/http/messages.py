@@ -1,0 +1,159 @@
+"""Messages: `/conversations/{conversation_id}/messages`."""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.clock import iso
+from runstead.commands import messages as commands
+from runstead.commands.folds import Folded
+from runstead.conversation import MessageRun, Role, StoredMessage
+from runstead.http.bodies import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
+from runstead.http.body import invalid
+from runstead.http.conversations import NumberedPage
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.message import MessageStatus
+
+routes = Routes("Messages")
+
+
+#: A part of a message, as callers send it and as it is shown.
+PART: Final = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
+
+
+class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user says. A part is an object with a string `type`; its other members are kept as they are."""
+
+    role: Literal["user"]
+    parts: Annotated[list[JsonObject], Meta(min_length=1, max_length=limits.message_parts_max)]
+    parent_id: Name | None = None
+    idempotency_key: (
+        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
+        | None
+    ) = None
+    metadata: JsonObject | None = None
+
+
+class TokenUsage(msgspec.Struct, frozen=True):
+    """Tokens that the model read and wrote."""
+
+    input: int
+    output: int
+
+
+_Parts = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array", "items": PART})]
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """A message. The assistant's is folded from its run's events; `run_id` and `truncated` are Runstead's own.
+
+    `truncated`: the run's log is longer than what one message reads of it, so its last parts are missing.
+    """
+
+    id: str
+    conversation_id: str
+    seq: int
+    role: Role
+    parts: _Parts
+    status: MessageStatus
+    parent_id: str | None
+    created_by: str | None
+    model: str | None
+    token_usage: TokenUsage | None
+    finish_reason: str | None
+    edited_at: Timestamp | None
+    idempotency_key: str | None
+    metadata: JsonObjectOrNull
+    created_at: Timestamp
+    updated_at: Timestamp
+    run_id: str | None
+    truncated: bool
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    model: str | None = None
+    finishReason: str | None = None  # noqa: N815 - the wire's names
+    inputTokens: int | None = None  # noqa: N815
+    outputTokens: int | None = None  # noqa: N815
+
+
+_usage = msgspec.json.Decoder(_Usage)
+_NO_PARTS = msgspec.Raw(b"[]")
+
+
+def view(message: StoredMessage, run: MessageRun | None = None, folded: Folded | None = None) -> MessageView:
+    usage = _Usage() if run is None or run.metadata is None else _usage.decode(run.metadata)
+    counted = (usage.inputTokens, usage.outputTokens)
+    parts = message.parts if folded is None else folded.parts
+    return MessageView(
+        message.id,
+        message.conversation_id,
+        message.seq,
+        message.role,
+        _NO_PARTS if parts is None else msgspec.Raw(parts),
+        "completed" if folded is None else folded.status,
+        message.parent_id,
+        message.created_by,
+        usage.model,
+        None if counted == (None, None) else TokenUsage(counted[0] or 0, counted[1] or 0),
+        usage.finishReason,
+        None,
+        message.idempotency_key,
+        raw(message.metadata),
+        iso(message.created_at),
+        iso(message.updated_at if run is None else run.updated_at),
+        None if run is None else run.run_id,
+        folded is not None and folded.truncated,
+    )
+
+
+@routes.route(
+    "POST",
+    "/conversations/{conversation_id}/messages",
+    body=AddMessage,
+    answer=MessageView,
+    status=201,
+    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def add(call: Call[AddMessage, Nothing]) -> Reply:
+    """Add a user's message. A repeat under the same `idempotency_key` finds the message that is there."""
+    body = call.body
+    for place, part in enumerate(body.parts):
+        if not isinstance(part.get("type"), str):
+            raise invalid(f"Object missing required field `type` - at `$.parts[{place}]`")
+    new = commands.NewMessage(
+        parts=msgspec.json.encode(body.parts),
+        parent_id=body.parent_id,
+        idempotency_key=body.idempotency_key,
+        metadata=json_object(body.metadata),
+    )
+    return await call.once(
+        lambda seal: commands.add(call.app, call.principal, call.path["conversation_id"], new, seal),
+        lambda stored: Reply(201, view(stored)),
+    )
+
+
+class MessagePage(msgspec.Struct, frozen=True):
+    conversation_id: str
+    data: list[MessageView]
+    page_info: PageInfo
+
+
+@routes.route(
+    "GET",
+    "/conversations/{conversation_id}/messages",
+    query=NumberedPage,
+    answer=MessagePage,
+    errors=("NOT_FOUND",),
+)
+async def page(call: Call[Nothing, NumberedPage]) -> Reply:
+    """A conversation's messages, oldest first. A page of large ones is shorter than `limit`: go by `next`."""
+    conversation_id, query = call.path["conversation_id"], call.query
+    shown, more = await commands.page(
+        call.app, call.principal, conversation_id, query.cursor or 0, query.limit
+    )
+    data = [view(spoken.message, spoken.run, folded) for spoken, folded in shown]
+    return Reply(200, MessagePage(conversation_id, data, query.info(data[-1].seq if more else None)))

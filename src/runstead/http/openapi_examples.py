@@ -1,0 +1,103 @@
+"""Bodies as callers send them, by the name of their shape: the document shows them with every route that takes one."""
+
+from typing import Any, Final
+
+_PROJECT: Final = {"kind": "project", "id": "7f6c2f0e-6a1b-4c83-9f3e-0d9f6a3b1c52"}
+_CONVERSATION: Final = {"kind": "conversation", "id": "3d1c9a54-0f0e-4a53-8b1e-5f6f1f0f7a11"}
+
+#: Shape → name of the example → the body.
+EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "CreateRun": {
+        "task": {
+            "kind": "task",
+            "owner": _PROJECT,
+            "request": {"target": "task:greet", "input": {"name": "Ada"}, "timeout_seconds": 60},
+            "labels": {"team": "inventory"},
+        },
+        "workflow": {"kind": "workflow", "owner": _PROJECT, "request": {"workflow_id": "restock"}},
+        "eval": {"kind": "eval", "owner": _PROJECT, "request": {"target": "eval:tone", "backoff_limit": 0}},
+        "agent": {
+            "kind": "agent",
+            "owner": _CONVERSATION,
+            "request": {"agent_id": "scribe", "input": {"messages": [{"role": "user", "content": "Hello"}]}},
+        },
+    },
+    "AppendEvents": {
+        "events": {
+            "events": [
+                {"type": "STEP_STARTED", "stepName": "greet"},
+                {"type": "CUSTOM", "name": "note", "value": {"greeted": 1}},
+            ]
+        }
+    },
+    "CompleteRun": {
+        "completed": {"status": "completed", "output": {"greeting": "Hello, Ada"}},
+        "failed": {
+            "status": "failed",
+            "terminal_error_code": "NO_STOCK",
+            "terminal_error_message": "Nothing is left",
+        },
+    },
+    "CancelRun": {"reason": {"reason": "No longer needed"}},
+    "WaitRun": {"tool": {"reason": "tool", "tool_call_id": "call_1", "tool_name": "ask_a_person"}},
+    "ResumeRun": {
+        "tool_result": {"type": "tool_result", "tool_call_id": "call_1", "result": {"approved": True}},
+        "approval": {"type": "approval"},
+    },
+    "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
+    "RegisterWorker": {"worker": {"implementation_kind": "python", "worker_key": "greeter-1"}},
+    "ClaimRuns": {"targets": {"targets": ["task:greet"], "lease_duration_seconds": 60}},
+    "RenewLease": {"lease": {"lease_duration_seconds": 60}},
+    "ReleaseRun": {"later": {"error": {"message": "The store is closed"}, "retry_after_seconds": 30}},
+    "PutSession": {"session": {"session_key": "session-1", "status": "active"}},
+    "CreateConversation": {"chat": {"title": "Inventory", "metadata": {"channel": "web"}}},
+    "UpdateConversation": {"archive": {"title": "Inventory of May", "status": "archived"}},
+    "AddMessage": {
+        "text": {"role": "user", "parts": [{"type": "text", "text": "Restock the shelves, please"}]},
+    },
+    "CreateInputRequest": {
+        "form": {
+            "run_id": "run_4c1f9d1e-8a1b-4a37-9df1-6f1f0e1f3a77",
+            "tool_call_id": "call_2",
+            "kind": "form",
+            "requested_responder_type": "human",
+            "title": "Order more?",
+            "fields": [
+                {"name": "count", "label": "How many", "type": "number", "required": True, "min": 1},
+                {"name": "note", "label": "Note", "type": "textarea"},
+            ],
+        },
+    },
+    "RespondToInput": {"values": {"values": {"count": 12, "note": "Before Friday"}}},
+    "UpdateRun": {"names": {"title": "Restock of May", "labels": {"team": "inventory"}}},
+    "CreateSchedule": {
+        "task": {
+            "name": "Nightly restock",
+            "target": {"kind": "task", "id": "restock"},
+            "schedule": "30 2 * * *",
+            "timezone": "Europe/Berlin",
+            "config": {"shelves": ["A", "B"]},
+        },
+        "agent": {
+            "name": "Morning report",
+            "target": {"kind": "agent", "id": "scribe", "conversation_mode": "create_new"},
+            "schedule": "0 8 * * MON-FRI",
+            "config": {"prompt": "What ran last night?"},
+        },
+    },
+    "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
+    "RegisterPushService": {
+        "project": {
+            "service_name": "scribe",
+            "service_key": "scribe-1",
+            "scope_kind": "project",
+            "project_id": "inventory",
+            "agent_id": "scribe",
+            "base_url": "https://scribe.example",
+            "invoke_url": "https://scribe.example/invoke",
+        },
+    },
+    "CreateProject": {"project": {"slug": "inventory", "name": "Inventory"}},
+    "CreateKey": {"reader": {"name": "dashboard", "scopes": ["runs:read"]}},
+    "PutMember": {"viewer": {"user_id": "ada", "role": "viewer"}},
+}

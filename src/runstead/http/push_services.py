@@ -1,0 +1,218 @@
+"""Push services: `/agent-runtimes/push-services…`, and the keys with which they check what the server signs."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.clock import iso
+from runstead.commands import push_services as commands
+from runstead.http.bodies import NO_CONTROLS, JsonObject, Name, json_object
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.push_service import PushService, ScopeKind
+
+routes = Routes("Services")
+
+Label = Annotated[str, Meta(min_length=1, max_length=limits.push_service_name_chars_max, pattern=NO_CONTROLS)]
+Url = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limits.push_service_url_chars_max,
+        pattern=NO_CONTROLS,
+        description="http or https, without user name, password and fragment; its host may be a public one alone, "
+        "unless the server was told otherwise.",
+    ),
+]
+PushServiceStatus = Literal["active", "disabled"]
+
+
+class RegisterPushService(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service says of itself. `project_id` (id or slug) with scope_kind project, and only then; without an
+    `agent_id` it gets the runs of every agent in its scope.
+    """
+
+    service_name: Label
+    service_key: Label
+    scope_kind: ScopeKind
+    base_url: Url
+    invoke_url: Url
+    project_id: Name | None = None
+    agent_id: Name | None = None
+    version: Label | None = None
+    runtime: Label | None = None
+    region: Label | None = None
+    capabilities: JsonObject | None = None
+    metadata: JsonObject | None = None
+
+
+class PushServiceView(msgspec.Struct, frozen=True):
+    """`status` is disabled once somebody disabled it, or it was silent for too long."""
+
+    id: str
+    service_name: str
+    service_key: str
+    scope_kind: ScopeKind
+    scope_key: str
+    project_id: str | None
+    agent_id: str | None
+    base_url: str
+    invoke_url: str
+    status: PushServiceStatus
+    capabilities: JsonObjectOrNull
+    metadata: JsonObjectOrNull
+    version: str | None
+    runtime: str | None
+    region: str | None
+    last_heartbeat_at: Timestamp
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class PushServiceAnswer(msgspec.Struct, frozen=True):
+    service: PushServiceView
+
+
+class PushServiceList(msgspec.Struct, frozen=True):
+    data: list[PushServiceView]
+
+
+def view(service: PushService) -> PushServiceView:
+    return PushServiceView(
+        service.id,
+        service.service_name,
+        service.service_key,
+        service.scope_kind,
+        service.scope_key,
+        service.project_id,
+        service.agent_id,
+        service.base_url,
+        service.invoke_url,
+        "active" if service.active else "disabled",
+        raw(service.capabilities),
+        raw(service.metadata),
+        service.version,
+        service.runtime,
+        service.region,
+        iso(service.last_heartbeat_at),
+        iso(service.created_at),
+        iso(service.updated_at),
+    )
+
+
+def _answer(service: PushService, status: int = 200) -> Reply:
+    return Reply(status, PushServiceAnswer(view(service)))
+
+
+_WRITE = ("NOT_FOUND", "TOO_MANY_PUSH_SERVICES", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+@routes.route(
+    "POST",
+    "/agent-runtimes/push-services",
+    body=RegisterPushService,
+    answer=PushServiceAnswer,
+    status=201,
+    errors=_WRITE,
+)
+async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
+    """Register a push service, or update the one with the same `service_key` in its scope."""
+    body = call.body
+    new = commands.NewService(
+        service_name=body.service_name,
+        service_key=body.service_key,
+        scope_kind=body.scope_kind,
+        base_url=body.base_url,
+        invoke_url=body.invoke_url,
+        project=body.project_id,
+        agent_id=body.agent_id,
+        version=body.version,
+        runtime=body.runtime,
+        region=body.region,
+        capabilities=json_object(body.capabilities),
+        metadata=json_object(body.metadata),
+    )
+    return await call.once(
+        lambda seal: commands.register(call.app, call.principal, new, seal),
+        lambda service: _answer(service, 201),
+    )
+
+
+@routes.route(
+    "POST", "/agent-runtimes/push-services/{service_id}/heartbeat", answer=PushServiceAnswer, errors=_WRITE
+)
+async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
+    """The service lives. One that was silent is active again; one that somebody disabled stays disabled."""
+    return await call.once(
+        lambda seal: commands.heartbeat(call.app, call.principal, call.path["service_id"], seal), _answer
+    )
+
+
+class OfProject(msgspec.Struct, frozen=True):
+    """Without a project: of every project that the caller may read."""
+
+    project: Name | None = None
+
+
+@routes.route(
+    "GET", "/agent-runtimes/push-services", query=OfProject, answer=PushServiceList, errors=("NOT_FOUND",)
+)
+async def page(call: Call[Nothing, OfProject]) -> Reply:
+    """The push services that reach a project, or any project of the caller; oldest first."""
+    found = await commands.visible(call.app, call.principal, call.query.project)
+    return Reply(200, PushServiceList([view(service) for service in found]))
+
+
+@routes.route(
+    "GET", "/agent-runtimes/push-services/{service_id}", answer=PushServiceAnswer, errors=("NOT_FOUND",)
+)
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """One push service."""
+    return _answer(await commands.get(call.app, call.principal, call.path["service_id"]))
+
+
+@routes.route(
+    "DELETE",
+    "/agent-runtimes/push-services/{service_id}",
+    answer=PushServiceAnswer,
+    errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def disable(call: Call[Nothing, Nothing]) -> Reply:
+    """Disable a push service: it gets no more runs, and its tokens end, until it registers again."""
+    service = await commands.disable(call.app, call.principal, call.path["service_id"])
+    call.forget_credentials()
+    return _answer(service)
+
+
+class JsonWebKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A public key (RFC 7517): OKP with `crv` and `x`, or RSA with `n` and `e`."""
+
+    kty: str
+    kid: str
+    alg: str
+    use: str
+    crv: str | None = None
+    x: str | None = None
+    n: str | None = None
+    e: str | None = None
+
+
+class JsonWebKeySet(msgspec.Struct, frozen=True):
+    keys: list[JsonWebKey]
+
+
+@routes.route(
+    "GET",
+    "/.well-known/jwks.json",
+    answer=JsonWebKeySet,
+    open=True,
+    errors=("STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def jwks(call: Call[Nothing, Nothing]) -> Reply:
+    """The public keys of what this server signs: EdDSA for its calls, RS256 for its tokens; newest last."""
+    keys = msgspec.convert(await call.app.keyring.jwks(), list[JsonWebKey])
+    return Reply(
+        200, JsonWebKeySet(keys), {"Cache-Control": f"public, max-age={limits.signing_keys_reload_s}"}
+    )

@@ -1,0 +1,31 @@
+"""Tokens for the events of one run."""
+
+import msgspec
+
+from runstead.commands import run_tokens as commands
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.runs import MISSING, InProject
+
+routes = Routes("Events")
+
+
+class RunEventToken(msgspec.Struct, frozen=True):
+    """A JWT, for a day: good for appending to that run, and for such tokens for its children."""
+
+    run_event_token: str
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/children/{child_run_id}/event-writer-token",
+    query=InProject,
+    answer=RunEventToken,
+    errors=(*MISSING, "RUN_NOT_ACTIVE", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def child_token(call: Call[Nothing, InProject]) -> Reply:
+    """Get a token for writing the events of a direct child. Nothing is stored: every call makes a new one."""
+    path = call.path
+    token = await commands.for_child(
+        call.app, call.principal, path["run_id"], path["child_run_id"], call.query.project
+    )
+    return Reply(200, RunEventToken(token), {"Cache-Control": "no-store"})

@@ -1,0 +1,87 @@
+"""Input requests: a run asks, somebody answers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from runstead.sdk.call import Call, fence, members, new_key, path, query
+from runstead.sdk.input_request import InputRequest, InputRequestPage, InputStatus, ResponderType
+from runstead.sdk.route import Described, route
+
+
+class InputRoutes(Described):
+    @route
+    def create_input_request(
+        self,
+        conversation_id: str,
+        run_id: str,
+        tool_call_id: str,
+        title: str,
+        fields: Sequence[Mapping[str, Any]],
+        *,
+        requested_responder_type: ResponderType = "human",
+        description: str | None = None,
+        expires_at: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[InputRequest]:
+        """`POST /conversations/{conversation_id}/input-requests`: the run waits until the form is filled in.
+
+        1 to 100 fields, each with `name`, `label` and `type`. At `expires_at` (aware) the run fails. 409
+        RUN_ALREADY_WAITING, 410 RUN_NOT_ACTIVE. The same request for the same tool call again is a repeat.
+        """
+        body = members(
+            run_id=run_id,
+            tool_call_id=tool_call_id,
+            kind="form",
+            requested_responder_type=requested_responder_type,
+            title=title,
+            description=description,
+            fields=fields,
+            expires_at=expires_at,
+            metadata=metadata,
+            attempt=attempt,
+        )
+        where = path("conversations", conversation_id, "input-requests")
+        headers = fence(lease_token)
+        return Call("POST", where, InputRequest, body=body, headers=headers, idempotency_key=new_key())
+
+    @route
+    def list_input_requests(
+        self,
+        conversation_id: str,
+        *,
+        status: InputStatus | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Call[InputRequestPage]:
+        """`GET /conversations/{conversation_id}/input-requests`: newest first."""
+        where = path("conversations", conversation_id, "input-requests")
+        return Call("GET", where, InputRequestPage, query(status=status, cursor=cursor, limit=limit))
+
+    @route
+    def get_input_request(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
+        """`GET /conversations/{conversation_id}/input-requests/{input_request_id}`"""
+        where = path("conversations", conversation_id, "input-requests", input_request_id)
+        return Call("GET", where, InputRequest)
+
+    @route
+    def respond_to_input(
+        self, conversation_id: str, input_request_id: str, values: Mapping[str, Any]
+    ) -> Call[InputRequest]:
+        """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/responses`: the run resumes.
+
+        The same values again are a repeat, so no idempotency key is needed, and none is sent: the server would keep a
+        digest of the secrets among them. 400 with one error for each bad value, 409 INPUT_REQUEST_NOT_OPEN.
+        """
+        where = path("conversations", conversation_id, "input-requests", input_request_id, "responses")
+        return Call("POST", where, InputRequest, body={"values": values})
+
+    @route
+    def cancel_input_request(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
+        """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/cancel`: the run resumes with an
+        error for a result.
+        """
+        where = path("conversations", conversation_id, "input-requests", input_request_id, "cancel")
+        return Call("POST", where, InputRequest)

@@ -1,0 +1,44 @@
+"""What every follower of a stream does about connections, without I/O: what came back, and when to try again."""
+
+from typing import Final
+
+import httpx2
+
+from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
+from runstead.sdk.retries import Retries
+from runstead.sdk.sse import Parser
+
+#: A live connection carries a comment every 15 s. Three of them missing mean that it is dead.
+SILENCE_S: Final = 45.0
+
+
+class Streaming:
+    """Base of followers: per connection `opened()` once the head of the answer is there, `broke()` when it ended."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._failures = 0
+        self._parser = Parser()
+
+    def opened(self, response: httpx2.Response) -> RunsteadError | None:
+        """What is wrong with an answer, None where it is a stream. The body of one outside 2xx must have been read."""
+        name = f"GET {response.request.url.path}"
+        if not response.is_success:
+            after = self._retries.retry_after_s(response.headers.get("Retry-After"))
+            return refusal(response.status_code, response.content, name, after)
+        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status_code)
+        return None
+
+    def broke(self, error: RunsteadError | None = None) -> float:
+        """The connection ended; the seconds to wait before the next one. Raises where it cannot get better or has not
+        for too long.
+        """
+        self._failures += 1
+        if error is not None:
+            too_long = (error.retry_after_s or 0.0) > self._retries.patience_s
+            if not error.passing or too_long or self._failures > self._retries.times:
+                raise error
+            return self._retries.delay_s(self._failures - 1, error.retry_after_s)
+        asked_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
+        return self._retries.delay_s(self._failures - 1, asked_s)

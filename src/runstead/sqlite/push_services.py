@@ -1,0 +1,109 @@
+"""Push services in SQLite."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from runstead import limits
+from runstead.errors import Error
+from runstead.push_service import PushService, is_active
+from runstead.seal import Seal
+from runstead.sqlite.readers import Readers
+from runstead.sqlite.rows import encode
+from runstead.sqlite.seals import sealed
+from runstead.sqlite.sql import Q
+from runstead.sqlite.writer import Writer
+
+#: The columns that a registration writes, as queries.sql names them.
+_GIVEN = (
+    "id",
+    "registrant",
+    "service_key",
+    "service_name",
+    "scope_kind",
+    "base_url",
+    "invoke_url",
+    "project_id",
+    "agent_id",
+    "version",
+    "runtime",
+    "region",
+    "capabilities",
+    "metadata",
+)
+_COLUMNS = (*_GIVEN, "created_at", "updated_at", "last_heartbeat_at", "disabled_at")
+
+
+def _to_service(row: tuple[Any, ...], now: int) -> PushService:
+    *values, reach = row
+    named = dict(zip(_COLUMNS, values, strict=True))
+    active = is_active(named["disabled_at"], named["last_heartbeat_at"], now)
+    return PushService(**named, reach=tuple(sorted(msgspec.json.decode(reach))), active=active)
+
+
+def services_reaching(
+    connection: sqlite3.Connection, project_ids: Sequence[str], now: int
+) -> list[PushService]:
+    rows = connection.execute(Q["push_services_reaching"], (encode(project_ids).decode(),))
+    return [_to_service(row, now) for row in rows]
+
+
+def _get(connection: sqlite3.Connection, service_id: str, now: int) -> PushService | None:
+    row = connection.execute(Q["push_service"], (service_id,)).fetchone()
+    return None if row is None else _to_service(row, now)
+
+
+def _put_reach(connection: sqlite3.Connection, service_id: str, reach: Sequence[str]) -> None:
+    given = (encode(reach).decode(), service_id, limits.push_services_per_project_max)
+    if connection.execute(Q["crowded_push_projects"], given).fetchone() is not None:
+        raise Error(
+            "TOO_MANY_PUSH_SERVICES",
+            f"A project has at most {limits.push_services_per_project_max} push services: register under the "
+            "service_key of one that is there",
+        )
+    connection.execute(Q["drop_reach"], (service_id,))
+    connection.executemany(Q["add_reach"], [(project_id, service_id) for project_id in reach])
+
+
+class SqlitePushServices:
+    def __init__(self, writer: Writer, readers: Readers, clock: Callable[[], int]) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._clock = clock
+
+    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+        def job(connection: sqlite3.Connection, now: int) -> PushService:
+            values = (*(getattr(service, name) for name in _GIVEN), now)
+            (service_id,) = connection.execute(Q["register_push_service"], values).fetchone()
+            _put_reach(connection, service_id, service.reach)
+            stored = _get(connection, service_id, now)
+            assert stored is not None
+            return stored
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def heartbeat(
+        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+    ) -> PushService | None:
+        def job(connection: sqlite3.Connection, now: int) -> PushService | None:
+            known = connection.execute(Q["push_service_heartbeat"], (now, service_id)).rowcount == 1
+            if known and reach is not None:
+                _put_reach(connection, service_id, reach)
+            return _get(connection, service_id, now)
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def disable(self, service_id: str) -> PushService | None:
+        def job(connection: sqlite3.Connection, now: int) -> PushService | None:
+            connection.execute(Q["disable_push_service"], (now, service_id))
+            return _get(connection, service_id, now)
+
+        return await self._writer.do(job)
+
+    async def get(self, service_id: str) -> PushService | None:
+        return await self._readers.do(lambda c: _get(c, service_id, self._clock()))
+
+    async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
+        return await self._readers.do(lambda c: services_reaching(c, project_ids, self._clock()))

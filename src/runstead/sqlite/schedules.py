@@ -1,0 +1,74 @@
+"""Schedules in SQLite."""
+
+import sqlite3
+from functools import cache
+from typing import Any, Final
+
+from msgspec.structs import astuple
+
+from runstead.run import Run
+from runstead.schedule import SCHEDULE_FIELDS, Schedule, ended
+from runstead.seal import Seal
+from runstead.sqlite.readers import Readers
+from runstead.sqlite.seals import sealed
+from runstead.sqlite.writer import Writer
+from runstead.store import Count, ScheduleQuery
+
+_COLUMNS: Final = ", ".join(SCHEDULE_FIELDS)
+_INSERT: Final = f"INSERT INTO schedules ({_COLUMNS}) VALUES ({', '.join('?' for _ in SCHEDULE_FIELDS)})"  # noqa: S608
+_BY_ID: Final = f"SELECT {_COLUMNS} FROM schedules WHERE id = ? AND project_id = ?"  # noqa: S608
+_PAGE: Final = (
+    f"SELECT {_COLUMNS} FROM schedules "  # noqa: S608 - our own names
+    "WHERE project_id = ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR source_trigger_id = ?3) "
+    "ORDER BY created_at, id LIMIT ?4"
+)
+
+
+@cache
+def _update(changed: tuple[str, ...]) -> str:
+    columns = ", ".join(f"{name} = ?" for name in changed)
+    return f"UPDATE schedules SET {columns} WHERE id = ? AND version = ?"  # noqa: S608 - our own names
+
+
+def load(connection: sqlite3.Connection, schedule_id: str, project_id: str) -> Schedule | None:
+    row = connection.execute(_BY_ID, (schedule_id, project_id)).fetchone()
+    return None if row is None else Schedule(*row)
+
+
+def rewrite(connection: sqlite3.Connection, old: Schedule, new: Schedule) -> None:
+    """Write what differs, guarded by the version that was read."""
+    assert new.version > old.version
+    changed = tuple(name for name in SCHEDULE_FIELDS if getattr(old, name) != getattr(new, name))
+    values: list[Any] = [getattr(new, name) for name in changed]
+    written = connection.execute(_update(changed), (*values, old.id, old.version)).rowcount
+    assert written == 1, f"schedule {old.id} was not at version {old.version}"
+
+
+def note_end(connection: sqlite3.Connection, run: Run) -> None:
+    """Tell the schedule of a run that has just ended how it went."""
+    assert run.schedule_id is not None
+    old = load(connection, run.schedule_id, run.project_id)
+    if old is not None and (new := ended(old, run)) is not old:
+        rewrite(connection, old, new)
+
+
+class SqliteSchedules:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
+        def job(connection: sqlite3.Connection, _now: int) -> Schedule:
+            sql = "SELECT count(*) FROM schedules WHERE project_id = ?"
+            guard(connection.execute(sql, (schedule.project_id,)).fetchone()[0])
+            connection.execute(_INSERT, astuple(schedule))
+            return schedule
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
+        return await self._readers.do(lambda c: load(c, schedule_id, project_id))
+
+    async def page(self, query: ScheduleQuery) -> list[Schedule]:
+        arguments = (query.project_id, query.status, query.source_trigger_id, query.limit)
+        return await self._readers.do(lambda c: [Schedule(*row) for row in c.execute(_PAGE, arguments)])

@@ -1,0 +1,169 @@
+"""Services that go, and runs that are cancelled while a service has them."""
+
+import hashlib
+
+import jwt
+from pushed import Service
+
+from runstead import limits
+from runstead.commands import dispatch
+from runstead.loops.dispatcher import Dispatcher
+from runstead.loops.reaper import reap
+from runstead.signing import unpadded
+
+
+async def test_a_silent_service_gets_nothing_and_a_heartbeat_revives_it(pushing):
+    api = pushing.api
+    service = await pushing.register()
+    path = f"/agent-runtimes/push-services/{service['id']}"
+    api.clock.advance(limits.push_service_silence_s + 1)
+    assert (await api.get(path))["service"]["status"] == "disabled"
+    run = await pushing.start()
+    await pushing.look()
+    assert pushing.service.requests == []
+    assert (await pushing.run(run))["status"] == "pending"
+    assert (await api.post(f"{path}/heartbeat"))["service"]["status"] == "active"
+    await pushing.start()
+    await pushing.look()
+    assert len(pushing.service.requests) == 1
+
+
+async def test_a_run_goes_to_another_service_when_its_own_is_disabled(pushing):
+    api = pushing.api
+    async with Service() as second:
+        first = await pushing.register(agent_id="scribe")
+        await pushing.register(second, service_key="second")
+        run = await pushing.start()
+        await api.send("DELETE", f"/agent-runtimes/push-services/{first['id']}")
+        await pushing.look()
+        assert (len(pushing.service.requests), len(second.requests)) == (0, 1)
+        assert (await pushing.run(run))["status"] == "running"
+
+
+async def test_a_run_whose_service_is_disabled_fails_once_no_try_is_left(pushing):
+    api = pushing.api
+    service = await pushing.register()
+    run = await pushing.start()
+    await api.send("DELETE", f"/agent-runtimes/push-services/{service['id']}")
+    for _ in range(limits.dispatch_tries_max):
+        assert (await pushing.run(run))["status"] == "pending"
+        await pushing.look()
+        api.clock.advance(301)
+    ended = await pushing.run(run)
+    assert ended["error"]["code"] == "DISPATCH_FAILED"
+    assert "No active push service" in ended["error"]["message"]
+    assert pushing.service.requests == []
+
+
+# Cancelling
+
+
+async def test_a_cancel_is_told_to_the_service(pushing):
+    api = pushing.api
+    await pushing.register()
+    run = await pushing.start(public_id="run a%b")
+    await pushing.look()
+    await api.post("/runs/run%20a%25b/cancel", {"reason": "enough"})
+    shown = await api.get("/runs/run%20a%25b")
+    assert shown["cancellation"]["stopped_at"] is None
+    await pushing.look()
+    (request,) = pushing.service.asked("DELETE")
+    assert request.path == "/api/runs/run%20a%25b"
+    claims = jwt.decode(request.headers["x-veryfront-control-plane-jws"], options={"verify_signature": False})
+    assert (claims["request_method"], claims["request_path"]) == ("DELETE", request.path)
+    assert claims["request_hash"] == unpadded(hashlib.sha256(b"").digest())
+    assert jwt.decode(request.bearer, options={"verify_signature": False})["runId"] == run["run_id"]
+    assert (await api.get("/runs/run%20a%25b"))["cancellation"]["stopped_at"] is not None
+    await pushing.look()
+    assert len(pushing.service.asked("DELETE")) == 1
+
+
+async def test_a_run_that_was_never_sent_is_stopped_at_once(pushing):
+    await pushing.register()
+    run = await pushing.start()
+    await pushing.api.post(f"/runs/{run['run_id']}/cancel")
+    assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
+    await pushing.look()
+    assert pushing.service.requests == []
+
+
+async def test_a_cancel_is_told_again_and_then_given_up(pushing, monkeypatch):
+    monkeypatch.setattr(dispatch.asyncio, "sleep", _at_once)
+    await pushing.register()
+    run = await pushing.start()
+    await pushing.look()
+    await pushing.api.post(f"/runs/{run['run_id']}/cancel")
+    pushing.service.answers = [(500, {})] * limits.stop_tries_max
+    await pushing.look()
+    assert len(pushing.service.asked("DELETE")) == limits.stop_tries_max
+    assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
+
+
+async def _at_once(_):
+    """Instead of a pause between two tries."""
+
+
+async def test_a_cancel_outlives_the_server_that_was_to_tell_it(pushing):
+    api = pushing.api
+    await pushing.register()
+    run = await pushing.start()
+    await pushing.look()
+    await api.post(f"/runs/{run['run_id']}/cancel")
+    pushing.dispatcher = Dispatcher(api.app)  # another process: it knows nothing but the store
+    await pushing.look()
+    assert len(pushing.service.asked("DELETE")) == 1
+
+
+async def test_a_cancel_during_the_hand_over_is_told_after_it(pushing):
+    api = pushing.api
+    await pushing.register()
+    run = await pushing.start()
+
+    async def cancelled_meanwhile(_):
+        await api.post(f"/runs/{run['run_id']}/cancel")
+        await pushing.dispatcher.tick()
+        assert pushing.service.asked("DELETE") == []
+        return 202, {"accepted": True}
+
+    pushing.service.answers = [cancelled_meanwhile]
+    await pushing.look()
+    await pushing.look()
+    assert [request.method for request in pushing.service.requests] == ["POST", "DELETE"]
+    assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
+
+
+async def test_a_cancelled_parent_stops_the_children_at_their_services(pushing):
+    api = pushing.api
+    await pushing.register()
+    parent = await api.create()
+    child = await pushing.start(parent_run_id=parent["run_id"])
+    await pushing.look()
+    await api.post(f"/runs/{parent['run_id']}/cancel")
+    await pushing.look()
+    assert [one.path for one in pushing.service.asked("DELETE")] == [f"/api/runs/{child['run_id']}"]
+
+
+async def test_a_retry_of_a_pushed_run_is_pushed(pushing):
+    await pushing.register()
+    run = await pushing.start()
+    await pushing.look()
+    await pushing.api.complete(run["run_id"], "failed")
+    again = (await pushing.api.post(f"/runs/{run['run_id']}/retry", status=202))["run"]
+    await pushing.look()
+    assert pushing.service.requests[-1].body["durableRootRun"]["runId"] == again["run_id"]
+
+
+async def test_the_referee_does_not_wait_for_a_service_that_never_stops(pushing):
+    """Where nobody could tell the service, the lease's end is when the run must have stopped."""
+    await pushing.register()
+    run = await pushing.start()
+    await pushing.look()
+    await pushing.api.post(f"/runs/{run['run_id']}/cancel")
+    pushing.api.clock.advance(limits.push_silence_ms / 1000)
+    await reap(pushing.api.app)
+    assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
+
+
+def test_a_query_of_the_invoke_url_stays_behind_the_run():
+    assert dispatch.stop_url("https://a.test/runs?x=1", "r/1") == "https://a.test/runs/r%2F1?x=1"
+    assert dispatch.stop_url("https://a.test/runs/", "r") == "https://a.test/runs/r"

@@ -1,0 +1,262 @@
+"""`…/messages`: what users wrote, and what agent runs have said."""
+
+import uuid
+
+import pytest
+
+from runstead import limits
+
+MEMBERS = """id conversation_id seq role parts status parent_id created_by model token_usage finish_reason edited_at
+idempotency_key metadata created_at updated_at run_id truncated"""
+HELLO = {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}
+
+
+@pytest.fixture
+async def conversation(api):
+    return f"/conversations/{await api.conversation()}"
+
+
+async def add(api, conversation, status=201, **members):
+    return await api.post(f"{conversation}/messages", {**HELLO, **members}, status)
+
+
+async def messages(api, conversation, **params):
+    return await api.get(f"{conversation}/messages", params=params)
+
+
+async def spoken(api, conversation):
+    return (await messages(api, conversation))["data"][-1]
+
+
+async def test_a_message_is_stored_with_all_its_members(api, conversation):
+    parts = [{"type": "text", "text": "Hello"}, {"type": "data", "name": "n", "value": {"deep": [1]}}]
+    made = await add(api, conversation, parts=parts, metadata={"a": 1}, idempotency_key="k")
+    assert set(made) == set(MEMBERS.split())
+    uuid.UUID(made["id"])
+    assert (made["seq"], made["role"], made["status"], made["parts"]) == (1, "user", "completed", parts)
+    assert (made["metadata"], made["idempotency_key"], made["parent_id"]) == ({"a": 1}, "k", None)
+    assert (made["model"], made["token_usage"], made["finish_reason"], made["edited_at"]) == (None,) * 4
+    assert made["created_at"] == made["updated_at"] == "2026-03-20T12:00:00.000Z"
+    assert await messages(api, conversation) == {
+        "conversation_id": conversation.rpartition("/")[2],
+        "data": [made],
+        "page_info": {"self": None, "first": None, "next": None, "prev": None},
+    }
+
+
+async def test_the_conversation_tells_of_its_newest_message(api, conversation):
+    await add(api, conversation)
+    api.clock.advance(2)
+    second = await add(api, conversation)
+    told = await api.get(conversation)
+    assert (told["message_count"], told["current_node"]) == (2, second["id"])
+    assert told["last_message_at"] == told["updated_at"] == second["created_at"]
+
+
+async def test_a_repeat_under_the_same_key_finds_the_message(api, conversation):
+    first = await add(api, conversation, idempotency_key="k", metadata={"a": 1, "b": 2})
+    again = await add(api, conversation, idempotency_key="k", metadata={"b": 2, "a": 1})
+    assert again == first
+    body = {**HELLO, "idempotency_key": "k"}
+    await api.refused(409, "IDEMPOTENCY_KEY_REUSED", "POST", f"{conversation}/messages", body)
+    assert len((await messages(api, conversation))["data"]) == 1
+
+
+async def test_a_header_does_the_same_as_for_every_post(api, conversation):
+    options = {"headers": {"Idempotency-Key": "k"}}
+    first = await api.post(f"{conversation}/messages", HELLO, 201, **options)
+    assert await api.post(f"{conversation}/messages", HELLO, 201, **options) == first
+    assert (await api.get(conversation))["message_count"] == 1
+
+
+async def test_a_parent_is_named_by_id_or_by_its_own_key(api, conversation):
+    first = await add(api, conversation, idempotency_key="client-1")
+    for name in (first["id"], "client-1"):
+        assert (await add(api, conversation, parent_id=name))["parent_id"] == first["id"]
+    elsewhere = f"/conversations/{await api.conversation()}"
+    told = await api.refused(
+        404, "NOT_FOUND", "POST", f"{elsewhere}/messages", {**HELLO, "parent_id": first["id"]}
+    )
+    assert told["detail"] == "Parent message not found"
+
+
+BAD = [
+    {},
+    {"role": "user"},
+    {"role": "user", "parts": []},
+    {"role": "assistant", "parts": HELLO["parts"]},
+    {"role": "user", "parts": HELLO["parts"] * 201},
+    {"role": "user", "parts": [{"text": "no type"}]},
+    {"role": "user", "parts": [{"type": 7}]},
+    {"role": "user", "parts": ["text"]},
+    {**HELLO, "idempotency_key": ""},
+    {**HELLO, "idempotency_key": "x" * 256},
+    {**HELLO, "metadata": []},
+    {**HELLO, "parent_id": 7},
+]
+
+
+@pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
+async def test_what_is_no_message_is_refused(desk, body):
+    conversation = f"/conversations/{await desk.conversation()}"
+    await desk.refused(400, "INVALID_REQUEST", "POST", f"{conversation}/messages", body)
+    assert (await desk.get(conversation))["message_count"] == 0
+
+
+async def test_200_parts_and_a_key_of_255_characters_are_fine(desk):
+    conversation = f"/conversations/{await desk.conversation()}"
+    made = await add(desk, conversation, parts=HELLO["parts"] * 200, idempotency_key="x" * 255)
+    assert len(made["parts"]) == 200
+
+
+async def test_messages_come_oldest_first_page_by_page(api, conversation):
+    made = [(await add(api, conversation))["id"] for _ in range(5)]
+    found, cursor = [], None
+    for _ in range(3):
+        page = await messages(api, conversation, limit=2, **({"cursor": cursor} if cursor else {}))
+        found += [one["id"] for one in page["data"]]
+        assert page["page_info"]["self"] == cursor
+        cursor = page["page_info"]["next"]
+    assert (found, cursor) == (made, None)
+    for bad in ("limit=0", "limit=101", "cursor=x", "cursor=-1"):
+        await api.refused(400, "INVALID_REQUEST", "GET", f"{conversation}/messages?{bad}")
+
+
+async def test_who_may_only_read_writes_no_message(api, conversation):
+    await api.refused(403, "FORBIDDEN", "POST", f"{conversation}/messages", HELLO, by="read")
+    assert (await api.get(f"{conversation}/messages", by="read"))["data"] == []
+
+
+SPEECH = [
+    {"type": "REASONING_MESSAGE_START", "messageId": "r", "role": "assistant"},
+    {"type": "REASONING_MESSAGE_CONTENT", "messageId": "r", "delta": "Hmm"},
+    {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},
+    {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hel"},
+    {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "lo"},
+    {"type": "TOOL_CALL_START", "toolCallId": "t", "toolCallName": "search"},
+    {"type": "TOOL_CALL_ARGS", "toolCallId": "t", "delta": '{"q":1}'},
+    {"type": "TOOL_CALL_END", "toolCallId": "t"},
+    {"type": "TOOL_CALL_RESULT", "messageId": "x", "toolCallId": "t", "content": "found"},
+]
+SPOKEN = [
+    {"type": "reasoning", "text": "Hmm"},
+    {"type": "text", "text": "Hello"},
+    {"type": "tool_call", "id": "t", "name": "search", "input": {"q": 1}, "state": "completed"},
+    {"type": "tool_result", "tool_call_id": "t", "output": "found", "is_error": False},
+]
+
+
+async def test_an_agent_runs_message_is_what_its_events_say(api):
+    run, path = await api.agent_run()
+    conversation = path.rpartition("/runs/")[0]
+    fresh = await spoken(api, conversation)
+    assert (fresh["role"], fresh["status"], fresh["parts"]) == ("assistant", "pending", [])
+    assert (fresh["id"], fresh["run_id"]) == ((await api.get(path))["message_id"], run["run_id"])
+    await api.append(run["run_id"], {"type": "RUN_STARTED"}, *SPEECH[:4])
+    assert (await spoken(api, conversation))["parts"][-1] == {"type": "text", "text": "Hel"}
+    await api.append(run["run_id"], *SPEECH[4:])
+    assert (await spoken(api, conversation))["status"] == "streaming"
+    usage = {"model": "large", "finishReason": "stop", "inputTokens": 3, "outputTokens": 4}
+    await api.complete(run["run_id"], metadata=usage)
+    done = await spoken(api, conversation)
+    assert (done["status"], done["parts"], done["truncated"]) == ("completed", SPOKEN, False)
+    assert (done["model"], done["finish_reason"]) == ("large", "stop")
+    assert done["token_usage"] == {"input": 3, "output": 4}
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_a_message_ends_as_its_run_does(api, status):
+    run, path = await api.agent_run()
+    conversation = path.rpartition("/runs/")[0]
+    await api.complete(run["run_id"], status, metadata=None)
+    told = await spoken(api, conversation)
+    assert (told["status"], told["model"], told["token_usage"]) == (status, None, None)
+
+
+async def test_usage_that_is_half_known_counts_as_zero(api):
+    run, path = await api.agent_run()
+    await api.complete(run["run_id"], metadata={"outputTokens": 4})
+    told = await spoken(api, path.rpartition("/runs/")[0])
+    assert told["token_usage"] == {"input": 0, "output": 4}
+
+
+async def test_messages_of_users_and_runs_stand_in_the_order_of_their_coming(api, conversation):
+    where = conversation.rpartition("/")[2]
+    await add(api, conversation)
+    await api.create(api.agent(where))
+    await add(api, conversation)
+    told = (await messages(api, conversation))["data"]
+    assert [(one["seq"], one["role"]) for one in told] == [(1, "user"), (2, "assistant"), (3, "user")]
+
+
+async def test_a_message_that_was_folded_is_not_read_again(desk):
+    run, path = await desk.agent_run()
+    conversation = path.rpartition("/runs/")[0]
+    await desk.append(run["run_id"], *SPEECH)
+    first = await spoken(desk, conversation)
+
+    async def no_reading(*_):
+        raise AssertionError("the log was read")
+
+    read, desk.store.runs.events = desk.store.runs.events, no_reading
+    assert await spoken(desk, conversation) == first
+    desk.store.runs.events = read
+    await desk.append(run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "n", "delta": "More"})
+    assert (await spoken(desk, conversation))["parts"][-1] == {"type": "text", "text": "More"}
+
+
+async def test_folds_are_kept_within_their_bound(desk, monkeypatch):
+    monkeypatch.setattr(limits, "message_cache_bytes_max", 2_500)
+    conversation = await desk.conversation()
+    for number in range(5):
+        run = await desk.create(desk.agent(conversation, public_id=f"run-{number}"))
+        await desk.append(
+            run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
+        )
+    told = (await messages(desk, f"/conversations/{conversation}"))["data"]
+    assert [len(one["parts"][0]["text"]) for one in told] == [1_000] * 5
+    assert 1_000 < desk.app.folds.kept_bytes <= 2_500
+
+
+async def test_a_page_ends_once_enough_was_read_for_it(api, monkeypatch):
+    monkeypatch.setattr(limits, "message_page_bytes_max", 3_000)
+    conversation = await api.conversation()
+    for number in range(4):
+        run = await api.create(api.agent(conversation, public_id=f"run-{number}"))
+        await api.append(run["run_id"], {"type": "CUSTOM", "value": "x" * 2_000})
+    sizes, cursor = [], None
+    while True:
+        page = await messages(api, f"/conversations/{conversation}", **({"cursor": cursor} if cursor else {}))
+        sizes.append(len(page["data"]))
+        cursor = page["page_info"]["next"]
+        if cursor is None:
+            break
+    assert sizes == [2, 2], "events that show nothing are read all the same"
+
+
+async def test_a_page_of_large_messages_of_users_is_shorter(api, conversation, monkeypatch):
+    monkeypatch.setattr(limits, "message_page_bytes_max", 3_000)
+    for _ in range(3):
+        await add(api, conversation, parts=[{"type": "text", "text": "x" * 2_000}])
+    first = await messages(api, conversation)
+    assert (len(first["data"]), first["page_info"]["next"]) == (1, "1")
+    last = await messages(api, conversation, cursor="2")
+    assert (len(last["data"]), last["page_info"]["next"]) == (1, None)
+
+
+async def test_a_message_of_an_endless_log_is_cut_and_says_so(desk, monkeypatch):
+    monkeypatch.setattr(limits, "message_fold_bytes_max", 50_000)
+    monkeypatch.setattr(limits, "event_page_bytes_max", 10_000)
+    run, path = await desk.agent_run()
+    piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
+    await desk.append(run["run_id"], *[piece] * 100)
+    told = await spoken(desk, path.rpartition("/runs/")[0])
+    assert told["truncated"] is True
+    assert 40_000 < len(told["parts"][0]["text"]) < 60_000
+
+
+async def test_private_events_are_in_no_message(api):
+    _, path = await api.agent_run()
+    private = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "text": "hidden"}
+    await api.post(f"{path}/events", {"events": [private], "expected_previous_event_id": 0})
+    assert (await spoken(api, path.rpartition("/runs/")[0]))["parts"] == []

@@ -1,0 +1,84 @@
+"""The SDK's calls against the application itself: pausing, naming, deleting, usage, families, keyed events."""
+
+import httpx2
+import pytest
+
+from runstead.sdk import AsyncClient, RunsteadError
+
+
+@pytest.fixture
+async def sdk(api):
+    transport = httpx2.ASGITransport(api.http_app)
+    async with AsyncClient(
+        "http://runstead.test", api.keys["admin"], project=api.project.slug, transport=transport
+    ) as client:
+        yield client
+
+
+async def refused(call):
+    with pytest.raises(RunsteadError) as caught:
+        await call
+    return caught.value.code
+
+
+async def test_a_run_is_paused_and_goes_on(sdk):
+    run = (await sdk.create_task_run("task:t")).run
+    paused = (await sdk.pause(run.run_id)).run
+    assert (paused.status, paused.waiting_reason, paused.paused) == ("waiting", "event", True)
+    assert (await sdk.unpause(run.run_id)).accepted
+    assert not (await sdk.get_run(run.run_id)).paused
+    assert await refused(sdk.resume(run.run_id, type="unpause")) == "TOOL_RESULT_NOT_WAITING"
+
+
+async def test_a_run_is_named_and_deleted(sdk):
+    run = (await sdk.create_task_run("task:t", title="Old", labels={"a": "1"})).run
+    named = await sdk.update_run(run.run_id, title="New", if_match=run.etag)
+    assert (named.title, named.labels) == ("New", {"a": "1"})
+    assert await refused(sdk.update_run(run.run_id, title="X", if_match=run.etag)) == "PRECONDITION_FAILED"
+    assert (await sdk.update_run(run.run_id, labels=None)).labels == {}
+    assert await refused(sdk.delete_run(run.run_id)) == "RUN_NOT_TERMINAL"
+    await sdk.complete(run.run_id)
+    assert (await sdk.delete_run(run.run_id)).deleted
+    assert await refused(sdk.get_run(run.run_id)) == "NOT_FOUND"
+
+
+async def test_usage_of_a_family_is_read(sdk):
+    root = (await sdk.create_task_run("task:t")).run
+    child = (await sdk.create_task_run("task:t", parent_run_id=root.run_id)).run
+    await sdk.complete(child.run_id, metadata={"model": "m", "inputTokens": 3, "outputTokens": 4})
+    usage = await sdk.usage(root.run_id)
+    assert (usage.run.total_tokens, usage.family.total_tokens) == (0, 7)
+    assert (usage.family.by_model[0].model, usage.family.usage_capture_status) == ("m", "complete")
+
+
+async def test_a_familys_events_are_listed_and_followed(sdk):
+    root = (await sdk.create_task_run("task:t")).run
+    child = (await sdk.create_task_run("task:t", parent_run_id=root.run_id)).run
+    event = {"type": "A", "idempotency_key": "k"}
+    counts = [(await sdk.append_events(child.run_id, [event])).appended_count for _ in range(2)]
+    assert counts == [1, 0]
+    await sdk.append_events(root.run_id, [{"type": "B"}])
+    for run in (root, child):
+        await sdk.complete(run.run_id)
+    expected = [(child.run_id, 1), (root.run_id, 1), (root.run_id, 2), (child.run_id, 2)]
+    page = await sdk.list_events(root.run_id, include_descendants=True)
+    assert [(e.run_id, e.event_id) for e in page.data] == expected
+    rest = await sdk.list_events(root.run_id, include_descendants=True, cursor=page.data[1].cursor, limit=1)
+    assert [(e.run_id, e.event_id) for e in rest.data] == expected[2:3]
+    followed = [e async for e in sdk.follow(root.run_id, include_descendants=True)]
+    assert [(e.run_id, e.event_id) for e in followed] == expected
+    assert followed == page.data
+    stored = [e async for e in sdk.events(root.run_id, include_descendants=True, event_types=["A", "B"])]
+    assert [e.event_type for e in stored] == ["A", "B"]
+
+
+async def test_one_event_their_counts_and_their_types_are_read(sdk):
+    run = (await sdk.create_task_run("task:t")).run
+    await sdk.append_events(run.run_id, [{"type": "A", "n": 1}, {"type": "A"}])
+    assert (await sdk.get_event(run.run_id, 1)).payload == {"type": "A", "n": 1}
+    assert await refused(sdk.get_event(run.run_id, 3)) == "NOT_FOUND"
+    summary = await sdk.event_summary(run.run_id)
+    assert (summary.total, summary.types[0].event_type, summary.types[0].count) == (2, "A", 2)
+    types = {one.type: one for one in (await sdk.event_types()).data}
+    assert types["TEXT_MESSAGE_CONTENT"].event_class == "delta"
+    assert [member.name for member in types["STEP_STARTED"].members] == ["stepName"]

@@ -1,0 +1,97 @@
+"""The server's own keys: from a file, or made once and kept in the store."""
+
+import asyncio
+import stat
+
+import jwt
+import pytest
+
+from runstead.memory import MemoryStore
+from runstead.signing import Keyring, new_pair, read_file, write_file
+
+WHO = {"user_id": "ada", "service_id": "svc", "project_id": "p", "run_id": "r"}
+
+
+def kid(token):
+    return jwt.get_unverified_header(token)["kid"]
+
+
+def test_a_file_is_for_its_owner_alone_and_the_newest_pair_signs(tmp_path):
+    path = tmp_path / "keys.pem"
+    write_file(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    first = read_file(path)
+    write_file(path)
+    both = read_file(path)
+    assert [key.kid for key in both[:2]] == [key.kid for key in first]
+    assert len({key.kid for key in both}) == 4
+
+
+async def test_the_newest_keys_of_a_file_sign_and_the_old_ones_check(tmp_path):
+    path = tmp_path / "keys.pem"
+    write_file(path)
+    store = MemoryStore().signing_keys
+    old = await Keyring(store, path).run_event_token(**WHO)
+    write_file(path)
+    keyring = Keyring(store, path)
+    new = await keyring.run_event_token(**WHO)
+    assert kid(old) != kid(new)
+    for token in (old, new):
+        assert (await keyring.opened(token, kid(token)))["runId"] == "r"
+    assert await store.all() == [], "what a file holds is not copied into the store"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no keys at all", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
+)
+def test_a_file_that_holds_no_good_pair_is_refused_with_a_sentence(tmp_path, text):
+    path = tmp_path / "keys.pem"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=str(path)):
+        read_file(path)
+    with pytest.raises(ValueError, match=str(path)):
+        write_file(path)
+    assert path.read_text() == text, "a file of something else is not written to"
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_file(tmp_path / "missing.pem")
+
+
+async def test_a_file_that_vanishes_leaves_the_keys_in_use(tmp_path):
+    path = tmp_path / "keys.pem"
+    write_file(path)
+    keyring = Keyring(MemoryStore().signing_keys, path)
+    token = await keyring.run_event_token(**WHO)
+    path.unlink()
+    keyring._read_at = float("-inf")
+    assert kid(await keyring.run_event_token(**WHO)) == kid(token)
+
+
+async def test_two_replicas_make_one_pair():
+    store = MemoryStore().signing_keys
+    tokens = await asyncio.gather(*(Keyring(store).run_event_token(**WHO) for _ in range(3)))
+    assert len({kid(token) for token in tokens}) == 1
+    assert len(await store.all()) == 2
+
+
+async def test_a_replica_learns_of_a_key_that_another_made():
+    store = MemoryStore().signing_keys
+    first, second = Keyring(store), Keyring(store)
+    token = await first.run_event_token(**WHO)
+    assert (await second.opened(token, kid(token)))["runId"] == "r"
+
+
+async def test_what_another_signed_is_none_of_ours():
+    keyring = Keyring(MemoryStore().signing_keys)
+    await keyring.run_event_token(**WHO)
+    assert await keyring.opened("a.b.c", "another") is None
+    calls = next(key["kid"] for key in await keyring.jwks() if key["alg"] == "EdDSA")
+    assert await keyring.opened("a.b.c", calls) is None, "such a key signs no tokens"
+
+
+def test_a_kid_is_the_thumbprint_of_the_public_key():
+    ours = new_pair(0)
+    assert len({key.kid for key in [*ours, *new_pair(0)]}) == 4
+    assert all(len(key.kid) == 43 for key in ours)

@@ -1,0 +1,85 @@
+"""One server per file of tests, and drivers that know where it is."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import node
+from .driver import Driver
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from e2e.server import PROJECT, Server
+
+_NOT_FOR_NODE = ("RUNSTEAD_", "VERYFRONT_", "AG_UI_", "NODE_OPTIONS")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """A folder with the drivers, where node finds the published packages."""
+    try:
+        modules = node.modules()
+    except node.MissingError as reason:
+        if node.required():
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
+    folder = tmp_path_factory.mktemp("interop")
+    shutil.copytree(node.HERE / "drivers", folder / "drivers")
+    shutil.copyfile(node.HERE / "package.json", folder / "package.json")
+    (folder / "node_modules").symlink_to(modules)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(request, programs, tmp_path_factory):
+    """The settings of its own that a file of tests needs are in its `SETTINGS`."""
+    directory = tmp_path_factory.mktemp("server")
+    settings = getattr(request.module, "SETTINGS", {})
+    server = Server(directory, directory / "runstead.db", **settings).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def api(server):
+    with server.api() as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def launch(programs, server, api):
+    """Starts a program in the folder of the drivers, with arguments that drivers read as `given`."""
+    made = []
+
+    def launch(path, /, **given):
+        told = {
+            "url": server.url,
+            "key": server.key,
+            "project": PROJECT,
+            "projectId": api.project_id(),
+            "given": given,
+        }
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_NODE)}
+        settings = mine | {"NO_PROXY": "127.0.0.1", "INTEROP": json.dumps(told)}
+        made.append(Driver(programs / path, settings))
+        return made[-1]
+
+    yield launch
+    for driver in made:
+        driver.kill()
+
+
+@pytest.fixture(scope="module")
+def start(launch):
+    """Starts a driver, by its name."""
+    return lambda name, /, **given: launch(f"drivers/{name}.mjs", **given)
+
+
+@pytest.fixture(scope="module")
+def drive(start):
+    """Runs a driver to its end: what it found."""
+    return lambda name, /, **given: start(name, **given).facts()

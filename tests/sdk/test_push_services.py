@@ -1,0 +1,48 @@
+"""The calls of push services, over the application itself."""
+
+import httpx2
+import pytest
+
+from runstead.commands.app import App
+from runstead.commands.projects import make_key, new_project
+from runstead.egress import Egress
+from runstead.http.app import HttpApp
+from runstead.http.auth import Authenticator
+from runstead.memory import MemoryNotifier, MemoryStore
+from runstead.principal import ALL_SCOPES
+from runstead.project import new_key
+from runstead.sdk import AsyncClient
+
+URLS = {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
+
+
+@pytest.fixture
+async def client():
+    store = MemoryStore()
+    project, secret = new_project("default", None), new_key()
+    await store.directory.create_project(project, None, make_key(secret, project.id, ALL_SCOPES))
+    app = App(store, MemoryNotifier(), egress=Egress())
+    transport = httpx2.ASGITransport(HttpApp(app, Authenticator(store, None)))
+    async with AsyncClient("http://runstead.test", secret, project="default", transport=transport) as client:
+        yield client
+
+
+async def test_a_service_registers_lives_and_is_disabled(client):
+    made = (await client.register_push_service("s", "s-1", agent_id="scribe", region="eu", **URLS)).service
+    assert (made.status, made.scope_kind, made.agent_id, made.region) == ("active", "project", "scribe", "eu")
+    assert (await client.push_service_heartbeat(made.id)).service.id == made.id
+    assert (await client.get_push_service(made.id)).service == (await client.list_push_services()).data[0]
+    assert (await client.disable_push_service(made.id)).service.status == "disabled"
+
+
+async def test_a_service_for_all_projects_names_none(client):
+    made = (await client.register_push_service("s", "s-1", everywhere=True, **URLS)).service
+    assert (made.scope_kind, made.project_id) == ("global", None)
+
+
+async def test_a_childs_token_never_shows(client):
+    parent = (await client.create_task_run("task:a")).run
+    child = (await client.create_task_run("task:b", parent_run_id=parent.run_id)).run
+    made = await client.child_event_token(parent.run_id, child.run_id)
+    assert made.run_event_token.count(".") == 2
+    assert made.run_event_token not in repr(made)

@@ -1,0 +1,399 @@
+"""Hints about a project: what a write amounts to, in every store, and how they are kept, merged and resumed."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from runstead import limits
+from runstead.commands.app import App
+from runstead.commands.notifications import Notifications, Ring
+from runstead.conversation import Conversation
+from runstead.hint import Hint
+from runstead.memory import MemoryNotifier
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+def hint(kind, run_id="r", status="running"):
+    return Hint(f"run.{kind}", 1, run_id, None, status)
+
+
+class Listening:
+    """An application whose hints about the project are written down."""
+
+    def __init__(self, store):
+        self.heard = []
+        self.app = App(store, MemoryNotifier())
+        self.app.notifier.listen(PROJECT, self.heard.extend)
+
+    def told(self):
+        told = [(each.type.removeprefix("run."), each.run_id, each.status) for each in self.heard]
+        self.heard.clear()
+        return told
+
+    def publish(self, written):
+        self.app.publish(written)
+        return self.told()
+
+
+@pytest.fixture
+async def listening(store):
+    return Listening(store)
+
+
+# What a write amounts to
+
+
+async def test_a_life_is_told_step_by_step(desk, listening, clock):
+    listen = listening.publish
+    await desk.create("a")  # by the desk, which publishes nothing
+    (claimed,) = await desk.claim()
+    listening.app.publish_runs([claimed])
+    assert listening.told() == [("updated", "a", "running")]
+    assert listen(await desk.wait("a")) == [("updated", "a", "waiting")]
+    assert listen(await desk.resume("a")) == [("updated", "a", "running")]
+    clock.advance(5)
+    assert listen(await desk.release("a")) == [("updated", "a", "pending")]
+    assert listen(await desk.complete("a")) == [("completed", "a", "completed")]
+
+
+async def test_a_creation_is_told_once(desk, listening):
+    def create():
+        new = desk.new_run("a")
+
+        def decide(loaded):
+            from runstead import transitions
+            from runstead.transition import Transition
+
+            if loaded.run is not None:
+                return Transition(loaded.run, duplicate=True)
+            return transitions.create(new, now=1, parent=None, family_cancelled=False, message=None)
+
+        return desk.runs.apply(desk.key("a"), decide)
+
+    assert listening.publish(await create()) == [("created", "a", "pending")]
+    assert listening.publish(await create()) == []
+
+
+async def test_what_writes_nothing_tells_nothing(desk, listening):
+    await desk.create("a")
+    await desk.complete("a")
+    assert listening.publish(await desk.complete("a")) == []
+    assert listening.publish(await desk.complete("a", "failed")) == []
+    assert listening.publish(await desk.cancel("a")) == []
+
+
+async def test_events_and_renewals_tell_nothing_until_the_status_changes(desk, listening, event, clock):
+    await desk.create("a")
+    started = await desk.append("a", event("RUN_STARTED"))
+    assert listening.publish(started) == [("updated", "a", "running")]
+    assert listening.publish(await desk.append("a", event(), event())) == []
+    await desk.create("b")
+    await desk.claim()
+    clock.advance(100)
+    assert listening.publish(await desk.renew("b", worker="worker")) == []
+
+
+async def test_a_cancelled_family_is_told_run_by_run(desk, listening):
+    await desk.create("root")
+    await desk.create("child", parent="root")
+    await desk.create("done", parent="root")
+    await desk.complete("done")
+    told = listening.publish(await desk.cancel("root"))
+    assert told == [("completed", "root", "cancelled"), ("completed", "child", "cancelled")]
+
+
+async def test_what_the_referee_does_is_told(desk, listening, clock):
+    await desk.create("a", backoff_limit=0)
+    await desk.create("b")
+    await desk.claim(lease_ms=5_000, limit=2)
+    clock.advance(5_001)
+    told = [listening.publish(written) for written in await desk.referee()]
+    assert sorted(told) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
+
+
+async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(desk, listening, clock):
+    await desk.create("a")
+    await desk.claim(lease_ms=5_000)
+    assert listening.publish(await desk.cancel("a")) == [("completed", "a", "cancelled")]
+    clock.advance(5_001)
+    assert [listening.publish(w) for w in await desk.referee()] == [[("updated", "a", "cancelled")]]
+
+
+async def test_a_conversation_is_told(listening):
+    listening.app.publish_conversation(Conversation("c", PROJECT, "chat", 1, 2))
+    (told,) = listening.heard
+    assert told == Hint("conversation.updated", 2, None, "c", "active")
+
+
+async def test_where_nobody_listens_no_hint_is_made(store, desk, monkeypatch):
+    from runstead.commands import hinting
+
+    monkeypatch.delattr(hinting, "of_written")
+    monkeypatch.delattr(hinting, "of_runs")
+    app = App(store, MemoryNotifier())
+    app.notifier.listen("another project", print)
+    await desk.create("a")
+    app.publish(await desk.complete("a"))
+    app.publish_runs([await desk.row("a")])
+
+
+# The ring
+
+
+def numbers(ring, after):
+    return [(number, each.type.removeprefix("run."), each.run_id) for number, each in ring.after(after)]
+
+
+def test_a_ring_gives_what_came_after_a_number():
+    ring = Ring(8)
+    ring.hear([hint("created", "a"), hint("created", "b")])
+    ring.hear([hint("completed", "a")])
+    assert numbers(ring, 0) == [(1, "created", "a"), (2, "created", "b"), (3, "completed", "a")]
+    assert numbers(ring, 2) == [(3, "completed", "a")]
+    assert numbers(ring, 3) == []
+
+
+def test_updates_of_a_run_are_merged_and_its_beginning_and_end_are_not():
+    ring = Ring(16)
+    ring.hear([hint("created"), hint("updated"), hint("updated", "other"), hint("updated", status="waiting")])
+    assert numbers(ring, 0) == [(1, "created", "r"), (3, "updated", "other"), (4, "updated", "r")]
+    assert ring.after(0)[-1][1].status == "waiting"
+    ring.hear([hint("completed")])
+    assert numbers(ring, 0) == [(1, "created", "r"), (3, "updated", "other"), (5, "completed", "r")]
+    ring.hear([hint("updated")])
+    assert numbers(ring, 0)[-2:] == [(5, "completed", "r"), (6, "updated", "r")]
+
+
+def test_a_ring_holds_no_more_than_its_size():
+    ring = Ring(4)
+    ring.hear([hint("created", str(n)) for n in range(10)])
+    assert (ring.floor, ring.latest) == (6, 10)
+    assert [number for number, _ in ring.after(ring.floor)] == [7, 8, 9, 10]
+    ring.hear([hint("created", str(n)) for n in range(100)])
+    assert len(ring._slots) == 4
+
+
+def test_a_cursor_is_known_only_to_its_ring():
+    ring, other = Ring(4), Ring(4)
+    ring.hear([hint("created")])
+    assert ring.place(ring.cursor(1)) == 1
+    assert ring.place(ring.cursor(0)) == 0
+    for cursor in (
+        other.cursor(0),
+        ring.cursor(2),
+        ring.epoch,
+        f"{ring.epoch}-",
+        f"{ring.epoch}--1",
+        "none",
+        "-1",
+    ):
+        assert ring.place(cursor) == -1, cursor
+    for number in ("٣", "1.0", " 1", "1" * 17, "1" * 5_000):
+        assert ring.place(f"{ring.epoch}-{number}") == -1
+
+
+def test_hints_that_may_be_lost_leave_nobody_where_they_stand():
+    ring = Ring(4)
+    ring.hear([hint("created")])
+    ring.hear(None)
+    assert ring.floor == ring.latest == 2
+    ring.hear([hint("completed")])
+    assert numbers(ring, ring.floor) == [(3, "completed", "r")]
+
+
+# Following
+
+
+class Follower:
+    """One that follows, and what it was told so far: (type, run_id)."""
+
+    def __init__(self, notifications, cursor=None):
+        self.cursor, self.told = cursor, []
+        self._batches = notifications.follow(PROJECT, cursor)
+
+    async def opened(self):
+        first = await anext(self._batches)
+        assert first.told == ()
+        self.cursor = first.cursor or self.cursor
+        return self
+
+    async def next(self):
+        """What the next batch tells."""
+        async with asyncio.timeout(5):
+            batch = await anext(self._batches)
+        told = [(each.hint.type.removeprefix("run."), each.hint.run_id) for each in batch.told]
+        self.told += told
+        self.cursor = batch.told[-1].cursor if batch.told else batch.cursor
+        return told
+
+    async def leave(self):
+        await self._batches.aclose()
+
+
+@pytest.fixture
+async def notifier():
+    return MemoryNotifier()
+
+
+@pytest.fixture
+async def notifications(notifier, monkeypatch):
+    monkeypatch.setattr(limits, "hint_interval_s", 0)
+    return Notifications(notifier, asyncio.Event())
+
+
+async def test_a_follower_is_told_what_comes_from_now_on(notifier, notifications):
+    follower = await Follower(notifications).opened()
+    notifier.announce(PROJECT, [hint("created")])
+    notifier.announce("another", [hint("created", "foreign")])
+    assert await follower.next() == [("created", "r")]
+    waiting = asyncio.ensure_future(follower.next())
+    await asyncio.sleep(0)
+    notifier.announce(PROJECT, [hint("completed")])
+    assert await waiting == [("completed", "r")]
+    await follower.leave()
+
+
+async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications):
+    follower = await Follower(notifications).opened()
+    cursor = follower.cursor
+    await follower.leave()
+    notifier.announce(PROJECT, [hint("created"), hint("completed")])
+    again = await Follower(notifications, cursor).opened()
+    assert await again.next() == [("created", "r"), ("completed", "r")]
+    await again.leave()
+    within = await Follower(notifications, cursor[:-1] + "1").opened()
+    assert await within.next() == [("completed", "r")]
+    await within.leave()
+
+
+@pytest.mark.parametrize("cursor", ["none", "0000000000000000-0", "", "x" * 64])
+async def test_an_unknown_cursor_is_told_once_to_read_again(notifier, notifications, cursor):
+    follower = await Follower(notifications, cursor).opened()
+    assert await follower.next() == [("resync", None)]
+    notifier.announce(PROJECT, [hint("created")])
+    assert await follower.next() == [("created", "r")]
+    await follower.leave()
+
+
+async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
+    follower = await Follower(notifications, "none").opened()
+    await follower.next()
+    await follower.leave()
+    notifier.announce(PROJECT, [hint("created")])
+    again = await Follower(notifications, follower.cursor).opened()
+    assert await again.next() == [("created", "r")]
+    await again.leave()
+
+
+async def test_a_slow_follower_falls_out_of_the_ring_and_reads_again(notifier, notifications, monkeypatch):
+    monkeypatch.setattr(limits, "hints_per_project_max", 8)
+    follower = await Follower(notifications).opened()
+    notifier.announce(PROJECT, [hint("created", str(n)) for n in range(9)])
+    assert await follower.next() == [("resync", None)]
+    notifier.announce(PROJECT, [hint("completed", "8")])
+    assert await follower.next() == [("completed", "8")]
+    await follower.leave()
+
+
+async def test_hints_that_were_lost_on_the_way_are_a_resync_for_everybody(notifier, notifications):
+    followers = [await Follower(notifications).opened() for _ in range(3)]
+    notifier.announce(PROJECT, [hint("created")])
+    await followers[0].next()
+    for listener in notifier._listeners[PROJECT]:
+        listener(None)
+    assert [await follower.next() for follower in followers] == [[("resync", None)]] * 3
+    for follower in followers:
+        await follower.leave()
+
+
+async def test_updates_that_come_quickly_are_told_together(notifier, notifications, monkeypatch):
+    monkeypatch.setattr(limits, "hint_interval_s", 0.05)
+    follower = await Follower(notifications).opened()
+    for _ in range(3):
+        notifier.announce(PROJECT, [hint("updated")])
+    assert await follower.next() == [("updated", "r")]
+    waiting = asyncio.ensure_future(follower.next())
+    for _ in range(20):  # all of them within the interval that has just begun
+        notifier.announce(PROJECT, [hint("updated", status="waiting")])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert await waiting == [("updated", "r")]
+    await follower.leave()
+
+
+async def test_a_quiet_project_gives_signs_of_life(notifications, monkeypatch):
+    monkeypatch.setattr(limits, "stream_heartbeat_s", 0.01)
+    follower = await Follower(notifications).opened()
+    cursor = follower.cursor
+    assert [await follower.next() for _ in range(3)] == [[], [], []]
+    assert follower.cursor == cursor
+    await follower.leave()
+
+
+async def test_followers_end_when_the_server_stops(notifier):
+    stopping = asyncio.Event()
+    notifications = Notifications(notifier, stopping)
+
+    async def follow():
+        async with aclosing(notifications.follow(PROJECT)) as batches:
+            return [batch async for batch in batches]
+
+    tasks = [asyncio.ensure_future(follow()) for _ in range(5)]
+    await asyncio.sleep(0)
+    stopping.set()
+    notifications.wake()
+    async with asyncio.timeout(5):
+        assert [len(found) for found in await asyncio.gather(*tasks)] == [1] * 5
+
+
+async def test_hints_are_kept_for_a_while_and_then_nothing_is_left(notifier, notifications, monkeypatch):
+    monkeypatch.setattr(limits, "hints_idle_s", 0.02)
+    follower = await Follower(notifications).opened()
+    await follower.leave()
+    assert notifier.listened(PROJECT)
+    async with asyncio.timeout(5):
+        while notifier.listened(PROJECT):  # noqa: ASYNC110 - of a timer nothing tells
+            await asyncio.sleep(0.005)
+    assert notifications._rings == {}
+    again = await Follower(notifications, follower.cursor).opened()
+    assert await again.next() == [("resync", None)]
+    await again.leave()
+
+
+async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications, monkeypatch):
+    monkeypatch.setattr(limits, "hints_idle_s", 0)
+    first = await Follower(notifications).opened()
+    await first.leave()
+    second = await Follower(notifications, first.cursor).opened()
+    for _ in range(3):
+        await asyncio.sleep(0.005)  # the timer that the first one left behind runs out
+    notifier.announce(PROJECT, [hint("created")])
+    assert await second.next() == [("created", "r")]
+    await second.leave()
+
+
+async def test_only_so_many_projects_are_kept_that_nobody_follows(notifier, notifications, monkeypatch):
+    monkeypatch.setattr(limits, "hints_idle_projects_max", 3)
+    for number in range(10):
+        async with aclosing(notifications.follow(f"project-{number}")) as batches:
+            await anext(batches)
+    assert len(notifications._rings) == 3
+    assert notifier.listened("project-9")
+    assert not notifier.listened("project-0")
+
+
+async def test_a_follower_that_is_cancelled_leaves(notifications):
+    async def follow():
+        async with aclosing(notifications.follow(PROJECT)) as batches:
+            async for _ in batches:
+                pass
+
+    task = asyncio.ensure_future(follow())
+    await asyncio.sleep(0)
+    (ring,) = notifications._rings.values()
+    assert ring.followers == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ring.followers == 0

@@ -1,0 +1,89 @@
+"""A file that an older program wrote is brought up to date with all that is in it."""
+
+import sqlite3
+from contextlib import closing
+from importlib.resources import files
+
+import pytest
+
+from runstead.schedule import Schedule
+from runstead.sqlite import migrate as migrations
+from runstead.sqlite.connection import connect
+from runstead.sqlite.migrate import migrate
+from runstead.sqlite.store import SqliteStore
+from runstead.store import RunKey
+
+SPINE = "0001_the_spine"
+
+
+@pytest.fixture
+def old(tmp_path, monkeypatch):
+    """A file as the first version made it, with a conversation of two agent runs and one without."""
+    path = tmp_path / "old.db"
+    sql = (files("runstead.sqlite") / "migrations" / f"{SPINE}.sql").read_text()
+    with monkeypatch.context() as first, closing(connect(path, "OFF")) as connection:
+        first.setattr(migrations, "_known", lambda: {SPINE: sql})
+        assert migrate(connection) == [SPINE]
+        for name, count in (("c-1", 2), ("c-2", 0)):
+            connection.execute(
+                "INSERT INTO conversations (id, project_id, type, created_at, updated_at, personal, status,"
+                " message_count) VALUES (?, 'p-1', 'chat', 1, 1, 0, 'active', ?)",
+                (name, count),
+            )
+        for seq in (1, 2):
+            connection.execute(
+                "INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at,"
+                " updated_at, seq, path, descendants_total, descendants_active, attempt, attempts_lost,"
+                " latest_event_id, latest_external_event_sequence, version, conversation_id)"
+                " VALUES (?1, 'p-1', ?1, 'agent', 'running', 'conversation', 'c-1', ?1, 1, 1, ?2, '/', 0, 0, 0, 0, 0, 0, 1,"
+                " 'c-1')",
+                (f"run-{seq}", seq),
+            )
+            connection.execute(
+                "INSERT INTO messages (conversation_id, seq, id, run_seq, created_by, created_at)"
+                " VALUES ('c-1', ?, ?, ?, 'ada', 5)",
+                (seq, f"m-{seq}", seq),
+            )
+    return path
+
+
+async def test_messages_and_runs_are_kept(old):
+    store = SqliteStore(old, synchronous="OFF")
+    await store.open()
+    spoken = await store.conversations.messages("c-1", 0, 10, 10**6)
+    assert [(one.message.id, one.message.role, one.message.seq) for one in spoken] == [
+        ("m-1", "assistant", 1),
+        ("m-2", "assistant", 2),
+    ]
+    assert [(one.run.run_id, one.message.created_by) for one in spoken] == [
+        ("run-1", "ada"),
+        ("run-2", "ada"),
+    ]
+    assert (await store.conversations.get("c-1")).current_node == "m-2"
+    assert (await store.conversations.get("c-2")).current_node is None
+    assert (await store.runs.get(RunKey("p-1", "run-1"))).waiting_input_id is None
+    await store.close()
+
+
+async def test_an_old_file_takes_schedules(old):
+    made = Schedule("s-1", "p-1", "nightly", "task", "a", "0 3 * * *", 1, 1)
+    for _ in range(2):  # as it stands after the first start, and after the next
+        store = SqliteStore(old, synchronous="OFF")
+        await store.open()
+        if await store.schedules.get("p-1", "s-1") is None:
+            await store.schedules.create(made, lambda _count: None)
+        assert await store.schedules.get("p-1", "s-1") == made
+        await store.close()
+
+
+async def test_it_is_brought_up_to_date_once_and_its_constraints_hold(old):
+    with closing(connect(old, "OFF")) as connection:
+        assert migrate(connection)
+        assert migrate(connection) == []
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute(
+                "INSERT INTO messages (id, conversation_id, role, created_at, updated_at, seq)"
+                " VALUES ('m-9', 'nowhere', 'user', 1, 1, 1)"
+            )

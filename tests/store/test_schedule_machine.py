@@ -1,0 +1,159 @@
+"""Random lives of schedules and their runs, in an engine and in memory as its model: both agree after every step, a
+schedule is what its runs make of it, and every run's beginning and end is hinted at once.
+"""
+
+from collections import Counter
+
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from runstead.commands import hinting
+from runstead.errors import Error
+from runstead.run import RunStatus
+from runstead.schedule import Schedule
+from runstead.store import ScheduleQuery
+from runstead.transition import Want
+from runstead.transitions import Firing, fire
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+SETTINGS = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+TARGETS = (
+    {"target_kind": "task"},
+    {"target_kind": "workflow"},
+    {"target_kind": "agent", "conversation_mode": "create_new"},
+    {"target_kind": "agent", "conversation_mode": "existing", "conversation_id": "nowhere"},
+)
+places = st.integers(0, 2)
+keys = st.sampled_from("abcde")
+
+
+class ScheduleMachine(RuleBasedStateMachine):
+    def __init__(self, desks):
+        super().__init__()
+        self.tested, self.model, self.clock, self.runner = desks()
+        self.hints = ([], [])
+
+    def teardown(self):
+        self.runner.run(self.tested.store.close())
+        self.runner.run(self.model.store.close())
+        self.runner.close()
+
+    def both(self, command):
+        """Give a command to both; what they refuse and what they hint must agree."""
+        told = []
+        for desk, hints in zip((self.tested, self.model), self.hints, strict=True):
+            try:
+                outcome = self.runner.run(command(desk))
+            except Error as refused:
+                told.append((refused.code, []))
+                continue
+            found = outcome if isinstance(outcome, list) else [outcome]
+            new = [hint for written in found for hint in hinting.of_written(written)]
+            hints.extend(new)
+            told.append((None, sorted(map(repr, new))))
+        assert told[0] == told[1]
+        return told[0][0]
+
+    @initialize(
+        chosen=st.lists(st.sampled_from(TARGETS), min_size=3, max_size=3),
+        max_runs=st.sampled_from((None, 1, 2)),
+        backoff_limit=st.sampled_from((0, 1)),
+    )
+    def schedules(self, chosen, max_runs, backoff_limit):
+        self.names = [f"s{place}" for place in range(3)]
+        for name, target in zip(self.names, chosen, strict=True):
+            fields = {"max_runs": max_runs, "backoff_limit": backoff_limit, "timeout_seconds": 5, **target}
+            made = Schedule(
+                id=name,
+                project_id=PROJECT,
+                name=name,
+                target_id="t",
+                schedule="* * * * *",
+                created_at=1,
+                updated_at=1,
+                **fields,
+            )
+            for desk in (self.tested, self.model):
+                self.runner.run(desk.store.schedules.create(made, lambda _count: None))
+
+    @rule(place=places, key=keys, elsewhere=st.booleans())
+    def run_now(self, place, key, elsewhere):
+        name = self.names[place]
+        # One run id of two schedules is a conflict.
+        run_id = f"shared-{key}" if elsewhere else f"{name}-{key}"
+        firing = Firing(
+            run_id=run_id,
+            uid=run_id,
+            message_id=f"m-{run_id}",
+            conversation_id=f"c-{run_id}",
+            trigger_kind="manual",
+        )
+        self.both(lambda d: d.runs.apply(d.key(run_id), lambda to: fire(to, firing), Want(schedule_id=name)))
+
+    @rule(place=places, key=keys, status=st.sampled_from(("completed", "failed", "cancelled")))
+    def complete(self, place, key, status):
+        self.both(lambda d: d.complete(f"{self.names[place]}-{key}", status, error_code="E"))
+
+    @rule(place=places, key=keys)
+    def cancel(self, place, key):
+        self.both(lambda d: d.cancel(f"{self.names[place]}-{key}"))
+
+    @rule(limit=st.integers(1, 3))
+    def claim(self, limit):
+        ids = [
+            self.runner.run(d.claim_ids(kinds=("task", "workflow"), lease_ms=5_000, limit=limit))
+            for d in (self.tested, self.model)
+        ]
+        assert ids[0] == ids[1]
+
+    @rule(ms=st.sampled_from((1, 5_001, 400_000)))
+    def time_passes(self, ms):
+        self.clock.advance(ms)
+        self.both(lambda d: d.referee())
+
+    @invariant()
+    def both_agree_and_a_schedule_is_what_its_runs_make_of_it(self):
+        query = ScheduleQuery(PROJECT, 100)
+        tested, model = (self.runner.run(d.store.schedules.page(query)) for d in (self.tested, self.model))
+        assert tested == model
+        rows = self.runner.run(self.tested.rows())
+        for schedule in tested:
+            runs = [run for run in rows if run.schedule_id == schedule.id]
+            assert schedule.run_count == len(runs)
+            assert schedule.max_runs is None or len(runs) <= schedule.max_runs
+            assert (schedule.completed_at is not None) == (len(runs) == schedule.max_runs)
+            assert schedule.last_scheduled_at == max((run.created_at for run in runs), default=None)
+            for status, told in (
+                (RunStatus.COMPLETED, schedule.last_successful_at),
+                (RunStatus.FAILED, schedule.last_failure_at),
+            ):
+                assert told == max((r.completed_at for r in runs if r.status is status), default=None)
+
+    @invariant()
+    def beginnings_and_ends_are_hinted_at_once_and_in_order(self):
+        rows = self.runner.run(self.tested.rows())
+        hinted = Counter((hint.type, hint.run_id) for hint in self.hints[0] if hint.type != "run.updated")
+        for run in rows:
+            assert hinted["run.created", run.run_id] == 1
+            assert hinted["run.completed", run.run_id] == run.terminal
+        order = [(hint.type, hint.run_id) for hint in self.hints[0] if hint.run_id is not None]
+        for run in rows:
+            mine = [kind for kind, run_id in order if run_id == run.run_id]
+            assert mine[0] == "run.created"
+
+
+def test_every_engine_keeps_schedules_as_the_model_does(desks):
+    run_state_machine_as_test(lambda: ScheduleMachine(desks), settings=SETTINGS)
