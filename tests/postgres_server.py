@@ -32,12 +32,14 @@ TABLES = [
     "worker_sessions",
     "run_receipts",
     "run_attempts",
+    "run_event_keys",
     "run_events",
-    "run_families",
-    "runs",
-    "messages",
+    "family_log",
 ]
-TABLES += ["conversations", "worker_tokens", "workers", "api_keys", "members", "projects"]
+TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
+TABLES += ["push_services", "signing_keys", "worker_tokens", "workers", "api_keys", "members", "projects"]
+CLEAR = [f"DELETE FROM {table}" for table in TABLES]
+CLEAR += [f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests")]
 
 
 def _someone():
@@ -148,7 +150,7 @@ class Databases:
             self._sessions[name] = await asyncpg.connect(self.server.url(name))
             return name
         name = self._free.pop()
-        await self._sessions[name].execute(";".join(f"DELETE FROM {table}" for table in TABLES))
+        await self._sessions[name].execute(";".join(CLEAR))
         return name
 
     def give_back(self, name):

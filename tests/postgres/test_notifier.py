@@ -6,6 +6,7 @@ import time
 import pytest
 
 from runstead import limits
+from runstead.hint import Hint
 from runstead.memory import MemoryNotifier
 from runstead.nats import NatsNotifier
 from runstead.postgres.notifier import PostgresNotifier
@@ -150,6 +151,95 @@ async def test_a_listener_that_was_cut_off_comes_back_and_has_everybody_look(dat
             await asyncio.sleep(0.001)
 
 
+def told(number, run_id=None, kind="run.updated"):
+    return Hint(kind, number, run_id or f"run-{number}", None, "running")
+
+
+class Listening:
+    """What a listener of the project was given, one after the other."""
+
+    def __init__(self, notifier, project_id="p"):
+        self.heard = []
+        self._came = asyncio.Event()
+        notifier.listen(project_id, self._hear)
+
+    def _hear(self, hints):
+        self.heard += [None] if hints is None else hints
+        self._came.set()
+
+    async def until(self, last):
+        async with asyncio.timeout(5):
+            while last not in self.heard:
+                self._came.clear()
+                await self._came.wait()
+        return self.heard
+
+
+async def test_hints_about_a_project_reach_every_replica_once_and_in_order(notifiers):
+    here, there = await notifiers(2)
+    own, other, elsewhere = Listening(here), Listening(there), Listening(there, "q")
+    hints = [told(n) for n in range(1_000)]
+    for hint in hints:
+        here.announce("p", [hint])
+    assert own.heard == hints  # at once
+    assert await other.until(hints[-1]) == hints
+    there.announce("p", [told(1_000), told(1_001)])
+    assert await own.until(told(1_001)) == [*hints, told(1_000), told(1_001)]
+    assert elsewhere.heard == []
+
+
+async def test_nobody_who_has_left_hears_anything(notifiers):
+    here, there = await notifiers(2)
+    heard, stays = [], Listening(there)
+    there.listen("p", heard.append)
+    there.unlisten("p", heard.append)
+    there.unlisten("never", heard.append)
+    here.announce("p", [told(1)])
+    await stays.until(told(1))
+    assert heard == []
+
+
+async def test_an_old_update_that_comes_late_is_left_out_and_ends_and_beginnings_are_not(notifiers):
+    here, there = await notifiers(2)
+    listening = Listening(there)
+    there.announce("p", [told(5, "a", "run.completed")])
+    for hint in (told(3, "a"), told(1, "a", "run.created"), told(5, "a"), told(2, "b")):
+        here.announce("p", [hint])
+    heard = await listening.until(told(2, "b"))
+    assert [(hint.type, hint.at) for hint in heard if hint.run_id == "a"] == [
+        ("run.completed", 5),
+        ("run.created", 1),
+        ("run.updated", 5),
+    ]
+
+
+async def test_what_one_replica_writes_is_told_to_those_who_follow_the_project_at_another(apps):
+    (here, publisher), (_, app) = await apps(2)
+    run = await here.create("run-1")
+    following = app.notifications.follow(run.project_id)
+    await anext(following)
+    publisher.publish(await here.cancel("run-1"))
+    async with asyncio.timeout(5):
+        batch = await anext(following)
+    assert [(each.hint.type, each.hint.run_id) for each in batch.told] == [("run.completed", "run-1")]
+    await following.aclose()
+
+
+async def test_a_replica_that_was_cut_off_tells_its_listeners_that_hints_may_be_missing(
+    databases, database, sql
+):
+    here, there = (PostgresNotifier(databases.server.url(database), MemoryNotifier()) for _ in range(2))
+    await here.open()
+    await there.open()
+    listening = Listening(there)
+    sql(LISTENERS.replace("pid", "pg_terminate_backend(pid)", 1))
+    await listening.until(None)
+    here.announce("p", [told(1)])
+    await listening.until(told(1))
+    await here.close()
+    await there.close()
+
+
 class Carrier(Relay):
     """One that can be switched off."""
 
@@ -237,3 +327,59 @@ async def test_a_carrier_that_is_not_there_holds_up_no_start(monkeypatch):
             notifier.publish(["a"])
             assert hint.is_set()
         await asyncio.wait_for(notifier.close(), 3)
+
+
+async def test_hints_that_find_no_room_are_told_as_lost(monkeypatch):
+    monkeypatch.setattr(limits, "connect_s", 0)
+    monkeypatch.setattr(limits, "hints_kept_max", 3)
+    carrier, other = Carrier(), Carrier()
+    await carrier.open()
+    mine, theirs = Listening(carrier), Listening(other)
+    for n in range(5):
+        carrier.announce("p", [told(n)])
+    assert mine.heard == [told(n) for n in range(5)]
+    carrier.works.set()
+    await sent(carrier, 1)
+    other._hear("\n".join(["someone", *carrier.sent[0]]))
+    assert theirs.heard == [None, told(3), told(4)]
+    await carrier.close()
+
+
+async def test_a_message_that_may_not_have_arrived_is_told_as_lost_and_not_sent_twice():
+    carrier, other = Carrier(), Carrier()
+    await carrier.open_now()
+    carrier.works.clear()
+    theirs = Listening(other)
+    carrier.announce("p", [told(1)])
+    await carrier.failed.wait()
+    carrier.announce("p", [told(2)])
+    carrier.works.set()
+    await sent(carrier, 1)
+    other._hear("\n".join(["someone", *carrier.sent[0]]))
+    assert theirs.heard == [None, told(2)]
+    await carrier.close()
+
+
+async def test_hints_sent_over_a_connection_that_is_lost_later_are_told_as_lost():
+    carrier, other = Carrier(), Carrier()
+    await carrier.open_now()
+    theirs = Listening(other)
+    carrier.announce("p", [told(1)])
+    await sent(carrier, 1)
+    carrier._lose()
+    async with asyncio.timeout(5):
+        while len(carrier.sent) < 2:
+            carrier.publish(["a"])
+            await asyncio.sleep(0.01)
+    for message in carrier.sent[1:]:
+        other._hear("\n".join(["someone", *message]))
+    assert None in theirs.heard
+    await carrier.close()
+
+
+async def test_a_hint_that_fits_in_no_message_is_told_as_lost(notifiers, monkeypatch):
+    here, there = await notifiers(2)
+    listening = Listening(there)
+    here.announce("p", [told(1, "é" * limits.hint_payload_bytes_max)])
+    here.announce("p", [told(2)])
+    assert await listening.until(told(2)) == [None, told(2)]

@@ -4,6 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import asyncpg
 from msgspec.structs import replace
 
 from runstead import limits, transitions
@@ -13,14 +14,19 @@ from runstead.postgres.batcher import ALONE, Outcome
 from runstead.postgres.claims import claim_sql
 from runstead.postgres.connection import BROKEN
 from runstead.postgres.draft import Change, Draft, check
-from runstead.postgres.rows import line_above, to_event, to_run
+from runstead.postgres.inputs import load_input
+from runstead.postgres.push_services import services_reaching
+from runstead.postgres.rows import line_above, to_event
+from runstead.postgres.schedules import lock as lock_schedules
 from runstead.postgres.seals import Seals
 from runstead.postgres.sql import Q
 from runstead.postgres.transaction import Transaction
+from runstead.push_service import PushService, choose
 from runstead.run import Run, RunStatus
+from runstead.schedule import Schedule
 from runstead.seal import Seal
-from runstead.store import ClaimQuery, DecideOne, RunKey, Written
-from runstead.transition import Decide, Loaded, Receipt, Transition, Want
+from runstead.store import ClaimQuery, DecideOne, DecidePush, RunKey, Written
+from runstead.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Transition, Want
 
 
 class Apply(NamedTuple):
@@ -54,6 +60,11 @@ async def decide_batch(
     return outcomes
 
 
+def _is_rare(want: Want) -> bool:
+    """Whether it needs what a batch neither locks together nor keeps track of."""
+    return want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+
+
 class _Batch:
     def __init__(self, transaction: Transaction, *, alone: bool) -> None:
         self._transaction = transaction
@@ -64,6 +75,7 @@ class _Batch:
         self._seqs: deque[int] = deque()
         self._queues: dict[ClaimQuery, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
+        self._services: dict[str, list[PushService]] = {}  # that reach a project
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
         """Lock what is named, look up what was answered before."""
@@ -84,7 +96,7 @@ class _Batch:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
         if rows[0]["seq"] is not None:
-            self.draft.lock(to_run(row[3:]) for row in rows)
+            self.draft.lock(row[3:] for row in rows)
         wanted: dict[ClaimQuery, int] = defaultdict(int)
         for command in commands:
             if isinstance(command, Claim) and not self._seals.known(command.seal):
@@ -102,21 +114,29 @@ class _Batch:
             now, project = self._transaction.now, query.project_id
             rows = await self._connection.fetch(sql, now, project, limit, taken, *arguments)
             # One that is named, but was stored only after its name was looked up, is somebody's next time.
-            found = map(to_run, rows)
-            runs = [run for run in found if RunKey(run.project_id, run.run_id) not in self._named]
-        self.draft.lock(runs)
+            runs = self.draft.lock(
+                row for row in rows if RunKey(row["project_id"], row["run_id"]) not in self._named
+            )
         self._queues[query] = deque(run.seq for run in runs)
 
     async def decide(self, command: Apply | Claim) -> Outcome:
         self._seals.replay(command.seal)
         if isinstance(command, Claim):
             return self._claim(command)
+        if not self._alone and _is_rare(command.want):
+            return ALONE
         loaded = await self._loaded(command)
         transition = command.decide(loaded)
         seq = 0
         if loaded.run is None:
             assert (transition.run.project_id, transition.run.run_id) == command.key
+            if not self._seqs:
+                raise asyncpg.SerializationError("the run was deleted or moved while its row was waited for")
             seq = self._seqs[0]
+        if transition.deletes:
+            if not self._alone:
+                return ALONE
+            await self._refuse_child(loaded.run)
         change = check(loaded.run, transition, seq)
         below: list[Change] = []
         if transition.cancels_family and change.new is not change.old:
@@ -127,8 +147,11 @@ class _Batch:
                 below = await self._cancel_family(change.new, loaded.now)
         cancelled = tuple(replace(member.new, descendants_active=0) for member in below)
         run = replace(change.new, descendants_active=0) if below else change.new
-        written = Written(run, transition, cancelled)
+        written = Written(run, transition, cancelled, loaded.run)
         self._keep([change, *below], command.seal, written, loaded.now)
+        if transition.schedule is not None:
+            assert loaded.schedule is not None
+            self.draft.take_schedule(loaded.schedule, transition.schedule)
         if loaded.run is None:
             self._seqs.popleft()
         return written, None
@@ -174,7 +197,36 @@ class _Batch:
             tail = await self._tail(run, want.tail_after)
         if run is not None and want.receipt_key is not None:
             receipt = await self._receipt(run.seq, want.receipt_key)
-        return Loaded(now, run, parent, family_cancelled, tail, receipt)
+        if want is NOTHING_ELSE:
+            return Loaded(now, run)
+        asked = None if run is None else await load_input(self._connection, run.seq, want)
+        schedule = await self._schedule(command)
+        keys = {} if run is None else await self._event_keys(run.seq, want.event_keys)
+        service = await self._service(command, now)
+        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, service)
+
+    async def _schedule(self, command: Apply) -> Schedule | None:
+        wanted = command.want.schedule_id
+        if wanted is None:
+            return None
+        found = (await lock_schedules(self._connection, [wanted])).get(wanted)
+        return found if found is not None and found.project_id == command.key.project_id else None
+
+    async def _event_keys(self, seq: int, wanted: Sequence[str]) -> dict[str, bytes]:
+        if not wanted:
+            return {}
+        found: dict[str, bytes] = dict(await self._connection.fetch(Q["event_keys"], seq, list(wanted)))
+        added = ((key, self.draft.event_key(seq, key)) for key in wanted)
+        return found | {key: digest for key, digest in added if digest is not None}
+
+    async def _service(self, command: Apply, now: int) -> str | None:
+        if command.want.push_agent is None:
+            return None
+        project_id = command.key.project_id
+        if project_id not in self._services:
+            self._services[project_id] = await services_reaching(self._connection, [project_id], now)
+        service = choose(self._services[project_id], command.want.push_agent)
+        return None if service is None else service.id
 
     async def _tail(self, run: Run, after: int) -> tuple[Event, ...]:
         events: list[Event] = []
@@ -191,6 +243,12 @@ class _Batch:
         row = await self._connection.fetchrow(Q["receipt"], seq, key)
         return None if row is None else Receipt(*row)
 
+    async def _refuse_child(self, run: Run | None) -> None:
+        """A child that came while the row was waited for: nobody else can come now."""
+        assert run is not None
+        if await self._connection.fetchval(Q["any_child"], run.seq) is not None:
+            raise asyncpg.SerializationError("the run got a child while its row was waited for")
+
     async def _has_family(self, run: Run) -> bool:
         """Whether a cancel takes anybody along: those are locked too, and only a transaction of its own may."""
         step = f"/{run.seq}/"
@@ -200,8 +258,7 @@ class _Batch:
 
     async def _cancel_family(self, run: Run, now: int) -> list[Change]:
         rows = await self._connection.fetch(Q["descendants_alive"], run.root_seq, f"/{run.seq}/")
-        below = [to_run(row) for row in rows]
-        self.draft.lock(below)
+        below = self.draft.lock(rows)
         return [
             check(
                 member,
@@ -217,14 +274,36 @@ async def referee_some(transaction: Transaction, limit: int, decide: DecideOne) 
     now = await transaction.moment()
     rows = await transaction.connection.fetch(Q["due"], now, limit)
     draft = Draft()
-    draft.lock(to_run(row) for row in rows)
-    decided: list[tuple[int, Transition]] = []
+    draft.lock(rows)
+    decided: list[tuple[int, Transition, Run]] = []
     for seq in list(draft.runs):
         run = draft.runs[seq]  # the ones before it may have moved its counters
         at = max(now, run.updated_at)
         change = check(run, decide(run, at), seq)
         assert not change.transition.cancels_family or change.new is run
         draft.take([change], at)
-        decided.append((seq, change.transition))
+        decided.append((seq, change.transition, run))
     await draft.write(transaction.connection)
-    return [Written(draft.runs[seq], transition) for seq, transition in decided]
+    return [Written(draft.runs[seq], transition, before=before) for seq, transition, before in decided]
+
+
+async def dispatch_some(
+    transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush
+) -> list[Run]:
+    """Runs that are due to be pushed and that nobody else holds, each decided and written."""
+    now = await transaction.moment()
+    rows = await transaction.connection.fetch(Q["due_pushes"], now, list(busy), limit)
+    draft = Draft()
+    draft.lock(rows)
+    services: dict[str, list[PushService]] = {}
+    seqs = list(draft.runs)
+    for seq in seqs:
+        run = draft.runs[seq]
+        at = max(now, run.updated_at)
+        if run.project_id not in services:
+            services[run.project_id] = await services_reaching(transaction.connection, [run.project_id], at)
+        change = check(run, decide(run, at, services[run.project_id]), seq)
+        assert not change.transition.cancels_family or change.new is run
+        draft.take([change], at)
+    await draft.write(transaction.connection)
+    return [draft.runs[seq] for seq in seqs]

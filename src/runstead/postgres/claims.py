@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from runstead import limits
-from runstead.postgres.sql import COLUMNS, RUNS
+from runstead.postgres.sql import LOCKED, RUNS
 from runstead.store import ClaimQuery
 
 _FREE: Final = "project_id = $2 AND available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
@@ -59,7 +59,7 @@ def _sql(things: tuple[str, ...]) -> str:
         wheres.append(f"{_FREE} AND {_CONDITIONS[thing].format(*range(first, first + count))}")
         first += count
     if len(wheres) == 1:
-        return f"SELECT {COLUMNS} FROM {RUNS} WHERE {wheres[0]} {_ORDER} LIMIT $3::bigint {_LOCK}"  # noqa: S608
+        return f"SELECT {LOCKED} FROM {RUNS} WHERE {wheres[0]} {_ORDER} LIMIT $3::bigint {_LOCK}"  # noqa: S608
     # One short scan for each thing, unlocked, with some to spare for those that others hold; then only as many locks as
     # are asked for. A row that somebody else has taken meanwhile is looked at again, hence the condition's repetition.
     spare = f"$3::bigint + {limits.batch_commands_max}"
@@ -69,6 +69,6 @@ def _sql(things: tuple[str, ...]) -> str:
     )
     candidates = f"ARRAY(SELECT seq FROM ({heads}) AS heads {_ORDER} LIMIT {spare})"  # noqa: S608
     return (
-        f"SELECT {COLUMNS} FROM {RUNS} WHERE seq = ANY ({candidates}) AND available_at <= $1::bigint"  # noqa: S608
+        f"SELECT {LOCKED} FROM {RUNS} WHERE seq = ANY ({candidates}) AND available_at <= $1::bigint"  # noqa: S608
         f" {_ORDER} LIMIT $3::bigint {_LOCK}"
     )

@@ -1,21 +1,27 @@
 """What one transaction changes, kept apart until all of it is decided, then written with one statement for each table.
 
 Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
-conversations, new runs, seals and counters, each sorted.
+schedules, conversations, new runs, seals and counters, each sorted.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
-from runstead.errors import not_found
+from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event
+from runstead.input_request import ClosedInput, InputRequest
 from runstead.postgres.connection import Connection
-from runstead.postgres.rows import columns_of, flags_of, line_above, to_event
+from runstead.postgres.families import FamilyLog
+from runstead.postgres.inputs import add_input, close_input
+from runstead.postgres.messages import add_messages, delete_message, lock_live
+from runstead.postgres.rows import columns_of, flags_of, line_above, to_event, to_run
+from runstead.postgres.schedules import note_ends, rewrite
 from runstead.postgres.sql import INSERT_RUNS, MOVING, STORED, Q, update_runs
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.store import RunKey
 from runstead.transition import NewMessage, Transition
@@ -40,15 +46,29 @@ class Draft:
         self._events: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
         self._attempts: list[tuple[Any, ...]] = []
         self._receipts: dict[tuple[int, str], bytes] = {}
-        self._messages: list[tuple[NewMessage, int, int]] = []
+        self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
+        self._conversations: list[Conversation] = []
+        self._messages: list[StoredMessage] = []
+        self._asked: list[InputRequest] = []
+        self._closed: list[ClosedInput] = []
+        self._schedules: list[tuple[Schedule, Schedule]] = []
+        self._ends: list[Run] = []
+        self._deleted: list[Run] = []
+        self._log = FamilyLog()
         self._seals: list[tuple[Any, ...]] = []
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
-    def lock(self, runs: Iterable[Run]) -> None:
-        """Take in rows that this transaction holds."""
-        for run in runs:
+    def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
+        """Take in rows that this transaction holds, as `{locked}` gives them."""
+        runs = []
+        for row in rows:
+            run = to_run(row[:-1])
             self.runs[run.seq] = self._locked[run.seq] = run
             self.ids[RunKey(run.project_id, run.run_id)] = run.seq
+            if row[-1]:
+                self._log.familied.add(run.seq)
+            runs.append(run)
+        return runs
 
     def find(self, key: RunKey) -> Run | None:
         seq = self.ids.get(key)
@@ -68,23 +88,50 @@ class Draft:
         """The digest of a receipt that this transaction adds."""
         return self._receipts.get((seq, key))
 
+    def event_key(self, seq: int, key: str) -> bytes | None:
+        """The digest of an event that this transaction adds under the key."""
+        added = self._keys.get((seq, key))
+        return None if added is None else added[1]
+
     def take(self, changes: Iterable[Change], now: int) -> None:
         for old, new, transition in changes:
+            if transition.deletes:
+                self._deleted.append(new)
+                self._count(new, transition)
             if new is old:
                 continue
             self.runs[new.seq] = new
             self.ids[RunKey(new.project_id, new.run_id)] = new.seq
+            if old is None and new.parent_seq is not None:
+                assert new.root_seq is not None
+                self._log.first_child(self.runs[new.root_seq])
             if transition.events:
                 self._add_events(old, new, transition, now)
+                self._log.note(new, len(transition.events))
             if (ended := transition.ended) is not None:
                 told = (ended.attempt, ended.lease_owner, ended.started_at, ended.ended_at)
                 self._attempts.append((new.seq, *told, ended.outcome, ended.error))
             if (receipt := transition.receipt) is not None:
                 self._receipts[new.seq, receipt.key] = receipt.digest
             if transition.message is not None:
-                self._messages.append((transition.message, new.seq, now))
+                self._messages.append(_placeholder(transition.message, new.seq, now))
+            self._take_others(transition)
+            if new.schedule_id is not None and new.terminal and old is not None and not old.terminal:
+                self._ends.append(new)
             if new.path != "/" and (transition.family_total or transition.family_active):
                 self._count(new, transition)
+
+    def _take_others(self, transition: Transition) -> None:
+        if transition.conversation is not None:
+            self._conversations.append(transition.conversation)
+        if (asked := transition.input_request) is not None and asked.seq == 0:
+            self._asked.append(asked)
+        if transition.closed_input is not None:
+            self._closed.append(transition.closed_input)
+
+    def take_schedule(self, old: Schedule, new: Schedule) -> None:
+        """A schedule that this transaction holds, as it shall be."""
+        self._schedules.append((old, new))
 
     def take_seal(self, seal: Seal, answer: tuple[int, bytes], now: int) -> None:
         self._seals.append((seal.owner, seal.key, seal.digest, *answer, now))
@@ -99,6 +146,8 @@ class Draft:
             sequence += event.counted
             row = (now, event_id, sequence, flags_of(event), event.type, event.payload)
             rows.append((new.created_at, new.seq, *row))
+            if event.key is not None and event.digest is not None:
+                self._keys[new.seq, event.key] = event_id, event.digest
 
     def _count(self, run: Run, transition: Transition) -> None:
         """Ancestors' counters move beside their versions: they are no change to the ancestor itself."""
@@ -115,23 +164,32 @@ class Draft:
                 )
 
     async def write(self, connection: Connection) -> None:
-        if self._messages:
-            await self._write_messages(connection)
+        for before, after in self._schedules:
+            await rewrite(connection, before, after)
+        if self._ends:
+            await note_ends(connection, self._ends)
+        await self._write_conversations(connection)
         new = [run for seq, run in self.runs.items() if seq not in self._locked]
         if new:
             rows = [[getattr(run, field) for field in STORED] for run in new]
             await connection.execute(INSERT_RUNS, *columns_of(rows))
+        if self._log.found:
+            await connection.execute(Q["found_families"], self._log.found)
         await self._write_changed(connection)
         added = {
             "add_events": [row for rows in self._events.values() for row in rows],
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
+            "add_event_keys": [(*name, *told) for name, told in self._keys.items()],
             "add_seals": self._seals,
-            "count_families": [(seq, *moved) for seq, moved in self._moved.items() if any(moved)],
         }
         for query, values in added.items():
             if values:
                 await connection.execute(Q[query], *columns_of(values))
+        for run in self._deleted:
+            written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
+            assert written == 1, f"run {run.seq} was not at version {run.version}"
+        await self._log.write(connection, self._moved)
 
     async def _write_changed(self, connection: Connection) -> None:
         """What differs, guarded by the versions that were read. Rows that change the same columns go together."""
@@ -147,20 +205,34 @@ class Draft:
             written = await connection.execute(update_runs(columns), *columns_of(rows))
             assert written == f"UPDATE {len(rows)}", (written, len(rows))
 
-    async def _write_messages(self, connection: Connection) -> None:
-        ids = sorted({message.conversation_id for message, _, _ in self._messages})
-        counts = dict(await connection.fetch(Q["lock_conversations"], ids))
-        rows, at = [], {}
-        for message, run_seq, now in self._messages:
-            conversation = message.conversation_id
-            if conversation not in counts:
-                raise not_found("Conversation")
-            counts[conversation] += 1
-            at[conversation] = now
-            rows.append((conversation, counts[conversation], message.id, run_seq, message.created_by, now))
-        moved = [(conversation, counts[conversation], now) for conversation, now in at.items()]
-        await connection.execute(Q["count_messages"], *columns_of(moved))
-        await connection.execute(Q["add_messages"], *columns_of(rows))
+    async def _write_conversations(self, connection: Connection) -> None:
+        for conversation in self._conversations:
+            await connection.execute(Q["add_conversation"], *astuple(conversation)[:-1])  # all but seq
+        named = {message.conversation_id for message in self._messages}
+        named |= {request.conversation_id for request in self._asked}
+        if named:
+            counts = await lock_live(connection, named)
+            if self._messages:
+                await add_messages(connection, self._messages, counts)
+            for request in self._asked:
+                await add_input(connection, request)
+        for closed in self._closed:
+            await close_input(connection, closed)
+        for run in self._deleted:
+            if run.conversation_id is not None:
+                await delete_message(connection, run.conversation_id, run.seq)
+
+
+def _placeholder(message: NewMessage, run_seq: int, now: int) -> StoredMessage:
+    return StoredMessage(
+        message.id,
+        message.conversation_id,
+        "assistant",
+        now,
+        now,
+        run_seq=run_seq,
+        created_by=message.created_by,
+    )
 
 
 def check(old: Run | None, transition: Transition, seq: int) -> Change:

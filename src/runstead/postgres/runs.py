@@ -5,7 +5,8 @@ from typing import Any, cast
 
 from runstead import limits
 from runstead.event import Event
-from runstead.postgres.batch import Apply, Claim, referee_some
+from runstead.postgres import families
+from runstead.postgres.batch import Apply, Claim, dispatch_some, referee_some
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.page import page_sql
 from runstead.postgres.readers import Readers
@@ -14,8 +15,9 @@ from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
 from runstead.run import Run
 from runstead.seal import Seal
-from runstead.store import ClaimQuery, DecideOne, RunKey, RunQuery, Written
+from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Want
+from runstead.usage import FamilyUsage
 
 
 class PostgresRuns:
@@ -36,6 +38,13 @@ class PostgresRuns:
         """Every replica may call it at the same time: each gets others."""
         return await self._writer.run(lambda transaction: referee_some(transaction, limit, decide))
 
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        """Every replica may call it at the same time: each gets others."""
+        return await self._writer.run(lambda transaction: dispatch_some(transaction, limit, busy, decide))
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        return await self._many(Q["cancelled_pushes"], list(busy), limit)
+
     async def get(self, key: RunKey) -> Run | None:
         found = await self._many(Q["run_by_key"], *key[::-1])
         return found[0] if found else None
@@ -47,8 +56,8 @@ class PostgresRuns:
         sql, arguments = page_sql(query)
         return await self._many(sql, *arguments)
 
-    async def children(self, seq: int, limit: int) -> list[Run]:
-        return await self._many(Q["children"], seq, limit)
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        return await self._many(Q["children"], seq, limit, after, kind)
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
         return await self._many(Q["family"], root_seq, limit)
@@ -78,3 +87,23 @@ class PostgresRuns:
         )
         rows = await self._readers.rows(Q["events_after"], *arguments)
         return [to_event(row) for row in rows]
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        if not 0 < event_id <= limits.events_per_run_max:
+            return None
+        row = await self._readers.row(Q["event"], seq, event_id)
+        return None if row is None else to_event(row)
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        return [TypeCount(*row) for row in await self._readers.rows(Q["event_counts"], seq)]
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def exists(self, seq: int) -> bool:
+        return await self._readers.row(Q["run_exists"], seq) is not None

@@ -10,10 +10,14 @@ from runstead.postgres.batcher import Batcher
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
+from runstead.postgres.inputs import PostgresInputs
 from runstead.postgres.migrate import migrate, refuse_old_server
 from runstead.postgres.partitions import make_partitions
+from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
 from runstead.postgres.runs import PostgresRuns
+from runstead.postgres.schedules import PostgresSchedules
+from runstead.postgres.signing_keys import PostgresSigningKeys
 from runstead.postgres.sql import CLOCK, Q
 from runstead.postgres.transaction import Clock
 from runstead.postgres.workers import PostgresWorkers
@@ -29,6 +33,10 @@ class PostgresStore:
     directory: PostgresDirectory
     workers: PostgresWorkers
     conversations: PostgresConversations
+    inputs: PostgresInputs
+    schedules: PostgresSchedules
+    push_services: PostgresPushServices
+    signing_keys: PostgresSigningKeys
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -59,6 +67,10 @@ class PostgresStore:
         self.directory = PostgresDirectory(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
+        self.inputs = PostgresInputs(readers)
+        self.schedules = PostgresSchedules(writer, readers)
+        self.push_services = PostgresPushServices(writer, readers, clock)
+        self.signing_keys = PostgresSigningKeys(writer, readers)
 
     async def close(self) -> None:
         if self._batcher is not None:

@@ -70,25 +70,148 @@ CREATE TABLE conversations (
   message_count bigint NOT NULL,
   last_message_at bigint,
   created_by text,
-  archived_at bigint
+  archived_at bigint,
+  current_node text,
+  seq bigint GENERATED ALWAYS AS IDENTITY -- the order of creation
+);
+CREATE INDEX conversations_by_project ON conversations (project_id, seq) WHERE status <> 'deleted';
+
+-- Messages of users, and the assistant messages that agent runs fill: the parts and status of those are folded from the
+-- run of run_seq.
+CREATE TABLE messages (
+  id text COLLATE "C" NOT NULL UNIQUE,
+  conversation_id text COLLATE "C" NOT NULL REFERENCES conversations (id),
+  role text NOT NULL,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL,
+  seq bigint NOT NULL,
+  run_seq bigint,
+  parent_id text COLLATE "C",
+  created_by text,
+  idempotency_key text COLLATE "C",
+  digest bytea, -- of what was sent under the key
+  metadata bytea,
+  parts bytea,
+  PRIMARY KEY (conversation_id, seq)
+);
+CREATE UNIQUE INDEX messages_by_key ON messages (conversation_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
+
+-- Forms that runs ask somebody to fill in, each with its latest response. Values of secret fields are never here.
+CREATE TABLE input_requests (
+  seq bigint GENERATED ALWAYS AS IDENTITY,
+  id text COLLATE "C" PRIMARY KEY,
+  conversation_id text COLLATE "C" NOT NULL,
+  run_seq bigint NOT NULL,
+  run_id text COLLATE "C" NOT NULL,
+  tool_call_id text COLLATE "C" NOT NULL,
+  requested_responder_type text NOT NULL,
+  title text NOT NULL,
+  fields bytea NOT NULL,
+  created_at bigint NOT NULL,
+  salt bytea NOT NULL,
+  status text NOT NULL,
+  description text,
+  metadata bytea,
+  created_by text,
+  expires_at bigint,
+  ended_at bigint,
+  response_id text,
+  actor_type text,
+  actor_id text,
+  response_values bytea,
+  withheld bytea,
+  digest bytea,
+  responded_at bigint,
+  UNIQUE (run_seq, tool_call_id)
+);
+CREATE INDEX input_requests_by_conversation ON input_requests (conversation_id, seq);
+
+-- Columns as the fields of runstead.schedule.Schedule, large values last.
+CREATE TABLE schedules (
+  id text COLLATE "C" PRIMARY KEY,
+  project_id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  target_kind text NOT NULL,
+  target_id text NOT NULL,
+  schedule text NOT NULL,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL,
+  timezone text NOT NULL,
+  status text NOT NULL,
+  conversation_mode text,
+  conversation_id text,
+  definition_source text NOT NULL,
+  source_trigger_id text,
+  source_path text,
+  source_hash text,
+  runtime_target_kind text NOT NULL,
+  runtime_target_environment_id text,
+  runtime_target_branch_id text,
+  timeout_seconds bigint NOT NULL,
+  backoff_limit bigint NOT NULL,
+  concurrency_policy text NOT NULL,
+  max_runs bigint,
+  run_count bigint NOT NULL,
+  last_scheduled_at bigint,
+  last_successful_at bigint,
+  last_failure_at bigint,
+  last_failure_code text,
+  last_failure_message text,
+  last_failure_run_id text,
+  paused_reason text,
+  paused_at bigint,
+  completed_at bigint,
+  created_by text,
+  version bigint NOT NULL,
+  integration_requirements bytea NOT NULL,
+  config bytea NOT NULL
+);
+CREATE INDEX schedules_by_project ON schedules (project_id, created_at, id);
+
+-- Programs to which started agent runs are pushed. What is silent or disabled stays, and gets none.
+CREATE TABLE push_services (
+  id text COLLATE "C" PRIMARY KEY,
+  registrant text COLLATE "C" NOT NULL, -- whose service_key it is: a project, or a user for a global one
+  service_key text COLLATE "C" NOT NULL,
+  service_name text NOT NULL,
+  scope_kind text NOT NULL,
+  base_url text NOT NULL,
+  invoke_url text NOT NULL,
+  project_id text,
+  agent_id text,
+  version text,
+  runtime text,
+  region text,
+  capabilities bytea,
+  metadata bytea,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL,
+  last_heartbeat_at bigint NOT NULL,
+  disabled_at bigint,
+  UNIQUE (registrant, service_key)
 );
 
--- The assistant messages that agent runs fill. Their parts and status are folded from the run.
-CREATE TABLE messages (
-  conversation_id text COLLATE "C" NOT NULL REFERENCES conversations (id),
-  seq bigint NOT NULL,
-  id text COLLATE "C" NOT NULL UNIQUE,
-  run_seq bigint NOT NULL,
-  created_by text,
-  created_at bigint NOT NULL,
-  PRIMARY KEY (conversation_id, seq)
+-- The projects whose runs a service may get.
+CREATE TABLE push_reach (
+  project_id text COLLATE "C" NOT NULL,
+  service_id text COLLATE "C" NOT NULL REFERENCES push_services (id),
+  PRIMARY KEY (project_id, service_id)
+);
+CREATE INDEX push_reach_by_service ON push_reach (service_id);
+
+-- Private keys, for servers that have no file of them.
+CREATE TABLE signing_keys (
+  kid text COLLATE "C" PRIMARY KEY,
+  algorithm text NOT NULL,
+  pem text NOT NULL,
+  created_at bigint NOT NULL
 );
 
 -- The order of creation. Taken before a run is written, so that a parent always has a lower number than its children:
 -- locks are taken in this order.
 CREATE SEQUENCE run_seq;
 
--- Columns as the fields of runstead.run.Run, without the two counters of run_families. Pages keep room, so that an
+-- Columns as the fields of runstead.run.Run, without the two counters of run_families, and one more. Pages keep room, so that an
 -- update that touches no index stays on its page.
 CREATE TABLE runs (
   uid text COLLATE "C" NOT NULL,
@@ -122,6 +245,8 @@ CREATE TABLE runs (
   conversation_id text COLLATE "C",
   implementation_kind text COLLATE "C",
   worker_key text COLLATE "C",
+  push_service_id text COLLATE "C",
+  push_failures bigint NOT NULL,
   started_at bigint,
   completed_at bigint,
   duration_ms bigint,
@@ -143,6 +268,8 @@ CREATE TABLE runs (
   waiting_tool_name text COLLATE "C",
   wait_expires_at bigint,
   resume_at bigint,
+  waiting_input_id text COLLATE "C",
+  paused_available_at bigint,
   cancel_requested_at bigint,
   cancel_reason text COLLATE "C",
   cancel_stopped_at bigint,
@@ -158,7 +285,8 @@ CREATE TABLE runs (
   input bytea,
   output bytea,
   logs text COLLATE "C",
-  request_snapshot bytea
+  request_snapshot bytea,
+  familied boolean NOT NULL DEFAULT false -- a root that has, or had, a child: its events have places in family_log
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE UNIQUE INDEX runs_by_id ON runs (run_id, project_id);
 CREATE INDEX runs_by_project ON runs (project_id, seq);
@@ -175,14 +303,31 @@ CREATE INDEX runs_by_parent ON runs (parent_seq, seq) WHERE parent_seq IS NOT NU
 CREATE INDEX runs_by_root ON runs (root_seq, seq) WHERE parent_seq IS NOT NULL;
 CREATE INDEX runs_by_batch ON runs (batch_id, seq) WHERE batch_id IS NOT NULL;
 CREATE INDEX runs_by_schedule ON runs (schedule_id, seq) WHERE schedule_id IS NOT NULL;
+-- Rows are here only while they wait to be pushed, or to be stopped at their service.
+CREATE INDEX runs_push ON runs (available_at, seq) WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL;
+CREATE INDEX runs_push_cancelled ON runs (cancel_requested_at, seq)
+  WHERE push_service_id IS NOT NULL AND cancel_requested_at IS NOT NULL AND cancel_stopped_at IS NULL;
 
 -- How many runs are below a run. Apart from the run, so that the ends of its children do not wait for its lock; rows are
--- here only for runs that have children.
+-- here only for runs that have children. `logged`: how many events of a root's family have places in family_log; who
+-- gives more holds this row until its commit, so places are given in the order in which events become visible.
 CREATE TABLE run_families (
   run_seq bigint PRIMARY KEY,
   descendants_total bigint NOT NULL,
-  descendants_active bigint NOT NULL
+  descendants_active bigint NOT NULL,
+  logged bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- The order of a family's events: in the family of root_seq, the events first..last of a run are those at the
+-- positions start, start + 1, … A root that is not `familied` has no rows: its positions are its event ids.
+CREATE TABLE family_log (
+  root_seq bigint NOT NULL,
+  start bigint NOT NULL,
+  run_seq bigint NOT NULL,
+  first integer NOT NULL,
+  last integer NOT NULL,
+  PRIMARY KEY (root_seq, start)
+);
 
 -- Partitions are months of the run's creation, not of the event's: a run's log stays in one partition, is found there
 -- with one look, and leaves in one piece. Each partition has its own key (run_seq, event_id).
@@ -216,6 +361,15 @@ CREATE TABLE run_attempts (
 CREATE TABLE run_receipts (
   run_seq bigint NOT NULL,
   key text COLLATE "C" NOT NULL,
+  digest bytea NOT NULL,
+  PRIMARY KEY (run_seq, key)
+);
+
+-- Events that came with an idempotency_key, and a digest of what they said.
+CREATE TABLE run_event_keys (
+  run_seq bigint NOT NULL,
+  key text COLLATE "C" NOT NULL,
+  event_id integer NOT NULL,
   digest bytea NOT NULL,
   PRIMARY KEY (run_seq, key)
 );
