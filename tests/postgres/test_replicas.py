@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import uuid
 
 import asyncpg
 import pytest
 
+from runstead.conversation import Conversation
 from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES
 from runstead.postgres import transaction
@@ -26,6 +28,10 @@ def whatever(desk, dice, runs, sealed, event):
         lambda: desk.wait(run_id): 4,
         lambda: desk.resume(run_id): 4,
         lambda: desk.renew(run_id): 4,
+        lambda: desk.append(run_id, event(key=f"key-{dice.randrange(9)}"), seal=seal): 4,
+        lambda: desk.pause(run_id): 1,
+        lambda: desk.ask(run_id, str(uuid.uuid4()), call=str(dice.randrange(3))): 3,
+        lambda: desk.delete(run_id): 6,
     }
     return dice.choices(list(commands), list(commands.values()))[0]()
 
@@ -59,6 +65,7 @@ def deadlocks(monkeypatch):
 @pytest.mark.parametrize("seed", range(6))
 async def test_replicas_agree_after_a_crowd_and_never_deadlock(replicas, sealed, event, deadlocks, seed):
     desks = await replicas(3)
+    await desks[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
     crowd = [
         restless(desk, random.Random(100 * seed + n), 40, sealed, event) for n, desk in enumerate(desks * 8)
     ]
@@ -74,5 +81,13 @@ async def test_replicas_agree_after_a_crowd_and_never_deadlock(replicas, sealed,
         assert [logged.event_id for logged in log] == list(range(1, run.latest_event_id + 1))
         ends = [logged.event_id for logged in log if logged.type in TERMINAL_TYPES]
         assert ends == ([run.latest_event_id] if run.terminal else [])
+        if run.parent_seq is None:
+            found, reached = await desks[2].family(run.run_id)
+            positions = [position for _, _, position in found]
+            assert positions == sorted(set(positions))
+            assert reached >= len(positions)
+            for member in (run, *below):
+                mine = [event_id for run_id, event_id, _ in found if run_id == member.run_id]
+                assert mine == list(range(1, member.latest_event_id + 1))
     assert len(rows) > 20
     assert deadlocks == []

@@ -6,8 +6,9 @@ from typing import Any, cast
 from runstead import limits
 from runstead.event import Event
 from runstead.postgres import families
-from runstead.postgres.batch import Apply, Claim, dispatch_some, referee_some
+from runstead.postgres.batch import Apply, Claim
 from runstead.postgres.batcher import Batcher
+from runstead.postgres.due import dispatch_some, referee_some
 from runstead.postgres.page import page_sql
 from runstead.postgres.readers import Readers
 from runstead.postgres.rows import to_event, to_run
@@ -100,6 +101,8 @@ class PostgresRuns:
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
+        if types:  # none is stored with a NUL
+            types = [name for name in types if "\0" not in name] or [""]
         return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
 
     async def usage(self, run: Run) -> FamilyUsage:
