@@ -3,10 +3,15 @@
 import json
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
+from runstead.sdk import Client
+
 from .server import KEY, Server, note, runstead, until
+
+TARGET = {"kind": "agent", "id": "scribe"}
 
 
 @pytest.fixture
@@ -97,6 +102,21 @@ def test_a_follower_of_one_sees_what_is_appended_at_the_other(replicas):
     here.complete(run_id)
     following.join(20)
     assert len(seen) == 6
+
+
+def test_whoever_follows_the_project_at_one_hears_what_is_done_at_the_other(replicas):
+    (first, second), _ = replicas
+    here, there = (Client(server.url, KEY, project="default") for server in (first, second))
+    with here, there, closing(there.notifications(after="none")) as following:
+        assert next(following).type == "resync"  # it is connected
+        schedule = here.create_schedule("nightly", TARGET, "30 2 * * *").schedule
+        run = here.run_schedule(schedule.id, idempotency_key="k")
+        told = [next(following) for _ in range(2)]
+        assert [one.type for one in told] == ["conversation.updated", "run.created"]
+        assert there.run_schedule(schedule.id, idempotency_key="k") == run
+        there.cancel(run.run_id)
+        assert (next(following).run_id, told[1].run_id) == (run.run_id, run.run_id)
+        assert here.get_schedule(schedule.id).run_count == 1
 
 
 def test_when_one_replica_is_killed_the_other_goes_on(replicas):
