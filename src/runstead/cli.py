@@ -23,7 +23,9 @@ keys = App(name="keys", help="API keys of a store, also of one that a server has
 app.command(projects)
 app.command(keys)
 
-Database = Annotated[str | None, Parameter(help="sqlite:///<path>; else RUNSTEAD_DATABASE_URL")]
+Database = Annotated[
+    str | None, Parameter(help="postgresql://… or sqlite:///<path>; else RUNSTEAD_DATABASE_URL")
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON")]
 
 

@@ -136,6 +136,31 @@ signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
 
+# PostgreSQL: sessions of one replica, and how long they wait
+batches_max: Final = 4  # transactions of commands under way at a time
+batch_commands_max: Final = 64
+# So many must wait before another transaction is begun beside one that is under way, or for so long.
+batch_commands_worth: Final = 32
+batch_patience_s: Final = 0.05
+postgres_writers_max: Final = 4
+postgres_readers_max: Final = 8
+session_wait_s: Final = 10  # for a session that is free
+connect_s: Final = 5
+statement_s: Final = 10
+lock_s: Final = 2  # for a row that another transaction holds
+idle_transaction_s: Final = 10
+in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
+race_retries_max: Final = 5
+statements_kept_max: Final = 512  # prepared, in each session
+partitions_ahead_months: Final = 2
+
+# Hints between replicas
+hints_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
+hint_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
+hint_pause_s: Final = 0.005  # after a message, so that many hints share the next
+hint_silence_s: Final = 15  # then it is seen whether the carrier is still there
+reconnect_s_max: Final = 5
+
 # Integer timestamps handed in by callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999
 

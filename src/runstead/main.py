@@ -26,9 +26,10 @@ from runstead.loops.every import every
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
 from runstead.memory import MemoryNotifier, MemoryStore
+from runstead.notifier import Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
-from runstead.settings import Settings, sqlite_path
+from runstead.settings import Settings, is_postgres, sqlite_path
 from runstead.signing import Keyring, read_file
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
@@ -39,7 +40,30 @@ def make_store(settings: Settings) -> Store:
     """The engine that the database's URL names."""
     if settings.database_url == "memory://":
         return MemoryStore()
+    if is_postgres(settings.database_url):
+        from runstead.postgres.store import PostgresStore  # noqa: PLC0415 - only who uses it loads it
+
+        return PostgresStore(settings.database_url)
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def make_notifier(settings: Settings) -> Notifier:
+    """What carries hints: within the process, and to other replicas where there may be some."""
+    local, told = MemoryNotifier(), settings.notifier
+    if told is not None and told != "memory://":
+        try:
+            from runstead.nats import NatsNotifier  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as missing:
+            raise RuntimeError(
+                "RUNSTEAD_NOTIFIER names a NATS server, and the package nats-py is missing:"
+                " pip install 'runstead[nats]'"
+            ) from missing
+        return NatsNotifier(told, local)
+    if told is None and is_postgres(settings.database_url):
+        from runstead.postgres.notifier import PostgresNotifier  # noqa: PLC0415
+
+        return PostgresNotifier(settings.database_url, local)
+    return local
 
 
 def make_keyring(settings: Settings, store: Store) -> Keyring:
@@ -95,7 +119,7 @@ class Main:
         """Serve, then let go of everything. Raises OSError where the address is taken."""
         verifier = _verifier(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
-        store = make_store(self.settings)
+        store, notifier = make_store(self.settings), make_notifier(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
         # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
@@ -103,8 +127,10 @@ class Main:
             await store.open()
             try:
                 await self._bootstrap(store)
-                await self._serve(store, verifier, sock)
+                await notifier.open()
+                await self._serve(store, notifier, verifier, sock)
             finally:
+                await notifier.close()
                 await store.close()
 
     def stop(self) -> None:
@@ -112,10 +138,12 @@ class Main:
         if self._server is not None:
             self._server.handle_exit(signal.SIGTERM, None)
 
-    async def _serve(self, store: Store, verifier: TokenVerifier | None, sock: socket.socket) -> None:
+    async def _serve(
+        self, store: Store, notifier: Notifier, verifier: TokenVerifier | None, sock: socket.socket
+    ) -> None:
         keyring = make_keyring(self.settings, store)
         egress = Egress(allow_private=self.settings.allow_private_egress)
-        app = App(store, MemoryNotifier(), keyring, egress)
+        app = App(store, notifier, keyring, egress)
         authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),

@@ -34,6 +34,12 @@ PUSH_KEY: Final = "push"
 
 
 class Notifier(Protocol):
+    async def open(self) -> None:
+        """Start to hear of other processes, where it does. One that cannot yet tries on by itself."""
+        ...
+
+    async def close(self) -> None: ...
+
     def publish(self, keys: Iterable[str]) -> None:
         """Wake everybody who subscribed to one of the keys. Never blocks, never fails."""
         ...

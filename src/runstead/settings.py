@@ -15,6 +15,7 @@ NAMES: Final = (
     "RUNSTEAD_PORT",
     "RUNSTEAD_DATABASE_URL",
     "RUNSTEAD_SQLITE_SYNCHRONOUS",
+    "RUNSTEAD_NOTIFIER",
     "RUNSTEAD_BOOTSTRAP_KEY",
     "RUNSTEAD_BOOTSTRAP_PROJECT",
     "RUNSTEAD_JWT_PUBLIC_KEY",
@@ -26,6 +27,7 @@ NAMES: Final = (
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+_NATS: Final = ("nats://", "tls://")
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
@@ -38,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8720
     database_url: str = "sqlite:///./runstead.db"
     sqlite_synchronous: str = "FULL"
+    notifier: str | None = None
     bootstrap_key: str | None = None
     bootstrap_project: str = "default"
     jwt_public_key: str | None = None
@@ -82,6 +85,7 @@ def load(
         port=port,
         database_url=database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db",
         sqlite_synchronous=synchronous,
+        notifier=_notifier(get("RUNSTEAD_NOTIFIER")),
         bootstrap_key=key,
         bootstrap_project=get("RUNSTEAD_BOOTSTRAP_PROJECT") or "default",
         jwt_public_key=get("RUNSTEAD_JWT_PUBLIC_KEY"),
@@ -92,6 +96,20 @@ def load(
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
     )
+
+
+def _notifier(told: str | None) -> str | None:
+    if told is None or told == "memory://" or told.startswith(_NATS):
+        return told
+    kind, separator, _ = told.partition("://")
+    raise SettingError(
+        "RUNSTEAD_NOTIFIER must be nats://<host>:<port>, tls://<host>:<port> or memory://, not "
+        + (f"{kind}://..." if separator else repr(told))
+    )
+
+
+def is_postgres(url: str) -> bool:
+    return url.startswith(("postgresql://", "postgres://"))
 
 
 def _origins(told: str | None) -> tuple[str, ...] | None:
@@ -119,6 +137,7 @@ def sqlite_path(url: str) -> Path:
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix):
         raise SettingError(
-            f"The database must be sqlite:///<path> or memory://, not {url.partition('@')[2] or url!r}"
+            "The database must be postgresql://<user>@<host>/<database>, sqlite:///<path> or memory://,"
+            f" not {url.partition('@')[2] or url!r}"
         )
     return Path(url.removeprefix(prefix))

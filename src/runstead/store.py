@@ -448,6 +448,6 @@ class Store(Protocol):
         """How it fares, without touching the medium: `engine`, `queue_depth`, `commits` and `commands` since start."""
         ...
 
-    async def forget(self, before: int) -> int:
-        """Drop the answers kept for idempotency keys that are older than `before`; how many."""
+    async def forget(self, age_ms: int) -> int:
+        """Drop the answers kept for idempotency keys that are older than this by the engine's clock; how many."""
         ...

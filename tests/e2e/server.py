@@ -51,10 +51,10 @@ def runstead(*arguments, cwd, seconds=30, **settings):
 class Server:
     """`runstead serve` on a free port. Start it with `start()`; `url` is known from then on.
 
-    `settings` are environment variables, `key` is the admin key that is there from the start.
+    `database` is SQLite's file, or a URL. `settings` are environment variables, `key` is the admin key that is there from the start.
     """
 
-    def __init__(self, directory: Path, database: Path, *, arguments=(), preexec=None, **settings):
+    def __init__(self, directory: Path, database: Path | str, *, arguments=(), preexec=None, **settings):
         self.directory, self.database = directory, database
         self.key = KEY
         self.url = ""
@@ -81,7 +81,7 @@ class Server:
                     "--port",
                     "0",
                     "--database",
-                    f"sqlite:///{self.database}",
+                    self.database if isinstance(self.database, str) else f"sqlite:///{self.database}",
                     *self._arguments,
                 ],
                 cwd=self.directory,

@@ -222,12 +222,35 @@ async def _open(store, clock):
     return made
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def api(request, tmp_path):
+#: What these ask of a store, tests/store asks of every engine: they run over memory and SQLite.
+NOT_OVER_POSTGRES = {"test_bad_input", "test_cors", "test_dispatch", "test_openapi", "test_run_pages"}
+NOT_OVER_POSTGRES |= {"test_run_tokens", "test_secrets", "test_visibility"}
+
+
+def pytest_generate_tests(metafunc):
+    if "new_store" in metafunc.fixturenames:
+        name = metafunc.module.__name__.rpartition(".")[2]
+        engines = ["memory", "sqlite"] + (["postgres"] if name not in NOT_OVER_POSTGRES else [])
+        metafunc.parametrize("new_store", engines, indirect=True)
+
+
+@pytest.fixture
+def new_store(request, tmp_path):
+    """new_store(clock): an empty store of each engine, not open yet."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_store")
+    stores = {
+        "memory": MemoryStore,
+        "sqlite": lambda clock: SqliteStore(tmp_path / "runs.db", clock, "OFF"),
+    }
+    return stores[request.param]
+
+
+@pytest.fixture
+async def api(new_store):
     """Over each engine."""
     clock = Clock()
-    engine = request.param
-    store = MemoryStore(clock) if engine == "memory" else SqliteStore(tmp_path / "runs.db", clock, "OFF")
+    store = new_store(clock)
     made = await _open(store, clock)
     yield made
     await made.client.aclose()

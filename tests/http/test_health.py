@@ -12,7 +12,7 @@ async def test_a_process_that_answers_is_healthy(api):
 async def test_a_store_that_commits_is_ready(api):
     answer = await api.get("/readyz", by=None)
     assert answer["status"] == "ready"
-    assert answer["store"]["engine"] in {"memory", "sqlite"}
+    assert answer["store"]["engine"] in {"memory", "sqlite", "postgres"}
     assert answer["store"]["commits"] >= 1
 
 

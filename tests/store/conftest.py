@@ -24,7 +24,7 @@ from runstead.transitions import NO_FENCE, Completion
 
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
-ENGINES = ("memory", "sqlite")
+ENGINES = ("memory", "sqlite", "postgres")
 
 
 class Clock:
@@ -340,8 +340,10 @@ def engine(request):
 
 
 @pytest.fixture
-def new_store(engine, tmp_path):
+def new_store(engine, tmp_path, request):
     """new_store(clock): an empty store of the engine, not open yet."""
+    if engine == "postgres":
+        return request.getfixturevalue("postgres_store")
     numbers = itertools.count()
 
     def memory(clock):

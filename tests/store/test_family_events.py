@@ -187,14 +187,15 @@ async def test_families_know_nothing_of_each_other(desk, event):
     assert await desk.family("two") == ([("two-a", 1, 1), ("two", 1, 2)], 2)
 
 
-async def test_a_family_of_thousands_is_read_in_order(desk, event):
+async def test_a_family_of_thousands_is_read_in_order(desk, event, engine):
+    count = 600 if engine == "postgres" else 1_500  # each takes longer there
     await desk.create("root")
-    for n in range(1_500):
+    for n in range(count):
         await desk.create(f"c-{n}", parent="root")
         await desk.append(f"c-{n}", event())
     found = await pairs(desk, "root", step=499)
-    assert found == [(f"c-{n}", 1) for n in range(1_500)]
-    assert await pairs(desk, "root", 1_498) == [("c-1498", 1), ("c-1499", 1)]
+    assert found == [(f"c-{n}", 1) for n in range(count)]
+    assert await pairs(desk, "root", count - 2) == [(f"c-{count - 2}", 1), (f"c-{count - 1}", 1)]
 
 
 async def test_one_event_is_found_by_its_number(desk, event):

@@ -560,5 +560,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
 
 
-def test_every_engine_does_what_the_model_does(desks):
-    run_state_machine_as_test(lambda: StoreMachine(desks), settings=SETTINGS)
+def test_every_engine_does_what_the_model_does(desks, engine):
+    some = (
+        settings(SETTINGS, max_examples=50) if engine == "postgres" else SETTINGS
+    )  # each takes longer there
+    run_state_machine_as_test(lambda: StoreMachine(desks), settings=some)

@@ -42,7 +42,8 @@ class Journal:
         self.commits += 1
         return result
 
-    def forget(self, before: int) -> int:
+    def forget(self, age_ms: int) -> int:
+        before = self.now() - age_ms
         old = [key for key, answer in self._answers.items() if answer.created_at < before]
         for key in old:
             del self._answers[key]

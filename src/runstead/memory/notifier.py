@@ -14,6 +14,12 @@ class MemoryNotifier:
         self._subscribers: dict[str, set[asyncio.Event]] = {}
         self._listeners: dict[str, list[Listener]] = {}
 
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
     def publish(self, keys: Iterable[str]) -> None:
         subscribers = self._subscribers
         if not subscribers:

@@ -44,5 +44,5 @@ class MemoryStore:
         commits = self._journal.commits
         return {"engine": "memory", "queue_depth": 0, "commits": commits, "commands": commits}
 
-    async def forget(self, before: int) -> int:
-        return self._journal.forget(before)
+    async def forget(self, age_ms: int) -> int:
+        return self._journal.forget(age_ms)

@@ -85,6 +85,6 @@ class SqliteStore:
             "commands": writer.commands,
         }
 
-    async def forget(self, before: int) -> int:
+    async def forget(self, age_ms: int) -> int:
         assert self._writer is not None, "not open"
-        return await self._writer.do(lambda c, _now: c.execute(Q["forget_seals"], (before,)).rowcount)
+        return await self._writer.do(lambda c, now: c.execute(Q["forget_seals"], (now - age_ms,)).rowcount)

@@ -1,0 +1,85 @@
+"""Input requests in PostgreSQL: written with their run, read on their own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runstead import limits
+from runstead.input_request import ClosedInput, InputRequest, InputResponse
+from runstead.postgres.connection import Connection
+from runstead.postgres.readers import Readers
+from runstead.postgres.sql import Q
+from runstead.transition import Want
+
+
+def _to_request(row: Sequence[Any]) -> InputRequest:
+    *asked, response_id, actor_type, actor_id, values, withheld, digest, responded_at = row
+    response = None
+    if response_id is not None:
+        response = InputResponse(response_id, actor_type, actor_id, values, withheld, digest, responded_at)
+    return InputRequest(*(*asked, response))
+
+
+async def load_input(connection: Connection, run_seq: int, want: Want) -> InputRequest | None:
+    """The request that a decision about this run wants to see. It changes with its run only, which is locked."""
+    row = None
+    if want.input_request_id is not None:
+        row = await connection.fetchrow(Q["input_request"], want.input_request_id)
+    elif want.input_call is not None:
+        row = await connection.fetchrow(Q["input_request_of_call"], run_seq, want.input_call)
+    found = None if row is None else _to_request(row)
+    return found if found is not None and found.run_seq == run_seq else None
+
+
+async def add_input(connection: Connection, request: InputRequest) -> None:
+    """Its conversation is locked, and lives."""
+    values = (
+        request.id,
+        request.conversation_id,
+        request.run_seq,
+        request.run_id,
+        request.tool_call_id,
+        request.requested_responder_type,
+        request.title,
+        request.fields,
+        request.created_at,
+        request.salt,
+        request.status,
+        request.description,
+        request.metadata,
+        request.created_by,
+        request.expires_at,
+    )
+    await connection.execute(Q["add_input_request"], *values)
+
+
+async def close_input(connection: Connection, closed: ClosedInput) -> None:
+    given = closed.response
+    response: tuple[Any, ...] = (None,) * 7
+    if given is not None:
+        who = (given.id, given.actor_type, given.actor_id)
+        response = (*who, given.values, given.withheld, given.digest, given.created_at)
+    written = await connection.execute(
+        Q["close_input_request"], closed.id, closed.status, closed.at, *response
+    )
+    assert written == "UPDATE 1", f"input request {closed.id} was not open"
+
+
+class PostgresInputs:
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def get(self, request_id: str) -> InputRequest | None:
+        found = await self._many("input_request", request_id)
+        return found[0] if found else None
+
+    async def page(
+        self, conversation_id: str, status: str | None, before: int | None, limit: int
+    ) -> list[InputRequest]:
+        last = limits.integer_max if before is None else before
+        return await self._many("input_requests_page", conversation_id, status, last, limit)
+
+    async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
+        return await self._many("input_requests_of_run", run_seq, limit)
+
+    async def _many(self, query: str, *arguments: Any) -> list[InputRequest]:
+        return [_to_request(row) for row in await self._readers.rows(Q[query], *arguments)]

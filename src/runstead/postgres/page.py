@@ -1,0 +1,61 @@
+"""The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
+
+from typing import Any
+
+import msgspec
+
+from runstead.postgres.sql import COLUMNS, RUNS
+from runstead.store import RunQuery
+
+_encode = msgspec.json.Encoder().encode
+
+
+def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
+    """Newest (or longest) first. All values are bound; only our own names are put together."""
+    where: list[str] = []
+    arguments: list[Any] = []
+
+    def add(condition: str, *values: Any) -> None:
+        """`{}` in the condition stands for each value in turn."""
+        arguments.extend(values)
+        first = len(arguments) - len(values) + 1
+        where.append(condition.format(*(f"${first + n}" for n in range(len(values)))))
+
+    def among(column: str, values: tuple[str, ...]) -> None:
+        if len(values) == 1:  # so that the index also gives the order
+            add(f"{column} = {{}}", values[0])
+        elif values:
+            add(f"{column} = ANY ({{}}::text[])", list(values))
+
+    among("project_id", query.project_ids or ("",))
+    among("status", query.statuses)
+    if query.statuses and "completed" not in query.statuses:
+        add("status <> 'completed'")  # says what the index on the other states says, so that it serves
+    among("kind", query.kinds)
+    among("target", query.targets)
+    for column in ("batch_id", "schedule_id", "parent_run_id"):
+        if (value := getattr(query, column)) is not None:
+            add(f"{column} = {{}}", value)
+    if query.root_only:
+        add("parent_seq IS NULL")
+    if query.labels:
+        add("convert_from(labels, 'UTF8')::jsonb @> {}::jsonb", _encode(dict(query.labels)).decode())
+        if len(dict(query.labels)) < len(set(query.labels)):
+            add("false")  # one label with two values at once: no run has that
+    if query.created_after is not None:
+        add("created_at > {}::bigint", query.created_after)
+    if query.created_before is not None:
+        add("created_at < {}::bigint", query.created_before)
+    if query.text is not None:
+        escaped = query.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        add("(run_id ILIKE {0} OR title ILIKE {0} OR target ILIKE {0})", f"%{escaped}%")
+    by_duration = query.sort == "duration"
+    if by_duration:
+        add("duration_ms IS NOT NULL")
+    if query.before is not None:
+        place = "(duration_ms, seq) < ({}::bigint, {}::bigint)" if by_duration else "seq < {}::bigint"
+        add(place, *query.before[0 if by_duration else 1 :])
+    order = "duration_ms DESC, seq DESC" if by_duration else "seq DESC"
+    arguments.append(query.limit)
+    sql = f"SELECT {COLUMNS} FROM {RUNS} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
+    return sql, arguments

@@ -1,0 +1,118 @@
+"""Push services in PostgreSQL."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from runstead import limits
+from runstead.errors import Error
+from runstead.postgres.connection import Connection
+from runstead.postgres.readers import Readers
+from runstead.postgres.seals import sealed
+from runstead.postgres.sql import CLOCK, PUSHES_TO, Q
+from runstead.postgres.transaction import Clock
+from runstead.postgres.writer import Writer
+from runstead.push_service import PushService, is_active
+from runstead.seal import Seal
+
+#: The columns that a registration writes, as queries.sql names them.
+_GIVEN: Final = (
+    "id",
+    "registrant",
+    "service_key",
+    "service_name",
+    "scope_kind",
+    "base_url",
+    "invoke_url",
+    "project_id",
+    "agent_id",
+    "version",
+    "runtime",
+    "region",
+    "capabilities",
+    "metadata",
+)
+_COLUMNS: Final = (*_GIVEN, "created_at", "updated_at", "last_heartbeat_at", "disabled_at")
+
+
+def _to_service(row: Sequence[Any], now: int) -> PushService:
+    *values, reach = row
+    named = dict(zip(_COLUMNS, values, strict=True))
+    active = is_active(named["disabled_at"], named["last_heartbeat_at"], now)
+    return PushService(**named, reach=tuple(reach), active=active)
+
+
+async def services_reaching(
+    connection: Connection, project_ids: Sequence[str], now: int
+) -> list[PushService]:
+    rows = await connection.fetch(Q["push_services_reaching"], list(project_ids))
+    return [_to_service(row, now) for row in rows]
+
+
+async def _get(connection: Connection, service_id: str, now: int) -> PushService | None:
+    row = await connection.fetchrow(Q["push_service"], service_id)
+    return None if row is None else _to_service(row, now)
+
+
+async def _put_reach(connection: Connection, service_id: str, reach: Sequence[str]) -> None:
+    most = limits.push_services_per_project_max
+    if await connection.fetchval(Q["crowded_push_projects"], list(reach), service_id, most) is not None:
+        raise Error(
+            "TOO_MANY_PUSH_SERVICES",
+            f"A project has at most {most} push services: register under the service_key of one that is there",
+        )
+    await connection.execute(Q["drop_reach"], service_id)
+    await connection.execute(Q["add_reach"], service_id, list(reach))
+
+
+class PostgresPushServices:
+    def __init__(self, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._clock = clock
+
+    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+        async def job(connection: Connection, now: int) -> PushService:
+            await connection.execute(Q["lock_names"], PUSHES_TO, list(service.reach))
+            values = (*(getattr(service, name) for name in _GIVEN), now)
+            service_id = await connection.fetchval(Q["register_push_service"], *values)
+            await _put_reach(connection, service_id, service.reach)
+            stored = await _get(connection, service_id, now)
+            assert stored is not None
+            return stored
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def heartbeat(
+        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+    ) -> PushService | None:
+        async def job(connection: Connection, now: int) -> PushService | None:
+            if reach is not None:
+                await connection.execute(Q["lock_names"], PUSHES_TO, list(reach))
+            known = await connection.fetchval(Q["push_service_heartbeat"], now, service_id)
+            if known is not None and reach is not None:
+                await _put_reach(connection, service_id, reach)
+            return await _get(connection, service_id, now)
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def disable(self, service_id: str) -> PushService | None:
+        async def job(connection: Connection, now: int) -> PushService | None:
+            await connection.execute(Q["disable_push_service"], now, service_id)
+            return await _get(connection, service_id, now)
+
+        return await self._writer.do(job)
+
+    async def get(self, service_id: str) -> PushService | None:
+        async def read(connection: Connection) -> PushService | None:
+            return await _get(connection, service_id, await self._now(connection))
+
+        return await self._readers.do(read)
+
+    async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
+        async def read(connection: Connection) -> list[PushService]:
+            return await services_reaching(connection, project_ids, await self._now(connection))
+
+        return await self._readers.do(read)
+
+    async def _now(self, connection: Connection) -> int:
+        return self._clock.tick(await connection.fetchval(f"SELECT {CLOCK}"))  # our own names

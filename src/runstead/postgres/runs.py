@@ -1,0 +1,112 @@
+"""Runs in PostgreSQL: writes as commands for the batcher, reads as reads for the readers."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from runstead import limits
+from runstead.event import Event
+from runstead.postgres import families
+from runstead.postgres.batch import Apply, Claim
+from runstead.postgres.batcher import Batcher
+from runstead.postgres.due import dispatch_some, referee_some
+from runstead.postgres.page import page_sql
+from runstead.postgres.readers import Readers
+from runstead.postgres.rows import to_event, to_run
+from runstead.postgres.sql import Q
+from runstead.postgres.writer import Writer
+from runstead.run import Run
+from runstead.seal import Seal
+from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
+from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Want
+from runstead.usage import FamilyUsage
+
+
+class PostgresRuns:
+    def __init__(self, batcher: Batcher, writer: Writer, readers: Readers) -> None:
+        self._batcher = batcher
+        self._writer = writer
+        self._readers = readers
+
+    async def apply(
+        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+    ) -> Written:
+        return cast(Written, await self._batcher.do(Apply(key, decide, want, seal)))
+
+    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+        return cast(list[Run], await self._batcher.do(Claim(query, decide, seal)))
+
+    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+        """Every replica may call it at the same time: each gets others."""
+        return await self._writer.run(lambda transaction: referee_some(transaction, limit, decide))
+
+    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+        """Every replica may call it at the same time: each gets others."""
+        return await self._writer.run(lambda transaction: dispatch_some(transaction, limit, busy, decide))
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        return await self._many(Q["cancelled_pushes"], list(busy), limit)
+
+    async def get(self, key: RunKey) -> Run | None:
+        found = await self._many(Q["run_by_key"], *key[::-1])
+        return found[0] if found else None
+
+    async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
+        return await self._many(Q["runs_by_id"], run_id, list(project_ids))
+
+    async def page(self, query: RunQuery) -> list[Run]:
+        sql, arguments = page_sql(query)
+        return await self._many(sql, *arguments)
+
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        return await self._many(Q["children"], seq, limit, after, kind)
+
+    async def family(self, root_seq: int, limit: int) -> list[Run]:
+        return await self._many(Q["family"], root_seq, limit)
+
+    async def _many(self, sql: str, *arguments: Any) -> list[Run]:
+        return [to_run(row) for row in await self._readers.rows(sql, *arguments)]
+
+    async def attempts(self, seq: int) -> list[EndedAttempt]:
+        rows = await self._readers.rows(Q["attempts"], seq)
+        return [EndedAttempt(*row) for row in rows]
+
+    async def events(
+        self,
+        seq: int,
+        after: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        after = min(after, limits.events_per_run_max)
+        arguments = (
+            seq,
+            after,
+            limit,
+            list(types) or None,
+            limits.integer_max if bytes_max is None else bytes_max,
+        )
+        rows = await self._readers.rows(Q["events_after"], *arguments)
+        return [to_event(row) for row in rows]
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        if not 0 < event_id <= limits.events_per_run_max:
+            return None
+        row = await self._readers.row(Q["event"], seq, event_id)
+        return None if row is None else to_event(row)
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        return [TypeCount(*row) for row in await self._readers.rows(Q["event_counts"], seq)]
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        if types:  # none is stored with a NUL
+            types = [name for name in types if "\0" not in name] or [""]
+        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def exists(self, seq: int) -> bool:
+        return await self._readers.row(Q["run_exists"], seq) is not None

@@ -1,0 +1,121 @@
+"""The statements: named ones from queries.sql, and the few whose shape depends on what is written or asked."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Final, get_args, get_type_hints
+
+from runstead.conversation import Conversation
+from runstead.run import FIELDS, Run
+from runstead.schedule import SCHEDULE_FIELDS
+
+CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+COUNTERS: Final = ("descendants_total", "descendants_active")
+STORED: Final = tuple(field for field in FIELDS if field not in COUNTERS)
+"""The fields that are columns of `runs`."""
+
+COLUMNS: Final = ", ".join(
+    f"coalesce({field}, 0) AS {field}" if field in COUNTERS else field for field in FIELDS
+)
+LOCKED: Final = f"{COLUMNS}, familied"
+"""What a row tells that is held."""
+RUNS: Final = "runs LEFT JOIN run_families ON run_seq = seq"
+
+# What nearly every transition moves is written with every update; anything else, and the large values above all, only
+# where it changed.
+MOVING: Final = frozenset(
+    {
+        "status",
+        "updated_at",
+        "started_at",
+        "completed_at",
+        "duration_ms",
+        "available_at",
+        "due_at",
+        "attempt",
+        "attempts_lost",
+        "attempt_started_at",
+        "lease_owner",
+        "lease_token",
+        "lease_ms",
+        "lease_expires_at",
+        "last_heartbeat_at",
+        "latest_event_id",
+        "latest_external_event_sequence",
+        "version",
+    }
+)
+
+_REQUEST: Final = (
+    "id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,"
+    " seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,"
+    " response_values, withheld, digest, responded_at"
+)
+_SERVICE: Final = (
+    "id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version,"
+    " runtime, region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,"
+    " ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
+)
+
+
+def _named() -> dict[str, str]:
+    text = (files(__package__) / "queries.sql").read_text()
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    words = {"{columns}": COLUMNS, "{locked}": LOCKED, "{runs}": RUNS, "{clock}": CLOCK}
+    words |= {
+        "{conversation}": ", ".join(Conversation.__struct_fields__),
+        "{schedule}": ", ".join(SCHEDULE_FIELDS),
+    }
+    words |= {"{request}": _REQUEST, "{service}": _SERVICE}
+    return {
+        name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+Q: Final = _named()
+
+
+def _column_type(hint: object) -> str:
+    kinds = set(get_args(hint) or (hint,))
+    return "bigint" if int in kinds else "bytea" if bytes in kinds else "text"
+
+
+_TYPES: Final = {field: _column_type(hint) for field, hint in get_type_hints(Run).items()}
+
+#: What `lock_names` locks names of.
+SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS = 1, 2, 3
+
+INSERT_SCHEDULE: Final = (
+    f"INSERT INTO schedules ({', '.join(SCHEDULE_FIELDS)})"  # noqa: S608 - our own names
+    f" VALUES ({', '.join(f'${place}' for place in range(1, len(SCHEDULE_FIELDS) + 1))})"
+)
+
+
+@cache
+def update_schedule(changed: tuple[str, ...]) -> str:
+    """Sets these columns of one; its id and the version that was read come first, and guard it."""
+    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 3))
+    return f"UPDATE schedules SET {sets} WHERE id = $1 AND version = $2"  # noqa: S608 - our own names
+
+
+def _arrays(columns: Sequence[str], first: int = 1) -> str:
+    return ", ".join(f"${place}::{_TYPES[field]}[]" for place, field in enumerate(columns, first))
+
+
+INSERT_RUNS: Final = (
+    f"INSERT INTO runs ({', '.join(STORED)}) SELECT * FROM unnest({_arrays(STORED)})"  # noqa: S608 - our own names
+    f' AS made ({", ".join(STORED)}) ORDER BY run_id COLLATE "C", project_id COLLATE "C"'
+)
+
+
+@cache
+def update_runs(columns: tuple[str, ...]) -> str:
+    """Sets these columns of many runs; their seqs and the versions that were read come first, and guard it."""
+    sets = ", ".join(f"{column} = new.{column}" for column in columns)
+    arrays = f"$1::bigint[], $2::bigint[], {_arrays(columns, 3)}"
+    return (
+        f"UPDATE runs SET {sets} FROM unnest({arrays}) AS new (old_seq, old_version, {', '.join(columns)})"  # noqa: S608
+        " WHERE runs.seq = new.old_seq AND runs.version = new.old_version"
+    )

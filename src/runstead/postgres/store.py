@@ -1,0 +1,118 @@
+"""The PostgreSQL store: a database that many replicas share."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from runstead import limits
+from runstead.postgres.batch import decide_batch
+from runstead.postgres.batcher import Batcher
+from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
+from runstead.postgres.conversations import PostgresConversations
+from runstead.postgres.directory import PostgresDirectory
+from runstead.postgres.inputs import PostgresInputs
+from runstead.postgres.migrate import migrate, refuse_old_server
+from runstead.postgres.partitions import make_partitions
+from runstead.postgres.push_services import PostgresPushServices
+from runstead.postgres.readers import Readers
+from runstead.postgres.runs import PostgresRuns
+from runstead.postgres.schedules import PostgresSchedules
+from runstead.postgres.signing_keys import PostgresSigningKeys
+from runstead.postgres.sql import CLOCK, Q
+from runstead.postgres.transaction import Clock
+from runstead.postgres.workers import PostgresWorkers
+from runstead.postgres.writer import Writer
+
+_DAY_S = 86_400
+
+
+class PostgresStore:
+    """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
+
+    runs: PostgresRuns
+    directory: PostgresDirectory
+    workers: PostgresWorkers
+    conversations: PostgresConversations
+    inputs: PostgresInputs
+    schedules: PostgresSchedules
+    push_services: PostgresPushServices
+    signing_keys: PostgresSigningKeys
+
+    def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
+        self._url = url
+        self._clock = clock
+        self._batcher: Batcher | None = None
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._partitions_at = 0.0
+
+    async def open(self) -> None:
+        try:
+            connection = await connect_alone(self._url)
+            try:
+                refuse_old_server(connection)
+                await migrate(connection)
+                await self._look_ahead(connection)
+            finally:
+                await connection.close()
+        except (*BROKEN, ValueError) as trouble:
+            raise RuntimeError(
+                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
+            ) from trouble
+        clock = Clock(self._clock)
+        self._batcher = batcher = Batcher(self._url, clock, decide_batch)
+        self._writer = writer = Writer(self._url, clock)
+        self._readers = readers = Readers(self._url)
+        self.runs = PostgresRuns(batcher, writer, readers)
+        self.directory = PostgresDirectory(writer, readers)
+        self.workers = PostgresWorkers(writer, readers)
+        self.conversations = PostgresConversations(writer, readers)
+        self.inputs = PostgresInputs(readers)
+        self.schedules = PostgresSchedules(writer, readers)
+        self.push_services = PostgresPushServices(writer, readers, clock)
+        self.signing_keys = PostgresSigningKeys(writer, readers)
+
+    async def close(self) -> None:
+        if self._batcher is not None:
+            await self._batcher.close()
+        if self._writer is not None:
+            await self._writer.close()
+        if self._readers is not None:
+            await self._readers.close()
+
+    async def check(self) -> dict[str, Any]:
+        assert self._writer is not None, "not open"
+
+        # Writes one row for real: a full disk or a standby lets an empty transaction pass.
+        await self._writer.do(lambda c, now: c.execute(Q["pulse"], now))
+        return self.facts()
+
+    def facts(self) -> dict[str, Any]:
+        batcher, writer = self._batcher, self._writer
+        assert batcher is not None, "not open"
+        assert writer is not None, "not open"
+        return {
+            "engine": "postgres",
+            "queue_depth": batcher.waiting + writer.waiting,
+            "commits": batcher.commits + writer.commits,
+            "commands": batcher.commands + writer.commands,
+        }
+
+    async def forget(self, age_ms: int) -> int:
+        """Also looks, once a day, whether the next months have their partitions."""
+        assert self._writer is not None, "not open"
+        if time.monotonic() - self._partitions_at > _DAY_S:
+            try:
+                connection = await connect_alone(self._url)
+                try:
+                    await self._look_ahead(connection)
+                finally:
+                    await connection.close()
+            except BROKEN as trouble:
+                raise trouble_with(trouble, "make room for the next months") from trouble
+        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms))
+
+    async def _look_ahead(self, connection: Connection) -> None:
+        await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))
+        await make_partitions(connection, await connection.fetchval(f"SELECT {CLOCK}"))
+        self._partitions_at = time.monotonic()

@@ -1,0 +1,68 @@
+"""Workers and their sessions in PostgreSQL."""
+
+from msgspec.structs import astuple
+
+from runstead import limits
+from runstead.postgres.connection import Connection
+from runstead.postgres.readers import Readers
+from runstead.postgres.seals import sealed
+from runstead.postgres.sql import Q
+from runstead.postgres.writer import Writer
+from runstead.seal import Seal
+from runstead.worker import Session, Worker
+
+
+class PostgresWorkers:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+        async def job(connection: Connection, _now: int) -> Worker:
+            stored = Worker(*await connection.fetchrow(Q["register_worker"], *astuple(worker)))
+            await connection.execute(Q["add_token"], token, stored.id)
+            await connection.execute(Q["drop_tokens"], stored.id, limits.worker_tokens_max)
+            return stored
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def by_token(self, token: bytes) -> Worker | None:
+        return await self._one("worker_by_token", token)
+
+    async def get(self, worker_id: str) -> Worker | None:
+        return await self._one("worker", worker_id)
+
+    async def _one(self, query: str, argument: str | bytes) -> Worker | None:
+        row = await self._readers.row(Q[query], argument)
+        return None if row is None else Worker(*row)
+
+    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
+        async def job(connection: Connection, now: int) -> Worker | None:
+            row = await connection.fetchrow(Q["worker_heartbeat"], now, worker_id)
+            return None if row is None else Worker(*row)
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+        async def job(connection: Connection, now: int) -> Session:
+            ended_at = None if session.status == "active" else now
+            values = (
+                run_seq,
+                session.worker_id,
+                session.id,
+                session.run_id,
+                session.implementation_kind,
+                session.session_key,
+                session.status,
+                now,
+                now,
+                session.metadata,
+                ended_at,
+            )
+            return Session(*await connection.fetchrow(Q["put_session"], *values))
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def session(self, run_seq: int) -> Session | None:
+        row = await self._readers.row(Q["session"], run_seq)
+        return None if row is None else Session(*row)

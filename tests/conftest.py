@@ -1,0 +1,28 @@
+"""What several rooms of tests share: real servers, started when the first test asks for them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for postgres_server.py: tests are no package
+
+
+@pytest.fixture(scope="session")
+def databases():
+    """Databases of one PostgreSQL server."""
+    from postgres_server import Databases, PostgresServer
+
+    server = PostgresServer()
+    made = Databases(server)
+    yield made
+    made.close()
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_store(databases):
+    """postgres_store(clock): a store over an empty database, not open yet. Without a clock it has the database's."""
+    from postgres_server import LeasedStore
+
+    return lambda clock=None: LeasedStore(databases, clock)

@@ -1,0 +1,151 @@
+"""Two servers over one PostgreSQL: what one writes, the other shows, hands out and tells; and one can die."""
+
+import json
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from runstead.sdk import Client
+
+from .server import KEY, Server, note, runstead, until
+
+TARGET = {"kind": "agent", "id": "scribe"}
+
+
+@pytest.fixture
+def url(databases):
+    name = databases.lease()
+    yield databases.server.url(name)
+    databases.give_back(name)
+
+
+@pytest.fixture
+def replicas(url, tmp_path):
+    """Two servers that are up, and an API of each."""
+    servers = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        servers.append(Server(tmp_path / name, url).start())
+    apis = [server.api() for server in servers]
+    yield servers, apis
+    for api in apis:
+        api.__exit__()
+    for server in servers:
+        server.kill()
+
+
+def test_commands_work_on_postgres(url, tmp_path):
+    settings = {"RUNSTEAD_DATABASE_URL": url}
+    code, stdout, stderr = runstead("projects", "create", "inventory", "--json", cwd=tmp_path, **settings)
+    assert (code, stderr) == (0, "")
+    made = json.loads(stdout)
+    code, stdout, _ = runstead("projects", "list", "--json", cwd=tmp_path, **settings)
+    assert json.loads(stdout) == [made]
+    code, stdout, _ = runstead("keys", "create", "--project", "inventory", cwd=tmp_path, **settings)
+    assert (code, stdout[:3]) == (0, "vf_")
+
+
+@pytest.mark.parametrize("command", [("projects", "list"), ("serve", "--port", "0")])
+def test_a_database_that_is_not_there_is_one_sentence(tmp_path, command):
+    settings = {"RUNSTEAD_DATABASE_URL": "postgresql://ada:secret@127.0.0.1:1/runstead"}
+    code, stdout, stderr = runstead(*command, cwd=tmp_path, **settings)
+    assert (code, stdout, stderr.count("\n")) == (1, "", 1)
+    assert stderr.startswith("runstead: cannot use the database 127.0.0.1:1/runstead: ")
+    assert "secret" not in stderr
+
+
+def test_a_notifier_that_cannot_be_is_one_sentence(tmp_path):
+    code, _, stderr = runstead("serve", cwd=tmp_path, RUNSTEAD_NOTIFIER="redis://user:secret@host")
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "RUNSTEAD_NOTIFIER must be nats://" in stderr
+    assert "secret" not in stderr
+
+
+def test_a_waiting_worker_of_one_gets_at_once_what_is_created_at_the_other(replicas):
+    _, (here, there) = replicas
+    worker = there.register("waiting")
+    got = []
+
+    def wait():
+        got.append((there.claim(worker, wait_s=20), time.monotonic()))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.3)  # so that it waits: it would get the run in any case
+    began = time.monotonic()
+    run = here.create(here.project_id())
+    waiting.join(20)
+    [(claimed, at)] = got
+    assert claimed["run_id"] == run["run_id"]
+    assert at - began < 1.0  # the next look without a hint
+
+
+def test_a_follower_of_one_sees_what_is_appended_at_the_other(replicas):
+    (_, second), (here, _) = replicas
+    run_id = here.create(here.project_id())["run_id"]
+    seen = []
+
+    def follow():
+        import httpx2
+
+        headers = {"Authorization": f"Bearer {KEY}"}
+        path = f"{second.url}/runs/{run_id}/stream"
+        with httpx2.stream("GET", path, headers=headers, timeout=30) as response:
+            seen.extend(line for line in response.iter_lines() if line.startswith("id:"))
+
+    following = threading.Thread(target=follow)
+    following.start()
+    for n in range(5):
+        here.append(run_id, [note(n)])
+    here.complete(run_id)
+    following.join(20)
+    assert len(seen) == 6
+
+
+def test_whoever_follows_the_project_at_one_hears_what_is_done_at_the_other(replicas):
+    (first, second), _ = replicas
+    here, there = (Client(server.url, KEY, project="default") for server in (first, second))
+    with here, there, closing(there.notifications(after="none")) as following:
+        assert next(following).type == "resync"  # it is connected
+        schedule = here.create_schedule("nightly", TARGET, "30 2 * * *").schedule
+        run = here.run_schedule(schedule.id, idempotency_key="k")
+        told = [next(following) for _ in range(2)]
+        assert [one.type for one in told] == ["conversation.updated", "run.created"]
+        assert there.run_schedule(schedule.id, idempotency_key="k") == run
+        there.cancel(run.run_id)
+        assert (next(following).run_id, told[1].run_id) == (run.run_id, run.run_id)
+        assert here.get_schedule(schedule.id).run_count == 1
+
+
+def test_when_one_replica_is_killed_the_other_goes_on(replicas):
+    (first, _), (here, there) = replicas
+    project = here.project_id()
+    worker = here.register("doomed")
+    run_id = here.create(project)["run_id"]
+    assert here.claim(worker, lease_s=5)["run_id"] == run_id
+    first.kill()
+    there.append(run_id, [note(1)])
+    until(lambda: there.run(run_id)["status"] == "pending", "the lease to be taken away", 15)
+    until(lambda: there.claim(there.register("heir")), "another attempt", 15)
+    assert there.complete(run_id)["run"]["status"] == "completed"
+
+
+def test_a_race_over_both_has_one_outcome_for_each_run(replicas, tmp_path):
+    servers, _ = replicas
+    for server in servers:
+        code, stdout, stderr = runstead(
+            "race",
+            "--url",
+            server.url,
+            "--key",
+            KEY,
+            "--runs",
+            "5",
+            "--callers",
+            "8",
+            cwd=tmp_path,
+            seconds=60,
+        )
+        assert code == 0, (stdout, stderr)

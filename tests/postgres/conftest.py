@@ -1,0 +1,140 @@
+"""What only this engine can do wrong. `replicas(n)`: stores of one database, each with sessions of its own."""
+
+import asyncio
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runstead.commands.app import App
+from runstead.memory import MemoryNotifier
+from runstead.nats import NatsNotifier
+from runstead.postgres.notifier import PostgresNotifier
+from runstead.postgres.store import PostgresStore
+
+
+def _store_conftest():
+    path = Path(__file__).parents[1] / "store" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("store_conftest", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SHARED = _store_conftest()
+
+
+@pytest.fixture(name="event")
+def event_fixture():
+    return SHARED.event
+
+
+@pytest.fixture(name="sealed")
+def sealed_fixture():
+    return SHARED.sealed
+
+
+@pytest.fixture(name="refusal")
+def refusal_fixture():
+    return SHARED.refusal
+
+
+@pytest.fixture
+def database(databases):
+    """The name of an empty, migrated database."""
+    name = databases.lease()
+    yield name
+    databases.give_back(name)
+
+
+@pytest.fixture
+async def new_desk():
+    """new_desk(url): a desk over a store that is open, on the database's clock."""
+    stores = []
+
+    async def open_one(url):
+        store = PostgresStore(url)
+        await store.open()
+        stores.append(store)
+        return SHARED.Desk(store, None)
+
+    yield open_one
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+def replicas(new_desk, databases, database):
+    """replicas(n): desks over n open stores of one database."""
+
+    async def open_some(count):
+        url = databases.server.url(database)
+        return await asyncio.gather(*(new_desk(url) for _ in range(count)))
+
+    return open_some
+
+
+@pytest.fixture
+async def desk(replicas):
+    return (await replicas(1))[0]
+
+
+@pytest.fixture
+def sql(databases, database):
+    """sql(statement): what it gives, from a session beside the store's."""
+    return lambda statement: databases.execute(database, statement)
+
+
+@pytest.fixture
+def own_server():
+    """A server that a test may stop and start."""
+    from postgres_server import PostgresServer
+
+    server = PostgresServer(synchronous_commit="on")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def nats_url():
+    """A NATS server."""
+    program = shutil.which("nats-server", path=Path(sys.executable).parent) or shutil.which("nats-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [program, "-a", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    yield f"nats://127.0.0.1:{port}"
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture(params=["postgres", "nats"])
+def new_notifier(request, databases, database):
+    """new_notifier(): one that is not open yet; all of a test reach each other."""
+    if request.param == "postgres":
+        return lambda: PostgresNotifier(databases.server.url(database), MemoryNotifier())
+    url = request.getfixturevalue("nats_url")
+    return lambda: NatsNotifier(url, MemoryNotifier())
+
+
+@pytest.fixture
+async def apps(replicas, new_notifier):
+    """apps(n): applications as n replicas run them, over one database."""
+    made = []
+
+    async def open_some(count):
+        desks = await replicas(count)
+        notifiers = [new_notifier() for _ in desks]
+        await asyncio.gather(*(notifier.open() for notifier in notifiers))
+        made.extend(notifiers)
+        return [(desk, App(desk.store, notifier)) for desk, notifier in zip(desks, notifiers, strict=True)]
+
+    yield open_some
+    for notifier in made:
+        await notifier.close()

@@ -1,0 +1,204 @@
+"""Many replicas write to one family: its events get one order without gaps, and nobody is lost with a run deleted."""
+
+import asyncio
+import random
+
+import asyncpg
+import pytest
+
+from runstead.errors import Error
+from runstead.schedule import Schedule
+
+
+async def whole(desk, run_id):
+    found, reached = await desk.family(run_id)
+    assert [position for _, _, position in found] == list(range(1, reached + 1))
+    return found
+
+
+async def blocked(sql):
+    """Wait until a session of the store waits for a lock."""
+    async with asyncio.timeout(10):
+        while not sql(  # noqa: ASYNC110 - of what is waited for, nothing tells
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'runstead'"
+            " AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def held(databases, database):
+    """held(run_id): somebody else holds the row, until the transaction that it gives is committed."""
+    session = await asyncpg.connect(databases.server.url(database))
+
+    async def hold(run_id):
+        transaction = session.transaction()
+        await transaction.start()
+        await session.execute("SELECT 1 FROM runs WHERE run_id = $1 FOR UPDATE", run_id)
+        return transaction
+
+    yield hold
+    await session.close()
+
+
+async def test_appends_of_three_replicas_get_one_order_without_gaps(replicas, event):
+    desks = await replicas(3)
+    names = ["root", *(f"c-{n}" for n in range(6))]
+    await desks[0].create("root")
+    for name in names[1:]:
+        await desks[0].create(name, parent="root")
+    dice = random.Random(7)
+    await asyncio.gather(
+        *(dice.choice(desks).append(dice.choice(names), *[event()] * dice.randint(1, 3)) for _ in range(300))
+    )
+    found = await whole(desks[1], "root")
+    for name in names:
+        mine = [event_id for run_id, event_id, _ in found if run_id == name]
+        assert mine == list(range(1, (await desks[2].row(name)).latest_event_id + 1))
+    assert len(found) >= 300
+
+
+async def test_a_follower_sees_no_place_before_those_below_it(replicas, event):
+    here, there, reader = await replicas(3)
+    await here.create("root")
+    for n in range(4):
+        await here.create(f"c-{n}", parent="root")
+    root = await reader.row("root")
+    done = asyncio.Event()
+
+    async def write(desk, seed):
+        dice = random.Random(seed)
+        for _ in range(60):
+            await desk.append(f"c-{dice.randrange(4)}", event(), event())
+
+    async def follow():
+        after, seen = 0, []
+        while True:
+            over = done.is_set()
+            page = await reader.runs.family_events(root, after, 1_000)
+            seen += [one.position for one in page.events]
+            after = page.reached
+            if over and not page.events:
+                return seen
+
+    following = asyncio.ensure_future(follow())
+    await asyncio.gather(*(write(desk, seed) for seed, desk in enumerate([here, there] * 2)))
+    done.set()
+    assert await asyncio.wait_for(following, 20) == list(range(1, 481))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_first_child_and_an_append_to_its_root_at_once(replicas, event, seed):
+    desks = await replicas(3)
+    await desks[0].create("root")
+    await desks[0].append("root", event())
+    dice = random.Random(seed)
+    work = [dice.choice(desks).append("root", event()) for _ in range(20)]
+    work += [dice.choice(desks).create(f"c-{n}", parent="root") for n in range(3)]
+    dice.shuffle(work)
+    await asyncio.gather(*work)
+    await desks[0].append("c-0", event())
+    found = await whole(desks[1], "root")
+    assert [run_id for run_id, _, _ in found].count("root") == 21
+    assert [event_id for run_id, event_id, _ in found if run_id == "root"] == list(range(1, 22))
+
+
+async def test_an_append_that_waits_for_the_first_child_finds_the_family(replicas, event, held, sql):
+    here, there = await replicas(2)
+    await here.create("root")
+    transaction = await held("root")
+    creating = asyncio.ensure_future(here.create("child", parent="root"))
+    await blocked(sql)
+    appending = asyncio.ensure_future(there.append("root", event()))
+    await asyncio.sleep(0.05)
+    await transaction.commit()
+    await asyncio.gather(creating, appending)
+    await here.append("child", event())
+    assert {(run_id, event_id) for run_id, event_id, _ in await whole(here, "root")} == {
+        ("root", 1),
+        ("child", 1),
+    }
+
+
+async def test_a_run_that_gets_a_child_while_it_is_deleted_stays(replicas, held, sql):
+    here, there = await replicas(2)
+    await here.create("root")
+    await here.complete("root")
+    transaction = await held("root")
+    creating = asyncio.ensure_future(here.create("child", parent="root"))
+    await blocked(sql)
+    deleting = asyncio.ensure_future(there.delete("root"))
+    await asyncio.sleep(0.05)
+    await transaction.commit()
+    made, gone = await asyncio.gather(creating, deleting, return_exceptions=True)
+    rows = {run.run_id for run in await here.rows()}
+    if isinstance(gone, Error):
+        assert (gone.code, rows) == ("RUN_HAS_CHILDREN", {"root", "child"})
+    else:
+        assert isinstance(made, Error)
+        assert (made.code, rows) == ("NOT_FOUND", set())
+
+
+async def test_a_run_is_created_anew_while_the_one_of_its_name_is_deleted(replicas, held, sql):
+    here, there = await replicas(2)
+    old = await here.create("a")
+    await here.complete("a")
+    transaction = await held("a")
+    deleting = asyncio.ensure_future(here.delete("a"))
+    await blocked(sql)
+    creating = asyncio.ensure_future(there.create("a"))
+    await asyncio.sleep(0.05)
+    await transaction.commit()
+    _, made = await asyncio.gather(deleting, creating)
+    left = await here.row("a")
+    if made.seq == old.seq:  # found just before it went
+        assert left is None
+    else:
+        assert left == made
+
+
+async def test_ends_of_a_schedules_runs_at_many_replicas_are_all_told(replicas):
+    desks = await replicas(3)
+    schedule = Schedule("s-1", desks[0].new_run("x").project_id, "n", "task", "t", "0 8 * * *", 1, 1)
+    await desks[0].store.schedules.create(schedule, lambda _: None)
+    for n in range(30):
+        await desks[0].create(f"run-{n}", schedule_id="s-1")
+    await asyncio.gather(
+        *(desks[n % 3].complete(f"run-{n}", "failed" if n % 2 else "completed") for n in range(30))
+    )
+    told = await desks[1].store.schedules.get(schedule.project_id, "s-1")
+    assert told.version == 31
+    assert told.last_failure_run_id is not None
+    assert told.last_successful_at is not None
+
+
+async def test_three_replicas_push_each_run_once(replicas):
+    desks = await replicas(3)
+    for n in range(30):
+        await desks[0].create(f"run-{n:02}", kind="agent", push_service_id="service-1")
+        await desks[0].start(f"run-{n:02}")
+    taken = await asyncio.gather(*(desks[n % 3].dispatch(7) for n in range(9)))
+    names = sorted(run.run_id for runs in taken for run in runs)
+    assert names == sorted(set(names))
+    rest = [run.run_id for run in await desks[0].dispatch(30)]
+    assert sorted(names + rest) == [f"run-{n:02}" for n in range(30)]
+
+
+async def test_nothing_is_left_of_a_deleted_family(desk, event, sql):
+    await desk.create("root")
+    run = await desk.create("a", parent="root")
+    await desk.append("a", event(key="k"))
+    await desk.wait("a", call="call-1")
+    await desk.resume("a", call="call-1")
+    await desk.complete("a")
+    await desk.complete("root")
+    await desk.delete("a")
+    assert [row[0] for row in sql("SELECT run_seq FROM family_log")].count(run.seq) > 0
+    await desk.delete("root")
+    tables = sql(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+        " AND (column_name = 'run_seq' OR (table_name = 'runs' AND column_name = 'seq'))"
+    )
+    assert len(tables) >= 8
+    for table, column in tables:
+        assert sql(f"SELECT {column} FROM {table}") == [], table

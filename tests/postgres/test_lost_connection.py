@@ -1,0 +1,164 @@
+"""The database goes away and comes back: what was not stored is said so, and nobody has to be restarted."""
+
+import asyncio
+
+import asyncpg
+import httpx2
+import pytest
+
+from runstead import transitions
+from runstead.commands.app import App
+from runstead.errors import Error
+from runstead.http.app import HttpApp
+from runstead.http.auth import Authenticator
+from runstead.memory import MemoryNotifier
+from runstead.postgres.store import PostgresStore
+from runstead.transition import Transition
+
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE application_name = 'runstead' AND datname = current_database()"
+)
+
+
+def rewrite(to):
+    return Transition(transitions.rewrite(to.run, to.now, title="written"))
+
+
+async def test_sessions_that_broke_while_idle_are_replaced(desk, sql):
+    await desk.create("run-1")
+    await desk.row("run-1")
+    sql(KILL)
+    assert (await desk.touch("run-1", title="x")).run.title == "x"
+    sql(KILL)
+    assert (await desk.row("run-1")).title == "x"
+    sql(KILL)
+    assert (await desk.store.check())["engine"] == "postgres"
+
+
+async def test_a_session_that_breaks_before_the_commit_is_replaced_and_the_work_done_again(desk, sql):
+    await desk.create("run-1")
+    times = []
+
+    def rule(to):
+        times.append(to.now)
+        if len(times) == 1:
+            sql(KILL)
+        return rewrite(to)
+
+    written = await desk.change("run-1", rule)
+    assert (len(times), written.run.version) == (2, 2)
+    assert await desk.row("run-1") == written.run
+
+
+async def test_a_session_that_breaks_again_and_again_is_told(desk, sql):
+    before = await desk.create("run-1")
+
+    def rule(to):
+        sql(KILL)
+        return rewrite(to)
+
+    commands = [desk.change("run-1", rule), desk.create("run-2")]
+    outcomes = await asyncio.gather(*commands, return_exceptions=True)
+    assert [(told.code, told.retry_after_s) for told in outcomes] == [("STORE_UNAVAILABLE", 1)] * 2
+    assert await desk.rows() == [before]
+    assert (await desk.change("run-1", rewrite)).run.version == 2
+
+
+@pytest.fixture
+def break_at_commit(monkeypatch):
+    """break_at_commit(really): the next commit's session breaks; before that it commits, or not."""
+    execute = asyncpg.Connection.execute
+    armed = []
+
+    async def broken(self, query, *arguments, **options):
+        if query == "COMMIT" and armed:
+            if armed.pop():
+                await execute(self, query)
+            self.terminate()
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return await execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", broken)
+    return armed.append
+
+
+async def test_a_commit_that_went_through_unheard_is_found_out(desk, break_at_commit):
+    await desk.create("run-1")
+    break_at_commit(True)
+    times = []
+    written = await desk.change("run-1", lambda to: times.append(1) or rewrite(to))
+    assert (len(times), written.run.version) == (1, 2)
+    assert await desk.row("run-1") == written.run
+
+
+async def test_a_commit_that_never_arrived_is_found_out_and_done_again(desk, break_at_commit):
+    await desk.create("run-1")
+    break_at_commit(False)
+    times = []
+    written = await desk.change("run-1", lambda to: times.append(1) or rewrite(to))
+    assert (len(times), written.run.version) == (2, 2)
+    assert await desk.row("run-1") == written.run
+
+
+async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch, new_desk, own_server):
+    monkeypatch.setattr("runstead.limits.in_doubt_s", 0.2)
+    desk = await new_desk(own_server.url())
+    await desk.create("run-1")
+    execute = asyncpg.Connection.execute
+
+    async def broken(self, query, *arguments, **options):
+        if query == "COMMIT":
+            own_server.stop()
+        return await execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", broken)
+    with pytest.raises(Error, match="look whether it was stored") as told:
+        await desk.change("run-1", rewrite)
+    assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
+    monkeypatch.undo()
+    own_server.start()
+    assert (await desk.row("run-1")).version == 1
+
+
+async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_well(new_desk, own_server):
+    desk = await new_desk(own_server.url())
+    await desk.create("run-1")
+    http_app = HttpApp(App(desk.store, MemoryNotifier()), Authenticator(desk.store, None))
+    transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://runstead.test") as client:
+        key = {"X-API-Key": "vf_aaaa_bbbb"}
+        assert (await client.get("/readyz")).status_code == 200
+        own_server.stop()
+        for path, headers in (("/readyz", {}), ("/runs", key)):
+            answer = await client.get(path, headers=headers)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["code"] == "STORE_UNAVAILABLE"
+        commands = [desk.create("run-2"), desk.claim(), desk.referee(), desk.row("run-1")]
+        outcomes = await asyncio.gather(*commands, return_exceptions=True)
+        assert [outcome.code for outcome in outcomes] == ["STORE_UNAVAILABLE"] * 4
+        own_server.start()
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.get("/runs", headers=key)).status_code == 401
+    assert [run.run_id for run in await desk.rows()] == ["run-1"]
+    assert await desk.claim_ids() == ["run-1"]
+
+
+async def test_a_server_that_restarts_is_hardly_noticed(new_desk, own_server):
+    desk = await new_desk(own_server.url())
+    await desk.create("run-1")
+    await desk.row("run-1")
+    own_server.stop("fast")
+    own_server.start()
+    assert (await desk.change("run-1", rewrite)).run.version == 2
+    assert (await desk.row("run-1")).version == 2
+
+
+async def test_a_database_that_cannot_be_used_is_one_sentence(databases):
+    with pytest.raises(
+        RuntimeError, match=r'cannot use the database /tmp/.*/nowhere: database "nowhere" does not exist'
+    ):
+        await PostgresStore(databases.server.url("nowhere")).open()
+    with pytest.raises(RuntimeError, match=r"cannot use the database 127\.0\.0\.1:1/x: ") as told:
+        await PostgresStore("postgresql://ada:secret@127.0.0.1:1/x").open()
+    assert "secret" not in str(told.value)

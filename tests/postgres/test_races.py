@@ -1,0 +1,179 @@
+"""Other transactions in the way: tried again where that helps, and told in time where it does not."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from runstead.errors import Error
+
+FAIL_ONCE = """
+CREATE SEQUENCE failures;
+CREATE FUNCTION fail_at_first() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF nextval('failures') <= {times} THEN
+    RAISE EXCEPTION 'not now' USING ERRCODE = '{state}';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER fail_at_first BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION fail_at_first();
+"""
+WELL_AGAIN = "DROP FUNCTION IF EXISTS fail_at_first CASCADE; DROP SEQUENCE IF EXISTS failures;"
+
+
+@pytest.fixture
+async def other(databases, database):
+    """A session of somebody else."""
+    session = await asyncpg.connect(databases.server.url(database))
+    yield session
+    await session.close()
+
+
+@pytest.fixture
+async def failing(other):
+    """failing(table, state, times): the next updates of the table fail."""
+
+    async def fail(table, state, times):
+        await other.execute(FAIL_ONCE.format(table=table, state=state, times=times))
+
+    yield fail
+    await other.execute(WELL_AGAIN)
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+async def test_a_serialization_failure_or_deadlock_is_tried_again(desk, failing, state):
+    await desk.create("run-1")
+    await failing("runs", state, 3)
+    assert (await desk.touch("run-1", title="x")).run.version == 2
+
+
+async def test_a_batch_that_met_one_is_done_again(desk, failing):
+    await asyncio.gather(*(desk.create(f"run-{n}") for n in range(5)))
+    await failing("runs", "40001", 3)
+    written = await asyncio.gather(*(desk.touch(f"run-{n}") for n in range(5)))
+    assert [each.run.version for each in written] == [2] * 5
+    assert [run.version for run in await desk.rows()] == [2] * 5
+
+
+async def test_a_job_that_met_one_is_done_again(desk, failing):
+    await failing("pulse", "40001", 3)
+    assert (await desk.store.check())["engine"] == "postgres"
+
+
+async def test_trying_again_has_an_end(desk, failing):
+    await desk.create("run-1")
+    await failing("runs", "40001", 1_000)
+    with pytest.raises(Error, match="in the way again and again") as told:
+        await desk.touch("run-1")
+    assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
+
+
+async def blocked(sql):
+    """Wait until a session of the store waits for a lock."""
+    async with asyncio.timeout(10):
+        while not sql(  # noqa: ASYNC110 - of what is waited for, nothing tells
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'runstead'"
+            " AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.005)
+
+
+async def test_a_deadlock_with_somebody_else_is_survived(desk, other, sql):
+    await asyncio.gather(desk.create("run-1"), desk.create("run-2"))
+    await other.execute("SET deadlock_timeout = '60s'")  # so that it is the store that finds it
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-2' FOR UPDATE")
+    ours = asyncio.gather(desk.touch("run-1"), desk.touch("run-2"))
+    await blocked(sql)
+    await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
+    await transaction.commit()
+    assert [written.run.version for written in await ours] == [2, 2]
+
+
+async def test_a_row_that_stays_locked_holds_up_its_own_command_alone(
+    monkeypatch, new_desk, databases, database, other
+):
+    monkeypatch.setitem(desk_settings(), "lock_timeout", "150")
+    desk = await new_desk(databases.server.url(database))
+    await asyncio.gather(*(desk.create(f"run-{n}") for n in range(3)))
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
+    outcomes = await asyncio.gather(*(desk.touch(f"run-{n}") for n in range(3)), return_exceptions=True)
+    await transaction.rollback()
+    assert [getattr(outcome, "code", None) for outcome in outcomes] == [None, "STORE_UNAVAILABLE", None]
+    assert "stayed locked" in outcomes[1].message
+    assert (await desk.touch("run-1")).run.version == 2
+
+
+async def test_nobody_waits_behind_a_row_that_somebody_else_holds(desk, other, sql):
+    """Commands that come while a transaction waits get one of their own."""
+    await asyncio.gather(desk.create("run-1"), desk.create("run-2"))
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
+    stuck = asyncio.ensure_future(desk.touch("run-1"))
+    await blocked(sql)
+    for _ in range(5):
+        await asyncio.wait_for(desk.touch("run-2"), 1)
+    assert not stuck.done()
+    await transaction.rollback()
+    assert (await stuck).run.version == 2
+
+
+async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, databases, database, other):
+    monkeypatch.setitem(desk_settings(), "statement_timeout", "150")
+    desk = await new_desk(databases.server.url(database))
+    await desk.create("run-1")
+    await other.execute(
+        "CREATE FUNCTION fail_at_first() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(5); RETURN NEW; END $$;"
+        "CREATE TRIGGER slow BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION fail_at_first();"
+    )
+    with pytest.raises(Error, match="took more than") as told:
+        await desk.touch("run-1")
+    assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
+    await other.execute(WELL_AGAIN)
+    assert (await desk.touch("run-1")).run.version == 2
+
+
+async def test_a_replica_that_stands_still_in_a_transaction_lets_go(
+    monkeypatch, new_desk, databases, database
+):
+    """As one that was frozen, or whose machine was lost, does."""
+    url = databases.server.url(database)
+    monkeypatch.setitem(desk_settings(), "idle_in_transaction_session_timeout", "200")
+    from runstead.postgres.connection import connect
+
+    desk = await new_desk(url)
+    await desk.create("run-1")
+    frozen = await connect(url)
+    await frozen.execute("BEGIN")
+    await frozen.execute("SELECT 1 FROM runs FOR UPDATE")
+    assert (await asyncio.wait_for(desk.touch("run-1"), 5)).run.version == 2
+    frozen.terminate()
+
+
+async def test_too_many_writes_are_refused_at_once(monkeypatch, desk):
+    monkeypatch.setattr("runstead.limits.writer_queue_max", 3)
+    outcomes = await asyncio.gather(*(desk.create() for _ in range(5)), return_exceptions=True)
+    assert [getattr(outcome, "code", None) for outcome in outcomes] == [None] * 3 + ["STORE_BUSY"] * 2
+    assert desk.store.facts()["queue_depth"] == 0
+
+
+async def test_a_caller_that_goes_away_harms_nobody(desk):
+    await desk.create("run-1")
+    gone = asyncio.ensure_future(desk.touch("run-1"))
+    stays = asyncio.ensure_future(desk.touch("run-1"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).run.version == 3
+    assert desk.store.facts()["queue_depth"] == 0
+
+
+def desk_settings():
+    """What sessions of the store are told at their start."""
+    from runstead.postgres import connection
+
+    return connection._SESSION

