@@ -10,7 +10,7 @@ import asyncpg
 from runstead import limits
 from runstead.errors import Error
 
-VERSION_MIN: Final = 14
+VERSION_MIN: Final = 15
 
 Connection: TypeAlias = asyncpg.Connection
 
