@@ -366,7 +366,7 @@ class StoreMachine(RuleBasedStateMachine):
         request_id, options = f"i-{self.asked}", {"call": call, "title": title, "expires_at": expires_at}
         self.both(lambda d: d.ask(run_id, request_id, **options))
 
-    @precondition(lambda self: self.asked)
+    @precondition(lambda self: self.asked and self.rows)
     @rule(
         at=places,
         other=st.integers(0, 9),
