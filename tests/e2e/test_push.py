@@ -146,6 +146,7 @@ def test_a_cancel_that_was_not_told_before_a_kill_is_told_after_it(new_server, s
     with server.api() as api:
         until(lambda: service.made("DELETE") == [("run_1", False)], "the stop")
         until(lambda: api.run("run_1")["cancellation"]["stopped_at"], "stopped_at")
+        assert service.made("DELETE") == [("run_1", False)]  # told once, and never sent again
 
 
 def test_a_server_stops_at_once_while_a_service_hangs(new_server, service):
