@@ -1,0 +1,92 @@
+"""The port to a store. Its doc comments are the contract that the suite in tests/store holds every engine to.
+
+Rules for every engine: a row and what belongs to it change in one transaction; a method returns only once that is
+durable; a refusal by a rule (`errors.Error`) leaves nothing behind and harms no other command; trouble with the medium
+is `STORE_UNAVAILABLE`, a full queue `STORE_BUSY`, and neither leaves anything behind. Methods with a `seal` look the
+idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPOTENCY_KEY_REUSED`, and otherwise store
+`seal.render(result)` with the effect. Times are ms by the engine's clock, which never runs backwards.
+"""
+
+from typing import Any, Protocol
+
+from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
+from runstead.store.directory import Directory, Guard
+from runstead.store.push_services import PushServices
+from runstead.store.runs import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    Runs,
+    TypeCount,
+    Written,
+)
+from runstead.store.schedules import Count, ScheduleQuery, Schedules
+from runstead.store.signing_keys import SigningKeys
+from runstead.store.workers import Workers
+
+__all__ = [
+    "ClaimQuery",
+    "ConversationQuery",
+    "Conversations",
+    "Count",
+    "DecideConversation",
+    "DecideOne",
+    "DecidePush",
+    "Directory",
+    "FamilyPage",
+    "Guard",
+    "InputRequests",
+    "PushServices",
+    "RunKey",
+    "RunQuery",
+    "Runs",
+    "ScheduleQuery",
+    "Schedules",
+    "SigningKeys",
+    "Store",
+    "TypeCount",
+    "Workers",
+    "Written",
+]
+
+
+class Store(Protocol):
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def directory(self) -> Directory: ...
+    @property
+    def workers(self) -> Workers: ...
+    @property
+    def conversations(self) -> Conversations: ...
+    @property
+    def inputs(self) -> InputRequests: ...
+    @property
+    def schedules(self) -> Schedules: ...
+    @property
+    def push_services(self) -> PushServices: ...
+    @property
+    def signing_keys(self) -> SigningKeys: ...
+
+    async def open(self) -> None:
+        """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go."""
+        ...
+
+    async def check(self) -> dict[str, Any]:
+        """Prove that a commit works, then tell `facts`."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """How it fares, without touching the medium: `engine`, `queue_depth`, `commits` and `commands` since start."""
+        ...
+
+    async def forget(self, age_ms: int) -> int:
+        """Drop the answers kept for idempotency keys that are older than this by the engine's clock; how many."""
+        ...
