@@ -229,4 +229,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def measure_updates(url: str, concurrency: int, seconds: float) -> float:
     """Single-row updates/s that the engine commits for this many callers: the floor of a bench."""
+    if is_postgres(url):
+        from runstead.postgres.floor import updates_per_second as on_postgres  # noqa: PLC0415
+
+        return asyncio.run(on_postgres(url, concurrency, seconds))
     return asyncio.run(updates_per_second(sqlite_path(url), concurrency, seconds))

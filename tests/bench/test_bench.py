@@ -126,6 +126,19 @@ async def test_a_whole_bench_in_processes_of_their_own(deployment, key, tmp_path
     assert {"create", "claim", "append", "complete", "lifecycles"} <= set(render_bench(report).split())
 
 
+async def test_the_engines_floor_is_measured_in_the_database_that_is_named(deployment, key):
+    asked = []
+
+    def measure_updates(url, concurrency, seconds):
+        asked.append((url, concurrency, seconds))
+        return 7.0
+
+    chosen = options(deployment, key, floor_database="postgresql:///runs")
+    report = await asyncio.to_thread(run_bench, chosen, measure_updates)
+    assert asked == [("postgresql:///runs", 4, 0.2)]
+    assert report.floors.engine_updates_per_s == 7.0
+
+
 async def test_without_an_engine_its_floor_is_null_and_errors_are_shown(deployment, key):
     deployment.fault = "nothing claimable"
     report = await asyncio.to_thread(run_bench, options(deployment, key))

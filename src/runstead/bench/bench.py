@@ -22,8 +22,9 @@ HEALTHZ_WARM_UP_S = 0.2
 
 
 class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`processes` null: chosen from the concurrency. `floor_directory`: where the engine's floor puts its temporary
-    database; it should be on the file system of the server's database, since the floor is mostly its fsync.
+    """`processes` null: chosen from the concurrency. `floor_database`: the URL of the database that measures the
+    engine's floor, for a moment in a table of its own; without one a temporary SQLite file in `floor_directory`, which
+    should be on the file system of the server's database, since the floor is mostly its fsync.
     """
 
     url: str
@@ -34,6 +35,7 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
     processes: int | None = None
     warm_up_seconds: float = 1.0
     floor_seconds: float = 2.0
+    floor_database: str | None = None
     floor_directory: Path = Path()
 
 
@@ -72,6 +74,8 @@ async def _prepare(target: Target, options: BenchOptions) -> Plan:
 
 
 def _engine_floor(options: BenchOptions, measure_updates: MeasureUpdates) -> float:
+    if options.floor_database is not None:
+        return round(measure_updates(options.floor_database, options.concurrency, options.floor_seconds), 1)
     with tempfile.TemporaryDirectory(
         prefix="runstead-bench-", dir=options.floor_directory.resolve()
     ) as directory:

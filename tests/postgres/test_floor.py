@@ -1,0 +1,17 @@
+"""The floor under a bench: what the engine commits without the product's work."""
+
+import pytest
+
+from runstead.postgres.floor import updates_per_second
+
+
+async def test_the_floor_counts_commits_and_leaves_nothing_behind(databases, database, sql):
+    tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r'"
+    before = sql(tables)
+    assert await updates_per_second(databases.server.url(database), concurrency=4, seconds=0.2) > 100
+    assert sql(tables) == before
+
+
+async def test_a_database_that_is_not_there_is_named_in_a_sentence():
+    with pytest.raises(RuntimeError, match=r"cannot use the database 127\.0\.0\.1:1/none: "):
+        await updates_per_second("postgresql://somebody:secret@127.0.0.1:1/none", concurrency=1, seconds=0.1)
