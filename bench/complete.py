@@ -1,7 +1,7 @@
 """Where the microseconds of one complete go.
 
     RUNSTEAD_BOOTSTRAP_KEY=vf_local_choose-a-long-random-secret runstead serve &
-    python benchmarks/complete.py --pid $! --key vf_local_choose-a-long-random-secret
+    python bench/complete.py --pid $! --key vf_local_choose-a-long-random-secret
 
 Creates runs, then completes them through 16 connections while py-spy samples which thread of the server holds the
 interpreter, and at which line. The table divides the time of the phase by the number of completes.

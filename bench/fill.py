@@ -1,6 +1,6 @@
 """Fill a SQLite store with completed runs of ten events each, to measure what size costs.
 
-    python benchmarks/fill.py runstead.db --runs 1000000
+    python bench/fill.py runstead.db --runs 1000000
 
 The rows are those that a server would have written; they go in by large transactions, since this is not what is
 measured.

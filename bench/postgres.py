@@ -1,0 +1,36 @@
+"""Start an empty PostgreSQL with its default settings, and say its URL; it is gone at Ctrl-C.
+
+python bench/postgres.py
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from postgres_server import PostgresServer
+
+#: The tests' server forgoes durability and is small. These are PostgreSQL's own values again.
+DEFAULTS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "autovacuum_naptime": "1min",
+}
+
+
+def main() -> None:
+    server = PostgresServer(**DEFAULTS)
+    try:
+        print(server.url(), flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    finally:
+        server.remove()
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    main()
