@@ -417,13 +417,15 @@ async def test_workers_of_a_project_that_is_not_the_callers_are_not_there(desk):
         await desk.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
 
 
-async def test_the_renewal_of_a_lease_is_a_sign_of_life(desk):
+@pytest.mark.parametrize("by", ["worker", "run"])
+async def test_the_renewal_of_a_lease_is_a_sign_of_life(desk, by):
     worker, _ = await desk.worker()
     run_id = (await desk.create())["run_id"]
     await desk.claim(worker)
     await note_heard(desk.app)
     desk.clock.advance(30)
-    await desk.post(f"{worker}/runs/{run_id}/lease", LEASE)
+    path = f"{worker}/runs/{run_id}/lease" if by == "worker" else f"/runs/{run_id}/heartbeats"
+    await desk.post(path, LEASE if by == "worker" else {"attempt": 1})
     assert await note_heard(desk.app) == 1
     [seen] = (await desk.get(f"/agent-workers/projects/{desk.project.id}/workers"))["data"]
     assert seen["last_heartbeat_at"] == "2026-03-20T12:00:30.000Z"
