@@ -21,9 +21,10 @@ from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import every
-from runstead.loops.pruner import prune
+from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
@@ -173,6 +174,7 @@ class Main:
             for name, seconds, verb in _loops(app, authenticator)
         ]
         loops.append(asyncio.ensure_future(Dispatcher(app).run()))
+        loops.append(asyncio.ensure_future(Deliverer(app).run()))
         try:
             await self._server.serve([sock])
         finally:
@@ -210,6 +212,7 @@ def _loops(
     return [
         ("reaper", limits.reaper_tick_s, lambda: asyncio.ensure_future(reap(app))),
         ("pruner", 60.0, lambda: asyncio.ensure_future(prune(app))),
+        ("delivery pruner", 60.0, lambda: asyncio.ensure_future(prune_deliveries(app))),
         ("last used", 60.0, lambda: asyncio.ensure_future(flush())),
     ]
 

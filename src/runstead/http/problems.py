@@ -75,6 +75,11 @@ class Problem(msgspec.Struct, frozen=True):
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 
+def shown(path: str) -> str:
+    """A path as it may be answered and logged: what follows `/triggers/` is a credential."""
+    return "/triggers/***" if path.startswith("/triggers/") else path
+
+
 def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:
     status = STATUS[error.code]
     body = Problem(
