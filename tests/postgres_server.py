@@ -37,6 +37,7 @@ TABLES = [
     "family_log",
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
+TABLES += ["webhook_deliveries", "webhooks", "triggers"]
 TABLES += [
     "leadership",
     "push_services",

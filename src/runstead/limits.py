@@ -143,6 +143,35 @@ stop_tries_max: Final = 4
 push_silence_ms: Final = 30 * 60_000  # how long a service may work on a run without a word
 push_renewal_ms: Final = 60_000  # an append renews no more often than this
 
+# Webhooks, and triggers that others call
+webhooks_per_project_max: Final = 16
+webhook_url_chars_max: Final = 2_048
+webhook_secret_bytes_min: Final = 24
+webhook_secret_bytes_max: Final = 64
+webhook_value_bytes_max: Final = (
+    16 * KIB
+)  # of an output, an error, metadata: a larger one is left out of the event
+webhook_failing_ms_max: Final = (
+    72 * 3_600_000
+)  # then a webhook is disabled with the next delivery that is given up
+delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is tried
+delivery_backoff_ms_first: Final = 5_000
+delivery_backoff_ms_max: Final = 3 * 3_600_000  # also of a Retry-After
+delivery_s_max: Final = 15  # for a receiver to answer
+delivery_lease_ms: Final = 60_000  # longer than that, so that a lease never ends before its attempt
+delivery_answer_bytes_max: Final = 64 * KIB  # what is longer is cut: nobody reads it
+deliveries_max: Final = 128
+deliveries_per_webhook_max: Final = 8
+delivery_poll_s: Final = 1.0
+delivery_kept_ms: Final = 7 * 86_400_000
+deliveries_pruned_max: Final = 5_000  # at a time
+hooked_projects_max: Final = 10_000  # that are woken for; others are found by looking
+hooked_poll_s: Final = 5.0
+webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began before it
+triggers_per_project_max: Final = 256
+trigger_body_bytes_max: Final = 1 * MIB
+trigger_config_bytes_max: Final = 64 * KIB
+
 # What the server signs
 run_token_s: Final = 86_400
 signature_s: Final = 60

@@ -22,10 +22,11 @@ from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
 from runstead.loops.leader import Leader
-from runstead.loops.pruner import prune
+from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
@@ -172,7 +173,9 @@ class Main:
 
         self._server = _Server(config, app.stop, started)
         loops = [asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator)]
-        loops += [asyncio.ensure_future(alone.run()) for alone in (Leader(app), Dispatcher(app))]
+        loops += [
+            asyncio.ensure_future(alone.run()) for alone in (Leader(app), Dispatcher(app), Deliverer(app))
+        ]
         try:
             await self._server.serve([sock])
         finally:
@@ -210,6 +213,12 @@ def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
     return [
         Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
+        Loop(
+            "delivery pruner",
+            60.0,
+            lambda: prune_deliveries(app),
+            rows_max=limits.deliveries_pruned_max,
+        ),
         Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "last heard",

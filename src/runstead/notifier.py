@@ -31,6 +31,8 @@ Listener = Callable[[Sequence[Hint] | None], None]
 """Takes hints about one project in; None where some may have been lost. Never blocks, never fails."""
 #: Hints that a run is to be pushed, or to be stopped at its push service.
 PUSH_KEY: Final = "push"
+#: Hints that a delivery to a webhook may be due.
+DELIVERY_KEY: Final = "delivery"
 
 #: Hints that the leader has given up the lead.
 LEADER_KEY: Final = "leader"

@@ -37,6 +37,12 @@ dispatches = Counter(
     ["outcome"],
     registry=registry,
 )
+deliveries = Counter(
+    "runstead_deliveries_total",
+    "Attempts to deliver to webhooks: arrived, tried again, given up, given up with the webhook.",
+    ["outcome"],
+    registry=registry,
+)
 queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)

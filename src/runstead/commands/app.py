@@ -10,10 +10,11 @@ from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
 from runstead.egress import Egress
 from runstead.leadership import Standing
-from runstead.notifier import PUSH_KEY, Notifier, family_key, queue_key, run_key
+from runstead.notifier import DELIVERY_KEY, PUSH_KEY, Notifier, family_key, queue_key, run_key
 from runstead.run import Run
 from runstead.signing import Keyring
 from runstead.store import Store, Written
+from runstead.webhook_event import event_of
 from runstead.worker import Worker
 
 
@@ -32,6 +33,8 @@ class App:
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.standing = Standing()
+        # Projects with webhooks, as far as known here: for these, whoever delivers is woken. Others are found by looking.
+        self.hooked: frozenset[str] = frozenset()
         self.following = Following(store, notifier, self.stopping)
         self.folds = Folds(store)
         self.notifications = Notifications(notifier, self.stopping)
@@ -51,14 +54,24 @@ class App:
         """Wake whoever follows what a command has written."""
         self._wake((written.run, *written.cancelled))
         project_id = written.run.project_id
+        if project_id in self.hooked and (
+            written.cancelled or event_of(written.before, written.run) is not None
+        ):
+            self.publish_deliveries()
         if self.notifier.listened(project_id):
             self.notifier.announce(project_id, hinting.of_written(written))
 
     def publish_runs(self, runs: Sequence[Run]) -> None:
         """The same for runs of one project that a claim has changed."""
         self._wake(runs)
+        if runs and runs[0].project_id in self.hooked:
+            self.publish_deliveries()
         if runs and self.notifier.listened(runs[0].project_id):
             self.notifier.announce(runs[0].project_id, hinting.of_runs(runs))
+
+    def publish_deliveries(self) -> None:
+        """Wake whoever delivers to webhooks."""
+        self.notifier.publish([DELIVERY_KEY])
 
     def publish_conversation(self, conversation: Conversation) -> None:
         """Tell whoever follows the project that a conversation in it was made or changed."""

@@ -13,6 +13,8 @@ from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
+from runstead.memory.triggers import MemoryTriggers
+from runstead.memory.webhooks import MemoryWebhooks
 from runstead.memory.workers import MemoryWorkers
 
 
@@ -31,6 +33,8 @@ class MemoryStore:
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)
+        self.webhooks = MemoryWebhooks(self._journal, rows)
+        self.triggers = MemoryTriggers(self._journal)
 
     async def open(self) -> None:
         pass

@@ -86,17 +86,21 @@ class _Batch:
                 named.setdefault(command.key, False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        projects = {key.project_id for key in named}
+        projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
         rows = await self._connection.fetch(
             Q["load"],
             [key.run_id for key in named],
             [key.project_id for key in named],
             list(named.values()),
+            list(projects),
         )
         for row in rows:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
+        self.draft.unhooked = projects.difference(rows[0][3])
         if rows[0]["seq"] is not None:
-            self.draft.lock(row[3:] for row in rows)
+            self.draft.lock(row[4:] for row in rows)
         wanted: dict[ClaimQuery, int] = defaultdict(int)
         for command in commands:
             if isinstance(command, Claim) and not self._seals.known(command.seal):

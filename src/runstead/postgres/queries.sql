@@ -6,7 +6,8 @@ SELECT {clock}, pg_current_xact_id()::text
 
 -- name: load
 -- Locks every run that is named, and the whole line above a parent, lowest first: the one order that all take. The time
--- is read after each lock, the last one counts. A number for every run that is not there yet comes along.
+-- is read after each lock, the last one counts. A number for every run that is not there yet comes along, and which of
+-- the projects ($4) have webhooks.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -17,7 +18,9 @@ WITH named AS MATERIALIZED (
   SELECT step::bigint FROM named, unnest(string_to_array(trim(BOTH '/' FROM path), '/')) AS step
   WHERE parent AND path <> '/'
 )
-SELECT {clock}, pg_current_xact_id()::text, fresh.seqs, locked.*
+SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
+  ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
+  locked.*
 FROM (
   SELECT ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named)))
 ) AS fresh (seqs)

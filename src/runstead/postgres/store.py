@@ -21,6 +21,8 @@ from runstead.postgres.schedules import PostgresSchedules
 from runstead.postgres.signing_keys import PostgresSigningKeys
 from runstead.postgres.sql import CLOCK, Q
 from runstead.postgres.transaction import Clock
+from runstead.postgres.triggers import PostgresTriggers
+from runstead.postgres.webhooks import PostgresWebhooks
 from runstead.postgres.workers import PostgresWorkers
 from runstead.postgres.writer import Writer
 
@@ -36,6 +38,8 @@ class PostgresStore:
     conversations: PostgresConversations
     inputs: PostgresInputs
     schedules: PostgresSchedules
+    webhooks: PostgresWebhooks
+    triggers: PostgresTriggers
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
@@ -72,6 +76,8 @@ class PostgresStore:
         self.conversations = PostgresConversations(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.schedules = PostgresSchedules(writer, readers)
+        self.webhooks = PostgresWebhooks(writer, readers)
+        self.triggers = PostgresTriggers(writer, readers)
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.signing_keys = PostgresSigningKeys(writer, readers)
         self.leadership = PostgresLeadership(self._url, self._clock)

@@ -81,6 +81,20 @@ from runstead.sdk.run import (
 )
 from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
+from runstead.sdk.webhook import (
+    CreatedTrigger,
+    CreatedWebhook,
+    Delivery,
+    DeliveryAnswer,
+    DeliveryPage,
+    Trigger,
+    TriggerAnswer,
+    TriggerList,
+    TriggerRun,
+    Webhook,
+    WebhookAnswer,
+    WebhookList,
+)
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -106,7 +120,12 @@ __all__ = [
     "ConversationEventPage",
     "ConversationPage",
     "CreatedRun",
+    "CreatedTrigger",
+    "CreatedWebhook",
     "Deleted",
+    "Delivery",
+    "DeliveryAnswer",
+    "DeliveryPage",
     "Descendants",
     "Event",
     "EventMember",
@@ -168,10 +187,17 @@ __all__ = [
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
+    "Trigger",
+    "TriggerAnswer",
+    "TriggerList",
+    "TriggerRun",
     "UnexpectedAnswerError",
     "Usage",
     "UsageSum",
     "Waiting",
+    "Webhook",
+    "WebhookAnswer",
+    "WebhookList",
     "Worker",
     "WorkerPage",
 ]

@@ -13,7 +13,7 @@ from runstead.event import Event
 from runstead.push_service import choose
 from runstead.run import Run
 from runstead.seal import Seal
-from runstead.sqlite import families, schedules
+from runstead.sqlite import families, schedules, webhooks
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
@@ -260,6 +260,7 @@ def _write(
         close_input(connection, transition.closed_input)
     if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
         schedules.note_end(connection, run)
+    webhooks.tell(connection, old, run, now)
     _count_family(connection, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)

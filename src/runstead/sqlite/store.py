@@ -19,6 +19,8 @@ from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.signing_keys import SqliteSigningKeys
 from runstead.sqlite.sql import Q
+from runstead.sqlite.triggers import SqliteTriggers
+from runstead.sqlite.webhooks import SqliteWebhooks
 from runstead.sqlite.workers import SqliteWorkers
 from runstead.sqlite.writer import Writer
 
@@ -32,6 +34,8 @@ class SqliteStore:
     conversations: SqliteConversations
     inputs: SqliteInputs
     schedules: SqliteSchedules
+    webhooks: SqliteWebhooks
+    triggers: SqliteTriggers
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
@@ -59,6 +63,8 @@ class SqliteStore:
         self.conversations = SqliteConversations(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.schedules = SqliteSchedules(writer, readers)
+        self.webhooks = SqliteWebhooks(writer, readers)
+        self.triggers = SqliteTriggers(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.signing_keys = SqliteSigningKeys(writer, readers)
         self.leadership = SqliteLeadership(writer, self._clock)

@@ -26,6 +26,8 @@ from runstead.store.runs import (
 )
 from runstead.store.schedules import Count, ScheduleQuery, Schedules
 from runstead.store.signing_keys import SigningKeys
+from runstead.store.triggers import DecideTrigger, Triggers
+from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
@@ -34,8 +36,11 @@ __all__ = [
     "Conversations",
     "Count",
     "DecideConversation",
+    "DecideDelivery",
     "DecideOne",
     "DecidePush",
+    "DecideTrigger",
+    "DecideWebhook",
     "Directory",
     "FamilyPage",
     "Guard",
@@ -49,7 +54,9 @@ __all__ = [
     "Schedules",
     "SigningKeys",
     "Store",
+    "Triggers",
     "TypeCount",
+    "Webhooks",
     "Workers",
     "Written",
 ]
@@ -70,6 +77,10 @@ class Store(Protocol):
     def schedules(self) -> Schedules: ...
     @property
     def push_services(self) -> PushServices: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
+    @property
+    def triggers(self) -> Triggers: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property
