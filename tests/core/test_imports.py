@@ -16,6 +16,7 @@ CORE = {"append", "clock", "conversation", "errors", "event", "form", "input_req
 CORE |= {"cron", "event_types", "hint", "principal", "project", "usage"}
 CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
 CORE |= {"push_service", "signing_key"}
+CORE |= {"concurrency", "turns"}
 PORTS = {"store", "notifier", "relay"}
 GATES = {"egress", "signing"}
 ENGINES = {"memory", "sqlite", "postgres", "nats"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
@@ -33,6 +34,7 @@ class SqliteStore:
     schedules: SqliteSchedules
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
+    concurrency: SqliteConcurrency
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -58,6 +60,7 @@ class SqliteStore:
         self.inputs = SqliteInputs(readers)
         self.schedules = SqliteSchedules(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
+        self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
 
     async def close(self) -> None:

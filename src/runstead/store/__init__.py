@@ -9,6 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.push_services import PushServices
@@ -29,6 +30,7 @@ from runstead.store.workers import Workers
 
 __all__ = [
     "ClaimQuery",
+    "Concurrency",
     "ConversationQuery",
     "Conversations",
     "Count",
@@ -68,6 +70,8 @@ class Store(Protocol):
     def schedules(self) -> Schedules: ...
     @property
     def push_services(self) -> PushServices: ...
+    @property
+    def concurrency(self) -> Concurrency: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
 
