@@ -44,6 +44,10 @@ class Rooms:
         """How many more of the whole project."""
         return self.left(project_id, None)
 
+    def any_in(self, project_id: str) -> bool:
+        """Whether the project has limits at all."""
+        return any(name[0] == project_id for name in self._rooms)
+
     def has_targets(self, project_id: str) -> bool:
         """Whether one of its targets has a limit of its own."""
         return any(name[0] == project_id and name[1] is not None for name in self._rooms)
