@@ -32,7 +32,9 @@ class Rooms:
     @classmethod
     def beside(cls, project_id: str, occupancies: list[Occupancy]) -> "Rooms":
         """What the limits of one project leave."""
-        return cls({(project_id, one.limit.target): one.limit.max_running - one.running for one in occupancies})
+        return cls(
+            {(project_id, one.limit.target): one.limit.max_running - one.running for one in occupancies}
+        )
 
     def left(self, project_id: str, target: str | None) -> int | None:
         """How many more of this target, None for any number. It is never below 0."""

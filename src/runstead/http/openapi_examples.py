@@ -86,6 +86,9 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         },
     },
     "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
+    "PutConcurrencyLimits": {
+        "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
+    },
     "RegisterPushService": {
         "project": {
             "service_name": "scribe",

@@ -83,6 +83,8 @@ _OPERATIONS: Final = {
     "schedules_page": "list_schedules",
     "schedules_get": "get_schedule",
     "schedules_run": "run_schedule",
+    "concurrency_get": "get_concurrency_limits",
+    "concurrency_put": "put_concurrency_limits",
     "notifications_notifications": "stream_notifications",
     "push_services_register": "register_push_service",
     "push_services_heartbeat": "heartbeat_push_service",

@@ -81,9 +81,7 @@ def _steps(kind: LineKind, first: int) -> str:
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
     names = ", ".join((*members, "line_most"))
-    top = (
-        f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608
-    )
+    top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608
     last = "ORDER BY priority DESC LIMIT 1"
     return (
         f"steps_{kind} ({names}, step) AS ("  # noqa: S608 - our own names

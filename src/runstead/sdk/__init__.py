@@ -48,6 +48,8 @@ from runstead.sdk.notification import Notification
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
+    ConcurrencyLimit,
+    ConcurrencyLimits,
     Health,
     Member,
     MemberList,
@@ -98,6 +100,8 @@ __all__ = [
     "ClaimedRun",
     "Client",
     "Completed",
+    "ConcurrencyLimit",
+    "ConcurrencyLimits",
     "Context",
     "Conversation",
     "ConversationAppended",

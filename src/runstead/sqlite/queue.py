@@ -16,19 +16,13 @@ from runstead.store import ClaimQuery
 from runstead.store.lines import LineKind, apart_by_target, lines
 from runstead.turns import in_turns
 
+_AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
 #: The index of a line, and what is equal in it; ?1 is the project.
 _LINES: Final[dict[LineKind, tuple[str, str]]] = {
     "kind": ("runs_queue_kind", "kind = ?2"),
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
-    "agent": (
-        "runs_queue_agent",
-        "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'",
-    ),
-    "agent_target": (
-        "runs_queue_agent_target",
-        "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND coalesce(target, '') = ?4"
-        " AND kind = 'agent'",
-    ),
+    "agent": ("runs_queue_agent", _AGENT),
+    "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
 }
 _EQUALS: Final[dict[LineKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
