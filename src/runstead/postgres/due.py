@@ -70,11 +70,16 @@ async def dispatch_some(
 
 async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
     """What may be pushed, in the order in which it shall be."""
-    rows = await transaction.connection.fetch(Q["push_heads"], await transaction.moment(), list(busy), limit)
+    heads = Q["push_heads"], await transaction.moment(), list(busy), limit
+    rows = await transaction.connection.fetch(*heads)
+    limited = {row["project_id"] for row in rows if row["limited"]}
+    rooms = await lock_rooms(transaction, sorted(limited))
+    if limited:  # whoever held the lock has taken some of those
+        rows = await transaction.connection.fetch(*heads)
     queues: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        queues[row["project_id"]].append(row)
-    rooms = await lock_rooms(transaction, [name for name, found in queues.items() if found[0]["limited"]])
+        if not row["limited"] or row["project_id"] in limited:
+            queues[row["project_id"]].append(row)
     lines = []
     for project, found in queues.items():
         found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
