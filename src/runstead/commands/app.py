@@ -10,7 +10,7 @@ from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
 from runstead.egress import Egress
 from runstead.leadership import Standing
-from runstead.notifier import DELIVERY_KEY, PUSH_KEY, Notifier, family_key, queue_key, run_key
+from runstead.notifier import DELIVERY_KEY, PUSH_KEY, Notifier, family_key, queue_key, room_key, run_key
 from runstead.run import Run
 from runstead.signing import Keyring
 from runstead.store import Store, Written
@@ -53,6 +53,10 @@ class App:
     def publish(self, written: Written) -> None:
         """Wake whoever follows what a command has written."""
         self._wake((written.run, *written.cancelled))
+        if any(run.terminal for run in written.cancelled) or (
+            written.before is not None and written.before.occupies and not written.run.occupies
+        ):
+            self.notifier.publish((room_key(written.run.project_id),))
         project_id = written.run.project_id
         if project_id in self.hooked and (
             written.cancelled or event_of(written.before, written.run) is not None
@@ -62,12 +66,14 @@ class App:
             self.notifier.announce(project_id, hinting.of_written(written))
 
     def publish_runs(self, runs: Sequence[Run]) -> None:
-        """The same for runs of one project that a claim has changed."""
+        """The same for runs that a claim or the dispatcher has changed, of any projects."""
         self._wake(runs)
-        if runs and runs[0].project_id in self.hooked:
+        if any(run.project_id in self.hooked for run in runs):
             self.publish_deliveries()
-        if runs and self.notifier.listened(runs[0].project_id):
-            self.notifier.announce(runs[0].project_id, hinting.of_runs(runs))
+        for project_id in dict.fromkeys(run.project_id for run in runs):
+            if self.notifier.listened(project_id):
+                mine = [run for run in runs if run.project_id == project_id]
+                self.notifier.announce(project_id, hinting.of_runs(mine))
 
     def publish_deliveries(self) -> None:
         """Wake whoever delivers to webhooks."""

@@ -29,15 +29,17 @@ _RUN_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _tool_call_id_chars_max: Final = 256
 
 
-async def take(app: App, limit: int, busy: Sequence[str]) -> list[Run]:
-    """Begin to dispatch what is due: the runs whose call is to be made. `busy` services are left alone."""
+async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> list[Run]:
+    """Begin to dispatch what is due: the runs whose call is to be made. `busy` services are left alone; the project
+    whose turn it is comes after `after`.
+    """
 
     def decide(run: Run, now: int, services: Sequence[PushService]) -> Transition:
         return transitions.dispatch(
             run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=_dice()
         )
 
-    found = await app.store.runs.dispatch(limit, busy, decide)
+    found = await app.store.runs.dispatch(limit, busy, decide, after)
     app.publish_runs(found)
     return found
 

@@ -5,7 +5,7 @@ import itertools
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import msgspec
 
@@ -14,7 +14,7 @@ from runstead.clock import now_ms
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
-from runstead.notifier import queue_key
+from runstead.notifier import queue_key, room_key
 from runstead.principal import Principal, Scope, can, refuse_bound, require
 from runstead.project import token_hash
 from runstead.run import Run
@@ -125,7 +125,7 @@ async def claim(
     gone: Callable[[], Awaitable[bool]],
     seal: Seal | None = None,
 ) -> list[Run]:
-    """Take the oldest claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
+    """Take the next claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
     a run must not be handed to nobody.
     """
     worker = await acting(app, principal, worker_id)
@@ -146,7 +146,9 @@ async def claim(
 
     loop = asyncio.get_running_loop()
     until = loop.time() + claim.wait_s
-    with app.notifier.subscribe(queue_key(worker.project_id)) as hint:
+    project, asked = worker.project_id, False
+    with ExitStack() as subscriptions:
+        hint = subscriptions.enter_context(app.notifier.subscribe(queue_key(project)))
         while True:
             hint.clear()
             left = until - loop.time()
@@ -156,6 +158,13 @@ async def claim(
                 return found
             if left <= 0:
                 return []
+            if not asked:
+                asked = True
+                # Where runs are limited, the end of one is worth a look too. Only who waits anyway pays for the question.
+                if await app.store.concurrency.of(project):
+                    both = app.notifier.subscribe(queue_key(project), room_key(project))
+                    hint = subscriptions.enter_context(both)
+                    continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, limits.claim_poll_s)):
                     await hint.wait()

@@ -11,6 +11,7 @@ from runstead import telemetry
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http import (
+    concurrency,
     conversations,
     documentation,
     event_pages,
@@ -58,6 +59,7 @@ NOUNS: Final = (
     schedules,
     webhooks,
     triggers,
+    concurrency,
     notifications,
     push_services,
     run_tokens,

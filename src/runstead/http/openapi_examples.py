@@ -97,6 +97,9 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "build": {"name": "Push to main", "target": "task:build", "config": {"branch": "main"}}
     },
     "UpdateTrigger": {"disable": {"enabled": False}},
+    "PutConcurrencyLimits": {
+        "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
+    },
     "RegisterPushService": {
         "project": {
             "service_name": "scribe",

@@ -101,6 +101,8 @@ _OPERATIONS: Final = {
     "triggers_delete": "delete_trigger",
     "triggers_rotate": "rotate_trigger",
     "triggers_fire": "fire_trigger",
+    "concurrency_get": "get_concurrency_limits",
+    "concurrency_put": "put_concurrency_limits",
     "notifications_notifications": "stream_notifications",
     "push_services_register": "register_push_service",
     "push_services_heartbeat": "heartbeat_push_service",

@@ -215,7 +215,7 @@ async def _sessions(call: Call[Any, Nothing], found: list[Run]) -> _Sessions:
     errors=_WRITE,
 )
 async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
-    """Take the oldest claimable runs, and hold them for as long as the lease is renewed."""
+    """Take the next claimable runs, and hold them for as long as the lease is renewed."""
     body = call.body
     what = commands.Claim(
         lease_s=body.lease_duration_seconds,

@@ -59,6 +59,7 @@ class Dispatcher:
     def __init__(self, app: App) -> None:
         self._app = app
         self._hint = asyncio.Event()
+        self._served = ""  # the project that had its turn last
         self._pushes = _Lane(self._wake)
         self._stops = _Lane(self._wake)
 
@@ -99,7 +100,9 @@ class Dispatcher:
         lane, all_found = self._pushes, 0
         while lane.free > 0:
             room = min(lane.free, limits.dispatches_per_service_max)
-            found = await dispatch.take(self._app, room, lane.busy)
+            found = await dispatch.take(self._app, room, lane.busy, self._served)
+            if found:
+                self._served = found[-1].project_id
             for run in found:
                 if run.lease_token is not None:
                     lane.start(run, self._deliver(run))

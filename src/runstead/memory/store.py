@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
@@ -27,7 +28,8 @@ class MemoryStore:
         self.push_services = MemoryPushServices(self._journal)
         self.signing_keys = MemorySigningKeys(self._journal)
         self.leadership = MemoryLeadership(self._journal)
-        self.runs = MemoryRuns(self._journal, rows, self.push_services)
+        self.concurrency = MemoryConcurrency(self._journal, rows)
+        self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal, rows.sessions)
         self.conversations = MemoryConversations(self._journal, rows)

@@ -7,6 +7,7 @@ from typing import Any
 from runstead import limits
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
+from runstead.postgres.concurrency import PostgresConcurrency
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
@@ -79,6 +80,7 @@ class PostgresStore:
         self.webhooks = PostgresWebhooks(writer, readers)
         self.triggers = PostgresTriggers(writer, readers)
         self.push_services = PostgresPushServices(writer, readers, clock)
+        self.concurrency = PostgresConcurrency(writer, readers)
         self.signing_keys = PostgresSigningKeys(writer, readers)
         self.leadership = PostgresLeadership(self._url, self._clock)
         self._leadership = self.leadership

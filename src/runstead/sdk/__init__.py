@@ -49,6 +49,8 @@ from runstead.sdk.notification import Notification
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
+    ConcurrencyLimit,
+    ConcurrencyLimits,
     Health,
     Member,
     MemberList,
@@ -113,6 +115,8 @@ __all__ = [
     "ClaimedRun",
     "Client",
     "Completed",
+    "ConcurrencyLimit",
+    "ConcurrencyLimits",
     "Context",
     "Conversation",
     "ConversationAppended",

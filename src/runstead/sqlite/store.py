@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
@@ -39,6 +40,7 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
+    concurrency: SqliteConcurrency
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -66,6 +68,7 @@ class SqliteStore:
         self.webhooks = SqliteWebhooks(writer, readers)
         self.triggers = SqliteTriggers(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
+        self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
         self.leadership = SqliteLeadership(writer, self._clock)
 

@@ -9,6 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.leadership import Leadership
@@ -32,6 +33,7 @@ from runstead.store.workers import Workers
 
 __all__ = [
     "ClaimQuery",
+    "Concurrency",
     "ConversationQuery",
     "Conversations",
     "Count",
@@ -81,6 +83,8 @@ class Store(Protocol):
     def webhooks(self) -> Webhooks: ...
     @property
     def triggers(self) -> Triggers: ...
+    @property
+    def concurrency(self) -> Concurrency: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property
