@@ -146,8 +146,9 @@ class StoreMachine(RuleBasedStateMachine):
         timeout_seconds=st.sampled_from((None, 2)),
         delay=st.sampled_from((None, 5_000)),
         worker_key=st.sampled_from((None, "w-1")),
+        priority=st.sampled_from((0, 5)),
     )
-    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key):
+    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority):
         run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
@@ -155,12 +156,14 @@ class StoreMachine(RuleBasedStateMachine):
             "backoff_limit": backoff_limit,
             "timeout_seconds": timeout_seconds,
             "worker_key": worker_key,
+            "priority": priority,
         }
         outcome = self.both(
             lambda d: d.create(run_id, parent=parent, available_at=available_at, **fields, **kind)
         )
         if isinstance(outcome, Error):
-            assert outcome.code == "PARENT_CANCELLED"
+            driven = kind == {"kind": "agent"} and delay is not None
+            assert outcome.code in {"PARENT_CANCELLED", "INVALID_REQUEST" if driven else None}
             assert run_id not in self.rows
 
     @some
