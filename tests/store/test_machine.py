@@ -23,6 +23,7 @@ from runstead.event import PRIVATE_TYPES, TERMINAL_TYPES, NewEvent
 from runstead.run import RunStatus
 from runstead.store import Written
 from runstead.transitions import NO_FENCE, Fence
+from runstead.webhook import Webhook, secret_of
 
 SETTINGS = settings(
     max_examples=100,
@@ -33,6 +34,8 @@ SETTINGS = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
+PROJECT = "11111111-1111-4111-8111-111111111111"
+EVERYTHING = Webhook(PROJECT, PROJECT, "https://a.test", ("*",), secret_of(bytes(24)), 1, 1)
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
 ANSWERS = {"tool": "tool_result", "event": "event", "input": "input", "pause": "unpause"}
@@ -98,10 +101,32 @@ class StoreMachine(RuleBasedStateMachine):
         for desk in (self.tested, self.model):
             conversation = Conversation("c-1", "p-1", "chat", 1, 1)
             self.runner.run(desk.store.conversations.create(conversation))
+            self.runner.run(desk.store.webhooks.create(EVERYTHING, lambda _: None))
         self.names = itertools.count(1)
         self.told = {}  # run → what a follower of its family was told so far, and where it stands
 
+    def every_change_of_status_was_told_once(self):
+        """To a webhook that asked for everything: by both, and the end of each run that has ended."""
+
+        async def told(desk):
+            found = await desk.store.webhooks.deliveries(EVERYTHING.project_id, EVERYTHING.id, 100_000)
+            return sorted((one.run_id, one.event_type, one.created_at) for one in found)
+
+        events = self.runner.run(told(self.tested))
+        assert events == self.runner.run(told(self.model))
+        ends = [(run_id, kind) for run_id, kind, _ in events if kind not in {"run.started", "run.waiting"}]
+        kept = {(run_id, f"run.{run.status.value}") for run_id, run in self.rows.items() if run.terminal}
+        assert len(ends) == len(set(ends))
+        assert kept <= set(ends)
+        assert not {run_id for run_id, _ in ends} & {i for i, run in self.rows.items() if not run.terminal}
+
     def teardown(self):
+        try:
+            self.every_change_of_status_was_told_once()
+        finally:
+            self.close()
+
+    def close(self):
         self.runner.run(self.tested.store.close())
         self.runner.run(self.model.store.close())
         self.runner.close()
