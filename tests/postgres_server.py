@@ -37,9 +37,12 @@ TABLES = [
     "family_log",
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
+TABLES += ["batch_counts", "batches"]
 TABLES += ["push_services", "signing_keys", "worker_tokens", "workers", "api_keys", "members", "projects"]
 CLEAR = [f"DELETE FROM {table}" for table in TABLES]
-CLEAR += [f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests")]
+CLEAR += [
+    f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")
+]
 
 
 def _someone():

@@ -32,6 +32,7 @@ CODES: Final[dict[str, str]] = {
     "CONVERSATION_LINKED": "The conversation, or the family of a run in it, belongs elsewhere: it cannot be linked.",
     "SCHEDULE_LIMIT_REACHED": "The project has as many schedules as one project can have.",
     "SCHEDULE_COMPLETED": "The schedule has had all the runs that max_runs allows.",
+    "BATCH_CLOSED": "The batch is completed or was called off: it takes no more runs.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being worked on.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",

@@ -23,6 +23,7 @@ from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import every
+from runstead.loops.finisher import finish
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
 from runstead.memory import MemoryNotifier, MemoryStore
@@ -209,6 +210,7 @@ def _loops(
 
     return [
         ("reaper", limits.reaper_tick_s, lambda: asyncio.ensure_future(reap(app))),
+        ("finisher", limits.batch_tick_s, lambda: asyncio.ensure_future(finish(app))),
         ("pruner", 60.0, lambda: asyncio.ensure_future(prune(app))),
         ("last used", 60.0, lambda: asyncio.ensure_future(flush())),
     ]

@@ -11,6 +11,7 @@ from runstead import telemetry
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http import (
+    batches,
     conversations,
     documentation,
     event_pages,
@@ -54,6 +55,7 @@ NOUNS: Final = (
     inputs,
     snapshot,
     schedules,
+    batches,
     notifications,
     push_services,
     run_tokens,

@@ -18,6 +18,7 @@ from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.openapi_links import add_links
 from runstead.http.openapi_names import name_shapes, operation_id
 from runstead.http.openapi_rules import (
+    describe_batches,
     describe_creations,
     describe_forms,
     describe_push_services,
@@ -65,6 +66,7 @@ _TAGS: Final = (
     "Input requests",
     "Workers",
     "Schedules",
+    "Batches",
     "Notifications",
     "Push services",
     "Families",
@@ -83,6 +85,7 @@ _LOCATED: Final = frozenset(
         "/conversations/{conversation_id}/input-requests",
         "/projects",
         "/projects/{project}/schedules",
+        "/projects/{project}/batches",
         "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
@@ -97,6 +100,7 @@ _PATH_HELP: Final = {
     "event_id": "The event's number in its run.",
     "worker_id": "The worker's id.",
     "schedule_id": "The schedule's id.",
+    "batch_id": "The batch's id.",
     "service_id": "The push service's id.",
     "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
@@ -127,6 +131,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _describe_values(components)
     describe_creations(components)
+    describe_batches(components)
     describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
     describe_resumes(components)
     describe_forms(components)

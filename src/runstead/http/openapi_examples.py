@@ -86,6 +86,16 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         },
     },
     "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
+    "CreateBatch": {
+        "tasks": {
+            "name": "Restock of May",
+            "runs": [
+                {"kind": "task", "request": {"target": "task:restock", "config": {"shelf": "A"}}},
+                {"kind": "task", "request": {"target": "task:restock", "config": {"shelf": "B"}}},
+            ],
+            "on_complete": {"target": "task:report"},
+        },
+    },
     "RegisterPushService": {
         "project": {
             "service_name": "scribe",

@@ -4,6 +4,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from runstead.batch import BatchStatus
 from runstead.conversation import ConversationStatus, ConversationType, Role as MessageRole
 from runstead.form import FieldType
 from runstead.http.conversations import ShownStatus
@@ -83,6 +84,11 @@ _OPERATIONS: Final = {
     "schedules_page": "list_schedules",
     "schedules_get": "get_schedule",
     "schedules_run": "run_schedule",
+    "batches_create": "create_batch",
+    "batches_page": "list_batches",
+    "batches_get": "get_batch",
+    "batches_cancel": "cancel_batch",
+    "batches_stream": "stream_batch",
     "notifications_notifications": "stream_notifications",
     "push_services_register": "register_push_service",
     "push_services_heartbeat": "heartbeat_push_service",
@@ -131,6 +137,7 @@ _CHOICES: Final = {
     "ConversationMode": ConversationMode,
     "ConcurrencyPolicy": ConcurrencyPolicy,
     "DefinitionSource": DefinitionSource,
+    "BatchStatus": BatchStatus,
     "PushScopeKind": ScopeKind,
     "PushServiceStatus": PushServiceStatus,
     "UsageCaptureStatus": Capture,

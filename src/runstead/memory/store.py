@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.batches import MemoryBatches
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
@@ -29,6 +30,7 @@ class MemoryStore:
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)
+        self.batches = MemoryBatches(self._journal, rows, self.runs)
 
     async def open(self) -> None:
         pass

@@ -7,6 +7,7 @@ from typing import Any
 from runstead import limits
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
+from runstead.postgres.batches import PostgresBatches
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
@@ -35,6 +36,7 @@ class PostgresStore:
     conversations: PostgresConversations
     inputs: PostgresInputs
     schedules: PostgresSchedules
+    batches: PostgresBatches
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
 
@@ -69,6 +71,7 @@ class PostgresStore:
         self.conversations = PostgresConversations(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.schedules = PostgresSchedules(writer, readers)
+        self.batches = PostgresBatches(writer, readers)
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.signing_keys = PostgresSigningKeys(writer, readers)
 

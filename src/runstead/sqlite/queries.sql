@@ -29,22 +29,38 @@ SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'c
 UPDATE runs SET descendants_total = descendants_total + ?, descendants_active = descendants_active + ?
 WHERE seq IN (SELECT value FROM json_each(?))
 
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?
+
 -- name: due
 SELECT seq FROM runs WHERE due_at <= ? ORDER BY due_at LIMIT ?
 
 -- name: queue_by_kind
 SELECT {columns} FROM runs WHERE project_id = ? AND kind = ? AND available_at <= ?
+  AND NOT EXISTS (
+    SELECT 1 FROM batches AS b
+    WHERE b.id = runs.batch_id AND b.project_id = runs.project_id AND b.cancel_requested_at IS NOT NULL
+  )
 ORDER BY available_at, seq LIMIT ?
 
 -- name: queue_by_target
 SELECT {columns} FROM runs INDEXED BY runs_queue_target
 WHERE project_id = ? AND target = ? AND kind = ? AND available_at <= ?
+  AND NOT EXISTS (
+    SELECT 1 FROM batches AS b
+    WHERE b.id = runs.batch_id AND b.project_id = runs.project_id AND b.cancel_requested_at IS NOT NULL
+  )
 ORDER BY available_at, seq LIMIT ?
 
 -- name: queue_by_agent
 SELECT {columns} FROM runs INDEXED BY runs_queue_agent
 WHERE project_id = ? AND implementation_kind = ? AND worker_key IS ? AND available_at <= ?
   AND kind = 'agent' AND (?5 IS NULL OR target IN (SELECT value FROM json_each(?5)))
+  AND NOT EXISTS (
+    SELECT 1 FROM batches AS b
+    WHERE b.id = runs.batch_id AND b.project_id = runs.project_id AND b.cancel_requested_at IS NOT NULL
+  )
 ORDER BY available_at, seq LIMIT ?6
 
 -- name: due_pushes

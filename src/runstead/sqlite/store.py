@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.batches import SqliteBatches
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
@@ -31,6 +32,7 @@ class SqliteStore:
     conversations: SqliteConversations
     inputs: SqliteInputs
     schedules: SqliteSchedules
+    batches: SqliteBatches
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
 
@@ -57,6 +59,7 @@ class SqliteStore:
         self.conversations = SqliteConversations(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.schedules = SqliteSchedules(writer, readers)
+        self.batches = SqliteBatches(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.signing_keys = SqliteSigningKeys(writer, readers)
 

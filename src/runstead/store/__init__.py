@@ -9,6 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.push_services import PushServices
@@ -28,10 +29,13 @@ from runstead.store.signing_keys import SigningKeys
 from runstead.store.workers import Workers
 
 __all__ = [
+    "BatchQuery",
+    "Batches",
     "ClaimQuery",
     "ConversationQuery",
     "Conversations",
     "Count",
+    "DecideBatch",
     "DecideConversation",
     "DecideOne",
     "DecidePush",
@@ -39,6 +43,8 @@ __all__ = [
     "FamilyPage",
     "Guard",
     "InputRequests",
+    "Made",
+    "Member",
     "PushServices",
     "RunKey",
     "RunQuery",
@@ -66,6 +72,8 @@ class Store(Protocol):
     def inputs(self) -> InputRequests: ...
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def batches(self) -> Batches: ...
     @property
     def push_services(self) -> PushServices: ...
     @property
