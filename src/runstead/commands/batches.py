@@ -58,6 +58,7 @@ async def create(app: App, principal: Principal, ref: str, new: NewBatch, seal: 
         _member(place, replace(one, owner_id=_owner(place, one, project.id)), batch, principal)
         for place, one in enumerate(new.runs)
     ]
+    await _see_parents(app, project.id, new.runs)
     made = await app.store.batches.create(batch, members, seal)
     for written in made.runs:
         app.publish(written)
@@ -80,6 +81,17 @@ def _refuse_twins(runs: Sequence[NewRun]) -> None:
         if one.run_id is not None and first.setdefault(one.run_id, place) != place:
             why = f"The same public_id stands at runs[{first[one.run_id]}]"
             raise at(place, Error("INVALID_REQUEST", why, errors=(("$.public_id", "given twice"),)))
+
+
+async def _see_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> None:
+    """Where a parent is not there, tell which run's: the store, which has the last word, tells only that one is not."""
+    first: dict[str, int] = {}
+    for place, one in enumerate(runs):
+        if one.parent_run_id is not None:
+            first.setdefault(one.parent_run_id, place)
+    for parent_run_id, place in first.items():
+        if await app.store.runs.get(RunKey(project_id, parent_run_id)) is None:
+            raise at(place, not_found("Parent run"))
 
 
 def _owner(place: int, one: NewRun, project_id: str) -> str:

@@ -11,6 +11,7 @@ import runstead
 from runstead.sdk.call import Call
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import Describes
+from runstead.sdk.routes.batches import BatchRoutes
 from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
@@ -58,6 +59,7 @@ class Routes(
     PushServiceRoutes,
     ProjectRoutes,
     ScheduleRoutes,
+    BatchRoutes,
 ):
     """Every route of the server."""
 
