@@ -63,6 +63,8 @@ LIMITS = {
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",
     "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
+    "Runs per batch": f"{limits.runs_per_batch_max:,}",
+    "`config` of what follows a batch": f"{limits.batch_config_bytes_max >> 10} KiB",
     "Cron expression": f"{limits.cron_chars_max} characters",
     "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
 }
@@ -90,10 +92,19 @@ SENTENCES = {
         f"at most {limits.schedule_failure_chars_max:,} characters",
         f"at most {limits.cron_chars_max} characters",
     ],
+    "docs/batches.md": [
+        f"1 to {limits.runs_per_batch_max:,} runs",
+        f"up to {limits.batch_errors_max} of them",
+        f"{limits.batch_cancel_rows_max} runs at a time",
+        f"{limits.batch_cancel_rows_max * limits.batch_cancel_rounds_max:,} within the request",
+        f"Every {limits.stream_heartbeat_s} seconds",
+        f"at most {limits.batch_config_bytes_max >> 10} KiB",
+    ],
     "docs/operations.md": [
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.reaper_rows_per_tick_max} at a time",
         f"| reaper | {limits.reaper_tick_s} s |",
+        f"| finisher | {limits.batch_tick_s} s |",
         f"all within {limits.shutdown_s} s",
     ],
     "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],

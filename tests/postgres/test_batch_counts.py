@@ -9,9 +9,9 @@ from runstead.run import RunStatus
 MEMBERS = 120
 NOTING = (
     "CREATE TABLE ends (at bigint)",
-    "CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-    " IF OLD.completed_at IS NULL AND NEW.completed_at IS NOT NULL THEN INSERT INTO ends VALUES (NEW.completed_at);"
-    " END IF; RETURN NEW; END $$",
+    """CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF OLD.completed_at IS NULL AND NEW.completed_at IS NOT NULL THEN INSERT INTO ends VALUES (NEW.completed_at); END IF;
+    RETURN NEW; END $$""",
     "CREATE TRIGGER note_end BEFORE UPDATE ON batches FOR EACH ROW EXECUTE FUNCTION note_end()",
 )
 

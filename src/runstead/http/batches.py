@@ -28,7 +28,7 @@ _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
-class BatchRun(msgspec.Struct, frozen=True, kw_only=True):
+class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to run: as for `POST /runs`, but that the batch's project is the owner. Agent runs live in conversations, so
     no batch takes them.
     """
