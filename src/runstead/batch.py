@@ -24,7 +24,6 @@ class Batch(msgspec.Struct, frozen=True):
     created_at: int
     name: str | None = None
     created_by: str | None = None
-    retry_of: str | None = None
     on_complete: bytes | None = None
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None

@@ -35,7 +35,7 @@ class PostgresBatches:
             written, draft = await apply_all(transaction, applies)
             assert all(one.before is None for one in written)
             new = replace(batch, created_at=transaction.now)
-            values = (new.id, new.project_id, new.created_at, new.name, new.created_by, new.retry_of)
+            values = (new.id, new.project_id, new.created_at, new.name, new.created_by)
             ends = (new.on_complete, new.cancel_requested_at, new.cancel_reason, new.completed_at)
             seq = await connection.fetchval(Q["add_batch"], *values, *ends, new.followed_up_at)
             made = Made(_with_runs(replace(new, seq=seq), written), written)

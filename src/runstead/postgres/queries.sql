@@ -326,9 +326,9 @@ ORDER BY b.seq LIMIT $1
 
 -- name: add_batch
 INSERT INTO batches
-  (id, project_id, created_at, name, created_by, retry_of, on_complete, cancel_requested_at, cancel_reason,
-   completed_at, followed_up_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING seq
+  (id, project_id, created_at, name, created_by, on_complete, cancel_requested_at, cancel_reason, completed_at,
+   followed_up_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq
 
 -- name: change_batch
 UPDATE batches SET cancel_requested_at = $2, cancel_reason = $3, followed_up_at = $4 WHERE id = $1

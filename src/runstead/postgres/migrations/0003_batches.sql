@@ -6,7 +6,6 @@ CREATE TABLE batches (
   created_at bigint NOT NULL,
   name text,
   created_by text,
-  retry_of text,
   on_complete bytea,
   cancel_requested_at bigint,
   cancel_reason text,

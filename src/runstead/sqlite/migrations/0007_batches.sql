@@ -6,7 +6,6 @@ CREATE TABLE batches (
   created_at INTEGER NOT NULL,
   name TEXT,
   created_by TEXT,
-  retry_of TEXT,
   on_complete BLOB,
   cancel_requested_at INTEGER,
   cancel_reason TEXT,
