@@ -39,6 +39,7 @@ TABLES = [
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
 TABLES += ["webhook_deliveries", "webhooks", "triggers"]
 TABLES += ["concurrency_limits"]
+TABLES += ["batch_counts", "batches"]
 TABLES += [
     "leadership",
     "push_services",
@@ -50,7 +51,9 @@ TABLES += [
     "projects",
 ]
 CLEAR = [f"DELETE FROM {table}" for table in TABLES]
-CLEAR += [f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests")]
+CLEAR += [
+    f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")
+]
 
 
 def _someone():

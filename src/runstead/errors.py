@@ -35,6 +35,7 @@ CODES: Final[dict[str, str]] = {
     "WEBHOOK_LIMIT_REACHED": "The project has as many webhooks as one project can have.",
     "WEBHOOK_DISABLED": "The webhook is disabled and sends nothing.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
+    "BATCH_CLOSED": "The batch is completed or was called off: it takes no more runs.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being worked on.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",

@@ -25,6 +25,7 @@ from runstead.http.jwt import TokenVerifier
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
+from runstead.loops.finisher import finish
 from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
@@ -212,6 +213,7 @@ def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
 
     return [
         Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
+        Loop("finisher", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(
             "delivery pruner",

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from runstead.batch import Batch
 from runstead.conversation import Conversation
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
@@ -57,6 +58,7 @@ class Loaded(msgspec.Struct, frozen=True):
     schedule: Schedule | None = None
     event_keys: Mapping[str, bytes] = msgspec.field(default_factory=dict)  # the stored ones wanted: digests
     push_service_id: str | None = None  # the service that a started run of `Want.push_agent` goes to
+    batch: Batch | None = None
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -70,6 +72,7 @@ class Want(msgspec.Struct, frozen=True):
     schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
     event_keys: tuple[str, ...] = ()
     push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
+    batch_id: str | None = None  # of the run's project; a mere label is None in `Loaded`
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -233,6 +233,20 @@ def test_a_schedule_runs_and_its_run_gets_a_name(api, models):
     assert api.runs.get_run_usage(started.run_id).family.runs == 1
 
 
+def test_a_batch_is_created_counted_and_called_off(api, models):
+    runs = [
+        models.BatchTaskRun(models.BatchTaskRequest("task:restock")),
+        models.BatchWorkflowRun(models.BatchWorkflowRequest(workflow_id="recount")),
+    ]
+    body = models.CreateBatch(runs, name="Restock", on_complete=models.OnComplete("task:report"))
+    made = api.batches.create_batch(PROJECT, body=body)
+    assert [api.runs.get_run(run_id).batch_id for run_id in made.run_ids] == [made.batch.id] * 2
+    assert api.batches.get_batch(PROJECT, made.batch.id).status_counts.pending == 2
+    ended = api.batches.cancel_batch(PROJECT, made.batch.id, body=models.CancelRun("enough")).batch
+    assert (ended.status, ended.status_counts.cancelled) == (models.BatchStatus.CANCELLED, 2)
+    assert [one.id for one in api.batches.list_batches(PROJECT).data] == [made.batch.id]
+
+
 def test_a_push_service_lives_until_it_is_disabled(api, models):
     body = models.RegisterPushService(
         "scribe",

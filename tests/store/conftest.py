@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from runstead import transitions
+from runstead import batch as batches, transitions
 from runstead.append import append, digest
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
@@ -18,7 +18,7 @@ from runstead.push_service import PushService
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
 from runstead.sqlite.store import SqliteStore
-from runstead.store import ClaimQuery, RunKey, RunQuery
+from runstead.store import ClaimQuery, Member, RunKey, RunQuery
 from runstead.transition import Receipt, Transition, Want
 from runstead.transitions import NO_FENCE, Completion
 
@@ -79,6 +79,8 @@ class Desk:
         def decide(loaded):
             if loaded.run is not None:
                 return Transition(loaded.run, duplicate=True)
+            if loaded.batch is not None:
+                batches.admit(loaded.batch)
             return transitions.create(
                 new,
                 now=loaded.now,
@@ -88,7 +90,47 @@ class Desk:
             )
 
         key = RunKey(new.project_id, new.run_id)
-        return (await self.runs.apply(key, decide, Want(parent_run_id=parent), seal)).run
+        want = Want(parent_run_id=parent, batch_id=new.batch_id)
+        return (await self.runs.apply(key, decide, want, seal)).run
+
+    async def create_batch(
+        self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, seal=None, **fields
+    ):
+        """A batch with new runs of these names."""
+        batch_id = batch_id or str(uuid.uuid4())
+
+        def member(run_id):
+            new = self.new_run(run_id, project_id=project_id, batch_id=batch_id)
+
+            def decide(loaded):
+                if loaded.run is not None:
+                    raise Error("RUN_ID_CONFLICT", f"{run_id} is taken")
+                return transitions.create(
+                    new,
+                    now=loaded.now,
+                    parent=loaded.parent,
+                    family_cancelled=loaded.family_cancelled,
+                    message=None,
+                )
+
+            return Member(RunKey(project_id, run_id), decide, Want(parent_run_id=parent))
+
+        new = batches.Batch(batch_id, project_id, 0, **fields)
+        return await self.store.batches.create(new, [member(run_id) for run_id in run_ids], seal)
+
+    async def batch(self, batch, project_id=PROJECT):
+        return await self.store.batches.get(project_id, batch.id)
+
+    async def call_off(self, batch, reason=None, seal=None):
+        """Mark it as called off: its runs go on to be cancelled by `cancel_some`."""
+        return await self.store.batches.change(
+            batch.project_id, batch.id, lambda to, now: batches.cancel(to, now=now, reason=reason), seal
+        )
+
+    async def cancel_some(self, batch, limit=256):
+        return await self.store.batches.cancel_some(
+            batch, limit, lambda run, now: transitions.cancel(run, now=now, reason=batch.cancel_reason)
+        )
 
     async def change(self, run_id, rule, want=None, seal=None):
         """`rule(loaded)` decides about a run that must exist."""

@@ -11,6 +11,7 @@ from runstead import telemetry
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http import (
+    batches,
     concurrency,
     conversations,
     documentation,
@@ -60,6 +61,7 @@ NOUNS: Final = (
     webhooks,
     triggers,
     concurrency,
+    batches,
     notifications,
     push_services,
     run_tokens,

@@ -100,6 +100,16 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "PutConcurrencyLimits": {
         "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
     },
+    "CreateBatch": {
+        "tasks": {
+            "name": "Restock of May",
+            "runs": [
+                {"kind": "task", "request": {"target": "task:restock", "config": {"shelf": "A"}}},
+                {"kind": "task", "request": {"target": "task:restock", "config": {"shelf": "B"}}},
+            ],
+            "on_complete": {"target": "task:report"},
+        },
+    },
     "RegisterPushService": {
         "project": {
             "service_name": "scribe",

@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from runstead.form import FormField
+from runstead.http.batches import BatchRun
 from runstead.http.bodies import END, NO_CONTROLS, RuntimeTarget
 from runstead.http.create_bodies import REQUESTS, CreateRun
 from runstead.http.inputs import CreateInputRequest, InputRequestView
@@ -136,6 +137,36 @@ def describe_creations(components: dict[str, Schema]) -> None:
     }
     if reference("OwnerBody") not in _references(components):
         del components["OwnerBody"]
+
+
+def describe_batches(components: dict[str, Schema]) -> None:
+    """A body of its own for each kind of run in a batch, after those of `describe_creations`: no owner, no batch_id."""
+    whole = components.get(BatchRun.__name__)
+    if whole is None:
+        return
+    del whole["properties"]["owner"]  # taken where it says the only thing that it can say
+    bodies = {}
+    for kind in ("task", "workflow", "eval"):
+        request = deepcopy(components[f"{kind.title()}Request"])
+        request["title"] = f"Batch{kind.title()}Request"
+        del request["properties"]["batch_id"]
+        body = deepcopy(whole)
+        body["title"] = bodies[kind] = f"Batch{kind.title()}Run"
+        body["description"] = f"A run of kind `{kind}`, owned by the project of its batch."
+        body["properties"] |= {
+            "kind": {"type": "string", "const": kind, "default": kind},
+            "request": reference(request["title"]),
+        }
+        components |= {request["title"]: request, body["title"]: body}
+    components[BatchRun.__name__] = {
+        "title": whole["title"],
+        "description": whole["description"],
+        "oneOf": [reference(name) for name in bodies.values()],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
+        },
+    }
 
 
 def _references(value: Any) -> Iterator[Schema]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.batches import MemoryBatches
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
@@ -37,6 +38,7 @@ class MemoryStore:
         self.schedules = MemorySchedules(self._journal, rows.schedules)
         self.webhooks = MemoryWebhooks(self._journal, rows)
         self.triggers = MemoryTriggers(self._journal)
+        self.batches = MemoryBatches(self._journal, rows, self.runs)
 
     async def open(self) -> None:
         pass

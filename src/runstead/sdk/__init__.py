@@ -8,6 +8,15 @@ print(event.event_type, event.payload)
 
 from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.async_client import AsyncClient
+from runstead.sdk.batch import (
+    Batch,
+    BatchPage,
+    BatchProgress,
+    CancelledBatch,
+    CreatedBatch,
+    OnComplete,
+    StatusCounts,
+)
 from runstead.sdk.call import Call
 from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
@@ -107,10 +116,14 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "AttemptList",
+    "Batch",
+    "BatchPage",
+    "BatchProgress",
     "Call",
     "Calls",
     "Cancellation",
     "Cancelled",
+    "CancelledBatch",
     "Claim",
     "ClaimedRun",
     "Client",
@@ -123,6 +136,7 @@ __all__ = [
     "ConversationEvent",
     "ConversationEventPage",
     "ConversationPage",
+    "CreatedBatch",
     "CreatedRun",
     "CreatedTrigger",
     "CreatedWebhook",
@@ -156,6 +170,7 @@ __all__ = [
     "ModelUsage",
     "NoAnswerError",
     "Notification",
+    "OnComplete",
     "Owner",
     "PageInfo",
     "Project",
@@ -188,6 +203,7 @@ __all__ = [
     "Snapshot",
     "SnapshotEvent",
     "Status",
+    "StatusCounts",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",

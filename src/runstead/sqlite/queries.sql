@@ -112,6 +112,10 @@ WHERE step IS NOT NULL AND (
     AND priority = step
 ) <= ?1
 
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?
+
 -- name: push_head
 SELECT {columns} FROM runs INDEXED BY runs_push
 WHERE project_id = ? AND push_service_id = ? AND coalesce(target, '') = ? AND priority = ? AND available_at <= ?

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.batches import SqliteBatches
 from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
@@ -37,6 +38,7 @@ class SqliteStore:
     schedules: SqliteSchedules
     webhooks: SqliteWebhooks
     triggers: SqliteTriggers
+    batches: SqliteBatches
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
@@ -67,6 +69,7 @@ class SqliteStore:
         self.schedules = SqliteSchedules(writer, readers)
         self.webhooks = SqliteWebhooks(writer, readers)
         self.triggers = SqliteTriggers(writer, readers)
+        self.batches = SqliteBatches(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)

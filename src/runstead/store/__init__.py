@@ -9,6 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
@@ -32,11 +33,14 @@ from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
+    "BatchQuery",
+    "Batches",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
     "Conversations",
     "Count",
+    "DecideBatch",
     "DecideConversation",
     "DecideDelivery",
     "DecideOne",
@@ -48,6 +52,8 @@ __all__ = [
     "Guard",
     "InputRequests",
     "Leadership",
+    "Made",
+    "Member",
     "PushServices",
     "RunKey",
     "RunQuery",
@@ -77,6 +83,8 @@ class Store(Protocol):
     def inputs(self) -> InputRequests: ...
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def batches(self) -> Batches: ...
     @property
     def push_services(self) -> PushServices: ...
     @property
