@@ -25,6 +25,7 @@ from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import every
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
+from runstead.loops.scheduler import schedule
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
 from runstead.principal import ALL_SCOPES
@@ -209,6 +210,7 @@ def _loops(
 
     return [
         ("reaper", limits.reaper_tick_s, lambda: asyncio.ensure_future(reap(app))),
+        ("scheduler", limits.scheduler_tick_s, lambda: asyncio.ensure_future(schedule(app))),
         ("pruner", 60.0, lambda: asyncio.ensure_future(prune(app))),
         ("last used", 60.0, lambda: asyncio.ensure_future(flush())),
     ]

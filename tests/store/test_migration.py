@@ -71,7 +71,7 @@ async def test_an_old_file_takes_schedules(old):
         store = SqliteStore(old, synchronous="OFF")
         await store.open()
         if await store.schedules.get("p-1", "s-1") is None:
-            await store.schedules.create(made, lambda _count: None)
+            await store.schedules.create("p-1", lambda *_: made)
         assert await store.schedules.get("p-1", "s-1") == made
         await store.close()
 

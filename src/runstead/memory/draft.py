@@ -29,6 +29,7 @@ class Draft:
         self._messages: list[StoredMessage] = []
         self._conversations: dict[str, Conversation] = {}
         self._schedules: dict[str, Schedule] = {}
+        self._removed: list[str] = []
         self._asked: list[InputRequest] = []
         self._closed: list[ClosedInput] = []
         self._written: list[tuple[int, Transition, list[int], Run | None]] = []
@@ -54,6 +55,13 @@ class Draft:
         cancelled = self._cancel_family(new) if transition.cancels_family else []
         self._written.append((new.seq, transition, cancelled, old))
 
+    def write_schedule(self, old: Schedule, new: Schedule | None) -> None:
+        """A schedule as it shall be; None: it goes."""
+        if new is None:
+            self._removed.append(old.id)
+        else:
+            self._rewrite(new)
+
     def results(self) -> list[Written]:
         """One for each write, in order; the rows as the whole command leaves them."""
         return [
@@ -75,6 +83,8 @@ class Draft:
             rows.receipts[seq, receipt.key] = receipt
         rows.conversations.update(self._conversations)
         rows.schedules.update(self._schedules)
+        for schedule_id in self._removed:
+            del rows.schedules[schedule_id]
         for message in self._messages:
             rows.add_message(message, self._now)
         for request in self._asked:

@@ -68,7 +68,7 @@ class PostgresStore:
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
         self.inputs = PostgresInputs(readers)
-        self.schedules = PostgresSchedules(writer, readers)
+        self.schedules = PostgresSchedules(writer, readers, clock)
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.signing_keys = PostgresSigningKeys(writer, readers)
 

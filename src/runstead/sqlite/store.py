@@ -56,7 +56,7 @@ class SqliteStore:
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
         self.inputs = SqliteInputs(readers)
-        self.schedules = SqliteSchedules(writer, readers)
+        self.schedules = SqliteSchedules(writer, readers, self._clock)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.signing_keys = SqliteSigningKeys(writer, readers)
 

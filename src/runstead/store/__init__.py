@@ -22,8 +22,9 @@ from runstead.store.runs import (
     Runs,
     TypeCount,
     Written,
+    WrittenFiring,
 )
-from runstead.store.schedules import Count, ScheduleQuery, Schedules
+from runstead.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.store.signing_keys import SigningKeys
 from runstead.store.workers import Workers
 
@@ -31,10 +32,12 @@ __all__ = [
     "ClaimQuery",
     "ConversationQuery",
     "Conversations",
-    "Count",
     "DecideConversation",
+    "DecideNew",
     "DecideOne",
     "DecidePush",
+    "DecideSchedule",
+    "DecideSync",
     "Directory",
     "FamilyPage",
     "Guard",
@@ -50,6 +53,7 @@ __all__ = [
     "TypeCount",
     "Workers",
     "Written",
+    "WrittenFiring",
 ]
 
 
