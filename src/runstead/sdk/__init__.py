@@ -78,7 +78,15 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
-from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.schedule import (
+    Schedule,
+    ScheduleAnswer,
+    ScheduleList,
+    ScheduleRun,
+    ScheduleTarget,
+    SyncedSchedules,
+    UpcomingTimes,
+)
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.worker import Worker
 
@@ -164,10 +172,12 @@ __all__ = [
     "Snapshot",
     "SnapshotEvent",
     "Status",
+    "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
     "UnexpectedAnswerError",
+    "UpcomingTimes",
     "Usage",
     "UsageSum",
     "Waiting",
