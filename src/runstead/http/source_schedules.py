@@ -15,7 +15,7 @@ from runstead.http.schedules import CreateSchedule, new_schedule
 routes = Routes("Schedules")
 
 
-class SourceSchedule(CreateSchedule, frozen=True, kw_only=True):
+class SourceSchedule(CreateSchedule, frozen=True, kw_only=True, omit_defaults=True):
     """A schedule as a project's source defines it. `source_trigger_id` tells it from the others there; `source_hash`
     changes with its definition: without one the server makes it.
     """
