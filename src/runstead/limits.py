@@ -49,6 +49,9 @@ field_value_chars_max: Final = 64 * KIB
 cron_chars_max: Final = 255
 timezone_chars_max: Final = 128
 schedule_failure_chars_max: Final = 1_000  # of a failed run's message, as its schedule tells it
+schedule_reason_chars_max: Final = 1_000
+source_path_chars_max: Final = 1_024
+source_hash_chars_max: Final = 255
 
 # Counts
 events_per_append_max: Final = 100
@@ -80,6 +83,11 @@ schedules_per_project_max: Final = 500  # a list holds them all: there are no pa
 schedule_backoff_limit_default: Final = 3
 runs_per_batch_max: Final = 1_000
 batch_errors_max: Final = 20  # that one refusal tells of
+schedule_replaced_runs_max: Final = (
+    100  # that one firing cancels; where there are more, the next look goes on
+)
+upcoming_times_default: Final = 10
+upcoming_times_max: Final = 100
 integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
 
 # A page of events also ends here, so that 500 large events never stand in memory at once
@@ -97,6 +105,7 @@ lease_s_default: Final = 60
 claim_wait_s_max: Final = 30
 timeout_s_max: Final = 30 * 86_400
 schedule_timeout_s_default: Final = 300
+staleness_s_max: Final = 10 * 366 * 86_400
 retry_after_s_max: Final = 86_400
 backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
@@ -130,6 +139,13 @@ batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop 
 batches_per_tick_max: Final = 64
 batch_tick_s: Final = 0.5
 batch_progress_interval_s: Final = 0.1  # a follower is told of a batch at most once in it
+scheduler_rows_max: Final = 64  # firings in one transaction
+scheduler_rows_per_tick_max: Final = 256
+scheduler_tick_s: Final = 0.5
+schedule_late_ms: Final = 60_000  # a firing that comes later than this was missed
+schedule_deleting_ms: Final = (
+    10_000  # how often one whose runs have not ended yet is looked at, to be removed
+)
 worker_tokens_max: Final = 16
 
 # Hints about a project, and those who follow them

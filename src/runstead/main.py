@@ -29,6 +29,7 @@ from runstead.loops.finisher import finish
 from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
+from runstead.loops.scheduler import schedule
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
@@ -213,6 +214,12 @@ def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
 
     return [
         Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
+        Loop(
+            "scheduler",
+            limits.scheduler_tick_s,
+            lambda: schedule(app),
+            rows_max=limits.scheduler_rows_per_tick_max,
+        ),
         Loop("finisher", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(

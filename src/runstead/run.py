@@ -146,6 +146,9 @@ class Run(msgspec.Struct, frozen=True):
     resume_at: int | None = None
     waiting_input_id: str | None = None  # the open input request that holds it
     paused_available_at: int | None = None  # the place in the queue that a paused run comes back to
+    # The time of its schedule that it stands for, and the first one that it makes up for, where some were missed
+    scheduled_at: int | None = None
+    missed_since: int | None = None
     # The cancel
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None

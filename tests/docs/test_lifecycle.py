@@ -71,6 +71,8 @@ LIMITS = {
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",
     "`config` of a trigger": f"{limits.trigger_config_bytes_max // limits.KIB} KiB",
+    "Times of a look ahead": f"1 to {limits.upcoming_times_max}, {limits.upcoming_times_default} unless told otherwise",
+    "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
     "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
 }
 SENTENCES = {
@@ -90,6 +92,8 @@ SENTENCES = {
         f"within {limits.hint_interval_s} s",
     ],
     "docs/schedules.md": [
+        f"stands, {limits.upcoming_times_default} unless `count` says otherwise, {limits.upcoming_times_max} at most",
+        f"Of more than {limits.schedule_replaced_runs_max}, the rest",
         f"| `timeout_seconds` | {limits.schedule_timeout_s_default} |",
         f"| `backoff_limit` | {limits.schedule_backoff_limit_default} |",
         f"at most {limits.schedules_per_project_max} schedules",
@@ -124,6 +128,8 @@ SENTENCES = {
         f"at most {limits.reaper_rows_per_tick_max} at a time",
         f"| reaper | {limits.reaper_tick_s} s |",
         f"| finisher | {limits.batch_tick_s} s |",
+        f"| scheduler | {limits.scheduler_tick_s} s |",
+        f"that are due, at most {limits.scheduler_rows_per_tick_max} at a time",
         f"all within {limits.shutdown_s} s",
     ],
     "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],

@@ -51,8 +51,12 @@ UNTOLD = {
     # what a form takes is told by the form
     "respond_to_input_request": r"\$\.values\..*",
     # the pattern knows five fields, not which numbers and names there are, nor that no 31st of June will come; and the
-    # names of zones are many, and grow
-    "create_schedule": r"\$\.(schedule|timezone)",
+    # names of zones are many, and grow; a moment has to be still to come
+    "create_schedule": r"\$\.(schedule|timezone|run_at)",
+    # ids go with the kind, a reason with a pause
+    "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|request\.runtime_target_kind)",
+    # no two of one trigger
+    "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
     # ports beyond 65535, addresses with a letter too many
     "register_push_service": r"\$\.(base_url|invoke_url)",
 }
@@ -61,7 +65,7 @@ UNTOLD = {
 MADE = {
     *("create_conversation", "delete_conversation", "create_run", "claim_runs", "wait_run", "append_events"),
     *("complete_run", "cancel_run", "create_input_request", "respond_to_input_request"),
-    *("cancel_input_request", "create_schedule", "register_push_service", "create_batch"),
+    *("cancel_input_request", "create_schedule", "delete_schedule", "register_push_service", "create_batch"),
 }
 
 #: An address where nobody listens.
@@ -236,6 +240,8 @@ def _remember(operation, path, answer):
             schedules.append(answer["schedule"]["id"])
         case "create_batch" if path["project"] == PROJECT:
             batches.append(answer["batch"]["id"])
+        case "delete_schedule":
+            schedules[:] = [one for one in schedules if one != answer["schedule"]["id"]]
         case "register_push_service":
             services.append(answer["service"]["id"])
 

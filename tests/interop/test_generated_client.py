@@ -220,7 +220,7 @@ def test_a_person_fills_in_a_form(api, models):
 
 def test_a_schedule_runs_and_its_run_gets_a_name(api, models):
     target = models.ScheduleTarget(models.ScheduleTargetKind.TASK, "restock")
-    body = models.CreateSchedule("Nightly", target, "30 2 * * *", timezone="Europe/Berlin")
+    body = models.CreateSchedule("Nightly", target, schedule="30 2 * * *", timezone="Europe/Berlin")
     schedule = api.schedules.create_schedule(PROJECT, body=body).schedule
     assert (schedule.status, schedule.health) == (models.ScheduleStatus.ACTIVE, None)
     assert schedule.concurrency_policy is models.ConcurrencyPolicy.FORBID

@@ -10,7 +10,8 @@ from runstead.http.bodies import END, NO_CONTROLS, RuntimeTarget
 from runstead.http.create_bodies import REQUESTS, CreateRun
 from runstead.http.inputs import CreateInputRequest, InputRequestView
 from runstead.http.push_services import RegisterPushService
-from runstead.http.schedules import ScheduleTarget
+from runstead.http.schedules import CreateSchedule, ScheduleTarget
+from runstead.http.source_schedules import SourceSchedule
 from runstead.http.waits import ResumeRun
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook
 
@@ -96,6 +97,13 @@ _SCHEDULE_TARGET: Final[list[Schema]] = [
         "then": {"properties": {"conversation_id": _NULL}},
     },
 ]
+
+#: schedule.check: one of the two, and not both
+_TIMES: Final[Schema] = {
+    "if": {"properties": {"run_at": _TEXT}, "required": ["run_at"]},
+    "then": {"properties": {"schedule": _NULL}},
+    "else": _ids(schedule=_TEXT),
+}
 
 #: commands.push_services.register
 _PUSH_SERVICE: Final[Schema] = {
@@ -224,6 +232,11 @@ def describe_forms(components: dict[str, Schema]) -> None:
 def describe_schedules(components: dict[str, Schema]) -> None:
     if ScheduleTarget.__name__ in components:
         components[ScheduleTarget.__name__]["allOf"] = _SCHEDULE_TARGET
+    for shape in (CreateSchedule, SourceSchedule):
+        if shape.__name__ in components:
+            components[shape.__name__].setdefault("allOf", []).append(_TIMES)
+    if SourceSchedule.__name__ in components:  # no body of its own, but one of many
+        components[SourceSchedule.__name__]["allOf"].append(_RUNTIME_TARGET)
 
 
 def describe_push_services(components: dict[str, Schema]) -> None:

@@ -34,6 +34,7 @@ class Draft:
         self._schedules: dict[str, Schedule] = {}
         self._batches: dict[str, Batch] = {}
         self._tally = Tally()
+        self._removed: list[str] = []
         self._asked: list[InputRequest] = []
         self._deliveries: list[Delivery] = []
         self._closed: list[ClosedInput] = []
@@ -72,6 +73,13 @@ class Draft:
                 return counted(found, moved)
         return found
 
+    def write_schedule(self, old: Schedule, new: Schedule | None) -> None:
+        """A schedule as it shall be; None: it goes."""
+        if new is None:
+            self._removed.append(old.id)
+        else:
+            self._rewrite(new)
+
     def results(self) -> list[Written]:
         """One for each write, in order; the rows as the whole command leaves them."""
         return [
@@ -97,6 +105,8 @@ class Draft:
             self.batch(name) for name in {**self._batches, **{place[1]: None for place in self._tally.moved}}
         ]
         rows.batches.update({batch.id: batch for batch in touched if batch is not None})
+        for schedule_id in self._removed:
+            del rows.schedules[schedule_id]
         for message in self._messages:
             rows.add_message(message, self._now)
         for request in self._asked:

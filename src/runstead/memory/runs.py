@@ -10,6 +10,7 @@ from runstead.event import Event
 from runstead.memory import families
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.draft import Draft
+from runstead.memory.firings import due_schedules, load_due, write_fired
 from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
 from runstead.memory.pages import matches, sort_key
@@ -28,8 +29,9 @@ from runstead.store import (
     Runs,
     TypeCount,
     Written,
+    WrittenFiring,
 )
-from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
+from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
 from runstead.turns import in_turns
 from runstead.usage import FamilyUsage
@@ -146,6 +148,19 @@ class MemoryRuns(Runs):
                 now,
             )
             return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        looked = due_schedules(self._rows, self._journal.now(), limit)
+        return [self._fire(schedule.id, decide) for schedule in looked]
+
+    def _fire(self, schedule_id: str, decide: DecideFiring) -> WrittenFiring:
+        def plan(now: int) -> tuple[WrittenFiring, Effect]:
+            due = load_due(self._rows, self._services, self._rows.schedules[schedule_id], now)
+            fired = decide(due)
+            draft, written = write_fired(self._rows, due, fired)
+            return WrittenFiring(due.schedule, fired, tuple(written)), draft.commit
 
         return self._journal.write(None, plan)
 

@@ -528,7 +528,48 @@ SELECT {schedule} FROM schedules WHERE id = $1 AND project_id = $2
 SELECT {schedule} FROM schedules WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE
 
 -- name: count_schedules
-SELECT count(*) FROM schedules WHERE project_id = $1
+SELECT count(*) FROM schedules WHERE project_id = $1 AND status <> 'deleting'
+
+-- name: lock_standing_schedules
+SELECT {schedule} FROM schedules WHERE project_id = $1 AND status <> 'deleting' ORDER BY id FOR UPDATE
+
+-- name: delete_schedule
+DELETE FROM schedules WHERE id = $1 AND version = $2
+
+-- name: due_schedules
+SELECT {schedule} FROM schedules WHERE next_fire_at <= $1 ORDER BY next_fire_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+
+-- name: fresh_seqs
+SELECT nextval('run_seq') FROM generate_series(1, $1)
+
+-- name: runs_by_keys
+SELECT {columns} FROM {runs}
+WHERE (run_id, project_id) IN (SELECT run_id, project_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id))
+
+-- name: runs_of_schedules_alive
+-- The oldest of each that have not ended, as many as are asked for.
+SELECT asked.id, alive.*
+FROM unnest($1::text[], $2::bigint[]) AS asked (id, most)
+CROSS JOIN LATERAL (
+  SELECT {columns} FROM {runs}
+  WHERE schedule_id = asked.id AND status IN ('pending', 'running', 'waiting')
+  ORDER BY seq LIMIT asked.most
+) AS alive
+
+-- name: families_alive
+-- (run, one below it)
+SELECT top.seq, below.seq
+FROM unnest($1::bigint[], $2::bigint[]) AS top (seq, root_seq)
+JOIN runs AS below ON below.root_seq = top.root_seq
+WHERE below.parent_seq IS NOT NULL AND below.status IN ('pending', 'running', 'waiting')
+  AND strpos(below.path, '/' || top.seq || '/') > 0
+ORDER BY below.seq
+
+-- name: lock_free_runs
+SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+
+-- name: live_conversations
+SELECT id FROM conversations WHERE id = ANY ($1::text[]) AND status <> 'deleted'
 
 -- name: schedules_page
 SELECT {schedule} FROM schedules

@@ -90,7 +90,15 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
-from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.schedule import (
+    Schedule,
+    ScheduleAnswer,
+    ScheduleList,
+    ScheduleRun,
+    ScheduleTarget,
+    SyncedSchedules,
+    UpcomingTimes,
+)
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.webhook import (
     CreatedTrigger,
@@ -204,6 +212,7 @@ __all__ = [
     "SnapshotEvent",
     "Status",
     "StatusCounts",
+    "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
@@ -212,6 +221,7 @@ __all__ = [
     "TriggerList",
     "TriggerRun",
     "UnexpectedAnswerError",
+    "UpcomingTimes",
     "Usage",
     "UsageSum",
     "Waiting",

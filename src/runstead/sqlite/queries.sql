@@ -17,6 +17,11 @@ SELECT {columns} FROM runs WHERE seq = ?1
 UNION ALL
 SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
 
+-- name: runs_of_schedule_alive
+SELECT {columns} FROM runs
+WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+ORDER BY seq LIMIT ?
+
 -- name: descendants_alive
 SELECT {columns} FROM runs
 WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0

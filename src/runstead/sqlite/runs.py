@@ -13,8 +13,10 @@ from runstead.errors import not_found
 from runstead.event import Event
 from runstead.push_service import choose
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.sqlite import batch_counts, families, queue, schedules, webhooks
+from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
@@ -34,8 +36,27 @@ from runstead.sqlite.rows import (
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
-from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.store import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    TypeCount,
+    Written,
+    WrittenFiring,
+)
+from runstead.transition import (
+    NOTHING_ELSE,
+    Decide,
+    DecideFiring,
+    EndedAttempt,
+    Loaded,
+    Receipt,
+    Transition,
+    Want,
+)
 from runstead.usage import FamilyUsage
 
 
@@ -83,6 +104,14 @@ class SqliteRuns:
                 services = services_reaching(connection, (run.project_id,), now)
                 written.append(_write(connection, run, decide(run, now, services), now).run)
             return written
+
+        return await self._writer.do(job)
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        def job(connection: sqlite3.Connection, now: int) -> list[WrittenFiring]:
+            return [
+                _fire(connection, schedule, decide, now) for schedule in schedules.due(connection, now, limit)
+            ]
 
         return await self._writer.do(job)
 
@@ -283,6 +312,21 @@ def _write(
         return Written(run, transition, before=old)
     cancelled = _cancel_family(connection, run, now, tally)
     return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
+
+
+def _fire(
+    connection: sqlite3.Connection, schedule: Schedule, decide: DecideFiring, now: int
+) -> WrittenFiring:
+    due = load_due(connection, schedule, now)
+    fired = decide(due)
+    if fired.schedule is None:
+        schedules.remove(connection, schedule)
+    elif fired.schedule is not schedule:
+        schedules.rewrite(connection, schedule, fired.schedule)
+    written = [] if fired.transition is None else [_write(connection, None, fired.transition, now)]
+    for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
+        written.append(_write(connection, run, transition, now))
+    return WrittenFiring(schedule, fired, tuple(written))
 
 
 def _count_family(connection: sqlite3.Connection, run: Run, transition: Transition) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
-from runstead.store.directory import Directory, Guard
+from runstead.store.directory import Count, Directory, Guard
 from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
 from runstead.store.runs import (
@@ -25,8 +25,9 @@ from runstead.store.runs import (
     Runs,
     TypeCount,
     Written,
+    WrittenFiring,
 )
-from runstead.store.schedules import Count, ScheduleQuery, Schedules
+from runstead.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.store.signing_keys import SigningKeys
 from runstead.store.triggers import DecideTrigger, Triggers
 from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
@@ -43,8 +44,11 @@ __all__ = [
     "DecideBatch",
     "DecideConversation",
     "DecideDelivery",
+    "DecideNew",
     "DecideOne",
     "DecidePush",
+    "DecideSchedule",
+    "DecideSync",
     "DecideTrigger",
     "DecideWebhook",
     "Directory",
@@ -67,6 +71,7 @@ __all__ = [
     "Webhooks",
     "Workers",
     "Written",
+    "WrittenFiring",
 ]
 
 

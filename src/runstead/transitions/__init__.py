@@ -12,6 +12,7 @@ from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed
 from runstead.transitions.pauses import pause
 from runstead.transitions.pushes import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.transitions.records import Seen, delete, rename
+from runstead.transitions.scheduled import fire_due, halted, unable
 from runstead.transitions.waits import RESUMES, resume, wait
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "dispatched",
     "due_at",
     "fire",
+    "fire_due",
+    "halted",
     "pause",
     "referee",
     "release",
@@ -45,6 +48,7 @@ __all__ = [
     "rewrite",
     "start",
     "stopped_by_service",
+    "unable",
     "undelivered",
     "wait",
 ]
