@@ -1,17 +1,18 @@
 """The PostgreSQL store: a database that many replicas share."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runstead import limits
+from runstead.postgres.audit import PostgresAudit
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
 from runstead.postgres.inputs import PostgresInputs
-from runstead.postgres.migrate import migrate, refuse_old_server
+from runstead.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.postgres.partitions import make_partitions
 from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
@@ -37,6 +38,7 @@ class PostgresStore:
     schedules: PostgresSchedules
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
+    audit: PostgresAudit
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -45,20 +47,10 @@ class PostgresStore:
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._partitions_at = 0.0
+        self.audit = PostgresAudit(url)
 
     async def open(self) -> None:
-        try:
-            connection = await connect_alone(self._url)
-            try:
-                refuse_old_server(connection)
-                await migrate(connection)
-                await self._look_ahead(connection)
-            finally:
-                await connection.close()
-        except (*BROKEN, ValueError) as trouble:
-            raise RuntimeError(
-                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
-            ) from trouble
+        await self.migrate()
         clock = Clock(self._clock)
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
@@ -72,6 +64,30 @@ class PostgresStore:
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.signing_keys = PostgresSigningKeys(writer, readers)
 
+    async def migrate(self) -> list[str]:
+        async def work(connection: Connection) -> list[str]:
+            applied = await migrate(connection)
+            await self._look_ahead(connection)
+            return applied
+
+        return await self._alone(work)
+
+    async def pending(self) -> list[str]:
+        return await self._alone(pending)
+
+    async def _alone(self, work: Callable[[Connection], Awaitable[list[str]]]) -> list[str]:
+        try:
+            connection = await connect_alone(self._url)
+            try:
+                refuse_old_server(connection)
+                return await work(connection)
+            finally:
+                await connection.close()
+        except (*BROKEN, ValueError) as trouble:
+            raise RuntimeError(
+                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
+            ) from trouble
+
     async def close(self) -> None:
         if self._batcher is not None:
             await self._batcher.close()
@@ -79,6 +95,7 @@ class PostgresStore:
             await self._writer.close()
         if self._readers is not None:
             await self._readers.close()
+        await self.audit.close()
 
     async def check(self) -> dict[str, Any]:
         assert self._writer is not None, "not open"
