@@ -25,6 +25,7 @@ from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import every
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
+from runstead.loops.retirer import Retirer
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
 from runstead.principal import ALL_SCOPES
@@ -170,7 +171,7 @@ class Main:
         self._server = _Server(config, app.stop, started)
         loops = [
             asyncio.ensure_future(every(seconds, name, verb, app.stopping))
-            for name, seconds, verb in _loops(app, authenticator)
+            for name, seconds, verb in _loops(app, authenticator, self.settings)
         ]
         loops.append(asyncio.ensure_future(Dispatcher(app).run()))
         try:
@@ -201,13 +202,18 @@ class Main:
 
 
 def _loops(
-    app: App, authenticator: Authenticator
+    app: App, authenticator: Authenticator, settings: Settings
 ) -> list[tuple[str, float, Callable[[], "asyncio.Future[int]"]]]:
     async def flush() -> int:
         await authenticator.flush()
         return 0
 
+    loops: list[tuple[str, float, Callable[[], asyncio.Future[int]]]] = []
+    if settings.retention_days is not None:
+        retirer = Retirer(app, settings.retention_days * 86_400_000)
+        loops.append(("retirer", limits.retention_tick_s, lambda: asyncio.ensure_future(retirer.retire())))
     return [
+        *loops,
         ("reaper", limits.reaper_tick_s, lambda: asyncio.ensure_future(reap(app))),
         ("pruner", 60.0, lambda: asyncio.ensure_future(prune(app))),
         ("last used", 60.0, lambda: asyncio.ensure_future(flush())),

@@ -10,6 +10,7 @@ from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
+from runstead.memory.retention import MemoryRetention
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
@@ -31,6 +32,7 @@ class MemoryStore:
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)
         self.audit = MemoryAudit(rows)
+        self.retention = MemoryRetention(self._journal, rows)
 
     async def open(self) -> None:
         pass

@@ -100,7 +100,12 @@ async def _page(connection: Connection, after: int, limit: int) -> AuditPage:
 
 
 def _orphans(table: str) -> str:
+    """Events of runs that retention deleted may wait for the end of their partition."""
+    left = (
+        " AND NOT EXISTS (SELECT 1 FROM run_leftovers AS l"
+        " WHERE l.run_created_at = t.run_created_at AND l.run_seq = t.run_seq)"
+    )
     return (
         f"SELECT DISTINCT run_seq FROM {table} AS t WHERE run_seq > $1 AND run_seq <= $2"  # noqa: S608 - our own names
-        " AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = t.run_seq)"
+        " AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = t.run_seq)" + (left if table == "run_events" else "")
     )

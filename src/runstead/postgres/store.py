@@ -16,6 +16,7 @@ from runstead.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.postgres.partitions import make_partitions
 from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
+from runstead.postgres.retention import PostgresRetention
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.schedules import PostgresSchedules
 from runstead.postgres.signing_keys import PostgresSigningKeys
@@ -39,6 +40,7 @@ class PostgresStore:
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     audit: PostgresAudit
+    retention: PostgresRetention
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -63,6 +65,7 @@ class PostgresStore:
         self.schedules = PostgresSchedules(writer, readers)
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.signing_keys = PostgresSigningKeys(writer, readers)
+        self.retention = PostgresRetention(self._url, writer, readers)
 
     async def migrate(self) -> list[str]:
         async def work(connection: Connection) -> list[str]:

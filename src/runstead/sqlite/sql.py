@@ -22,7 +22,9 @@ _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 
 def _named() -> dict[str, str]:
-    text = "\n".join((files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql"))
+    text = "\n".join(
+        (files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql", "retention.sql")
+    )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {
         name: body.strip().replace("{columns}", COLUMNS).replace("{audited}", _AUDITED)

@@ -15,6 +15,7 @@ from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.migrate import migrate, pending
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.retention import SqliteRetention
 from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.signing_keys import SqliteSigningKeys
@@ -35,6 +36,7 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     audit: SqliteAudit
+    retention: SqliteRetention
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -58,6 +60,7 @@ class SqliteStore:
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.signing_keys = SqliteSigningKeys(writer, readers)
         self.audit = SqliteAudit(readers)
+        self.retention = SqliteRetention(writer, readers)
 
     async def migrate(self) -> list[str]:
         try:

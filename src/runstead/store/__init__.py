@@ -13,6 +13,7 @@ from runstead.store.audit import Audit, AuditPage
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.push_services import PushServices
+from runstead.store.retention import Doomed, DoomedPage, Left, Retention
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
@@ -39,10 +40,14 @@ __all__ = [
     "DecideOne",
     "DecidePush",
     "Directory",
+    "Doomed",
+    "DoomedPage",
     "FamilyPage",
     "Guard",
     "InputRequests",
+    "Left",
     "PushServices",
+    "Retention",
     "RunKey",
     "RunQuery",
     "Runs",
@@ -75,6 +80,8 @@ class Store(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def retention(self) -> Retention: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
