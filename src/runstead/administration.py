@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from runstead.commands.check import Progress, check as check_store
+from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.projects import make_key, new_project
 from runstead.errors import not_found
 from runstead.invariants import Violation
-from runstead.main import make_keyring, make_store
+from runstead.main import make_bulk, make_keyring, make_store
 from runstead.principal import DEFAULT_SCOPES, Scope
 from runstead.project import ApiKey, Project, check_slug, new_key
 from runstead.settings import load
@@ -51,6 +52,28 @@ async def check(
             violations += 1
             tell(violation)
     return looked, violations
+
+
+async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:
+    """Table → rows. The target is made and migrated where it is not there yet."""
+    source_settings, target_settings = (load(database=url) for url in (source_url, target_url))
+    if "memory://" in (source_url, target_url):
+        raise ValueError("a store in memory cannot be copied: name sqlite:///<path> or postgresql://…")
+    if source_url == target_url:
+        raise ValueError("the source and the target are the same database")
+    if pending := await make_store(source_settings).pending():
+        raise ValueError(
+            f"the source lacks the migration {pending[0]}: run `runstead db migrate` on it first"
+        )
+    await make_store(target_settings).migrate()
+    source, target = make_bulk(source_settings.database_url), make_bulk(target_settings.database_url)
+    try:
+        await source.open_source()
+        await target.open_target()
+        return await copy_store(source, target, advance)
+    finally:
+        await target.close()
+        await source.close()
 
 
 @asynccontextmanager

@@ -121,6 +121,10 @@ retention_looks_max: Final = 4_096  # roots that are looked at for them
 retention_tick_s: Final = 60.0
 retention_lock_ms: Final = 100  # for the table of all partitions, while others may wait behind
 
+# Copying a store: one piece
+copy_rows_max: Final = 5_000
+copy_bytes_max: Final = 8 * MIB
+
 # Looking over a whole store
 audit_rows_max: Final = 1_000  # runs of one page
 # Push services. Published services send a heartbeat every 30 s.

@@ -32,9 +32,11 @@ from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
 from runstead.settings import Settings, is_postgres, sqlite_path
 from runstead.signing import Keyring, read_file
+from runstead.sqlite.bulk import SqliteBulk
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
 from runstead.store import Store
+from runstead.store.bulk import Bulk
 
 
 def make_store(settings: Settings) -> Store:
@@ -46,6 +48,15 @@ def make_store(settings: Settings) -> Store:
 
         return PostgresStore(settings.database_url)
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def make_bulk(url: str) -> Bulk:
+    """A store as plain tables."""
+    if is_postgres(url):
+        from runstead.postgres.bulk import PostgresBulk  # noqa: PLC0415
+
+        return PostgresBulk(url)
+    return SqliteBulk(sqlite_path(url))
 
 
 def make_notifier(settings: Settings) -> Notifier:

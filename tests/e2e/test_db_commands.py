@@ -2,11 +2,12 @@
 
 import json
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 
 import pytest
 
-from .server import Server, note, runstead
+from .server import PROGRAM, Server, environment, note, runstead, until
 
 
 def answer(done):
@@ -87,3 +88,64 @@ def test_check_makes_and_migrates_nothing(command, tmp_path):
         )
     code, _, stderr = command("check", database=tmp_path / "empty.db")
     assert (code, "run `runstead db migrate`" in stderr) == (1, True)
+
+
+def test_copy_moves_a_store_and_proves_it(server, tmp_path, databases):
+    source = copied(server, tmp_path / "source.db")
+    name = databases.lease()
+    target = databases.server.url(name)
+    words = ("db", "copy", "--from", f"sqlite:///{source}", "--to", target)
+    code, stdout, stderr = runstead(*words, cwd=tmp_path)
+    assert (code, stderr) == (0, "")
+    assert "           5  runs\n" in stdout
+    assert "the copy is the same, row by row; 5 runs checked, 0 violation(s)" in stdout
+    code, _, stderr = runstead(*words, cwd=tmp_path)
+    assert (code, "the target is not empty" in stderr) == (1, True)
+    back = ("db", "copy", "--from", target, "--to", f"sqlite:///{tmp_path / 'back.db'}", "--json")
+    assert answer(runstead(*back, cwd=tmp_path))["copied"]["runs"] == 5
+    moved = Server(tmp_path, target).start()
+    with moved.api() as api:
+        assert [event["event_id"] for event in api.events("run-3")] == [1, 2, 3]
+        assert api.run("run-0")["descendants"] == {"total": 1, "active": 1}
+    moved.terminate()
+    databases.give_back(name)
+
+
+def test_copy_goes_on_where_it_was_killed(server, tmp_path):
+    source, target = copied(server, tmp_path / "source.db"), tmp_path / "target.db"
+    with closing(sqlite3.connect(source)) as connection, connection:  # a log that takes a while
+        connection.execute(
+            """WITH RECURSIVE more (n) AS (SELECT 3 UNION ALL SELECT n + 1 FROM more WHERE n < 60000)
+            INSERT INTO run_events SELECT ((SELECT seq FROM runs WHERE run_id = 'run-2') << 24) + n, 'CUSTOM',
+            zeroblob(500), 1, 1, n FROM more"""
+        )
+        connection.execute(
+            "UPDATE runs SET latest_event_id = 60000, latest_external_event_sequence = 60000 WHERE run_id = 'run-2'"
+        )
+    words = ("db", "copy", "--from", f"sqlite:///{source}", "--to", f"sqlite:///{target}")
+    process = subprocess.Popen([*PROGRAM, *words], cwd=tmp_path, env=environment())
+
+    def under_way():
+        with closing(sqlite3.connect(target)) as connection, suppress(sqlite3.Error):
+            return connection.execute(
+                "SELECT length(mark) FROM copy_progress WHERE name = 'run_events'"
+            ).fetchone()
+
+    until(under_way, "the copy to be under way")
+    process.kill()
+    process.wait()
+    _, _, stderr = runstead("db", "check", "--database", f"sqlite:///{target}", cwd=tmp_path)
+    if "unfinished copy" not in stderr:
+        pytest.skip("the copy was done before it could be killed")
+    assert runstead(*words, cwd=tmp_path)[0] == 0
+    with closing(sqlite3.connect(target)) as connection:
+        assert connection.execute("SELECT count(*) FROM run_events").fetchone()[0] > 60_000
+
+
+def test_copy_refuses_a_source_that_is_written_to(server, tmp_path):
+    source = copied(server, tmp_path / "source.db")
+    with closing(sqlite3.connect(source)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        words = ("db", "copy", "--from", f"sqlite:///{source}", "--to", f"sqlite:///{tmp_path / 'to.db'}")
+        code, _, stderr = runstead(*words, cwd=tmp_path)
+    assert (code, "stop the server first" in stderr) == (1, True)

@@ -264,7 +264,7 @@ async def test_private_events_are_in_no_message(api):
 
 
 async def test_what_a_run_has_said_is_told_the_same_once_retention_has_taken_the_run(api):
-    run, place = await api.agent_run()
+    run, _ = await api.agent_run()
     delta = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "t", "delta": "Good morning"}
     await api.append(run["run_id"], delta)
     metadata = {"model": "m-1", "inputTokens": 3, "outputTokens": 4, "finishReason": "stop"}

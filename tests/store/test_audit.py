@@ -3,60 +3,15 @@
 import sqlite3
 from contextlib import closing
 
-import msgspec
 import pytest
 
 from runstead import limits
 from runstead.commands.check import check
-from runstead.conversation import Conversation, StoredMessage
 from runstead.invariants import CHECKS, RULES
-from runstead.transition import NewMessage
-from runstead.worker import Session
-
-PROJECT = "11111111-1111-4111-8111-111111111111"
-AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
 
 
 async def found(store):
     return [violation async for violation in check(store)]
-
-
-@pytest.fixture
-async def lived(desk, event):
-    """A desk over a store in which everything has happened that leaves a row."""
-    await desk.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
-    await desk.store.conversations.add_message(StoredMessage("m-0", "c-1", "user", 0, 0, parts=b"[]"))
-    await desk.create("root")
-    await desk.append("root", event(), event("AGENT_RUN_MODEL_CALL_CONTEXT"), event())
-    message = {"message": NewMessage("m-1", "c-1", None), "agent": msgspec.json.encode({"message_id": "m-1"})}
-    agent = await desk.create("agent", parent="root", **AGENT, **message)
-    await desk.create("leaf", parent="agent")
-    await desk.claim("ann", kinds=("agent",), implementation_kind="python")
-    session = Session("s", "agent", "python", "ann", "key", "active", 0, 0)
-    await desk.store.workers.put_session(agent.seq, session)
-    await desk.append("agent", event(key="k"), event())
-    await desk.ask("agent", "i-1")
-    await desk.respond("agent", "i-1")
-    await desk.release("agent", retry_after_ms=0)
-    await desk.claim("bob", kinds=("agent",), implementation_kind="python")
-    await desk.append("leaf", event())
-    await desk.ask("agent", "i-2", call="call-2")
-    await desk.complete("leaf", "failed", error_message="it broke")
-    await desk.create("done")
-    await desk.append("done", event(), event(), event())
-    await desk.complete("done")
-    await desk.create("queued")
-    await desk.create("leased")
-    await desk.claim("ann", limit=1)
-    for run_id in ("gone-parent", "gone"):
-        await desk.create(run_id, parent="gone-parent" if run_id == "gone" else None)
-        await desk.append(run_id, event())
-        await desk.complete(run_id)
-    await desk.delete("gone")
-    await desk.create("cancelled")
-    await desk.create("cancelled-child", parent="cancelled")
-    await desk.cancel("cancelled")
-    return desk
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """`runstead db …`."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from runstead.cli.answers import run, say, show
 from runstead.cli.app import AsJson, Database, app
@@ -53,3 +53,40 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
         say(f"{looked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
     if count:
         sys.exit(1)
+
+
+@db.command
+def copy(
+    *,
+    source: Annotated[str, Parameter(name="--from", help="The store: postgresql://… or sqlite:///<path>")],
+    target: Annotated[str, Parameter(name="--to", help="An empty one, made where it is not there yet")],
+    json: AsJson = False,
+) -> None:
+    """Copy a store that no server writes to into an empty one; goes on where it was killed, and verifies."""
+    from runstead import administration  # noqa: PLC0415
+    from runstead.cli.bar import bar  # noqa: PLC0415
+
+    with bar("rows") as advance:
+        copied = run(
+            administration.copy(
+                source,
+                target,
+                lambda words, done, total: advance(done, total, f"{words}: {done:,} of {total:,} rows"),
+            )
+        )
+        looked, violations = _checked(target)
+    if json:
+        show({"copied": copied, "runs": looked, "violations": violations}, json=True)
+    else:
+        say("\n".join(f"{rows:>12,}  {table}" for table, rows in copied.items()))
+        say(f"the copy is the same, row by row; {looked:,} runs checked, {len(violations):,} violation(s)")
+    if violations:
+        sys.exit(1)
+
+
+def _checked(database: str) -> tuple[int, "list[Violation]"]:
+    from runstead import administration  # noqa: PLC0415
+
+    found: list[Violation] = []
+    looked, _ = run(administration.check(database, found.append, lambda *_: None))
+    return looked, found

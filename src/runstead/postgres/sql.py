@@ -72,7 +72,8 @@ _SERVICE: Final = (
 
 def _named() -> dict[str, str]:
     text = "\n".join(
-        (files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql", "retention.sql")
+        (files(__package__) / name).read_text()
+        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     words = {

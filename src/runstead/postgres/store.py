@@ -52,7 +52,14 @@ class PostgresStore:
         self.audit = PostgresAudit(url)
 
     async def open(self) -> None:
-        await self.migrate()
+        async def ready(connection: Connection) -> list[str]:
+            if await connection.fetchval("SELECT to_regclass('copy_progress')") is not None:
+                raise RuntimeError(
+                    f"{address(self._url)} holds an unfinished copy: finish it with `runstead db copy`"
+                )
+            return await self._migrated(connection)
+
+        await self._alone(ready)
         clock = Clock(self._clock)
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
@@ -68,12 +75,12 @@ class PostgresStore:
         self.retention = PostgresRetention(self._url, writer, readers)
 
     async def migrate(self) -> list[str]:
-        async def work(connection: Connection) -> list[str]:
-            applied = await migrate(connection)
-            await self._look_ahead(connection)
-            return applied
+        return await self._alone(self._migrated)
 
-        return await self._alone(work)
+    async def _migrated(self, connection: Connection) -> list[str]:
+        applied = await migrate(connection)
+        await self._look_ahead(connection)
+        return applied
 
     async def pending(self) -> list[str]:
         return await self._alone(pending)

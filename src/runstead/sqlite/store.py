@@ -48,6 +48,14 @@ class SqliteStore:
 
     async def open(self) -> None:
         await self.migrate()
+        with closing(connect(self._path, self._synchronous)) as first:
+            if (
+                first.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copy_progress'").fetchone()
+                is not None
+            ):
+                raise RuntimeError(
+                    f"{self._path} holds an unfinished copy: finish it with `runstead db copy`"
+                )
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
