@@ -13,7 +13,7 @@ from runstead.main import make_bulk, make_keyring, make_store
 from runstead.principal import DEFAULT_SCOPES, Scope
 from runstead.project import ApiKey, Project, check_slug, new_key
 from runstead.settings import load
-from runstead.store import Store
+from runstead.store import Stats, Store
 
 
 async def migrate(database: str | None) -> list[str]:
@@ -52,6 +52,11 @@ async def check(
             violations += 1
             tell(violation)
     return looked, violations
+
+
+async def stats(database: str | None) -> Stats:
+    async with ready(database) as store:
+        return await store.audit.stats()
 
 
 async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:

@@ -149,3 +149,18 @@ def test_copy_refuses_a_source_that_is_written_to(server, tmp_path):
         words = ("db", "copy", "--from", f"sqlite:///{source}", "--to", f"sqlite:///{tmp_path / 'to.db'}")
         code, _, stderr = runstead(*words, cwd=tmp_path)
     assert (code, "stop the server first" in stderr) == (1, True)
+
+
+def test_stats_tell_how_large_a_store_is(command, server):
+    told = answer(command("stats", "--json", database=server.database))
+    assert (told["engine"], told["runs"]) == ("sqlite", {"completed": 2, "pending": 3})
+    [runs] = [table for table in told["tables"] if table["name"] == "runs"]
+    assert (runs["rows"], runs["part_of"]) == (5, None)
+    code, stdout, _ = command("stats", database=server.database)
+    assert code == 0
+    for words in (
+        "runs: 2 completed, 3 pending",
+        "events per run: 2.4",
+        "the oldest pending run was created at 20",
+    ):
+        assert words in stdout

@@ -144,3 +144,23 @@ async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
     violations = await found(lived.store)
     assert rule in {violation.rule for violation in violations}, violations
     assert all(violation.sentence for violation in violations)
+
+
+async def test_stats_tell_what_is_in_the_store(lived, engine):
+    told = await lived.store.audit.stats()
+    rows = await lived.rows()
+    assert told.engine == engine
+    assert sum(told.runs.values()) == len(rows)
+    assert told.runs["cancelled"] == 2
+    assert told.events_per_run == sum(run.latest_event_id for run in rows) / len(rows)
+    assert told.oldest_pending_at == min(run.created_at for run in rows if run.status == "pending")
+    if engine == "memory":
+        return
+    assert told.bytes > 10_000
+    tables = {table.name: table for table in told.tables}
+    if engine == "postgres":
+        assert tables["run_events_other"].part_of == "run_events"
+        assert all(table.bytes for table in told.tables)
+    else:
+        assert tables["runs"].rows == len(rows)
+        assert tables["messages"].rows == 2

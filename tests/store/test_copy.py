@@ -1,6 +1,5 @@
 """A store with every kind of row, copied to each other engine: what comes out is what went in."""
 
-
 import pytest
 
 from runstead import limits

@@ -56,6 +56,36 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
 
 
 @db.command
+def stats(*, database: Database = None, json: AsJson = False) -> None:
+    """Tell how large the store is and what is in it."""
+    from runstead import administration  # noqa: PLC0415
+    from runstead.clock import iso  # noqa: PLC0415
+
+    told = run(administration.stats(database))
+    pending = None if told.oldest_pending_at is None else iso(told.oldest_pending_at)
+    if json:
+        shown = {name: getattr(told, name) for name in told.__struct_fields__}
+        tables = [table._asdict() for table in told.tables]
+        show(shown | {"tables": tables, "oldest_pending_at": pending}, json=True)
+        return
+    say(f"{'table':<28}{'rows':>15}{'MiB':>12}")
+    for table in told.tables:
+        size = "" if table.bytes is None else f"{table.bytes / 2**20:,.1f}"
+        say(
+            f"{'  ' if table.part_of else ''}{table.name:<{26 if table.part_of else 28}}{table.rows:>15,}{size:>12}"
+        )
+    log = "" if told.log_bytes is None else f", and {told.log_bytes / 2**20:,.1f} MiB of log"
+    say(f"the database takes {told.bytes / 2**20:,.1f} MiB{log}")
+    say(
+        "runs: " + (", ".join(f"{count:,} {status}" for status, count in sorted(told.runs.items())) or "none")
+    )
+    if pending is not None:
+        say(f"the oldest pending run was created at {pending}")
+    if told.events_per_run is not None:
+        say(f"events per run: {told.events_per_run:.1f}")
+
+
+@db.command
 def copy(
     *,
     source: Annotated[str, Parameter(name="--from", help="The store: postgresql://… or sqlite:///<path>")],

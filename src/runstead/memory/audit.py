@@ -1,12 +1,13 @@
 """Looks over all that is in memory."""
 
+from collections import Counter
 from itertools import islice, pairwise
 
 from runstead.event import TERMINAL_TYPES
 from runstead.invariants import NOT_LOST, Audited, FamilyFacts, LogFacts, ParentFacts
 from runstead.memory.rows import Rows
-from runstead.run import Run
-from runstead.store import Audit, AuditPage
+from runstead.run import Run, RunStatus
+from runstead.store import Audit, AuditPage, Stats, TableSize
 
 
 class MemoryAudit(Audit):
@@ -99,6 +100,15 @@ class MemoryAudit(Audit):
                 if message.run_seq is not None and message.run_seq not in rows.runs
             ]
         return []  # the rest cannot be: rows are held by what they belong to
+
+    async def stats(self) -> Stats:
+        runs = self._rows.runs.values()
+        pending = [run.created_at for run in runs if run.status is RunStatus.PENDING]
+        events = sum(run.latest_event_id for run in runs)
+        sizes = [TableSize("run_events", events, None), TableSize("runs", len(runs), None)]
+        statuses = Counter(run.status.value for run in runs)
+        average = events / len(runs) if runs else None
+        return Stats("memory", 0, None, sizes, dict(statuses), min(pending, default=None), average)
 
     async def medium(self) -> list[str]:
         return []

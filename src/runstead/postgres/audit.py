@@ -7,7 +7,7 @@ from runstead.invariants import BELONGINGS, Audited, FamilyFacts, LogFacts, Pare
 from runstead.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.postgres.rows import to_run
 from runstead.postgres.sql import Q
-from runstead.store import AuditPage
+from runstead.store import AuditPage, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 62) - 1
 
@@ -44,6 +44,21 @@ class PostgresAudit:
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in await self._ask(f"check_{check}")]
+
+    async def stats(self) -> Stats:
+        rows = await self._ask("stats_runs")
+        [(size, log_size)] = await self._ask("stats_bytes")
+        runs, events = sum(row[1] for row in rows), sum(row[2] for row in rows)
+        pending = [row[3] for row in rows if row[3] is not None]
+        return Stats(
+            "postgres",
+            size,
+            log_size,
+            [TableSize(*row) for row in await self._ask("stats_tables")],
+            {row[0]: row[1] for row in rows},
+            min(pending, default=None),
+            events / runs if runs else None,
+        )
 
     async def medium(self) -> list[str]:
         rows = await self._ask("audit_invalid_indexes")

@@ -67,6 +67,20 @@ WHERE root_seq > $1 AND root_seq <= $2 AND parent_seq IS NOT NULL GROUP BY root_
 SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_index JOIN pg_class ON oid = indrelid
 WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace ORDER BY 1
 
+-- name: stats_runs
+SELECT status, count(*), sum(latest_event_id)::bigint, min(created_at) FILTER (WHERE status = 'pending') FROM runs GROUP BY status
+
+-- name: stats_tables
+-- Rows as the last ANALYZE or vacuum saw them.
+SELECT c.relname::text, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid), i.inhparent::regclass::text
+FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER BY c.relname
+
+-- name: stats_bytes
+-- Of the database, and of the server's log where this user may see it.
+SELECT pg_database_size(current_database()),
+  CASE WHEN pg_has_role('pg_monitor', 'usage') THEN (SELECT sum(size)::bigint FROM pg_ls_waldir()) END
+
 -- name: check_message_without_run
 SELECT id, conversation_id, run_seq FROM messages AS m
 WHERE run_seq IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = m.run_seq) LIMIT 100

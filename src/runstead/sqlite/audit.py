@@ -2,13 +2,15 @@
 
 import sqlite3
 from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from runstead.invariants import BELONGINGS, Audited, FamilyFacts, LogFacts, ParentFacts
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import to_run
 from runstead.sqlite.sql import Q
-from runstead.store import AuditPage
+from runstead.store import AuditPage, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 39) - 2  # what the number of an event leaves for that of its run
 _TABLES: Final = [table for table in BELONGINGS if table not in ("run_events", "run_families")]
@@ -34,6 +36,9 @@ class SqliteAudit:
     async def others(self, check: str) -> list[tuple[object, ...]]:
         return await self._readers.do(lambda c: c.execute(Q[f"check_{check}"]).fetchall())
 
+    async def stats(self) -> Stats:
+        return await self._readers.do(_stats)
+
     async def medium(self) -> list[str]:
         def read(connection: sqlite3.Connection) -> list[str]:
             told = [row[0] for row in connection.execute("PRAGMA integrity_check")]
@@ -43,6 +48,35 @@ class SqliteAudit:
             return found
 
         return await self._readers.do(read)
+
+
+def _stats(connection: sqlite3.Connection) -> Stats:
+    rows = connection.execute(Q["stats_runs"]).fetchall()
+    events = sum(row[2] for row in rows)
+    bytes_of: dict[str, int] = {}
+    with suppress(sqlite3.OperationalError):  # a library without dbstat
+        bytes_of = dict(connection.execute(Q["stats_bytes"]).fetchall())
+    tables = []
+    for (name,) in connection.execute(Q["stats_tables"]).fetchall():
+        count = f"SELECT count(*) FROM {name}"  # noqa: S608 - a name from the catalogue
+        held = events if name == "run_events" else connection.execute(count).fetchone()[0]
+        tables.append(TableSize(name, held, bytes_of.get(name)))
+    pages, size, path = (
+        connection.execute(f"PRAGMA {word}").fetchone()[place]
+        for word, place in (("page_count", 0), ("page_size", 0), ("database_list", 2))
+    )
+    log = Path(f"{path}-wal")
+    runs = sum(row[1] for row in rows)
+    pending = [row[3] for row in rows if row[3] is not None]
+    return Stats(
+        "sqlite",
+        pages * size,
+        log.stat().st_size if log.exists() else 0,
+        tables,
+        {row[0]: row[1] for row in rows},
+        min(pending, default=None),
+        events / runs if runs else None,
+    )
 
 
 def _page(connection: sqlite3.Connection, after: int, limit: int) -> AuditPage:

@@ -59,6 +59,17 @@ WHERE root_seq > ?1 AND root_seq <= ?2 AND parent_seq IS NOT NULL GROUP BY root_
 SELECT DISTINCT id >> 24 FROM run_events e
 WHERE id >= (?1 + 1) << 24 AND id < (?2 + 1) << 24 AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = e.id >> 24)
 
+-- name: stats_runs
+SELECT status, count(*), sum(latest_event_id), min(iif(status = 'pending', created_at, NULL)) FROM runs GROUP BY status
+
+-- name: stats_tables
+SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'
+ORDER BY name
+
+-- name: stats_bytes
+SELECT s.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s ON s.name = d.name
+WHERE d.aggregate GROUP BY s.tbl_name
+
 -- name: check_message_without_run
 SELECT id, conversation_id, run_seq FROM messages m
 WHERE run_seq IS NOT NULL AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = m.run_seq) LIMIT 100

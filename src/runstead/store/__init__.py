@@ -9,7 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
-from runstead.store.audit import Audit, AuditPage
+from runstead.store.audit import Audit, AuditPage, Stats, TableSize
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.push_services import PushServices
@@ -54,7 +54,9 @@ __all__ = [
     "ScheduleQuery",
     "Schedules",
     "SigningKeys",
+    "Stats",
     "Store",
+    "TableSize",
     "TypeCount",
     "Workers",
     "Written",

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from runstead.invariants import Audited
 
 
@@ -12,6 +14,27 @@ class AuditPage(NamedTuple):
     orphans: list[tuple[str, int]]
     reached: int
     more: bool
+
+
+class TableSize(NamedTuple):
+    """`bytes` with its indexes; None where the engine cannot tell. `part_of`: the table whose partition it is."""
+
+    name: str
+    rows: int
+    bytes: int | None
+    part_of: str | None = None
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """`log_bytes`: what the write-ahead log takes up. Rows may be the engine's estimate."""
+
+    engine: str
+    bytes: int
+    log_bytes: int | None
+    tables: list[TableSize]
+    runs: dict[str, int]  # by status
+    oldest_pending_at: int | None
+    events_per_run: float | None
 
 
 class Audit(Protocol):
@@ -27,6 +50,10 @@ class Audit(Protocol):
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
         """What violates one of `invariants.CHECKS`, a hundred at most."""
+        ...
+
+    async def stats(self) -> Stats:
+        """How large it is, and what is in it."""
         ...
 
     async def medium(self) -> list[str]:
