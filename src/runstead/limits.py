@@ -125,6 +125,10 @@ retention_lock_ms: Final = 100  # for the table of all partitions, while others 
 copy_rows_max: Final = 5_000
 copy_bytes_max: Final = 8 * MIB
 
+# Compression in SQLite: not below this size, and only where no more than this share is left
+compress_bytes_min: Final = 4 * KIB
+compress_share_max: Final = 0.9
+
 # Looking over a whole store
 audit_rows_max: Final = 1_000  # runs of one page
 # Push services. Published services send a heartbeat every 30 s.

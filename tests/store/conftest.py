@@ -378,9 +378,10 @@ async def live(desk):
     await desk.append("leaf", event())
     await desk.ask("agent", "i-2", call="call-2")
     await desk.complete("leaf", "failed", error_message="it broke")
-    await desk.create("done")
-    await desk.append("done", event(), event(), event())
-    await desk.complete("done")
+    long = "long " * 2_000  # enough to be compressed
+    await desk.create("done", input=msgspec.json.encode(long))
+    await desk.append("done", event(), event(told=long), event())
+    await desk.complete("done", logs=long)
     await desk.create("queued", seal=sealed())
     await desk.create("leased")
     await desk.claim("ann", limit=1)

@@ -41,7 +41,7 @@ async def make_partitions(
                     continue
                 # Made beside the table and then attached: that holds up nobody who writes to the other months.
                 await connection.execute(
-                    f"CREATE TABLE {name} (LIKE run_events, PRIMARY KEY (run_seq, event_id));"
+                    f"CREATE TABLE {name} (LIKE run_events INCLUDING COMPRESSION, PRIMARY KEY (run_seq, event_id));"
                     f"ALTER TABLE run_events ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"
                 )
         except asyncpg.CheckViolationError:

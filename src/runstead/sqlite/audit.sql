@@ -16,7 +16,8 @@ FROM (
 GROUP BY seq
 
 -- name: audit_ends
-SELECT r.seq, e.type, CASE WHEN e.type = 'RUN_ERROR' AND length(e.payload) <= 65536 THEN e.payload END
+-- One that is compressed is large.
+SELECT r.seq, e.type, CASE WHEN e.type = 'RUN_ERROR' AND e.flags & 16 = 0 AND length(e.payload) <= 65536 THEN e.payload END
 FROM runs r JOIN run_events e ON e.id = (r.seq << 24) + r.latest_event_id WHERE r.seq > ?1 AND r.seq <= ?2
 
 -- name: audit_below

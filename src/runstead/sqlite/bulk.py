@@ -11,12 +11,15 @@ import msgspec
 from runstead import limits
 from runstead.run import FIELDS
 from runstead.sqlite.connection import connect
+from runstead.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
+from runstead.sqlite.rows import COMPRESSED
 from runstead.sqlite.sql import EVENT_BITS
 from runstead.store.bulk import NOT_COPIED, Progress, Rows, Table
 
 _pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 _LOW: Final = (1 << EVENT_BITS) - 1
-_SEQ, _ROOT = FIELDS.index("seq"), FIELDS.index("root_seq")
+_SEQ, _ROOT, _LOGS = (FIELDS.index(name) for name in ("seq", "root_seq", "logs"))
+_FLAGS: Final = 5
 
 #: What is not the same in every engine: table → columns, and a query for those after a mark.
 _RUNS: Final = ", ".join(
@@ -59,6 +62,29 @@ _OWN: Final = {
 )""",
     ),
 }
+
+
+def _plain_run(row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(
+        [
+            unpack_field(value, text=place == _LOGS) if place in PACKED else value
+            for place, value in enumerate(row)
+        ]
+    )
+
+
+def _stored_run(row: Sequence[Any]) -> tuple[Any, ...]:
+    values = [pack_field(value) if place in PACKED else value for place, value in enumerate(row)]
+    if values[_ROOT] == values[_SEQ]:
+        values[_ROOT] = None
+    return tuple(values)
+
+
+def _stored_event(row: Sequence[Any]) -> tuple[Any, ...]:
+    run_seq, event_id, name, payload, created_at, flags, *others = row
+    packed = pack(payload)
+    flags |= COMPRESSED * (packed is not payload)
+    return (run_seq << EVENT_BITS) + event_id, name, packed, created_at, flags, *others
 
 
 class SqliteBulk:
@@ -133,6 +159,10 @@ class SqliteBulk:
         size = 0
         for row in self._open.execute(sql, [] if mark is None else _unpack(mark)):
             value = row[len(plan.keys) :]
+            if table == "runs":
+                value = _plain_run(value)
+            elif table == "run_events" and value[_FLAGS] & COMPRESSED:
+                value = (*value[:3], unpack(value[3]), value[4], value[_FLAGS] ^ COMPRESSED, *value[6:])
             rows.append(value)
             size += sum(len(one) for one in value if isinstance(one, (bytes, str)))
             if len(rows) == limits.copy_rows_max or size > limits.copy_bytes_max:
@@ -161,13 +191,10 @@ class SqliteBulk:
     def _write(self, table: str, rows: Sequence[tuple[Any, ...]], mark: bytes) -> None:
         columns = self._plans[table].columns
         if table == "runs":
-            rows = [
-                (*row[:_ROOT], None if row[_ROOT] == row[_SEQ] else row[_ROOT], *row[_ROOT + 1 :])
-                for row in rows
-            ]
+            rows = [_stored_run(row) for row in rows]
         if table == "run_events":
             columns = ("id", *columns[2:])
-            rows = [((row[0] << EVENT_BITS) + row[1], *row[2:]) for row in rows]
+            rows = [_stored_event(row) for row in rows]
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
         connection = self._open
         connection.execute("BEGIN IMMEDIATE")
