@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.audit import MemoryAudit
 from runstead.memory.batches import MemoryBatches
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
@@ -12,6 +13,7 @@ from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.leadership import MemoryLeadership
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
+from runstead.memory.retention import MemoryRetention
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
@@ -39,9 +41,17 @@ class MemoryStore:
         self.webhooks = MemoryWebhooks(self._journal, rows)
         self.triggers = MemoryTriggers(self._journal)
         self.batches = MemoryBatches(self._journal, rows, self.runs)
+        self.audit = MemoryAudit(rows)
+        self.retention = MemoryRetention(self._journal, rows)
 
     async def open(self) -> None:
         pass
+
+    async def migrate(self) -> list[str]:
+        return []
+
+    async def pending(self) -> list[str]:
+        return []
 
     async def close(self) -> None:
         pass
