@@ -102,7 +102,14 @@ writer_queue_max: Final = 4_096
 writer_group_max: Final = 64
 readers_max: Final = 4
 reaper_rows_per_tick_max: Final = 256
+forgotten_per_tick_max: Final = 1_000  # answers kept for idempotency keys
 reaper_tick_s: Final = 0.5
+loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
+# A dead leader is replaced within the lease and one look of the others.
+leader_lease_s: Final = 6.0
+leader_margin_s: Final = 0.5  # of it that a leader does not use: clocks do not all go at one speed
+leader_look_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
+leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
 worker_tokens_max: Final = 16
 

@@ -32,6 +32,9 @@ Listener = Callable[[Sequence[Hint] | None], None]
 #: Hints that a run is to be pushed, or to be stopped at its push service.
 PUSH_KEY: Final = "push"
 
+#: Hints that the leader has given up the lead.
+LEADER_KEY: Final = "leader"
+
 
 class Notifier(Protocol):
     async def open(self) -> None:

@@ -9,6 +9,7 @@ from runstead.commands.following import Following
 from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
 from runstead.egress import Egress
+from runstead.leadership import Standing
 from runstead.notifier import PUSH_KEY, Notifier, family_key, queue_key, run_key
 from runstead.run import Run
 from runstead.signing import Keyring
@@ -18,7 +19,8 @@ from runstead.worker import Worker
 
 class App:
     """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
-    for something then answers at once. `keyring` signs, `egress` calls addresses that callers chose.
+    for something then answers at once. `standing` tells whether this replica leads. `keyring` signs, `egress` calls
+    addresses that callers chose.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class App:
         self.egress = egress or Egress()
         self.notifier = notifier
         self.stopping = asyncio.Event()
+        self.standing = Standing()
         self.following = Following(store, notifier, self.stopping)
         self.folds = Folds(store)
         self.notifications = Notifications(notifier, self.stopping)

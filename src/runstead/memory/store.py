@@ -8,6 +8,7 @@ from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
+from runstead.memory.leadership import MemoryLeadership
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
@@ -23,6 +24,7 @@ class MemoryStore:
         rows = Rows()
         self.push_services = MemoryPushServices(self._journal)
         self.signing_keys = MemorySigningKeys(self._journal)
+        self.leadership = MemoryLeadership(self._journal)
         self.runs = MemoryRuns(self._journal, rows, self.push_services)
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal, rows.sessions)
@@ -44,5 +46,5 @@ class MemoryStore:
         commits = self._journal.commits
         return {"engine": "memory", "queue_depth": 0, "commits": commits, "commands": commits}
 
-    async def forget(self, age_ms: int) -> int:
-        return self._journal.forget(age_ms)
+    async def forget(self, age_ms: int, limit: int) -> int:
+        return self._journal.forget(age_ms, limit)

@@ -379,7 +379,7 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::byte
 ORDER BY owner COLLATE "C", key COLLATE "C"
 
 -- name: forget_seals
-WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT 10000 FOR UPDATE SKIP LOCKED),
+WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
 gone AS (DELETE FROM seals AS s USING old WHERE s.owner = old.owner AND s.key = old.key RETURNING 1)
 SELECT count(*) FROM gone
 
@@ -541,3 +541,12 @@ SELECT run_id FROM runs WHERE project_id = $1 AND run_id = ANY ($2::text[]) LIMI
 
 -- name: move_runs
 UPDATE runs SET project_id = $1, version = version + 1 WHERE seq = ANY ($2::bigint[])
+
+-- name: lead
+SELECT {clock}, term, owner, expires_at FROM (VALUES (1)) AS one (id) LEFT JOIN leadership USING (id)
+
+-- name: put_lead
+INSERT INTO leadership AS l (id, term, owner, expires_at) SELECT 1, $1::bigint, $2::text, $3::bigint
+WHERE $4::bigint = 0 OR EXISTS (SELECT 1 FROM leadership)
+ON CONFLICT (id) DO UPDATE SET term = excluded.term, owner = excluded.owner, expires_at = excluded.expires_at
+WHERE l.term = $4 AND l.owner IS NOT DISTINCT FROM $5::text AND l.expires_at = $6::bigint RETURNING true

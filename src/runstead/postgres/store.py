@@ -11,6 +11,7 @@ from runstead.postgres.connection import BROKEN, Connection, address, connect_al
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
 from runstead.postgres.inputs import PostgresInputs
+from runstead.postgres.leadership import PostgresLeadership
 from runstead.postgres.migrate import migrate, refuse_old_server
 from runstead.postgres.partitions import make_partitions
 from runstead.postgres.push_services import PostgresPushServices
@@ -37,6 +38,7 @@ class PostgresStore:
     schedules: PostgresSchedules
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
+    leadership: PostgresLeadership
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -44,6 +46,7 @@ class PostgresStore:
         self._batcher: Batcher | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
+        self._leadership: PostgresLeadership | None = None
         self._partitions_at = 0.0
 
     async def open(self) -> None:
@@ -71,8 +74,12 @@ class PostgresStore:
         self.schedules = PostgresSchedules(writer, readers)
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.signing_keys = PostgresSigningKeys(writer, readers)
+        self.leadership = PostgresLeadership(self._url, self._clock)
+        self._leadership = self.leadership
 
     async def close(self) -> None:
+        if self._leadership is not None:
+            await self._leadership.close()
         if self._batcher is not None:
             await self._batcher.close()
         if self._writer is not None:
@@ -98,7 +105,7 @@ class PostgresStore:
             "commands": batcher.commands + writer.commands,
         }
 
-    async def forget(self, age_ms: int) -> int:
+    async def forget(self, age_ms: int, limit: int) -> int:
         """Also looks, once a day, whether the next months have their partitions."""
         assert self._writer is not None, "not open"
         if time.monotonic() - self._partitions_at > _DAY_S:
@@ -110,7 +117,7 @@ class PostgresStore:
                     await connection.close()
             except BROKEN as trouble:
                 raise trouble_with(trouble, "make room for the next months") from trouble
-        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms))
+        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms, limit))
 
     async def _look_ahead(self, connection: Connection) -> None:
         await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))

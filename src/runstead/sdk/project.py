@@ -61,7 +61,11 @@ class MemberList(Answer, frozen=True, kw_only=True):
 
 
 class Health(Answer, frozen=True, kw_only=True):
-    """`status` is `ok` where the server lives, `ready` where its store, of which `store` tells, has just committed."""
+    """`status` is `ok` where the server lives, `ready` where its store, of which `store` tells, has just committed; then
+    `leader` tells whether this replica leads, and `term` the newest leader's.
+    """
 
     status: str
     store: dict[str, Any] | None = None
+    leader: bool | None = None
+    term: int | None = None

@@ -93,7 +93,7 @@ SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
 INSERT INTO seals (owner, key, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: forget_seals
-DELETE FROM seals WHERE rowid IN (SELECT rowid FROM seals WHERE created_at < ? LIMIT 10000)
+DELETE FROM seals WHERE rowid IN (SELECT rowid FROM seals WHERE created_at < ? LIMIT ?)
 
 -- name: add_project
 INSERT INTO projects (id, slug, name, created_at, created_by, personal_of) VALUES (?, ?, ?, ?, ?, ?)
@@ -430,3 +430,10 @@ INSERT INTO signing_keys (kid, algorithm, pem, created_at) VALUES (?, ?, ?, ?)
 -- name: drop_signing_keys
 DELETE FROM signing_keys WHERE kid NOT IN
   (SELECT kid FROM signing_keys WHERE algorithm = ?1 ORDER BY created_at DESC, kid DESC LIMIT ?2) AND algorithm = ?1
+
+-- name: lead
+SELECT term, owner, expires_at FROM leadership
+
+-- name: put_lead
+INSERT INTO leadership (id, term, owner, expires_at) VALUES (1, ?1, ?2, ?3)
+ON CONFLICT (id) DO UPDATE SET term = ?1, owner = ?2, expires_at = ?3

@@ -11,6 +11,7 @@ from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
 from runstead.sqlite.inputs import SqliteInputs
+from runstead.sqlite.leadership import SqliteLeadership
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
@@ -33,6 +34,7 @@ class SqliteStore:
     schedules: SqliteSchedules
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
+    leadership: SqliteLeadership
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -59,6 +61,7 @@ class SqliteStore:
         self.schedules = SqliteSchedules(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.signing_keys = SqliteSigningKeys(writer, readers)
+        self.leadership = SqliteLeadership(writer, self._clock)
 
     async def close(self) -> None:
         if self._readers is not None:
@@ -85,6 +88,8 @@ class SqliteStore:
             "commands": writer.commands,
         }
 
-    async def forget(self, age_ms: int) -> int:
+    async def forget(self, age_ms: int, limit: int) -> int:
         assert self._writer is not None, "not open"
-        return await self._writer.do(lambda c, now: c.execute(Q["forget_seals"], (now - age_ms,)).rowcount)
+        return await self._writer.do(
+            lambda c, now: c.execute(Q["forget_seals"], (now - age_ms, limit)).rowcount
+        )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
+from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
 from runstead.store.runs import (
     ClaimQuery,
@@ -39,6 +40,7 @@ __all__ = [
     "FamilyPage",
     "Guard",
     "InputRequests",
+    "Leadership",
     "PushServices",
     "RunKey",
     "RunQuery",
@@ -70,6 +72,8 @@ class Store(Protocol):
     def push_services(self) -> PushServices: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
+    @property
+    def leadership(self) -> Leadership: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
@@ -87,6 +91,8 @@ class Store(Protocol):
         """How it fares, without touching the medium: `engine`, `queue_depth`, `commits` and `commands` since start."""
         ...
 
-    async def forget(self, age_ms: int) -> int:
-        """Drop the answers kept for idempotency keys that are older than this by the engine's clock; how many."""
+    async def forget(self, age_ms: int, limit: int) -> int:
+        """Drop answers kept for idempotency keys that are older than this by the engine's clock, `limit` at most; how
+        many.
+        """
         ...
