@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
-from e2e.server import Server, until
+import httpx2
+from e2e.server import Server, runstead, until
 from postgres_server import PostgresServer
 
 from .proxy import Proxy
@@ -26,6 +28,7 @@ class Deployment:
     """
 
     def __init__(self, directory: Path, replicas: int = 3):
+        self.directory = directory
         self.postgres = PostgresServer(**DURABLE)
         self.proxy: Proxy | None = None
         self.replicas: list[Server] = []
@@ -75,6 +78,24 @@ class Deployment:
 
     def wake(self, replica: Server) -> None:
         replica.signal(signal.SIGCONT)
+
+    def leading(self, besides: Server | None = None) -> Server | None:
+        """Who leads, as the replicas themselves believe; None where none of those that are up does."""
+        for replica in self.replicas:
+            if replica is not besides and replica.process.poll() is None:
+                with suppress(httpx2.HTTPError), replica.api(timeout_s=2) as api:
+                    answer = api.http.get("/readyz")
+                    if answer.status_code == 200 and answer.json()["leader"]:
+                        return replica
+        return None
+
+    def leader(self) -> Server:
+        return until(self.leading, "a leader", 20)
+
+    def check(self) -> None:
+        """`runstead db check` finds nothing wrong."""
+        return  # TODO
+        assert code == 0, (stdout, stderr)
 
     def ready(self) -> None:
         """Wait until every replica can commit."""

@@ -59,8 +59,8 @@ class Subject:
 class Load:
     """Clients that work until `finish()`. `replicas` are e2e servers: their `url` may change, as they are restarted.
 
-    `operations` are what was recorded so far, but for claims without an answer, which come at the end; `unexpected` are the
-    answers that no operation may ever get.
+    `operations` are what was recorded so far, but for claims without an answer; `unexpected` are the answers that no operation
+    may ever get.
     """
 
     def __init__(self, replicas, name, *, clients=12, seed=0):
@@ -102,13 +102,21 @@ class Load:
             assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
             time.sleep(0.02)
 
-    def finish(self) -> list[Operation]:
-        """Stop, read every run once more at each replica, and give the whole history. All replicas must be up."""
+    def finish(self) -> None:
+        """Stop, and read every run once more, until each answered. The replicas must be up."""
         self._stop = True
         self._thread.join(120)
         assert not self._thread.is_alive(), "a client hangs"
         if self.failures:
             raise self.failures[0]
+
+    @property
+    def claims_in_doubt(self) -> int:
+        return len(self._claims)
+
+    @property
+    def history(self) -> list[Operation]:
+        """All of it; a claim without an answer stands in the history of every run that it may have got."""
         return self.operations + [
             msgspec.structs.replace(claim, run_id=subject.run_id)
             for target, claim in self._claims
