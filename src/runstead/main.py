@@ -148,7 +148,7 @@ class Main:
         authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
-            loop="none",  # the caller's: cli.py runs uvloop
+            loop="none",  # the caller's: cli/serve.py runs uvloop
             http="httptools",
             ws="none",
             lifespan="off",
