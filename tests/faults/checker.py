@@ -95,7 +95,5 @@ def minimal(operations: list[Operation]) -> list[Operation]:
 def _until(operations: list[Operation], moment: float) -> list[Operation]:
     """What was asked by then; what was not answered by then is in doubt."""
     return [
-        each if each.completed <= moment else each.doubted()
-        for each in operations
-        if each.invoked <= moment
+        each if each.completed <= moment else each.doubted() for each in operations if each.invoked <= moment
     ]

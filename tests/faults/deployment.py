@@ -8,7 +8,8 @@ from pathlib import Path
 
 import asyncpg
 import httpx2
-from e2e.server import Server, runstead, until
+
+from e2e.server import Server, until
 from postgres_server import PostgresServer
 
 from .proxy import Proxy
@@ -94,7 +95,7 @@ class Deployment:
 
     def check(self) -> None:
         """`runstead db check` finds nothing wrong."""
-        return  # TODO
+        code, stdout, stderr = runstead("db", "check", "--database", self.url, cwd=self.directory)
         assert code == 0, (stdout, stderr)
 
     def ready(self) -> None:
@@ -113,4 +114,3 @@ class Deployment:
 
 def _ready(api) -> bool:
     return api.http.get("/readyz").status_code == 200
-

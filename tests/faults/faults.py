@@ -8,6 +8,7 @@ import threading
 import time
 
 import httpx2
+
 from e2e.server import Server, note, until
 
 from .deployment import Deployment
@@ -76,7 +77,9 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
         try:
             # Two connections that it has accepted, or will: the requests wait in them until it wakes up.
             late = [
-                threading.Thread(target=lambda path=path, body=body: answers.append(asleep.http.post(path, json=body)))
+                threading.Thread(
+                    target=lambda path=path, body=body: answers.append(asleep.http.post(path, json=body))
+                )
                 for path, body in (
                     (f"/runs/{run_id}/events", {"events": [note("late")], "attempt": 1}),
                     (f"/runs/{run_id}/complete", {"status": "completed", "attempt": 1}),
@@ -94,7 +97,9 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
             deployment.wake(stopped)
         for each in late:
             each.join(30)
-        assert [(each.status_code, each.json()["code"]) for each in answers] == [(409, "ATTEMPT_SUPERSEDED")] * 2
+        assert [(each.status_code, each.json()["code"]) for each in answers] == [
+            (409, "ATTEMPT_SUPERSEDED")
+        ] * 2
         until(lambda: asleep.get("/readyz")["term"] > term, "it to hear of the other")
         assert deployment.leading() is not stopped
         assert "this replica has lost the lead" in stopped.log
@@ -127,7 +132,11 @@ def _leases_last(here: Server, fast: Server) -> None:
             run_id = giver.create(giver.project_id(), target)["run_id"]
             began = time.monotonic()
             assert giver.claim(giver.register("lasting"), target, lease_s=LEASE_S)["run_id"] == run_id
-            until(lambda run_id=run_id: taker.run(run_id)["status"] == "pending", "the lease to end", LEASE_S + 5)
+            until(
+                lambda run_id=run_id, taker=taker: taker.run(run_id)["status"] == "pending",
+                "the lease to end",
+                LEASE_S + 5,
+            )
             assert time.monotonic() - began >= LEASE_S
 
 

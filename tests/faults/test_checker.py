@@ -43,7 +43,9 @@ def appended(at, *labels, events, attempt=1, owner=ADA, until=None, **sent):
     return op("append", at, until, told=told, labels=labels, **sent)
 
 
-def completed(at, label, events, *, status="completed", accepted=True, until=None, by=None, wanted=None, **sent):
+def completed(
+    at, label, events, *, status="completed", accepted=True, until=None, by=None, wanted=None, **sent
+):
     error = "PLANNED" if status == "failed" else None
     told = Told(seen(status, 1, events, None, by or label, error, "t1"), accepted=accepted)
     return op("complete", at, until, told=told, status=wanted or status, label=label, **sent)
@@ -123,7 +125,9 @@ FINE = {
     "a release gives the run to the next at once": [
         created(),
         claimed(1),
-        op("release", 2, told=Told(Seen("pending", 1, 0, brief=True)), worker=ADA, attempt=1, retry_after_s=0),
+        op(
+            "release", 2, told=Told(Seen("pending", 1, 0, brief=True)), worker=ADA, attempt=1, retry_after_s=0
+        ),
         claimed(2.2, BOB, 2),
     ],
 }
@@ -178,9 +182,18 @@ PLANTED = {
     ],
     "append after terminal": [
         *LIFE[:5],
-        op("append", 4.5, told=Told(seen("completed", 1, 5, None, "won", None, "t1"), appended=1), labels=("d",)),
+        op(
+            "append",
+            4.5,
+            told=Told(seen("completed", 1, 5, None, "won", None, "t1"), appended=1),
+            labels=("d",),
+        ),
     ],
-    "event after the terminal one": [*LIFE[:5], op("append", 4.5, labels=("d",)), read(6, *"abc", "RUN_FINISHED", "d")],
+    "event after the terminal one": [
+        *LIFE[:5],
+        op("append", 4.5, labels=("d",)),
+        read(6, *"abc", "RUN_FINISHED", "d"),
+    ],
     "event order swapped": [*LIFE[:4], read(4, "b", "a", "c")],
     "event order swapped within a batch": [*LIFE[:4], read(4, "a", "c", "b")],
     "stale read after acknowledged write": [*LIFE[:4], read(4, "a", "b", "c"), read(5, "a")],
@@ -363,7 +376,9 @@ def spoiled(operation, how):
         return replace(operation, told=replace(told, log=("a",)))
     numbers = [("attempt", 1), ("attempt", -1), ("latest_event_id", 1), ("latest_event_id", -1)]
     member, by = numbers[how]
-    return replace(operation, told=replace(told, seen=replace(told.seen, **{member: getattr(told.seen, member) + by})))
+    return replace(
+        operation, told=replace(told, seen=replace(told.seen, **{member: getattr(told.seen, member) + by}))
+    )
 
 
 def by_every_order(story):
@@ -401,9 +416,9 @@ def truthful(draw):
     chosen = [("create", Sent()), *draw(st.lists(st.sampled_from(KINDS), min_size=10, max_size=40))]
     for number, (kind, sent) in enumerate(chosen):
         clock += draw(st.sampled_from([0.01, 0.3, 6.0]))
-        if sent.labels:
-            sent = replace(sent, labels=(f"{number}",))
         asked = Operation(RUN, kind, clock - draw(st.floats(0, 1)), clock, sent)
+        if sent.labels:
+            asked = replace(asked, sent=replace(sent, labels=(f"{number}",)))
         later = clock + draw(st.floats(0, 1))
         bases = [state] if draw(st.booleans()) else [model._expired(state) or state]
         for base in bases:
@@ -411,7 +426,9 @@ def truthful(draw):
                 changed, done = answered(base, asked)
                 if done is not None:
                     state = changed
-                    story.append(replace(done, completed=later) if draw(st.integers(0, 9)) else done.doubted())
+                    story.append(
+                        replace(done, completed=later) if draw(st.integers(0, 9)) else done.doubted()
+                    )
     return story
 
 

@@ -5,9 +5,7 @@ explained, `runstead db check` finds nothing, and so no write that was acknowled
 import pytest
 
 from . import faults
-from .checker import linearizable
 from .deployment import Deployment
-from .history import by_run
 from .load import Load
 from .verdict import judge
 
