@@ -91,6 +91,9 @@ async def deliver(app: App, run: Run) -> Outcome:
     written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
     app.publish(written)
     if verdict.reason is None:
+        if written.run.cancel_stopped_at is not None:
+            # It was cancelled meanwhile, and another replica told the service before it knew of the run.
+            await stop(app, run)
         return "delivered"
     log.warning(
         "a run was not delivered", run_id=run.run_id, service=run.push_service_id, reason=verdict.reason

@@ -52,7 +52,9 @@ class _Lane:
 
 
 class Dispatcher:
-    """Woken by a hint when a run is to be pushed or stopped; also looks by itself, once a second."""
+    """Woken by a hint when a run is to be pushed or stopped; also looks by itself, once a second. Every replica pushes,
+    since no two are given the same run. Stops are the leader's: they are found by all, and one call is enough.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -90,7 +92,8 @@ class Dispatcher:
 
     async def tick(self) -> int:
         """One bounded look: start as many calls as there is room for; how many runs were found."""
-        return await self._push() + await self._stop()
+        pushed = await self._push()
+        return pushed + await self._stop() if self._app.standing.leads else pushed
 
     async def _push(self) -> int:
         lane, all_found = self._pushes, 0
