@@ -119,6 +119,9 @@ hints_idle_s: Final = 300  # how long they are kept after the last follower left
 hints_idle_projects_max: Final = 64
 hint_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
 hint_cursor_chars_max: Final = 64
+
+# Looking over a whole store
+audit_rows_max: Final = 1_000  # runs of one page
 # Push services. Published services send a heartbeat every 30 s.
 push_service_name_chars_max: Final = 128
 push_service_url_chars_max: Final = 2_048

@@ -195,3 +195,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 FIELDS: Final = Run.__struct_fields__
+#: The fields whose values may be large.
+LARGE: Final = frozenset(
+    {"labels", "agent", "metadata", "artifacts", "config", "input", "output", "logs", "request_snapshot"}
+)

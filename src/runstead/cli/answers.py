@@ -13,6 +13,11 @@ def say(text: str, end: str = "\n") -> None:
     print(text, end=end)
 
 
+def tell(text: str) -> None:
+    """Beside the answer."""
+    print(text, file=sys.stderr)
+
+
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     from runstead.errors import Error  # noqa: PLC0415
 

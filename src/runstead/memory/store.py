@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.audit import MemoryAudit
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
@@ -31,9 +32,16 @@ class MemoryStore:
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)
+        self.audit = MemoryAudit(rows)
 
     async def open(self) -> None:
         pass
+
+    async def migrate(self) -> list[str]:
+        return []
+
+    async def pending(self) -> list[str]:
+        return []
 
     async def close(self) -> None:
         pass

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.audit import SqliteAudit
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
 from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.leadership import SqliteLeadership
-from runstead.sqlite.migrate import migrate
+from runstead.sqlite.migrate import migrate, pending
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.runs import SqliteRuns
@@ -35,6 +36,7 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
+    audit: SqliteAudit
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -45,11 +47,7 @@ class SqliteStore:
         self._readers: Readers | None = None
 
     async def open(self) -> None:
-        try:
-            with closing(connect(self._path, self._synchronous)) as first:
-                migrate(first)
-        except sqlite3.Error as trouble:
-            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+        await self.migrate()
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
@@ -62,6 +60,23 @@ class SqliteStore:
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.signing_keys = SqliteSigningKeys(writer, readers)
         self.leadership = SqliteLeadership(writer, self._clock)
+        self.audit = SqliteAudit(readers)
+
+    async def migrate(self) -> list[str]:
+        try:
+            with closing(connect(self._path, self._synchronous)) as first:
+                return migrate(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+
+    async def pending(self) -> list[str]:
+        if not self._path.exists():
+            raise RuntimeError(f"there is no database {self._path}")
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as first:
+                return pending(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
 
     async def close(self) -> None:
         if self._readers is not None:

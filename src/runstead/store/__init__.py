@@ -9,6 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.audit import Audit, AuditPage
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.leadership import Leadership
@@ -29,6 +30,8 @@ from runstead.store.signing_keys import SigningKeys
 from runstead.store.workers import Workers
 
 __all__ = [
+    "Audit",
+    "AuditPage",
     "ClaimQuery",
     "ConversationQuery",
     "Conversations",
@@ -74,9 +77,19 @@ class Store(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def leadership(self) -> Leadership: ...
+    @property
+    def audit(self) -> Audit: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date, as `open` does; the names of what was applied. The store need not be open."""
+        ...
+
+    async def pending(self) -> list[str]:
+        """What `migrate` would apply. Changes nothing; RuntimeError where there is no store yet."""
         ...
 
     async def close(self) -> None:
