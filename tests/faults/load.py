@@ -293,7 +293,7 @@ class _Client:
             load.unexpected.append(f"{kind} of {subject.run_id} at {name}: {status} {content[:300]!r}")
         del known["completed"]
         self._in_doubt(subject, kind, known)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)  # less than it is asked to: many more such answers would tell nothing new
         return False
 
     def _in_doubt(self, subject: Subject, kind: str, known: dict) -> None:
