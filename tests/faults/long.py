@@ -20,24 +20,32 @@ from .history import by_run, save
 from .load import Load
 from .verdict import Verdict, judge
 
-ROUNDS = 2  # every fault comes so often, at least
+ROUNDS = 2  # every fault has so many loads of its own, at least
+# Faults that are over within seconds come several times in one load.
+TIMES = {
+    faults.kill_replica: 4,
+    faults.break_sessions: 6,
+    faults.kill_leader: 2,
+    faults.sever_connections: 6,
+    faults.kill_database: 4,
+}
 
 
 def main() -> int:
     options = _options()
     wanted = [each for each in faults.FAULTS if not options.fault or each.__name__ in options.fault]
     per_fault = max(options.operations // (ROUNDS * len(wanted)), 2 * faults.SPELL)
-    operations = runs = unknown = injected = broken = 0
+    operations = runs = unknown = loads = injected = broken = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="runstead-faults-") as directory:
         deployment = Deployment(Path(directory), options.replicas)
         try:
-            while operations < options.operations or injected < ROUNDS * len(wanted):
-                fault = wanted[injected % len(wanted)]
-                name = f"{fault.__name__.replace('_', '-')}-{injected}"
+            while operations < options.operations or loads < ROUNDS * len(wanted):
+                fault = wanted[loads % len(wanted)]
+                name = f"{fault.__name__.replace('_', '-')}-{loads}"
                 started = time.monotonic()
                 load, verdict = _spell(deployment, fault, name, per_fault, options)
-                injected += 1
+                loads, injected = loads + 1, injected + TIMES.get(fault, 1)
                 operations, runs = operations + verdict.operations, runs + verdict.runs
                 unknown += verdict.unknown
                 found = deployment.violations()
@@ -78,11 +86,13 @@ def _options() -> argparse.Namespace:
 def _spell(
     deployment: Deployment, fault: faults.Fault, name: str, operations: int, options: argparse.Namespace
 ) -> tuple[Load, Verdict]:
-    """One load with one fault in its middle."""
+    """One load, and the fault in it, one time or several."""
+    times = TIMES.get(fault, 1)
     deployment.ready()
     load = Load(deployment.replicas, name, clients=options.clients, seed=options.seed)
-    load.pass_by(operations // 2, 600)
-    fault(deployment, load, options.pause)
+    for _ in range(times):
+        load.pass_by(operations // (times + 1), 600)
+        fault(deployment, load, options.pause)
     load.pass_by(max(faults.SPELL, operations - len(load.operations)), 600)
     deployment.ready()
     load.finish()
