@@ -9,6 +9,7 @@ answer came that no operation may get; or where `runstead db check` finds someth
 # ruff: noqa: T201 - a program that people start
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,7 @@ TIMES = {
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left
     wanted = [each for each in faults.FAULTS if not options.fault or each.__name__ in options.fault]
     per_fault = max(options.operations // (ROUNDS * len(wanted)), 2 * faults.SPELL)
     operations = runs = unknown = loads = injected = broken = 0
