@@ -17,21 +17,19 @@ EVENTS = 60
 
 @pytest.fixture(scope="module")
 def servers(databases, tmp_path_factory):
-    """Four of them, started at once."""
+    """Four of them."""
     name = databases.lease()
     made = []
-    for number in range(4):
-        directory = tmp_path_factory.mktemp(f"replica-{number}")
-        made.append(Server(directory, databases.server.url(name)))
-    starting = [threading.Thread(target=server.start) for server in made]
-    for each in starting:
-        each.start()
-    for each in starting:
-        each.join(30)
-    yield made
-    for server in made:
-        server.kill()
-    databases.give_back(name)
+    try:
+        for number in range(4):
+            directory = tmp_path_factory.mktemp(f"replica-{number}")
+            made.append(Server(directory, databases.server.url(name)))
+            made[-1].start()
+        yield made
+    finally:
+        for server in made:
+            server.kill()
+        databases.give_back(name)
 
 
 @pytest.fixture(params=[2, 4])

@@ -120,6 +120,7 @@ def lead_with_a_wrong_clock(deployment: Deployment, load: Load, seconds: float) 
         if each.process.poll() is not None:
             each.start()
     _leases_last(others[0], fast)
+    assert deployment.leader() is fast
     load.pass_by(SPELL)
 
 

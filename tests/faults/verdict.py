@@ -42,10 +42,19 @@ def check(history: list[Operation], verdict: Verdict) -> None:
     verdict.runs = len(runs)
     for run_id, operations in runs.items():
         try:
-            if not linearizable(operations):
-                verdict.violations[run_id] = render(minimal(operations))
+            fine = linearizable(operations)
         except UndecidedError:
             verdict.undecided.append(run_id)
+            continue
+        if not fine:
+            verdict.violations[run_id] = render(_shortest(operations))
+
+
+def _shortest(operations: list[Operation]) -> list[Operation]:
+    try:
+        return minimal(operations)
+    except UndecidedError:  # of a part: the whole was decided
+        return operations
 
 
 def _outcome(operation: Operation) -> str:
