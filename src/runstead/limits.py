@@ -111,6 +111,12 @@ leader_margin_s: Final = 0.5  # of it that a leader does not use: clocks do not 
 leader_look_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
 leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
+worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
+worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
+heard_per_tick_max: Final = 1_000
+watcher_tick_s: Final = 10.0
+silent_per_tick_max: Final = 256
+silent_told_max: Final = 10  # in one line of the log
 worker_tokens_max: Final = 16
 
 # Hints about a project, and those who follow them

@@ -16,6 +16,7 @@ import uvicorn
 from runstead import limits
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
+from runstead.commands.workers import note_heard
 from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
@@ -26,6 +27,7 @@ from runstead.loops.every import Loop, every
 from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune
 from runstead.loops.reaper import reap
+from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
 from runstead.principal import ALL_SCOPES
@@ -208,6 +210,14 @@ def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
     return [
         Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
+        Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
+        Loop(
+            "last heard",
+            limits.worker_heard_s,
+            lambda: note_heard(app),
+            led=False,
+            rows_max=limits.heard_per_tick_max,
+        ),
         Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with
     ]
 

@@ -25,6 +25,12 @@ runs_ended_by_referee = Counter(
     ["outcome"],
     registry=registry,
 )
+silences = Counter(
+    "runstead_silences_total",
+    "Workers and push services that were noticed to have fallen silent.",
+    ["kind"],
+    registry=registry,
+)
 dispatches = Counter(
     "runstead_dispatches_total",
     "Calls to push services: runs handed over, tried again, given up, stopped.",

@@ -35,6 +35,9 @@ class App:
         self.following = Following(store, notifier, self.stopping)
         self.folds = Folds(store)
         self.notifications = Notifications(notifier, self.stopping)
+        self.heard: set[str] = (
+            set()
+        )  # ids of workers that were heard of without a heartbeat, until it is stored; of others, too
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 

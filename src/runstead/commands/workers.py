@@ -1,6 +1,7 @@
 """External workers: registering, claiming, keeping and letting go of runs."""
 
 import asyncio
+import itertools
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
@@ -80,6 +81,32 @@ async def heartbeat(app: App, principal: Principal, worker_id: str, seal: Seal |
     return found
 
 
+async def note_heard(app: App) -> int:
+    """Store that workers were heard of by other requests than heartbeats; how many, `limits.heard_per_tick_max` at
+    most.
+    """
+    some = list(itertools.islice(app.heard, limits.heard_per_tick_max))
+    if some:
+        app.heard.difference_update(some)
+        await app.store.workers.heard(some)
+    return len(some)
+
+
+async def page(
+    app: App,
+    principal: Principal,
+    project: str,
+    after: tuple[str, str] | None,
+    limit: int,
+    *,
+    silent: bool | None,
+) -> list[Worker]:
+    """A project's workers by kind and key, those beyond `after`."""
+    refuse_bound(principal, "lists no workers")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    return await app.store.workers.page(found.id, after, limit, silent=silent)
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker takes. No kinds and no targets: agent runs, as the published clients mean it."""
 
@@ -102,6 +129,7 @@ async def claim(
     a run must not be handed to nobody.
     """
     worker = await acting(app, principal, worker_id)
+    app.heard.add(worker.id)
     query = ClaimQuery(
         worker.project_id,
         _kinds(claim),
@@ -160,6 +188,7 @@ async def renew(
 ) -> Written:
     """Keep the lease; `transition.accepted` is False where the worker has lost it."""
     worker = await acting(app, principal, worker_id)
+    app.heard.add(worker.id)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:

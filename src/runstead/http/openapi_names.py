@@ -25,7 +25,7 @@ from runstead.schedule import (
     ScheduleTargetKind,
 )
 from runstead.usage import Capture
-from runstead.worker import SessionStatus
+from runstead.worker import SessionStatus, WorkerStatus
 
 Schema = dict[str, Any]
 
@@ -56,6 +56,7 @@ _OPERATIONS: Final = {
     "lists_page": "list_runs",
     "lists_page_of_project": "list_project_runs",
     "workers_register": "register_worker",
+    "workers_page": "list_workers",
     "workers_heartbeat": "heartbeat_worker",
     "workers_claim": "claim_runs",
     "workers_renew": "renew_lease",
@@ -116,6 +117,7 @@ _CHOICES: Final = {
     "TriggerKind": TriggerKind,
     "ConversationType": ConversationType,
     "SessionStatus": SessionStatus,
+    "WorkerStatus": WorkerStatus,
     "Role": Role,
     "ProjectionStatus": ProjectionStatus,
     "ConversationStatus": ConversationStatus,

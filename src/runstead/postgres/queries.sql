@@ -332,7 +332,8 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
   invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
   version = excluded.version, runtime = excluded.runtime, region = excluded.region,
   capabilities = excluded.capabilities, metadata = excluded.metadata,
-  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL,
+  silent_at = NULL
 RETURNING id
 
 -- name: push_service
@@ -343,7 +344,14 @@ SELECT {service} FROM push_services
 WHERE id IN (SELECT service_id FROM push_reach WHERE project_id = ANY ($1::text[])) ORDER BY created_at, id
 
 -- name: push_service_heartbeat
-UPDATE push_services SET last_heartbeat_at = $1, updated_at = $1 WHERE id = $2 RETURNING 1
+UPDATE push_services SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2 RETURNING 1
+
+-- name: push_services_fell_silent
+WITH silent AS (
+  SELECT id AS silent_id FROM push_services
+  WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < $2
+  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE push_services SET silent_at = $1 FROM silent WHERE id = silent_id RETURNING {service}
 
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, $1), updated_at = $1 WHERE id = $2
@@ -455,11 +463,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
   updated_at = excluded.updated_at,
   last_heartbeat_at = excluded.last_heartbeat_at,
+  silent_at = NULL,
   display_name = coalesce(excluded.display_name, w.display_name),
   implementation_display_name = coalesce(excluded.implementation_display_name, w.implementation_display_name),
   metadata = coalesce(excluded.metadata, w.metadata)
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 
 -- name: add_token
 INSERT INTO worker_tokens (hash, worker_id, number)
@@ -471,18 +480,36 @@ DELETE FROM worker_tokens WHERE worker_id = $1
 
 -- name: worker_by_token
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = $1)
 
 -- name: worker
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = $1
 
 -- name: worker_heartbeat
-UPDATE workers SET last_heartbeat_at = $1, updated_at = $1 WHERE id = $2
+UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+
+-- name: workers_heard
+WITH heard AS (SELECT id FROM workers WHERE id = ANY ($2::text[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL FROM heard WHERE workers.id = heard.id
+
+-- name: workers_fell_silent
+WITH silent AS (
+  SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < $2
+  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE workers SET silent_at = $1 FROM silent WHERE workers.id = silent.id
+RETURNING workers.id, workers.project_id, workers.implementation_kind, workers.worker_key, workers.created_at, workers.updated_at, workers.display_name, workers.implementation_display_name, workers.metadata, workers.last_heartbeat_at, workers.silent_at
+
+-- name: workers_page
+SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+FROM workers WHERE project_id = $1 AND (implementation_kind, worker_key) > ($2::text, $3::text)
+  AND ($5::boolean IS NULL OR (silent_at IS NOT NULL) = $5)
+ORDER BY implementation_kind, worker_key LIMIT $4
 
 -- name: put_session
 INSERT INTO worker_sessions AS s

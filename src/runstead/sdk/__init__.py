@@ -42,6 +42,7 @@ from runstead.sdk.lease import (
     Released,
     Session,
     SessionAnswer,
+    WorkerPage,
 )
 from runstead.sdk.message import Message, MessagePage, TokenUsage
 from runstead.sdk.notification import Notification
@@ -172,4 +173,5 @@ __all__ = [
     "UsageSum",
     "Waiting",
     "Worker",
+    "WorkerPage",
 ]

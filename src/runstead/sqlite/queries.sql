@@ -157,11 +157,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
   updated_at = excluded.updated_at,
   last_heartbeat_at = excluded.last_heartbeat_at,
+  silent_at = NULL,
   display_name = coalesce(excluded.display_name, display_name),
   implementation_display_name = coalesce(excluded.implementation_display_name, implementation_display_name),
   metadata = coalesce(excluded.metadata, metadata)
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 
 -- name: add_token
 INSERT INTO worker_tokens (hash, worker_id, number)
@@ -173,18 +174,34 @@ DELETE FROM worker_tokens WHERE worker_id = ?1
 
 -- name: worker_by_token
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = ?)
 
 -- name: worker
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = ?
 
 -- name: worker_heartbeat
-UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+
+-- name: worker_heard
+UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
+
+-- name: workers_fell_silent
+UPDATE workers SET silent_at = ?1 WHERE id IN
+  (SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < ?2 ORDER BY last_heartbeat_at LIMIT ?3)
+RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+
+-- name: workers_page
+SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+FROM workers WHERE project_id = ?1 AND (implementation_kind, worker_key) > (?2, ?3)
+  AND (?5 IS NULL OR (silent_at IS NOT NULL) = ?5)
+ORDER BY implementation_kind, worker_key LIMIT ?4
 
 -- name: put_session
 INSERT INTO worker_sessions
@@ -388,7 +405,8 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
   invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
   version = excluded.version, runtime = excluded.runtime, region = excluded.region,
   capabilities = excluded.capabilities, metadata = excluded.metadata,
-  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL,
+  silent_at = NULL
 RETURNING id
 
 -- name: push_service
@@ -406,7 +424,13 @@ FROM push_services WHERE id IN
 ORDER BY created_at, id
 
 -- name: push_service_heartbeat
-UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
+
+-- name: push_services_fell_silent
+UPDATE push_services SET silent_at = ?1 WHERE id IN
+  (SELECT id FROM push_services WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < ?2
+   ORDER BY last_heartbeat_at LIMIT ?3)
+RETURNING id
 
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, ?1), updated_at = ?1 WHERE id = ?2

@@ -5,3 +5,8 @@ CREATE TABLE leadership (
   owner TEXT,
   expires_at INTEGER NOT NULL
 );
+
+-- Workers and push services that went silent, and when that was noticed.
+ALTER TABLE workers ADD COLUMN silent_at INTEGER;
+CREATE INDEX workers_heard ON workers (last_heartbeat_at) WHERE silent_at IS NULL;
+ALTER TABLE push_services ADD COLUMN silent_at INTEGER;
