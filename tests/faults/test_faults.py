@@ -22,6 +22,9 @@ def deployment(tmp_path_factory):
     made.close()
 
 
+@pytest.mark.timeout(
+    180
+)  # a leader is replaced within ten seconds, and a lease is five long, however fast the machine
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
 def test_under_load(deployment, fault):
     deployment.ready()
