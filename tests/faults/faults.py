@@ -70,9 +70,10 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
     """
     stopped = deployment.leader()
     other = next(each for each in deployment.replicas if each is not stopped)
+    target = f"task:{load.name}-paused"
     with stopped.api(timeout_s=seconds + 60) as asleep, other.api() as awake:
-        run_id = asleep.create(asleep.project_id(), "task:paused")["run_id"]
-        asleep.claim(asleep.register("asleep"), "task:paused", lease_s=LEASE_S)
+        run_id = asleep.create(asleep.project_id(), target)["run_id"]
+        asleep.claim(asleep.register("asleep"), target, lease_s=LEASE_S)
         term = awake.get("/readyz")["term"]
         answers: list[httpx2.Response] = []
         began = time.monotonic()
@@ -92,7 +93,7 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
                 each.start()
             until(lambda: deployment.leading(besides=stopped) is not None, "another leader", REPLACED_S)
             heir = awake.register("awake")
-            until(lambda: awake.claim(heir, "task:paused", lease_s=60), "another attempt", LEASE_S + 15)
+            until(lambda: awake.claim(heir, target, lease_s=60), "another attempt", LEASE_S + 15)
             load.pass_by(SPELL)
             while time.monotonic() - began < seconds:
                 load.pass_by(10)
@@ -119,19 +120,20 @@ def lead_with_a_wrong_clock(deployment: Deployment, load: Load, seconds: float) 
     for each in others:
         if each.process.poll() is not None:
             each.start()
-    _leases_last(others[0], fast)
+    _leases_last(others[0], fast, load.name)
     assert deployment.leader() is fast
     load.pass_by(SPELL)
 
 
-def _leases_last(here: Server, fast: Server) -> None:
+def _leases_last(here: Server, fast: Server, name: str) -> None:
     """A lease is as long as it was asked for, whichever replica gave it, though the fast one takes it away."""
     with here.api() as api, fast.api() as other:
         given = []
         for number, giver in enumerate((api, other)):
-            run_id = giver.create(giver.project_id(), f"task:lasting-{number}")["run_id"]
+            target = f"task:{name}-lasting-{number}"
+            run_id = giver.create(giver.project_id(), target)["run_id"]
             worker, began = giver.register("lasting"), time.monotonic()
-            assert giver.claim(worker, f"task:lasting-{number}", lease_s=LEASE_S)["run_id"] == run_id
+            assert giver.claim(worker, target, lease_s=LEASE_S)["run_id"] == run_id
             given.append((run_id, began))
         for run_id, began in given:
             until(lambda run_id=run_id: api.run(run_id)["status"] == "pending", "its end", LEASE_S + 5)
