@@ -149,22 +149,3 @@ def test_when_one_replica_is_killed_the_other_goes_on(replicas):
     until(lambda: there.run(run_id)["status"] == "pending", "the lease to be taken away", 15)
     until(lambda: there.claim(there.register("heir")), "another attempt", 15)
     assert there.complete(run_id)["run"]["status"] == "completed"
-
-
-def test_a_race_over_both_has_one_outcome_for_each_run(replicas, tmp_path):
-    servers, _ = replicas
-    for server in servers:
-        code, stdout, stderr = runstead(
-            "race",
-            "--url",
-            server.url,
-            "--key",
-            KEY,
-            "--runs",
-            "5",
-            "--callers",
-            "8",
-            cwd=tmp_path,
-            seconds=60,
-        )
-        assert code == 0, (stdout, stderr)

@@ -7,11 +7,19 @@ from cyclopts import Parameter
 from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson, app
 
+HERE = "http://127.0.0.1:8720"
+
 
 @app.command
 def bench(
     *,
-    url: str = "http://127.0.0.1:8720",
+    url: Annotated[
+        list[str] | None,
+        Parameter(
+            help="May repeat: replicas, over which callers are spread. Else http://127.0.0.1:8720",
+            negative="",
+        ),
+    ] = None,
     key: Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")],
     project: str = "default",
     concurrency: Annotated[int, Parameter(help="Callers at a time")] = 16,
@@ -24,7 +32,12 @@ def bench(
     from runstead.main import measure_updates  # noqa: PLC0415
 
     options = BenchOptions(
-        url=url, key=key, project=project, concurrency=concurrency, seconds=seconds, processes=processes
+        urls=tuple(url or [HERE]),
+        key=key,
+        project=project,
+        concurrency=concurrency,
+        seconds=seconds,
+        processes=processes,
     )
     try:
         report = run_bench(options, measure_updates)
