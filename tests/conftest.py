@@ -1,6 +1,8 @@
 """What several rooms of tests share: real servers, started when the first test asks for them."""
 
+import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,21 @@ def postgres_store(databases):
     from postgres_server import LeasedStore
 
     return lambda clock=None: LeasedStore(databases, clock)
+
+
+@pytest.fixture(scope="session")
+def sqlite_store(tmp_path_factory):
+    """sqlite_store(path, clock): a store over an empty file that is set up already, not open yet."""
+    from runstead.sqlite.connection import connect
+    from runstead.sqlite.migrate import migrate
+    from runstead.sqlite.store import SqliteStore
+
+    empty = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    with closing(connect(empty, "OFF")) as connection:
+        migrate(connection)
+
+    def make(path, clock):
+        shutil.copyfile(empty, path)
+        return SqliteStore(path, clock, "OFF")
+
+    return make
