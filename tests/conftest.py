@@ -9,6 +9,19 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for postgres_server.py: tests are no package
 
+#: Files and rooms whose files take longest. Workers take files in order: what comes last should be short.
+SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop", "store", "http")
+
+
+def pytest_collection_modifyitems(items):
+    home = Path(__file__).parent
+
+    def place(item):
+        path = item.path.relative_to(home)
+        return next((n for n, slow in enumerate(SLOW) if path.is_relative_to(slow)), len(SLOW))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def databases():
