@@ -14,11 +14,10 @@ SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop
 
 
 def pytest_collection_modifyitems(items):
-    home = Path(__file__).parent
+    slow = [Path(__file__).parent / name for name in SLOW]
 
     def place(item):
-        path = item.path.relative_to(home)
-        return next((n for n, slow in enumerate(SLOW) if path.is_relative_to(slow)), len(SLOW))
+        return next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
 
     items.sort(key=place)
 
