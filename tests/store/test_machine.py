@@ -5,6 +5,7 @@ hold about runs and their logs holds after each of them.
 import itertools
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -561,6 +562,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (run.waiting_reason is not None) == (run.status is RunStatus.WAITING)
 
 
+@pytest.mark.timeout(300)
 def test_every_engine_does_what_the_model_does(desks, engine):
     some = settings(SETTINGS, max_examples=EXAMPLES[engine])
     run_state_machine_as_test(lambda: StoreMachine(desks), settings=some)

@@ -4,6 +4,7 @@ schedule is what its runs make of it, and every run's beginning and end is hinte
 
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -156,6 +157,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             assert mine[0] == "run.created"
 
 
+@pytest.mark.timeout(300)
 def test_every_engine_keeps_schedules_as_the_model_does(desks, engine):
     some = settings(SETTINGS, max_examples=EXAMPLES[engine])
     run_state_machine_as_test(lambda: ScheduleMachine(desks), settings=some)
