@@ -13,9 +13,7 @@ from uuid import UUID
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
-
-from server import PROJECT, Server, environment
+from e2e.server import PROJECT, environment
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "generated-clients.md").read_text()
 [COMMAND] = re.findall(r"^\$ (openapi-python-client .*)$", GUIDE, re.MULTILINE)
@@ -23,15 +21,7 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "generated-clients.md")
 [KEY] = re.findall(r'^key = "(\S+)"$', PROGRAM, re.MULTILINE)
 URL = "http://127.0.0.1:8720"
 PACKAGE = "runstead_client"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    server = Server(folder, folder / "client.db", RUNSTEAD_BOOTSTRAP_KEY=KEY)
-    server.key = KEY
-    yield server.start()
-    server.kill()
+SETTINGS = {"RUNSTEAD_BOOTSTRAP_KEY": KEY}
 
 
 @pytest.fixture(scope="module")

@@ -447,15 +447,11 @@ def new_store(engine, tmp_path, request):
     """new_store(clock): an empty store of the engine, not open yet."""
     if engine == "postgres":
         return request.getfixturevalue("postgres_store")
+    if engine == "memory":
+        return MemoryStore
     numbers = itertools.count()
-
-    def memory(clock):
-        return MemoryStore(clock)
-
-    def sqlite(clock):
-        return SqliteStore(tmp_path / f"{next(numbers)}.db", clock, synchronous="OFF")
-
-    return {"memory": memory, "sqlite": sqlite}[engine]
+    sqlite_store = request.getfixturevalue("sqlite_store")
+    return lambda clock: sqlite_store(tmp_path / f"{next(numbers)}.db", clock)
 
 
 @pytest.fixture

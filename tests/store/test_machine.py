@@ -5,6 +5,7 @@ hold about runs and their logs holds after each of them.
 import itertools
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,8 +27,9 @@ from runstead.store import Written
 from runstead.transitions import NO_FENCE, Fence
 from runstead.webhook import Webhook, secret_of
 
+#: Memory is the model itself. PostgreSQL takes longest for each.
+EXAMPLES = {"memory": 20, "sqlite": 80, "postgres": 50}
 SETTINGS = settings(
-    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
@@ -555,8 +557,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert run.attempts_lost <= run.attempt
 
 
+@pytest.mark.timeout(300)
 def test_every_engine_does_what_the_model_does(desks, engine):
-    some = (
-        settings(SETTINGS, max_examples=50) if engine == "postgres" else SETTINGS
-    )  # each takes longer there
+    some = settings(SETTINGS, max_examples=EXAMPLES[engine])
     run_state_machine_as_test(lambda: StoreMachine(desks), settings=some)
