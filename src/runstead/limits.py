@@ -103,6 +103,7 @@ writer_group_max: Final = 64
 readers_max: Final = 4
 reaper_rows_per_tick_max: Final = 256
 reaper_tick_s: Final = 0.5
+awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
 claim_poll_s: Final = 1.0
 worker_tokens_max: Final = 16
 

@@ -7,12 +7,14 @@ print(event.event_type, event.payload)
 """
 
 from runstead.sdk.answer import FieldError, PageInfo
+from runstead.sdk.app import App
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.call import Call
 from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.conversation import Conversation, ConversationPage, Projection, ProjectionPage
+from runstead.sdk.durable import Child
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.event import (
     Appended,
@@ -79,6 +81,7 @@ from runstead.sdk.run import (
     Waiting,
 )
 from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.steps import ChildFailed, StepFailed, WaitTimeout
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.worker import Worker
 
@@ -86,6 +89,7 @@ __all__ = [
     "Accepted",
     "ApiKey",
     "ApiKeyList",
+    "App",
     "Appended",
     "AsyncClient",
     "Attempt",
@@ -94,6 +98,8 @@ __all__ = [
     "Calls",
     "Cancellation",
     "Cancelled",
+    "Child",
+    "ChildFailed",
     "Claim",
     "ClaimedRun",
     "Client",
@@ -164,12 +170,14 @@ __all__ = [
     "Snapshot",
     "SnapshotEvent",
     "Status",
+    "StepFailed",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
     "UnexpectedAnswerError",
     "Usage",
     "UsageSum",
+    "WaitTimeout",
     "Waiting",
     "Worker",
 ]

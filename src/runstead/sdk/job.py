@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from runstead.sdk.async_client import AsyncClient
@@ -14,6 +15,7 @@ from runstead.sdk.handler import Handler, blocks, call_handler, failed, succeede
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import Completed, TerminalStatus
+from runstead.sdk.suspension import Parked
 
 T = TypeVar("T")
 
@@ -23,6 +25,11 @@ logger = logging.getLogger("runstead.sdk.worker")
 _LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TERMINAL", "NOT_FOUND"})
 #: How long a handler that is cancelled because the worker leaves may take to clean up.
 _CLEANUP_S: Final = 5.0
+
+
+def _is_parked(handling: "asyncio.Future[Any]") -> bool:
+    """Whether the run waits by now, and is nobody's until it goes on."""
+    return not handling.cancelled() and isinstance(handling.exception(), Parked)
 
 
 class Job:
@@ -51,18 +58,18 @@ class Job:
         self._calls = Calls()
         self._lost = asyncio.Event()
         self._dismissed = asyncio.Event()
-        self._context = Context(run, self._calls, self._tell)
+        self._context = Context(run, self._calls, self._tell, sleep)
 
     def dismiss(self) -> None:
         self._dismissed.set()
 
     async def work(self) -> None:
         renewing = asyncio.ensure_future(self._renew())
-        handling = asyncio.ensure_future(call_handler(self._handler, self.run, self._context))
+        handling = asyncio.ensure_future(self._handle())
         try:
             await self._first(handling, self._lost, self._dismissed)
             if handling.done() and not self._lost.is_set():
-                finished = await self._finish(self._completion(handling))
+                finished = _is_parked(handling) or await self._finish(self._completion(handling))
             else:
                 finished = False
                 await self._stop(handling)
@@ -78,6 +85,17 @@ class Job:
             self._context.close()
             renewing.cancel()
             handling.cancel()
+
+    async def _handle(self) -> Any:
+        """What the handler returns or raises, once all that it told is stored."""
+        try:
+            result = await call_handler(self._handler, self.run, self._context)
+        except Exception:
+            with suppress(LeaseLostError, RunsteadError):  # why the handler failed is the better story
+                await self._context.flush()
+            raise
+        await self._context.flush()
+        return result
 
     def _completion(self, handling: "asyncio.Future[Any]") -> Call[Completed]:
         if handling.cancelled():
