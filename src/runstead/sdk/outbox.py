@@ -29,7 +29,7 @@ class Outbox:
         self._bytes = 0
         self._worth = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
-        self._refusal: BaseException | None = None
+        self._refusal: Exception | None = None
 
     def put(self, event: Mapping[str, Any]) -> None:
         """TypeError where it is no JSON; the refusal of an event before it."""
@@ -52,7 +52,7 @@ class Outbox:
         """Wait until everything is stored."""
         while self._sending is not None:
             self._worth.set()
-            await asyncio.shield(self._sending)
+            await asyncio.wait([self._sending])
         if self._refusal is not None:
             raise self._refusal
 
@@ -63,9 +63,7 @@ class Outbox:
                     await self._a_moment()
                 await self._send(self._take())
         except Exception as refusal:  # noqa: BLE001 - the teller's to know
-            self._refusal = refusal
-            self._queue.clear()
-            self._bytes = 0
+            self.close(refusal)
         finally:
             self._sending = None
             self._worth.clear()
@@ -93,8 +91,10 @@ class Outbox:
             self._worth.clear()
         return batch
 
-    def close(self) -> None:
-        """Drop what has not been sent."""
-        if self._sending is not None:
-            self._sending.cancel()
+    def close(self, why: Exception) -> None:
+        """Drop what has not been sent, and raise this from now on."""
+        self._refusal = self._refusal or why
         self._queue.clear()
+        self._bytes = 0
+        if self._sending is not None and self._sending is not asyncio.current_task():
+            self._sending.cancel()

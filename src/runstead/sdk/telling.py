@@ -70,13 +70,16 @@ class Telling:
     def close(self) -> None:
         """Refuse all that is told from now on."""
         self._over = True
-        self._outbox.close()
+        self._outbox.close(self._lost())
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Append one event, an object with a string `type`: on its way once this returns, durable after `flush`."""
         if self._over:
-            raise LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
+            raise self._lost()
         self._outbox.put(event)
+
+    def _lost(self) -> LeaseLostError:
+        return LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
 
     async def emit(self, event: Mapping[str, Any]) -> None:
         """The same, waiting only where very much is on its way already."""
