@@ -113,7 +113,7 @@ async def test_an_append_that_finds_the_run_cancelled_ends_the_handler(kit, log)
         try:
             await ctx.emit({"type": "CUSTOM"})
             await ctx.flush()
-        except asyncio.CancelledError:
+        except (LeaseLostError, asyncio.CancelledError):
             log.append(ctx.cancelled)
             raise
 
