@@ -37,7 +37,18 @@ TABLES = [
     "family_log",
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
-TABLES += ["push_services", "signing_keys", "worker_tokens", "workers", "api_keys", "members", "projects"]
+TABLES += ["webhook_deliveries", "webhooks", "triggers"]
+TABLES += ["concurrency_limits"]
+TABLES += [
+    "leadership",
+    "push_services",
+    "signing_keys",
+    "worker_tokens",
+    "workers",
+    "api_keys",
+    "members",
+    "projects",
+]
 CLEAR = [f"DELETE FROM {table}" for table in TABLES]
 CLEAR += [f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests")]
 

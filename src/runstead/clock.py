@@ -3,12 +3,22 @@
 import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Final
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stands still while the machine sleeps. macOS's does not.
+_ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed_s() -> float:
+    """Seconds since some moment, those in which the process was stopped or the machine slept included."""
+    return time.clock_gettime(_ELAPSED)
 
 
 @lru_cache(maxsize=4_096)  # the runs of one answer, and of many, share their seconds

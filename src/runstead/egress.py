@@ -145,6 +145,10 @@ class Egress:
         self._resolve = resolve
         self._pool: httpcore2.AsyncConnectionPool | None = None
 
+    def apart(self) -> "Egress":
+        """Another one by the same rules, with connections of its own."""
+        return Egress(allow_private=self.allow_private, resolve=self._resolve)
+
     def check(self, url: str) -> httpx2.URL:
         """See `check_url`."""
         return check_url(url, allow_private=self.allow_private)
@@ -158,9 +162,10 @@ class Egress:
         body: bytes = b"",
         total_s: float,
         answer_bytes_max: int,
+        cut: bool = False,
     ) -> Answer:
         """One call, within `total_s` from the look-up of the name to the last byte. EgressError says why it came to
-        nothing; a redirect is an answer like any other.
+        nothing; a redirect is an answer like any other. With `cut`, an answer that is too long is cut, not refused.
         """
         target = self.check(url)
         if self._pool is None:
@@ -197,6 +202,9 @@ class Egress:
                 async for chunk in response.aiter_stream():
                     content += chunk
                     if len(content) > answer_bytes_max:
+                        if cut:
+                            del content[answer_bytes_max:]
+                            break
                         raise EgressError(f"the answer is larger than {answer_bytes_max} bytes")
                 told = {
                     name.decode("latin-1").lower(): value.decode("latin-1")

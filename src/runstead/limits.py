@@ -70,6 +70,11 @@ message_parts_max: Final = 200
 input_fields_max: Final = 100
 field_options_max: Final = 1_000
 backoff_limit_max: Final = 1_000
+priority_min: Final = -100
+priority_max: Final = 100
+concurrency_limits_per_project_max: Final = 100
+running_max: Final = 10_000  # that a limit may allow: a claim counts no further
+running_told_max: Final = 100_000  # that are counted where limits are shown
 schedules_per_project_max: Final = 500  # a list holds them all: there are no pages
 schedule_backoff_limit_default: Final = 3
 integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
@@ -102,9 +107,22 @@ writer_queue_max: Final = 4_096
 writer_group_max: Final = 64
 readers_max: Final = 4
 reaper_rows_per_tick_max: Final = 256
+forgotten_per_tick_max: Final = 1_000  # answers kept for idempotency keys
 reaper_tick_s: Final = 0.5
 awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
+loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
+# A dead leader is replaced within the lease and one look of the others.
+leader_lease_s: Final = 6.0
+leader_margin_s: Final = 0.5  # of it that a leader does not use: clocks do not all go at one speed
+leader_look_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
+leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
+worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
+worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
+heard_per_tick_max: Final = 1_000
+watcher_tick_s: Final = 10.0
+silent_per_tick_max: Final = 256
+silent_told_max: Final = 10  # in one line of the log
 worker_tokens_max: Final = 16
 
 # Hints about a project, and those who follow them
@@ -130,6 +148,35 @@ stop_s_max: Final = 10
 stop_tries_max: Final = 4
 push_silence_ms: Final = 30 * 60_000  # how long a service may work on a run without a word
 push_renewal_ms: Final = 60_000  # an append renews no more often than this
+
+# Webhooks, and triggers that others call
+webhooks_per_project_max: Final = 16
+webhook_url_chars_max: Final = 2_048
+webhook_secret_bytes_min: Final = 24
+webhook_secret_bytes_max: Final = 64
+webhook_value_bytes_max: Final = (
+    16 * KIB
+)  # of an output, an error, metadata: a larger one is left out of the event
+webhook_failing_ms_max: Final = (
+    72 * 3_600_000
+)  # then a webhook is disabled with the next delivery that is given up
+delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is tried
+delivery_backoff_ms_first: Final = 5_000
+delivery_backoff_ms_max: Final = 3 * 3_600_000  # also of a Retry-After
+delivery_s_max: Final = 15  # for a receiver to answer
+delivery_lease_ms: Final = 60_000  # longer than that, so that a lease never ends before its attempt
+delivery_answer_bytes_max: Final = 64 * KIB  # what is longer is cut: nobody reads it
+deliveries_max: Final = 128
+deliveries_per_webhook_max: Final = 8
+delivery_poll_s: Final = 1.0
+delivery_kept_ms: Final = 7 * 86_400_000
+deliveries_pruned_max: Final = 5_000  # at a time
+hooked_projects_max: Final = 10_000  # that are woken for; others are found by looking
+hooked_poll_s: Final = 5.0
+webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began before it
+triggers_per_project_max: Final = 256
+trigger_body_bytes_max: Final = 1 * MIB
+trigger_config_bytes_max: Final = 64 * KIB
 
 # What the server signs
 run_token_s: Final = 86_400

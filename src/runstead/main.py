@@ -16,15 +16,19 @@ import uvicorn
 from runstead import limits
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
+from runstead.commands.workers import note_heard
 from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.every import every
-from runstead.loops.pruner import prune
+from runstead.loops.every import Loop, every
+from runstead.loops.leader import Leader
+from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
+from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
 from runstead.principal import ALL_SCOPES
@@ -168,11 +172,10 @@ class Main:
             self.ready.set()
 
         self._server = _Server(config, app.stop, started)
-        loops = [
-            asyncio.ensure_future(every(seconds, name, verb, app.stopping))
-            for name, seconds, verb in _loops(app, authenticator)
+        loops = [asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator)]
+        loops += [
+            asyncio.ensure_future(alone.run()) for alone in (Leader(app), Dispatcher(app), Deliverer(app))
         ]
-        loops.append(asyncio.ensure_future(Dispatcher(app).run()))
         try:
             await self._server.serve([sock])
         finally:
@@ -200,17 +203,31 @@ class Main:
             )
 
 
-def _loops(
-    app: App, authenticator: Authenticator
-) -> list[tuple[str, float, Callable[[], "asyncio.Future[int]"]]]:
+def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
+    """Beside the leader and the dispatcher, which look when they are woken."""
+
     async def flush() -> int:
         await authenticator.flush()
         return 0
 
     return [
-        ("reaper", limits.reaper_tick_s, lambda: asyncio.ensure_future(reap(app))),
-        ("pruner", 60.0, lambda: asyncio.ensure_future(prune(app))),
-        ("last used", 60.0, lambda: asyncio.ensure_future(flush())),
+        Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
+        Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
+        Loop(
+            "delivery pruner",
+            60.0,
+            lambda: prune_deliveries(app),
+            rows_max=limits.deliveries_pruned_max,
+        ),
+        Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
+        Loop(
+            "last heard",
+            limits.worker_heard_s,
+            lambda: note_heard(app),
+            led=False,
+            rows_max=limits.heard_per_tick_max,
+        ),
+        Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with
     ]
 
 

@@ -27,10 +27,20 @@ def queue_key(project_id: str) -> str:
     return f"queue:{project_id}"
 
 
+def room_key(project_id: str) -> str:
+    """Hints that a run of the project runs no more: where runs are limited, another may begin."""
+    return f"room:{project_id}"
+
+
 Listener = Callable[[Sequence[Hint] | None], None]
 """Takes hints about one project in; None where some may have been lost. Never blocks, never fails."""
 #: Hints that a run is to be pushed, or to be stopped at its push service.
 PUSH_KEY: Final = "push"
+#: Hints that a delivery to a webhook may be due.
+DELIVERY_KEY: Final = "delivery"
+
+#: Hints that the leader has given up the lead.
+LEADER_KEY: Final = "leader"
 
 
 class Notifier(Protocol):
@@ -48,8 +58,8 @@ class Notifier(Protocol):
         """Wake every subscriber, whatever its key: the server stops."""
         ...
 
-    def subscribe(self, key: str) -> AbstractContextManager[asyncio.Event]:
-        """An event that is set at every hint for the key; the subscriber clears it before it reads the store."""
+    def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set at every hint for one of the keys; the subscriber clears it before it reads the store."""
         ...
 
     # Hints about a project. Listeners keep them in order and number them, so these are not merged: each comes once, and

@@ -103,8 +103,8 @@ class Relay(ABC):
     def wake_all(self) -> None:
         self._local.wake_all()
 
-    def subscribe(self, key: str) -> AbstractContextManager[asyncio.Event]:
-        return self._local.subscribe(key)
+    def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
+        return self._local.subscribe(*keys)
 
     def listened(self, project_id: str) -> bool:  # noqa: ARG002 - the port's
         """Other replicas may have listeners of any project."""

@@ -124,8 +124,9 @@ class Run(msgspec.Struct, frozen=True):
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
     exit_code: int | None = None
-    # The queue: when it may be claimed (or pushed), None while it may not.
+    # The queue: when it may be claimed (or pushed), None while it may not; of those that may, the highest priority first.
     available_at: int | None = None
+    priority: int = 0
     # The referee: when the server must look at it next, None when it need not (see transitions.due_at).
     due_at: int | None = None
     # The attempt, the lease that fences it, and how many attempts ended without a completion.
@@ -177,6 +178,13 @@ class Run(msgspec.Struct, frozen=True):
         )
 
     @property
+    def occupies(self) -> bool:
+        """Whether it counts for the limits on running runs: somebody works on it. One that is back in the queue (a
+        resumed one that no worker holds) counts once it is claimed.
+        """
+        return self.status is RunStatus.RUNNING and self.available_at is None
+
+    @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
 
@@ -198,3 +206,9 @@ class Run(msgspec.Struct, frozen=True):
 
 
 FIELDS: Final = Run.__struct_fields__
+
+
+def in_queue(run: Run) -> tuple[int, int, int]:
+    """The place of a queued run: whatever sorts first is claimed first."""
+    assert run.available_at is not None
+    return -run.priority, run.available_at, run.seq

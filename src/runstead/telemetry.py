@@ -25,15 +25,46 @@ runs_ended_by_referee = Counter(
     ["outcome"],
     registry=registry,
 )
+silences = Counter(
+    "runstead_silences_total",
+    "Workers and push services that were noticed to have fallen silent.",
+    ["kind"],
+    registry=registry,
+)
 dispatches = Counter(
     "runstead_dispatches_total",
     "Calls to push services: runs handed over, tried again, given up, stopped.",
     ["outcome"],
     registry=registry,
 )
+deliveries = Counter(
+    "runstead_deliveries_total",
+    "Attempts to deliver to webhooks: arrived, tried again, given up, given up with the webhook.",
+    ["outcome"],
+    registry=registry,
+)
 queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
+
+leader = Gauge("runstead_leader", "1 where this replica leads, else 0.", registry=registry)
+leader_term = Gauge("runstead_leader_term", "The newest leader's term that is known here.", registry=registry)
+loop_ticks = Counter(
+    "runstead_loop_ticks_total", "Ticks that came to their end.", ["loop"], registry=registry
+)
+loop_failures = Counter(
+    "runstead_loop_failures_total",
+    "Ticks that met trouble; each is tried again.",
+    ["loop"],
+    registry=registry,
+)
+loop_rows = Counter("runstead_loop_rows_total", "What the ticks found to do.", ["loop"], registry=registry)
+loop_success = Gauge(
+    "runstead_loop_last_success_timestamp_seconds",
+    "When a tick last came to its end, in seconds since 1970; 0 where none has.",
+    ["loop"],
+    registry=registry,
+)
 
 
 _children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
@@ -50,8 +81,16 @@ def count(route: str, method: str, status: int, took_s: float) -> None:
     child[1].observe(took_s)
 
 
-def exposition(facts: dict[str, Any]) -> bytes:
+def know_loop(name: str) -> None:
+    """Tell of it from the start: an operator cannot miss what was never there."""
+    for metric in (loop_ticks, loop_failures, loop_rows, loop_success):
+        metric.labels(name)
+
+
+def exposition(facts: dict[str, Any], *, leads: bool, term: int) -> bytes:
     """The text of `/metrics`, with the store's facts of this moment."""
+    leader.set(leads)
+    leader_term.set(term)
     queue_depth.set(facts.get("queue_depth", 0))
     commits.set(facts.get("commits", 0))
     commands.set(facts.get("commands", 0))

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+WorkerStatus = Literal["active", "offline"]
 SessionStatus = Literal["active", "completed", "failed", "cancelled"]
 
 
@@ -19,7 +20,12 @@ class Worker(msgspec.Struct, frozen=True):
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: bytes | None = None  # a JSON object
-    last_heartbeat_at: int | None = None
+    last_heartbeat_at: int | None = None  # or another sign of life, such as a claim
+    silent_at: int | None = None  # when it was noticed that there was none for long; until there is one again
+
+    @property
+    def status(self) -> WorkerStatus:
+        return "active" if self.silent_at is None else "offline"
 
 
 class Session(msgspec.Struct, frozen=True):

@@ -64,6 +64,11 @@ LIMITS = {
     "Schedules per project": f"{limits.schedules_per_project_max}",
     "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
     "Cron expression": f"{limits.cron_chars_max} characters",
+    "Webhooks per project": f"{limits.webhooks_per_project_max}",
+    "Triggers per project": f"{limits.triggers_per_project_max}",
+    "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
+    "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",
+    "`config` of a trigger": f"{limits.trigger_config_bytes_max // limits.KIB} KiB",
     "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
 }
 SENTENCES = {
@@ -90,7 +95,21 @@ SENTENCES = {
         f"at most {limits.schedule_failure_chars_max:,} characters",
         f"at most {limits.cron_chars_max} characters",
     ],
+    "docs/webhooks.md": [
+        f"at most {limits.webhooks_per_project_max} webhooks",
+        f"base64 of {limits.webhook_secret_bytes_min} to {limits.webhook_secret_bytes_max} random bytes",
+        f"over {limits.webhook_value_bytes_max // limits.KIB} KiB is null",
+        f"any 2xx within {limits.delivery_s_max} seconds",
+        f"for {limits.delivery_ms_max // 3_600_000} hours: after {limits.delivery_backoff_ms_first // 1000} s",
+        f"up to {limits.delivery_backoff_ms_max // 3_600_000} h",
+        f"none has arrived for {limits.webhook_failing_ms_max // 86_400_000} days",
+        f"at most {limits.triggers_per_project_max} triggers",
+        f"`config` ({limits.trigger_config_bytes_max // limits.KIB} KiB)",
+        f"At most {limits.trigger_body_bytes_max // limits.MIB} MiB",
+    ],
     "docs/operations.md": [
+        f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
+        f"at most {limits.deliveries_pruned_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.reaper_rows_per_tick_max} at a time",
         f"| reaper | {limits.reaper_tick_s} s |",

@@ -224,7 +224,7 @@ async def _open(store, clock):
 
 #: What these ask of a store, tests/store asks of every engine: they run over memory and SQLite.
 NOT_OVER_POSTGRES = {"test_bad_input", "test_cors", "test_dispatch", "test_openapi", "test_run_pages"}
-NOT_OVER_POSTGRES |= {"test_run_tokens", "test_secrets", "test_visibility"}
+NOT_OVER_POSTGRES |= {"test_run_tokens", "test_secrets", "test_triggers", "test_visibility", "test_webhooks"}
 
 
 def pytest_generate_tests(metafunc):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 from dataclasses import dataclass, field
 from http.client import responses
 
@@ -96,6 +97,7 @@ class Pushing:
 
     def __init__(self, api, service):
         self.api, self.service = api, service
+        api.app.standing.hold(1, math.inf)
         self.dispatcher = Dispatcher(api.app)
 
     async def register(self, service=None, by="default", **members):

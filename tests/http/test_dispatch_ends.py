@@ -132,6 +132,36 @@ async def test_a_cancel_during_the_hand_over_is_told_after_it(pushing):
     assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
 
 
+async def test_a_cancel_during_the_hand_over_by_another_replica_is_told_again_after_it(pushing):
+    api = pushing.api
+    await pushing.register()
+    run = await pushing.start()
+    leader = Dispatcher(api.app)  # it does not know what the other one has under way
+
+    async def cancelled_meanwhile(_):
+        await api.post(f"/runs/{run['run_id']}/cancel")
+        await leader.tick()
+        await leader.idle()
+        assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
+        return 202, {"accepted": True}
+
+    pushing.service.answers = [cancelled_meanwhile, (404, {})]
+    await pushing.look()
+    assert [request.method for request in pushing.service.requests] == ["POST", "DELETE", "DELETE"]
+    await leader.close()
+
+
+async def test_a_replica_that_does_not_lead_pushes_and_leaves_stops_to_the_leader(pushing):
+    api = pushing.api
+    await pushing.register()
+    api.app.standing.follow(1)
+    run = await pushing.start()
+    await pushing.look()
+    await api.post(f"/runs/{run['run_id']}/cancel")
+    await pushing.look()
+    assert [request.method for request in pushing.service.requests] == ["POST"]
+
+
 async def test_a_cancelled_parent_stops_the_children_at_their_services(pushing):
     api = pushing.api
     await pushing.register()

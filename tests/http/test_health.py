@@ -3,6 +3,7 @@
 import re
 
 from runstead.errors import Error
+from runstead.leadership import Standing
 
 
 async def test_a_process_that_answers_is_healthy(api):
@@ -57,3 +58,23 @@ async def test_metrics_tell_of_the_store(api):
     text = (await api.send("GET", "/metrics", by=None)).text
     for name in ("runstead_streams", "runstead_store_queue_depth", "runstead_store_commits_total"):
         assert f"\n{name} " in text
+
+
+async def test_a_replica_tells_whether_it_leads(desk):
+    async def told():
+        ready = await desk.get("/readyz", by=None)
+        lines = (await desk.send("GET", "/metrics", by=None)).text.splitlines()
+        metrics = [
+            float(line.split()[1])
+            for line in lines
+            if line.startswith(("runstead_leader ", "runstead_leader_term "))
+        ]
+        return ready["leader"], ready["term"], metrics
+
+    assert await told() == (False, 0, [0, 0])
+    now = 0.0
+    desk.app.standing = Standing(lambda: now)
+    desk.app.standing.hold(7, until=5.5)
+    assert await told() == (True, 7, [1, 7])
+    now = 5.5
+    assert await told() == (False, 7, [0, 7])

@@ -107,10 +107,10 @@ async def test_a_secret_is_shown_once_and_not_in_a_replay(api):
 async def test_an_answer_is_kept_for_a_day(api):
     first = await api.send("POST", "/runs", api.task(), headers=KEY)
     api.clock.advance(86_000)
-    await api.store.forget(86_400_000)
+    await api.store.forget(86_400_000, 100)
     assert (await api.send("POST", "/runs", api.task(), headers=KEY)).content == first.content
     api.clock.advance(500)
-    await api.store.forget(86_400_000)
+    await api.store.forget(86_400_000, 100)
     assert (await api.send("POST", "/runs", api.task(), headers=KEY)).content != first.content
 
 

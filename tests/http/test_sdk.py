@@ -82,3 +82,18 @@ async def test_one_event_their_counts_and_their_types_are_read(sdk):
     types = {one.type: one for one in (await sdk.event_types()).data}
     assert types["TEXT_MESSAGE_CONTENT"].event_class == "delta"
     assert [member.name for member in types["STEP_STARTED"].members] == ["stepName"]
+
+
+async def test_the_workers_of_a_project_are_listed(sdk):
+    made = [(await sdk.register_worker("rust", key)).worker for key in ("b", "a")]
+    first = await sdk.list_workers(limit=1)
+    assert [one.id for one in first.data] == [made[1].id]
+    rest = await sdk.list_workers(cursor=first.page_info.next)
+    assert ([one.id for one in rest.data], rest.page_info.next) == ([made[0].id], None)
+    assert [one.status for one in rest.data] == ["active"]
+    assert (await sdk.list_workers(status="offline")).data == []
+
+
+async def test_a_server_tells_whether_it_leads(sdk):
+    ready = await sdk.readyz()
+    assert (ready.status, ready.leader, ready.term) == ("ready", False, 0)

@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from runstead import limits
+from runstead.commands.workers import note_heard
+from runstead.loops.watcher import watch
+
 WORKER = """id project_id implementation_kind worker_key display_name status metadata last_heartbeat_at created_at
 updated_at"""
 WORKER_RUN = """run_id conversation_id message_id project_id agent_id status request_snapshot source_target_kind
@@ -362,3 +366,66 @@ async def test_a_run_that_is_not_there_is_not_found_for_a_worker(api, act):
     await api.refused(404, "NOT_FOUND", "POST", f"{worker}/runs/nobody/{act}", {})
     await api.refused(404, "NOT_FOUND", "POST", f"/agent-workers/workers/nobody/runs/nobody/{act}", {})
     await api.refused(404, "NOT_FOUND", "PUT", f"{worker}/runs/nobody/session", {"session_key": "s"})
+
+
+# Who is there
+
+
+async def test_a_projects_workers_are_listed_in_pages_by_kind_and_key(api):
+    for key in ("c", "a", "b"):
+        await api.worker("node", key)
+    await api.worker("claude", "z")
+    path = f"/agent-workers/projects/{api.project.slug}/workers"
+    first = await api.get(f"{path}?limit=3", by="read")
+    assert [(one["implementation_kind"], one["worker_key"]) for one in first["data"]] == [
+        ("claude", "z"),
+        ("node", "a"),
+        ("node", "b"),
+    ]
+    assert list(first["page_info"]) == ["self", "first", "next", "prev"]
+    second = await api.get(path, params={"limit": 3, "cursor": first["page_info"]["next"]})
+    assert [one["worker_key"] for one in second["data"]] == ["c"]
+    assert second["page_info"]["next"] is None
+    assert set(WORKER.split()) <= set(second["data"][0])
+
+
+async def test_a_worker_that_was_not_heard_of_is_offline_until_it_is(api):
+    silent, token = await api.worker("node", "silent")
+    await api.worker("node", "heard")
+    path = f"/agent-workers/projects/{api.project.slug}/workers"
+
+    async def keys(status):
+        return [one["worker_key"] for one in (await api.get(path, params={"status": status}))["data"]]
+
+    api.clock.advance(limits.worker_silence_s + 1)
+    heard = (await api.get(path))["data"][0]
+    await api.claim(f"/agent-workers/workers/{heard['id']}")  # a claim is a sign of life
+    assert await note_heard(api.app) == 1
+    assert await note_heard(api.app) == 0
+    assert await watch(api.app) == 1
+    assert (await keys("offline"), await keys("active")) == (["silent"], ["heard"])
+    answer = await api.post(f"{silent}/heartbeat", by=token)
+    assert answer["worker"]["status"] == "active"
+    assert (await keys("offline"), await keys("active")) == ([], ["heard", "silent"])
+
+
+async def test_workers_of_a_project_that_is_not_the_callers_are_not_there(desk):
+    path = f"/agent-workers/projects/{desk.project.id}/workers"
+    await desk.refused(404, "NOT_FOUND", "GET", path, by="other")
+    await desk.refused(401, "UNAUTHENTICATED", "GET", path, by=None)
+    for query in ("cursor=x", "cursor=WzEsMl0", "limit=0", "limit=101", "status=asleep"):
+        await desk.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
+
+
+@pytest.mark.parametrize("by", ["worker", "run"])
+async def test_the_renewal_of_a_lease_is_a_sign_of_life(desk, by):
+    worker, _ = await desk.worker()
+    run_id = (await desk.create())["run_id"]
+    await desk.claim(worker)
+    await note_heard(desk.app)
+    desk.clock.advance(30)
+    path = f"{worker}/runs/{run_id}/lease" if by == "worker" else f"/runs/{run_id}/heartbeats"
+    await desk.post(path, LEASE if by == "worker" else {"attempt": 1})
+    assert await note_heard(desk.app) == 1
+    [seen] = (await desk.get(f"/agent-workers/projects/{desk.project.id}/workers"))["data"]
+    assert seen["last_heartbeat_at"] == "2026-03-20T12:00:30.000Z"

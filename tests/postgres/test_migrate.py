@@ -129,10 +129,10 @@ async def test_the_pruner_makes_room_for_months_that_come(desk, databases, datab
         "SELECT max(relid::text) FROM pg_partition_tree('run_events') WHERE relid::text ~ '[0-9]$'"
     )
     await admin.execute(f"DROP TABLE {last}")
-    await desk.store.forget(0)
+    await desk.store.forget(0, 100)
     assert await admin.fetchval("SELECT to_regclass($1)", last) is None  # looked at today already
     desk.store._partitions_at -= 90_000
-    await desk.store.forget(0)
+    await desk.store.forget(0, 100)
     assert await admin.fetchval("SELECT to_regclass($1)", last) is not None
     await admin.close()
 

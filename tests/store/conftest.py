@@ -155,7 +155,7 @@ class Desk:
     async def start(self, run_id, snapshot=b"{}"):
         return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
 
-    async def dispatch(self, limit=10, busy=(), *, reached=True):
+    async def dispatch(self, limit=10, busy=(), *, reached=True, after=""):
         """Every run that is due goes to its own service; tokens are those of claims."""
 
         def decide(run, now, services):
@@ -163,7 +163,7 @@ class Desk:
             service = push_service(run.push_service_id) if reached else None
             return transitions.dispatch(run, now=now, service=service, token=token, dice=0.5)
 
-        return await self.runs.dispatch(limit, busy, decide)
+        return await self.runs.dispatch(limit, busy, decide, after)
 
     async def answered(self, run_id, token, reason=None, **how):
         """What became of a dispatch; without a reason it was delivered."""

@@ -37,6 +37,7 @@ EVERYTHING = {
     "exit_code": -9,
     "attempt": 1,
     "attempts_lost": 1,
+    "priority": -7,
     "attempt_started_at": 5,
     "lease_owner": "o",
     "lease_token": "lt",

@@ -250,3 +250,27 @@ async def test_a_store_of_the_first_version_is_taken_over_with_its_runs(tmp_path
     assert (run.push_service_id, run.push_failures, run.status.value) == (None, 0, "pending")
     assert await store.runs.dispatch(9, (), lambda *_: None) == []
     await store.close()
+
+
+async def test_a_service_that_is_not_heard_of_falls_silent_once_until_it_is_heard_of_again(
+    store, clock, push_service
+):
+    services = store.push_services
+    await services.register(push_service("service-1"))
+    clock.advance(5)
+    await services.register(push_service("service-2"))
+    await services.register(push_service("disabled"))
+    await services.disable("disabled")
+    clock.advance(limits.push_service_silence_s * 1000)
+    [silent] = await services.fell_silent(10)
+    assert silent == await services.get("service-1")
+    assert not silent.active
+    clock.advance(1)
+    assert [one.id for one in await services.fell_silent(10)] == ["service-2"]
+    assert await services.fell_silent(10) == []
+    await services.heartbeat("service-1", None)
+    await services.register(push_service("another-id", service_key="service-2"))
+    assert await services.fell_silent(10) == []
+    clock.advance(limits.push_service_silence_s * 1000 + 1)
+    assert len(await services.fell_silent(1)) == 1
+    assert len(await services.fell_silent(10)) == 1

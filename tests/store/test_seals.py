@@ -181,8 +181,8 @@ async def test_forgotten_answers_do_not_come_again(desk, sealed, clock):
     await desk.create("run-1", seal=sealed("old"))
     clock.advance(1_000)
     await desk.create("run-2", seal=sealed("new"))
-    assert await desk.store.forget(500) == 1
-    assert await desk.store.forget(500) == 0
+    assert await desk.store.forget(500, 100) == 1
+    assert await desk.store.forget(500, 100) == 0
     await desk.create("run-3", seal=sealed("old"))
     await replayed(desk.create("run-4", seal=sealed("new")))
     assert [run.run_id for run in await desk.rows()] == ["run-1", "run-2", "run-3"]

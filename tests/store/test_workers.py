@@ -1,5 +1,7 @@
 """Workers, their tokens and their sessions."""
 
+import asyncio
+
 import pytest
 
 from runstead import limits
@@ -31,9 +33,9 @@ async def run(desk):
     return await desk.create("run-1")
 
 
-async def test_a_worker_is_stored_and_found_by_id_and_token(workers):
+async def test_a_worker_is_stored_and_found_by_id_and_token(workers, clock):
     stored = await workers.register(worker(last_heartbeat_at=2), b"token")
-    assert stored == worker(last_heartbeat_at=2)
+    assert stored == worker(last_heartbeat_at=clock.now)
     assert await workers.get("w-1") == await workers.by_token(b"token") == stored
     assert await workers.get("w-9") is None
     assert await workers.by_token(b"other") is None
@@ -138,3 +140,82 @@ async def test_a_session_ends_once(workers, run, clock):
     clock.advance(10)
     again = await workers.put_session(run.seq, session(status="completed"))
     assert again.ended_at == first.ended_at
+
+
+# Silence
+
+
+@pytest.fixture
+def silence(clock):
+    """silence(ms): so long after the longest silence that a worker may keep."""
+    return lambda ms=1: clock.advance(limits.worker_silence_s * 1000 + ms)
+
+
+async def silent(workers, limit=100):
+    return [one.id for one in await workers.fell_silent(limit)]
+
+
+async def test_a_worker_that_is_not_heard_of_falls_silent_once(workers, clock, silence):
+    await workers.register(worker(), b"one")
+    silence(0)
+    assert await silent(workers) == []
+    clock.advance(1)
+    [found] = await workers.fell_silent(100)
+    assert (found.id, found.silent_at, found.status) == ("w-1", clock.now, "offline")
+    assert await workers.get("w-1") == found
+    silence()
+    assert await silent(workers) == []
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "heard", "register"])
+async def test_a_sign_of_life_ends_a_silence_and_the_next_one_is_told_again(workers, clock, silence, sign):
+    await workers.register(worker(), b"one")
+    silence()
+    assert await silent(workers) == ["w-1"]
+    if sign == "heartbeat":
+        await workers.heartbeat("w-1")
+    elif sign == "heard":
+        await workers.heard(["w-1", "nobody"])
+    else:
+        await workers.register(worker(), b"two")
+    found = await workers.get("w-1")
+    assert (found.silent_at, found.last_heartbeat_at, found.status) == (None, clock.now, "active")
+    assert await silent(workers) == []
+    silence()
+    assert await silent(workers) == ["w-1"]
+
+
+async def test_the_longest_silent_come_first_up_to_the_limit(workers, clock, silence):
+    for n in (3, 1, 4, 0, 2):
+        await workers.register(worker(id=f"w-{n}", worker_key=f"{n}"), b"%d" % n)
+        clock.advance(1)
+    silence()
+    assert await silent(workers, 2) == ["w-3", "w-1"]
+    assert await silent(workers, 2) == ["w-4", "w-0"]
+    assert await silent(workers, 2) == ["w-2"]
+
+
+async def test_of_many_who_look_at_once_each_silence_has_one(workers, silence):
+    for n in range(20):
+        await workers.register(worker(id=f"w-{n}", worker_key=f"{n}"), b"%d" % n)
+    silence()
+    found = [one for some in await asyncio.gather(*(silent(workers, 7) for _ in range(6))) for one in some]
+    found += await silent(workers)
+    assert sorted(found) == sorted(f"w-{n}" for n in range(20))
+
+
+async def test_a_projects_workers_come_in_pages_by_kind_and_key(workers, silence):
+    for n, (kind, key) in enumerate([("rust", "a"), ("node", "b"), ("node", "B"), ("rust", "Z"), ("x", "y")]):
+        project_id = "p-2" if kind == "x" else "p-1"
+        await workers.register(
+            worker(id=f"w-{n}", implementation_kind=kind, worker_key=key, project_id=project_id), b"%d" % n
+        )
+    ids = [one.id for one in await workers.page("p-1", None, 10)]
+    assert ids == ["w-2", "w-1", "w-3", "w-0"]
+    assert [one.id for one in await workers.page("p-1", ("node", "B"), 2)] == ["w-1", "w-3"]
+    assert await workers.page("p-1", ("rust", "a"), 10) == []
+    silence()
+    await workers.heartbeat("w-3")
+    await silent(workers)
+    assert [one.id for one in await workers.page("p-1", None, 10, silent=False)] == ["w-3"]
+    assert [one.id for one in await workers.page("p-1", None, 10, silent=True)] == ["w-2", "w-1", "w-0"]

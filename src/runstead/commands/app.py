@@ -9,16 +9,19 @@ from runstead.commands.following import Following
 from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
 from runstead.egress import Egress
-from runstead.notifier import PUSH_KEY, Notifier, family_key, queue_key, run_key
+from runstead.leadership import Standing
+from runstead.notifier import DELIVERY_KEY, PUSH_KEY, Notifier, family_key, queue_key, room_key, run_key
 from runstead.run import Run
 from runstead.signing import Keyring
 from runstead.store import Store, Written
+from runstead.webhook_event import event_of
 from runstead.worker import Worker
 
 
 class App:
     """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
-    for something then answers at once. `keyring` signs, `egress` calls addresses that callers chose.
+    for something then answers at once. `standing` tells whether this replica leads. `keyring` signs, `egress` calls
+    addresses that callers chose.
     """
 
     def __init__(
@@ -29,9 +32,15 @@ class App:
         self.egress = egress or Egress()
         self.notifier = notifier
         self.stopping = asyncio.Event()
+        self.standing = Standing()
+        # Projects with webhooks, as far as known here: for these, whoever delivers is woken. Others are found by looking.
+        self.hooked: frozenset[str] = frozenset()
         self.following = Following(store, notifier, self.stopping)
         self.folds = Folds(store)
         self.notifications = Notifications(notifier, self.stopping)
+        self.heard: set[str] = (
+            set()
+        )  # ids of workers that were heard of without a heartbeat, until it is stored; of others, too
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 
@@ -44,15 +53,31 @@ class App:
     def publish(self, written: Written) -> None:
         """Wake whoever follows what a command has written."""
         self._wake((written.run, *written.cancelled))
+        if any(run.terminal for run in written.cancelled) or (
+            written.before is not None and written.before.occupies and not written.run.occupies
+        ):
+            self.notifier.publish((room_key(written.run.project_id),))
         project_id = written.run.project_id
+        if project_id in self.hooked and (
+            written.cancelled or event_of(written.before, written.run) is not None
+        ):
+            self.publish_deliveries()
         if self.notifier.listened(project_id):
             self.notifier.announce(project_id, hinting.of_written(written))
 
     def publish_runs(self, runs: Sequence[Run]) -> None:
-        """The same for runs of one project that a claim has changed."""
+        """The same for runs that a claim or the dispatcher has changed, of any projects."""
         self._wake(runs)
-        if runs and self.notifier.listened(runs[0].project_id):
-            self.notifier.announce(runs[0].project_id, hinting.of_runs(runs))
+        if any(run.project_id in self.hooked for run in runs):
+            self.publish_deliveries()
+        for project_id in dict.fromkeys(run.project_id for run in runs):
+            if self.notifier.listened(project_id):
+                mine = [run for run in runs if run.project_id == project_id]
+                self.notifier.announce(project_id, hinting.of_runs(mine))
+
+    def publish_deliveries(self) -> None:
+        """Wake whoever delivers to webhooks."""
+        self.notifier.publish([DELIVERY_KEY])
 
     def publish_conversation(self, conversation: Conversation) -> None:
         """Tell whoever follows the project that a conversation in it was made or changed."""

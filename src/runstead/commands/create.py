@@ -42,6 +42,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
     trigger_kind: TriggerKind = "api"
+    priority: int = 0
+    available_at: int | None = None
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -54,7 +56,8 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
     """Store a run, or find it under its id: `transition.duplicate` tells. The second step of a two-step start is
     such a repeat, with a start payload.
 
-    RUN_ID_CONFLICT, NOT_FOUND (owner, parent), PARENT_CANCELLED, REQUEST_SNAPSHOT_TOO_LARGE.
+    RUN_ID_CONFLICT, NOT_FOUND (owner, parent), PARENT_CANCELLED, REQUEST_SNAPSHOT_TOO_LARGE; INVALID_REQUEST for an
+    `available_at` of a run that the server hands to nobody.
     """
     if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
@@ -114,6 +117,8 @@ def _draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, New
         runtime_target_branch_id=new.runtime_target_branch_id,
         start_mode=new.start_mode,
         trigger_kind=new.trigger_kind,
+        priority=new.priority,
+        available_at=new.available_at,
         created_by=creator,
         title=new.title,
         labels=new.labels,
@@ -163,7 +168,11 @@ def _again(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
         raise _conflict(there)
     if there.kind == "agent" and new.snapshot is not None:
         return transitions.start(
-            there, now=loaded.now, snapshot=new.snapshot, push_service_id=loaded.push_service_id
+            there,
+            now=loaded.now,
+            snapshot=new.snapshot,
+            push_service_id=loaded.push_service_id,
+            available_at=new.available_at,
         )
     return Transition(there, duplicate=True)
 
@@ -231,6 +240,7 @@ _REQUEST = (
     "worker_key",
     "timeout_seconds",
     "backoff_limit",
+    "priority",
     "config",
     "input",
     "request_snapshot",

@@ -29,15 +29,17 @@ _RUN_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _tool_call_id_chars_max: Final = 256
 
 
-async def take(app: App, limit: int, busy: Sequence[str]) -> list[Run]:
-    """Begin to dispatch what is due: the runs whose call is to be made. `busy` services are left alone."""
+async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> list[Run]:
+    """Begin to dispatch what is due: the runs whose call is to be made. `busy` services are left alone; the project
+    whose turn it is comes after `after`.
+    """
 
     def decide(run: Run, now: int, services: Sequence[PushService]) -> Transition:
         return transitions.dispatch(
             run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=_dice()
         )
 
-    found = await app.store.runs.dispatch(limit, busy, decide)
+    found = await app.store.runs.dispatch(limit, busy, decide, after)
     app.publish_runs(found)
     return found
 
@@ -91,6 +93,9 @@ async def deliver(app: App, run: Run) -> Outcome:
     written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
     app.publish(written)
     if verdict.reason is None:
+        if written.run.cancel_stopped_at is not None:
+            # It was cancelled meanwhile, and another replica told the service before it knew of the run.
+            await stop(app, run)
         return "delivered"
     log.warning(
         "a run was not delivered", run_id=run.run_id, service=run.push_service_id, reason=verdict.reason

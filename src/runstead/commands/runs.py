@@ -146,7 +146,10 @@ async def heartbeat(
             raise Error("ATTEMPT_SUPERSEDED", f"No attempt of the run is under way: it is {run.status.value}")
         return transition
 
-    return await apply(app, principal, named, rule, seal=seal)
+    written = await apply(app, principal, named, rule, seal=seal)
+    if written.run.lease_owner is not None:
+        app.heard.add(written.run.lease_owner)
+    return written
 
 
 def dice() -> float:

@@ -1,10 +1,11 @@
 """External workers: registering, claiming, keeping and letting go of runs."""
 
 import asyncio
+import itertools
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import msgspec
 
@@ -13,7 +14,7 @@ from runstead.clock import now_ms
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
-from runstead.notifier import queue_key
+from runstead.notifier import queue_key, room_key
 from runstead.principal import Principal, Scope, can, refuse_bound, require
 from runstead.project import token_hash
 from runstead.run import Run
@@ -80,6 +81,32 @@ async def heartbeat(app: App, principal: Principal, worker_id: str, seal: Seal |
     return found
 
 
+async def note_heard(app: App) -> int:
+    """Store that workers were heard of by other requests than heartbeats; how many, `limits.heard_per_tick_max` at
+    most.
+    """
+    some = list(itertools.islice(app.heard, limits.heard_per_tick_max))
+    if some:
+        app.heard.difference_update(some)
+        await app.store.workers.heard(some)
+    return len(some)
+
+
+async def page(
+    app: App,
+    principal: Principal,
+    project: str,
+    after: tuple[str, str] | None,
+    limit: int,
+    *,
+    silent: bool | None,
+) -> list[Worker]:
+    """A project's workers by kind and key, those beyond `after`."""
+    refuse_bound(principal, "lists no workers")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    return await app.store.workers.page(found.id, after, limit, silent=silent)
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker takes. No kinds and no targets: agent runs, as the published clients mean it."""
 
@@ -98,10 +125,11 @@ async def claim(
     gone: Callable[[], Awaitable[bool]],
     seal: Seal | None = None,
 ) -> list[Run]:
-    """Take the oldest claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
+    """Take the next claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
     a run must not be handed to nobody.
     """
     worker = await acting(app, principal, worker_id)
+    app.heard.add(worker.id)
     query = ClaimQuery(
         worker.project_id,
         _kinds(claim),
@@ -118,7 +146,9 @@ async def claim(
 
     loop = asyncio.get_running_loop()
     until = loop.time() + claim.wait_s
-    with app.notifier.subscribe(queue_key(worker.project_id)) as hint:
+    project, asked = worker.project_id, False
+    with ExitStack() as subscriptions:
+        hint = subscriptions.enter_context(app.notifier.subscribe(queue_key(project)))
         while True:
             hint.clear()
             left = until - loop.time()
@@ -128,6 +158,13 @@ async def claim(
                 return found
             if left <= 0:
                 return []
+            if not asked:
+                asked = True
+                # Where runs are limited, the end of one is worth a look too. Only who waits anyway pays for the question.
+                if await app.store.concurrency.of(project):
+                    both = app.notifier.subscribe(queue_key(project), room_key(project))
+                    hint = subscriptions.enter_context(both)
+                    continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, limits.claim_poll_s)):
                     await hint.wait()
@@ -160,6 +197,7 @@ async def renew(
 ) -> Written:
     """Keep the lease; `transition.accepted` is False where the worker has lost it."""
     worker = await acting(app, principal, worker_id)
+    app.heard.add(worker.id)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:

@@ -11,6 +11,7 @@ from runstead import telemetry
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http import (
+    concurrency,
     conversations,
     documentation,
     event_pages,
@@ -30,12 +31,14 @@ from runstead.http import (
     sessions,
     snapshot,
     stream,
+    triggers,
     waits,
+    webhooks,
     workers,
 )
 from runstead.http.auth import Authenticator
 from runstead.http.endpoint import Endpoint, Operation, Server
-from runstead.http.problems import problem
+from runstead.http.problems import problem, shown
 
 #: In the order in which they are tried: those of every lifecycle first.
 NOUNS: Final = (
@@ -54,6 +57,9 @@ NOUNS: Final = (
     inputs,
     snapshot,
     schedules,
+    webhooks,
+    triggers,
+    concurrency,
     notifications,
     push_services,
     run_tokens,
@@ -90,7 +96,7 @@ class HttpApp:
 
         # An encoded slash is part of a name for the caller and a border for a router: no id holds one.
         if b"%2f" in scope.get("raw_path", b"").lower():
-            await problem(Error("NOT_FOUND", "No name here holds a slash"), scope["path"])(
+            await problem(Error("NOT_FOUND", "No name here holds a slash"), shown(scope["path"]))(
                 scope, receive, send
             )
             return
@@ -112,5 +118,5 @@ def _router(found: Iterable[Operation], server: Server) -> Router:
 
 async def _nowhere(scope: AsgiScope, receive: Receive, send: Send) -> None:
     refusal = Error("NOT_FOUND", "There is no such path: see /docs")
-    response: ASGIApp = problem(refusal, scope["path"])
+    response: ASGIApp = problem(refusal, shown(scope["path"]))
     await response(scope, receive, send)

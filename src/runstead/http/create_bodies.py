@@ -13,6 +13,7 @@ from runstead.http.bodies import (
     NO_CONTROLS,
     NO_NUL,
     JsonObject,
+    Moment,
     Name,
     RunId,
     RuntimeTarget,
@@ -21,6 +22,7 @@ from runstead.http.bodies import (
     Uuid,
     json_object,
     json_value,
+    moment_ms,
 )
 from runstead.http.body import decode, invalid
 from runstead.run import AgentDetails, Kind
@@ -95,7 +97,7 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
 
 
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, for whom. The shape of `request` depends on `kind`."""
+    """What to run, for whom. The shape of `request` depends on `kind`. Nobody gets it before `available_at`."""
 
     kind: Kind
     owner: OwnerBody
@@ -106,6 +108,15 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: Uuid | None = None
     title: Text | None = None
     labels: Labels | None = None
+    priority: Annotated[
+        int,
+        Meta(
+            ge=limits.priority_min,
+            le=limits.priority_max,
+            description="The highest is claimed first, and the oldest of the same one.",
+        ),
+    ] = 0
+    available_at: Moment | None = None
 
 
 REQUESTS: dict[Kind, type[RuntimeTarget]] = {
@@ -142,6 +153,8 @@ def new_run(body: CreateRun) -> NewRun:
         run_id=body.public_id,
         parent_run_id=body.parent_run_id,
         labels=json_object(body.labels),
+        priority=body.priority,
+        available_at=moment_ms("available_at", body.available_at),
         runtime_target_kind=request.runtime_target_kind,
         runtime_target_environment_id=request.runtime_target_environment_id,
         runtime_target_branch_id=request.runtime_target_branch_id,

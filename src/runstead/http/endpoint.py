@@ -17,7 +17,7 @@ from runstead.commands.app import App
 from runstead.errors import Error, not_found
 from runstead.http.auth import Authenticator
 from runstead.http.body import Disconnected, decode_body, decode_query, read_body
-from runstead.http.problems import problem
+from runstead.http.problems import problem, shown
 from runstead.principal import Principal
 from runstead.seal import Replay, Seal
 
@@ -229,12 +229,13 @@ class Endpoint:
         try:
             response = await self._respond(scope, receive)
         except Error as error:
-            response = problem(error, scope["path"])
+            response = problem(error, shown(scope["path"]))
         except Disconnected:
             return
         except Exception:
-            log.exception("request failed", method=scope["method"], path=scope["path"])
-            response = problem(Error("INTERNAL", "Something went wrong here; it was logged"), scope["path"])
+            path = shown(scope["path"])
+            log.exception("request failed", method=scope["method"], path=path)
+            response = problem(Error("INTERNAL", "Something went wrong here; it was logged"), path)
         if isinstance(response, Reply):
             await _send(send, response)
         else:
@@ -245,7 +246,7 @@ class Endpoint:
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here; {allowed} is")
-            return problem(refusal, scope["path"], {"Allow": allowed})
+            return problem(refusal, shown(scope["path"]), {"Allow": allowed})
         headers: Headers = dict(scope["headers"])
         principal = _NOBODY
         if not operation.open:

@@ -17,10 +17,12 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The store has just committed."""
+    """The store has just committed. `leader`: whether this replica leads; `term`: the newest leader's that it knows."""
 
     status: str
     store: dict[str, Any]
+    leader: bool
+    term: int
 
 
 _OK = Reply(200, Health("ok"))
@@ -43,11 +45,13 @@ async def readyz(call: Call[Nothing, Nothing]) -> Reply:
     """Whether the store can commit; 503 where it cannot, or while the server stops."""
     if call.app.stopping.is_set():
         raise Error("SHUTTING_DOWN", "The server is stopping", retry_after_s=1)
-    return Reply(200, Ready("ready", await call.app.store.check()))
+    facts, standing = await call.app.store.check(), call.app.standing
+    return Reply(200, Ready("ready", facts, standing.leads, standing.term))
 
 
 @routes.route("GET", "/metrics", answer=None, open=True, media_type="text/plain")
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     """Counters for Prometheus."""
-    text = telemetry.exposition(call.app.store.facts())
+    standing = call.app.standing
+    text = telemetry.exposition(call.app.store.facts(), leads=standing.leads, term=standing.term)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -24,11 +24,13 @@ from runstead.http.openapi_rules import (
     describe_resumes,
     describe_schedules,
     describe_targets,
+    describe_webhooks,
     reference,
 )
 from runstead.http.problems import STATUS, Problem
 from runstead.http.records import IF_MATCH
 from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
+from runstead.http.triggers import FORM
 
 Schema = dict[str, Any]
 
@@ -65,6 +67,8 @@ _TAGS: Final = (
     "Input requests",
     "Workers",
     "Schedules",
+    "Webhooks",
+    "Triggers",
     "Notifications",
     "Push services",
     "Families",
@@ -83,9 +87,14 @@ _LOCATED: Final = frozenset(
         "/conversations/{conversation_id}/input-requests",
         "/projects",
         "/projects/{project}/schedules",
+        "/projects/{project}/webhooks",
+        "/projects/{project}/triggers",
+        "/triggers/{token}",
         "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
+#: What takes any body.
+_PASSED_ON: Final = "/triggers/{token}"
 #: What answers an ETag.
 TAGGED: Final = "/runs/{run_id}"
 
@@ -98,6 +107,10 @@ _PATH_HELP: Final = {
     "worker_id": "The worker's id.",
     "schedule_id": "The schedule's id.",
     "service_id": "The push service's id.",
+    "webhook_id": "The webhook's id.",
+    "delivery_id": "The delivery's id.",
+    "trigger_id": "The trigger's id (not its token).",
+    "token": "The trigger's token.",
     "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
     "user_id": "The user's id.",
@@ -132,6 +145,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     describe_forms(components)
     describe_schedules(components)
     describe_push_services(components)
+    describe_webhooks(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
@@ -228,6 +242,11 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
         if (examples := EXAMPLES.get(operation.body.__name__)) is not None:
             content["examples"] = {name: {"value": body} for name, body in examples.items()}
         spec["requestBody"] = {"required": needed, "content": {"application/json": content}}
+    elif operation.path == _PASSED_ON:
+        spec["requestBody"] = {
+            "required": False,
+            "content": {"application/json": {"schema": {}}, FORM: {"schema": {"type": "object"}}},
+        }
     return spec
 
 

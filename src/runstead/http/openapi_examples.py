@@ -86,6 +86,20 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         },
     },
     "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
+    "CreateWebhook": {
+        "ends": {
+            "url": "https://hooks.example/runstead",
+            "events": ["run.completed", "run.failed", "run.cancelled"],
+        },
+    },
+    "UpdateWebhook": {"enable": {"enabled": True}},
+    "CreateTrigger": {
+        "build": {"name": "Push to main", "target": "task:build", "config": {"branch": "main"}}
+    },
+    "UpdateTrigger": {"disable": {"enabled": False}},
+    "PutConcurrencyLimits": {
+        "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
+    },
     "RegisterPushService": {
         "project": {
             "service_name": "scribe",

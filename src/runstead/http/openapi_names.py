@@ -11,6 +11,7 @@ from runstead.http.create_bodies import Labels
 from runstead.http.messages import PART
 from runstead.http.push_services import PushServiceStatus
 from runstead.http.run_view import RUN_ERROR, ProjectionStatus
+from runstead.http.webhooks import WebhookEvent
 from runstead.input_request import InputStatus, ResponderType
 from runstead.message import MessageStatus
 from runstead.principal import Role
@@ -25,7 +26,8 @@ from runstead.schedule import (
     ScheduleTargetKind,
 )
 from runstead.usage import Capture
-from runstead.worker import SessionStatus
+from runstead.webhook import DeliveryStatus
+from runstead.worker import SessionStatus, WorkerStatus
 
 Schema = dict[str, Any]
 
@@ -56,6 +58,7 @@ _OPERATIONS: Final = {
     "lists_page": "list_runs",
     "lists_page_of_project": "list_project_runs",
     "workers_register": "register_worker",
+    "workers_page": "list_workers",
     "workers_heartbeat": "heartbeat_worker",
     "workers_claim": "claim_runs",
     "workers_renew": "renew_lease",
@@ -83,6 +86,23 @@ _OPERATIONS: Final = {
     "schedules_page": "list_schedules",
     "schedules_get": "get_schedule",
     "schedules_run": "run_schedule",
+    "webhooks_create": "create_webhook",
+    "webhooks_page": "list_webhooks",
+    "webhooks_get": "get_webhook",
+    "webhooks_change": "update_webhook",
+    "webhooks_delete": "delete_webhook",
+    "webhooks_test": "test_webhook",
+    "webhooks_deliveries": "list_deliveries",
+    "webhooks_redeliver": "redeliver",
+    "triggers_create": "create_trigger",
+    "triggers_page": "list_triggers",
+    "triggers_get": "get_trigger",
+    "triggers_change": "update_trigger",
+    "triggers_delete": "delete_trigger",
+    "triggers_rotate": "rotate_trigger",
+    "triggers_fire": "fire_trigger",
+    "concurrency_get": "get_concurrency_limits",
+    "concurrency_put": "put_concurrency_limits",
     "notifications_notifications": "stream_notifications",
     "push_services_register": "register_push_service",
     "push_services_heartbeat": "heartbeat_push_service",
@@ -116,6 +136,7 @@ _CHOICES: Final = {
     "TriggerKind": TriggerKind,
     "ConversationType": ConversationType,
     "SessionStatus": SessionStatus,
+    "WorkerStatus": WorkerStatus,
     "Role": Role,
     "ProjectionStatus": ProjectionStatus,
     "ConversationStatus": ConversationStatus,
@@ -131,6 +152,8 @@ _CHOICES: Final = {
     "ConversationMode": ConversationMode,
     "ConcurrencyPolicy": ConcurrencyPolicy,
     "DefinitionSource": DefinitionSource,
+    "WebhookEvent": WebhookEvent,
+    "DeliveryStatus": DeliveryStatus,
     "PushScopeKind": ScopeKind,
     "PushServiceStatus": PushServiceStatus,
     "UsageCaptureStatus": Capture,

@@ -11,6 +11,7 @@ from runstead.http.inputs import CreateInputRequest, InputRequestView
 from runstead.http.push_services import RegisterPushService
 from runstead.http.schedules import ScheduleTarget
 from runstead.http.waits import ResumeRun
+from runstead.http.webhooks import CreateWebhook, UpdateWebhook
 
 Schema = dict[str, Any]
 
@@ -199,3 +200,11 @@ def describe_push_services(components: dict[str, Schema]) -> None:
         service["allOf"] = [_PUSH_SERVICE]
         for url in ("base_url", "invoke_url"):
             service["properties"][url]["pattern"] = _URL
+
+
+def describe_webhooks(components: dict[str, Schema]) -> None:
+    for shape in (CreateWebhook, UpdateWebhook):
+        url = components.get(shape.__name__, {}).get("properties", {}).get("url", {})
+        for one in (url, *url.get("anyOf", ())):
+            if one.get("type") == "string":
+                one["pattern"] = _URL

@@ -39,6 +39,9 @@ STATUS: Final[dict[str, int]] = {
     "LAST_ADMIN": 409,
     "SCHEDULE_LIMIT_REACHED": 409,
     "SCHEDULE_COMPLETED": 409,
+    "WEBHOOK_LIMIT_REACHED": 409,
+    "WEBHOOK_DISABLED": 409,
+    "TRIGGER_LIMIT_REACHED": 409,
     "TOO_MANY_PUSH_SERVICES": 409,
     "RUN_NOT_ACTIVE": 410,
     "PRECONDITION_FAILED": 412,
@@ -70,6 +73,11 @@ class Problem(msgspec.Struct, frozen=True):
     error: str
     code: str
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+
+
+def shown(path: str) -> str:
+    """A path as it may be answered and logged: what follows `/triggers/` is a credential."""
+    return "/triggers/***" if path.startswith("/triggers/") else path
 
 
 def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:

@@ -107,6 +107,7 @@ class RunView(msgspec.Struct, frozen=True):
     retry_of: str | None
     conversation_id: str | None
     attempt: int
+    priority: int
     available_at: Timestamp | None
     lease_owner: str | None
     lease_expires_at: Timestamp | None
@@ -174,6 +175,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         run.retry_of,
         run.conversation_id,
         run.attempt,
+        run.priority,
         iso_or_none(run.available_at),
         run.lease_owner if leased else None,
         iso_or_none(run.lease_expires_at) if leased else None,

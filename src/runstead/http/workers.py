@@ -1,5 +1,6 @@
 """External workers: `/agent-workers…`."""
 
+import base64
 from typing import Annotated, Any
 
 import msgspec
@@ -8,10 +9,12 @@ from msgspec import Meta
 from runstead import limits
 from runstead.clock import iso, iso_or_none
 from runstead.commands import workers as commands
+from runstead.errors import Error
 from runstead.http.bodies import (
     END,
     JsonObject,
     LeaseSeconds,
+    PageInfo,
     Positive,
     Target,
     Text,
@@ -26,7 +29,7 @@ from runstead.http.worker_run_view import WorkerRun, worker_run
 from runstead.run import Kind, Run
 from runstead.seal import Seal
 from runstead.store import Written
-from runstead.worker import Session, Worker
+from runstead.worker import Session, Worker, WorkerStatus
 
 routes = Routes("Workers")
 
@@ -49,12 +52,14 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerView(msgspec.Struct, frozen=True):
+    """`status` is offline once the worker was not heard of for two minutes, until it is heard of again."""
+
     id: str
     project_id: str
     implementation_kind: str
     worker_key: str
     display_name: str | None
-    status: str
+    status: WorkerStatus
     metadata: JsonObjectOrNull
     last_heartbeat_at: Timestamp | None
     created_at: Timestamp
@@ -69,7 +74,7 @@ def view(worker: Worker) -> WorkerView:
         worker.implementation_kind,
         worker.worker_key,
         worker.display_name,
-        "active",
+        worker.status,
         raw(worker.metadata),
         iso_or_none(worker.last_heartbeat_at),
         iso(worker.created_at),
@@ -107,6 +112,63 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         lambda seal: commands.register(call.app, call.principal, call.path["project"], new, token, seal),
         lambda worker: Reply(201, Registered(view(worker), token)),
         secret=token,
+    )
+
+
+class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which workers, which page."""
+
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    status: WorkerStatus | None = None
+
+
+class WorkerPage(msgspec.Struct, frozen=True):
+    data: list[WorkerView]
+    page_info: PageInfo
+
+
+_cursor = msgspec.json.Decoder(tuple[str, str])
+
+
+def _to_cursor(worker: Worker) -> str:
+    place = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
+    return base64.urlsafe_b64encode(place).decode().rstrip("=")
+
+
+def _from_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        return _cursor.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, msgspec.DecodeError):
+        raise Error(
+            "INVALID_REQUEST",
+            "Query: cursor is none of this list's: take page_info.next of the page before",
+            errors=(("$.cursor", "unknown cursor"),),
+        ) from None
+
+
+@routes.route(
+    "GET",
+    "/agent-workers/projects/{project}/workers",
+    query=WorkerFilter,
+    answer=WorkerPage,
+    errors=("NOT_FOUND",),
+)
+async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
+    """A project's workers, by implementation_kind and worker_key."""
+    query = call.query
+    found = await commands.page(
+        call.app,
+        call.principal,
+        call.path["project"],
+        None if query.cursor is None else _from_cursor(query.cursor),
+        query.limit + 1,
+        silent=None if query.status is None else query.status == "offline",
+    )
+    data = found[: query.limit]
+    following = _to_cursor(data[-1]) if len(found) > query.limit else None
+    return Reply(
+        200, WorkerPage([view(worker) for worker in data], PageInfo(self=query.cursor, next=following))
     )
 
 
@@ -153,7 +215,7 @@ async def _sessions(call: Call[Any, Nothing], found: list[Run]) -> _Sessions:
     errors=_WRITE,
 )
 async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
-    """Take the oldest claimable runs, and hold them for as long as the lease is renewed."""
+    """Take the next claimable runs, and hold them for as long as the lease is renewed."""
     body = call.body
     what = commands.Claim(
         lease_s=body.lease_duration_seconds,

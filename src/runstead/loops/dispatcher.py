@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -12,6 +11,7 @@ from runstead import limits, telemetry
 from runstead.commands import dispatch
 from runstead.commands.app import App
 from runstead.errors import Error
+from runstead.loops.every import pause, tick
 from runstead.notifier import PUSH_KEY
 from runstead.run import Run
 
@@ -52,11 +52,14 @@ class _Lane:
 
 
 class Dispatcher:
-    """Woken by a hint when a run is to be pushed or stopped; also looks by itself, once a second."""
+    """Woken by a hint when a run is to be pushed or stopped; also looks by itself, once a second. Every replica pushes,
+    since no two are given the same run. Stops are the leader's: they are found by all, and one call is enough.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._hint = asyncio.Event()
+        self._served = ""  # the project that had its turn last
         self._pushes = _Lane(self._wake)
         self._stops = _Lane(self._wake)
 
@@ -65,21 +68,13 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until the server stops. Calls under way get a moment to end; what is cut off is found again in the store."""
+        telemetry.know_loop("dispatcher")
         with self._app.notifier.subscribe(PUSH_KEY) as hint:
             self._hint = hint
             while not self._app.stopping.is_set():
                 hint.clear()
-                try:
-                    await self.tick()
-                except Error as trouble:
-                    log.warning(
-                        "loop has to wait", loop="dispatcher", code=trouble.code, reason=trouble.message
-                    )
-                except Exception:
-                    log.exception("loop failed", loop="dispatcher")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(limits.dispatch_poll_s):
-                        await hint.wait()
+                await tick("dispatcher", self.tick)
+                await pause(hint, limits.dispatch_poll_s)
         await self.close()
 
     async def close(self) -> None:
@@ -96,26 +91,30 @@ class Dispatcher:
         while under_way := [*self._pushes.tasks.values(), *self._stops.tasks.values()]:
             await asyncio.wait(under_way)
 
-    async def tick(self) -> None:
-        """One bounded look: start as many calls as there is room for."""
-        await self._push()
-        await self._stop()
+    async def tick(self) -> int:
+        """One bounded look: start as many calls as there is room for; how many runs were found."""
+        pushed = await self._push()
+        return pushed + await self._stop() if self._app.standing.leads else pushed
 
-    async def _push(self) -> None:
-        lane = self._pushes
+    async def _push(self) -> int:
+        lane, all_found = self._pushes, 0
         while lane.free > 0:
             room = min(lane.free, limits.dispatches_per_service_max)
-            found = await dispatch.take(self._app, room, lane.busy)
+            found = await dispatch.take(self._app, room, lane.busy, self._served)
+            if found:
+                self._served = found[-1].project_id
             for run in found:
                 if run.lease_token is not None:
                     lane.start(run, self._deliver(run))
                 else:
                     telemetry.dispatches.labels("failed" if run.terminal else "retried").inc()
+            all_found += len(found)
             if len(found) < room:
-                return
+                break
+        return all_found
 
-    async def _stop(self) -> None:
-        lane = self._stops
+    async def _stop(self) -> int:
+        lane, all_found = self._stops, 0
         while lane.free > 0:
             room = min(lane.free, limits.dispatches_per_service_max)
             known = len(lane.tasks) + len(self._pushes.tasks)
@@ -124,8 +123,10 @@ class Dispatcher:
             new = [run for run in found if run.seq not in lane.tasks and run.seq not in self._pushes.tasks]
             for run in new[:room]:
                 lane.start(run, self._tell(run))
+            all_found += min(room, len(new))
             if len(new) < room:
-                return
+                break
+        return all_found
 
     async def _deliver(self, run: Run) -> None:
         try:

@@ -3,28 +3,66 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 
-from runstead import limits
+from runstead import limits, telemetry
+from runstead.commands.app import App
 from runstead.errors import Error
 
 log = structlog.get_logger(__name__)
 
+Verb = Callable[[], Awaitable[int]]
+"""One bounded look; how much it found to do."""
 
-async def every(
-    seconds: float, name: str, verb: Callable[[], Awaitable[int]], stopping: asyncio.Event
-) -> None:
-    """At once again while the verb finds a full tick's work, so that a backlog is worked off without a pause."""
-    while not stopping.is_set():
-        found = 0
-        try:
-            found = await verb()
-        except Error as trouble:
-            log.warning("loop has to wait", loop=name, code=trouble.code, reason=trouble.message)
-        except Exception:
-            log.exception("loop failed", loop=name)
-        if found < limits.reaper_rows_per_tick_max:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await stopping.wait()
+
+class Loop(NamedTuple):
+    """`seconds` lie between two looks, unless the first found as much as it may (`rows_max`) and more may be left."""
+
+    name: str
+    seconds: float
+    verb: Verb
+    #: Only on the leader: one look is enough for all replicas. Not for what is safe only so: no lead is ever sure.
+    led: bool = True
+    rows_max: int = limits.reaper_rows_per_tick_max
+
+
+async def every(app: App, loop: Loop) -> None:
+    """A backlog is worked off in full ticks with as long a pause after each as it took: it gets half of the time at
+    most, and whoever else wants the store, the rest.
+    """
+    telemetry.know_loop(loop.name)
+    clock = app.standing.clock
+    while not app.stopping.is_set():
+        if loop.led and not app.standing.leads:
+            await pause(app.stopping, min(loop.seconds, limits.loop_wait_s_max))
+            continue
+        began = clock()
+        found = await tick(loop.name, loop.verb)
+        took = clock() - began
+        await pause(app.stopping, min(loop.seconds, took) if found >= loop.rows_max else loop.seconds)
+
+
+async def tick(name: str, verb: Verb) -> int:
+    """The verb once, noted; what it found, 0 where it met trouble."""
+    try:
+        found = await verb()
+    except Error as trouble:
+        log.warning("loop has to wait", loop=name, code=trouble.code, reason=trouble.message)
+    except Exception:
+        log.exception("loop failed", loop=name)
+    else:
+        telemetry.loop_ticks.labels(name).inc()
+        telemetry.loop_rows.labels(name).inc(found)
+        telemetry.loop_success.labels(name).set_to_current_time()
+        return found
+    telemetry.loop_failures.labels(name).inc()
+    return 0
+
+
+async def pause(until: asyncio.Event, seconds: float) -> None:
+    """So long, or until the event is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await until.wait()

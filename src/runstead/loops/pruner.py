@@ -1,4 +1,4 @@
-"""Forgets the answers kept for idempotency keys once they are a day old."""
+"""Forgets the answers kept for idempotency keys once they are a day old, and what was delivered a week ago."""
 
 from runstead import limits
 from runstead.commands.app import App
@@ -6,4 +6,9 @@ from runstead.commands.app import App
 
 async def prune(app: App) -> int:
     """One bounded look; how many answers were dropped."""
-    return await app.store.forget(limits.idempotency_s * 1000)
+    return await app.store.forget(limits.idempotency_s * 1000, limits.forgotten_per_tick_max)
+
+
+async def prune_deliveries(app: App) -> int:
+    """One bounded look; how many deliveries were dropped."""
+    return await app.store.webhooks.prune(limits.delivery_kept_ms, limits.deliveries_pruned_max)

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from msgspec.structs import replace
 
-from runstead import schedule as schedules, transitions
+from runstead import schedule as schedules, transitions, webhook_event
 from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
@@ -13,6 +13,7 @@ from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.store import Written
 from runstead.transition import EndedAttempt, Receipt, Transition
+from runstead.webhook import Delivery
 
 
 class Draft:
@@ -30,6 +31,7 @@ class Draft:
         self._conversations: dict[str, Conversation] = {}
         self._schedules: dict[str, Schedule] = {}
         self._asked: list[InputRequest] = []
+        self._deliveries: list[Delivery] = []
         self._closed: list[ClosedInput] = []
         self._written: list[tuple[int, Transition, list[int], Run | None]] = []
 
@@ -83,6 +85,8 @@ class Draft:
             rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
         for seq, key, digest in self._keys:
             rows.event_keys[seq][key] = digest
+        for delivery in self._deliveries:
+            rows.add_delivery(delivery)
         for run in self._deleted:
             rows.remove(run)
 
@@ -123,6 +127,9 @@ class Draft:
             self._rewrite(transition.schedule)
         if new.schedule_id is not None and new.terminal and old is not None and not old.terminal:
             self._note_end(new)
+        if (told := webhook_event.event_of(old, new)) is not None:
+            hooks = [one for one in self._rows.webhooks.values() if one.project_id == new.project_id]
+            self._deliveries += webhook_event.deliveries(new, told, hooks, self._now)
         if transition.family_total or transition.family_active:
             self._count(new, transition)
 

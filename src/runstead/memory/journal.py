@@ -20,13 +20,13 @@ class Answer(NamedTuple):
 
 class Journal:
     def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._latest = 0
         self.commits = 0
         self._answers: dict[tuple[str, str], Answer] = {}
 
     def now(self) -> int:
-        self._latest = max(self._latest, self._clock())
+        self._latest = max(self._latest, self.clock())
         return self._latest
 
     def write(self, seal: Seal | None, plan: Callable[[int], tuple[T, Effect]]) -> T:
@@ -42,9 +42,9 @@ class Journal:
         self.commits += 1
         return result
 
-    def forget(self, age_ms: int) -> int:
+    def forget(self, age_ms: int, limit: int) -> int:
         before = self.now() - age_ms
-        old = [key for key, answer in self._answers.items() if answer.created_at < before]
+        old = [key for key, answer in self._answers.items() if answer.created_at < before][:limit]
         for key in old:
             del self._answers[key]
         return len(old)

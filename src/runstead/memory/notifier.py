@@ -33,8 +33,8 @@ class MemoryNotifier:
             for event in events:
                 event.set()
 
-    def subscribe(self, key: str) -> "Subscription":
-        return Subscription(self._subscribers, key)
+    def subscribe(self, *keys: str) -> "Subscription":
+        return Subscription(self._subscribers, keys)
 
     def listened(self, project_id: str) -> bool:
         return project_id in self._listeners
@@ -61,21 +61,23 @@ class MemoryNotifier:
 class Subscription:
     """Subscribed from `with` to its end."""
 
-    __slots__ = ("_event", "_key", "_subscribers")
+    __slots__ = ("_event", "_keys", "_subscribers")
 
-    def __init__(self, subscribers: dict[str, set[asyncio.Event]], key: str) -> None:
+    def __init__(self, subscribers: dict[str, set[asyncio.Event]], keys: tuple[str, ...]) -> None:
         self._subscribers = subscribers
-        self._key = key
+        self._keys = keys
         self._event = asyncio.Event()
 
     def __enter__(self) -> asyncio.Event:
-        self._subscribers.setdefault(self._key, set()).add(self._event)
+        for key in self._keys:
+            self._subscribers.setdefault(key, set()).add(self._event)
         return self._event
 
     def __exit__(self, *_: object) -> None:
-        events = self._subscribers.get(self._key)
-        if events is None:
-            return
-        events.discard(self._event)
-        if not events:
-            del self._subscribers[self._key]
+        for key in self._keys:
+            events = self._subscribers.get(key)
+            if events is None:
+                continue
+            events.discard(self._event)
+            if not events:
+                del self._subscribers[key]

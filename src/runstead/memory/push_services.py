@@ -17,6 +17,7 @@ class MemoryPushServices(PushServices):
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._services: dict[str, PushService] = {}  # oldest first
+        self._silent: dict[str, int] = {}  # those that are known to be, and when they were heard of last
 
     def _seen(self, service: PushService, now: int) -> PushService:
         active = is_active(service.disabled_at, service.last_heartbeat_at, now)
@@ -58,6 +59,20 @@ class MemoryPushServices(PushServices):
             return self._seen(stored, now), lambda: self._services.update({service_id: stored})
 
         return self._journal.write(seal, plan)
+
+    async def fell_silent(self, limit: int) -> list[PushService]:
+        def plan(now: int) -> tuple[list[PushService], Effect]:
+            found = [
+                seen
+                for seen in (self._seen(service, now) for service in self._services.values())
+                if not seen.active
+                and seen.disabled_at is None
+                and self._silent.get(seen.id) != seen.last_heartbeat_at
+            ]
+            found = sorted(found, key=lambda one: one.last_heartbeat_at)[:limit]
+            return found, lambda: self._silent.update({one.id: one.last_heartbeat_at for one in found})
+
+        return self._journal.write(None, plan)
 
     async def disable(self, service_id: str) -> PushService | None:
         def plan(now: int) -> tuple[PushService | None, Effect]:

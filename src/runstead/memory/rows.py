@@ -12,6 +12,7 @@ from runstead.input_request import InputRequest
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.transition import EndedAttempt, Receipt
+from runstead.webhook import Delivery, Webhook
 from runstead.worker import Session
 
 Place = tuple[int, int]
@@ -24,6 +25,9 @@ class Rows:
         self.messages: dict[str, list[StoredMessage]] = defaultdict(list)  # oldest first
         self.inputs: dict[str, InputRequest] = {}  # in order of creation
         self.schedules: dict[str, Schedule] = {}
+        self.webhooks: dict[str, Webhook] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        self.latest_delivery_seq = 0
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
@@ -70,6 +74,12 @@ class Rows:
         )
         self.messages[conversation.id].append(stored)
         return stored
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        """Store a new one under the next number."""
+        assert delivery.id not in self.deliveries, delivery.id
+        self.latest_delivery_seq += 1
+        self.deliveries[delivery.id] = replace(delivery, seq=self.latest_delivery_seq)
 
     def move(self, seq: int, project_id: str) -> None:
         """Give a run to another project, where its id is free."""

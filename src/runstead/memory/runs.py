@@ -1,5 +1,6 @@
 """Runs in memory."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
@@ -7,6 +8,7 @@ from runstead import limits
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.memory import families
+from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.draft import Draft
 from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
@@ -14,7 +16,7 @@ from runstead.memory.pages import matches, sort_key
 from runstead.memory.push_services import MemoryPushServices
 from runstead.memory.rows import Rows
 from runstead.push_service import choose
-from runstead.run import Run, RunStatus
+from runstead.run import Run, RunStatus, in_queue
 from runstead.seal import Seal
 from runstead.store import (
     ClaimQuery,
@@ -29,14 +31,18 @@ from runstead.store import (
 )
 from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
+from runstead.turns import in_turns
 from runstead.usage import FamilyUsage
 
 
 class MemoryRuns(Runs):
-    def __init__(self, journal: Journal, rows: Rows, services: MemoryPushServices) -> None:
+    def __init__(
+        self, journal: Journal, rows: Rows, services: MemoryPushServices, concurrency: MemoryConcurrency
+    ) -> None:
         self._journal = journal
         self._rows = rows
         self._services = services
+        self._concurrency = concurrency
 
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
@@ -96,8 +102,10 @@ class MemoryRuns(Runs):
         def plan(now: int) -> tuple[list[Run], Effect]:
             queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
             found = [run for run in queued if claimable(run, now) and _wanted(run, query)]
-            found.sort(key=lambda run: (run.available_at, run.seq))
-            draft = self._decide_each(found[: query.limit], decide, now)
+            found.sort(key=in_queue)
+            rooms = self._concurrency.rooms(query.project_id)
+            fitting = (run for run in found if rooms.take(run))
+            draft = self._decide_each(list(islice(fitting, query.limit)), decide, now)
             return [written.run for written in draft.results()], draft.commit
 
         return self._journal.write(seal, plan)
@@ -105,18 +113,31 @@ class MemoryRuns(Runs):
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         def plan(now: int) -> tuple[list[Written], Effect]:
             timed = ((self._rows.runs[seq].due_at, seq) for seq in self._rows.due)
-            due = sorted((at, seq) for at, seq in timed if at is not None and at <= now)[:limit]
-            draft = self._decide_each([self._rows.runs[seq] for _, seq in due], decide, now)
+            due = sorted((at, seq) for at, seq in timed if at is not None and at <= now)
+            lines: dict[str, list[tuple[int, int]]] = defaultdict(list)
+            for at, seq in due:
+                lines[self._rows.runs[seq].project_id].append((at, seq))
+            turns = islice(in_turns(list(lines.values()), lambda head: head), limit)
+            draft = self._decide_each([self._rows.runs[seq] for _, seq in turns], decide, now)
             return draft.results(), draft.commit
 
         return self._journal.write(None, plan)
 
-    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+    async def dispatch(
+        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
+    ) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
-            due = [run for run in self._pushed(busy) if claimable(run, now)]
-            due.sort(key=lambda run: (run.available_at, run.seq))
+            due: dict[str, list[Run]] = defaultdict(list)
+            for run in self._pushed(busy):
+                if claimable(run, now):
+                    due[run.project_id].append(run)
+            lines = []
+            for project_id, runs in due.items():
+                rooms = self._concurrency.rooms(project_id)
+                lines.append([run for run in sorted(runs, key=in_queue) if rooms.take(run)])
+            turns = in_turns(lines, lambda run: (run.project_id <= after, run.project_id))
             draft = self._decide_each(
-                due[:limit],
+                list(islice(turns, limit)),
                 lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
                 now,
             )

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
+from runstead.memory.leadership import MemoryLeadership
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
+from runstead.memory.triggers import MemoryTriggers
+from runstead.memory.webhooks import MemoryWebhooks
 from runstead.memory.workers import MemoryWorkers
 
 
@@ -23,12 +27,16 @@ class MemoryStore:
         rows = Rows()
         self.push_services = MemoryPushServices(self._journal)
         self.signing_keys = MemorySigningKeys(self._journal)
-        self.runs = MemoryRuns(self._journal, rows, self.push_services)
+        self.leadership = MemoryLeadership(self._journal)
+        self.concurrency = MemoryConcurrency(self._journal, rows)
+        self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal, rows.sessions)
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)
+        self.webhooks = MemoryWebhooks(self._journal, rows)
+        self.triggers = MemoryTriggers(self._journal)
 
     async def open(self) -> None:
         pass
@@ -44,5 +52,5 @@ class MemoryStore:
         commits = self._journal.commits
         return {"engine": "memory", "queue_depth": 0, "commits": commits, "commands": commits}
 
-    async def forget(self, age_ms: int) -> int:
-        return self._journal.forget(age_ms)
+    async def forget(self, age_ms: int, limit: int) -> int:
+        return self._journal.forget(age_ms, limit)

@@ -1,5 +1,7 @@
 """Workers, their tokens and their sessions in memory."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from runstead import limits
@@ -9,6 +11,10 @@ from runstead.store import Workers
 from runstead.worker import Session, Worker
 
 Name = tuple[str, str, str]
+
+
+def _name(worker: Worker) -> tuple[str, str]:
+    return worker.implementation_kind, worker.worker_key
 
 
 class MemoryWorkers(Workers):
@@ -23,12 +29,12 @@ class MemoryWorkers(Workers):
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
         name = (worker.project_id, worker.implementation_kind, worker.worker_key)
 
-        def plan(_: int) -> tuple[Worker, Effect]:
+        def plan(now: int) -> tuple[Worker, Effect]:
             known = self._workers.get(self._ids.get(name, ""))
-            stored = worker
+            stored = replace(worker, last_heartbeat_at=now, silent_at=None)
             if known is not None:
                 stored = replace(
-                    worker,
+                    stored,
                     id=known.id,
                     created_at=known.created_at,
                     display_name=worker.display_name or known.display_name,
@@ -67,10 +73,42 @@ class MemoryWorkers(Workers):
             worker = self._workers.get(worker_id)
             if worker is None:
                 return None, lambda: None
-            seen = replace(worker, last_heartbeat_at=now, updated_at=now)
+            seen = replace(worker, last_heartbeat_at=now, updated_at=now, silent_at=None)
             return seen, lambda: self._workers.update({worker_id: seen})
 
         return self._journal.write(seal, plan)
+
+    async def heard(self, worker_ids: Sequence[str]) -> None:
+        for worker_id in worker_ids:
+            await self.heartbeat(worker_id)
+
+    async def fell_silent(self, limit: int) -> list[Worker]:
+        def plan(now: int) -> tuple[list[Worker], Effect]:
+            before = now - limits.worker_silence_s * 1000
+            found = [
+                (worker.last_heartbeat_at, worker)
+                for worker in self._workers.values()
+                if worker.silent_at is None
+                and worker.last_heartbeat_at is not None
+                and worker.last_heartbeat_at < before
+            ]
+            found.sort(key=lambda pair: pair[0])
+            silent = [replace(worker, silent_at=now) for _, worker in found[:limit]]
+            return silent, lambda: self._workers.update({worker.id: worker for worker in silent})
+
+        return self._journal.write(None, plan)
+
+    async def page(
+        self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
+    ) -> list[Worker]:
+        found = [
+            worker
+            for worker in self._workers.values()
+            if worker.project_id == project_id
+            and silent in (None, worker.silent_at is not None)
+            and (after is None or _name(worker) > after)
+        ]
+        return sorted(found, key=_name)[:limit]
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         def plan(now: int) -> tuple[Session, Effect]:

@@ -8,10 +8,12 @@ import asyncpg
 from msgspec.structs import replace
 
 from runstead import limits, transitions
+from runstead.concurrency import Rooms
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.postgres.batcher import ALONE, Outcome
 from runstead.postgres.claims import claim_sql
+from runstead.postgres.concurrency import lock_rooms
 from runstead.postgres.connection import BROKEN
 from runstead.postgres.draft import Change, Draft, check
 from runstead.postgres.inputs import load_input
@@ -22,10 +24,11 @@ from runstead.postgres.seals import Seals
 from runstead.postgres.sql import Q
 from runstead.postgres.transaction import Transaction
 from runstead.push_service import PushService, choose
-from runstead.run import Run, RunStatus
+from runstead.run import Run, RunStatus, in_queue
 from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.store import ClaimQuery, DecideOne, RunKey, Written
+from runstead.store.lines import apart_by_target, lines
 from runstead.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
 
 
@@ -73,6 +76,7 @@ class _Batch:
         self.draft = Draft()
         self._seals = Seals(self._connection)
         self._seqs: deque[int] = deque()
+        self._rooms = Rooms({})
         self._queues: dict[ClaimQuery, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
@@ -81,43 +85,58 @@ class _Batch:
         """Lock what is named, look up what was answered before."""
         await self._seals.load(command.seal for command in commands)
         named = self._named
+        wanted: dict[ClaimQuery, int] = defaultdict(int)
         for command in commands:
-            if isinstance(command, Apply):
+            if isinstance(command, Claim):
+                if not self._seals.known(command.seal):
+                    wanted[replace(command.query, limit=0)] += command.query.limit
+            else:
                 named.setdefault(command.key, False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        projects = {key.project_id for key in named}
+        projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
         rows = await self._connection.fetch(
             Q["load"],
             [key.run_id for key in named],
             [key.project_id for key in named],
             list(named.values()),
+            list(projects),
+            list({query.project_id for query in wanted}),
         )
         for row in rows:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
+        self.draft.unhooked = projects.difference(rows[0]["hooked"])
         if rows[0]["seq"] is not None:
-            self.draft.lock(row[3:] for row in rows)
-        wanted: dict[ClaimQuery, int] = defaultdict(int)
-        for command in commands:
-            if isinstance(command, Claim) and not self._seals.known(command.seal):
-                wanted[replace(command.query, limit=0)] += command.query.limit
+            self.draft.lock(row[5:] for row in rows)
+        self._rooms = await lock_rooms(self._transaction, rows[0]["limited"])
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
     async def _lock_queue(self, query: ClaimQuery, limit: int) -> None:
-        """The oldest runs for all claims of one kind together. What a command of this batch names is left out."""
-        statement = claim_sql(query)
+        """The next runs for all claims of one kind together. What a command of this batch names is left out."""
+        targets: Sequence[str] = query.targets
+        if apart_by_target(query, self._rooms):
+            found = await self._connection.fetch(Q["queued_targets"], query.project_id)
+            targets = [row[0] for row in found]
+        chosen = list(lines(query, limit, self._rooms, targets))
         runs: list[Run] = []
-        if statement is not None:
-            sql, arguments = statement
+        if chosen:
+            sql, arguments = claim_sql(chosen)
             taken = list(self.draft.runs)
+            # With limits, nobody else claims in the project at the same time.
+            spare = 0 if self._rooms.any_in(query.project_id) else limits.batch_commands_max
             now, project = self._transaction.now, query.project_id
-            rows = await self._connection.fetch(sql, now, project, limit, taken, *arguments)
+            rows = await self._connection.fetch(sql, now, project, limit, taken, spare, *arguments)
             # One that is named, but was stored only after its name was looked up, is somebody's next time.
             runs = self.draft.lock(
-                row for row in rows if RunKey(row["project_id"], row["run_id"]) not in self._named
+                row
+                for row in rows
+                if RunKey(row["project_id"], row["run_id"]) not in self._named
+                and self._rooms.take_one(row["project_id"], row["target"])
             )
-        self._queues[query] = deque(run.seq for run in runs)
+        self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
 
     async def decide(self, command: Apply | Claim) -> Outcome:
         self._seals.replay(command.seal)

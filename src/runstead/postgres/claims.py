@@ -1,74 +1,91 @@
-"""The SQL of a claim: the oldest runs that a worker takes, locked, and those that others have locked left out.
+"""The SQL of a claim: the runs that come next for a worker, locked, and those that others have locked left out.
 
-$1 now, $2 the project, $3 how many, $4 the seqs that are spoken for in this transaction; then what the worker takes.
+$1 now, $2 the project, $3 how many, $4 the seqs that are spoken for in this transaction, $5 how many more of each line
+are looked at, for those that others hold; then the lines, an array for each of their members and one for how many may
+be taken, kind by kind.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from typing import Any, Final
 
-from runstead import limits
+from runstead.postgres.rows import columns_of
 from runstead.postgres.sql import LOCKED, RUNS
-from runstead.store import ClaimQuery
+from runstead.store.lines import Line, LineKind
 
-_FREE: Final = "project_id = $2 AND available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
+_FREE: Final = "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
 _ORDER: Final = "ORDER BY available_at, seq"
 _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 
-
-def claim_sql(query: ClaimQuery) -> tuple[str, list[Any]] | None:
-    """The statement and its arguments from $5 on; None where the worker takes nothing at all."""
-    things: list[str] = []
-    arguments: list[Any] = []
-    for kind in query.kinds:
-        if kind == "agent":
-            if query.implementation_kind is None:
-                continue
-            targets = list(query.targets) or None
-            things.append("agent of nobody")
-            arguments += [query.implementation_kind, targets]
-            if query.worker_key is not None:
-                things.append("agent of one")
-                arguments += [query.implementation_kind, targets, query.worker_key]
-        elif query.targets:
-            for target in query.targets:
-                things.append("target")
-                arguments += [kind, target]
-        else:
-            things.append("kind")
-            arguments.append(kind)
-    return (_sql(tuple(things)), arguments) if things else None
-
-
-_CONDITIONS: Final = {
-    "kind": "kind = ${0}",
-    "target": "kind = ${0} AND target = ${1}",
-    "agent of nobody": "kind = 'agent' AND implementation_kind = ${0} AND worker_key IS NULL"
-    " AND (${1}::text[] IS NULL OR target = ANY (${1}::text[]))",
-    "agent of one": "kind = 'agent' AND implementation_kind = ${0} AND worker_key = ${2}"
-    " AND (${1}::text[] IS NULL OR target = ANY (${1}::text[]))",
+#: What is equal in a line, by the names of its members.
+_MEMBERS: Final[dict[LineKind, tuple[str, ...]]] = {
+    "kind": ("line_kind",),
+    "target": ("line_target", "line_kind"),
+    "agent": ("line_implementation", "line_key"),
+    "agent_target": ("line_implementation", "line_key", "line_target"),
 }
-_ARGUMENTS: Final = {"kind": 1, "target": 2, "agent of nobody": 2, "agent of one": 3}
+_AGENT: Final = (
+    "implementation_kind = line_implementation AND coalesce(worker_key, '') = line_key AND kind = 'agent'"
+)
+_EQUAL: Final[dict[LineKind, str]] = {
+    "kind": "kind = line_kind",
+    "target": "coalesce(target, '') = line_target AND kind = line_kind",
+    "agent": _AGENT,
+    "agent_target": f"{_AGENT} AND coalesce(target, '') = line_target",
+}
+
+
+def claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
+    """The statement and its arguments from $6 on. At least one line."""
+    arguments: list[Any] = []
+    kinds: list[LineKind] = []
+    for kind, found in groupby(sorted(lines), lambda line: line.kind):
+        kinds.append(kind)
+        arguments += columns_of([(*line.equal, line.most) for line in found])
+    return _sql(tuple(kinds), alone=len(lines) == 1), arguments
 
 
 @cache
-def _sql(things: tuple[str, ...]) -> str:
-    wheres = []
-    first = 5
-    for thing in things:
-        count = _ARGUMENTS[thing]
-        wheres.append(f"{_FREE} AND {_CONDITIONS[thing].format(*range(first, first + count))}")
-        first += count
-    if len(wheres) == 1:
-        return f"SELECT {LOCKED} FROM {RUNS} WHERE {wheres[0]} {_ORDER} LIMIT $3::bigint {_LOCK}"  # noqa: S608
-    # One short scan for each thing, unlocked, with some to spare for those that others hold; then only as many locks as
-    # are asked for. A row that somebody else has taken meanwhile is looked at again, hence the condition's repetition.
-    spare = f"$3::bigint + {limits.batch_commands_max}"
+def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
+    steps, first = [], 6
+    for kind in kinds:
+        steps.append(_steps(kind, first))
+        first += len(_MEMBERS[kind]) + 1
+    beginning = f"WITH RECURSIVE {', '.join(steps)}"
+    if alone:
+        # Read and locked row by row, until there are enough: a step to a lower priority only where there are not.
+        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608
+        return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608
+    # One short scan for each line and priority, unlocked; then only as many locks as are asked for. A row that somebody
+    # else has taken meanwhile is looked at again, hence the condition's repetition.
     heads = " UNION ".join(
-        f"(SELECT seq, available_at FROM runs WHERE {where} {_ORDER} LIMIT {spare})"  # noqa: S608
-        for where in wheres
+        f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608
+        f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
+        for kind in kinds
     )
-    candidates = f"ARRAY(SELECT seq FROM ({heads}) AS heads {_ORDER} LIMIT {spare})"  # noqa: S608
+    order = "ORDER BY priority DESC, available_at, seq"
     return (
-        f"SELECT {LOCKED} FROM {RUNS} WHERE seq = ANY ({candidates}) AND available_at <= $1::bigint"  # noqa: S608
-        f" {_ORDER} LIMIT $3::bigint {_LOCK}"
+        f"{beginning} SELECT {LOCKED} FROM {RUNS}"  # noqa: S608
+        f" WHERE seq = ANY (ARRAY(SELECT seq FROM ({heads}) AS heads {order} LIMIT $3::bigint + $5))"
+        f" AND available_at <= $1::bigint {order} LIMIT $3::bigint {_LOCK}"
+    )
+
+
+def _fits(kind: LineKind) -> str:
+    return f"project_id = $2 AND {_EQUAL[kind]} AND priority = step AND {_FREE}"
+
+
+def _steps(kind: LineKind, first: int) -> str:
+    """The priorities that there are in each line, the highest first: each is one look into the index."""
+    members = _MEMBERS[kind]
+    arrays = [f"${first + place}::text[]" for place in range(len(members))]
+    names = ", ".join((*members, "line_most"))
+    top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608
+    last = "ORDER BY priority DESC LIMIT 1"
+    return (
+        f"steps_{kind} ({names}, step) AS ("  # noqa: S608 - our own names
+        f"SELECT {names}, ({top} {last})"
+        f" FROM unnest({', '.join(arrays)}, ${first + len(members)}::bigint[]) AS lines ({names})"
+        f" UNION ALL SELECT {names}, ({top} AND priority < step {last}) FROM steps_{kind} WHERE step IS NOT NULL)"
     )

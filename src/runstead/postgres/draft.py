@@ -1,7 +1,8 @@
 """What one transaction changes, kept apart until all of it is decided, then written with one statement for each table.
 
 Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
-schedules, conversations, new runs, seals and counters, each sorted.
+schedules, conversations, new runs, seals and counters, each sorted. Deliveries to webhooks are new rows of no name: they
+wait for nobody.
 """
 
 from collections import defaultdict
@@ -20,11 +21,13 @@ from runstead.postgres.messages import add_messages, delete_message, lock_live
 from runstead.postgres.rows import columns_of, flags_of, line_above, to_event, to_run
 from runstead.postgres.schedules import note_ends, rewrite
 from runstead.postgres.sql import INSERT_RUNS, MOVING, STORED, Q, update_runs
+from runstead.postgres.webhooks import Telling, tell
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.store import RunKey
 from runstead.transition import NewMessage, Transition
+from runstead.webhook_event import event_of
 
 _MOVING = tuple(field for field in STORED if field in MOVING)
 
@@ -53,6 +56,9 @@ class Draft:
         self._closed: list[ClosedInput] = []
         self._schedules: list[tuple[Schedule, Schedule]] = []
         self._ends: list[Run] = []
+        self._told: list[Telling] = []
+        self.unhooked: set[str] = set()
+        """Projects of which it is known that they have no webhooks."""
         self._deleted: list[Run] = []
         self._log = FamilyLog()
         self._seals: list[tuple[Any, ...]] = []
@@ -118,6 +124,8 @@ class Draft:
             self._take_others(transition)
             if new.schedule_id is not None and new.terminal and old is not None and not old.terminal:
                 self._ends.append(new)
+            if new.project_id not in self.unhooked and (event := event_of(old, new)) is not None:
+                self._told.append(Telling(new, event, now))
             if new.path != "/" and (transition.family_total or transition.family_active):
                 self._count(new, transition)
 
@@ -189,6 +197,8 @@ class Draft:
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"
+        if self._told:
+            await tell(connection, self._told)
         await self._log.write(connection, self._moved)
 
     async def _write_changed(self, connection: Connection) -> None:

@@ -1,7 +1,11 @@
 """What is due: runs for the referee and for push services, taken by whichever replica looks, and never by two."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final
 
+from runstead.postgres.concurrency import lock_rooms
 from runstead.postgres.draft import Draft, check
 from runstead.postgres.push_services import services_reaching
 from runstead.postgres.sql import Q
@@ -10,14 +14,24 @@ from runstead.push_service import PushService
 from runstead.run import Run
 from runstead.store import DecideOne, DecidePush, Written
 from runstead.transition import Transition
+from runstead.turns import in_turns
+
+#: So many times the limit are looked at, for those that other replicas have locked.
+_SPARE: Final = 4
 
 
 async def referee_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
     """Runs whose time is up and that nobody else holds, each decided and written."""
     now = await transaction.moment()
-    rows = await transaction.connection.fetch(Q["due"], now, limit)
+    lines: dict[str, list[Any]] = defaultdict(list)
+    for row in await transaction.connection.fetch(Q["due_heads"], now, limit * _SPARE):
+        lines[row["project_id"]].append(row)
+    turns = in_turns(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
+    seqs = [row["seq"] for row in islice(turns, limit * _SPARE)]
+    if not seqs:
+        return []
     draft = Draft()
-    draft.lock(rows)
+    draft.lock(await transaction.connection.fetch(Q["lock_due"], seqs, now, limit))
     decided: list[tuple[int, Transition, Run]] = []
     for seq in list(draft.runs):
         run = draft.runs[seq]  # the ones before it may have moved its counters
@@ -31,16 +45,18 @@ async def referee_some(transaction: Transaction, limit: int, decide: DecideOne) 
 
 
 async def dispatch_some(
-    transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush
+    transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
 ) -> list[Run]:
     """Runs that are due to be pushed and that nobody else holds, each decided and written."""
-    now = await transaction.moment()
-    rows = await transaction.connection.fetch(Q["due_pushes"], now, list(busy), limit)
+    seqs = await _turns(transaction, limit * _SPARE, busy, after)
+    if not seqs:
+        return []
+    now = transaction.now
     draft = Draft()
-    draft.lock(rows)
+    draft.lock(await transaction.connection.fetch(Q["lock_pushes"], seqs, now, limit))
     services: dict[str, list[PushService]] = {}
-    seqs = list(draft.runs)
-    for seq in seqs:
+    locked = list(draft.runs)
+    for seq in locked:
         run = draft.runs[seq]
         at = max(now, run.updated_at)
         if run.project_id not in services:
@@ -49,4 +65,24 @@ async def dispatch_some(
         assert not change.transition.cancels_family or change.new is run
         draft.take([change], at)
     await draft.write(transaction.connection)
-    return [draft.runs[seq] for seq in seqs]
+    return [draft.runs[seq] for seq in locked]
+
+
+async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
+    """What may be pushed, in the order in which it shall be."""
+    heads = Q["push_heads"], await transaction.moment(), list(busy), limit
+    rows = await transaction.connection.fetch(*heads)
+    limited = {row["project_id"] for row in rows if row["limited"]}
+    rooms = await lock_rooms(transaction, sorted(limited))
+    if limited:  # whoever held the lock has taken some of those
+        rows = await transaction.connection.fetch(*heads)
+    queues: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        if not row["limited"] or row["project_id"] in limited:
+            queues[row["project_id"]].append(row)
+    lines = []
+    for project, found in queues.items():
+        found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
+        lines.append([row for row in found if rooms.take_one(project, row["target"] or None)])
+    turns = in_turns(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
+    return [row["seq"] for row in islice(turns, limit)]

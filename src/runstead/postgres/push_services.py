@@ -95,6 +95,14 @@ class PostgresPushServices:
 
         return await self._writer.do(sealed(job, seal))
 
+    async def fell_silent(self, limit: int) -> list[PushService]:
+        async def job(connection: Connection, now: int) -> list[PushService]:
+            before = now - limits.push_service_silence_s * 1000
+            rows = await connection.fetch(Q["push_services_fell_silent"], now, before, limit)
+            return sorted((_to_service(row, now) for row in rows), key=lambda one: one.last_heartbeat_at)
+
+        return await self._writer.do(job)
+
     async def disable(self, service_id: str) -> PushService | None:
         async def job(connection: Connection, now: int) -> PushService | None:
             await connection.execute(Q["disable_push_service"], now, service_id)

@@ -6,7 +6,8 @@ SELECT {clock}, pg_current_xact_id()::text
 
 -- name: load
 -- Locks every run that is named, and the whole line above a parent, lowest first: the one order that all take. The time
--- is read after each lock, the last one counts. A number for every run that is not there yet comes along.
+-- is read after each lock, the last one counts. A number for every run that is not there yet comes along, and which of
+-- the projects $4 have webhooks, and of $5 limits on running runs.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -17,10 +18,14 @@ WITH named AS MATERIALIZED (
   SELECT step::bigint FROM named, unnest(string_to_array(trim(BOTH '/' FROM path), '/')) AS step
   WHERE parent AND path <> '/'
 )
-SELECT {clock}, pg_current_xact_id()::text, fresh.seqs, locked.*
+SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
+  ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
+  fresh.limited, locked.*
 FROM (
-  SELECT ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named)))
-) AS fresh (seqs)
+  SELECT
+    ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
+    ARRAY(SELECT DISTINCT project_id FROM concurrency_limits WHERE project_id = ANY ($5::text[]))
+) AS fresh (seqs, limited)
 LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM line)) ORDER BY seq FOR UPDATE OF runs
 ) AS locked ON true
@@ -142,13 +147,138 @@ WHERE metadata IS NULL AND (seq = $1 OR (root_seq = $1 AND parent_seq IS NOT NUL
 SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata FROM runs
 WHERE metadata IS NOT NULL AND (seq = $1 OR (root_seq = $1 AND parent_seq IS NOT NULL))
 
--- name: due
-SELECT {locked} FROM {runs} WHERE due_at <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE OF runs SKIP LOCKED
+-- name: due_heads
+-- The soonest of every project in which a deadline has passed: one look into the index from a project to the next.
+WITH RECURSIVE projects (name, soonest) AS (
+  (SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL ORDER BY project_id, due_at LIMIT 1)
+  UNION ALL
+  SELECT next.project_id, next.due_at FROM projects CROSS JOIN LATERAL (
+    SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL AND project_id > projects.name
+    ORDER BY project_id, due_at LIMIT 1
+  ) AS next
+)
+SELECT heads.* FROM projects CROSS JOIN LATERAL (
+  SELECT project_id, due_at, seq FROM runs WHERE project_id = projects.name AND due_at <= $1 ORDER BY due_at, seq LIMIT $2
+) AS heads
+WHERE soonest <= $1
 
--- name: due_pushes
-SELECT {locked} FROM {runs}
-WHERE push_service_id IS NOT NULL AND available_at <= $1 AND push_service_id <> ALL ($2::text[])
-ORDER BY available_at, seq LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+-- name: lock_due
+-- In the order given, as many as are free.
+SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
+LEFT JOIN run_families ON run_seq = seq
+WHERE due_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+
+-- name: queued_targets
+-- '' stands for none. One look into the index for each.
+WITH RECURSIVE found (name) AS (
+  SELECT (
+    SELECT coalesce(target, '') FROM runs WHERE project_id = $1 AND available_at IS NOT NULL
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  UNION ALL
+  SELECT (
+    SELECT coalesce(target, '') FROM runs
+    WHERE project_id = $1 AND available_at IS NOT NULL AND coalesce(target, '') > found.name
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  FROM found WHERE name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL
+
+-- name: push_heads
+-- What is due of each (project, service, target, priority) that is queued for push services; $2 the services to pass
+-- over, $3 how many of each. One look into the index from each of them to the next.
+WITH RECURSIVE projects (p) AS (
+  SELECT (
+    SELECT project_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL ORDER BY project_id LIMIT 1
+  )
+  UNION ALL
+  SELECT (
+    SELECT project_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL AND project_id > p
+    ORDER BY project_id LIMIT 1
+  )
+  FROM projects WHERE p IS NOT NULL
+), services (p, s) AS (
+  SELECT p, (
+    SELECT push_service_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL AND project_id = p
+    ORDER BY push_service_id LIMIT 1
+  )
+  FROM projects WHERE p IS NOT NULL
+  UNION ALL
+  SELECT p, (
+    SELECT push_service_id FROM runs WHERE push_service_id > s AND available_at IS NOT NULL AND project_id = p
+    ORDER BY push_service_id LIMIT 1
+  )
+  FROM services WHERE s IS NOT NULL
+), targets (p, s, t) AS (
+  SELECT p, s, (
+    SELECT coalesce(target, '') FROM runs WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  FROM services WHERE s IS NOT NULL AND s <> ALL ($2::text[])
+  UNION ALL
+  SELECT p, s, (
+    SELECT coalesce(target, '') FROM runs
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') > t
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  FROM targets WHERE t IS NOT NULL
+), steps (p, s, t, step) AS (
+  SELECT p, s, t, (
+    SELECT priority FROM runs
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM targets WHERE t IS NOT NULL
+  UNION ALL
+  SELECT p, s, t, (
+    SELECT priority FROM runs
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+      AND priority < step
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM steps WHERE step IS NOT NULL
+)
+SELECT p AS project_id, nullif(t, '') AS target, heads.*,
+  EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = p) AS limited
+FROM steps CROSS JOIN LATERAL (
+  SELECT seq, priority, available_at FROM runs
+  WHERE project_id = p AND push_service_id = s AND coalesce(target, '') = t AND priority = step AND available_at <= $1
+  ORDER BY available_at, seq LIMIT $3
+) AS heads
+
+-- name: lock_pushes
+-- In the order given, as many as are free.
+SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
+LEFT JOIN run_families ON run_seq = seq
+WHERE push_service_id IS NOT NULL AND available_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+
+-- name: occupancies
+-- The limits of projects, and how many runs count for each, up to $2.
+SELECT l.project_id, l.target, l.max_running, CASE l.target
+    WHEN '' THEN (
+      SELECT count(*) FROM (
+        SELECT FROM runs AS r WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
+        LIMIT $2
+      ) AS found
+    )
+    ELSE (
+      SELECT count(*) FROM (
+        SELECT FROM runs AS r WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
+          AND coalesce(r.target, '') = l.target
+        LIMIT $2
+      ) AS found
+    )
+  END,
+  {clock} AS now
+FROM concurrency_limits AS l WHERE l.project_id = ANY ($1::text[]) ORDER BY l.project_id, l.target
+
+-- name: drop_concurrency_limits
+DELETE FROM concurrency_limits WHERE project_id = $1
+
+-- name: add_concurrency_limits
+INSERT INTO concurrency_limits (project_id, target, max_running)
+SELECT $1, * FROM unnest($2::text[], $3::bigint[])
 
 -- name: cancelled_pushes
 SELECT {columns} FROM {runs}
@@ -332,7 +462,8 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
   invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
   version = excluded.version, runtime = excluded.runtime, region = excluded.region,
   capabilities = excluded.capabilities, metadata = excluded.metadata,
-  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL,
+  silent_at = NULL
 RETURNING id
 
 -- name: push_service
@@ -343,7 +474,14 @@ SELECT {service} FROM push_services
 WHERE id IN (SELECT service_id FROM push_reach WHERE project_id = ANY ($1::text[])) ORDER BY created_at, id
 
 -- name: push_service_heartbeat
-UPDATE push_services SET last_heartbeat_at = $1, updated_at = $1 WHERE id = $2 RETURNING 1
+UPDATE push_services SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2 RETURNING 1
+
+-- name: push_services_fell_silent
+WITH silent AS (
+  SELECT id AS silent_id FROM push_services
+  WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < $2
+  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE push_services SET silent_at = $1 FROM silent WHERE id = silent_id RETURNING {service}
 
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, $1), updated_at = $1 WHERE id = $2
@@ -379,7 +517,7 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::byte
 ORDER BY owner COLLATE "C", key COLLATE "C"
 
 -- name: forget_seals
-WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT 10000 FOR UPDATE SKIP LOCKED),
+WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
 gone AS (DELETE FROM seals AS s USING old WHERE s.owner = old.owner AND s.key = old.key RETURNING 1)
 SELECT count(*) FROM gone
 
@@ -455,11 +593,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
   updated_at = excluded.updated_at,
   last_heartbeat_at = excluded.last_heartbeat_at,
+  silent_at = NULL,
   display_name = coalesce(excluded.display_name, w.display_name),
   implementation_display_name = coalesce(excluded.implementation_display_name, w.implementation_display_name),
   metadata = coalesce(excluded.metadata, w.metadata)
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 
 -- name: add_token
 INSERT INTO worker_tokens (hash, worker_id, number)
@@ -471,18 +610,36 @@ DELETE FROM worker_tokens WHERE worker_id = $1
 
 -- name: worker_by_token
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = $1)
 
 -- name: worker
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = $1
 
 -- name: worker_heartbeat
-UPDATE workers SET last_heartbeat_at = $1, updated_at = $1 WHERE id = $2
+UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+
+-- name: workers_heard
+WITH heard AS (SELECT id FROM workers WHERE id = ANY ($2::text[]) ORDER BY id FOR NO KEY UPDATE)
+UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL FROM heard WHERE workers.id = heard.id
+
+-- name: workers_fell_silent
+WITH silent AS (
+  SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < $2
+  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE workers SET silent_at = $1 FROM silent WHERE workers.id = silent.id
+RETURNING workers.id, workers.project_id, workers.implementation_kind, workers.worker_key, workers.created_at, workers.updated_at, workers.display_name, workers.implementation_display_name, workers.metadata, workers.last_heartbeat_at, workers.silent_at
+
+-- name: workers_page
+SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+FROM workers WHERE project_id = $1 AND (implementation_kind, worker_key) > ($2::text, $3::text)
+  AND ($5::boolean IS NULL OR (silent_at IS NOT NULL) = $5)
+ORDER BY implementation_kind, worker_key LIMIT $4
 
 -- name: put_session
 INSERT INTO worker_sessions AS s
@@ -541,3 +698,12 @@ SELECT run_id FROM runs WHERE project_id = $1 AND run_id = ANY ($2::text[]) LIMI
 
 -- name: move_runs
 UPDATE runs SET project_id = $1, version = version + 1 WHERE seq = ANY ($2::bigint[])
+
+-- name: lead
+SELECT {clock}, term, owner, expires_at FROM (VALUES (1)) AS one (id) LEFT JOIN leadership USING (id)
+
+-- name: put_lead
+INSERT INTO leadership AS l (id, term, owner, expires_at) SELECT 1, $1::bigint, $2::text, $3::bigint
+WHERE $4::bigint = 0 OR EXISTS (SELECT 1 FROM leadership)
+ON CONFLICT (id) DO UPDATE SET term = excluded.term, owner = excluded.owner, expires_at = excluded.expires_at
+WHERE l.term = $4 AND l.owner IS NOT DISTINCT FROM $5::text AND l.expires_at = $6::bigint RETURNING true

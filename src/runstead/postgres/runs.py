@@ -39,9 +39,13 @@ class PostgresRuns:
         """Every replica may call it at the same time: each gets others."""
         return await self._writer.run(lambda transaction: referee_some(transaction, limit, decide))
 
-    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+    async def dispatch(
+        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
+    ) -> list[Run]:
         """Every replica may call it at the same time: each gets others."""
-        return await self._writer.run(lambda transaction: dispatch_some(transaction, limit, busy, decide))
+        return await self._writer.run(
+            lambda transaction: dispatch_some(transaction, limit, busy, decide, after)
+        )
 
     async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
         return await self._many(Q["cancelled_pushes"], list(busy), limit)

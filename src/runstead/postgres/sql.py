@@ -85,7 +85,8 @@ def _column_type(hint: object) -> str:
 _TYPES: Final = {field: _column_type(hint) for field, hint in get_type_hints(Run).items()}
 
 #: What `lock_names` locks names of.
-SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS = 1, 2, 3
+WEBHOOKS_OF, TRIGGERS_OF = 51, 52
+SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (
     f"INSERT INTO schedules ({', '.join(SCHEDULE_FIELDS)})"  # noqa: S608 - our own names

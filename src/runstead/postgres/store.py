@@ -7,10 +7,12 @@ from typing import Any
 from runstead import limits
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
+from runstead.postgres.concurrency import PostgresConcurrency
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
 from runstead.postgres.inputs import PostgresInputs
+from runstead.postgres.leadership import PostgresLeadership
 from runstead.postgres.migrate import migrate, refuse_old_server
 from runstead.postgres.partitions import make_partitions
 from runstead.postgres.push_services import PostgresPushServices
@@ -20,6 +22,8 @@ from runstead.postgres.schedules import PostgresSchedules
 from runstead.postgres.signing_keys import PostgresSigningKeys
 from runstead.postgres.sql import CLOCK, Q
 from runstead.postgres.transaction import Clock
+from runstead.postgres.triggers import PostgresTriggers
+from runstead.postgres.webhooks import PostgresWebhooks
 from runstead.postgres.workers import PostgresWorkers
 from runstead.postgres.writer import Writer
 
@@ -35,8 +39,11 @@ class PostgresStore:
     conversations: PostgresConversations
     inputs: PostgresInputs
     schedules: PostgresSchedules
+    webhooks: PostgresWebhooks
+    triggers: PostgresTriggers
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
+    leadership: PostgresLeadership
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -44,6 +51,7 @@ class PostgresStore:
         self._batcher: Batcher | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
+        self._leadership: PostgresLeadership | None = None
         self._partitions_at = 0.0
 
     async def open(self) -> None:
@@ -69,10 +77,17 @@ class PostgresStore:
         self.conversations = PostgresConversations(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.schedules = PostgresSchedules(writer, readers)
+        self.webhooks = PostgresWebhooks(writer, readers)
+        self.triggers = PostgresTriggers(writer, readers)
         self.push_services = PostgresPushServices(writer, readers, clock)
+        self.concurrency = PostgresConcurrency(writer, readers)
         self.signing_keys = PostgresSigningKeys(writer, readers)
+        self.leadership = PostgresLeadership(self._url, self._clock)
+        self._leadership = self.leadership
 
     async def close(self) -> None:
+        if self._leadership is not None:
+            await self._leadership.close()
         if self._batcher is not None:
             await self._batcher.close()
         if self._writer is not None:
@@ -98,7 +113,7 @@ class PostgresStore:
             "commands": batcher.commands + writer.commands,
         }
 
-    async def forget(self, age_ms: int) -> int:
+    async def forget(self, age_ms: int, limit: int) -> int:
         """Also looks, once a day, whether the next months have their partitions."""
         assert self._writer is not None, "not open"
         if time.monotonic() - self._partitions_at > _DAY_S:
@@ -110,7 +125,7 @@ class PostgresStore:
                     await connection.close()
             except BROKEN as trouble:
                 raise trouble_with(trouble, "make room for the next months") from trouble
-        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms))
+        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms, limit))
 
     async def _look_ahead(self, connection: Connection) -> None:
         await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))

@@ -41,6 +41,11 @@ class Transaction:
         self.now, self.xid = self._clock.tick(told), xid
         return self.now
 
+    def tell(self, told: int) -> int:
+        """A later time, after a wait."""
+        self.now = self._clock.tick(told)
+        return self.now
+
     async def moment(self) -> int:
         row = await self.connection.fetchrow(Q["moment"])
         return self.see(row[0], row[1])

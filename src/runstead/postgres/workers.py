@@ -1,5 +1,7 @@
 """Workers and their sessions in PostgreSQL."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import astuple
 
 from runstead import limits
@@ -18,8 +20,9 @@ class PostgresWorkers:
         self._readers = readers
 
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
-        async def job(connection: Connection, _now: int) -> Worker:
-            stored = Worker(*await connection.fetchrow(Q["register_worker"], *astuple(worker)))
+        async def job(connection: Connection, now: int) -> Worker:
+            values = (*astuple(worker)[:-2], now)
+            stored = Worker(*await connection.fetchrow(Q["register_worker"], *values))
             await connection.execute(Q["add_token"], token, stored.id)
             await connection.execute(Q["drop_tokens"], stored.id, limits.worker_tokens_max)
             return stored
@@ -42,6 +45,23 @@ class PostgresWorkers:
             return None if row is None else Worker(*row)
 
         return await self._writer.do(sealed(job, seal))
+
+    async def heard(self, worker_ids: Sequence[str]) -> None:
+        await self._writer.do(lambda c, now: c.execute(Q["workers_heard"], now, list(worker_ids)))
+
+    async def fell_silent(self, limit: int) -> list[Worker]:
+        async def job(connection: Connection, now: int) -> list[Worker]:
+            before = now - limits.worker_silence_s * 1000
+            rows = await connection.fetch(Q["workers_fell_silent"], now, before, limit)
+            return sorted((Worker(*row) for row in rows), key=lambda worker: worker.last_heartbeat_at or 0)
+
+        return await self._writer.do(job)
+
+    async def page(
+        self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
+    ) -> list[Worker]:
+        rows = await self._readers.rows(Q["workers_page"], project_id, *(after or ("", "")), limit, silent)
+        return [Worker(*row) for row in rows]
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         async def job(connection: Connection, now: int) -> Session:

@@ -44,12 +44,15 @@ from runstead.sdk.lease import (
     Released,
     Session,
     SessionAnswer,
+    WorkerPage,
 )
 from runstead.sdk.message import Message, MessagePage, TokenUsage
 from runstead.sdk.notification import Notification
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
+    ConcurrencyLimit,
+    ConcurrencyLimits,
     Health,
     Member,
     MemberList,
@@ -83,6 +86,20 @@ from runstead.sdk.run import (
 from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
 from runstead.sdk.steps import ChildFailed, StepFailed, WaitTimeout
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
+from runstead.sdk.webhook import (
+    CreatedTrigger,
+    CreatedWebhook,
+    Delivery,
+    DeliveryAnswer,
+    DeliveryPage,
+    Trigger,
+    TriggerAnswer,
+    TriggerList,
+    TriggerRun,
+    Webhook,
+    WebhookAnswer,
+    WebhookList,
+)
 from runstead.sdk.worker import Worker
 
 __all__ = [
@@ -104,6 +121,8 @@ __all__ = [
     "ClaimedRun",
     "Client",
     "Completed",
+    "ConcurrencyLimit",
+    "ConcurrencyLimits",
     "Context",
     "Conversation",
     "ConversationAppended",
@@ -111,7 +130,12 @@ __all__ = [
     "ConversationEventPage",
     "ConversationPage",
     "CreatedRun",
+    "CreatedTrigger",
+    "CreatedWebhook",
     "Deleted",
+    "Delivery",
+    "DeliveryAnswer",
+    "DeliveryPage",
     "Descendants",
     "Event",
     "EventMember",
@@ -174,10 +198,18 @@ __all__ = [
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
+    "Trigger",
+    "TriggerAnswer",
+    "TriggerList",
+    "TriggerRun",
     "UnexpectedAnswerError",
     "Usage",
     "UsageSum",
     "WaitTimeout",
     "Waiting",
+    "Webhook",
+    "WebhookAnswer",
+    "WebhookList",
     "Worker",
+    "WorkerPage",
 ]

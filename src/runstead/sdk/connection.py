@@ -20,6 +20,7 @@ from runstead.sdk.routes.push_services import PushServiceRoutes
 from runstead.sdk.routes.records import RecordRoutes
 from runstead.sdk.routes.runs import RunRoutes
 from runstead.sdk.routes.schedules import ScheduleRoutes
+from runstead.sdk.routes.webhooks import WebhookRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
 from runstead.sdk.streaming import SILENCE_S
 
@@ -58,6 +59,7 @@ class Routes(
     PushServiceRoutes,
     ProjectRoutes,
     ScheduleRoutes,
+    WebhookRoutes,
 ):
     """Every route of the server."""
 

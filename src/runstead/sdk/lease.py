@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.answer import Answer
+from runstead.sdk.answer import Answer, PageInfo
 
 
 class RegisteredWorker(Answer, frozen=True, kw_only=True):
@@ -13,13 +13,18 @@ class RegisteredWorker(Answer, frozen=True, kw_only=True):
     project_id: str
     implementation_kind: str
     worker_key: str
-    status: str
+    status: str  # active, or offline where it was not heard of for two minutes
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: Any = None
     last_heartbeat_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+class WorkerPage(Answer, frozen=True, kw_only=True):
+    data: list[RegisteredWorker]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Registration(Answer, frozen=True, kw_only=True):

@@ -60,8 +60,24 @@ class MemberList(Answer, frozen=True, kw_only=True):
     data: list[Member]
 
 
+class ConcurrencyLimit(Answer, frozen=True, kw_only=True):
+    """At most `max_running` runs of `target` run at a time, of the whole project where it is None; `running` do now."""
+
+    target: str | None
+    max_running: int
+    running: int = 0
+
+
+class ConcurrencyLimits(Answer, frozen=True, kw_only=True):
+    limits: list[ConcurrencyLimit]
+
+
 class Health(Answer, frozen=True, kw_only=True):
-    """`status` is `ok` where the server lives, `ready` where its store, of which `store` tells, has just committed."""
+    """`status` is `ok` where the server lives, `ready` where its store, of which `store` tells, has just committed; then
+    `leader` tells whether this replica leads, and `term` the newest leader's.
+    """
 
     status: str
     store: dict[str, Any] | None = None
+    leader: bool | None = None
+    term: int | None = None

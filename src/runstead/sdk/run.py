@@ -89,6 +89,8 @@ class Run(Answer, frozen=True, kw_only=True):
     descendants: Descendants | None = None
     cancellation: Cancellation | None = None
     attempt: int | None = None
+    priority: int = 0
+    available_at: datetime | None = None
     implementation_kind: str | None = None
     worker_key: str | None = None
     lease_owner: str | None = None

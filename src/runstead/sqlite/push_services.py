@@ -95,6 +95,15 @@ class SqlitePushServices:
 
         return await self._writer.do(sealed(job, seal))
 
+    async def fell_silent(self, limit: int) -> list[PushService]:
+        def job(connection: sqlite3.Connection, now: int) -> list[PushService]:
+            given = (now, now - limits.push_service_silence_s * 1000, limit)
+            ids = [row[0] for row in connection.execute(Q["push_services_fell_silent"], given)]
+            found = [service for service in (_get(connection, each, now) for each in ids) if service]
+            return sorted(found, key=lambda service: service.last_heartbeat_at)
+
+        return await self._writer.do(job)
+
     async def disable(self, service_id: str) -> PushService | None:
         def job(connection: sqlite3.Connection, now: int) -> PushService | None:
             connection.execute(Q["disable_push_service"], (now, service_id))

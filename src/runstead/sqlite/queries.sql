@@ -29,28 +29,118 @@ SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'c
 UPDATE runs SET descendants_total = descendants_total + ?, descendants_active = descendants_active + ?
 WHERE seq IN (SELECT value FROM json_each(?))
 
--- name: due
-SELECT seq FROM runs WHERE due_at <= ? ORDER BY due_at LIMIT ?
+-- name: due_projects
+-- Those in which a deadline has passed: one look into the index from a project to the next.
+WITH RECURSIVE projects (name) AS (
+  SELECT min(project_id) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL
+  UNION ALL
+  SELECT (SELECT min(project_id) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL AND project_id > name)
+  FROM projects WHERE name IS NOT NULL
+)
+SELECT name FROM projects
+WHERE (SELECT min(due_at) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL AND project_id = name) <= ?1
 
--- name: queue_by_kind
-SELECT {columns} FROM runs WHERE project_id = ? AND kind = ? AND available_at <= ?
-ORDER BY available_at, seq LIMIT ?
+-- name: due_head
+SELECT due_at, seq FROM runs INDEXED BY runs_due WHERE project_id = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?
 
--- name: queue_by_target
-SELECT {columns} FROM runs INDEXED BY runs_queue_target
-WHERE project_id = ? AND target = ? AND kind = ? AND available_at <= ?
-ORDER BY available_at, seq LIMIT ?
+-- name: queued_targets
+-- '' stands for none. One look into the index for each.
+WITH RECURSIVE found (name) AS (
+  SELECT min(coalesce(target, '')) FROM runs INDEXED BY runs_queue_target
+  WHERE project_id = ?1 AND available_at IS NOT NULL
+  UNION ALL
+  SELECT (
+    SELECT min(coalesce(target, '')) FROM runs INDEXED BY runs_queue_target
+    WHERE project_id = ?1 AND available_at IS NOT NULL AND coalesce(target, '') > found.name
+  )
+  FROM found WHERE name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL
 
--- name: queue_by_agent
-SELECT {columns} FROM runs INDEXED BY runs_queue_agent
-WHERE project_id = ? AND implementation_kind = ? AND worker_key IS ? AND available_at <= ?
-  AND kind = 'agent' AND (?5 IS NULL OR target IN (SELECT value FROM json_each(?5)))
-ORDER BY available_at, seq LIMIT ?6
+-- name: push_steps
+-- What is queued for push services apart by (project, service, target, priority), where something of it is due.
+WITH RECURSIVE projects (p) AS (
+  SELECT min(project_id) FROM runs INDEXED BY runs_push WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL
+  UNION ALL
+  SELECT (
+    SELECT min(project_id) FROM runs INDEXED BY runs_push
+    WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL AND project_id > p
+  )
+  FROM projects WHERE p IS NOT NULL
+), services (p, s) AS (
+  SELECT p, (
+    SELECT min(push_service_id) FROM runs INDEXED BY runs_push
+    WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL AND project_id = p
+  )
+  FROM projects WHERE p IS NOT NULL
+  UNION ALL
+  SELECT p, (
+    SELECT min(push_service_id) FROM runs INDEXED BY runs_push
+    WHERE push_service_id > s AND available_at IS NOT NULL AND project_id = p
+  )
+  FROM services WHERE s IS NOT NULL
+), targets (p, s, t) AS (
+  SELECT p, s, (
+    SELECT min(coalesce(target, '')) FROM runs INDEXED BY runs_push
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p
+  )
+  FROM services WHERE s IS NOT NULL AND s NOT IN (SELECT value FROM json_each(?2))
+  UNION ALL
+  SELECT p, s, (
+    SELECT min(coalesce(target, '')) FROM runs INDEXED BY runs_push
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') > t
+  )
+  FROM targets WHERE t IS NOT NULL
+), steps (p, s, t, step) AS (
+  SELECT p, s, t, (
+    SELECT max(priority) FROM runs INDEXED BY runs_push
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+  )
+  FROM targets WHERE t IS NOT NULL
+  UNION ALL
+  SELECT p, s, t, (
+    SELECT max(priority) FROM runs INDEXED BY runs_push
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+      AND priority < step
+  )
+  FROM steps WHERE step IS NOT NULL
+)
+SELECT p, s, t, step FROM steps
+WHERE step IS NOT NULL AND (
+  SELECT min(available_at) FROM runs INDEXED BY runs_push
+  WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+    AND priority = step
+) <= ?1
 
--- name: due_pushes
+-- name: push_head
 SELECT {columns} FROM runs INDEXED BY runs_push
-WHERE push_service_id IS NOT NULL AND available_at <= ?1 AND push_service_id NOT IN (SELECT value FROM json_each(?2))
-ORDER BY available_at, seq LIMIT ?3
+WHERE project_id = ? AND push_service_id = ? AND coalesce(target, '') = ? AND priority = ? AND available_at <= ?
+ORDER BY available_at, seq LIMIT ?
+
+-- name: occupancies
+SELECT l.target, l.max_running, CASE l.target
+  WHEN '' THEN (
+    SELECT count(*) FROM (
+      SELECT 1 FROM runs INDEXED BY runs_running
+      WHERE project_id = ?1 AND status = 'running' AND available_at IS NULL LIMIT ?2
+    )
+  )
+  ELSE (
+    SELECT count(*) FROM (
+      SELECT 1 FROM runs AS r INDEXED BY runs_running
+      WHERE r.project_id = ?1 AND r.status = 'running' AND r.available_at IS NULL
+        AND coalesce(r.target, '') = l.target
+      LIMIT ?2
+    )
+  )
+END
+FROM concurrency_limits AS l WHERE l.project_id = ?1 ORDER BY l.target
+
+-- name: drop_concurrency_limits
+DELETE FROM concurrency_limits WHERE project_id = ?
+
+-- name: add_concurrency_limit
+INSERT INTO concurrency_limits (project_id, target, max_running) VALUES (?, ?, ?)
 
 -- name: cancelled_pushes
 SELECT {columns} FROM runs INDEXED BY runs_push_cancelled
@@ -93,7 +183,7 @@ SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
 INSERT INTO seals (owner, key, digest, status, body, created_at) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: forget_seals
-DELETE FROM seals WHERE rowid IN (SELECT rowid FROM seals WHERE created_at < ? LIMIT 10000)
+DELETE FROM seals WHERE rowid IN (SELECT rowid FROM seals WHERE created_at < ? LIMIT ?)
 
 -- name: add_project
 INSERT INTO projects (id, slug, name, created_at, created_by, personal_of) VALUES (?, ?, ?, ?, ?, ?)
@@ -157,11 +247,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
   updated_at = excluded.updated_at,
   last_heartbeat_at = excluded.last_heartbeat_at,
+  silent_at = NULL,
   display_name = coalesce(excluded.display_name, display_name),
   implementation_display_name = coalesce(excluded.implementation_display_name, implementation_display_name),
   metadata = coalesce(excluded.metadata, metadata)
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 
 -- name: add_token
 INSERT INTO worker_tokens (hash, worker_id, number)
@@ -173,18 +264,34 @@ DELETE FROM worker_tokens WHERE worker_id = ?1
 
 -- name: worker_by_token
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = ?)
 
 -- name: worker
 SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
 FROM workers WHERE id = ?
 
 -- name: worker_heartbeat
-UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
 RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+
+-- name: worker_heard
+UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
+
+-- name: workers_fell_silent
+UPDATE workers SET silent_at = ?1 WHERE id IN
+  (SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < ?2 ORDER BY last_heartbeat_at LIMIT ?3)
+RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+
+-- name: workers_page
+SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
+  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+FROM workers WHERE project_id = ?1 AND (implementation_kind, worker_key) > (?2, ?3)
+  AND (?5 IS NULL OR (silent_at IS NOT NULL) = ?5)
+ORDER BY implementation_kind, worker_key LIMIT ?4
 
 -- name: put_session
 INSERT INTO worker_sessions
@@ -388,7 +495,8 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
   invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
   version = excluded.version, runtime = excluded.runtime, region = excluded.region,
   capabilities = excluded.capabilities, metadata = excluded.metadata,
-  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL,
+  silent_at = NULL
 RETURNING id
 
 -- name: push_service
@@ -406,7 +514,13 @@ FROM push_services WHERE id IN
 ORDER BY created_at, id
 
 -- name: push_service_heartbeat
-UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1 WHERE id = ?2
+UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
+
+-- name: push_services_fell_silent
+UPDATE push_services SET silent_at = ?1 WHERE id IN
+  (SELECT id FROM push_services WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < ?2
+   ORDER BY last_heartbeat_at LIMIT ?3)
+RETURNING id
 
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, ?1), updated_at = ?1 WHERE id = ?2
@@ -430,3 +544,10 @@ INSERT INTO signing_keys (kid, algorithm, pem, created_at) VALUES (?, ?, ?, ?)
 -- name: drop_signing_keys
 DELETE FROM signing_keys WHERE kid NOT IN
   (SELECT kid FROM signing_keys WHERE algorithm = ?1 ORDER BY created_at DESC, kid DESC LIMIT ?2) AND algorithm = ?1
+
+-- name: lead
+SELECT term, owner, expires_at FROM leadership
+
+-- name: put_lead
+INSERT INTO leadership (id, term, owner, expires_at) VALUES (1, ?1, ?2, ?3)
+ON CONFLICT (id) DO UPDATE SET term = ?1, owner = ?2, expires_at = ?3

@@ -13,7 +13,7 @@ from runstead.event import Event
 from runstead.push_service import choose
 from runstead.run import Run
 from runstead.seal import Seal
-from runstead.sqlite import families, schedules
+from runstead.sqlite import families, queue, schedules, webhooks
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
@@ -58,7 +58,7 @@ class SqliteRuns:
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
-            runs = _queue(connection, query, now)
+            runs = queue.claimable_runs(connection, query, now)
             return [_write(connection, run, decide(run, now), now).run for run in runs]
 
         return await self._writer.do(sealed(job, seal))
@@ -66,18 +66,19 @@ class SqliteRuns:
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
             written = []
-            for (seq,) in connection.execute(Q["due"], (now, limit)).fetchall():
+            for seq in queue.due_seqs(connection, now, limit):
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
                 written.append(_write(connection, run, decide(run, now), now))
             return written
 
         return await self._writer.do(job)
 
-    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
+    async def dispatch(
+        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
+    ) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
-            due = connection.execute(Q["due_pushes"], (now, encode(busy).decode(), limit)).fetchall()
             written = []
-            for run in map(to_run, due):
+            for run in queue.due_pushes(connection, now, limit, busy, after):
                 services = services_reaching(connection, (run.project_id,), now)
                 written.append(_write(connection, run, decide(run, now, services), now).run)
             return written
@@ -260,6 +261,7 @@ def _write(
         close_input(connection, transition.closed_input)
     if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
         schedules.note_end(connection, run)
+    webhooks.tell(connection, old, run, now)
     _count_family(connection, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)
@@ -283,31 +285,3 @@ def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[
         written = _write(connection, below, replace(transition, cancels_family=False), now)
         cancelled.append(replace(written.run, descendants_active=0))
     return tuple(cancelled)
-
-
-def _queue(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[Run]:
-    """The oldest claimable runs: one short index scan for each thing the worker takes."""
-    found: dict[int, Run] = {}
-    project, limit = query.project_id, query.limit
-
-    def look(name: str, *arguments: Any) -> None:
-        for row in connection.execute(Q[name], (project, *arguments, limit)):
-            run = to_run(row)
-            found[run.seq] = run
-
-    for kind in query.kinds:
-        if kind == "agent":
-            targets = encode(query.targets).decode() if query.targets else None
-            for worker_key in {None, query.worker_key} if query.implementation_kind is not None else ():
-                look("queue_by_agent", query.implementation_kind, worker_key, now, targets)
-        elif query.targets:
-            for target in query.targets:
-                look("queue_by_target", target, kind, now)
-        else:
-            look("queue_by_kind", kind, now)
-    return sorted(found.values(), key=_age)[:limit]
-
-
-def _age(run: Run) -> tuple[int, int]:
-    assert run.available_at is not None
-    return run.available_at, run.seq

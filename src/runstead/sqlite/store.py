@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
 from runstead.sqlite.inputs import SqliteInputs
+from runstead.sqlite.leadership import SqliteLeadership
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
@@ -18,6 +20,8 @@ from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.signing_keys import SqliteSigningKeys
 from runstead.sqlite.sql import Q
+from runstead.sqlite.triggers import SqliteTriggers
+from runstead.sqlite.webhooks import SqliteWebhooks
 from runstead.sqlite.workers import SqliteWorkers
 from runstead.sqlite.writer import Writer
 
@@ -31,8 +35,12 @@ class SqliteStore:
     conversations: SqliteConversations
     inputs: SqliteInputs
     schedules: SqliteSchedules
+    webhooks: SqliteWebhooks
+    triggers: SqliteTriggers
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
+    leadership: SqliteLeadership
+    concurrency: SqliteConcurrency
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -57,8 +65,12 @@ class SqliteStore:
         self.conversations = SqliteConversations(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.schedules = SqliteSchedules(writer, readers)
+        self.webhooks = SqliteWebhooks(writer, readers)
+        self.triggers = SqliteTriggers(writer, readers)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
+        self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
+        self.leadership = SqliteLeadership(writer, self._clock)
 
     async def close(self) -> None:
         if self._readers is not None:
@@ -85,6 +97,8 @@ class SqliteStore:
             "commands": writer.commands,
         }
 
-    async def forget(self, age_ms: int) -> int:
+    async def forget(self, age_ms: int, limit: int) -> int:
         assert self._writer is not None, "not open"
-        return await self._writer.do(lambda c, now: c.execute(Q["forget_seals"], (now - age_ms,)).rowcount)
+        return await self._writer.do(
+            lambda c, now: c.execute(Q["forget_seals"], (now - age_ms, limit)).rowcount
+        )

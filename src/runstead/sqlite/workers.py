@@ -1,6 +1,7 @@
 """Workers and their sessions in SQLite."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from msgspec.structs import astuple
 
@@ -19,8 +20,9 @@ class SqliteWorkers:
         self._readers = readers
 
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
-        def job(connection: sqlite3.Connection, _now: int) -> Worker:
-            stored = Worker(*connection.execute(Q["register_worker"], astuple(worker)).fetchone())
+        def job(connection: sqlite3.Connection, now: int) -> Worker:
+            values = (*astuple(worker)[:-2], now)
+            stored = Worker(*connection.execute(Q["register_worker"], values).fetchone())
             connection.execute(Q["add_token"], (token, stored.id))
             connection.execute(Q["drop_tokens"], (stored.id, limits.worker_tokens_max))
             return stored
@@ -46,6 +48,26 @@ class SqliteWorkers:
             return None if row is None else Worker(*row)
 
         return await self._writer.do(sealed(job, seal))
+
+    async def heard(self, worker_ids: Sequence[str]) -> None:
+        def job(connection: sqlite3.Connection, now: int) -> None:
+            connection.executemany(Q["worker_heartbeat"], [(now, worker_id) for worker_id in worker_ids])
+
+        await self._writer.do(job)
+
+    async def fell_silent(self, limit: int) -> list[Worker]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Worker]:
+            given = (now, now - limits.worker_silence_s * 1000, limit)
+            found = [Worker(*row) for row in connection.execute(Q["workers_fell_silent"], given)]
+            return sorted(found, key=lambda worker: worker.last_heartbeat_at or 0)
+
+        return await self._writer.do(job)
+
+    async def page(
+        self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
+    ) -> list[Worker]:
+        given = (project_id, *(after or ("", "")), limit, silent)
+        return await self._readers.do(lambda c: [Worker(*row) for row in c.execute(Q["workers_page"], given)])
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         def job(connection: sqlite3.Connection, now: int) -> Session:

@@ -9,8 +9,10 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
+from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
 from runstead.store.runs import (
     ClaimQuery,
@@ -25,20 +27,27 @@ from runstead.store.runs import (
 )
 from runstead.store.schedules import Count, ScheduleQuery, Schedules
 from runstead.store.signing_keys import SigningKeys
+from runstead.store.triggers import DecideTrigger, Triggers
+from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
     "ClaimQuery",
+    "Concurrency",
     "ConversationQuery",
     "Conversations",
     "Count",
     "DecideConversation",
+    "DecideDelivery",
     "DecideOne",
     "DecidePush",
+    "DecideTrigger",
+    "DecideWebhook",
     "Directory",
     "FamilyPage",
     "Guard",
     "InputRequests",
+    "Leadership",
     "PushServices",
     "RunKey",
     "RunQuery",
@@ -47,7 +56,9 @@ __all__ = [
     "Schedules",
     "SigningKeys",
     "Store",
+    "Triggers",
     "TypeCount",
+    "Webhooks",
     "Workers",
     "Written",
 ]
@@ -69,7 +80,15 @@ class Store(Protocol):
     @property
     def push_services(self) -> PushServices: ...
     @property
+    def webhooks(self) -> Webhooks: ...
+    @property
+    def triggers(self) -> Triggers: ...
+    @property
+    def concurrency(self) -> Concurrency: ...
+    @property
     def signing_keys(self) -> SigningKeys: ...
+    @property
+    def leadership(self) -> Leadership: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
@@ -87,6 +106,8 @@ class Store(Protocol):
         """How it fares, without touching the medium: `engine`, `queue_depth`, `commits` and `commands` since start."""
         ...
 
-    async def forget(self, age_ms: int) -> int:
-        """Drop the answers kept for idempotency keys that are older than this by the engine's clock; how many."""
+    async def forget(self, age_ms: int, limit: int) -> int:
+        """Drop answers kept for idempotency keys that are older than this by the engine's clock, `limit` at most; how
+        many.
+        """
         ...

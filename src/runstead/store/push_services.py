@@ -22,6 +22,12 @@ class PushServices(Protocol):
         """Heard of now. `reach` replaces the projects that it reaches, None leaves them."""
         ...
 
+    async def fell_silent(self, limit: int) -> list[PushService]:
+        """Services that nobody disabled and that are active no more, since they were not heard of for so long; `limit`
+        at most, the longest silent ones first. Each silence is given once, to one caller; the next sign of life ends it.
+        """
+        ...
+
     async def disable(self, service_id: str) -> PushService | None:
         """The first time stays. Only a registration enables it again."""
         ...

@@ -115,16 +115,24 @@ class Runs(Protocol):
         ...
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
-        """The oldest claimable runs (by `available_at`), each decided and written; two claims never get the same."""
+        """Claimable runs, the highest priority first, then the oldest (by `available_at`, then `seq`), each decided and
+        written; two claims never get the same. Where the project has limits on running runs, it takes the next that
+        they leave room for, and however many claims there are at a time, no limit is exceeded by them.
+        """
         ...
 
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
-        """At most `limit` runs whose `due_at` has passed, soonest first, each decided and written."""
+        """At most `limit` runs whose `due_at` has passed, each decided and written. Projects take turns, so that one with
+        many leaves room for others: every project's soonest one, then every project's second, each round soonest first.
+        """
         ...
 
-    async def dispatch(self, limit: int, busy: Sequence[str], decide: DecidePush) -> list[Run]:
-        """At most `limit` runs that are due to be pushed, oldest first, each decided and written; those of the
-        services in `busy` are passed over. No two calls get the same run.
+    async def dispatch(
+        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
+    ) -> list[Run]:
+        """At most `limit` runs that are due to be pushed, each decided and written; those of the services in `busy` are
+        passed over. Projects take turns in the order of their ids, the first one over `after` first; in a project the
+        order is that of claims, and limits on running runs hold as they do for claims. No two calls get the same run.
         """
         ...
 

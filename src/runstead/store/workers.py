@@ -1,5 +1,6 @@
 """Workers, their tokens and their sessions."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.seal import Seal
@@ -9,7 +10,7 @@ from runstead.worker import Session, Worker
 class Workers(Protocol):
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
         """Store it, or update the one with the same (project, implementation_kind, worker_key), and add the token's
-        hash. The newest `limits.worker_tokens_max` tokens of a worker stay good.
+        hash. The newest `limits.worker_tokens_max` tokens of a worker stay good. It counts as heard of now.
         """
         ...
 
@@ -18,6 +19,22 @@ class Workers(Protocol):
     async def get(self, worker_id: str) -> Worker | None: ...
 
     async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None: ...
+
+    async def heard(self, worker_ids: Sequence[str]) -> None:
+        """Other signs of life: they count as heard of now."""
+        ...
+
+    async def fell_silent(self, limit: int) -> list[Worker]:
+        """Set `silent_at` of those that were not heard of for `limits.worker_silence_s`, `limit` at most, the longest
+        silent ones first. Each silence is given once, to one caller; the next sign of life ends it.
+        """
+        ...
+
+    async def page(
+        self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
+    ) -> list[Worker]:
+        """A project's workers by (implementation_kind, worker_key), those beyond `after`; all, or (not) silent ones."""
+        ...
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         """One session per run and worker: the same one is updated. `ended_at` is set when its status leaves active."""

@@ -1,6 +1,7 @@
 """Creating runs, one method per kind."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
 from runstead.sdk.call import Call, members, new_key, path
@@ -12,13 +13,16 @@ class RunOptions(TypedDict, total=False):
     """What a run of any kind takes.
 
     `public_id` is the run's id, 1 to 128 characters: the same id again answers the same run, with `duplicate` set.
-    `labels` are at most 32 string pairs. `runtime_target_kind` main_branch takes neither id, environment and
+    `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, 0 unless given) is claimed first; nobody
+    gets the run before `available_at`. `runtime_target_kind` main_branch takes neither id, environment and
     preview_branch the one of their name. `idempotency_key` (1 to 255 characters) names this very request, for 24 h.
     """
 
     public_id: str
     title: str
     labels: Mapping[str, str]
+    priority: int
+    available_at: datetime
     parent_run_id: str
     runtime_target_kind: Literal["main_branch", "environment", "preview_branch"]
     runtime_target_environment_id: str

@@ -1,6 +1,6 @@
 """Projects with their keys and members, and the server's health."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 
@@ -8,6 +8,7 @@ from runstead.sdk.call import Call, members, new_key, path
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
+    ConcurrencyLimits,
     Health,
     Member,
     MemberList,
@@ -90,6 +91,22 @@ class ProjectRoutes(Described):
     def remove_member(self, user_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/members/{user_id}`. 409 LAST_ADMIN for the only admin."""
         return Call("DELETE", path("projects", self._project(project), "members", user_id), NoneType)
+
+    @route
+    def get_concurrency_limits(self, *, project: str | None = None) -> Call[ConcurrencyLimits]:
+        """`GET /projects/{ref}/concurrency-limits`: how many runs may run at a time, and how many do."""
+        return Call("GET", path("projects", self._project(project), "concurrency-limits"), ConcurrencyLimits)
+
+    @route
+    def put_concurrency_limits(
+        self, limits: Mapping[str | None, int], *, project: str | None = None
+    ) -> Call[ConcurrencyLimits]:
+        """`PUT /projects/{ref}/concurrency-limits`: target → how many of its runs may run at a time, 0 to 10,000; None
+        stands for the whole project. They replace all that were set before.
+        """
+        found = [members(target=target, max_running=most) for target, most in limits.items()]
+        where = path("projects", self._project(project), "concurrency-limits")
+        return Call("PUT", where, ConcurrencyLimits, body={"limits": found})
 
     @route
     def healthz(self) -> Call[Health]:

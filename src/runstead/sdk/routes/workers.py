@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from runstead.sdk.call import Call, fence, members, new_key, path
-from runstead.sdk.lease import Claim, Lease, Registration, Released, SessionAnswer
+from runstead.sdk.call import Call, fence, members, new_key, path, query
+from runstead.sdk.lease import Claim, Lease, Registration, Released, SessionAnswer, WorkerPage
 from runstead.sdk.route import Described, route
 from runstead.sdk.run import Kind
 
@@ -34,6 +34,22 @@ class WorkerRoutes(Described):
         )
         where = path("agent-workers", "projects", self._project(project), "workers")
         return Call("POST", where, Registration, body=body)
+
+    @route
+    def list_workers(
+        self,
+        *,
+        status: Literal["active", "offline"] | None = None,
+        project: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Call[WorkerPage]:
+        """`GET /agent-workers/projects/{ref}/workers`: one page of a project's workers, by kind and key.
+
+        One that was not heard of for two minutes is `offline`.
+        """
+        where = path("agent-workers", "projects", self._project(project), "workers")
+        return Call("GET", where, WorkerPage, query(cursor=cursor, limit=limit, status=status))
 
     @route
     def worker_heartbeat(self, worker_id: str) -> Call[Registration]:

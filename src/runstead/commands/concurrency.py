@@ -1,0 +1,46 @@
+"""Limits on running runs: who may set them, and whom that wakes."""
+
+from collections.abc import Sequence
+
+from runstead import limits as bounds
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.concurrency import ConcurrencyLimit, Occupancy
+from runstead.errors import Error
+from runstead.notifier import PUSH_KEY, queue_key
+from runstead.principal import Principal, Scope, refuse_bound
+
+
+async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:
+    """The project's limits and how many runs count for each."""
+    refuse_bound(principal, "sees no limits")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    return await app.store.concurrency.of(found.id)
+
+
+async def put(
+    app: App, principal: Principal, project: str, limits: Sequence[ConcurrencyLimit]
+) -> list[Occupancy]:
+    """Replace the project's limits. INVALID_REQUEST where a target is named twice, or where they are too many."""
+    found = await locate.project(app, principal, Scope.ADMIN, project)
+    most = bounds.concurrency_limits_per_project_max
+    if len(limits) > most:
+        raise Error(
+            "INVALID_REQUEST",
+            f"A project has at most {most} limits, not {len(limits)}",
+            errors=(("$.limits", "too many"),),
+        )
+    seen: set[str | None] = set()
+    for place, limit in enumerate(limits):
+        if limit.target in seen:
+            what = "The whole project" if limit.target is None else limit.target
+            raise Error(
+                "INVALID_REQUEST",
+                f"{what} is limited twice: name each target once",
+                errors=((f"$.limits[{place}].target", "named twice"),),
+            )
+        seen.add(limit.target)
+    stored = await app.store.concurrency.put(found.id, limits)
+    # There may be more room than before.
+    app.notifier.publish((queue_key(found.id), PUSH_KEY))
+    return stored

@@ -1,0 +1,92 @@
+"""Sending what webhooks are told, signed as Standard Webhooks are. Called by the server itself."""
+
+import random
+import re
+import time
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+from runstead import __version__, limits
+from runstead.clock import now_ms, to_ms
+from runstead.commands.app import App
+from runstead.egress import Answer, Egress, EgressError
+from runstead.webhook import Attempt, Delivery, Pair, Webhook, attempted, signature
+
+Outcome = Literal["delivered", "retried", "failed", "disabled"]
+_AGENT: Final = f"Runstead/{__version__}"
+
+
+async def take(app: App, limit: int, busy: Sequence[str]) -> list[Pair]:
+    """Begin to deliver what is due: what is to be sent. `busy` webhooks are left alone."""
+    return await app.store.webhooks.take(
+        limit, limits.deliveries_per_webhook_max, busy, limits.delivery_lease_ms
+    )
+
+
+async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery) -> Outcome:
+    """Make one attempt that `take` began, and note what came of it."""
+    attempt = await _attempt(egress, webhook, delivery)
+    dice = random.random()  # noqa: S311 - spreads retries, guards nothing
+
+    def decide(known: Webhook, current: Delivery, now: int) -> Pair:
+        return attempted(known, current, attempt, now, dice)
+
+    hook, sent = await app.store.webhooks.settle(webhook.project_id, webhook.id, delivery.id, decide)
+    if attempt.reason is None:
+        return "delivered"
+    if hook.disabled_at is not None and webhook.disabled_at is None:
+        return "disabled"
+    return "failed" if sent.status == "failed" else "retried"
+
+
+async def _attempt(egress: Egress, webhook: Webhook, delivery: Delivery) -> Attempt:
+    timestamp = int(time.time())
+    headers = {
+        "content-type": "application/json",
+        "user-agent": _AGENT,
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature(webhook.secret, delivery.id, timestamp, delivery.payload),
+    }
+    began = time.monotonic()
+    try:
+        answer = await egress.send(
+            "POST",
+            webhook.url,
+            headers=headers,
+            body=delivery.payload,
+            total_s=limits.delivery_s_max,
+            answer_bytes_max=limits.delivery_answer_bytes_max,
+            cut=True,
+        )
+    except EgressError as trouble:
+        reason = f"The receiver was not reached: {trouble}"
+        return Attempt(delivery.attempts, reason, duration_ms=_since(began))
+    return judge(delivery.attempts, answer, _since(began))
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
+
+
+def judge(number: int, answer: Answer, duration_ms: int) -> Attempt:
+    """What a receiver's answer means: any 2xx is an arrival."""
+    status = answer.status
+    if 200 <= status < 300:
+        return Attempt(number, None, status, duration_ms)
+    reason = f"The receiver answered {status}"
+    if 300 <= status < 400:
+        reason += ": redirects are not followed"
+    return Attempt(number, reason, status, duration_ms, _retry_after_ms(answer), gone=status == 410)
+
+
+def _retry_after_ms(answer: Answer) -> int | None:
+    """Seconds or a date (RFC 9110, 10.2.3); what is neither says nothing."""
+    told = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]{1,9}", told):
+        return int(told) * 1000
+    try:
+        return max(to_ms(parsedate_to_datetime(told)) - now_ms(), 0)
+    except (ValueError, OverflowError, AssertionError):
+        return None

@@ -1,0 +1,187 @@
+"""Triggers: addresses that start runs. Making one is for admins, as making a key is; calling it needs its token alone."""
+
+import hashlib
+import hmac
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from runstead import limits, transitions, trigger as rules
+from runstead.clock import now_ms
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, refuse_bound
+from runstead.project import user_uuid
+from runstead.seal import Seal
+from runstead.store import RunKey, Written
+from runstead.transition import Loaded, Transition
+from runstead.trigger import Trigger
+from runstead.webhook import check_secret, signature
+
+tolerance_s: Final = 300
+
+
+class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
+    """`config` is JSON text. With a `secret`, calls must be signed: as Standard Webhooks where it is `whsec_…`, else
+    as GitHub signs.
+    """
+
+    target: str
+    token: str
+    name: str | None = None
+    config: bytes | None = None
+    secret: str | None = None
+
+
+async def _project(app: App, principal: Principal, ref: str) -> str:
+    refuse_bound(principal, "has no part in triggers")
+    return (await locate.project(app, principal, Scope.ADMIN, ref)).id
+
+
+async def create(
+    app: App, principal: Principal, ref: str, new: NewTrigger, seal: Seal | None = None
+) -> Trigger:
+    """INVALID_REQUEST, NOT_FOUND, TRIGGER_LIMIT_REACHED."""
+    project_id = await _project(app, principal, ref)
+    if new.secret is not None and new.secret.startswith("whsec_"):
+        check_secret(new.secret)
+    now = now_ms()
+    trigger = Trigger(
+        id=str(uuid.uuid4()),
+        project_id=project_id,
+        name=new.name or new.target,
+        target=new.target,
+        token_hash=rules.token_hash(new.token),
+        created_at=now,
+        updated_at=now,
+        created_by=user_uuid(principal.id),
+        secret=new.secret,
+        config=new.config,
+    )
+    return await app.store.triggers.create(trigger, _room_for_one, seal)
+
+
+def _room_for_one(count: int) -> None:
+    if count >= limits.triggers_per_project_max:
+        raise Error(
+            "TRIGGER_LIMIT_REACHED", f"A project has at most {limits.triggers_per_project_max} triggers"
+        )
+
+
+async def page(app: App, principal: Principal, ref: str) -> list[Trigger]:
+    """The project's triggers, oldest first."""
+    return await app.store.triggers.page(await _project(app, principal, ref), limits.triggers_per_project_max)
+
+
+async def get(app: App, principal: Principal, ref: str, trigger_id: str) -> Trigger:
+    found = await app.store.triggers.get(await _project(app, principal, ref), trigger_id)
+    if found is None:
+        raise not_found("Trigger")
+    return found
+
+
+async def change(
+    app: App,
+    principal: Principal,
+    ref: str,
+    trigger_id: str,
+    *,
+    name: str | None = None,
+    enabled: bool | None = None,
+    token: str | None = None,
+    seal: Seal | None = None,
+) -> Trigger:
+    """None leaves a member; with a new token the old one is good no more. NOT_FOUND."""
+    project_id = await _project(app, principal, ref)
+    digest = None if token is None else rules.token_hash(token)
+
+    def decide(trigger: Trigger, now: int) -> Trigger:
+        return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest)
+
+    return await app.store.triggers.change(project_id, trigger_id, decide, seal)
+
+
+async def delete(app: App, principal: Principal, ref: str, trigger_id: str) -> None:
+    if not await app.store.triggers.delete(await _project(app, principal, ref), trigger_id):
+        raise not_found("Trigger")
+
+
+class Fired(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a trigger: `header` gives one by its lower-case name, `raw` is the body as it came."""
+
+    token: str
+    raw: bytes
+    header: Callable[[bytes], str | None]
+    payload: Callable[[], bytes | None]
+
+
+async def fire(app: App, fired: Fired) -> Written:
+    """Start a run of the trigger's target with the payload; a repeat under the same key finds the run that it
+    started. NOT_FOUND for a token that is unknown or whose trigger is disabled: the two are not told apart.
+    UNAUTHENTICATED where a signature is asked for and does not fit; BODY_TOO_LARGE; IDEMPOTENCY_KEY_REUSED.
+    """
+    trigger = await app.store.triggers.by_token(rules.token_hash(fired.token))
+    if trigger is None or trigger.disabled_at is not None:
+        raise not_found("Trigger")
+    if len(fired.raw) > limits.trigger_body_bytes_max:
+        most = limits.trigger_body_bytes_max // limits.MIB
+        raise Error("BODY_TOO_LARGE", f"The payload of a trigger is larger than {most} MiB")
+    if trigger.secret is not None:
+        _check_signature(trigger.secret, fired)
+    payload, key = fired.payload(), _key(fired)
+    run = rules.run_of(trigger, rules.run_id(trigger, key), payload)
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is not None:
+            rules.refuse_other(loaded.run, payload)
+            return Transition(loaded.run, duplicate=True)
+        return transitions.create(run, now=loaded.now, parent=None, family_cancelled=False, message=None)
+
+    written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
+    app.publish(written)
+    return written
+
+
+def _key(fired: Fired) -> str | None:
+    """What tells a repeat from a new call: our own header, that of Standard Webhooks, or that of GitHub."""
+    for name in (b"idempotency-key", b"webhook-id", b"x-github-delivery"):
+        key = fired.header(name)
+        if key is not None:
+            if not 1 <= len(key) <= limits.idempotency_key_chars_max:
+                told = f"{name.decode()} must have 1 to {limits.idempotency_key_chars_max} characters"
+                raise Error("INVALID_REQUEST", told)
+            return f"{name.decode()}:{key}"
+    return None
+
+
+def _check_signature(secret: str, fired: Fired) -> None:
+    if not secret.startswith("whsec_"):
+        mac = hmac.new(secret.encode(), fired.raw, hashlib.sha256).hexdigest()
+        given = fired.header(b"x-hub-signature-256")
+        if given is None:
+            raise _unsigned("x-hub-signature-256")
+        if not hmac.compare_digest(f"sha256={mac}".encode(), given.encode()):
+            raise Error("UNAUTHENTICATED", "The signature in x-hub-signature-256 does not fit the body")
+        return
+    message_id, at, given = (
+        fired.header(name) for name in (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
+    )
+    if message_id is None or at is None or given is None:
+        raise _unsigned("webhook-id, webhook-timestamp and webhook-signature")
+    if not re.fullmatch("[0-9]{1,12}", at) or abs(time.time() - int(at)) > tolerance_s:
+        raise Error(
+            "UNAUTHENTICATED", f"webhook-timestamp is more than {tolerance_s} s from the server's time"
+        )
+    wanted = signature(secret, message_id, int(at), fired.raw).encode()
+    # Several may be given, while a secret is replaced.
+    if not any(hmac.compare_digest(wanted, one.encode()) for one in given.split(" ")):
+        raise Error("UNAUTHENTICATED", "No signature in webhook-signature fits the body")
+
+
+def _unsigned(names: str) -> Error:
+    return Error("UNAUTHENTICATED", f"This trigger takes signed calls alone: send {names}")

@@ -1,0 +1,157 @@
+"""Webhooks: where a project's events go. All of it is for admins: a webhook goes on telling once a key is revoked."""
+
+import secrets
+import uuid
+from collections.abc import Sequence
+
+from runstead import limits, webhook as rules
+from runstead.clock import now_ms
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.egress import RefusedAddressError
+from runstead.errors import Error, not_found
+from runstead.principal import Principal, Scope, refuse_bound
+from runstead.project import user_uuid
+from runstead.seal import Seal
+from runstead.webhook import Delivery, DeliveryStatus, Webhook, new_delivery, refuse_disabled
+from runstead.webhook_event import TEST, trial_payload
+
+
+def new_secret() -> str:
+    return rules.secret_of(secrets.token_bytes(32))
+
+
+async def _project(app: App, principal: Principal, ref: str) -> str:
+    refuse_bound(principal, "has no part in webhooks")
+    return (await locate.project(app, principal, Scope.ADMIN, ref)).id
+
+
+def _check_url(app: App, url: str) -> None:
+    try:
+        app.egress.check(url)
+    except RefusedAddressError as refusal:
+        raise Error("INVALID_REQUEST", f"url: {refusal}", errors=(("$.url", str(refusal)),)) from None
+
+
+async def create(
+    app: App,
+    principal: Principal,
+    ref: str,
+    url: str,
+    events: Sequence[str],
+    secret: str,
+    seal: Seal | None = None,
+) -> Webhook:
+    """Tell this address of what happens from now on. INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
+    project_id = await _project(app, principal, ref)
+    _check_url(app, url)
+    rules.check_secret(secret)
+    now = now_ms()
+    webhook = Webhook(
+        id=str(uuid.uuid4()),
+        project_id=project_id,
+        url=url,
+        events=tuple(dict.fromkeys(events)),
+        secret=secret,
+        created_at=now,
+        updated_at=now,
+        created_by=user_uuid(principal.id),
+    )
+    made = await app.store.webhooks.create(webhook, _room_for_one, seal)
+    app.hooked |= {project_id}
+    return made
+
+
+def _room_for_one(count: int) -> None:
+    if count >= limits.webhooks_per_project_max:
+        raise Error(
+            "WEBHOOK_LIMIT_REACHED", f"A project has at most {limits.webhooks_per_project_max} webhooks"
+        )
+
+
+async def page(app: App, principal: Principal, ref: str) -> list[Webhook]:
+    """The project's webhooks, oldest first."""
+    project_id = await _project(app, principal, ref)
+    return await app.store.webhooks.page(project_id, limits.webhooks_per_project_max)
+
+
+async def get(app: App, principal: Principal, ref: str, webhook_id: str) -> Webhook:
+    found = await app.store.webhooks.get(await _project(app, principal, ref), webhook_id)
+    if found is None:
+        raise not_found("Webhook")
+    return found
+
+
+async def change(
+    app: App,
+    principal: Principal,
+    ref: str,
+    webhook_id: str,
+    *,
+    url: str | None,
+    events: Sequence[str] | None,
+    enabled: bool | None,
+    seal: Seal | None = None,
+) -> Webhook:
+    """None leaves a member. What is pending goes to the new address. INVALID_REQUEST, NOT_FOUND."""
+    project_id = await _project(app, principal, ref)
+    if url is not None:
+        _check_url(app, url)
+    if events is not None:
+        events = tuple(dict.fromkeys(events))
+
+    def decide(webhook: Webhook, now: int) -> Webhook:
+        return rules.changed(webhook, url=url, events=events, enabled=enabled, now=now)
+
+    found = await app.store.webhooks.change(project_id, webhook_id, decide, seal)
+    if found.disabled_at is None:
+        app.hooked |= {project_id}
+        app.publish_deliveries()
+    return found
+
+
+async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
+    """With its deliveries: what is pending is sent no more."""
+    project_id = await _project(app, principal, ref)
+    if not await app.store.webhooks.delete(project_id, webhook_id):
+        raise not_found("Webhook")
+
+
+async def send_test(
+    app: App, principal: Principal, ref: str, webhook_id: str, seal: Seal | None = None
+) -> Delivery:
+    """Send it a `webhook.test`, whatever events it asked for. NOT_FOUND, WEBHOOK_DISABLED."""
+    project_id = await _project(app, principal, ref)
+    name = f"msg_{uuid.uuid4()}"
+
+    def decide(webhook: Webhook, now: int) -> Delivery:
+        refuse_disabled(webhook)
+        return new_delivery(name, webhook, TEST, None, trial_payload(webhook, now), now)
+
+    made = await app.store.webhooks.add(project_id, webhook_id, decide, seal)
+    app.publish_deliveries()
+    return made
+
+
+async def deliveries(
+    app: App,
+    principal: Principal,
+    ref: str,
+    webhook_id: str,
+    limit: int,
+    before: int | None,
+    status: DeliveryStatus | None,
+) -> list[Delivery]:
+    """A page of what was sent, or is to be, newest first."""
+    webhook = await get(app, principal, ref, webhook_id)
+    return await app.store.webhooks.deliveries(webhook.project_id, webhook.id, limit, before, status)
+
+
+async def redeliver(
+    app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str, seal: Seal | None = None
+) -> Delivery:
+    """Send it once more, under the same id. NOT_FOUND, WEBHOOK_DISABLED."""
+    project_id = await _project(app, principal, ref)
+    _, delivery = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.again, seal)
+    app.publish_deliveries()
+    return delivery

@@ -1,0 +1,250 @@
+"""Triggers: `/projects/{project}/triggers…`, and `/triggers/{token}`, which others call."""
+
+from typing import Annotated, Final
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.clock import iso, iso_or_none
+from runstead.commands import triggers as commands
+from runstead.errors import Error
+from runstead.http.bodies import (
+    END,
+    NO_CONTROLS,
+    JsonObject as Object,
+    Name,
+    bounded,
+    json_object,
+    json_value,
+)
+from runstead.http.body import decode_body
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.store import Written
+from runstead.trigger import Trigger, new_token
+
+routes = Routes("Triggers")
+
+FORM: Final = "application/x-www-form-urlencoded"
+_fields_max: Final = 1_000
+_Target = Annotated[
+    str,
+    Meta(
+        max_length=limits.target_chars_max,
+        pattern=rf"^(task|workflow|eval):[^\x00-\x1f\x7f]+{END}",
+        description="`task:<id>`, `workflow:<id>` or `eval:<id>`.",
+    ),
+]
+_MISSING = ("NOT_FOUND",)
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call starts. `config` goes to every run; with a `secret`, calls must be signed: as Standard Webhooks where
+    it begins with `whsec_`, else as GitHub signs (`X-Hub-Signature-256`).
+    """
+
+    target: _Target
+    name: Name | None = None
+    config: Object | None = None
+    secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=NO_CONTROLS)] | None = None
+
+
+class UpdateTrigger(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left out or null stays."""
+
+    name: Name | None = None
+    enabled: bool | None = None
+
+
+class TriggerView(msgspec.Struct, frozen=True):
+    """`signed`: whether calls must be."""
+
+    id: str
+    project_id: str
+    name: str
+    target: str
+    config: JsonObjectOrNull
+    enabled: bool
+    disabled_at: Timestamp | None
+    signed: bool
+    created_by: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class TriggerAnswer(msgspec.Struct, frozen=True):
+    trigger: TriggerView
+
+
+class CreatedTrigger(msgspec.Struct, frozen=True):
+    """`token` is shown only here, and is null in the replay of an idempotency key."""
+
+    trigger: TriggerView
+    token: str | None
+
+
+class TriggerList(msgspec.Struct, frozen=True):
+    data: list[TriggerView]
+
+
+def view(trigger: Trigger) -> TriggerView:
+    return TriggerView(
+        trigger.id,
+        trigger.project_id,
+        trigger.name,
+        trigger.target,
+        raw(trigger.config),
+        trigger.disabled_at is None,
+        iso_or_none(trigger.disabled_at),
+        trigger.secret is not None,
+        trigger.created_by,
+        iso(trigger.created_at),
+        iso(trigger.updated_at),
+    )
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/triggers",
+    body=CreateTrigger,
+    answer=CreatedTrigger,
+    status=201,
+    errors=(*_WRITE, "TRIGGER_LIMIT_REACHED"),
+)
+async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
+    """Create a trigger: its token is shown only in this answer."""
+    body, ref, token = call.body, call.path["project"], new_token()
+    new = commands.NewTrigger(
+        target=body.target,
+        token=token,
+        name=body.name,
+        config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
+        secret=body.secret,
+    )
+
+    def answer(made: Trigger) -> Reply:
+        place = f"/projects/{made.project_id}/triggers/{made.id}"
+        return Reply(201, CreatedTrigger(view(made), token), {"Location": place})
+
+    return await call.once(
+        lambda seal: commands.create(call.app, call.principal, ref, new, seal), answer, token
+    )
+
+
+@routes.route("GET", "/projects/{project}/triggers", answer=TriggerList, errors=_MISSING)
+async def page(call: Call[Nothing, Nothing]) -> Reply:
+    """The project's triggers, oldest first."""
+    found = await commands.page(call.app, call.principal, call.path["project"])
+    return Reply(200, TriggerList([view(trigger) for trigger in found]))
+
+
+@routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=_MISSING)
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """One trigger."""
+    found = await commands.get(call.app, call.principal, call.path["project"], call.path["trigger_id"])
+    return Reply(200, view(found))
+
+
+@routes.route(
+    "PATCH",
+    "/projects/{project}/triggers/{trigger_id}",
+    body=UpdateTrigger,
+    answer=TriggerAnswer,
+    errors=_WRITE,
+)
+async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
+    """Rename a trigger; enable or disable it."""
+    body, path = call.body, call.path
+    return await call.once(
+        lambda seal: commands.change(
+            call.app,
+            call.principal,
+            path["project"],
+            path["trigger_id"],
+            name=body.name,
+            enabled=body.enabled,
+            seal=seal,
+        ),
+        lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
+    )
+
+
+class TriggerDeleted(msgspec.Struct, frozen=True):
+    deleted: bool
+
+
+@routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=_WRITE)
+async def delete(call: Call[Nothing, Nothing]) -> Reply:
+    """Delete a trigger. The runs that it started stay."""
+    await commands.delete(call.app, call.principal, call.path["project"], call.path["trigger_id"])
+    return Reply(200, TriggerDeleted(deleted=True))
+
+
+@routes.route(
+    "POST", "/projects/{project}/triggers/{trigger_id}/rotate", answer=CreatedTrigger, errors=_WRITE
+)
+async def rotate(call: Call[Nothing, Nothing]) -> Reply:
+    """Give a trigger another token: the old one is good no more."""
+    path, token = call.path, new_token()
+    return await call.once(
+        lambda seal: commands.change(
+            call.app, call.principal, path["project"], path["trigger_id"], token=token, seal=seal
+        ),
+        lambda trigger: Reply(200, CreatedTrigger(view(trigger), token)),
+        token,
+    )
+
+
+class Started(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`duplicate`: the call was a repeat, and the run is the one that the first started."""
+
+    run_id: str
+    duplicate: bool = False
+
+
+@routes.route(
+    "POST",
+    "/triggers/{token}",
+    answer=Started,
+    status=202,
+    errors=("UNAUTHENTICATED", "IDEMPOTENCY_KEY_REUSED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    open=True,
+    keyed=False,  # it is, for ever, and by other headers too
+)
+async def fire(call: Call[Nothing, Nothing]) -> Reply:
+    """Start a run of the trigger's target: the body, JSON or a form, is its input."""
+    kind = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
+
+    def payload() -> bytes | None:
+        if kind == FORM:
+            return _form(call.raw)
+        if not call.raw:
+            return None
+        return json_value(decode_body(call.raw, msgspec.Raw))
+
+    fired = commands.Fired(token=call.path["token"], raw=call.raw, header=call.header, payload=payload)
+    written: Written = await commands.fire(call.app, fired)
+    place = f"/runs/{quote(written.run.run_id, safe='')}"
+    return Reply(202, Started(written.run.run_id, written.transition.duplicate), {"Location": place})
+
+
+def _form(text: bytes) -> bytes:
+    """A form as a JSON object; a field that is repeated is a list."""
+    try:
+        pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_fields_max)
+    except ValueError:
+        told = f"The body is no form: UTF-8, URL-encoded, at most {_fields_max:,} fields"
+        raise Error("INVALID_REQUEST", told, errors=(("$", "not a form"),)) from None
+    fields: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        known = fields.get(name)
+        if known is None:
+            fields[name] = value
+        elif isinstance(known, list):
+            known.append(value)
+        else:
+            fields[name] = [known, value]
+    return msgspec.json.encode(fields)

@@ -1,0 +1,296 @@
+"""Webhooks: `/projects/{project}/webhooks…`."""
+
+import re
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.clock import iso, iso_or_none
+from runstead.commands import webhooks as commands
+from runstead.errors import Error
+from runstead.http.bodies import PageInfo
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import Timestamp
+from runstead.webhook import Delivery, DeliveryStatus, Webhook
+
+routes = Routes("Webhooks")
+
+WebhookEvent: TypeAlias = Literal[
+    "*", "run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled"
+]
+"""`*` and the names of webhook_event.EVENT_TYPES."""
+_Url = Annotated[str, Meta(min_length=1, max_length=limits.webhook_url_chars_max)]
+_Events = Annotated[list[WebhookEvent], Meta(min_length=1, max_length=32)]
+_MISSING = ("NOT_FOUND",)
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to send what. Without a `secret`, one is made."""
+
+    url: _Url
+    events: _Events
+    secret: (
+        Annotated[
+            str,
+            Meta(
+                max_length=128,
+                pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$(?!\n)",
+                description="`whsec_` and the base64 of 24 to 64 random bytes.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left out or null stays. `enabled` true forgets the failures."""
+
+    url: _Url | None = None
+    events: _Events | None = None
+    enabled: bool | None = None
+
+
+class WebhookView(msgspec.Struct, frozen=True):
+    """`failing_since` is the first failure since the last delivery that arrived."""
+
+    id: str
+    project_id: str
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_at: Timestamp | None
+    disabled_reason: str | None
+    failing_since: Timestamp | None
+    created_by: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class WebhookAnswer(msgspec.Struct, frozen=True):
+    webhook: WebhookView
+
+
+class CreatedWebhook(msgspec.Struct, frozen=True):
+    """`secret` is shown only here, and is null in the replay of an idempotency key."""
+
+    webhook: WebhookView
+    secret: str | None
+
+
+class WebhookList(msgspec.Struct, frozen=True):
+    data: list[WebhookView]
+
+
+class DeliveryView(msgspec.Struct, frozen=True):
+    """One event on its way to one webhook; `id` is what the receiver knows as `webhook-id`. `last_error` and
+    `duration_ms` are of the last attempt; `next_attempt_at` is set while it is pending.
+    """
+
+    id: str
+    webhook_id: str
+    event_type: str
+    run_id: str | None
+    status: DeliveryStatus
+    attempts: int
+    last_status_code: int | None
+    last_error: str | None
+    next_attempt_at: Timestamp | None
+    created_at: Timestamp
+    delivered_at: Timestamp | None
+    duration_ms: int | None
+
+
+class DeliveryAnswer(msgspec.Struct, frozen=True):
+    delivery: DeliveryView
+
+
+class DeliveryPage(msgspec.Struct, frozen=True):
+    data: list[DeliveryView]
+    page_info: PageInfo
+
+
+def view(webhook: Webhook) -> WebhookView:
+    return WebhookView(
+        webhook.id,
+        webhook.project_id,
+        webhook.url,
+        list(webhook.events),
+        webhook.disabled_at is None,
+        iso_or_none(webhook.disabled_at),
+        webhook.disabled_reason,
+        iso_or_none(webhook.failing_since),
+        webhook.created_by,
+        iso(webhook.created_at),
+        iso(webhook.updated_at),
+    )
+
+
+def delivery_view(delivery: Delivery) -> DeliveryView:
+    return DeliveryView(
+        delivery.id,
+        delivery.webhook_id,
+        delivery.event_type,
+        delivery.run_id,
+        delivery.status,
+        delivery.attempts,
+        delivery.last_status,
+        delivery.last_error,
+        iso_or_none(delivery.next_attempt_at),
+        iso(delivery.created_at),
+        iso_or_none(delivery.delivered_at),
+        delivery.duration_ms,
+    )
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/webhooks",
+    body=CreateWebhook,
+    answer=CreatedWebhook,
+    status=201,
+    errors=(*_WRITE, "WEBHOOK_LIMIT_REACHED"),
+)
+async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
+    """Create a webhook: its secret is shown only in this answer."""
+    body, ref = call.body, call.path["project"]
+    secret = commands.new_secret() if body.secret is None else body.secret
+
+    def answer(made: Webhook) -> Reply:
+        place = f"/projects/{made.project_id}/webhooks/{made.id}"
+        return Reply(201, CreatedWebhook(view(made), secret), {"Location": place})
+
+    return await call.once(
+        lambda seal: commands.create(call.app, call.principal, ref, body.url, body.events, secret, seal),
+        answer,
+        secret,
+    )
+
+
+@routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=_MISSING)
+async def page(call: Call[Nothing, Nothing]) -> Reply:
+    """The project's webhooks, oldest first."""
+    found = await commands.page(call.app, call.principal, call.path["project"])
+    return Reply(200, WebhookList([view(webhook) for webhook in found]))
+
+
+@routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=_MISSING)
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """One webhook."""
+    found = await commands.get(call.app, call.principal, call.path["project"], call.path["webhook_id"])
+    return Reply(200, view(found))
+
+
+@routes.route(
+    "PATCH",
+    "/projects/{project}/webhooks/{webhook_id}",
+    body=UpdateWebhook,
+    answer=WebhookAnswer,
+    errors=_WRITE,
+)
+async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
+    """Change where a webhook goes or what it asks for; enable or disable it."""
+    body, path = call.body, call.path
+    return await call.once(
+        lambda seal: commands.change(
+            call.app,
+            call.principal,
+            path["project"],
+            path["webhook_id"],
+            url=body.url,
+            events=body.events,
+            enabled=body.enabled,
+            seal=seal,
+        ),
+        lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
+    )
+
+
+class WebhookDeleted(msgspec.Struct, frozen=True):
+    deleted: bool
+
+
+@routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=_WRITE)
+async def delete(call: Call[Nothing, Nothing]) -> Reply:
+    """Delete a webhook with its deliveries: what is pending is sent no more."""
+    await commands.delete(call.app, call.principal, call.path["project"], call.path["webhook_id"])
+    return Reply(200, WebhookDeleted(deleted=True))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/webhooks/{webhook_id}/test",
+    answer=DeliveryAnswer,
+    status=202,
+    errors=(*_WRITE, "WEBHOOK_DISABLED"),
+)
+async def test(call: Call[Nothing, Nothing]) -> Reply:
+    """Send a `webhook.test`; the delivery log tells what became of it."""
+    path = call.path
+    return await call.once(
+        lambda seal: commands.send_test(call.app, call.principal, path["project"], path["webhook_id"], seal),
+        lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
+    )
+
+
+class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    status: DeliveryStatus | None = None
+    cursor: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+
+
+def _before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
+        raise Error(
+            "INVALID_REQUEST",
+            "Query: cursor is none of this list's: take page_info.next of the page before",
+            errors=(("$.cursor", "unknown cursor"),),
+        )
+    return int(cursor)
+
+
+@routes.route(
+    "GET",
+    "/projects/{project}/webhooks/{webhook_id}/deliveries",
+    query=DeliveryFilter,
+    answer=DeliveryPage,
+    errors=_MISSING,
+)
+async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
+    """What was sent in the last week, or is to be, newest first."""
+    query, path = call.query, call.path
+    found = await commands.deliveries(
+        call.app,
+        call.principal,
+        path["project"],
+        path["webhook_id"],
+        query.limit + 1,
+        _before(query.cursor),
+        query.status,
+    )
+    data = found[: query.limit]
+    following = str(data[-1].seq) if len(found) > query.limit else None
+    shown = [delivery_view(delivery) for delivery in data]
+    return Reply(200, DeliveryPage(shown, PageInfo(self=query.cursor, next=following)))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    answer=DeliveryAnswer,
+    status=202,
+    errors=(*_WRITE, "WEBHOOK_DISABLED"),
+)
+async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
+    """Send a delivery once more, under the same id, whatever became of it."""
+    path = call.path
+    return await call.once(
+        lambda seal: commands.redeliver(
+            call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], seal
+        ),
+        lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
+    )

@@ -1,0 +1,28 @@
+"""Notices workers and push services that went silent. Their runs need nothing of it: leases end by themselves."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from runstead import limits, telemetry
+from runstead.commands.app import App
+from runstead.push_service import PushService
+from runstead.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+
+async def watch(app: App) -> int:
+    """One bounded look; how many of either went silent, whichever are more. Each silence is told once."""
+    workers = await app.store.workers.fell_silent(limits.silent_per_tick_max)
+    _tell("worker", workers)
+    services = await app.store.push_services.fell_silent(limits.silent_per_tick_max)
+    _tell("push_service", services)
+    return max(len(workers), len(services))
+
+
+def _tell(kind: str, silent: Sequence[Worker] | Sequence[PushService]) -> None:
+    if silent:
+        telemetry.silences.labels(kind).inc(len(silent))
+        some = [one.id for one in silent[: limits.silent_told_max]]
+        log.warning("not heard of for too long", kind=kind, count=len(silent), some=some)

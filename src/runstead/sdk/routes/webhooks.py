@@ -1,0 +1,186 @@
+"""Webhooks and triggers of a project. All but calling a trigger needs an admin's credential."""
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any, Literal
+
+from runstead.sdk.call import Call, members, new_key, path, query
+from runstead.sdk.route import Described, route
+from runstead.sdk.webhook import (
+    CreatedTrigger,
+    CreatedWebhook,
+    DeliveryAnswer,
+    DeliveryPage,
+    Trigger,
+    TriggerAnswer,
+    TriggerList,
+    TriggerRun,
+    Webhook,
+    WebhookAnswer,
+    WebhookList,
+)
+
+
+class WebhookRoutes(Described):
+    """404 for a webhook, a delivery or a trigger that is unknown or not visible to the caller."""
+
+    def _hooks(self, project: str | None, *more: str) -> str:
+        return path("projects", self._project(project), "webhooks", *more)
+
+    def _triggers(self, project: str | None, *more: str) -> str:
+        return path("projects", self._project(project), "triggers", *more)
+
+    @route
+    def create_webhook(
+        self,
+        url: str,
+        events: Sequence[str] = ("*",),
+        *,
+        secret: str | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedWebhook]:
+        """`POST /projects/{ref}/webhooks`: tell this address of what happens from now on. `secret` of the answer is
+        never shown again, not even in a replay: so no idempotency key is sent unless given, and without one the call is
+        sent again only where it surely was not performed.
+
+        400 with `errors` for what is not valid, 409 WEBHOOK_LIMIT_REACHED.
+        """
+        body = members(url=url, events=list(events), secret=secret)
+        return Call(
+            "POST",
+            self._hooks(project),
+            CreatedWebhook,
+            body=body,
+            idempotency_key=idempotency_key,
+            repeatable=idempotency_key is not None,
+        )
+
+    @route
+    def list_webhooks(self, *, project: str | None = None) -> Call[WebhookList]:
+        """`GET /projects/{ref}/webhooks`: all of them, oldest first."""
+        return Call("GET", self._hooks(project), WebhookList)
+
+    @route
+    def get_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[Webhook]:
+        """`GET /projects/{ref}/webhooks/{id}`"""
+        return Call("GET", self._hooks(project, webhook_id), Webhook)
+
+    @route
+    def update_webhook(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        enabled: bool | None = None,
+        project: str | None = None,
+    ) -> Call[WebhookAnswer]:
+        """`PATCH /projects/{ref}/webhooks/{id}`: what is None stays. Enabling forgets the failures."""
+        body = members(url=url, events=None if events is None else list(events), enabled=enabled)
+        where = self._hooks(project, webhook_id)
+        return Call("PATCH", where, WebhookAnswer, body=body, idempotency_key=new_key())
+
+    @route
+    def delete_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
+        """`DELETE /projects/{ref}/webhooks/{id}`: with its deliveries."""
+        return Call("DELETE", self._hooks(project, webhook_id), NoneType)
+
+    @route
+    def test_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[DeliveryAnswer]:
+        """`POST /projects/{ref}/webhooks/{id}/test`: send it a `webhook.test`. 409 WEBHOOK_DISABLED."""
+        where = self._hooks(project, webhook_id, "test")
+        return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
+
+    @route
+    def list_deliveries(
+        self,
+        webhook_id: str,
+        *,
+        status: Literal["pending", "delivered", "failed"] | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+        project: str | None = None,
+    ) -> Call[DeliveryPage]:
+        """`GET /projects/{ref}/webhooks/{id}/deliveries`: newest first; `page_info.next` is the next page's cursor."""
+        asked = query(status=status, cursor=cursor, limit=limit)
+        return Call("GET", self._hooks(project, webhook_id, "deliveries"), DeliveryPage, asked)
+
+    @route
+    def redeliver(
+        self, webhook_id: str, delivery_id: str, *, project: str | None = None
+    ) -> Call[DeliveryAnswer]:
+        """`POST /projects/{ref}/webhooks/{id}/deliveries/{id}/redeliver`: once more, under the same id. 409
+        WEBHOOK_DISABLED.
+        """
+        where = self._hooks(project, webhook_id, "deliveries", delivery_id, "redeliver")
+        return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
+
+    @route
+    def create_trigger(
+        self,
+        target: str,
+        *,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        secret: str | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedTrigger]:
+        """`POST /projects/{ref}/triggers`. `target` is `task:<id>`, `workflow:<id>` or `eval:<id>`; with a `secret`, calls
+        must be signed. `token` of the answer is never shown again: keys and repeats as for `create_webhook`.
+
+        400 with `errors` for what is not valid, 409 TRIGGER_LIMIT_REACHED.
+        """
+        return Call(
+            "POST",
+            self._triggers(project),
+            CreatedTrigger,
+            body=members(target=target, name=name, config=config, secret=secret),
+            idempotency_key=idempotency_key,
+            repeatable=idempotency_key is not None,
+        )
+
+    @route
+    def list_triggers(self, *, project: str | None = None) -> Call[TriggerList]:
+        """`GET /projects/{ref}/triggers`: all of them, oldest first."""
+        return Call("GET", self._triggers(project), TriggerList)
+
+    @route
+    def get_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:
+        """`GET /projects/{ref}/triggers/{id}`"""
+        return Call("GET", self._triggers(project, trigger_id), Trigger)
+
+    @route
+    def update_trigger(
+        self,
+        trigger_id: str,
+        *,
+        name: str | None = None,
+        enabled: bool | None = None,
+        project: str | None = None,
+    ) -> Call[TriggerAnswer]:
+        """`PATCH /projects/{ref}/triggers/{id}`: what is None stays."""
+        body = members(name=name, enabled=enabled)
+        where = self._triggers(project, trigger_id)
+        return Call("PATCH", where, TriggerAnswer, body=body, idempotency_key=new_key())
+
+    @route
+    def rotate_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
+        """`POST /projects/{ref}/triggers/{id}/rotate`: another token; the old one is good no more."""
+        return Call("POST", self._triggers(project, trigger_id, "rotate"), CreatedTrigger)
+
+    @route
+    def delete_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[None]:
+        """`DELETE /projects/{ref}/triggers/{id}`: the runs that it started stay."""
+        return Call("DELETE", self._triggers(project, trigger_id), NoneType)
+
+    @route
+    def fire_trigger(
+        self, token: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> Call[TriggerRun]:
+        """`POST /triggers/{token}`: start a run with this input. The same key gives the same run, for ever; without one,
+        every call starts a run of its own.
+        """
+        where = path("triggers", token)
+        return Call("POST", where, TriggerRun, body=payload, idempotency_key=idempotency_key or new_key())

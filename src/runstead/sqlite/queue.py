@@ -1,0 +1,85 @@
+"""Which runs come next: for workers, for push services and for the referee. Called in the writer thread."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Final
+
+from runstead import limits
+from runstead.concurrency import Rooms
+from runstead.run import Run, in_queue
+from runstead.sqlite.concurrency import occupancies
+from runstead.sqlite.rows import encode, to_run
+from runstead.sqlite.sql import COLUMNS, Q
+from runstead.store import ClaimQuery
+from runstead.store.lines import LineKind, apart_by_target, lines
+from runstead.turns import in_turns
+
+_AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
+#: The index of a line, and what is equal in it; ?1 is the project.
+_LINES: Final[dict[LineKind, tuple[str, str]]] = {
+    "kind": ("runs_queue_kind", "kind = ?2"),
+    "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
+    "agent": ("runs_queue_agent", _AGENT),
+    "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
+}
+_EQUALS: Final[dict[LineKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
+
+
+def _head_sql(line: LineKind) -> str:
+    """The head of a line. From one priority that there is to the next is one look into the index, and each of them is
+    read only until the page is full.
+    """
+    index, equal = _LINES[line]
+    now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
+    top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608
+    queued = "AND available_at IS NOT NULL"
+    return (
+        f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
+        f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
+        f" SELECT {COLUMNS} FROM steps CROSS JOIN runs INDEXED BY {index}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} LIMIT {limit}"
+    )
+
+
+HEADS: Final = {line: _head_sql(line) for line in _LINES}
+
+
+def claimable_runs(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[Run]:
+    """The runs that a claim gets, in order: one short index scan for each line that the worker takes from."""
+    project, limit = query.project_id, query.limit
+    rooms = Rooms.beside(project, occupancies(connection, project, limits.running_max))
+    targets: Sequence[str] = query.targets
+    if apart_by_target(query, rooms):
+        targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
+    found: dict[int, Run] = {}
+    for line in lines(query, limit, rooms, targets):
+        for row in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)):
+            run = to_run(row)
+            found[run.seq] = run
+    fitting = (run for run in sorted(found.values(), key=in_queue) if rooms.take(run))
+    return list(islice(fitting, limit))
+
+
+def due_pushes(
+    connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
+) -> list[Run]:
+    """Runs to be pushed, projects in turn."""
+    found: dict[str, list[Run]] = defaultdict(list)
+    for step in connection.execute(Q["push_steps"], (now, encode(busy).decode())).fetchall():
+        found[step[0]] += map(to_run, connection.execute(Q["push_head"], (*step, now, limit)))
+    queues = []
+    for project, runs in found.items():
+        rooms = Rooms.beside(project, occupancies(connection, project, limits.running_max))
+        queues.append([run for run in sorted(runs, key=in_queue) if rooms.take(run)])
+    return list(islice(in_turns(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
+
+
+def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
+    """Runs whose deadline has passed, projects in turn."""
+    heads: list[list[Any]] = [
+        connection.execute(Q["due_head"], (project, now, limit)).fetchall()
+        for (project,) in connection.execute(Q["due_projects"], (now,)).fetchall()
+    ]
+    return [seq for _, seq in islice(in_turns(heads, lambda head: head), limit)]

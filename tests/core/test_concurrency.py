@@ -1,0 +1,135 @@
+"""Priority and delay of a run, what counts as running, the room that limits leave, and taking turns."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from runstead.concurrency import ConcurrencyLimit, Occupancy, Rooms
+from runstead.errors import Error
+from runstead.run import RunStatus, in_queue
+from runstead.turns import in_turns
+from story import NOON, Story, new_run
+
+
+def test_a_delayed_run_is_claimable_once_it_is_due():
+    story = Story(available_at=NOON + 1_000)
+    assert (story.run.status, story.run.available_at) == (RunStatus.PENDING, NOON + 1_000)
+    assert not story.later(999).claimable
+    assert story.later(1).claimable
+
+
+def test_a_moment_that_has_passed_means_now():
+    assert Story(available_at=NOON - 1_000).run.available_at == NOON
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "agent"},
+        {"kind": "agent", "status": RunStatus.RUNNING},
+        {"kind": "agent", "status": RunStatus.RUNNING, "implementation_kind": "claude"},
+    ],
+)
+def test_a_run_that_its_caller_drives_is_not_delayed(fields):
+    with pytest.raises(Error, match="its caller drives it") as refused:
+        Story(available_at=NOON + 1_000, **fields)
+    assert refused.value.code == "INVALID_REQUEST"
+
+
+def test_a_pause_keeps_the_delay():
+    story = Story(available_at=NOON + 60_000)
+    story.pause()
+    story.later(1_000).unpause()
+    assert story.run.available_at == NOON + 60_000
+
+
+def test_the_higher_priority_stands_first_and_the_older_one_among_equals():
+    given_ = [(0, 5, 1), (7, 9, 2), (7, 3, 4), (7, 3, 3), (-100, 1, 5)]
+    runs = [new_run(str(seq), priority=p, available_at=at, seq=seq) for p, at, seq in given_]
+    assert [run.seq for run in sorted(runs, key=in_queue)] == [3, 4, 2, 1, 5]
+
+
+def test_only_a_run_that_somebody_works_on_counts_as_running():
+    story = Story()
+    assert not story.run.occupies
+    story.claim()
+    assert story.run.occupies
+    story.wait()
+    assert not story.run.occupies
+    story.resume()
+    assert story.run.occupies  # its worker holds it yet
+    story.complete()
+    assert not story.run.occupies
+
+
+def test_a_resumed_run_that_nobody_holds_counts_once_it_is_claimed():
+    story = Story()
+    story.claim()
+    story.wait()
+    story.release()
+    story.resume()
+    assert (story.run.status, story.run.occupies) == (RunStatus.RUNNING, False)
+    story.claim()
+    assert story.run.occupies
+
+
+def test_a_run_that_its_caller_started_counts():
+    assert Story(kind="agent", status=RunStatus.RUNNING).run.occupies
+
+
+def occupancy(target, most, running):
+    return Occupancy(ConcurrencyLimit(target, most), running)
+
+
+def test_what_is_not_limited_has_any_room():
+    rooms = Rooms.beside("p", [])
+    assert rooms.left("p", "task:a") is None
+    assert all(rooms.take_one("p", "task:a") for _ in range(100))
+
+
+def test_a_target_has_the_smaller_room_of_its_own_and_of_its_project():
+    rooms = Rooms.beside("p", [occupancy(None, 5, 2), occupancy("task:a", 2, 1)])
+    assert (rooms.left("p", "task:a"), rooms.left("p", "task:b"), rooms.left("p", None)) == (1, 3, 3)
+    assert rooms.take_one("p", "task:a")
+    assert (rooms.left("p", "task:a"), rooms.left("p", "task:b")) == (0, 2)
+    assert not rooms.take_one("p", "task:a")
+    assert rooms.left("q", "task:a") is None
+
+
+def test_more_running_than_allowed_is_no_room_rather_than_less():
+    rooms = Rooms.beside("p", [occupancy(None, 1, 4)])
+    assert rooms.left("p", "task:a") == 0
+    assert not rooms.take_one("p", "task:a")
+
+
+targets = st.sampled_from((None, "a", "b", "c"))
+
+
+@given(
+    st.dictionaries(targets, st.tuples(st.integers(0, 5), st.integers(0, 5))),
+    st.lists(targets, max_size=30),
+)
+def test_no_limit_is_exceeded_and_nobody_is_held_back_for_nothing(limits, wanted):
+    rooms = Rooms.beside("p", [occupancy(name, most, running) for name, (most, running) in limits.items()])
+    running = {name: running for name, (_, running) in limits.items()}
+    for target in wanted:
+        full = [name for name in {None, target} & limits.keys() if running[name] >= limits[name][0]]
+        assert rooms.take_one("p", target) == (not full)
+        if not full:
+            for name in {None, target} & limits.keys():
+                running[name] += 1
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=6))
+def test_in_turns_everybody_is_served_once_and_nobody_twice_before_the_others(lines):
+    named = [
+        [(number, value, place) for place, value in enumerate(line)] for number, line in enumerate(lines)
+    ]
+    served = list(in_turns(named, lambda one: one[1]))
+    assert sorted(served) == sorted(one for line in named for one in line)
+    rounds = [place for _, _, place in served]
+    assert rounds == sorted(rounds)
+    for line in named:
+        assert [one for one in served if one in line] == line
+    for place in set(rounds):
+        values = [value for _, value, of in served if of == place]
+        assert values == sorted(values)

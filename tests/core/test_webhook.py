@@ -1,0 +1,233 @@
+"""What is sent when, and when it is given up: the rules of webhooks, with no store and no network."""
+
+import base64
+import hmac
+import json
+
+import pytest
+from hypothesis import given, strategies as st
+from msgspec.structs import replace
+
+from runstead import limits
+from runstead.errors import Error
+from runstead.run import Run, RunStatus
+from runstead.webhook import (
+    Attempt,
+    Webhook,
+    again,
+    attempted,
+    backoff_ms,
+    changed,
+    check_secret,
+    new_delivery,
+    secret_of,
+    signature,
+)
+from runstead.webhook_event import EVENT_TYPES, deliveries, event_of
+
+NOON = 1_774_008_000_000
+SECRET = secret_of(bytes(range(32)))
+HOOK = "11111111-1111-4111-8111-111111111111"
+
+
+def webhook(**fields):
+    given_ = {"id": HOOK, "project_id": "p", "url": "https://a.test", "events": ("*",), "secret": SECRET}
+    return Webhook(**(given_ | {"created_at": NOON, "updated_at": NOON} | fields))
+
+
+def delivery(hook, attempts=1):
+    made = new_delivery("msg_1", hook, "run.completed", "run_1", b"{}", NOON)
+    return replace(made, attempts=attempts)
+
+
+def run(status="running", **fields):
+    given_ = {"uid": "u", "project_id": "p", "run_id": "run_1", "kind": "task", "owner_kind": "project"}
+    given_ |= {"owner_id": "p", "root_run_id": "run_1", "created_at": NOON, "updated_at": NOON}
+    return Run(status=RunStatus(status), **(given_ | fields))
+
+
+def failure(number=1, **members):
+    return Attempt(number, **({"reason": "it answered 500", "status": 500} | members))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event"),
+    [
+        ("pending", "running", "run.started"),
+        ("running", "waiting", "run.waiting"),
+        ("running", "completed", "run.completed"),
+        ("waiting", "failed", "run.failed"),
+        ("pending", "cancelled", "run.cancelled"),
+        (None, "running", "run.started"),
+        (None, "pending", None),
+        ("running", "pending", None),
+        ("waiting", "running", None),
+        ("waiting", "pending", None),
+        ("running", "running", None),
+    ],
+)
+def test_an_event_is_a_change_of_status(before, after, event):
+    assert event_of(None if before is None else run(before), run(after)) == event
+
+
+def test_only_who_asked_is_told_and_the_same_change_is_told_once():
+    hooks = [webhook(events=("run.failed",)), webhook(id=HOOK.replace("1", "2"))]
+    hooks.append(webhook(id=HOOK.replace("1", "3"), disabled_at=NOON))
+    first, again_ = (deliveries(run("completed", version=7), "run.completed", hooks, NOON) for _ in range(2))
+    assert [one.webhook_id for one in first] == [hooks[1].id]
+    assert first == again_
+    (other,) = deliveries(run("completed", version=8), "run.completed", hooks, NOON)
+    assert other.id != first[0].id
+
+
+def test_an_event_shows_the_run_as_it_was_and_leaves_out_what_is_large():
+    large = json.dumps("x" * limits.webhook_value_bytes_max).encode()
+    ended = run("completed", output=large, metadata=b'{"inputTokens":1}', completed_at=NOON)
+    (made,) = deliveries(ended, "run.completed", [webhook()], NOON)
+    told = json.loads(made.payload)
+    assert (told["type"], told["timestamp"]) == ("run.completed", "2026-03-20T12:00:00.000Z")
+    data = told["data"]
+    assert (data["run_id"], data["status"], data["metadata"]) == ("run_1", "completed", {"inputTokens": 1})
+    assert (data["output"], data["omitted"]) == (None, ["output"])
+
+
+@given(attempts=st.integers(1, 10_000), dice=st.floats(0, 1, exclude_max=True))
+def test_every_pause_lies_between_half_its_step_and_three_hours(attempts, dice):
+    assert backoff_ms(attempts, 0) <= backoff_ms(attempts, dice) <= limits.delivery_backoff_ms_max
+    assert backoff_ms(attempts, 0) >= limits.delivery_backoff_ms_first / 2
+
+
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 10**9) | st.none())))
+def test_a_delivery_that_always_fails_ends_within_a_day(story):
+    hook, one, now = webhook(), delivery(webhook(), 0), NOON
+    for dice, retry_after_ms in story:
+        if one.status != "pending":
+            break
+        now = one.next_attempt_at
+        assert NOON <= now <= one.expires_at
+        one = replace(one, attempts=one.attempts + 1)
+        hook, one = attempted(hook, one, failure(one.attempts, retry_after_ms=retry_after_ms), now, dice)
+        assert (one.next_attempt_at is None) == (one.status == "failed")
+    assert hook.failing_since == (NOON if story else None)
+    assert hook.disabled_at is None
+
+
+def test_a_day_holds_as_many_attempts_as_the_guide_says():
+    counts = set()
+    for dice in (0.0, 0.999):
+        hook, one = webhook(), delivery(webhook(), 0)
+        while one.status == "pending":
+            one = replace(one, attempts=one.attempts + 1)
+            hook, one = attempted(hook, one, failure(one.attempts), one.next_attempt_at, dice)
+        counts.add(one.attempts)
+    assert counts == {15, 23}
+
+
+def test_one_that_arrived_forgets_the_failures():
+    hook, one = attempted(webhook(), delivery(webhook()), failure(), NOON, 0)
+    assert (hook.failing_since, one.last_error, one.last_status) == (NOON, "it answered 500", 500)
+    hook, one = attempted(hook, one, Attempt(1, status=204, duration_ms=12), NOON + 9, 0)
+    assert (one.status, one.delivered_at, one.next_attempt_at) == ("delivered", NOON + 9, None)
+    assert (one.last_error, one.last_status, one.duration_ms) == (None, 204, 12)
+    assert hook == webhook()
+
+
+def test_gone_disables_at_once():
+    hook, one = attempted(webhook(), delivery(webhook()), failure(status=410, gone=True), NOON, 0)
+    assert (one.status, hook.disabled_at) == ("failed", NOON)
+    assert "410" in hook.disabled_reason
+
+
+def test_three_days_of_failures_disable_with_the_delivery_that_is_given_up():
+    late = NOON + limits.webhook_failing_ms_max
+    hook = webhook(failing_since=NOON)
+    lost = replace(delivery(hook), expires_at=late)
+    shown, one = attempted(hook, lost, failure(), late, 0)
+    assert (one.status, shown.disabled_at) == ("failed", late)
+    assert "3 days" in shown.disabled_reason
+    assert "it answered 500" in shown.disabled_reason
+    shown, one = attempted(hook, replace(lost, expires_at=late + limits.delivery_ms_max), failure(), late, 0)
+    assert (one.status, shown.disabled_at) == ("pending", None)
+    shown, one = attempted(replace(hook, failing_since=NOON + 1), lost, failure(), late, 0)
+    assert (one.status, shown.disabled_at) == ("failed", None)
+
+
+def test_an_attempt_that_was_overtaken_says_nothing():
+    hook, one = webhook(), delivery(webhook(), attempts=2)
+    assert attempted(hook, one, failure(1), NOON, 0) == (hook, one)
+    done = replace(one, status="delivered")
+    assert attempted(hook, done, failure(2), NOON, 0) == (hook, done)
+
+
+def test_a_retry_after_is_waited_for_as_long_as_it_is_no_longer_than_a_step():
+    _, one = attempted(webhook(), delivery(webhook()), failure(retry_after_ms=60_000), NOON, 0)
+    assert one.next_attempt_at == NOON + 60_000
+    _, one = attempted(webhook(), delivery(webhook()), failure(retry_after_ms=10**9), NOON, 0)
+    assert one.next_attempt_at == NOON + limits.delivery_backoff_ms_max
+    _, one = attempted(webhook(), delivery(webhook()), failure(retry_after_ms=1), NOON, 0)
+    assert one.next_attempt_at == NOON + limits.delivery_backoff_ms_first / 2
+
+
+def test_redelivery_begins_the_day_anew_but_not_while_disabled():
+    hook, one = attempted(webhook(), delivery(webhook()), Attempt(1, status=200), NOON, 0)
+    _, one = again(hook, one, NOON + 5)
+    assert (one.status, one.next_attempt_at) == ("pending", NOON + 5)
+    assert (one.expires_at, one.delivered_at) == (NOON + 5 + limits.delivery_ms_max, None)
+    with pytest.raises(Error) as caught:
+        again(webhook(disabled_at=NOON), one, NOON)
+    assert caught.value.code == "WEBHOOK_DISABLED"
+
+
+def test_a_webhook_is_changed_member_by_member_and_enabling_forgets_the_failures():
+    hook = webhook(disabled_at=NOON, disabled_reason="why", failing_since=NOON)
+    assert changed(hook, url=None, events=None, enabled=None, now=NOON + 1) is hook
+    on = changed(hook, url=None, events=None, enabled=True, now=NOON + 1)
+    assert (on.disabled_at, on.disabled_reason, on.failing_since) == (None, None, None)
+    off = changed(on, url="https://b.test", events=["run.failed"], enabled=False, now=NOON + 2)
+    assert (off.url, off.events, off.disabled_at, off.updated_at) == (
+        "https://b.test",
+        ("run.failed",),
+        NOON + 2,
+        NOON + 2,
+    )
+    assert changed(off, url=None, events=None, enabled=False, now=NOON + 3).disabled_at == NOON + 2
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "whsec_",
+        "plain",
+        "whsec_!!!",
+        secret_of(bytes(23)),
+        secret_of(bytes(65)),
+        secret_of(bytes(32))[6:],
+    ],
+)
+def test_a_secret_that_is_none_is_refused_and_not_repeated(secret):
+    with pytest.raises(Error) as caught:
+        check_secret(secret)
+    assert caught.value.code == "INVALID_REQUEST"
+    assert not secret or secret == "whsec_" or secret not in str(caught.value)
+
+
+@given(key=st.binary(min_size=24, max_size=64), body=st.binary(max_size=200), at=st.integers(0, 10**10))
+def test_a_signature_is_what_the_specification_says(key, body, at):
+    """Written anew from standardwebhooks.com: HMAC-SHA256 over `msg_id.timestamp.payload`, base64, behind `v1,`."""
+    secret = secret_of(key)
+    check_secret(secret)
+    signed = b"msg_1." + str(at).encode("ascii") + b"." + body
+    expected = base64.standard_b64encode(hmac.digest(base64.b64decode(secret[6:]), signed, "sha256"))
+    assert signature(secret, "msg_1", at, body) == "v1," + expected.decode()
+
+
+def test_a_signature_is_the_one_of_the_specifications_example():
+    """The vector that its reference libraries are tested with."""
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    told = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
+    assert told == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_every_type_has_a_name_of_two_words():
+    assert all(len(name.split(".")) == 2 for name in EVENT_TYPES)

@@ -1,0 +1,86 @@
+"""Two servers over one PostgreSQL: one of them leads, and when it goes, in whatever way, the other one does."""
+
+import signal
+import time
+
+import pytest
+
+from .server import Server, until
+
+REPLACED_S = 10
+
+
+@pytest.fixture
+def url(databases):
+    name = databases.lease()
+    yield databases.server.url(name)
+    databases.give_back(name)
+
+
+@pytest.fixture
+def replicas(url, tmp_path):
+    """(the leader, the other), each a server and an API of it."""
+    servers = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        servers.append(Server(tmp_path / name, url).start())
+    apis = [server.api() for server in servers]
+    until(lambda: any(leads(api) for api in apis), "a leader")
+    pairs = list(zip(servers, apis, strict=True))
+    yield sorted(pairs, key=lambda pair: not leads(pair[1]))
+    for api in apis:
+        api.__exit__()
+    for server in servers:
+        server.kill()
+
+
+def leads(api):
+    return api.get("/readyz")["leader"]
+
+
+def metric(api, name):
+    [line] = [line for line in api.http.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
+    return float(line.split()[1])
+
+
+def claimed(api, *, lease_s=5):
+    run_id = api.create(api.project_id())["run_id"]
+    assert api.claim(api.register("doomed"), lease_s=lease_s)["run_id"] == run_id
+    return run_id
+
+
+def test_a_leader_that_is_killed_is_replaced_and_its_loops_go_on(replicas):
+    (leader, _), (_, api) = replicas
+    term = api.get("/readyz")["term"]
+    assert not leads(api)
+    run_id = claimed(api)
+    leader.kill()
+    until(lambda: leads(api), "another leader", REPLACED_S)
+    assert api.get("/readyz")["term"] == term + 1
+    assert (metric(api, "runstead_leader"), metric(api, "runstead_leader_term")) == (1, term + 1)
+    until(lambda: api.run(run_id)["status"] == "pending", "the lease to be taken away", REPLACED_S)
+    assert metric(api, 'runstead_loop_rows_total{loop="reaper"}') == 1
+
+
+def test_a_leader_that_stops_hands_over_at_once(replicas):
+    (leader, _), (_, api) = replicas
+    began = time.monotonic()
+    leader.signal(signal.SIGTERM)
+    until(lambda: leads(api), "another leader", REPLACED_S)
+    assert time.monotonic() - began < 1.5  # less than until it would have looked by itself
+    assert leader.ended() == 0
+
+
+def test_a_leader_that_stood_still_leads_no_more_when_it_goes_on(replicas):
+    (leader, stopped), (_, api) = replicas
+    term = api.get("/readyz")["term"]
+    leader.signal(signal.SIGSTOP)
+    try:
+        until(lambda: leads(api), "another leader", REPLACED_S)
+    finally:
+        leader.signal(signal.SIGCONT)
+    assert not leads(stopped)
+    assert leads(api)
+    until(lambda: stopped.get("/readyz")["term"] == term + 1, "it to hear of the other")
+    assert not leads(stopped)
+    assert "this replica has lost the lead" in leader.log

@@ -1,0 +1,140 @@
+"""Webhooks and triggers end to end: the real program, a receiver on a port, and a server that is killed in between."""
+
+import base64
+import hmac
+import json
+import sqlite3
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from .server import until
+
+ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
+
+
+class Receiver:
+    """Notes every call whose signature fits; holds its answers back while `held` is set."""
+
+    def __init__(self):
+        self.secret, self.calls, self.forged = "", [], 0
+        self.free = threading.Event()
+        self.free.set()
+        mine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}.".encode() + body
+                mac = hmac.digest(base64.b64decode(mine.secret.removeprefix("whsec_")), signed, "sha256")
+                if self.headers["webhook-signature"] == f"v1,{base64.b64encode(mac).decode()}":
+                    told = json.loads(body)
+                    mine.calls.append((told["type"], told["data"].get("run_id"), self.headers["webhook-id"]))
+                else:
+                    mine.forged += 1
+                mine.free.wait(30)
+                try:
+                    self.send_response(204)
+                    self.end_headers()
+                except OSError:  # whoever asked is gone
+                    self.close_connection = True
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/in"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.free.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def hook(self, api, *events):
+        made = api.post("/projects/default/webhooks", {"url": self.url, "events": list(events) or ["*"]})
+        self.secret = made["secret"]
+        return f"/projects/default/webhooks/{made['webhook']['id']}"
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def end_leases(server):
+    """As if the minute had passed that an attempt may take."""
+    with closing(sqlite3.connect(server.database)) as store, store:
+        store.execute("UPDATE webhook_deliveries SET next_attempt_at = 0 WHERE status = 'pending'")
+
+
+def test_every_end_that_was_answered_is_told_though_the_server_is_killed(new_server, receiver):
+    server = new_server(**ALLOW).start()
+    with server.api() as api:
+        receiver.hook(api, "run.completed")
+        project = api.project_id()
+        runs = [api.create(project)["run_id"] for _ in range(30)]
+        for run_id in runs:
+            api.complete(run_id)
+    server.kill()
+    end_leases(server)
+    server.start()
+    until(lambda: {call[1] for call in receiver.calls} == set(runs), "every end", 20)
+    assert receiver.forged == 0
+    names = {(run_id, name) for _, run_id, name in receiver.calls}
+    assert len(names) == 30, "a repeat has the id of the first call"
+
+
+def test_a_server_killed_between_call_and_answer_calls_again_under_the_same_id(new_server, receiver):
+    server = new_server(**ALLOW).start()
+    receiver.free.clear()
+    with server.api() as api:
+        path = receiver.hook(api)
+        api.post(f"{path}/test")
+        until(lambda: receiver.calls, "the first call")
+    server.kill()
+    receiver.free.set()
+    end_leases(server)
+    server.start()
+    until(lambda: len(receiver.calls) == 2, "the second call", 20)
+    with server.api() as api:
+        (shown,) = until(
+            lambda: [one for one in api.get(f"{path}/deliveries")["data"] if one["status"] == "delivered"],
+            "the delivery to be noted",
+        )
+    assert (shown["attempts"], shown["last_status_code"]) == (2, 204)
+    assert [call[2] for call in receiver.calls] == [shown["id"]] * 2
+    assert receiver.forged == 0
+
+
+def test_a_server_stops_at_once_while_a_receiver_hangs(new_server, receiver):
+    server = new_server(**ALLOW).start()
+    receiver.free.clear()
+    with server.api() as api:
+        api.post(f"{receiver.hook(api)}/test")
+        until(lambda: receiver.calls, "the call")
+    assert server.terminate() == 0
+
+
+def test_a_trigger_starts_a_run_whose_end_a_webhook_tells(new_server, receiver):
+    server = new_server(**ALLOW).start()
+    with server.api() as api:
+        receiver.hook(api, "run.completed")
+        made = api.post("/projects/default/triggers", {"target": "task:e2e"})
+        started = api.http.post(
+            f"/triggers/{made['token']}", json={"n": 1}, headers={"Authorization": ""}
+        ).raise_for_status()
+        run_id = started.json()["run_id"]
+        claimed = api.claim(api.register("w"))
+        assert claimed["run_id"] == run_id
+        api.complete(run_id)
+        until(lambda: receiver.calls, "the event")
+    assert [call[:2] for call in receiver.calls] == [("run.completed", run_id)]
+    server.terminate()
+    assert made["token"] not in server.log
+    assert receiver.secret not in server.log

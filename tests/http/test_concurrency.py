@@ -1,0 +1,241 @@
+"""Priority, delay, limits on running runs, and projects that take turns, as callers see them."""
+
+import asyncio
+
+import pytest
+
+from runstead import limits
+from runstead.clock import iso
+
+PLACE = "/projects/inventory/concurrency-limits"
+PAYLOAD = {"input": {"messages": []}}
+
+
+async def put(api, *found, status=200, by="admin"):
+    given = [{"target": target, "max_running": most} for target, most in found]
+    response = await api.send("PUT", PLACE, {"limits": given}, by=by)
+    assert response.status_code == status, response.text
+    return response.json()
+
+
+async def ids(api, worker, **body):
+    return [run["run_id"] for run in (await api.claim(worker, max_runs=9, **body))["runs"]]
+
+
+# Priority and delay
+
+
+async def test_a_run_shows_its_priority_which_is_0_unless_given(api):
+    assert (await api.create())["priority"] == 0
+    run = await api.create(api.task(priority=-100))
+    assert run["priority"] == (await api.run(run["run_id"]))["priority"] == -100
+
+
+async def test_the_highest_priority_is_claimed_first_and_a_retry_has_it_too(api):
+    worker, _ = await api.worker()
+    for name, priority in [("a", 0), ("b", 100), ("c", -1)]:
+        await api.create(api.task(public_id=name, priority=priority))
+    assert await ids(api, worker) == ["b", "a", "c"]
+    await api.complete("b", "failed")
+    assert (await api.post("/runs/b/retry", {}, 202))["run"]["priority"] == 100
+
+
+async def test_a_child_does_not_take_its_parents_priority(api):
+    await api.create(api.task(public_id="root", priority=50))
+    assert (await api.create(api.task(parent_run_id="root")))["priority"] == 0
+
+
+@pytest.mark.parametrize("value", [-101, 101, 1.5, "1", None])
+async def test_a_priority_is_a_whole_number_from_minus_100_to_100(desk, value):
+    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(priority=value))
+    assert told["errors"][0]["path"] == "$.priority"
+    assert await desk.nothing_stored()
+
+
+async def test_a_delayed_run_is_claimed_when_it_is_due(api):
+    worker, _ = await api.worker()
+    run = await api.create(api.task(available_at="2026-03-20T13:00:10+01:00"))
+    assert (run["status"], run["available_at"]) == ("pending", "2026-03-20T12:00:10.000Z")
+    api.clock.advance(9.999)
+    assert await ids(api, worker) == []
+    api.clock.advance(0.001)
+    assert await ids(api, worker) == [run["run_id"]]
+
+
+async def test_a_moment_that_has_passed_means_now(api):
+    run = await api.create(api.task(available_at="2020-01-01T00:00:00Z"))
+    assert run["available_at"] == "2026-03-20T12:00:00.000Z"
+
+
+@pytest.mark.parametrize("value", ["tomorrow", "2026-03-20T12:00:00", "1969-01-01T00:00:00Z", 5])
+async def test_a_delay_is_a_moment_with_a_time_zone(desk, value):
+    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(available_at=value))
+    assert told["errors"][0]["path"] == "$.available_at"
+
+
+async def test_the_same_id_again_finds_the_delayed_run_as_it_is(api):
+    body = api.task(public_id="once", available_at="2026-03-20T12:01:00Z", priority=3)
+    await api.create(body)
+    again = await api.post("/runs", api.task(public_id="once", priority=9), 202)
+    assert (again["duplicate"], again["run"]["priority"]) == (True, 3)
+    assert again["run"]["available_at"] == "2026-03-20T12:01:00.000Z"
+
+
+async def test_a_run_that_its_caller_drives_cannot_be_delayed(api):
+    conversation_id = await api.conversation()
+    body = api.agent(conversation_id, available_at="2026-03-20T12:01:00Z", public_id="run-1")
+    told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert told["errors"] == [{"path": "$.available_at", "message": "nobody would wait for it"}]
+    await api.refused(404, "NOT_FOUND", "GET", "/runs/run-1")
+
+
+async def test_the_second_step_of_a_start_says_when_the_run_is_pushed(pushing):
+    api = pushing.api
+    await pushing.register()
+    conversation_id = await api.conversation(project_id=api.project.id)
+    await api.create(api.agent(conversation_id, public_id="two-steps"))
+    body = api.agent(conversation_id, public_id="two-steps", request=PAYLOAD)
+    run = await api.create({**body, "available_at": "2026-03-20T12:00:30Z"})
+    assert (run["status"], run["available_at"]) == ("pending", "2026-03-20T12:00:30.000Z")
+    await pushing.look()
+    assert pushing.service.requests == []
+    api.clock.advance(30)
+    await pushing.look()
+    assert len(pushing.service.requests) == 1
+
+
+# Limits
+
+
+async def test_limits_are_put_and_read_with_what_runs(api):
+    assert await api.get(PLACE) == {"limits": []}
+    await api.claimed()
+    told = await put(api, ("task:count", 3), (None, 10))
+    assert told["limits"] == [
+        {"target": None, "max_running": 10, "running": 1},
+        {"target": "task:count", "max_running": 3, "running": 0},
+    ]
+    assert await api.get(PLACE, by="read") == told
+    assert await put(api) == {"limits": []}
+
+
+async def test_claims_keep_to_limits(api):
+    worker, _ = await api.worker()
+    await put(api, ("task:count", 1))
+    for name, target in [("a", "task:count"), ("b", "task:count"), ("c", "task:other")]:
+        await api.create(api.task(target, public_id=name))
+    assert await ids(api, worker) == ["a", "c"]
+    assert await ids(api, worker, targets=["task:count"]) == []
+    await api.complete("a")
+    assert await ids(api, worker) == ["b"]
+
+
+async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(desk):
+    await desk.refused(403, "FORBIDDEN", "PUT", PLACE, {"limits": []})
+    await desk.refused(404, "NOT_FOUND", "PUT", PLACE, {"limits": []}, by="other")
+    await desk.refused(404, "NOT_FOUND", "GET", PLACE, by="other")
+    await desk.refused(401, "UNAUTHENTICATED", "GET", PLACE, by=None)
+
+
+@pytest.mark.parametrize(
+    ("found", "path"),
+    [
+        ([{"max_running": -1}], "$.limits[0].max_running"),
+        ([{"max_running": limits.running_max + 1}], "$.limits[0].max_running"),
+        ([{"target": "task:a"}], "$.limits[0]"),
+        ([{"target": "", "max_running": 1}], "$.limits[0].target"),
+        ([{"max_running": 1}, {"target": None, "max_running": 2}], "$.limits[1].target"),
+        ([{"target": "task:a", "max_running": 1}] * 2, "$.limits[1].target"),
+        ([{"target": f"task:{n}", "max_running": 1} for n in range(101)], "$.limits"),
+    ],
+)
+async def test_limits_that_make_no_sense_are_refused_whole(desk, found, path):
+    await put(desk, (None, 7))
+    told = await desk.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
+    assert told["errors"][0]["path"] == path
+    assert [one["max_running"] for one in (await desk.get(PLACE))["limits"]] == [7]
+
+
+async def poll(api, worker):
+    """A long poll that has looked once, found nothing, and waits."""
+    polling = asyncio.ensure_future(api.claim(worker, wait_seconds=20))
+    async with asyncio.timeout(10):
+        while not any(  # noqa: ASYNC110 - of what is waited for, nothing tells
+            key.startswith("room:") for key in api.app.notifier._subscribers
+        ):
+            await asyncio.sleep(0.001)
+    return polling
+
+
+async def test_the_end_of_a_run_wakes_a_worker_that_a_limit_held_back(desk, monkeypatch):
+    monkeypatch.setattr(limits, "claim_poll_s", 20)
+    worker, _ = await desk.worker()
+    await put(desk, (None, 1))
+    for name in ("a", "b"):
+        await desk.create(desk.task(public_id=name))
+    assert (await desk.claim(worker))["run"]["run_id"] == "a"
+    polling = await poll(desk, worker)
+    await desk.complete("a")
+    async with asyncio.timeout(5):
+        assert (await polling)["run"]["run_id"] == "b"
+
+
+async def test_a_higher_limit_wakes_a_worker_too(desk, monkeypatch):
+    monkeypatch.setattr(limits, "claim_poll_s", 20)
+    worker, _ = await desk.worker()
+    await put(desk, (None, 0))
+    await desk.create(desk.task(public_id="a"))
+    polling = await poll(desk, worker)
+    await put(desk, (None, 1))
+    async with asyncio.timeout(5):
+        assert (await polling)["run"]["run_id"] == "a"
+
+
+# Fairness
+
+
+async def register_other(pushing):
+    """The same service for another project."""
+    body = {"service_name": "other", "service_key": "other-1", "scope_kind": "project"}
+    body |= {"base_url": pushing.service.url, "invoke_url": f"{pushing.service.url}/other"}
+    body["project_id"] = pushing.api.other.id
+    await pushing.api.post("/agent-runtimes/push-services", body, 201, by="other")
+
+
+async def start_other(pushing):
+    api = pushing.api
+    conversation = await api.post("/conversations", {"project_id": api.other.id}, 201, by="other")
+    return await api.create(api.agent(conversation["id"], request=PAYLOAD), by="other")
+
+
+async def test_the_next_look_pushes_for_a_project_beside_one_with_many(pushing, monkeypatch):
+    monkeypatch.setattr(limits, "dispatches_max", 2)
+    await pushing.register()
+    await register_other(pushing)
+    for _ in range(6):
+        await pushing.start(priority=100)
+    pushing.api.clock.advance(1)
+    await start_other(pushing)
+    await pushing.look()
+    assert sorted(request.path for request in pushing.service.requests) == ["/api/runs", "/other"]
+
+
+async def test_hints_of_pushed_runs_go_to_their_own_project(pushing):
+    api, heard = pushing.api, {}
+    for project in (api.project, api.other):
+        listener = heard.setdefault(project.id, []).extend
+        api.app.notifier.listen(project.id, listener)
+    await pushing.register()
+    await register_other(pushing)
+    mine = await pushing.start()
+    theirs = await start_other(pushing)
+    await pushing.look()
+    names = {
+        project_id: {hint.run_id for hint in hints if hint.run_id} for project_id, hints in heard.items()
+    }
+    assert names == {api.project.id: {mine["run_id"]}, api.other.id: {theirs["run_id"]}}
+
+
+async def test_a_delay_that_is_far_away_is_kept_to_the_millisecond(desk):
+    run = await desk.create(desk.task(available_at="9999-12-31T23:59:59.999Z"))
+    assert run["available_at"] == iso(limits.timestamp_ms_max) == "9999-12-31T23:59:59.999Z"

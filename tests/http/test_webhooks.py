@@ -1,0 +1,386 @@
+"""Webhooks over HTTP, with a receiver on a real port."""
+
+import base64
+import hmac
+import json
+import logging
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+from pushed import Service
+
+from runstead import limits
+from runstead.egress import Egress
+from runstead.loops.deliverer import Deliverer
+from runstead.loops.pruner import prune_deliveries
+
+FINE = (200, {})
+
+
+class Receiver(Service):
+    """Where a webhook leads, and a deliverer that looks when told."""
+
+    def __init__(self, api):
+        super().__init__()
+        self.api = api
+        self.deliverer = Deliverer(api.app)
+
+    @property
+    def path(self):
+        return f"/projects/{self.api.project.slug}/webhooks"
+
+    async def hook(self, *events, status=201, **members):
+        body = {"url": f"{self.url}/in?key=1", "events": list(events) or ["*"], **members}
+        return await self.api.post(self.path, body, status, by="admin")
+
+    async def look(self):
+        await self.deliverer.tick()
+        await self.deliverer.idle()
+
+    async def log(self, hook, query=""):
+        page = await self.api.get(f"{self.path}/{hook['webhook']['id']}/deliveries{query}", by="admin")
+        return page["data"]
+
+    async def shown(self, hook):
+        return await self.api.get(f"{self.path}/{hook['webhook']['id']}", by="admin")
+
+    async def finish(self, **members):
+        run = await self.api.create()
+        await self.api.complete(run["run_id"], **members)
+        return run["run_id"]
+
+
+@pytest.fixture
+async def receiver(api):
+    async with Receiver(api) as made:
+        yield made
+        await made.deliverer.close()
+
+
+def verify(secret, request):
+    """Standard Webhooks, written anew from its specification; the payload."""
+    headers = request.headers
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + request.raw
+    mac = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), signed, "sha256")
+    signatures = dict(one.split(",", 1) for one in headers["webhook-signature"].split(" "))
+    assert hmac.compare_digest(base64.b64encode(mac).decode(), signatures["v1"])
+    assert abs(time.time() - int(headers["webhook-timestamp"])) < 60
+    return request.body
+
+
+async def test_a_webhook_is_made_with_a_secret_that_is_shown_once(receiver, api):
+    made = await receiver.hook("run.completed")
+    hook = made["webhook"]
+    assert made["secret"].startswith("whsec_")
+    assert len(base64.b64decode(made["secret"][6:])) == 32
+    assert (hook["enabled"], hook["events"], hook["url"]) == (
+        True,
+        ["run.completed"],
+        f"{receiver.url}/in?key=1",
+    )
+    assert hook["project_id"] == api.project.id
+    assert hook["disabled_at"] is hook["disabled_reason"] is hook["failing_since"] is None
+    listed = await api.send("GET", receiver.path, by="admin")
+    one = await api.send("GET", f"{receiver.path}/{hook['id']}", by="admin")
+    changed = await api.send("PATCH", f"{receiver.path}/{hook['id']}", {"enabled": True}, by="admin")
+    assert listed.json()["data"] == [one.json()] == [hook]
+    for response in (listed, one, changed):
+        assert made["secret"] not in response.text
+        assert "whsec_" not in response.text
+
+
+async def test_a_replay_shows_no_secret_and_makes_no_second_webhook(receiver, api):
+    headers = {"Idempotency-Key": "k"}
+    body = {"url": "https://a.example/in", "events": ["*"]}
+    first = await api.post(receiver.path, body, 201, by="admin", headers=headers)
+    again = await api.post(receiver.path, body, 201, by="admin", headers=headers)
+    assert again == first | {"secret": None}
+    assert len((await api.get(receiver.path, by="admin"))["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"url": "ftp://a.example"}, "$.url"),
+        ({"url": "https://user:pass@a.example"}, "$.url"),
+        ({"url": "x" * 2_049}, "$.url"),
+        ({"events": []}, "$.events"),
+        ({"events": ["run.exploded"]}, "$.events[0]"),
+        ({"secret": "whsec_short"}, "$.secret"),
+        ({"secret": "whsec_" + "A" * 33}, "$.secret"),
+    ],
+)
+async def test_what_cannot_be_a_webhook_is_refused(receiver, api, change, path):
+    body = {"url": "https://a.example/in", "events": ["*"]} | change
+    told = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
+    assert [one["path"] for one in told["errors"]] == [path]
+    assert (await api.get(receiver.path, by="admin"))["data"] == []
+
+
+async def test_a_private_address_is_refused_where_the_operator_did_not_allow_it(receiver, api):
+    api.app.egress = Egress()
+    for url in (
+        "http://127.0.0.1/in",
+        "http://localhost/in",
+        "http://169.254.169.254/latest",
+        "http://[::1]/",
+    ):
+        body = {"url": url, "events": ["*"]}
+        told = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
+        assert "not a public one" in told["detail"]
+
+
+async def test_a_name_that_leads_inside_is_not_called(receiver, api):
+    async def inside(_host, _port):
+        return ["127.0.0.1"]
+
+    hook = await receiver.hook(url=f"http://hooks.example:{receiver.port}/in")
+    api.app.egress = Egress(resolve=inside)
+    guarded = Deliverer(api.app)
+    await receiver.finish()
+    await guarded.tick()
+    await guarded.idle()
+    await guarded.close()
+    (delivery,) = await receiver.log(hook)
+    assert (delivery["status"], delivery["last_status_code"]) == ("pending", None)
+    assert "not public" in delivery["last_error"]
+    assert receiver.requests == []
+
+
+async def test_webhooks_are_for_admins_of_the_project_alone(receiver, api):
+    hook = (await receiver.hook())["webhook"]["id"]
+    one = f"{receiver.path}/{hook}"
+    calls = [("POST", receiver.path), ("GET", receiver.path), ("GET", one), ("PATCH", one), ("DELETE", one)]
+    calls += [
+        ("POST", f"{one}/test"),
+        ("GET", f"{one}/deliveries"),
+        ("POST", f"{one}/deliveries/x/redeliver"),
+    ]
+    for method, path in calls:
+        body = {"url": "https://a.example", "events": ["*"]} if path == receiver.path else {}
+        for by in ("default", "read"):
+            await api.refused(403, "FORBIDDEN", method, path, body, by=by)
+        await api.refused(404, "NOT_FOUND", method, path, body, by="other")
+        elsewhere = path.replace(api.project.slug, api.other.slug)
+        if "/webhooks/" in elsewhere:
+            await api.refused(404, "NOT_FOUND", method, elsewhere, body, by="other")
+
+
+async def test_a_project_has_so_many_webhooks_and_no_more(receiver, api):
+    for _ in range(limits.webhooks_per_project_max):
+        await receiver.hook()
+    body = {"url": "https://a.example", "events": ["*"]}
+    await api.refused(409, "WEBHOOK_LIMIT_REACHED", "POST", receiver.path, body, by="admin")
+
+
+async def test_an_end_is_delivered_signed_and_logged(receiver):
+    hook = await receiver.hook("run.completed")
+    run_id = await receiver.finish(output={"n": 1})
+    await receiver.look()
+    (request,) = receiver.requests
+    told = verify(hook["secret"], request)
+    assert (request.method, request.path) == ("POST", "/in?key=1")
+    assert request.headers["content-type"] == "application/json"
+    assert (told["type"], told["data"]["run_id"], told["data"]["output"]) == (
+        "run.completed",
+        run_id,
+        {"n": 1},
+    )
+    assert told["data"]["status"] == "completed"
+    (delivery,) = await receiver.log(hook)
+    assert delivery["id"] == request.headers["webhook-id"]
+    assert (delivery["event_type"], delivery["run_id"]) == ("run.completed", run_id)
+    assert (delivery["status"], delivery["attempts"], delivery["last_status_code"]) == ("delivered", 1, 202)
+    assert delivery["last_error"] is delivery["next_attempt_at"] is None
+    assert delivery["delivered_at"] is not None
+    assert delivery["duration_ms"] >= 0
+    await receiver.look()
+    assert len(receiver.requests) == 1
+
+
+async def test_a_secret_of_ones_own_signs(receiver):
+    secret = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+    hook = await receiver.hook(secret=secret)
+    assert hook["secret"] == secret
+    await receiver.finish()
+    await receiver.look()
+    verify(secret, receiver.requests[0])
+
+
+async def test_a_failure_is_sent_again_under_the_same_id_and_a_new_signature(receiver, api):
+    hook = await receiver.hook()
+    receiver.answers += [(500, {}), (302, {}, {"Location": "http://127.0.0.1/"}), FINE]
+    await receiver.finish()
+    await receiver.look()
+    (delivery,) = await receiver.log(hook)
+    assert (delivery["status"], delivery["attempts"], delivery["last_status_code"]) == ("pending", 1, 500)
+    assert delivery["last_error"] == "The receiver answered 500"
+    assert (await receiver.shown(hook))["failing_since"] is not None
+    await receiver.look()
+    assert len(receiver.requests) == 1
+    api.clock.advance(5)
+    await receiver.look()
+    (delivery,) = await receiver.log(hook)
+    assert "redirects are not followed" in delivery["last_error"]
+    api.clock.advance(15)
+    await receiver.look()
+    (delivery,) = await receiver.log(hook)
+    assert (delivery["status"], delivery["attempts"], delivery["last_error"]) == ("delivered", 3, None)
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+    assert len({request.raw for request in receiver.requests}) == 1
+    for request in receiver.requests:
+        verify(hook["secret"], request)
+    assert (await receiver.shown(hook))["failing_since"] is None
+
+
+async def test_a_retry_after_is_honoured(receiver, api):
+    hook = await receiver.hook()
+    receiver.answers += [(429, {}, {"Retry-After": "120"}), FINE]
+    await receiver.finish()
+    await receiver.look()
+    api.clock.advance(119)
+    await receiver.look()
+    assert len(receiver.requests) == 1
+    api.clock.advance(1)
+    await receiver.look()
+    assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
+
+
+async def test_gone_disables_the_webhook_and_says_why(receiver, api):
+    hook = await receiver.hook()
+    receiver.answers.append((410, {}))
+    await receiver.finish()
+    await receiver.look()
+    shown = await receiver.shown(hook)
+    assert (shown["enabled"], shown["disabled_at"] is None) == (False, False)
+    assert "410" in shown["disabled_reason"]
+    await receiver.finish()
+    assert [one["status"] for one in await receiver.log(hook)] == ["failed"]
+    path = f"{receiver.path}/{hook['webhook']['id']}"
+    await api.refused(409, "WEBHOOK_DISABLED", "POST", f"{path}/test", by="admin")
+    name = (await receiver.log(hook))[0]["id"]
+    await api.refused(409, "WEBHOOK_DISABLED", "POST", f"{path}/deliveries/{name}/redeliver", by="admin")
+    response = await api.send("PATCH", path, {"enabled": True}, by="admin")
+    assert response.json()["webhook"]["disabled_reason"] is None
+    await api.post(f"{path}/deliveries/{name}/redeliver", status=202, by="admin")
+    await receiver.look()
+    assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
+
+
+async def test_an_answer_without_end_is_cut_and_its_status_counts(receiver):
+    hook = await receiver.hook()
+    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"x" * (
+        limits.delivery_answer_bytes_max + 1
+    )
+    receiver.answers.append(endless)
+    await receiver.finish()
+    await receiver.look()
+    assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
+
+
+async def test_one_that_does_not_answer_holds_up_no_other(receiver, api):
+    dead = await receiver.hook("run.completed", url="http://127.0.0.1:1/in")
+    alive = await receiver.hook("run.completed")
+    for _ in range(20):
+        await receiver.finish()
+    while not all(one["status"] == "delivered" for one in await receiver.log(alive)):
+        await receiver.look()
+    assert len(receiver.requests) == 20
+    assert {one["status"] for one in await receiver.log(dead)} == {"pending"}
+    assert "no connection could be made" in (await receiver.log(dead))[-1]["last_error"]
+
+
+async def test_a_test_is_sent_whatever_was_asked_for(receiver, api):
+    hook = await receiver.hook("run.failed")
+    path = f"{receiver.path}/{hook['webhook']['id']}/test"
+    made = (await api.post(path, status=202, by="admin", headers={"Idempotency-Key": "k"}))["delivery"]
+    again = (await api.post(path, status=202, by="admin", headers={"Idempotency-Key": "k"}))["delivery"]
+    assert made == again
+    assert (made["event_type"], made["run_id"], made["status"]) == ("webhook.test", None, "pending")
+    await receiver.look()
+    (request,) = receiver.requests
+    told = verify(hook["secret"], request)
+    assert (told["type"], told["data"]["webhook_id"]) == ("webhook.test", hook["webhook"]["id"])
+
+
+async def test_the_log_is_paged_and_filtered(receiver, api):
+    hook = await receiver.hook("run.completed")
+    runs = [await receiver.finish() for _ in range(3)]
+    path = f"{receiver.path}/{hook['webhook']['id']}/deliveries"
+    first = await api.get(f"{path}?limit=2", by="admin")
+    assert [one["run_id"] for one in first["data"]] == runs[:0:-1]
+    cursor = first["page_info"]["next"]
+    second = await api.get(f"{path}?limit=2&cursor={cursor}", by="admin")
+    assert [one["run_id"] for one in second["data"]] == runs[:1]
+    assert second["page_info"] == {"self": cursor, "first": None, "next": None, "prev": None}
+    assert await receiver.log(hook, "?status=delivered") == []
+    for query in ("cursor=x", "cursor=0", "limit=0", "limit=101", "status=lost"):
+        await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}", by="admin")
+
+
+async def test_a_changed_webhook_gets_what_waits_and_a_deleted_one_nothing(receiver, api):
+    hook = await receiver.hook(url="http://127.0.0.1:1/in")
+    path = f"{receiver.path}/{hook['webhook']['id']}"
+    await receiver.finish()
+    body = {"url": f"{receiver.url}/new", "events": ["run.failed", "run.failed"]}
+    changed = (await api.send("PATCH", path, body, by="admin")).json()["webhook"]
+    assert (changed["url"], changed["events"]) == (f"{receiver.url}/new", ["run.failed"])
+    await receiver.look()
+    assert [request.path for request in receiver.requests] == ["/new"]
+    await api.refused(400, "INVALID_REQUEST", "PATCH", path, {"url": "nowhere"}, by="admin")
+    run = await api.create()
+    await api.complete(run["run_id"], "failed")
+    assert (await api.send("DELETE", path, by="admin")).json() == {"deleted": True}
+    await receiver.look()
+    assert len(receiver.requests) == 1
+    await api.refused(404, "NOT_FOUND", "GET", path, by="admin")
+    await api.refused(404, "NOT_FOUND", "DELETE", path, by="admin")
+
+
+async def test_a_hint_wakes_the_deliverer(receiver, api):
+    await receiver.hook()
+    with api.app.notifier.subscribe("delivery") as hint:
+        run = await api.create()
+        assert not hint.is_set()
+        await api.append(run["run_id"], {"type": "CUSTOM"})
+        assert not hint.is_set()
+        await api.complete(run["run_id"])
+        assert hint.is_set()
+
+
+async def test_a_week_old_delivery_is_forgotten(receiver, api):
+    hook = await receiver.hook()
+    await receiver.finish()
+    await receiver.look()
+    assert await prune_deliveries(api.app) == 0
+    api.clock.advance(limits.delivery_kept_ms / 1000 + 1)
+    assert await prune_deliveries(api.app) == 1
+    assert await receiver.log(hook) == []
+
+
+@asynccontextmanager
+async def logged(monkeypatch):
+    lines = []
+    for name in ("runstead.loops.deliverer", "runstead.http.endpoint"):
+        module = __import__(name, fromlist=["log"])
+        for level in ("warning", "exception", "info", "error"):
+            monkeypatch.setattr(module.log, level, lambda *a, **k: lines.append(repr((a, k))), raising=False)
+    yield lines
+
+
+async def test_no_secret_and_no_address_is_logged(receiver, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with logged(monkeypatch) as lines:
+        hook = await receiver.hook()
+        receiver.answers += [(410, {})]
+        await receiver.finish()
+        await receiver.look()
+    assert any("a webhook was disabled" in line for line in lines)
+    for line in [
+        *lines,
+        *(record.getMessage() for record in caplog.records if record.name.startswith("runstead")),
+    ]:
+        assert hook["secret"] not in line
+        assert "key=1" not in line
+    assert json.dumps(hook)

@@ -1,0 +1,122 @@
+"""How loops are run: on the leader, with pauses, and none at the cost of another."""
+
+import asyncio
+import time
+
+import pytest
+
+from runstead import limits, telemetry
+from runstead.errors import Error
+from runstead.leadership import Standing
+from runstead.loops.every import Loop, every
+
+
+def value(metric, loop):
+    return telemetry.registry.get_sample_value(f"runstead_loop_{metric}", {"loop": loop})
+
+
+class Work:
+    """A verb that takes its time and finds `rows` each time."""
+
+    def __init__(self, rows=0, seconds=0.0):
+        self.rows, self.seconds, self.ticks = rows, seconds, 0
+
+    async def __call__(self):
+        self.ticks += 1
+        await asyncio.sleep(self.seconds)
+        return self.rows
+
+
+@pytest.fixture
+async def run(app):
+    """run(name, verb, …): have it done until the test ends. The replica's clock is the real one."""
+    app.standing = Standing()
+    app.standing.hold(1, app.standing.clock() + 3_600)
+    running = []
+
+    def start(name, verb, seconds=0.001, **options):
+        running.append(asyncio.ensure_future(every(app, Loop(name, seconds, verb, **options))))
+
+    yield start
+    app.stop()
+    await asyncio.gather(*running)
+
+
+async def test_a_loop_for_all_replicas_runs_on_the_leader_alone(app, run, until):
+    app.standing.follow(1)
+    led, everywhere = Work(), Work()
+    run("led", led)
+    run("everywhere", everywhere, led=False)
+    await until(lambda: everywhere.ticks >= 5)
+    assert led.ticks == 0
+    app.standing.hold(2, app.standing.clock() + 3_600)
+    await until(lambda: led.ticks >= 5)
+    app.standing.follow(3)
+    before = led.ticks
+    seen = everywhere.ticks
+    await until(lambda: everywhere.ticks >= seen + 5)
+    assert led.ticks == before
+
+
+async def test_a_rare_loop_begins_soon_after_its_replica_was_elected(app, run, until, monkeypatch):
+    monkeypatch.setattr(limits, "loop_wait_s_max", 0.001)
+    app.standing.follow(1)
+    daily = Work()
+    run("daily", daily, seconds=86_400)
+    await asyncio.sleep(0.005)  # so that it waits
+    app.standing.hold(2, app.standing.clock() + 3_600)
+    await until(lambda: daily.ticks)
+
+
+async def test_a_backlog_is_worked_off_without_waiting_for_the_next_tick(run, until):
+    backlog = Work(rows=10)
+    run("backlog", backlog, seconds=3_600, rows_max=10)
+    await until(lambda: backlog.ticks >= 20)
+
+
+async def test_a_tick_that_was_not_full_is_the_last_one_for_now(run, until):
+    some, other = Work(rows=9), Work(rows=10)
+    run("some", some, seconds=3_600, rows_max=10)
+    run("other", other, seconds=3_600, rows_max=10)
+    await until(lambda: other.ticks >= 20)
+    assert some.ticks == 1
+
+
+async def test_a_backlog_gets_half_of_the_time_at_most(run, until):
+    backlog = Work(rows=10, seconds=0.01)
+    began = time.monotonic()
+    run("backlog", backlog, seconds=3_600, rows_max=10)
+    await until(lambda: backlog.ticks > 10)
+    assert time.monotonic() - began >= 10 * 2 * 0.01  # ten ticks, and after each as long a pause
+
+
+async def test_one_loops_backlog_starves_no_other(run, until):
+    backlog, quick = Work(rows=10, seconds=0.002), Work(seconds=0.001)
+    run("backlog", backlog, seconds=3_600, rows_max=10)
+    run("quick", quick, seconds=0.002)
+    await until(lambda: backlog.ticks >= 50)
+    assert quick.ticks >= 10
+
+
+async def test_trouble_is_counted_and_tried_again(run, until):
+    troubles = [Error("STORE_UNAVAILABLE", "The disk is full"), ZeroDivisionError()]
+
+    async def verb():
+        if troubles:
+            raise troubles.pop(0)
+        return 3
+
+    began = time.time()
+    run("troubled", verb)
+    await until(lambda: (value("ticks_total", "troubled") or 0) >= 2)
+    assert value("failures_total", "troubled") == 2
+    assert value("rows_total", "troubled") == 3 * value("ticks_total", "troubled")
+    assert began <= value("last_success_timestamp_seconds", "troubled") <= time.time()
+
+
+async def test_a_loop_that_never_came_to_its_end_is_told_of_all_the_same(run, until):
+    stuck = asyncio.Event()
+    run("stuck", stuck.wait)
+    await until(lambda: value("ticks_total", "stuck") is not None)
+    assert value("last_success_timestamp_seconds", "stuck") == 0
+    stuck.set()

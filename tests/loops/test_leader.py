@@ -1,0 +1,145 @@
+"""A replica believes that it leads only as long as nobody else can."""
+
+import asyncio
+
+import pytest
+
+from runstead import limits
+from runstead.errors import Error
+
+HELD_S = limits.leader_lease_s - limits.leader_margin_s
+
+
+async def test_of_two_replicas_one_leads(new_leader):
+    (here, first), (there, second) = new_leader(), new_leader()
+    assert not here.standing.leads
+    await first.look()
+    await second.look()
+    assert (here.standing.leads, there.standing.leads) == (True, False)
+    assert (here.standing.term, there.standing.term) == (1, 1)
+
+
+async def test_a_replica_that_stood_still_for_a_minute_leads_no_more_before_it_was_elected_again(
+    new_leader, clock
+):
+    (here, first), (there, second) = new_leader(), new_leader()
+    await first.look()
+    clock.advance(60)
+    assert not here.standing.leads
+    await second.look()
+    assert there.standing.leads
+    await first.look()
+    assert not here.standing.leads
+    clock.advance(60)
+    await first.look()
+    assert (here.standing.leads, here.standing.term) == (True, 3)
+
+
+async def test_a_lead_counts_from_before_the_store_was_asked(new_leader, store, clock, monkeypatch):
+    app, leader = new_leader()
+    ask = store.leadership.lead
+
+    async def slow(owner, lease_ms):
+        lead = await ask(owner, lease_ms)
+        clock.advance(HELD_S)  # the process stood still, with the answer waiting for it
+        return lead
+
+    monkeypatch.setattr(store.leadership, "lead", slow)
+    await leader.look()
+    assert (app.standing.leads, app.standing.term) == (False, 1)
+
+
+async def test_it_ends_before_another_can_be_elected(new_leader, clock):
+    (here, first), (there, second) = new_leader(), new_leader()
+    await first.look()
+    clock.advance(HELD_S - 0.001)
+    assert here.standing.leads
+    clock.advance(0.001)
+    assert not here.standing.leads
+    await second.look()
+    assert not there.standing.leads
+
+
+async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
+    new_leader, store, clock, monkeypatch
+):
+    app, leader = new_leader()
+    await leader.look()
+
+    async def gone(*_):
+        raise Error("STORE_UNAVAILABLE", "The store is away", retry_after_s=1)
+
+    with monkeypatch.context() as away:
+        away.setattr(store.leadership, "lead", gone)
+        with pytest.raises(Error, match="away"):
+            await leader.look()
+        assert app.standing.leads
+        clock.advance(HELD_S)
+        assert not app.standing.leads
+    await leader.look()
+    assert app.standing.leads
+
+
+async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monkeypatch):
+    app, leader = new_leader()
+
+    async def silent(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store.leadership, "lead", silent)
+    monkeypatch.setattr(limits, "leader_lease_s", 0.01)
+    with pytest.raises(Error, match="did not tell in time"):
+        await leader.look()
+    assert not app.standing.leads
+
+
+async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, monkeypatch):
+    app, leader = new_leader()
+    ask, asked = store.leadership.lead, []
+
+    async def counted(owner, lease_ms):
+        asked.append(clock.now)
+        return await ask(owner, lease_ms)
+
+    monkeypatch.setattr(store.leadership, "lead", counted)
+    monkeypatch.setattr(limits, "leader_look_s", 0.001)
+    running = asyncio.ensure_future(leader.run())
+    for _ in range(20):
+        await until(lambda: clock.now in asked and app.standing.leads)
+        clock.advance(2)  # as far as the looks are apart
+        assert app.standing.leads
+    assert app.standing.term == 1
+    app.stop()
+    await running
+
+
+async def test_a_dead_leader_is_replaced_within_ten_seconds():
+    assert limits.leader_lease_s + limits.leader_look_s + limits.loop_wait_s_max < 10
+    assert 2 * limits.leader_look_s < HELD_S  # one look may fail
+
+
+async def test_a_leader_that_stops_wakes_the_others(new_leader, until):
+    (here, first), (there, second) = new_leader(), new_leader()
+    await first.look()
+    running = [asyncio.ensure_future(leader.run()) for leader in (first, second)]
+    await until(lambda: there.standing.term)
+    here.stop()
+    async with asyncio.timeout(limits.leader_look_s / 2):
+        await running[0]
+        await until(lambda: there.standing.leads)
+    assert (here.standing.leads, there.standing.term) == (False, 2)
+    there.stop()
+    await running[1]
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(new_leader, store, monkeypatch):
+    app, leader = new_leader()
+    await leader.look()
+
+    async def silent(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store.leadership, "resign", silent)
+    monkeypatch.setattr(limits, "leader_look_s", 0.01)
+    await leader.resign()
+    assert not app.standing.leads

@@ -1,0 +1,105 @@
+"""After a pause: what came due meanwhile is worked off in bounded ticks, and comes back spread out."""
+
+import asyncio
+import math
+
+import pytest
+
+from runstead import limits, transitions
+from runstead.commands.app import App
+from runstead.loops.every import Loop, every
+from runstead.loops.reaper import reap
+from runstead.memory import MemoryNotifier
+from runstead.run import Run, RunStatus
+from runstead.sqlite.store import SqliteStore
+from runstead.store import ClaimQuery, RunKey, RunQuery
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+RUNS, PER_TICK = 100, 16
+
+
+def create(run_id):
+    given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
+    given |= {"root_run_id": run_id, "uid": run_id, "created_at": 0, "updated_at": 0}
+    new = Run(project_id=PROJECT, run_id=run_id, **given)
+    return lambda to: transitions.create(new, now=to.now, parent=None, family_cancelled=False, message=None)
+
+
+async def lose(store, clock):
+    """Runs whose workers all went an hour ago, while nobody looked; their leases ended one after the other."""
+
+    def claim(run, now):
+        number = int(run.run_id.removeprefix("run-"))
+        return transitions.claim(run, now=now, worker="gone", lease_ms=5_000 + number, token=run.run_id)
+
+    for n in range(RUNS):
+        await store.runs.apply(RunKey(PROJECT, f"run-{n:03}"), create(f"run-{n:03}"))
+    await store.runs.claim(ClaimQuery(PROJECT, kinds=("task",), limit=RUNS), claim)
+    clock.advance(3_600)
+
+
+@pytest.fixture(autouse=True)
+def small_ticks(monkeypatch):
+    monkeypatch.setattr(limits, "reaper_rows_per_tick_max", PER_TICK)
+
+
+@pytest.fixture
+async def lost(store, clock):
+    await lose(store, clock)
+
+
+async def rows(store):
+    found = await store.runs.page(RunQuery((PROJECT,), limit=RUNS))
+    return sorted(found, key=lambda run: run.run_id)
+
+
+async def test_a_backlog_is_taken_in_bounded_ticks_soonest_first(lost, app, store):
+    for done in range(0, RUNS, PER_TICK):
+        assert [run.status for run in (await rows(store))[:done]] == [RunStatus.PENDING] * done
+        assert await reap(app) == min(PER_TICK, RUNS - done)
+    assert await reap(app) == 0
+
+
+async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
+    while await reap(app):
+        pass
+    assert {(run.status, run.attempt, run.attempts_lost) for run in await rows(store)} == {
+        (RunStatus.PENDING, 1, 1)
+    }
+
+
+async def test_runs_that_lost_their_leases_together_do_not_come_back_together(lost, app, store, clock):
+    while await reap(app):
+        pass
+    waits = sorted(run.available_at - clock.now for run in await rows(store))
+    assert limits.backoff_ms_first / 2 <= waits[0] <= waits[-1] <= limits.backoff_ms_first
+    # Spread over the whole of it: no quarter of the time gets half of them.
+    quarter = limits.backoff_ms_first / 8
+    for n in range(4):
+        begin = limits.backoff_ms_first / 2 + n * quarter
+        assert sum(begin <= wait < begin + quarter for wait in waits) < RUNS / 2
+
+
+async def test_whoever_writes_while_a_backlog_is_worked_off_waits_for_a_tick_and_not_for_all(tmp_path, clock):
+    store = SqliteStore(tmp_path / "a.db", clock, synchronous="OFF")
+    await store.open()
+    await lose(store, clock)
+    app = App(store, MemoryNotifier())
+    app.standing.hold(1, math.inf)
+    ticks, waited = 0, []
+
+    async def counted():
+        nonlocal ticks
+        found = await reap(app)
+        ticks += 1
+        return found
+
+    running = asyncio.ensure_future(every(app, Loop("reaper", 3_600, counted, rows_max=PER_TICK)))
+    while ticks <= RUNS // PER_TICK:
+        before, run_id = ticks, f"new-{len(waited)}"
+        await store.runs.apply(RunKey(PROJECT, run_id), create(run_id))
+        waited.append(ticks - before)
+    assert max(waited) <= 2  # the one that was under way, and one that was queued before
+    app.stop()
+    await running
+    await store.close()

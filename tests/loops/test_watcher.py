@@ -1,0 +1,71 @@
+"""Who went silent is told of once, however many they are."""
+
+import pytest
+import structlog
+
+from runstead import limits, telemetry
+from runstead.loops.watcher import watch
+from runstead.push_service import PushService
+from runstead.worker import Worker
+
+SILENCE_S = limits.worker_silence_s + 1
+
+
+def told(kind):
+    return telemetry.registry.get_sample_value("runstead_silences_total", {"kind": kind}) or 0
+
+
+@pytest.fixture
+def register(store):
+    async def register(number):
+        worker = Worker(f"w-{number}", "p-1", "python", f"{number}", 0, 0)
+        await store.workers.register(worker, b"%d" % number)
+
+    return register
+
+
+async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
+    app, register, clock, monkeypatch
+):
+    monkeypatch.setattr(limits, "silent_per_tick_max", 20)
+    for number in range(50):
+        await register(number)
+    clock.advance(SILENCE_S)
+    before = told("worker")
+    with structlog.testing.capture_logs() as lines:
+        assert [await watch(app) for _ in range(4)] == [20, 20, 10, 0]
+    assert told("worker") - before == 50
+    assert [(line["kind"], line["count"]) for line in lines] == [
+        ("worker", 20),
+        ("worker", 20),
+        ("worker", 10),
+    ]
+    assert {len(line["some"]) for line in lines} == {limits.silent_told_max}
+
+
+async def test_services_are_watched_as_well(app, store, clock):
+    service = PushService(
+        id="s-1",
+        registrant="project:p-1",
+        service_name="scribe",
+        service_key="s",
+        scope_kind="project",
+        base_url="https://a.test",
+        invoke_url="https://a.test/runs",
+        reach=("p-1",),
+        project_id="p-1",
+    )
+    await store.push_services.register(service)
+    assert await watch(app) == 0
+    clock.advance(limits.push_service_silence_s + 1)
+    before = told("push_service")
+    assert [await watch(app), await watch(app)] == [1, 0]
+    assert told("push_service") - before == 1
+
+
+async def test_a_worker_that_lives_is_left_alone(app, register, store, clock):
+    await register(1)
+    for _ in range(5):
+        clock.advance(limits.worker_silence_s)
+        await store.workers.heartbeat("w-1")
+        assert await watch(app) == 0

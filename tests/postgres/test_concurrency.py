@@ -1,0 +1,85 @@
+"""Limits on running runs hold among replicas, to the last run."""
+
+import asyncio
+
+from runstead.concurrency import ConcurrencyLimit
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+async def test_eight_claimers_on_three_replicas_never_exceed_a_limit(replicas):
+    desks = await replicas(3)
+    store = desks[0].store
+    await store.concurrency.put(
+        PROJECT, [ConcurrencyLimit(None, 5), ConcurrencyLimit("task:a", 2), ConcurrencyLimit("task:c", 3)]
+    )
+    names = [f"run-{n:02}" for n in range(60)]
+    await asyncio.gather(
+        *(desks[0].create(name, target=f"task:{'abc'[n % 3]}") for n, name in enumerate(names))
+    )
+    done, exceeded, seen = [], [], set()
+
+    async def work(number):
+        desk = desks[number % 3]
+        query = [{}, {"targets": ("task:a", "task:b")}, {"targets": ("task:c",)}, {"targets": ("task:b",)}]
+        while len(done) < 60:
+            found = await desk.claim(f"w-{number}", limit=1 + number % 3, **query[number % 4])
+            told = await desk.store.concurrency.of(PROJECT)
+            seen.update((one.limit.target, one.running) for one in told)
+            exceeded.extend(one for one in told if one.running > one.limit.max_running)
+            for run in found:
+                await desk.complete(run.run_id)
+                done.append(run.run_id)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work(n) for n in range(8)))
+    assert sorted(done) == names
+    assert exceeded == []
+    assert {(None, 5), ("task:c", 3)} & seen, "no limit was ever reached"
+
+
+async def test_pushes_of_three_replicas_keep_to_a_limit(replicas):
+    desks = await replicas(3)
+    await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 3)])
+    for n in range(12):
+        await desks[0].create(f"run-{n:02}", kind="agent", push_service_id="service-1", target="agent:a")
+    taken = await asyncio.gather(*(desks[n % 3].dispatch(2) for n in range(9)))
+    assert sum(map(len, taken)) == 3
+
+
+async def test_a_limit_that_is_set_while_others_claim_is_kept_from_then_on(replicas):
+    desks = await replicas(2)
+    await asyncio.gather(*(desks[0].create(f"run-{n}") for n in range(30)))
+    claims = [asyncio.ensure_future(desks[n % 2].claim(f"w-{n}")) for n in range(10)]
+    await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 0)])
+    before = sum(len(found) for found in await asyncio.gather(*claims))
+    assert await asyncio.gather(*(desks[n % 2].claim(f"w-{n}", limit=5) for n in range(6))) == [[]] * 6
+    [told] = await desks[1].store.concurrency.of(PROJECT)
+    assert told.running == before
+
+
+async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, sql):
+    desks = await replicas(2)
+    await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 1)])
+    await desks[0].create("run-1")
+    await desks[0].create("other", project_id="p-2")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(transaction):
+        from runstead.postgres.concurrency import lock_rooms
+
+        await transaction.moment()
+        await lock_rooms(transaction, [PROJECT])
+        begun.set()
+        await go_on.wait()
+
+    holding = asyncio.ensure_future(desks[1].store._writer.run(hold))
+    await begun.wait()
+    held_up = asyncio.ensure_future(desks[0].claim_ids())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        assert await desks[1].claim_ids(project_id="p-2") == ["other"]
+    assert not held_up.done()
+    go_on.set()
+    await holding
+    assert await held_up == ["run-1"]

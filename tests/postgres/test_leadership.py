@@ -1,0 +1,106 @@
+"""Replicas race for the lead: never two have it, whatever stands still, breaks or believes in another time."""
+
+import asyncio
+import itertools
+import random
+import time
+
+import pytest
+
+from runstead.errors import Error
+from runstead.leadership import Standing
+from runstead.postgres.leadership import PostgresLeadership
+
+LEASE_MS = 40
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE application_name = 'runstead' AND datname = current_database()"
+)
+
+
+class Candidate:
+    """Wants to lead; notes from when to when, and in which term, it believed that it did."""
+
+    def __init__(self, store, name, dice):
+        self.store, self.name, self.dice = store, name, dice
+        self.terms, self.held = set(), []
+
+    async def strive(self, seconds):
+        standing, end = Standing(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            until = standing.clock() + LEASE_MS / 1_000
+            lead = await self.store.leadership.lead(self.name, LEASE_MS)
+            if lead.owner == self.name:
+                self.terms.add(lead.term)
+                standing.hold(lead.term, until)
+                self.held.append((standing.clock(), until, lead.term))
+            await asyncio.sleep(self.dice.choice([0.001, 0.01, 0.06]))
+            if self.dice.random() < 0.1 and standing.leads:
+                began, _, term = self.held.pop()
+                self.held.append((began, standing.clock(), term))
+                await self.store.leadership.resign(self.name)
+
+
+async def test_of_a_crowd_never_two_lead_at_once(replicas):
+    desks = await replicas(3)
+    crowd = [Candidate(desk.store, f"{n}", random.Random(n)) for n, desk in enumerate(desks * 2)]
+    await asyncio.gather(*(candidate.strive(1.5) for candidate in crowd))
+    terms = [term for candidate in crowd for term in candidate.terms]
+    assert len(terms) == len(set(terms)) > 10
+    held = sorted((*times, one.name) for one in crowd for times in one.held)
+    for (_, end, term, name), (begin, _, later, other) in itertools.pairwise(held):
+        assert later >= term
+        assert other == name or end <= begin
+    assert len({name for *_, name in held}) > 2
+
+
+async def test_who_stands_still_after_it_looked_holds_nobody_up_and_is_told_that_it_lost(
+    replicas, monkeypatch
+):
+    here, there = await replicas(2)
+    read, looked, go_on = PostgresLeadership._read, asyncio.Event(), asyncio.Event()
+
+    async def stopped(self, connection):
+        found = await read(self, connection)
+        if self is here.store.leadership and not looked.is_set():
+            looked.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(PostgresLeadership, "_read", stopped)
+    still = asyncio.ensure_future(here.store.leadership.lead("ann", 60_000))
+    await looked.wait()
+    assert (await there.store.leadership.lead("bob", 60_000)).owner == "bob"
+    go_on.set()
+    assert (await still).owner == "bob"
+
+
+@pytest.mark.parametrize("years", [1, -1])
+async def test_the_databases_clock_is_the_one_that_counts(replicas, monkeypatch, years):
+    right, mistaken = await replicas(2)
+    tell = time.time_ns
+    held = await right.store.leadership.lead("ann", 60_000)
+    monkeypatch.setattr(time, "time_ns", lambda: tell() + years * 365 * 86_400 * 1_000_000_000)
+    assert await mistaken.store.leadership.lead("bob", 60_000) == held
+    renewed = await mistaken.store.leadership.lead("ann", 60_000)
+    assert 0 <= renewed.expires_at - held.expires_at < 60_000
+
+
+async def test_a_session_that_broke_costs_no_lead(desk, sql):
+    held = await desk.store.leadership.lead("ann", 60_000)
+    sql(KILL)
+    assert (await desk.store.leadership.lead("ann", 60_000)).term == held.term
+    sql(KILL)
+    await desk.store.leadership.resign("ann")
+    assert (await desk.store.leadership.lead("bob", 60_000)).term == held.term + 1
+
+
+async def test_while_the_database_is_away_nobody_is_told_that_they_lead(new_desk, own_server):
+    desk = await new_desk(own_server.url())
+    await desk.store.leadership.lead("ann", 60_000)
+    own_server.stop()
+    with pytest.raises(Error) as told:
+        await desk.store.leadership.lead("ann", 60_000)
+    assert told.value.code == "STORE_UNAVAILABLE"
+    own_server.start()
+    assert (await desk.store.leadership.lead("ann", 60_000)).term == 1

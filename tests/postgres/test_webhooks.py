@@ -1,0 +1,148 @@
+"""Webhooks with many replicas: none overlooks a webhook that is there, and each delivery has one sender."""
+
+import asyncio
+import uuid
+
+import asyncpg
+import pytest
+
+from runstead import limits
+from runstead.postgres import draft
+from runstead.webhook import Webhook, secret_of
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+def webhook():
+    told = {"url": "https://a.test", "events": ("*",), "secret": secret_of(bytes(24))}
+    return Webhook(id=str(uuid.uuid4()), project_id=PROJECT, created_at=1, updated_at=1, **told)
+
+
+def hooked(desk):
+    return desk.store.webhooks.create(webhook(), lambda _: None)
+
+
+async def told(desk, hook):
+    found = await desk.store.webhooks.deliveries(PROJECT, hook.id, 1_000)
+    return sorted((one.event_type, one.run_id) for one in found)
+
+
+@pytest.fixture
+async def session(databases, database):
+    """session(name): a session beside the stores', in a transaction."""
+    opened = []
+
+    async def begin(application_name):
+        settings = {"application_name": application_name}
+        connection = await asyncpg.connect(databases.server.url(database), server_settings=settings)
+        opened.append(connection)
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT 1")
+        return connection
+
+    yield begin
+    for connection in opened:
+        connection.terminate()
+
+
+async def until(condition):
+    """Wait for what another session is about to do."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - of what is waited for, nothing tells
+            await asyncio.sleep(0.01)
+
+
+async def test_a_webhook_is_answered_once_nobody_overlooks_it_any_more(replicas, session, sql):
+    one, other = await replicas(2)
+    await one.create("a")
+    held = await session("runstead")
+    await held.execute("SELECT 1 FROM runs WHERE run_id = 'a' FOR UPDATE")
+    # It has looked, finds no webhook, and waits for the row.
+    completing = asyncio.ensure_future(one.complete("a"))
+    await until(
+        lambda: sql(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    )
+    creating = asyncio.ensure_future(hooked(other))
+    await until(lambda: sql("SELECT 1 FROM webhooks"))
+    done, _ = await asyncio.wait([creating], timeout=0.1)
+    assert not done
+    await held.execute("ROLLBACK")
+    await completing
+    hook = await creating
+    await one.create("b")
+    await one.complete("b")
+    assert ("run.completed", "b") in await told(other, hook)
+
+
+async def test_who_works_for_long_beside_the_server_holds_up_no_webhook(replicas, session, monkeypatch):
+    (desk,) = await replicas(1)
+    await session("pg_dump")
+    async with asyncio.timeout(limits.webhook_settle_s / 2):
+        await hooked(desk)
+    await session("runstead")
+    monkeypatch.setattr(limits, "webhook_settle_s", 0.1)
+    await hooked(desk)
+
+
+async def test_commands_of_one_batch_are_each_told(replicas):
+    (desk,) = await replicas(1)
+    hook = await hooked(desk)
+    names = [f"run-{number}" for number in range(20)]
+    await asyncio.gather(*(desk.create(name) for name in names))
+    await asyncio.gather(*(desk.claim() for _ in names), *(desk.complete(name) for name in names))
+    found = await told(desk, hook)
+    assert {name for kind, name in found if kind == "run.completed"} == set(names)
+    assert len(found) == len(set(found))
+
+
+async def test_a_change_that_is_taken_back_takes_its_event_along(replicas, sql):
+    (desk,) = await replicas(1)
+    await hooked(desk)
+    await desk.create("a")
+    # Fails where the deliveries are written already: the log of the family comes after them.
+    await desk.create("b", parent="a")
+    sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$")
+    sql("CREATE TRIGGER no BEFORE INSERT ON run_families FOR EACH ROW EXECUTE FUNCTION refuse()")
+    try:
+        with pytest.raises(Exception, match="no"):
+            await desk.complete("b")
+    finally:
+        sql("DROP TRIGGER no ON run_families")
+        sql("DROP FUNCTION refuse()")
+    assert [tuple(row) for row in sql("SELECT count(*) FROM webhook_deliveries")] == [(0,)]
+    assert (await desk.row("b")).status == "pending"
+
+
+async def test_every_replicas_deliverer_gets_others(replicas, sql):
+    desks = await replicas(4)
+    await hooked(desks[0])
+    names = [f"run-{number}" for number in range(40)]
+    await asyncio.gather(*(desk.create(name) for desk, name in zip(desks * 10, names, strict=True)))
+    await asyncio.gather(*(desk.complete(name) for desk, name in zip(desks * 10, names, strict=True)))
+    taken = []
+    while True:
+        found = await asyncio.gather(*(desk.store.webhooks.take(5, 5, (), 60_000) for desk in desks))
+        if not any(found):
+            break
+        taken += [delivery.id for some in found for _, delivery in some]
+    assert len(taken) == len(set(taken)) == 40
+
+
+async def test_a_project_without_webhooks_costs_no_statement_of_its_own(replicas, monkeypatch):
+    (desk,) = await replicas(1)
+    asked = []
+
+    async def note(_, told):
+        asked.append(told)
+
+    monkeypatch.setattr(draft, "tell", note)
+    await desk.create("a")
+    await desk.claim()
+    await desk.complete("a")
+    assert asked == []
+    await hooked(desk)
+    await desk.create("b")
+    await desk.claim()
+    assert [one.event_type for told in asked for one in told] == ["run.started"]

@@ -1,0 +1,392 @@
+"""The order of the queue, limits on running runs, and fairness among projects."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from runstead.concurrency import ConcurrencyLimit
+from runstead.run import in_queue
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+FEW = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+
+
+async def limit(desk, most=None, project_id=PROJECT, **targets):
+    """limit(desk, 5, a=1): five at a time, and one of task:a."""
+    named = [ConcurrencyLimit(f"task:{name}", most) for name, most in targets.items()]
+    whole = [] if most is None else [ConcurrencyLimit(None, most)]
+    return await desk.store.concurrency.put(project_id, [*named, *whole])
+
+
+async def running(desk, project_id=PROJECT):
+    return {one.limit.target: one.running for one in await desk.store.concurrency.of(project_id)}
+
+
+async def task(desk, name, target="a", **fields):
+    return await desk.create(name, target=f"task:{target}", **fields)
+
+
+async def agent(desk, name, **fields):
+    given = {"kind": "agent", "implementation_kind": "python"} | fields
+    return await desk.create(name, **given)
+
+
+async def push(desk, name, project_id=PROJECT, service="service-1", **fields):
+    return await desk.create(name, kind="agent", push_service_id=service, project_id=project_id, **fields)
+
+
+def played(desks, play):
+    """Once, over stores of its own."""
+    tested, model, clock, runner = desks()
+    try:
+        runner.run(play(tested, model, clock))
+    finally:
+        runner.run(tested.store.close())
+        runner.run(model.store.close())
+        runner.close()
+
+
+# Priority and delay
+
+
+async def test_the_highest_priority_comes_first_then_the_oldest(desk, clock):
+    for name, priority in [("old", 0), ("low", -100), ("high", 100), ("young", 0), ("high-2", 100)]:
+        await desk.create(name, priority=priority)
+        clock.advance(1)
+    assert await desk.claim_ids(limit=2) == ["high", "high-2"]
+    assert await desk.claim_ids(limit=9) == ["old", "young", "low"]
+
+
+async def test_delayed_runs_of_a_higher_priority_hide_nobody(desk, clock):
+    for n in range(30):
+        await desk.create(f"later-{n}", priority=10 + n % 3, available_at=clock.now + 1_000)
+    await desk.create("now")
+    assert await desk.claim_ids(limit=9) == ["now"]
+    clock.advance(1_000)
+    assert [run.priority for run in await desk.claim(limit=30)] == [12] * 10 + [11] * 10 + [10] * 10
+
+
+async def test_priority_holds_across_kinds_targets_and_worker_keys(desk):
+    await desk.create("task", priority=1, target="task:a")
+    await desk.create("eval", kind="eval", priority=2)
+    await agent(desk, "anyone", priority=0)
+    await agent(desk, "mine", worker_key="w", priority=3, target="agent:x")
+    query = {"implementation_kind": "python", "worker_key": "w", "limit": 1}
+    assert await desk.claim_ids(kinds=("task", "eval", "agent"), **query) == ["mine"]
+    assert await desk.claim_ids(kinds=("task", "eval", "agent"), **query) == ["eval"]
+    targets = ("task:a", "agent:x")
+    assert await desk.claim_ids(kinds=("task", "agent"), targets=targets, **query) == ["task"]
+    assert await desk.claim_ids(kinds=("task", "eval", "agent"), **query) == ["anyone"]
+
+
+async def test_a_lost_attempt_keeps_the_priority(desk, clock):
+    await desk.create("urgent", priority=5)
+    await desk.claim()
+    await desk.release("urgent", retry_after_ms=100)
+    await desk.create("other")
+    clock.advance(100)
+    assert await desk.claim_ids(limit=9) == ["urgent", "other"]
+
+
+runs = st.lists(
+    st.tuples(
+        st.sampled_from((-100, -1, 0, 0, 0, 7, 100)),
+        st.sampled_from((0, 0, 1, 5, 500)),
+        st.sampled_from(("task", "eval")),
+        st.sampled_from((None, "task:a", "task:b")),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@FEW
+@given(made=runs, limits=st.lists(st.integers(1, 5), min_size=1, max_size=4), named=st.booleans())
+def test_claims_take_what_a_sort_by_priority_age_and_number_gives(desks, made, limits, named):
+    async def play(tested, _, clock):
+        for priority, delay, kind, target in made:
+            await tested.create(priority=priority, available_at=clock.now + delay, kind=kind, target=target)
+        clock.advance(100)
+        query = {"kinds": ("task", "eval")} | ({"targets": ("task:a", "task:b")} if named else {})
+        expected = [
+            run
+            for run in sorted(await tested.rows(), key=in_queue)
+            if run.available_at <= clock.now and (not named or run.target is not None)
+        ]
+        for size in limits:
+            taken = await tested.claim_ids(limit=size, **query)
+            assert taken == [run.run_id for run in expected[:size]]
+            expected = expected[size:]
+
+    played(desks, play)
+
+
+# Limits on running runs
+
+
+async def test_a_project_has_no_limits_until_it_is_given_some(desk):
+    assert await desk.store.concurrency.of(PROJECT) == []
+
+
+async def test_limits_are_told_with_what_runs_and_replaced_as_a_whole(desk):
+    await task(desk, "run-1")
+    await desk.claim()
+    told = await limit(desk, 5, b=2, a=1)
+    assert [(one.limit.target, one.limit.max_running, one.running) for one in told] == [
+        (None, 5, 1),
+        ("task:a", 1, 1),
+        ("task:b", 2, 0),
+    ]
+    assert await desk.store.concurrency.of(PROJECT) == told
+    assert await desk.store.concurrency.of("p-2") == []
+    await limit(desk, c=3)
+    assert await running(desk) == {"task:c": 0}
+    assert await limit(desk) == []
+
+
+async def test_a_claim_takes_no_more_than_the_project_may_run(desk):
+    await limit(desk, 2)
+    for n in range(4):
+        await task(desk, f"run-{n}")
+    assert await desk.claim_ids(limit=9) == ["run-0", "run-1"]
+    assert await desk.claim_ids(limit=9) == []
+    await desk.complete("run-0")
+    assert await desk.claim_ids(limit=9) == ["run-2"]
+
+
+async def test_a_target_at_its_limit_hides_no_other_target(desk):
+    await limit(desk, a=1)
+    for n in range(40):
+        await task(desk, f"a-{n:02}", priority=9)
+    await task(desk, "b", "b")
+    await desk.create("none")
+    await desk.create("eval", kind="eval")
+    kinds = ("task", "eval")
+    assert await desk.claim_ids(kinds=kinds, limit=2) == ["a-00", "b"]
+    assert await desk.claim_ids(kinds=kinds, limit=9) == ["none", "eval"]
+    assert await desk.claim_ids(kinds=kinds, limit=9) == []
+
+
+async def test_named_targets_are_taken_as_far_as_there_is_room(desk):
+    await limit(desk, 4, a=1, b=2)
+    for n in range(3):
+        for name in ("a", "b", "c"):
+            await task(desk, f"{name}-{n}", name)
+    targets = ("task:a", "task:b", "task:c")
+    assert await desk.claim_ids(targets=targets[:2], limit=9) == ["a-0", "b-0", "b-1"]
+    assert await desk.claim_ids(targets=targets, limit=9) == ["c-0"]
+    await desk.complete("b-0")
+    assert await desk.claim_ids(targets=targets[:1], limit=9) == []
+    assert await desk.claim_ids(targets=targets, limit=9) == ["c-1"]
+
+
+async def test_agent_runs_keep_to_limits_too(desk):
+    query = {"kinds": ("agent",), "implementation_kind": "python", "worker_key": "w", "limit": 9}
+    await desk.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 1)])
+    for n in range(3):
+        await agent(desk, f"a-{n}", target="agent:a", worker_key="w" if n % 2 else None)
+    await agent(desk, "b", target="agent:b")
+    await agent(desk, "none", target=None)
+    await agent(desk, "theirs", target="agent:b", worker_key="other")
+    assert await desk.claim_ids(**query) == ["a-0", "b", "none"]
+
+
+async def test_zero_holds_everything_back(desk):
+    await limit(desk, a=0)
+    await task(desk, "a")
+    assert await desk.claim_ids() == []
+    await limit(desk, 0)
+    await task(desk, "b", "b")
+    assert await desk.claim_ids() == []
+    await limit(desk)
+    assert await desk.claim_ids(limit=9) == ["a", "b"]
+
+
+async def test_limits_of_one_project_are_nothing_to_another(desk):
+    await limit(desk, 0)
+    await desk.create("theirs", project_id="p-2", target="task:a")
+    assert await desk.claim_ids(project_id="p-2") == ["theirs"]
+
+
+@pytest.mark.parametrize("leave", ["complete", "wait", "pause", "release", "cancel"])
+async def test_whoever_runs_no_more_makes_room(desk, leave):
+    await limit(desk, 1)
+    await task(desk, "run-1")
+    await task(desk, "run-2")
+    assert await desk.claim_ids() == ["run-1"]
+    assert await running(desk) == {None: 1}
+    await getattr(desk, leave)("run-1")
+    assert await running(desk) == {None: 0}
+    assert await desk.claim_ids() == ["run-2"]
+
+
+async def test_a_resumed_run_is_claimed_where_there_is_room_and_never_stuck(desk):
+    await limit(desk, 1)
+    await task(desk, "first")
+    await desk.claim()
+    await desk.wait("first")
+    await desk.release("first")
+    await task(desk, "second")
+    assert await desk.claim_ids() == ["second"]
+    await desk.resume("first")
+    assert await desk.claim_ids() == []
+    await desk.complete("second")
+    assert await desk.claim_ids() == ["first"]
+
+
+async def test_a_run_that_its_worker_held_while_it_waited_may_exceed_the_limit(desk):
+    await limit(desk, 1)
+    await task(desk, "first")
+    await task(desk, "second")
+    await task(desk, "third")
+    await desk.claim()
+    await desk.wait("first")
+    assert await desk.claim_ids() == ["second"]
+    await desk.resume("first")
+    assert await running(desk) == {None: 2}
+    await desk.complete("second")
+    assert await desk.claim_ids() == []
+    await desk.complete("first")
+    assert await desk.claim_ids() == ["third"]
+
+
+async def test_a_lower_limit_lets_what_runs_run_on(desk):
+    for n in range(4):
+        await task(desk, f"run-{n}")
+    await desk.claim(limit=3)
+    await limit(desk, 1)
+    assert await desk.claim_ids() == []
+    for n in range(2):
+        await desk.complete(f"run-{n}")
+        assert await desk.claim_ids() == []
+    await desk.complete("run-2")
+    assert await desk.claim_ids() == ["run-3"]
+
+
+async def test_concurrent_claims_never_exceed_a_limit(desk):
+    await limit(desk, 7, a=2)
+    for n in range(30):
+        await task(desk, f"run-{n}", "ab"[n % 2])
+    queries = [{}, {"targets": ("task:a",)}, {"targets": ("task:a", "task:b")}]
+    claims = await asyncio.gather(*(desk.claim(limit=1 + n % 3, **queries[n % 3]) for n in range(24)))
+    taken = [run for found in claims for run in found]
+    assert len({run.run_id for run in taken}) == len(taken) == 7
+    assert Counter(run.target for run in taken)["task:a"] <= 2
+    assert await running(desk) == {None: 7, "task:a": Counter(run.target for run in taken)["task:a"]}
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(("create", "create", "claim", "claim", "complete", "wait", "resume", "limit")),
+        st.integers(0, 9),
+        st.sampled_from(("a", "b", None)),
+    ),
+    min_size=5,
+    max_size=25,
+)
+
+
+@FEW
+@given(steps)
+def test_every_engine_claims_under_limits_what_the_model_claims(desks, steps):
+    async def step(desk, what, number, name):
+        target = None if name is None else f"task:{name}"
+        if what == "create":
+            await desk.create(target=target, priority=number % 3)
+        elif what == "claim":
+            query = {"targets": ("task:a", "task:b")} if number % 2 else {}
+            return await desk.claim_ids(limit=1 + number % 4, **query)
+        elif what == "limit":
+            await desk.store.concurrency.put(
+                PROJECT, [ConcurrencyLimit(target, number % 4)] if number else []
+            )
+        else:
+            state = {"complete": "running", "wait": "running", "resume": "waiting"}[what]
+            there = [run for run in await desk.rows() if run.status == state]
+            if there:
+                call = {} if what == "complete" else {"call": None}
+                await getattr(desk, what)(there[number % len(there)].run_id, **call)
+        return None
+
+    async def play(tested, model, _):
+        for one in steps:
+            assert await step(tested, *one) == await step(model, *one)
+            assert await running(tested) == await running(model)
+
+    played(desks, play)
+
+
+# Pushes
+
+
+async def test_pushes_come_by_priority_and_keep_to_limits(desk):
+    await desk.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 1), ConcurrencyLimit(None, 3)])
+    for n in range(3):
+        await push(desk, f"a-{n}", target="agent:a", priority=n)
+    for n in range(3):
+        await push(desk, f"b-{n}", target="agent:b", priority=-1)
+    assert [run.run_id for run in await desk.dispatch(9)] == ["a-2", "b-0", "b-1"]
+    assert await desk.dispatch(9) == []
+    await desk.complete("a-2")
+    assert [run.run_id for run in await desk.dispatch(9)] == ["a-1"]
+
+
+async def test_a_delayed_push_waits_and_hides_nobody(desk, clock):
+    await push(desk, "later", priority=9, available_at=clock.now + 1_000)
+    await push(desk, "now")
+    assert [run.run_id for run in await desk.dispatch(9)] == ["now"]
+    clock.advance(1_000)
+    assert [run.run_id for run in await desk.dispatch(9)] == ["later"]
+
+
+# Fairness
+
+
+async def test_a_project_with_many_pushes_leaves_room_for_another(desk, clock):
+    for n in range(40):
+        await push(desk, f"run-{n:02}", "p-a", priority=100)
+    clock.advance(1_000)
+    await push(desk, "only", "p-b", service="service-2")
+    found = await desk.dispatch(4)
+    assert [(run.project_id, run.run_id) for run in found] == [
+        ("p-a", "run-00"),
+        ("p-b", "only"),
+        ("p-a", "run-01"),
+        ("p-a", "run-02"),
+    ]
+
+
+async def test_each_project_has_its_turn_though_one_push_is_taken_at_a_time(desk):
+    for name in ("p-a", "p-b", "p-c"):
+        for n in range(3):
+            await push(desk, f"run-{n}", name)
+    after, served = "", []
+    for _ in range(7):
+        [run] = await desk.dispatch(1, after=after)
+        after = run.project_id
+        served.append(after)
+    assert served == ["p-a", "p-b", "p-c", "p-a", "p-b", "p-c", "p-a"]
+
+
+async def test_a_project_with_many_deadlines_leaves_room_for_another(desk, clock):
+    for n in range(40):
+        await desk.create(f"run-{n:02}", project_id="p-a")
+    await desk.claim(project_id="p-a", limit=40, lease_ms=5_000)
+    clock.advance(1_000)
+    await desk.create("only", project_id="p-b")
+    await desk.claim(project_id="p-b", lease_ms=5_000)
+    clock.advance(60_000)
+    found = [(one.run.project_id, one.run.run_id) for one in await desk.referee(3)]
+    assert found == [("p-a", "run-00"), ("p-b", "only"), ("p-a", "run-01")]
+    assert len(await desk.referee(100)) == 38
+
+
+async def test_the_queue_of_a_project_is_its_own(desk):
+    for n in range(40):
+        await desk.create(f"run-{n:02}", project_id="p-a", priority=100)
+    await desk.create("only", project_id="p-b", priority=-100)
+    assert await desk.claim_ids(project_id="p-b") == ["only"]

@@ -1,0 +1,177 @@
+"""A claim costs the same, however many runs are queued: it reads the heads of its lines and nothing else."""
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from runstead.concurrency import Rooms
+from runstead.sqlite.migrate import migrate
+from runstead.sqlite.queue import HEADS
+from runstead.sqlite.sql import Q as SQLITE
+from runstead.store import ClaimQuery
+from runstead.store.lines import lines
+
+MANY = 4_000
+CLAIMS = {
+    "kind": ClaimQuery("p", ("task",)),
+    "kinds": ClaimQuery("p", ("task", "eval", "workflow")),
+    "targets": ClaimQuery("p", ("task",), ("task:0", "task:1", "task:9")),
+    "agent": ClaimQuery("p", ("agent",), (), "py", "w"),
+    "agent target": ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+}
+# Of tasks and agent runs, as many are due as there are delayed ones of a higher priority; the same for pushes.
+GROUPS = [
+    (kind, priority, at, implementation, service)
+    for kind, implementation, service in (("task", None, None), ("agent", "py", None), ("agent", None, "s"))
+    for priority, at in ((0, 0), (50, 1_000_000))
+]
+NOW = 500_000
+
+
+@pytest.fixture(scope="module")
+def sqlite():
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection)
+        for kind, priority, at, implementation, service in GROUPS:
+            connection.execute(
+                "INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at,"
+                " updated_at, path, descendants_total, descendants_active, push_failures, attempt, attempts_lost,"
+                " latest_event_id, latest_external_event_sequence, version, target, priority, available_at, due_at,"
+                " implementation_kind, push_service_id) WITH RECURSIVE n (n) AS"
+                " (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)"
+                " SELECT 'u', 'p', ?2 || ?3 || coalesce(?6, '') || n, ?2, 'pending', 'project', 'p', 'r', 0, 0, '/',"
+                " 0, 0, 0, 0, 0, 0, 0, 1, ?2 || ':' || n % 2, ?3, ?4 + n, ?4 + n, ?5, ?6 FROM n",
+                (MANY, kind, priority, at, implementation, service),
+            )
+        yield connection
+
+
+def steps_of(connection, sql, arguments):
+    """How many steps SQLite's machine takes, in tens."""
+    count = 0
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    connection.set_progress_handler(tick, 10)
+    connection.execute(sql, arguments).fetchall()
+    connection.set_progress_handler(None, 10)
+    return count
+
+
+@pytest.mark.parametrize("what", CLAIMS)
+def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
+    for line in lines(CLAIMS[what], 1, Rooms({}), CLAIMS[what].targets):
+        arguments = ("p", *line.equal, NOW, line.most)
+        plan = "\n".join(
+            row[3] for row in sqlite.execute("EXPLAIN QUERY PLAN " + HEADS[line.kind], arguments)
+        )
+        assert "TEMP B-TREE" not in plan
+        assert "SCAN runs" not in plan
+        assert steps_of(sqlite, HEADS[line.kind], arguments) < 100, plan
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("push_steps", (NOW, "[]")),
+        ("queued_targets", ("p",)),
+        ("due_projects", (NOW,)),
+        ("due_head", ("p", NOW, 10)),
+        ("occupancies", ("p", 10)),
+    ],
+)
+def test_sqlite_steps_from_what_there_is_to_the_next(sqlite, name, arguments):
+    assert steps_of(sqlite, SQLITE[name], arguments) < 200
+
+
+@pytest.fixture(scope="module")
+def postgres(databases):
+    """explain(name or claim, *arguments): the plan of a prepared statement, and how many pages it touched."""
+    from runstead.postgres.connection import connect
+
+    name = databases.lease()
+    for kind, priority, at, of, service in GROUPS:
+        databases.execute(
+            name,
+            "INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at,"
+            " updated_at, seq, root_seq, path, push_failures, attempt, attempts_lost, latest_event_id,"
+            " latest_external_event_sequence, version, target, priority, available_at, due_at, implementation_kind,"
+            f" push_service_id) SELECT 'u', 'p', 'r' || seq, '{kind}', 'pending', 'project', 'p', 'r', 0, 0, seq, seq,"
+            f" '/', 0, 0, 0, 0, 0, 1, '{kind}:' || seq % 2, {priority}, {at} + seq, {at} + seq, {quoted(of)},"
+            f" {quoted(service)} FROM (SELECT nextval('run_seq') AS seq FROM generate_series(1, {MANY})) AS made",
+        )
+
+    def explain(sql, arguments, mode):
+        async def look():
+            connection = await connect(databases.server.url(name))
+            try:
+                await connection.execute(f"SET plan_cache_mode = {mode}")
+                prepared = await connection.prepare(sql)
+                types = [
+                    kind.name.removesuffix("[]") + "[]" * (kind.kind == "array")
+                    for kind in prepared.get_parameters()
+                ]
+                given = ", ".join(
+                    f"{literal(value)}::{kind}" for kind, value in zip(types, arguments, strict=True)
+                )
+                await connection.execute(f"PREPARE told AS {sql}")
+                async with connection.transaction():
+                    rows = await connection.fetch(
+                        f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE told({given})"
+                    )
+            finally:
+                await connection.close()
+            return "\n".join(row[0] for row in rows)
+
+        plan = databases.call(look())
+        return plan, int(re.search(r"Buffers: shared hit=(\d+)", plan)[1])
+
+    yield explain
+    databases.give_back(name)
+
+
+def quoted(value):
+    return "NULL" if value is None else f"'{value}'"
+
+
+def literal(value):
+    if isinstance(value, list):
+        return f"ARRAY[{', '.join(map(literal, value))}]"
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+
+
+@MODES
+@pytest.mark.parametrize("what", CLAIMS)
+def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
+    from runstead.postgres.claims import claim_sql
+
+    sql, arguments = claim_sql(list(lines(CLAIMS[what], 1, Rooms({}), CLAIMS[what].targets)))
+    plan, pages = postgres(sql, [NOW, "p", 1, [], 64, *arguments], mode)
+    assert "Seq Scan" not in plan, plan
+    assert pages < 400, plan
+    assert all(int(float(rows)) <= 65 * 3 for rows in re.findall(r"actual rows=([\d.]+)", plan)), plan
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("push_heads", [NOW, [], 32]),
+        ("queued_targets", ["p"]),
+        ("due_heads", [NOW, 64]),
+        ("occupancies", [["p"], 10]),
+    ],
+)
+def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, arguments, mode):
+    from runstead.postgres.sql import Q
+
+    plan, pages = postgres(Q[name], arguments, mode)
+    assert "Seq Scan" not in plan, plan
+    assert pages < 400, plan

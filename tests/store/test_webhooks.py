@@ -1,0 +1,329 @@
+"""Webhooks in every store: an event is stored with the change that it tells of, and no two take the same delivery."""
+
+import asyncio
+import json
+import uuid
+
+import pytest
+from msgspec.structs import replace
+
+from runstead.errors import Error
+from runstead.seal import Replay
+from runstead.webhook import WEBHOOK_FIELDS, Attempt, Webhook, again, attempted, new_delivery, secret_of
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+ELSEWHERE = "99999999-9999-4999-8999-999999999999"
+LEASE_MS = 60_000
+
+
+def anything(_count):
+    """Lets any number be."""
+
+
+def webhook(**fields):
+    given = {"id": str(uuid.uuid4()), "project_id": PROJECT, "url": "https://a.test/in", "events": ("*",)}
+    given |= {"secret": secret_of(bytes(24)), "created_at": 5, "updated_at": 5}
+    return Webhook(**(given | fields))
+
+
+async def hooked(store, **fields):
+    return await store.webhooks.create(webhook(**fields), anything)
+
+
+async def told(store, hook, limit=100, **filters):
+    """[(event type, run)] of what was written for a webhook, oldest first."""
+    found = await store.webhooks.deliveries(hook.project_id, hook.id, limit, **filters)
+    return [(one.event_type, one.run_id) for one in found][::-1]
+
+
+async def take(store, limit=100, per_webhook=100, busy=()):
+    return await store.webhooks.take(limit, per_webhook, busy, LEASE_MS)
+
+
+async def settle(store, hook, delivery, reason=None, **members):
+    attempt = Attempt(delivery.attempts, reason, **members)
+
+    def decide(webhook, current, now):
+        return attempted(webhook, current, attempt, now, 0.5)
+
+    return await store.webhooks.settle(hook.project_id, hook.id, delivery.id, decide)
+
+
+async def test_a_webhook_is_read_as_it_was_written(store):
+    values = {name: f"the {name}" for name in WEBHOOK_FIELDS} | {"project_id": PROJECT}
+    values |= {"id": str(uuid.uuid4()), "events": ("run.failed", "run.completed")}
+    values |= {name: 100 + n for n, name in enumerate(WEBHOOK_FIELDS) if name.endswith(("_at", "_since"))}
+    mine = await hooked(store, **values)
+    assert await store.webhooks.get(PROJECT, mine.id) == mine
+    bare = await hooked(store)
+    assert await store.webhooks.page(PROJECT, 10) == [bare, mine]
+    assert await store.webhooks.page(PROJECT, 1) == [bare]
+    assert await store.webhooks.get(ELSEWHERE, mine.id) is None
+    assert await store.webhooks.page(ELSEWHERE, 10) == []
+
+
+async def test_the_guard_counts_the_projects_webhooks_and_a_refusal_stores_nothing(store):
+    counts = []
+    await hooked(store, project_id=ELSEWHERE)
+    await store.webhooks.create(webhook(), counts.append)
+
+    def refuse(count):
+        counts.append(count)
+        raise Error("WEBHOOK_LIMIT_REACHED", "enough")
+
+    with pytest.raises(Error):
+        await store.webhooks.create(webhook(), refuse)
+    assert counts == [0, 1]
+    assert len(await store.webhooks.page(PROJECT, 10)) == 1
+
+
+async def test_changing_keeps_the_rest_and_answers_a_repeat_from_the_seal(store, sealed):
+    mine = await hooked(store)
+
+    def rename(old, now):
+        assert old == mine
+        return replace(old, url="https://b.test", events=("run.failed",), updated_at=now)
+
+    seal = sealed(render=lambda hook: (200, hook.url.encode()))
+    new = await store.webhooks.change(PROJECT, mine.id, rename, seal)
+    assert await store.webhooks.get(PROJECT, mine.id) == new
+    assert (new.url, new.secret) == ("https://b.test", mine.secret)
+    with pytest.raises(Replay) as replayed:
+        await store.webhooks.change(PROJECT, mine.id, rename, seal)
+    assert replayed.value.body == b"https://b.test"
+    with pytest.raises(Error) as caught:
+        await store.webhooks.change(ELSEWHERE, mine.id, rename)
+    assert caught.value.code == "NOT_FOUND"
+
+
+async def test_every_way_to_a_new_status_writes_its_event_with_it(desk, store, clock):
+    mine = await hooked(store)
+    for name in ("done", "waits", "dropped", "lost"):
+        await desk.create(name, backoff_limit=0)
+    assert await told(store, mine) == []
+    await desk.claim(limit=4)
+    await desk.wait("waits")
+    await desk.resume("waits")
+    await desk.complete("done")
+    await desk.cancel("dropped")
+    clock.advance(60_001)
+    await desk.referee()
+    events = await told(store, mine)
+    assert sorted(events[:4]) == [("run.started", name) for name in ("done", "dropped", "lost", "waits")]
+    assert events[4:7] == [("run.waiting", "waits"), ("run.completed", "done"), ("run.cancelled", "dropped")]
+    assert sorted(events[7:]) == [("run.failed", "lost"), ("run.failed", "waits")]
+
+
+async def test_a_cancelled_family_is_told_run_by_run(desk, store):
+    mine = await hooked(store, events=("run.cancelled",))
+    await desk.create("top")
+    await desk.create("below", parent="top")
+    await desk.create("ended", parent="top")
+    await desk.complete("ended")
+    await desk.cancel("top")
+    assert sorted(await told(store, mine)) == [("run.cancelled", "below"), ("run.cancelled", "top")]
+
+
+async def test_what_leaves_the_status_alone_writes_nothing(desk, store, event, refusal):
+    await desk.create("a")
+    await desk.claim()
+    mine = await hooked(store)
+    await desk.append("a", event())
+    await desk.renew("a")
+    await desk.touch("a", title="new")
+    await desk.complete("a")
+    await desk.complete("a")
+    await desk.complete("a", "failed")
+    await desk.cancel("a")
+    await refusal(desk.wait("a"))
+    assert await told(store, mine) == [("run.completed", "a")]
+
+
+async def test_a_refused_seal_takes_the_event_back_with_the_change(desk, store, sealed):
+    mine = await hooked(store)
+    await desk.create("a")
+
+    def broken(_):
+        raise ValueError("no answer")
+
+    with pytest.raises(ValueError, match="no answer"):
+        await desk.complete("a", seal=sealed(render=broken))
+    assert await told(store, mine) == []
+    assert (await desk.row("a")).status == "pending"
+
+
+async def test_only_enabled_webhooks_of_the_project_that_asked_are_told(desk, store):
+    asked = await hooked(store, events=("run.failed", "run.completed"))
+    others = [
+        await hooked(store, events=("run.cancelled",)),
+        await hooked(store, disabled_at=1),
+        await hooked(store, project_id=ELSEWHERE),
+    ]
+    await desk.create("a")
+    await desk.create("b", project_id=ELSEWHERE, owner_id=ELSEWHERE)
+    await desk.complete("a")
+    assert await told(store, asked) == [("run.completed", "a")]
+    assert [await told(store, other) for other in others] == [[], [], []]
+
+
+async def test_the_event_tells_of_the_run_as_it_was_whatever_comes_after(desk, store):
+    mine = await hooked(store)
+    await desk.create("a", title="first")
+    await desk.complete("a", output=b'{"n":1}')
+    await desk.touch("a", title="second")
+    await desk.delete("a")
+    ((hook, delivery),) = await take(store)
+    assert hook == mine
+    data = json.loads(delivery.payload)["data"]
+    assert (data["run_id"], data["status"]) == ("a", "completed")
+    assert (data["title"], data["output"]) == ("first", {"n": 1})
+
+
+async def test_an_enabled_webhook_hears_of_what_comes_after_it_was_enabled(desk, store):
+    mine = await hooked(store, disabled_at=1)
+    await desk.create("a")
+    await desk.create("b")
+    await desk.complete("a")
+    await store.webhooks.change(PROJECT, mine.id, lambda old, _: replace(old, disabled_at=None))
+    await desk.complete("b")
+    assert await told(store, mine) == [("run.completed", "b")]
+
+
+async def test_two_deliverers_never_take_the_same(desk, store):
+    await hooked(store)
+    await hooked(store)
+    for number in range(20):
+        await desk.create(f"run-{number}")
+        await desk.complete(f"run-{number}")
+    taken = [pair for some in await asyncio.gather(*(take(store, 6) for _ in range(8))) for pair in some]
+    taken += await take(store)
+    names = [delivery.id for _, delivery in taken]
+    assert len(names) == len(set(names)) == 40
+    assert {delivery.attempts for _, delivery in taken} == {1}
+    assert await take(store) == []
+
+
+async def test_an_attempt_that_nobody_ended_is_made_again_once_its_lease_is_over(desk, store, clock):
+    mine = await hooked(store)
+    await desk.create("a")
+    await desk.complete("a")
+    ((_, first),) = await take(store)
+    clock.advance(LEASE_MS - 1)
+    assert await take(store) == []
+    clock.advance(1)
+    ((_, second),) = await take(store)
+    assert (second.id, second.attempts, second.payload) == (first.id, 2, first.payload)
+    await settle(store, mine, first, "too late")
+    (shown,) = await store.webhooks.deliveries(PROJECT, mine.id, 10)
+    assert (shown.status, shown.last_error) == ("pending", None)
+    await settle(store, mine, second, status=200, duration_ms=7)
+    (shown,) = await store.webhooks.deliveries(PROJECT, mine.id, 10)
+    assert (shown.status, shown.last_status, shown.duration_ms, shown.next_attempt_at) == (
+        "delivered",
+        200,
+        7,
+        None,
+    )
+    assert shown.delivered_at == clock.now
+
+
+async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_webhook(desk, store, clock):
+    mine = await hooked(store)
+    await desk.create("a")
+    await desk.complete("a")
+    ((_, first),) = await take(store)
+    hook, waits = await settle(store, mine, first, "it answered 500", status=500)
+    assert await store.webhooks.get(PROJECT, mine.id) == hook
+    assert hook.failing_since == clock.now
+    clock.advance(waits.next_attempt_at - clock.now - 1)
+    assert await take(store) == []
+    clock.advance(1)
+    ((_, second),) = await take(store)
+    assert (second.attempts, second.last_error) == (2, "it answered 500")
+    hook, _ = await settle(store, mine, second, "it answered 410", status=410, gone=True)
+    assert hook.disabled_at == clock.now
+    assert await store.webhooks.hooked(10) == []
+
+
+async def test_one_webhook_with_many_deliveries_leaves_room_for_others(desk, store):
+    crowded = await hooked(store, events=("run.completed",))
+    for number in range(9):
+        await desk.create(f"run-{number}")
+        await desk.complete(f"run-{number}")
+    other = await hooked(store, events=("run.failed",))
+    await desk.create("late")
+    await desk.complete("late", "failed")
+    taken = await take(store, limit=5, per_webhook=4)
+    assert [hook.id for hook, _ in taken] == [crowded.id] * 4 + [other.id]
+    assert await take(store, busy=[crowded.id]) == []
+    assert len(await take(store, limit=3)) == 3
+
+
+async def test_deliveries_of_a_disabled_webhook_rest_and_those_of_a_deleted_one_go(desk, store):
+    mine = await hooked(store)
+    await desk.create("a")
+    await desk.complete("a")
+    await store.webhooks.change(PROJECT, mine.id, lambda old, now: replace(old, disabled_at=now))
+    assert await take(store) == []
+    await store.webhooks.change(PROJECT, mine.id, lambda old, _: replace(old, disabled_at=None))
+    assert await store.webhooks.hooked(10) == [PROJECT]
+    ((_, taken),) = await take(store)
+    assert not await store.webhooks.delete(ELSEWHERE, mine.id)
+    assert await store.webhooks.delete(PROJECT, mine.id)
+    assert not await store.webhooks.delete(PROJECT, mine.id)
+    assert await told(store, mine) == []
+    with pytest.raises(Error) as caught:
+        await settle(store, mine, taken)
+    assert caught.value.code == "NOT_FOUND"
+
+
+async def test_the_log_is_read_from_the_newest_on_page_by_page(desk, store, clock):
+    mine = await hooked(store)
+    for name in "abc":
+        await desk.create(name)
+        await desk.complete(name)
+    ((_, first), *_) = await take(store, limit=1)
+    await settle(store, mine, first, status=200)
+    page = await store.webhooks.deliveries(PROJECT, mine.id, 2)
+    assert [one.run_id for one in page] == ["c", "b"]
+    assert [one.payload for one in page] == [b"", b""]
+    assert (page[0].created_at, page[0].attempts, page[0].next_attempt_at) == (clock.now, 0, clock.now)
+    rest = await store.webhooks.deliveries(PROJECT, mine.id, 2, before=page[-1].seq)
+    assert [one.run_id for one in rest] == ["a"]
+    assert await told(store, mine, status="delivered") == [("run.completed", "a")]
+    assert await store.webhooks.deliveries(ELSEWHERE, mine.id, 2) == []
+
+
+async def test_a_delivery_is_added_by_hand_and_sent_again(store, clock):
+    mine = await hooked(store)
+
+    def trial(hook, now):
+        return new_delivery("msg_1", hook, "webhook.test", None, b"{}", now)
+
+    made = await store.webhooks.add(PROJECT, mine.id, trial)
+    assert made.seq > 0
+    ((_, taken),) = await take(store)
+    assert taken == replace(made, attempts=1, next_attempt_at=clock.now + LEASE_MS)
+    await settle(store, mine, taken, status=200)
+    await store.webhooks.settle(PROJECT, mine.id, "msg_1", again)
+    ((_, taken),) = await take(store)
+    assert (taken.id, taken.attempts, taken.payload) == ("msg_1", 2, b"{}")
+
+
+async def test_old_deliveries_are_dropped_but_none_that_is_still_to_be_sent(desk, store, clock):
+    mine = await hooked(store)
+    for name in "abc":
+        await desk.create(name)
+        await desk.complete(name)
+    ((_, a), (_, b), _) = await take(store)
+    await settle(store, mine, a, status=200)
+    await settle(store, mine, b, status=200)
+    assert await store.webhooks.prune(1_000, 10) == 0
+    clock.advance(1_001)
+    await store.webhooks.settle(PROJECT, mine.id, b.id, again)
+    assert await store.webhooks.prune(1_000, 10) == 1
+    assert await told(store, mine) == [("run.completed", "b"), ("run.completed", "c")]
+    clock.advance(2 * 86_400_000)
+    assert await store.webhooks.prune(1_000, 1) == 1
+    assert await store.webhooks.prune(1_000, 10) == 1
+    assert await told(store, mine) == []
