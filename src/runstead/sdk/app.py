@@ -12,6 +12,7 @@ from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.history import TYPES, History
 from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.steps import cause_of, in_time
 from runstead.sdk.suspension import Parked, Suspend
 from runstead.sdk.threads import in_thread
 from runstead.sdk.worker import Worker
@@ -86,26 +87,42 @@ class App:
         served = self._served.get(target)
         if served is None:
             raise RunFailed(f"This worker does not serve {target}", "TARGET_NOT_SERVED")
-        arguments = served.arguments.of(run)
         fresh = run.attempt == 1 and run.latest_event_id == 0
+        as_claimed = msgspec.json.encode(run)
+        answered: set[str] = set()
         while True:
+            # Each try gets what was claimed, whatever the one before it did to that.
+            arguments = served.arguments.of(msgspec.json.decode(as_claimed, type=ClaimedRun))
             history = History() if fresh else History(await _log(run, ctx))
+            history.pass_over(answered)
             fresh = False
             ctx.begin(history)
             try:
-                return await _call(served, ctx, arguments)
+                output = await _call(served, ctx, arguments)
+                ctx.returned()
             except Suspend as suspension:
                 wanted = suspension.wanted
-            except (LeaseLostError, RunFailed):
+            except LeaseLostError:
                 raise
             except Exception as error:
-                if history.retries >= served.retries:
+                if ctx.left is not None:
+                    wanted = (
+                        ctx.left.wanted
+                    )  # it was left already, and something in it made a failure of that
+                elif history.retries >= served.retries or _final(error):
                     raise
-                wanted = ctx.again(history.retries + 1, served.retries, error)
+                else:
+                    wanted = ctx.again(history.retries + 1, served.retries, error)
+            else:
+                return output
+            finally:
+                ctx.end()
             await ctx.flush()
             if await ctx.park(wanted):
                 raise Parked
-            # It was answered while it was asked: on from the log, which has the answer.
+            # It was answered while it was asked: on from the log, which has the answer. Where it has none, somebody has
+            # ended the wait by hand.
+            answered.add(wanted.call_id)
 
     def worker(self, client: AsyncClient, **options: Any) -> Worker:
         """A worker that serves all of it; `options` as `Worker` takes them."""
@@ -130,18 +147,15 @@ async def _log(run: ClaimedRun, ctx: Context) -> list[Any]:
         after = int(page.page_info.next)
 
 
+def _final(error: Exception) -> bool:
+    """Whether another try would come to the same."""
+    cause = error if isinstance(error, RunFailed) else cause_of(error)
+    return isinstance(cause, RunFailed) or (cause is not None and cause.final)
+
+
 async def _call(served: Served, ctx: Context, arguments: dict[str, Any]) -> Any:
-    try:
-        async with asyncio.timeout(served.timeout_seconds):
-            if inspect.iscoroutinefunction(served.function):
-                return await served.function(ctx, **arguments)
-            inner = ThreadContext(ctx, asyncio.get_running_loop())
-            return await in_thread(lambda: served.function(inner, **arguments), f"runstead-{ctx.run.run_id}")
-    except TimeoutError as error:
-        if served.timeout_seconds is None or getattr(error, "code", None) is not None:
-            raise
-        raise _TookTooLongError(f"It took longer than {served.timeout_seconds:g} s") from error
-
-
-class _TookTooLongError(Exception):
-    code = "TIMEOUT"
+    if inspect.iscoroutinefunction(served.function):
+        return await in_time(served.timeout_seconds, served.function(ctx, **arguments))
+    inner = ThreadContext(ctx, asyncio.get_running_loop())
+    work = in_thread(lambda: served.function(inner, **arguments), f"runstead-{ctx.run.run_id}")
+    return await in_time(served.timeout_seconds, work)

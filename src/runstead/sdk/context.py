@@ -5,8 +5,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from runstead.sdk.durable import Child, Durable
-from runstead.sdk.run import Run
+from runstead.sdk.blocking import Blocking
+from runstead.sdk.durable import Durable
 from runstead.sdk.telling import LeaseLostError, RunFailed, Send
 
 __all__ = ["Context", "LeaseLostError", "RunFailed", "Send", "ThreadContext"]
@@ -16,12 +16,10 @@ class Context(Durable):
     """A handler's side of one attempt: `Telling` tells what happens, `Durable` keeps what is done."""
 
 
-class ThreadContext:
+class ThreadContext(Blocking):
     """The same for a handler that runs in a thread: its methods block. See `Context`."""
 
-    def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
-        self._context = context
-        self._loop = loop
+    _context: Context
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._context, name)
@@ -36,20 +34,6 @@ class ThreadContext:
     def _blocking(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
-            answer = asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self._loop).result()
-            return ThreadChild(answer, self._blocking) if isinstance(answer, Child) else answer
+            return self._wait(method(*args, **kwargs))
 
         return call
-
-
-class ThreadChild:
-    """A spawned run, for a handler in a thread."""
-
-    def __init__(self, child: Child, blocking: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-        self.run_id = child.run_id
-        self._result = blocking(child.result)
-
-    def result(self, *, check: bool = True) -> Run:
-        """As `Child.result`; it blocks."""
-        run: Run = self._result(check=check)
-        return run

@@ -5,187 +5,63 @@ where the log ends. So a handler must ask for the same steps in the same order e
 differ (the time, chance, what other systems say) to steps, `now`, `random` and `uuid`.
 """
 
-import asyncio
-import contextvars
-import inspect
 import random as chance
 import uuid as uuids
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, TypeVar, cast, overload
+from typing import Any, Final, Literal
 
-import msgspec
-
+from runstead.sdk.branch import Branch
 from runstead.sdk.call import members
-from runstead.sdk.history import CUSTOM, RETRIED, STEP_FINISHED, STEP_STARTED, VALUE, Answer, Failure, History
-from runstead.sdk.run import Run
-from runstead.sdk.steps import (
-    Branch,
-    ChildFailed,
-    StepFailed,
-    WaitTimeout,
-    changed,
-    code_of,
-    decoded,
-    nested,
+from runstead.sdk.errors import RunsteadError
+from runstead.sdk.history import (
+    ASKED,
+    CUSTOM,
+    RETRIED,
+    VALUE,
+    Answer,
 )
-from runstead.sdk.suspension import Suspend, Wanted, first
-from runstead.sdk.telling import LeaseLostError, Telling
-from runstead.sdk.threads import in_thread
-
-T = TypeVar("T")
+from runstead.sdk.run import Run
+from runstead.sdk.stepping import Stepping, here, pause_s
+from runstead.sdk.steps import (
+    ChildFailed,
+    WaitTimeout,
+    cause_of,
+    code_of,
+)
+from runstead.sdk.suspension import Suspend, Wanted
+from runstead.sdk.telling import RunFailed
 
 #: Shorter sleeps are slept through by the worker.
 _NAP_S: Final = 1.0
-_BACKOFF_S_MAX: Final = 300.0
-_branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
+_MESSAGE_CHARS: Final = 1024
 
 
-class Durable(Telling):
-    """The durable half of a context."""
-
-    def begin(self, history: History) -> None:
-        """Run from the beginning, with this to answer from."""
-        self._history = history
-        _branch.set(Branch(""))
-
-    # Steps
-
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., Awaitable[T] | T],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> T:
-        """Call the function once and keep what it returns (any JSON up to 256 KiB): it is not called again, on whatever
-        machine the run is taken up. A plain function runs in a thread. The answer is what the JSON says, as the
-        function's return annotation reads it.
-
-        It is tried `retries` times more, after a backoff that doubles; `timeout_seconds` bounds each try. StepFailed.
-        """
-        step_id = self._enter(name)
-        done = self._history.finished.get(step_id)
-        if done is not None:
-            if done.error is not None:
-                raise StepFailed(name, step_id, done.error)
-            return cast(T, decoded(done.result, function))
-        self.tell({"type": STEP_STARTED, "stepName": name, "stepId": step_id})
-        await self.flush()
-        tries = 0
-        while True:
-            try:
-                with nested(name):
-                    result = await self._bounded(timeout_seconds, self._call(function, args, kwargs))
-                encoded = msgspec.json.encode(result)
-            except LeaseLostError:
-                raise
-            except Exception as error:
-                if tries >= retries:
-                    failure = Failure(str(error) or type(error).__name__, code_of(error))
-                    self.tell({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, "error": failure})
-                    await self.flush()
-                    raise StepFailed(name, step_id, failure) from error
-                tries += 1
-                self.tell(
-                    {
-                        "type": CUSTOM,
-                        "name": "run.step_retried",
-                        "value": {
-                            "step_id": step_id,
-                            "step_name": name,
-                            "tries": tries,
-                            "message": str(error),
-                        },
-                    }
-                )
-                await self._sleep(min(backoff_seconds * 2 ** (tries - 1), _BACKOFF_S_MAX))
-            else:
-                break
-        told = {"type": STEP_FINISHED, "stepName": name, "stepId": step_id, "result": msgspec.Raw(encoded)}
-        self.tell(told)
-        await self.flush()
-        return cast(T, decoded(msgspec.json.decode(encoded), function))
-
-    async def _call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        if inspect.iscoroutinefunction(function):
-            return await function(*args, **kwargs)
-        result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
-        return await result if inspect.isawaitable(result) else result
-
-    async def _bounded(self, seconds: float | None, work: Awaitable[T]) -> T:
-        if seconds is None:
-            return await work
-        async with asyncio.timeout(seconds):
-            return await work
-
-    def _enter(self, name: str) -> str:
-        """The id of the next step of this branch; RunFailed with NON_DETERMINISTIC where the log has another there."""
-        branch = _branch.get()
-        assert branch is not None, "outside of a handler"
-        step_id = branch.next_id(name)
-        known = self._history.names.get(step_id)
-        if known is not None and known != name:
-            raise changed(step_id, known, name)
-        return step_id
-
-    @overload
-    async def gather(self, one: Awaitable[T], /, *more: Awaitable[T]) -> list[T]: ...
-    @overload
-    async def gather(self, *work: Awaitable[Any]) -> list[Any]: ...
-    async def gather(self, *work: Awaitable[Any]) -> list[Any]:
-        """Do them at the same time, and answer what they returned, in order. Each may have steps of its own. Where one
-        fails the others are cancelled.
-        """
-        branch = _branch.get()
-        assert branch is not None, "outside of a handler"
-        place = branch.next_id("gather")
-        tasks = []
-        for number, one in enumerate(work, 1):
-            context = contextvars.copy_context()
-            context.run(_branch.set, Branch(f"{place}.{number}."))
-            tasks.append(asyncio.create_task(_awaited(one), context=context))
-        try:
-            left = set(tasks)
-            while left:
-                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if task.cancelled():
-                        raise asyncio.CancelledError
-                    error = task.exception()
-                    if error is not None and not isinstance(error, Suspend):
-                        raise error
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
-        if waits:
-            raise first(waits)
-        return [task.result() for task in tasks]
+class Durable(Stepping):
+    """The durable half of a context: steps, waits, other runs, and values that repeat."""
 
     # Waits
 
     async def sleep(self, seconds: float) -> None:
         """Sleep; over a second, the run waits and no process does. Restarts and moves change nothing of it."""
-        step_id = self._enter("sleep")
-        if seconds <= _NAP_S:
-            await self._sleep(max(seconds, 0.0))
-            return
-        await self._wait_for(step_id, "sleep", "sleep", timeout_seconds=seconds)
+        branch = here()
+        step_id = self._enter(branch, "sleep")
+        if seconds > _NAP_S or step_id in self._history.untils:
+            self._wait_for(branch, step_id, "sleep", "sleep", timeout_seconds=seconds)
+        elif step_id not in self._history.finished:
+            with branch.busy("sleep"):
+                self._start(step_id, "sleep")
+                await self._sleep(max(seconds, 0.0))
+                self._finish(step_id, "sleep")
 
     async def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> bool:
         """Ask a person, and wait: `POST /runs/{run_id}/resume {type: "approval", tool_call_id, result}` answers, with
         true, false or {"approved": …}. WaitTimeout where nobody does in time.
         """
-        step_id = self._enter("approval")
-        answer = await self._wait_for(
-            step_id,
+        branch = here()
+        answer = self._wait_for(
+            branch,
+            self._enter(branch, "approval"),
             "approval",
             "approval",
             reason="approval",
@@ -194,15 +70,16 @@ class Durable(Telling):
         )
         _refuse_timer(answer, f"Nobody answered {question!r} in time")
         told = answer.result.get("approved") if isinstance(answer.result, dict) else answer.result
-        return not answer.is_error and told is not False and told is not None
+        return not answer.is_error and told is True
 
     async def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Any:
         """Wait for something from outside: `POST /runs/{run_id}/resume {type: "event", tool_call_id, result}`; the
         result is answered. WaitTimeout where it does not come in time.
         """
-        step_id = self._enter(f"event {name}")
-        answer = await self._wait_for(
-            step_id,
+        branch = here()
+        answer = self._wait_for(
+            branch,
+            self._enter(branch, f"event {name}"),
             f"event {name}",
             f"event:{name}",
             asked={"event": name},
@@ -211,8 +88,9 @@ class Durable(Telling):
         _refuse_timer(answer, f"The event {name!r} did not come in time")
         return answer.result
 
-    async def _wait_for(
+    def _wait_for(
         self,
+        branch: Branch,
         step_id: str,
         name: str,
         what: str,
@@ -221,18 +99,40 @@ class Durable(Telling):
         asked: Mapping[str, Any] | None = None,
         timeout_seconds: float | None = None,
     ) -> Answer:
-        call_id = f"{what}:{step_id}"
-        answer = self._history.answers.get(call_id)
+        history = self._history
+        call_id = f"{what}:{self._named(step_id)}"
+        answer = history.answers.get(call_id)
+        if answer is None and history.over(history.untils.get(step_id)):
+            answer = Answer("timer")
         if answer is not None:
+            if step_id not in history.finished:
+                self._finish(step_id, name)
             return answer
-        until = self._history.untils.get(step_id)
-        if step_id not in self._history.names:
+        if step_id not in history.begun:
             if timeout_seconds is not None:
-                until = datetime.now(UTC) + timedelta(seconds=timeout_seconds)
-            self.tell({"type": STEP_STARTED, "stepName": name, "stepId": step_id, "until": until})
+                # To the ms, as the server reads it: an end told at that ms must not be before it.
+                now = datetime.now(UTC)
+                until = now.replace(microsecond=now.microsecond // 1000 * 1000)
+                history.untils[step_id] = until + timedelta(milliseconds=round(timeout_seconds * 1000))
+            self._start(step_id, name, **members(until=history.untils.get(step_id)))
             if asked is not None:
-                self.tell({"type": CUSTOM, "name": "run.asked", "value": {"tool_call_id": call_id, **asked}})
-        raise Suspend(Wanted(reason=reason, call_id=call_id, what=what, resume_at=until))
+                self.tell({"type": CUSTOM, "name": ASKED, "value": {"tool_call_id": call_id, **asked}})
+        raise branch.leave(
+            Suspend(
+                Wanted(
+                    reason=reason,
+                    call_id=call_id,
+                    what=what,
+                    resume_at=history.untils.get(step_id),
+                    asks=asked is not None,
+                )
+            )
+        )
+
+    def _named(self, step_id: str) -> str:
+        """As others know it: what a retry of the run has forgotten is another step to them."""
+        retry = self._history.forgotten.get(step_id)
+        return step_id if retry is None else f"{step_id}~{retry}"
 
     # Other runs
 
@@ -248,9 +148,12 @@ class Durable(Telling):
         kind, _, name = target.partition(":")
         if kind not in ("task", "workflow", "eval") or not name:
             raise ValueError(f"A target is like task:index, workflow:nightly or eval:quality, not {target!r}")
-        step_id = self._enter(f"spawn {target}")
-        run_id = f"run_{self._uuid(step_id)}"
-        if step_id not in self._history.finished:
+        branch, step_name = here(), f"spawn {target}"
+        step_id = self._enter(branch, step_name)
+        run_id = f"run_{self._uuid(self._named(step_id))}"
+        if step_id in self._history.finished:
+            return Child(self, run_id)
+        with branch.busy(step_name):
             request = members(
                 target=target, config=config, input=input, workflow_id=name if kind == "workflow" else None
             )
@@ -262,25 +165,29 @@ class Durable(Telling):
                 request=request,
                 title=title,
             )
+            self._start(step_id, step_name)
+            # The same id each time: created again, it is the run that is there already.
             await self.send(self.calls.create_run(body))
-            self.tell(
-                {
-                    "type": STEP_FINISHED,
-                    "stepName": f"spawn {target}",
-                    "stepId": step_id,
-                    "result": {"run_id": run_id},
-                }
-            )
+            self._finish(step_id, step_name, result={"run_id": run_id})
         return Child(self, run_id)
 
     async def ended(self, run_id: str) -> Run:
-        """A run once it has ended. Until then this one waits, and no process does."""
-        step_id = self._enter(f"end of {run_id}")
-        run = await self.send(self.calls.get_run(run_id))
+        """A run right below this one once it has ended. Until then this one waits, and no process does. RunFailed with
+        CHILD_GONE where it was deleted.
+        """
+        branch = here()
+        step_id = self._enter(branch, f"end of {run_id}")
+        with branch.busy(f"end of {run_id}"):
+            try:
+                run = await self.send(self.calls.get_run(run_id))
+            except RunsteadError as error:
+                if error.status != 404:
+                    raise
+                raise RunFailed(f"The run {run_id} below this one was deleted", "CHILD_GONE") from error
         if not run.terminal:
             call_id = f"run:{run_id}:{step_id}"
-            raise Suspend(
-                Wanted(reason="event", call_id=call_id, what=f"run:{run_id}", awaited_run_id=run_id)
+            raise branch.leave(
+                Suspend(Wanted(reason="event", call_id=call_id, what=f"run:{run_id}", awaited_run_id=run_id))
             )
         return run
 
@@ -288,20 +195,21 @@ class Durable(Telling):
 
     def now(self) -> datetime:
         """The time, with its zone (UTC); the same when the handler runs again."""
-        step_id = self._enter("now")
+        step_id = self._enter(here(), "now")
         if step_id not in self._history.values:
             told = datetime.now(UTC).isoformat()
             self._history.values[step_id] = told
-            self.tell({"type": CUSTOM, "name": VALUE, "value": {"step_id": step_id, "value": told}})
+            value = {"step_id": step_id, "name": "now", "value": told}
+            self.tell({"type": CUSTOM, "name": VALUE, "value": value})
         return datetime.fromisoformat(self._history.values[step_id])
 
     def random(self) -> float:
         """A number from 0 to 1, below 1; the same when the handler runs again. Not for secrets."""
-        return chance.Random(f"{self.run.run_id}/{self._enter('random')}").random()  # noqa: S311
+        return chance.Random(f"{self.run.run_id}/{self._enter(here(), 'random')}").random()  # noqa: S311
 
     def uuid(self) -> uuids.UUID:
         """A UUID of this run and this place in it; the same when the handler runs again."""
-        return self._uuid(self._enter("uuid"))
+        return self._uuid(self._enter(here(), "uuid"))
 
     def _uuid(self, step_id: str) -> uuids.UUID:
         return uuids.uuid5(uuids.NAMESPACE_OID, f"{self.run.project_id}/{self.run.run_id}/{step_id}")
@@ -310,19 +218,17 @@ class Durable(Telling):
 
     def again(self, number: int, most: int, error: Exception) -> Wanted:
         """What a run waits for before the handler is tried again."""
-        step_id = error.step_id if isinstance(error, StepFailed) else None
+        cause = cause_of(error)
         told = {
             "retry": number,
             "of": most,
-            "message": str(error),
+            "message": _whole(str(error)[:_MESSAGE_CHARS]),
             "code": code_of(error),
-            "step_id": step_id,
+            "step_id": None if cause is None else cause.step_id,
         }
         self.tell({"type": CUSTOM, "name": RETRIED, "value": told})
-        pause = timedelta(seconds=min(2.0 ** (number - 1), _BACKOFF_S_MAX))
-        return Wanted(
-            reason="event", call_id=f"retry:{number}", what="retry", resume_at=datetime.now(UTC) + pause
-        )
+        at = datetime.now(UTC) + timedelta(seconds=pause_s(1.0, number - 1))
+        return Wanted(reason="event", call_id=f"retry:{number}", what="retry", resume_at=at)
 
     async def park(self, wanted: Wanted) -> bool:
         """Let the run wait and give its lease back, in one step; False where the answer has come already."""
@@ -359,8 +265,9 @@ class Child:
         return run
 
 
-async def _awaited(one: Awaitable[T]) -> T:
-    return await one
+def _whole(text: str) -> str:
+    """Without lone surrogates, which JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_timer(answer: Answer, sentence: str) -> None:

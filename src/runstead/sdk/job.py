@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.call import Call
+from runstead.sdk.call import Call, path
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
@@ -207,7 +207,7 @@ class Job:
                 return sending.result()
             if not isinstance(error, RunsteadError):
                 raise error
-            if error.code in _LOSSES:
+            if error.code in _LOSSES and (error.code != "NOT_FOUND" or self._is_mine(call)):
                 self._lose(error.detail)
                 raise LeaseLostError(error.detail) from error
             if not error.passing:
@@ -216,6 +216,11 @@ class Job:
                 self._retries.delay_s(outages, error.retry_after_s), asyncio.ensure_future(until.wait())
             )
             outages += 1
+
+    def _is_mine(self, call: Call[Any]) -> bool:
+        """Whether the call is about this run, and not about one below it."""
+        mine = path("runs", self.run.run_id)
+        return call.path == mine or call.path.startswith(f"{mine}/")
 
     async def _within(self, seconds: float, work: "asyncio.Future[Any]") -> None:
         """Wait for it, but no longer than this: then it is cancelled."""

@@ -21,8 +21,10 @@ def await_end(child: Run, *, now: int) -> Transition:
 
 
 def look_again(child: Run, *, now: int) -> Transition:
-    """An ended one that the referee has found: should telling come to nothing, it is found again."""
-    return Transition(annotate(child, awaited_at=now + limits.awaited_again_ms))
+    """An ended one that the referee has found: should telling come to nothing, it is found again, ever more seldom."""
+    assert child.completed_at is not None
+    pause = max(limits.awaited_again_ms, now - child.completed_at)
+    return Transition(annotate(child, awaited_at=now + pause))
 
 
 def told(child: Run) -> Transition:

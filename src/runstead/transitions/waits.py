@@ -100,6 +100,11 @@ def resume(
             f"The run waits for an answer to its input request: send it to POST /conversations/"
             f"{run.conversation_id}/input-requests/{run.waiting_input_id}/responses",
         )
+    if run.waiting_run_id is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for the end of run {run.waiting_run_id}: complete or cancel that one",
+        )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
     if RESUMES[kind] != run.waiting_reason:

@@ -1,0 +1,255 @@
+"""Steps: done once, with results that are kept; and branches of them that go on at the same time."""
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar, overload
+
+import msgspec
+
+from runstead.sdk.branch import Branch, inside
+from runstead.sdk.call import members
+from runstead.sdk.history import (
+    CUSTOM,
+    GATHER,
+    STEP_FINISHED,
+    STEP_RETRIED,
+    STEP_STARTED,
+    Failure,
+    History,
+)
+from runstead.sdk.steps import (
+    StepFailed,
+    changed,
+    decoded,
+    encoded,
+    failure_of,
+    in_time,
+)
+from runstead.sdk.suspension import Suspend, together
+from runstead.sdk.telling import LeaseLostError, Telling
+from runstead.sdk.threads import in_thread
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+
+_BACKOFF_S_MAX: Final = 300.0
+_branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
+
+
+def here() -> Branch:
+    branch = _branch.get()
+    if branch is None:
+        raise RuntimeError("Steps and waits are for the functions that an App serves")
+    return branch
+
+
+def pause_s(first: float, repeats: int) -> float:
+    """Before the next repeat, after so many."""
+    return min(first * 2.0 ** min(repeats, 30), _BACKOFF_S_MAX)
+
+
+class Stepping(Telling):
+    """Of the durable half of a context, what is done."""
+
+    # A try of the handler, from its beginning to its end
+
+    def begin(self, history: History) -> None:
+        """Run from the beginning, with this to answer from."""
+        self._history = history
+        self._trunk = Branch()
+        _branch.set(self._trunk)
+
+    def returned(self) -> None:
+        """The handler has returned. Suspend where it had to wait and was kept from it; RunFailed with NON_DETERMINISTIC
+        where the log has more steps than it asked for.
+        """
+        if self._trunk.left is not None:
+            raise self._trunk.left
+        beyond = self._history.after(self._trunk.count)
+        if beyond is not None:
+            raise changed(beyond, self._history.names[beyond], None)
+
+    @property
+    def left(self) -> Suspend | None:
+        """The wait for which the handler was left, whatever it raised then."""
+        return self._trunk.left
+
+    def end(self) -> None:
+        """The try is over: what it has left running may not go on."""
+        self._trunk.over = True
+
+    # Steps
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        retries: int = 0,
+        backoff_seconds: float = 1.0,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> T: ...
+    @overload
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., T],
+        *args: Any,
+        retries: int = 0,
+        backoff_seconds: float = 1.0,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> T: ...
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *args: Any,
+        retries: int = 0,
+        backoff_seconds: float = 1.0,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call the function once and keep what it returns (any JSON up to 255 KiB): it is not called again, on whatever
+        machine the run is taken up. A plain function runs in a thread. The answer is what the JSON says, as the
+        function's return annotation reads it.
+
+        It is tried `retries` times more, after a backoff that doubles; `timeout_seconds` bounds each try. StepFailed.
+        A worker that dies after the function is done and before its result is stored leaves the step to be done again.
+        """
+        branch, history = here(), self._history
+        step_id = self._enter(branch, name)
+        done = history.finished.get(step_id)
+        if done is not None:
+            if done.error is not None:
+                raise StepFailed(name, step_id, done.error)
+            return decoded(done.result, function)
+        with branch.busy(name):
+            self._start(step_id, name)
+            # Whoever has lost the run learns it here, before anything is done.
+            await self.flush()
+            tries = history.tries.get(step_id, 0)
+            while True:
+                try:
+                    with inside(name):
+                        result = await in_time(timeout_seconds, self._call(function, args, kwargs))
+                    kept = encoded(result)
+                except LeaseLostError:
+                    raise
+                except Exception as error:
+                    failure = failure_of(error)
+                    if failure.final or tries >= retries:
+                        self._finish(step_id, name, error=failure)
+                        await self.flush()
+                        raise StepFailed(name, step_id, failure) from error
+                    tries += 1
+                    self._tell_try(step_id, name, tries, failure)
+                    await self._sleep(pause_s(backoff_seconds, tries - 1))
+                else:
+                    break
+            self._finish(step_id, name, result=kept)
+            await self.flush()
+        return decoded(msgspec.json.decode(kept), function)
+
+    async def _call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await function(*args, **kwargs)
+        result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
+        return await result if inspect.isawaitable(result) else result
+
+    def _enter(self, branch: Branch, name: str) -> str:
+        """The id of what comes next; RunFailed with NON_DETERMINISTIC where the log has something else there."""
+        step_id = branch.next_id(name)
+        known = self._history.names.get(step_id)
+        if known is None and step_id in self._history.gathers:
+            known = GATHER
+        if known is not None and known != name:
+            raise changed(step_id, known, name)
+        return step_id
+
+    def _start(self, step_id: str, name: str, **more: Any) -> None:
+        """Once, however often it is taken up: a started step is ended before it is started again."""
+        if step_id not in self._history.begun:
+            self._history.begun.add(step_id)
+            self.tell({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
+
+    def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
+        self._history.begun.discard(step_id)
+        self.tell({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
+
+    def _tell_try(self, step_id: str, name: str, tries: int, failure: Failure) -> None:
+        value = {"step_id": step_id, "step_name": name, "tries": tries, "message": failure.message}
+        self.tell({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
+
+    @overload
+    async def gather(self, one: Awaitable[A], two: Awaitable[B], /) -> tuple[A, B]: ...
+    @overload
+    async def gather(
+        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], /
+    ) -> tuple[A, B, C]: ...
+    @overload
+    async def gather(
+        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], four: Awaitable[D], /
+    ) -> tuple[A, B, C, D]: ...
+    @overload
+    async def gather(self, *work: Awaitable[T]) -> list[T]: ...
+    async def gather(self, *work: Awaitable[Any]) -> Any:
+        """Do them at the same time, and answer a list of what they returned, in order. Each may have steps of its own.
+        Where one fails the others are cancelled.
+        """
+        branch = here()
+        try:
+            place = self._enter(branch, GATHER)
+        except BaseException:
+            for one in work:
+                if inspect.iscoroutine(one):
+                    one.close()
+            raise
+        tasks = []
+        for number, one in enumerate(work, 1):
+            context = contextvars.copy_context()
+            context.run(_branch.set, branch.below(place, number))
+            tasks.append(asyncio.create_task(_awaited(one), context=context))
+        try:
+            with branch.busy(GATHER):
+                left = set(tasks)
+                while left:
+                    done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                    self._refuse_failures([task for task in tasks if task in done])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
+        if waits:
+            raise branch.leave(together(waits))
+        return [task.result() for task in tasks]
+
+    def _refuse_failures(self, tasks: "list[asyncio.Task[Any]]") -> None:
+        """Raise what failed; of several, the one that the log has first: the same each time."""
+        errors: list[BaseException] = []
+        for task in tasks:
+            if task.cancelled():
+                raise asyncio.CancelledError
+            error = task.exception()
+            if error is not None and not isinstance(error, Suspend):
+                errors.append(error)
+        if errors:
+            raise min(errors, key=self._order)
+
+    def _order(self, error: BaseException) -> tuple[bool, int]:
+        known = self._history.finished.get(error.step_id) if isinstance(error, StepFailed) else None
+        return (False, known.order) if known is not None else (True, 0)
+
+
+async def _awaited(one: Awaitable[T]) -> T:
+    return await one
