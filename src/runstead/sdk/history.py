@@ -20,6 +20,7 @@ RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
 STEP_RETRIED: Final = "run.step_retried"
 VALUE: Final = "run.value"
+GATHER_FAILED: Final = "run.gather_failed"
 GATHER: Final = "gather"
 
 #: A place, or below a gather a branch and a place in it, and so on.
@@ -36,9 +37,8 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """A step that has come to its end: with a result, any JSON, or with a failure. `order`: how many ended before."""
+    """A step that has come to its end: with a result, any JSON, or with a failure."""
 
-    order: int
     result: Any = None
     error: Failure | None = None
 
@@ -63,11 +63,11 @@ class History:
         self.values: dict[str, Any] = {}
         self.untils: dict[str, datetime] = {}  # when a wait that was begun goes on by itself
         self.gathers: set[str] = set()
+        self.failures: dict[str, int] = {}  # of gathers: the number of the branch that failed
         #: Steps that a retry forgot, and by which: what they asked of others is asked under another name now.
         self.forgotten: dict[str, int] = {}
         self.retries = 0
         self._timer_at: datetime | None = None
-        self._ended = 0
         for event in events:
             self._take(event)
 
@@ -109,8 +109,7 @@ class History:
         failure = None if error is None else msgspec.convert(error, Failure)
         self.begun.discard(step_id)
         self.tries.pop(step_id, None)
-        self.finished[step_id] = Finished(self._ended, payload.get("result"), failure)
-        self._ended += 1
+        self.finished[step_id] = Finished(payload.get("result"), failure)
 
     def _take_custom(self, name: Any, value: dict[str, Any], at: datetime | None) -> None:
         step_id = value.get("step_id")
@@ -126,6 +125,9 @@ class History:
             return
         elif name == STEP_RETRIED:
             self.tries[step_id] = self.tries.get(step_id, 0) + 1
+        elif name == GATHER_FAILED and isinstance(value.get("branch"), int):
+            self.gathers.add(step_id)
+            self.failures[step_id] = value["branch"]
         elif name == VALUE:
             self.know(step_id, str(value.get("name", "now")))
             self.values[step_id] = value.get("value")
@@ -149,7 +151,14 @@ class History:
                 of_steps.pop(step_id, None)
             if step_id != failed:
                 self.forgotten[step_id] = self.retries
-        self.gathers = {gather for step_id in self.names for gather in _gathers(step_id)}
+        self.failures = {
+            gather: branch
+            for gather, branch in self.failures.items()
+            if not failed.startswith(f"{gather}.") and not _comes_after(place, _place(gather))
+        }
+        self.gathers = self.failures.keys() | {
+            gather for step_id in self.names for gather in _gathers(step_id)
+        }
 
 
 def _is_step(step_id: Any) -> TypeGuard[str]:

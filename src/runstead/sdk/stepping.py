@@ -13,6 +13,7 @@ from runstead.sdk.call import members
 from runstead.sdk.history import (
     CUSTOM,
     GATHER,
+    GATHER_FAILED,
     STEP_FINISHED,
     STEP_RETRIED,
     STEP_STARTED,
@@ -151,6 +152,7 @@ class Stepping(Telling):
                         raise StepFailed(name, step_id, failure) from error
                     tries += 1
                     self._tell_try(step_id, name, tries, failure)
+                    await self.flush()
                     await self._sleep(pause_s(backoff_seconds, tries - 1))
                 else:
                     break
@@ -214,41 +216,54 @@ class Stepping(Telling):
                 if inspect.iscoroutine(one):
                     one.close()
             raise
-        tasks = []
-        for number, one in enumerate(work, 1):
-            context = contextvars.copy_context()
-            context.run(_branch.set, branch.below(place, number))
-            tasks.append(asyncio.create_task(_awaited(one), context=context))
+        begun: list[asyncio.Task[Any] | None] = [None] * len(work)
+
+        def begin(number: int) -> asyncio.Task[Any]:
+            task = begun[number - 1]
+            if task is None:
+                context = contextvars.copy_context()
+                context.run(_branch.set, branch.below(place, number))
+                task = asyncio.create_task(_awaited(work[number - 1]), context=context)
+                begun[number - 1] = task
+            return task
+
         try:
             with branch.busy(GATHER):
-                left = set(tasks)
-                while left:
-                    done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                    self._refuse_failures([task for task in tasks if task in done])
+                failed = self._history.failures.get(place)
+                if failed is not None and failed <= len(work):
+                    # It is known which one failed. The others were cancelled then, and are not begun again.
+                    await self._first_of([begin(failed)], place)
+                tasks = [begin(number) for number in range(1, len(work) + 1)]
+                await self._first_of(tasks, place)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for one, task in zip(work, begun, strict=True):
+                if task is not None:
+                    task.cancel()
+                elif inspect.iscoroutine(one):
+                    one.close()
+            await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
         waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
         if waits:
             raise branch.leave(together(waits))
         return [task.result() for task in tasks]
 
-    def _refuse_failures(self, tasks: "list[asyncio.Task[Any]]") -> None:
-        """Raise what failed; of several, the one that the log has first: the same each time."""
-        errors: list[BaseException] = []
-        for task in tasks:
-            if task.cancelled():
-                raise asyncio.CancelledError
-            error = task.exception()
-            if error is not None and not isinstance(error, Suspend):
-                errors.append(error)
-        if errors:
-            raise min(errors, key=self._order)
-
-    def _order(self, error: BaseException) -> tuple[bool, int]:
-        known = self._history.finished.get(error.step_id) if isinstance(error, StepFailed) else None
-        return (False, known.order) if known is not None else (True, 0)
+    async def _first_of(self, tasks: "list[asyncio.Task[Any]]", place: str) -> None:
+        """Wait until all are done, or one has failed: that is told, and raised."""
+        left = set(tasks)
+        while left:
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            for number, task in enumerate(tasks, 1):
+                if task not in done:
+                    continue
+                if task.cancelled():
+                    raise asyncio.CancelledError
+                error = task.exception()
+                if error is None or isinstance(error, Suspend):
+                    continue
+                if isinstance(error, Exception) and place not in self._history.failures:
+                    value = {"step_id": place, "branch": number}
+                    self.tell({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
+                raise error
 
 
 async def _awaited(one: Awaitable[T]) -> T:
