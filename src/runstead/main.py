@@ -30,7 +30,7 @@ from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.notifier import Notifier
+from runstead.notifier import REFEREE_KEY, Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
 from runstead.settings import Settings, is_postgres, sqlite_path
@@ -211,7 +211,7 @@ def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
         return 0
 
     return [
-        Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
+        Loop("reaper", limits.reaper_tick_s, lambda: reap(app), key=REFEREE_KEY),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(
             "delivery pruner",

@@ -5,10 +5,11 @@ from contextlib import suppress
 import msgspec
 
 from runstead import transitions
+from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.runs import Named, apply, receipt_key
 from runstead.errors import Error
-from runstead.principal import Principal
+from runstead.principal import Principal, Scope
 from runstead.run import Run, WaitingReason
 from runstead.seal import Seal
 from runstead.store import RunKey, Written
@@ -60,25 +61,27 @@ async def wait(
         seal,
     )
     if awaited is not None:
-        # It may have ended between the two steps; the referee would find it too, only later.
+        # It may have ended between the two steps; the referee would find it too, only later, and not what was deleted.
         now = await app.store.runs.get(RunKey(awaited.project_id, awaited.run_id))
-        if now is not None and now.terminal:
-            await tell_waiting(app, now)
+        if now is None or now.terminal:
+            await tell_waiting(app, now or awaited)
     return written
 
 
 async def _await_end(app: App, principal: Principal, named: Named, run_id: str) -> Run:
-    """The awaited run, marked so that its end is told."""
+    """The awaited run, marked so that its end is told. Whoever may let a run wait may wait for those right below it."""
+    above = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
 
-    def rule(run: Run, loaded: Loaded) -> Transition:
-        if run.parent_run_id != named.run_id:
+    def decide(loaded: Loaded) -> Transition:
+        child = loaded.run
+        if child is None or child.parent_run_id != above.run_id:
             sentence = (
-                f"A run can wait for a run right below it, and {run_id} is not right below {named.run_id}"
+                f"A run waits for one right below it, and no run {run_id} is right below {above.run_id}"
             )
             raise Error("INVALID_REQUEST", sentence, errors=(("$.awaited_run_id", sentence),))
-        return transitions.await_end(run, now=loaded.now)
+        return transitions.await_end(child, now=loaded.now)
 
-    return (await apply(app, principal, Named(run_id, named.project), rule)).run
+    return (await app.store.runs.apply(RunKey(above.project_id, run_id), decide)).run
 
 
 def _unchanged(run: Run, fence: Fence) -> Transition:
@@ -87,7 +90,9 @@ def _unchanged(run: Run, fence: Fence) -> Transition:
 
 
 async def tell_waiting(app: App, child: Run) -> None:
-    """Let the run above go on, where it waits for this one, which has ended. Called by the server itself."""
+    """Let the run above go on, where it waits for this one, which has ended or was deleted. Called by the server itself,
+    any number of times.
+    """
     assert child.parent_run_id is not None
     above, settled = RunKey(child.project_id, child.parent_run_id), True
 

@@ -33,7 +33,9 @@ def told(child: Run) -> Transition:
 
 
 def child_ended(parent: Run, *, now: int, child: Run) -> Transition:
-    """Let the run above go on, where it waits for this one. `accepted`: whether it needs no more telling."""
+    """Let the run above go on, where it waits for this one: ended, or deleted where it had not ended when last seen.
+    `accepted`: whether it needs no more telling.
+    """
     if parent.terminal:
         return Transition(parent)
     if parent.status is not WAITING or parent.waiting_run_id != child.run_id:
@@ -42,7 +44,8 @@ def child_ended(parent: Run, *, now: int, child: Run) -> Transition:
         return fail(
             parent, now, "EVENT_LOG_FULL", "The run's log has no place for the event of its child's end"
         )
-    result = {"run_id": child.run_id, "status": child.status.value}
+    status = child.status.value if child.terminal else "deleted"
+    result = {"run_id": child.run_id, "status": status}
     return Transition(
         resumed(parent, now), events=(event.resumed("run", parent.waiting_tool_call_id, result),)
     )
