@@ -231,6 +231,8 @@ class Job:
             timer.cancel()
             if not work.done():
                 work.cancel()
+            elif not work.cancelled():
+                work.exception()  # seen, also where whoever waits for it is being cancelled just now
 
     async def _first(self, work: "asyncio.Future[Any]", *events: asyncio.Event) -> None:
         """Wait for whichever comes first."""
