@@ -18,18 +18,18 @@ KEY = "vf_hazards_" + "0123456789abcdef" * 3
 
 
 class Cut(httpx2.AsyncBaseTransport):
-    """A network that loses requests and answers: of each ten, the third never arrives, the seventh is never answered."""
+    """A network that loses requests and answers: of each six, the third never arrives, the fifth is never answered."""
 
     def __init__(self):
         self.inner, self.count, self.lost = httpx2.AsyncHTTPTransport(), 0, 0
 
     async def handle_async_request(self, request):
         self.count += 1
-        if self.count % 10 == 3:
+        if self.count % 6 == 3:
             self.lost += 1
             raise httpx2.ConnectError("cut", request=request)
         response = await self.inner.handle_async_request(request)
-        if self.count % 10 == 7:
+        if self.count % 6 == 5:
             await response.aread()
             await response.aclose()
             self.lost += 1
