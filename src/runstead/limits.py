@@ -121,6 +121,7 @@ readers_max: Final = 4
 reaper_rows_per_tick_max: Final = 256
 forgotten_per_tick_max: Final = 1_000  # answers kept for idempotency keys
 reaper_tick_s: Final = 0.5
+awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
 # A dead leader is replaced within the lease and one look of the others.
 leader_lease_s: Final = 6.0

@@ -33,7 +33,7 @@ from runstead.loops.retirer import Retirer
 from runstead.loops.scheduler import schedule
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.notifier import Notifier
+from runstead.notifier import REFEREE_KEY, Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
 from runstead.settings import Settings, is_postgres, sqlite_path
@@ -232,7 +232,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loops.append(Loop("retirer", limits.retention_tick_s, retirer.retire))
     return [
         *loops,
-        Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
+        Loop("reaper", limits.reaper_tick_s, lambda: reap(app), key=REFEREE_KEY),
         Loop(
             "scheduler",
             limits.scheduler_tick_s,

@@ -44,6 +44,9 @@ PUSH_KEY: Final = "push"
 #: Hints that a delivery to a webhook may be due.
 DELIVERY_KEY: Final = "delivery"
 
+#: Hints that a run has ended whose end another waits for: the referee tells it.
+REFEREE_KEY: Final = "referee"
+
 #: Hints that the leader has given up the lead.
 LEADER_KEY: Final = "leader"
 

@@ -145,10 +145,13 @@ class Run(msgspec.Struct, frozen=True):
     wait_expires_at: int | None = None
     resume_at: int | None = None
     waiting_input_id: str | None = None  # the open input request that holds it
+    waiting_run_id: str | None = None  # the run right below it whose end it waits for
     paused_available_at: int | None = None  # the place in the queue that a paused run comes back to
     # The time of its schedule that it stands for, and the first one that it makes up for, where some were missed
     scheduled_at: int | None = None
     missed_since: int | None = None
+    # From when on the run above is to be told that this one has ended, None where that does not wait for it.
+    awaited_at: int | None = None
     # The cancel
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None

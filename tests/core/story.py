@@ -168,7 +168,17 @@ class Story:
     def start(self, snapshot=b"{}"):
         return self.take(transitions.start(self.run, now=self.now, snapshot=snapshot))
 
-    def wait(self, reason="tool", *, call="call_1", resume_at=None, expires_at=None, fence=NO_FENCE):
+    def wait(
+        self,
+        reason="tool",
+        *,
+        call="call_1",
+        resume_at=None,
+        expires_at=None,
+        fence=NO_FENCE,
+        child=None,
+        release=False,
+    ):
         return self.take(
             transitions.wait(
                 self.run,
@@ -179,6 +189,8 @@ class Story:
                 resume_at=resume_at,
                 expires_at=expires_at,
                 fence=fence,
+                waiting_run_id=child,
+                release=release,
             )
         )
 

@@ -12,6 +12,7 @@ from runstead.http.app import operations
 from runstead.http.problems import STATUS
 from runstead.principal import ROLE_SCOPES, Scope
 from runstead.sdk import Client, __all__ as sdk_names
+from runstead.sdk.codes import CODES as SDK_CODES
 from runstead.transitions import RESUMES
 
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
@@ -83,11 +84,22 @@ def test_every_code_that_a_run_may_carry_is_told():
     assert len(rows) == len(RUN_CODES)
 
 
+def test_every_code_of_the_sdk_is_told():
+    assert {ticked(row[0])[0]: row[1] for row in table("docs/durable.md", "code")} == SDK_CODES
+
+
 @each_page
 def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
-    words = {word for word in ticked(prose(page)) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word)}
+    words = {word for word in ticked(prose(page)) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word)} - {
+        "OUT_OF_STOCK"
+    }
     known = (
-        CODES.keys() | RUN_CODES.keys() | set(settings.NAMES) | environment_of_commands() | types_in_docs()
+        CODES.keys()
+        | RUN_CODES.keys()
+        | SDK_CODES.keys()
+        | set(settings.NAMES)
+        | environment_of_commands()
+        | types_in_docs()
     )
     assert words - known == set()
     for status, code in re.findall(r"\b([45]\d\d)\s+`([A-Z_]+)`", prose(page)):

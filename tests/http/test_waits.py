@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+from runstead.commands import waits
+from runstead.notifier import REFEREE_KEY
+
 
 async def waiting(api, **wait):
     run_id = (await api.create())["run_id"]
@@ -234,3 +237,144 @@ async def test_a_heartbeat_of_no_current_attempt_is_superseded(api):
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 1}, headers=headers)
     await api.post(f"/runs/{taken['run_id']}/cancel")
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 1})
+
+
+# For a run below
+
+
+async def family(api, **more):
+    """A claimed run, one below it that nobody has claimed, and the body of a wait for that."""
+    above, _ = await api.claimed()
+    below = await api.create(api.task("task:below", parent_run_id=above["run_id"]))
+    wait = {"reason": "event", "tool_call_id": "run:below", "awaited_run_id": below["run_id"]}
+    return above, below, {**wait, "attempt": above["attempt"], "release": True, **more}
+
+
+async def test_a_run_waits_for_one_below_it_and_no_worker_does(api):
+    above, below, wait = await family(api)
+    run = (await api.post(f"/runs/{above['run_id']}/wait", wait))["run"]
+    assert (run["status"], run["waiting_run_id"], run["lease_expires_at"]) == (
+        "waiting",
+        below["run_id"],
+        None,
+    )
+    attempts = (await api.get(f"/runs/{above['run_id']}/attempts"))["data"]
+    assert [one["outcome"] for one in attempts] == ["parked"]
+    body = {"type": "event", "tool_call_id": "run:below"}
+    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"/runs/{above['run_id']}/resume", body)
+    await api.complete(below["run_id"])
+    await api.pass_time(0)
+    run = await api.run(above["run_id"])
+    assert (run["status"], run["waiting_run_id"]) == ("running", None)
+    [event] = (await api.get(f"/runs/{above['run_id']}/events"))["data"]
+    assert event["payload"]["value"]["result"] == {"run_id": below["run_id"], "status": "completed"}
+    worker, _ = await api.worker()
+    assert (await api.claim(worker, targets=[above["target"]]))["run"]["attempt"] == 2
+
+
+async def test_the_end_of_a_run_below_wakes_the_server_at_once(api):
+    above, below, wait = await family(api)
+    await api.post(f"/runs/{above['run_id']}/wait", wait)
+    with api.app.notifier.subscribe(REFEREE_KEY) as hint:
+        await api.append(below["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
+        assert not hint.is_set()
+        await api.complete(below["run_id"])
+        assert hint.is_set()
+
+
+async def test_a_run_does_not_wait_for_one_that_has_ended_and_keeps_its_worker(api):
+    above, below, wait = await family(api)
+    await api.post(f"/runs/{below['run_id']}/cancel")
+    run = (await api.post(f"/runs/{above['run_id']}/wait", wait))["run"]
+    assert (run["status"], run["lease_expires_at"] is None) == ("running", False)
+
+
+async def test_one_that_ends_between_the_two_steps_is_told_of(api, monkeypatch):
+    above, below, wait = await family(api)
+    await_end = waits._await_end
+
+    async def marked(*args):
+        found = await await_end(*args)
+        await api.complete(below["run_id"])
+        await api.pass_time(0)  # in vain: the one above does not wait yet
+        return found
+
+    monkeypatch.setattr(waits, "_await_end", marked)
+    await api.post(f"/runs/{above['run_id']}/wait", wait)
+    assert (await api.run(above["run_id"]))["status"] == "running"
+
+
+async def test_a_server_that_dies_before_its_second_look_makes_up_for_it(api, monkeypatch):
+    above, below, wait = await family(api)
+    await_end = waits._await_end
+
+    async def marked(*args):
+        found = await await_end(*args)
+        await api.complete(below["run_id"])
+        await api.pass_time(0)
+        monkeypatch.setattr(waits, "tell_waiting", died)
+        return found
+
+    async def died(*_):
+        raise ConnectionError
+
+    monkeypatch.setattr(waits, "_await_end", marked)
+    await api.send("POST", f"/runs/{above['run_id']}/wait", wait)
+    assert (await api.run(above["run_id"]))["status"] == "waiting"
+    await api.pass_time(29)
+    assert (await api.run(above["run_id"]))["status"] == "waiting"
+    await api.pass_time(1)
+    assert (await api.run(above["run_id"]))["status"] == "running"
+
+
+async def test_a_wait_sent_again_after_its_end_answers_as_before_and_does_nothing(api):
+    above, below, wait = await family(api)
+    path, headers = f"/runs/{above['run_id']}/wait", {"Idempotency-Key": "once"}
+    first = await api.post(path, wait, headers=headers)
+    await api.complete(below["run_id"])
+    await api.pass_time(0)
+    before = await api.run(above["run_id"])
+    assert await api.post(path, wait, headers=headers) == first
+    assert await api.run(above["run_id"]) == before
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", path, wait)
+
+
+async def test_a_run_that_is_deleted_lets_the_one_that_waits_for_it_go_on(api):
+    above, below, wait = await family(api)
+    await api.post(f"/runs/{above['run_id']}/wait", wait)
+    await api.complete(below["run_id"])
+    response = await api.send("DELETE", f"/runs/{below['run_id']}", by="admin")
+    assert response.status_code == 200
+    assert (await api.run(above["run_id"]))["status"] == "running"
+
+
+async def test_only_a_run_right_below_is_waited_for(api):
+    above, below, wait = await family(api)
+    grandchild = await api.create(api.task("task:g", parent_run_id=below["run_id"]))
+    stranger = await api.create()
+    path = f"/runs/{above['run_id']}/wait"
+    for run_id in (grandchild["run_id"], stranger["run_id"], above["run_id"], "nobody"):
+        told = await api.refused(400, "INVALID_REQUEST", "POST", path, {**wait, "awaited_run_id": run_id})
+        assert told["detail"].endswith(f"no run {run_id} is right below {above['run_id']}")
+        assert told["errors"][0]["path"] == "$.awaited_run_id"
+    assert (await api.run(above["run_id"]))["status"] == "running"
+
+
+async def test_a_mark_is_no_news_of_the_project(api):
+    above, _, wait = await family(api)
+    heard = []
+    api.app.notifier.listen(api.project.id, heard.append)
+    await api.post(f"/runs/{above['run_id']}/wait", wait)
+    assert [hint.run_id for hints in heard for hint in hints] == [above["run_id"]]
+
+
+async def test_an_agent_run_is_waited_for_like_any_other(api):
+    above, _ = await api.claimed()
+    conversation_id = await api.conversation()
+    below = await api.create(api.agent(conversation_id, parent_run_id=above["run_id"]))
+    wait = {"reason": "event", "tool_call_id": "x", "awaited_run_id": below["run_id"]}
+    await api.post(f"/runs/{above['run_id']}/wait", wait)
+    await api.complete(below["run_id"], "failed")
+    await api.pass_time(0)
+    run = await api.run(above["run_id"])
+    assert (run["status"], run["lease_expires_at"] is None) == ("running", False)

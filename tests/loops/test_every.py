@@ -120,3 +120,16 @@ async def test_a_loop_that_never_came_to_its_end_is_told_of_all_the_same(run, un
     await until(lambda: value("ticks_total", "stuck") is not None)
     assert value("last_success_timestamp_seconds", "stuck") == 0
     stuck.set()
+
+
+async def test_a_hint_wakes_a_loop_before_its_time_and_leaves_half_of_it(app, run, until):
+    woken, other = Work(seconds=0.005), Work()
+    run("woken", woken, seconds=3_600, key="news")
+    run("other", other, seconds=3_600)
+    await until(lambda: woken.ticks == other.ticks == 1)
+    began = time.monotonic()
+    while woken.ticks < 6:
+        app.notifier.publish(["news"])
+        await asyncio.sleep(0.001)
+    assert time.monotonic() - began >= 4 * 2 * 0.005
+    assert other.ticks == 1

@@ -1,10 +1,12 @@
+import asyncio
 import json
 
 import msgspec
 from hypothesis import given, strategies as st
 
 from runstead.sdk import Calls, ClaimedRun, Context
-from runstead.sdk.context import BYTES_PER_APPEND, EVENTS_PER_APPEND, LOG_BYTES, batches
+from runstead.sdk.outbox import BYTES_WORTH, EVENTS_PER_REQUEST, Outbox
+from runstead.sdk.telling import LOG_BYTES
 
 RUN = ClaimedRun(run_id="a", status="running", attempt=3, lease_token="t")
 
@@ -14,14 +16,25 @@ async def unsent(call):
 
 
 @given(st.lists(st.integers(1, 300_000), max_size=40), st.integers(0, 250))
-def test_batches_keep_the_order_and_the_bounds(sizes, small):
+def test_requests_keep_the_order_and_the_bounds(sizes, small):
     events = [{"type": "T", "n": n, "x": "x" * size} for n, size in enumerate(sizes)]
     events += [{"type": "T", "n": len(sizes) + n} for n in range(small)]
-    cut = list(batches(events))
+    cut = []
+
+    async def send(batch):
+        cut.append(batch)
+
+    async def tell():
+        outbox = Outbox(send)
+        for event in events:
+            outbox.put(event)
+        await outbox.flush()
+
+    asyncio.run(tell())
     assert [json.loads(bytes(raw))["n"] for batch in cut for raw in batch] == list(range(len(events)))
     for batch in cut:
-        assert 1 <= len(batch) <= EVENTS_PER_APPEND
-        assert len(batch) == 1 or sum(len(bytes(raw)) for raw in batch) <= BYTES_PER_APPEND
+        assert 1 <= len(batch) <= EVENTS_PER_REQUEST
+        assert len(batch) == 1 or sum(len(bytes(raw)) for raw in batch) <= BYTES_WORTH
 
 
 async def test_many_events_go_out_in_few_fenced_requests():

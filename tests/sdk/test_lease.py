@@ -112,7 +112,8 @@ async def test_an_append_that_finds_the_run_cancelled_ends_the_handler(kit, log)
     async def handler(run, ctx):
         try:
             await ctx.emit({"type": "CUSTOM"})
-        except LeaseLostError:
+            await ctx.flush()
+        except (LeaseLostError, asyncio.CancelledError):
             log.append(ctx.cancelled)
             raise
 

@@ -253,7 +253,16 @@ class Desk:
         return await self.change(run_id, rule)
 
     async def wait(
-        self, run_id, reason="tool", *, call="call-1", resume_at=None, expires_at=None, fence=NO_FENCE
+        self,
+        run_id,
+        reason="tool",
+        *,
+        call="call-1",
+        resume_at=None,
+        expires_at=None,
+        fence=NO_FENCE,
+        waiting_run_id=None,
+        release=False,
     ):
         def rule(to):
             return transitions.wait(
@@ -265,6 +274,8 @@ class Desk:
                 resume_at=resume_at,
                 expires_at=expires_at,
                 fence=fence,
+                waiting_run_id=waiting_run_id,
+                release=release,
             )
 
         return await self.change(run_id, rule)

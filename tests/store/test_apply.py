@@ -49,6 +49,8 @@ EVERYTHING = {
     "waiting_reason": "event",
     "waiting_tool_call_id": "wc",
     "waiting_tool_name": "wn",
+    "waiting_run_id": "wr",
+    "awaited_at": 23,
     "wait_expires_at": 9,
     "waiting_input_id": "i-1",
     "resume_at": 10,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from runstead import transitions
 from runstead.run import RunStatus
 
 
@@ -112,3 +113,37 @@ async def test_parent_and_child_due_at_once_keep_the_counters_right(desk, clock,
     root = await desk.row("root")
     assert root.status is RunStatus.FAILED
     assert (root.descendants_total, root.descendants_active) == (1, 0)
+
+
+async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(desk, clock):
+    await desk.create("above")
+    await desk.create("below", parent="above")
+    await desk.create("beside", parent="above")
+    marked = await desk.change("below", lambda to: transitions.await_end(to.run, now=to.now))
+    assert marked.run == await desk.row("below")
+    assert marked.run.awaited_at == clock.now
+    await desk.wait("above", "event", call="run:below", waiting_run_id="below")
+    assert (await desk.row("above")).waiting_run_id == "below"
+    for run_id in ("below", "beside"):
+        await desk.complete(run_id)
+    [written] = await desk.referee()
+    assert (written.run.run_id, written.before.terminal) == ("below", True)
+    assert await desk.referee() == []
+    await desk.change("above", lambda to: transitions.child_ended(to.run, now=to.now, child=written.run))
+    await desk.change("below", lambda to: transitions.told(to.run))
+    above = await desk.row("above")
+    assert (above.status, above.waiting_run_id) == (RunStatus.RUNNING, None)
+    assert (await desk.log("above"))[-1].type == "CUSTOM"
+    clock.advance(86_400_000)
+    assert await desk.referee() == []
+
+
+async def test_a_whole_family_that_is_called_off_leaves_nobody_to_tell(desk, clock):
+    await desk.create("above")
+    await desk.create("below", parent="above")
+    await desk.change("below", lambda to: transitions.await_end(to.run, now=to.now))
+    await desk.wait("above", "event", call="run:below", waiting_run_id="below")
+    await desk.cancel("above")
+    [written] = await desk.referee()
+    assert written.run.run_id == "below"
+    assert written.run.awaited_at > clock.now

@@ -13,6 +13,7 @@ from runstead.leadership import Standing
 from runstead.notifier import (
     DELIVERY_KEY,
     PUSH_KEY,
+    REFEREE_KEY,
     Notifier,
     batch_key,
     family_key,
@@ -101,6 +102,8 @@ class App:
                 keys.append(batch_key(run.batch_id))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
+            if run.terminal and run.awaited_at is not None:
+                keys.append(REFEREE_KEY)
             if run.push_service_id is not None:
                 stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None
                 if run.available_at is not None or stopping:

@@ -1,8 +1,8 @@
 """From what a command has written to hints about its project.
 
 Every commit that changes a run makes one: `run.created`, `run.completed`, or else `run.updated`, for a deletion too.
-What makes none: appended events as long as the status stays, renewed leases, and the counters of the runs above. They
-are frequent, and a run's own stream and row tell of them.
+What makes none: appended events as long as the status stays, renewed leases, the counters of the runs above, and
+whether a run's end is waited for. They are frequent, and a run's own stream and row tell of them.
 """
 
 from collections.abc import Iterable
@@ -22,6 +22,7 @@ _QUIET: Final = {
     "lease_expires_at",
     "last_heartbeat_at",
     "due_at",
+    "awaited_at",
     "descendants_total",
     "descendants_active",
 }

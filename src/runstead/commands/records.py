@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from runstead import transitions
-from runstead.commands import runs
+from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
+from runstead.commands.waits import tell_waiting
 from runstead.principal import Principal, Scope, refuse_bound, require
 from runstead.run import Run
 from runstead.seal import Seal
@@ -43,13 +44,22 @@ async def rename(
 async def delete(app: App, principal: Principal, named: Named) -> Written:
     """Remove an ended run without runs below it, and all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
     refuse_bound(principal, "deletes nothing")
+    key = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+    before = await app.store.runs.get(key)
+    told = before is not None and before.terminal and before.awaited_at is not None
+    if before is not None and told:
+        # Once it is gone, nobody finds it to tell of its end.
+        await tell_waiting(app, before)
 
     def rule(run: Run, _: Loaded) -> Transition:
         # Found first: whoever cannot see the run learns nothing of it, not even which scope it would take.
         require(principal, Scope.ADMIN, run.project_id, "Run")
         return transitions.delete(run)
 
-    return await runs.apply(app, principal, named, rule)
+    written = await runs.apply(app, principal, named, rule)
+    if not told and written.run.awaited_at is not None:
+        await tell_waiting(app, written.run)  # it ended only just now
+    return written
 
 
 async def usage(app: App, principal: Principal, named: Named) -> tuple[Run, FamilyUsage]:

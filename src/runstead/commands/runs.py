@@ -12,7 +12,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
 from runstead.principal import Principal, Scope, projects_with, refuse_bound
-from runstead.run import Run, StoredReason, WaitingReason
+from runstead.run import Run, StoredReason
 from runstead.seal import Seal
 from runstead.store import RunQuery, Written
 from runstead.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
@@ -93,38 +93,6 @@ async def cancel(
     )
 
 
-class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    reason: WaitingReason
-    tool_call_id: str | None = None
-    tool_name: str | None = None
-    resume_at: int | None = None
-    expires_at: int | None = None
-
-
-async def wait(
-    app: App, principal: Principal, named: Named, wait: Wait, fence: Fence, seal: Seal | None = None
-) -> Written:
-    """Hold the run until a resume. RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED."""
-    return await apply(
-        app,
-        principal,
-        named,
-        lambda run, loaded: transitions.wait(
-            run,
-            now=loaded.now,
-            reason=wait.reason,
-            tool_call_id=wait.tool_call_id,
-            tool_name=wait.tool_name,
-            resume_at=wait.resume_at,
-            expires_at=wait.expires_at,
-            fence=fence,
-            earlier=loaded.receipt,
-        ),
-        Want(receipt_key=_receipt_key(wait.reason, wait.tool_call_id)),
-        seal,
-    )
-
-
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """`type` is a key of transitions.RESUMES; `result` any JSON value."""
 
@@ -138,7 +106,7 @@ async def resume(
     app: App, principal: Principal, named: Named, resume: Resume, seal: Seal | None = None
 ) -> Written:
     """Bring what the run waits for. TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
-    receipt, key = None, _receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
+    receipt, key = None, receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
     if key is not None:
         told = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
         receipt = Receipt(key, hashlib.sha256(told).digest())
@@ -161,7 +129,7 @@ async def resume(
     )
 
 
-def _receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
+def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
     """A call may be approved first and answered later: the reason tells the two apart. A pause is of no call."""
     return None if tool_call_id is None or reason == "pause" else f"{reason}:{tool_call_id}"
 

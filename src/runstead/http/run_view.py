@@ -112,6 +112,7 @@ class RunView(msgspec.Struct, frozen=True):
     lease_owner: str | None
     lease_expires_at: Timestamp | None
     waiting_tool_call_id: str | None
+    waiting_run_id: str | None
     paused: bool
     latest_event_id: int
     descendants: Descendants
@@ -182,6 +183,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         run.lease_owner if leased else None,
         iso_or_none(run.lease_expires_at) if leased else None,
         run.waiting_tool_call_id,
+        run.waiting_run_id,
         run.paused,
         run.latest_event_id,
         Descendants(run.descendants_total, run.descendants_active),

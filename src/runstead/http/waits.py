@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from runstead.commands import runs as commands
+from runstead.commands import runs as commands, waits as waiting
 from runstead.errors import Error
-from runstead.http.bodies import LeaseSeconds, Moment, Name, Positive, ToolCallId, moment_ms
+from runstead.http.bodies import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
 from runstead.http.endpoint import Call, Reply, Routes
 from runstead.http.run_view import RunView, run_view
 from runstead.http.runs import WRITE, InProject, fence, named
@@ -60,13 +60,19 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
 
 
 class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run waits for. At `resume_at` it goes on by itself; at `expires_at` it fails (WAIT_EXPIRED)."""
+    """What the run waits for. At `resume_at` it goes on by itself; at `expires_at` it fails (WAIT_EXPIRED).
+
+    With `awaited_run_id`, a run right below it, it goes on when that one has ended; where it has ended already, the run
+    does not wait. A worker keeps its lease meanwhile; with `release: true` its attempt ends with this call.
+    """
 
     reason: Literal["tool", "approval", "event", "input"]
     tool_call_id: ToolCallId | None = None
     tool_name: Name | None = None
     resume_at: Moment | None = None
     expires_at: Moment | None = None
+    awaited_run_id: RunId | None = None
+    release: bool = False
     attempt: Positive | None = None
 
 
@@ -85,16 +91,18 @@ class RunAnswer(msgspec.Struct, frozen=True):
 async def wait(call: Call[WaitRun, InProject]) -> Reply:
     """Let a run wait until a resume; nobody claims it meanwhile."""
     body = call.body
-    what = commands.Wait(
+    what = waiting.Wait(
         reason=body.reason,
         tool_call_id=body.tool_call_id,
         tool_name=body.tool_name,
         resume_at=moment_ms("resume_at", body.resume_at),
         expires_at=moment_ms("expires_at", body.expires_at),
+        awaited_run_id=body.awaited_run_id,
+        release=body.release,
     )
     proof = fence(call, body.attempt)
     return await call.once(
-        lambda seal: commands.wait(call.app, call.principal, named(call), what, proof, seal),
+        lambda seal: waiting.wait(call.app, call.principal, named(call), what, proof, seal),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 

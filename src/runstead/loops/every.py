@@ -26,22 +26,28 @@ class Loop(NamedTuple):
     #: Only on the leader: one look is enough for all replicas. Not for what is safe only so: no lead is ever sure.
     led: bool = True
     rows_max: int = limits.reaper_rows_per_tick_max
+    #: Hints for this key make it look at once.
+    key: str | None = None
 
 
 async def every(app: App, loop: Loop) -> None:
     """A backlog is worked off in full ticks with as long a pause after each as it took: it gets half of the time at
-    most, and whoever else wants the store, the rest.
+    most, and whoever else wants the store, the rest. A hint leaves as much.
     """
     telemetry.know_loop(loop.name)
     clock = app.standing.clock
-    while not app.stopping.is_set():
-        if loop.led and not app.standing.leads:
-            await pause(app.stopping, min(loop.seconds, limits.loop_wait_s_max))
-            continue
-        began = clock()
-        found = await tick(loop.name, loop.verb)
-        took = clock() - began
-        await pause(app.stopping, min(loop.seconds, took) if found >= loop.rows_max else loop.seconds)
+    with app.notifier.subscribe(*(() if loop.key is None else (loop.key,))) as hint:
+        while not app.stopping.is_set():
+            if loop.led and not app.standing.leads:
+                await pause(app.stopping, min(loop.seconds, limits.loop_wait_s_max))
+                continue
+            hint.clear()
+            began = clock()
+            found = await tick(loop.name, loop.verb)
+            took = clock() - began
+            await pause(app.stopping, min(loop.seconds, took))
+            if found < loop.rows_max and not app.stopping.is_set():
+                await pause(hint if loop.key is not None else app.stopping, loop.seconds - took)
 
 
 async def tick(name: str, verb: Verb) -> int:

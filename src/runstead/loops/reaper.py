@@ -3,6 +3,7 @@
 from runstead import limits, telemetry, transitions
 from runstead.commands.app import App
 from runstead.commands.runs import dice
+from runstead.commands.waits import tell_waiting
 from runstead.run import Run
 from runstead.transition import Transition
 
@@ -15,6 +16,9 @@ async def reap(app: App) -> int:
 
     found = await app.store.runs.referee(limits.reaper_rows_per_tick_max, decide)
     for written in found:
+        if written.before is not None and written.before.terminal and written.run.awaited_at is not None:
+            await tell_waiting(app, written.run)
+            continue
         telemetry.runs_ended_by_referee.labels(_outcome(written.transition)).inc()
         app.publish(written)
     return len(found)

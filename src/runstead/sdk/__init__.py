@@ -7,6 +7,7 @@ print(event.event_type, event.payload)
 """
 
 from runstead.sdk.answer import FieldError, PageInfo
+from runstead.sdk.app import App
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.batch import (
     Batch,
@@ -22,6 +23,7 @@ from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.conversation import Conversation, ConversationPage, Projection, ProjectionPage
+from runstead.sdk.durable import Child
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.event import (
     Appended,
@@ -99,6 +101,7 @@ from runstead.sdk.schedule import (
     SyncedSchedules,
     UpcomingTimes,
 )
+from runstead.sdk.steps import ChildFailed, StepFailed, WaitTimeout
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.webhook import (
     CreatedTrigger,
@@ -120,6 +123,7 @@ __all__ = [
     "Accepted",
     "ApiKey",
     "ApiKeyList",
+    "App",
     "Appended",
     "AsyncClient",
     "Attempt",
@@ -132,6 +136,8 @@ __all__ = [
     "Cancellation",
     "Cancelled",
     "CancelledBatch",
+    "Child",
+    "ChildFailed",
     "Claim",
     "ClaimedRun",
     "Client",
@@ -212,6 +218,7 @@ __all__ = [
     "SnapshotEvent",
     "Status",
     "StatusCounts",
+    "StepFailed",
     "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",
@@ -224,6 +231,7 @@ __all__ = [
     "UpcomingTimes",
     "Usage",
     "UsageSum",
+    "WaitTimeout",
     "Waiting",
     "Webhook",
     "WebhookAnswer",

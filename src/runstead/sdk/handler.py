@@ -1,22 +1,19 @@
 """Calling a handler, in the loop or in a thread of its own, and what it came to."""
 
 import asyncio
-import contextvars
 import functools
 import inspect
-import threading
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, RunFailed, ThreadContext
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.run import Completed
-
-T = TypeVar("T")
+from runstead.sdk.steps import StepFailed, code_of
+from runstead.sdk.threads import in_thread
 
 #: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`: it then runs in a thread. What it
 #: returns is the run's output, any JSON up to 1 MiB; what it raises fails the run.
@@ -44,32 +41,6 @@ async def call_handler(handler: Handler, run: ClaimedRun, context: Context) -> A
     return await handler(run, context)
 
 
-async def in_thread(work: Callable[[], T], name: str) -> T:
-    """Run it in a daemon thread: one that never returns must not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
-
-    def settle(outcome: tuple[T | None, BaseException | None]) -> None:
-        if not future.done():
-            future.set_result(outcome)
-
-    def run() -> None:
-        outcome: tuple[T | None, BaseException | None]
-        try:
-            outcome = (work(), None)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            outcome = (None, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, outcome)
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(run,), name=name, daemon=True).start()
-    value, error = await future
-    if error is not None:
-        raise error
-    return value  # type: ignore[return-value]  # without an error it is what work() returned
-
-
 def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
     """The completion with a handler's output; one that fails the run where that is no JSON."""
     call = calls.complete(
@@ -94,8 +65,10 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
     else:
-        message, code = str(error), type(error).__name__
-        detail = {"traceback": "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]}
+        message, code = str(error), code_of(error)
+        detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
+        if detail is None:
+            detail = {"traceback": _whole("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:])}
     return calls.complete(
         run.run_id,
         "failed",

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.call import Call
+from runstead.sdk.call import Call, path
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
@@ -14,6 +15,7 @@ from runstead.sdk.handler import Handler, blocks, call_handler, failed, succeede
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import Completed, TerminalStatus
+from runstead.sdk.suspension import Parked
 
 T = TypeVar("T")
 
@@ -23,6 +25,11 @@ logger = logging.getLogger("runstead.sdk.worker")
 _LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TERMINAL", "NOT_FOUND"})
 #: How long a handler that is cancelled because the worker leaves may take to clean up.
 _CLEANUP_S: Final = 5.0
+
+
+def _is_parked(handling: "asyncio.Future[Any]") -> bool:
+    """Whether the run waits by now, and is nobody's until it goes on."""
+    return not handling.cancelled() and isinstance(handling.exception(), Parked)
 
 
 class Job:
@@ -51,18 +58,18 @@ class Job:
         self._calls = Calls()
         self._lost = asyncio.Event()
         self._dismissed = asyncio.Event()
-        self._context = Context(run, self._calls, self._tell)
+        self._context = Context(run, self._calls, self._tell, sleep)
 
     def dismiss(self) -> None:
         self._dismissed.set()
 
     async def work(self) -> None:
         renewing = asyncio.ensure_future(self._renew())
-        handling = asyncio.ensure_future(call_handler(self._handler, self.run, self._context))
+        handling = asyncio.ensure_future(self._handle())
         try:
             await self._first(handling, self._lost, self._dismissed)
             if handling.done() and not self._lost.is_set():
-                finished = await self._finish(self._completion(handling))
+                finished = _is_parked(handling) or await self._finish(self._completion(handling))
             else:
                 finished = False
                 await self._stop(handling)
@@ -78,6 +85,17 @@ class Job:
             self._context.close()
             renewing.cancel()
             handling.cancel()
+
+    async def _handle(self) -> Any:
+        """What the handler returns or raises, once all that it told is stored."""
+        try:
+            result = await call_handler(self._handler, self.run, self._context)
+        except Exception:
+            with suppress(LeaseLostError, RunsteadError):  # why the handler failed is the better story
+                await self._context.flush()
+            raise
+        await self._context.flush()
+        return result
 
     def _completion(self, handling: "asyncio.Future[Any]") -> Call[Completed]:
         if handling.cancelled():
@@ -189,7 +207,7 @@ class Job:
                 return sending.result()
             if not isinstance(error, RunsteadError):
                 raise error
-            if error.code in _LOSSES:
+            if error.code in _LOSSES and (error.code != "NOT_FOUND" or self._is_mine(call)):
                 self._lose(error.detail)
                 raise LeaseLostError(error.detail) from error
             if not error.passing:
@@ -198,6 +216,11 @@ class Job:
                 self._retries.delay_s(outages, error.retry_after_s), asyncio.ensure_future(until.wait())
             )
             outages += 1
+
+    def _is_mine(self, call: Call[Any]) -> bool:
+        """Whether the call is about this run, and not about one below it."""
+        mine = path("runs", self.run.run_id)
+        return call.path == mine or call.path.startswith(f"{mine}/")
 
     async def _within(self, seconds: float, work: "asyncio.Future[Any]") -> None:
         """Wait for it, but no longer than this: then it is cancelled."""
@@ -208,6 +231,8 @@ class Job:
             timer.cancel()
             if not work.done():
                 work.cancel()
+            elif not work.cancelled():
+                work.exception()  # seen, also where whoever waits for it is being cancelled just now
 
     async def _first(self, work: "asyncio.Future[Any]", *events: asyncio.Event) -> None:
         """Wait for whichever comes first."""

@@ -99,6 +99,7 @@ class Run(Answer, frozen=True, kw_only=True):
     latest_external_event_sequence: int | None = None
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
+    waiting_run_id: str | None = None
     paused: bool = False
     scheduled_at: datetime | None = None
     missed_since: datetime | None = None

@@ -5,6 +5,7 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
+from runstead.transitions.children import await_end, child_ended, told
 from runstead.transitions.ends import Completion, cancel, complete
 from runstead.transitions.firing import Firing, fire
 from runstead.transitions.inputs import ask_input, cancel_input, respond
@@ -24,8 +25,10 @@ __all__ = [
     "Firing",
     "Seen",
     "ask_input",
+    "await_end",
     "cancel",
     "cancel_input",
+    "child_ended",
     "claim",
     "claimable",
     "complete",
@@ -48,6 +51,7 @@ __all__ = [
     "rewrite",
     "start",
     "stopped_by_service",
+    "told",
     "unable",
     "undelivered",
     "wait",

@@ -8,16 +8,19 @@ from runstead import event, limits
 from runstead.errors import Error
 from runstead.retry import attempts_left, backoff_ms
 from runstead.run import Run
-from runstead.transition import AttemptOutcome, EndedAttempt, Transition
+from runstead.transition import AttemptOutcome, Transition
+from runstead.transitions.children import look_again
 from runstead.transitions.machine import (
     NO_LEASE,
     PENDING,
     RUNNING,
     WAITING,
     Fence,
+    attempt_ended,
     closed_input,
     fail,
     log_full,
+    parked,
     rewrite,
     stopped,
 )
@@ -88,7 +91,7 @@ def release(
     if run.terminal:
         return stopped(run, now) if run.lease_expires_at is not None else Transition(run, accepted=False)
     if run.status is WAITING:
-        return _park(run, now, error)
+        return parked(run, now, error)
     return _lose(
         run, now, outcome="released", code="ATTEMPTS_EXHAUSTED", dice=dice, error=error, wait=retry_after_ms
     )
@@ -99,7 +102,8 @@ def referee(run: Run, *, now: int, dice: float) -> Transition:
     if run.due_at is None or run.due_at > now:
         return Transition(run, accepted=False)
     if run.terminal:
-        return stopped(run, now)
+        ended_lease = run.lease_expires_at is not None and run.lease_expires_at <= now
+        return stopped(run, now) if ended_lease or run.awaited_at is None else look_again(run, now=now)
     # Of several deadlines the earliest counts, however late the referee comes: `due_at` is that one.
     if run.status is WAITING:
         if run.due_at == run.resume_at:
@@ -109,20 +113,10 @@ def referee(run: Run, *, now: int, dice: float) -> Transition:
         if run.due_at == run.wait_expires_at:
             failed = fail(run, now, "WAIT_EXPIRED", "What the run waited for did not come in time")
             return replace(failed, closed_input=closed_input(run, now, "expired"))
-        return _park(run, now)
+        return parked(run, now)
     if run.due_at == run.lease_expires_at:
         return _lose(run, now, outcome="lease_expired", code="LEASE_EXPIRED", dice=dice)
     return _lose(run, now, outcome="timeout", code="TIMEOUT", dice=dice)
-
-
-def _ended(run: Run, now: int, outcome: AttemptOutcome, error: bytes | None = None) -> EndedAttempt:
-    assert run.attempt_started_at is not None
-    return EndedAttempt(run.attempt, run.lease_owner, run.attempt_started_at, now, outcome, error)
-
-
-def _park(run: Run, now: int, error: bytes | None = None) -> Transition:
-    """A worker lets go of a run that waits: no attempt is lost by that."""
-    return Transition(rewrite(run, now, **NO_LEASE), ended=_ended(run, now, "parked", error))
 
 
 _LOST: Final = {
@@ -148,7 +142,7 @@ def _lose(
     lost = run.attempts_lost + 1
     timed_out = outcome == "timeout"
     default = limits.attempts_default_after_timeout if timed_out else limits.attempts_default_after_lease_loss
-    ended = _ended(run, now, outcome, error)
+    ended = attempt_ended(run, now, outcome, error)
     if not attempts_left(lost, run.backoff_limit, default):
         failed = fail(replace(run, attempts_lost=lost), now, code, f"{_LOST[outcome]} and no attempt is left")
         return replace(failed, ended=ended)

@@ -10,7 +10,7 @@ from runstead.clock import iso_or_none
 from runstead.errors import Error
 from runstead.input_request import ClosedInput, InputResponse, InputStatus
 from runstead.run import TERMINAL, Run, RunError, RunStatus
-from runstead.transition import Transition
+from runstead.transition import AttemptOutcome, EndedAttempt, Transition
 
 encode = msgspec.json.Encoder().encode
 
@@ -34,6 +34,7 @@ NO_WAIT: Final = {
     "wait_expires_at": None,
     "resume_at": None,
     "waiting_input_id": None,
+    "waiting_run_id": None,
     "paused_available_at": None,
 }
 
@@ -75,6 +76,9 @@ def due_at(run: Run) -> int | None:
         times.append(run.attempt_started_at + run.timeout_seconds * 1000)
     elif run.status is WAITING:
         times += [at for at in (run.wait_expires_at, run.resume_at) if at is not None]
+    elif run.terminal and run.awaited_at is not None:
+        assert run.completed_at is not None
+        times.append(max(run.completed_at, run.awaited_at))
     return min(times, default=None)
 
 
@@ -149,8 +153,13 @@ def stopped(run: Run, now: int) -> Transition:
         if run.cancel_requested_at is not None and run.cancel_stopped_at is None
         else run.cancel_stopped_at
     )
-    new = replace(run, version=run.version + 1, cancel_stopped_at=at, lease_expires_at=None, due_at=None)
-    return Transition(new)
+    return Transition(annotate(run, cancel_stopped_at=at, lease_expires_at=None))
+
+
+def annotate(run: Run, /, **changes: Any) -> Run:
+    """The row of a run that has ended, with what may still be noted on it; its time stays."""
+    new = replace(run, version=run.version + 1, **changes)
+    return replace(new, due_at=due_at(new))
 
 
 def renewed(run: Run, now: int) -> dict[str, Any]:
@@ -170,3 +179,13 @@ def not_active(run: Run) -> Error:
 def log_full(run: Run) -> bool:
     """Whether only the place of the terminal event is left."""
     return run.latest_event_id >= limits.events_per_run_max - 1
+
+
+def attempt_ended(run: Run, now: int, outcome: AttemptOutcome, error: bytes | None = None) -> EndedAttempt:
+    assert run.attempt_started_at is not None
+    return EndedAttempt(run.attempt, run.lease_owner, run.attempt_started_at, now, outcome, error)
+
+
+def parked(run: Run, now: int, error: bytes | None = None) -> Transition:
+    """A worker lets go of a run that waits: no attempt is lost by that."""
+    return Transition(rewrite(run, now, **NO_LEASE), ended=attempt_ended(run, now, "parked", error))

@@ -6,7 +6,18 @@ from runstead import event, limits
 from runstead.errors import Error
 from runstead.run import Run, StoredReason, WaitingReason
 from runstead.transition import Receipt, Transition
-from runstead.transitions.machine import NO_WAIT, RUNNING, WAITING, Fence, log_full, not_active, rewrite
+from runstead.transitions.machine import (
+    NO_LEASE,
+    NO_WAIT,
+    RUNNING,
+    WAITING,
+    Fence,
+    attempt_ended,
+    log_full,
+    not_active,
+    parked,
+    rewrite,
+)
 
 
 def wait(
@@ -20,34 +31,38 @@ def wait(
     expires_at: int | None,
     fence: Fence,
     earlier: Receipt | None = None,
+    waiting_run_id: str | None = None,
+    release: bool = False,
 ) -> Transition:
     """Hold the run until something comes from outside. A worker keeps its lease until it releases or loses it.
 
     `earlier` is the receipt of an answer that this call has got already, in an attempt before this one: the run then
-    does not wait, since nobody would answer twice.
+    does not wait, since nobody would answer twice. With `release` the attempt ends here, and none is lost by it.
     """
     fence.check(run)
     if run.terminal:
         raise not_active(run)
     if earlier is not None:
         return Transition(run, duplicate=True)
+    leaves = release and run.lease_token is not None
     if run.status is WAITING:
-        if (run.waiting_reason, run.waiting_tool_call_id) == (reason, tool_call_id):
-            return Transition(run, duplicate=True)
-        raise already_waiting(run)
-    return Transition(
-        rewrite(
-            run,
-            now,
-            status=WAITING,
-            available_at=None,
-            waiting_reason=reason,
-            waiting_tool_call_id=tool_call_id,
-            waiting_tool_name=tool_name,
-            resume_at=resume_at,
-            wait_expires_at=expires_at,
-        )
+        if (run.waiting_reason, run.waiting_tool_call_id) != (reason, tool_call_id):
+            raise already_waiting(run)
+        return parked(run, now) if leaves else Transition(run, duplicate=True)
+    new = rewrite(
+        run,
+        now,
+        status=WAITING,
+        available_at=None,
+        waiting_reason=reason,
+        waiting_tool_call_id=tool_call_id,
+        waiting_tool_name=tool_name,
+        waiting_run_id=waiting_run_id,
+        resume_at=resume_at,
+        wait_expires_at=expires_at,
+        **(NO_LEASE if leaves else {}),
     )
+    return Transition(new, ended=attempt_ended(run, now, "parked") if leaves else None)
 
 
 #: What each type of resume answers.
@@ -84,6 +99,11 @@ def resume(
             "TOOL_RESULT_CONFLICT",
             f"The run waits for an answer to its input request: send it to POST /conversations/"
             f"{run.conversation_id}/input-requests/{run.waiting_input_id}/responses",
+        )
+    if run.waiting_run_id is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for the end of run {run.waiting_run_id}: complete or cancel that one",
         )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")

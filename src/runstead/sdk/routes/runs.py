@@ -141,12 +141,16 @@ class RunRoutes(Described):
         tool_name: str | None = None,
         resume_at: datetime | None = None,
         expires_at: datetime | None = None,
+        awaited_run_id: str | None = None,
+        release: bool = False,
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Waiting]:
         """`POST /runs/{run_id}/wait`: hold the run until something comes from outside.
 
-        `resume_at` resumes it by itself, `expires_at` fails it (both aware datetimes). A worker keeps its lease meanwhile.
+        `resume_at` resumes it by itself, `expires_at` fails it (both aware datetimes). With `awaited_run_id`, a run right
+        below it, it goes on when that one has ended; where it has ended already, the run does not wait. A worker keeps
+        its lease meanwhile, or gives it back with `release`.
         """
         body = members(
             reason=reason,
@@ -154,6 +158,8 @@ class RunRoutes(Described):
             tool_name=tool_name,
             resume_at=resume_at,
             expires_at=expires_at,
+            awaited_run_id=awaited_run_id,
+            release=release or None,
             attempt=attempt,
         )
         return Call(

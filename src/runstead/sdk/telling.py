@@ -1,0 +1,144 @@
+"""How a handler tells what happens: events, log lines, artifacts."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from runstead.sdk.call import Call
+from runstead.sdk.connection import Calls
+from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.outbox import Outbox
+
+T = TypeVar("T")
+
+LOG_BYTES: Final = 1024 * 1024
+
+
+class LeaseLostError(Exception):
+    """The run is not this worker's any more: its lease ran out, or it was cancelled. What is written is refused."""
+
+
+class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares, not an accident
+    """Raise it in a handler to fail the run with this message, code and detail (any JSON), without a traceback."""
+
+    def __init__(self, message: str, code: str | None = None, detail: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.detail = detail
+
+
+class Send(Protocol):
+    def __call__(self, call: Call[T]) -> Awaitable[T]: ...
+
+
+class Telling:
+    """The half of a context that tells.
+
+    `metadata` (usage: provider, model, inputTokens …) and `exit_code` go out with the completion where a handler sets
+    them, lines and artifacts always.
+    """
+
+    def __init__(
+        self,
+        run: ClaimedRun,
+        calls: Calls,
+        send: Send,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.metadata: dict[str, Any] | None = None
+        self.exit_code: int | None = None
+        self.artifacts: list[dict[str, Any]] = []
+        self.run = run
+        self.calls = calls
+        self.send = send
+        self._sleep = sleep
+        self._outbox = Outbox(self._append, sleep)
+        self._lines: deque[str] = deque()
+        self._line_bytes = 0
+        self._dropped = 0
+        self._over = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is no longer this worker's. Handlers in threads look at it, since nothing interrupts them."""
+        return self._over
+
+    def close(self) -> None:
+        """Refuse all that is told from now on."""
+        self._over = True
+        self._outbox.close(self._lost())
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Append one event, an object with a string `type`: on its way once this returns, durable after `flush`."""
+        if self._over:
+            raise self._lost()
+        self._outbox.put(event)
+
+    def _lost(self) -> LeaseLostError:
+        return LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
+
+    async def emit(self, event: Mapping[str, Any]) -> None:
+        """The same, waiting only where very much is on its way already."""
+        self.tell(event)
+        await self._outbox.room()
+
+    async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Append events in order, in few requests; they are durable once this returns. LeaseLostError.
+
+        Through broken connections and restarts of the server each is stored once. Each request is one transaction.
+        """
+        for event in events:
+            await self.emit(event)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Wait until all that was told is durable. LeaseLostError, or what the server refused."""
+        await self._outbox.flush()
+
+    async def _append(self, batch: list[msgspec.Raw]) -> None:
+        await self.send(
+            self.calls.append_events(
+                self.run.run_id, batch, attempt=self.run.attempt, lease_token=self.run.lease_token
+            )
+        )
+
+    async def progress(self, fraction: float, message: str | None = None) -> None:
+        """Tell how far the run has come, from 0 to 1."""
+        value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
+        await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
+
+    def log(self, line: str) -> None:
+        """Add a line to the run's logs, which go out with the completion: the last MiB of them."""
+        self._lines.append(line)
+        self._line_bytes += len(line.encode("utf-8", "replace")) + 1
+        while self._line_bytes > LOG_BYTES and len(self._lines) > 1:
+            self._line_bytes -= len(self._lines.popleft().encode("utf-8", "replace")) + 1
+            self._dropped += 1
+
+    def artifact(
+        self,
+        name: str,
+        *,
+        media_type: str | None = None,
+        size: int | None = None,
+        uri: str | None = None,
+        sha256: str | None = None,
+        **more: Any,
+    ) -> None:
+        """Note something that the run made and keeps elsewhere. `size` in bytes; it goes out with the completion."""
+        known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
+        self.artifacts.append(
+            {"name": name} | {key: value for key, value in known.items() if value is not None}
+        )
+
+    @property
+    def logs(self) -> str | None:
+        """The lines so far, None where there is none."""
+        if not self._lines:
+            return None
+        first = [f"({self._dropped} earlier lines were dropped)"] if self._dropped else []
+        return "\n".join([*first, *self._lines])

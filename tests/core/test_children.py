@@ -1,0 +1,226 @@
+"""A run that waits for the end of one right below it: marked first, then waited for, and told by the referee."""
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from runstead import limits, transitions
+from runstead.errors import Error
+from runstead.run import RunStatus
+from runstead.transitions import NO_FENCE
+from story import MINUTE, Story
+
+ENDS = ("completed", "failed", "cancelled")
+
+
+def end(child, how):
+    child.cancel() if how == "cancelled" else child.complete(how)
+
+
+class Pair:
+    """A run, one below it, and what a server does with the two, step by step."""
+
+    def __init__(self):
+        self.parent, self.child = Story(run_id="above"), Story(run_id="below")
+        self.fence = self.parent.claim()
+
+    def mark(self):
+        self.child.take(transitions.await_end(self.child.run, now=self.child.now))
+
+    def wait(self, **more):
+        return self.parent.wait("event", call="run:below", child="below", fence=self.fence, **more)
+
+    def tell(self):
+        """The second half of what the referee does."""
+        told = self.parent.take(
+            transitions.child_ended(self.parent.run, now=self.parent.now, child=self.child.run)
+        )
+        if told.accepted:
+            self.child.take(transitions.told(self.child.run))
+        return told
+
+    def referee(self):
+        """The whole of it, where the child is due."""
+        due = self.child.run.due_at
+        if due is not None and due <= self.child.now:
+            self.child.referee()
+            if self.child.run.terminal and self.child.run.awaited_at is not None:
+                self.tell()
+
+    def later(self, ms):
+        self.parent.later(ms)
+        self.child.later(ms)
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how):
+    pair = Pair()
+    pair.mark()
+    assert pair.child.run.due_at is None
+    assert pair.wait(release=True).ended.outcome == "parked"
+    end(pair.child, how)
+    assert pair.child.run.due_at == pair.child.now
+    pair.referee()
+    run = pair.parent.run
+    assert (run.status, run.waiting_run_id, run.attempts_lost) == (RunStatus.RUNNING, None, 0)
+    assert pair.parent.claimable
+    value = pair.parent.payload()["value"]
+    assert (value["type"], value["tool_call_id"]) == ("run", "run:below")
+    assert value["result"] == {"run_id": "below", "status": how}
+    assert (pair.child.run.awaited_at, pair.child.run.due_at) == (None, None)
+
+
+def test_a_run_that_nobody_waits_for_is_never_due_after_its_end(story):
+    story.complete()
+    assert story.run.due_at is None
+
+
+def test_marking_twice_or_after_the_end_changes_nothing():
+    pair = Pair()
+    pair.mark()
+    before = pair.child.run
+    pair.mark()
+    assert pair.child.run is before
+    pair.child.complete()
+    before = pair.child.run
+    pair.mark()
+    assert pair.child.run is before
+
+
+def test_a_mark_is_no_change_that_anybody_sees():
+    pair = Pair()
+    before = pair.child.run
+    pair.later(MINUTE)
+    pair.mark()
+    assert (pair.child.run.updated_at, pair.child.run.status) == (before.updated_at, before.status)
+
+
+def test_who_waits_for_another_run_or_for_none_is_not_disturbed():
+    pair = Pair()
+    pair.mark()
+    pair.parent.wait("event", call="run:other", child="other")
+    pair.child.complete()
+    before = pair.parent.run
+    pair.referee()
+    assert pair.parent.run is before
+    assert pair.child.run.awaited_at > pair.child.now
+
+
+def test_a_parent_that_has_ended_needs_no_telling():
+    pair = Pair()
+    pair.mark()
+    pair.wait()
+    pair.parent.cancel()
+    pair.child.complete()
+    pair.referee()
+    assert pair.child.run.due_at is None
+
+
+def test_telling_that_came_to_nothing_is_repeated_ever_more_seldom():
+    pair = Pair()
+    pair.mark()
+    pair.child.complete()
+    looks = 0
+    for _ in range(24 * 60 * 6):
+        pair.later(10_000)
+        before = pair.child.run
+        pair.referee()
+        looks += pair.child.run is not before
+    assert 5 < looks < 20
+    pair.wait()
+    pair.later(2 * 24 * 60 * MINUTE)
+    pair.referee()
+    assert pair.parent.run.status is RunStatus.RUNNING
+
+
+def test_nobody_else_answers_for_a_child():
+    pair = Pair()
+    pair.mark()
+    pair.wait()
+    with pytest.raises(Error, match="waits for the end of run below: complete or cancel that one") as refused:
+        pair.parent.resume(kind="event", call="run:below")
+    assert refused.value.code == "TOOL_RESULT_CONFLICT"
+
+
+def test_a_timer_of_the_same_wait_ends_it_first():
+    pair = Pair()
+    pair.mark()
+    pair.wait(resume_at=pair.parent.now + MINUTE)
+    pair.later(MINUTE)
+    pair.parent.referee()
+    assert (pair.parent.run.status, pair.parent.run.waiting_run_id) == (RunStatus.RUNNING, None)
+    pair.child.complete()
+    before = pair.parent.run
+    pair.referee()
+    assert pair.parent.run is before
+
+
+def test_a_cancelled_child_whose_worker_still_has_its_lease_is_told_of_at_once_and_stops_later():
+    pair = Pair()
+    pair.child.claim(lease_ms=MINUTE)
+    pair.mark()
+    pair.wait()
+    pair.child.cancel()
+    pair.referee()
+    assert pair.parent.run.status is RunStatus.RUNNING
+    assert pair.child.run.due_at == pair.child.now + MINUTE
+    pair.later(MINUTE)
+    pair.referee()
+    assert (pair.child.run.cancel_stopped_at, pair.child.run.due_at) == (pair.child.now, None)
+
+
+def test_a_child_that_was_deleted_lets_the_one_above_go_on():
+    pair = Pair()
+    pair.mark()
+    pair.wait()
+    pair.tell()  # as it was last seen: not ended
+    assert pair.parent.payload()["value"]["result"] == {"run_id": "below", "status": "deleted"}
+
+
+def test_a_log_without_a_place_for_the_event_fails_the_run(monkeypatch):
+    pair = Pair()
+    pair.mark()
+    pair.wait()
+    pair.child.complete()
+    monkeypatch.setattr(limits, "events_per_run_max", 1)
+    pair.referee()
+    assert pair.parent.error["code"] == "EVENT_LOG_FULL"
+
+
+STEP = st.sampled_from(("mark", "wait", "wait and die", "end", "referee", "tell", "second", "minute"))
+
+
+@settings(max_examples=200)
+@given(st.lists(STEP, max_size=14), st.sampled_from(ENDS), st.booleans())
+def test_whatever_happens_between_any_two_steps_no_run_waits_for_one_that_has_ended(steps, how, release):
+    """The one below is marked before the one above waits, and looked at after that, unless the server dies first. All
+    else comes at any time or not at all.
+    """
+    pair = Pair()
+    marked = False
+    for step in steps:
+        parent, child = pair.parent.run, pair.child.run
+        if step == "mark":
+            pair.mark()
+            marked = marked or not child.terminal
+        elif step.startswith("wait") and marked and parent.status is RunStatus.RUNNING:
+            told = child.terminal and child.awaited_at is None
+            pair.fence = pair.fence if parent.lease_token else NO_FENCE
+            pair.wait(release=release)
+            if child.terminal and (told or step == "wait"):
+                pair.tell()
+        elif step == "end" and not child.terminal:
+            end(pair.child, how)
+        elif step == "referee":
+            pair.referee()
+        elif step == "tell" and child.terminal:
+            pair.tell()
+        elif step in ("second", "minute"):
+            pair.later(1_000 if step == "second" else MINUTE)
+    if not pair.child.run.terminal:
+        end(pair.child, how)
+    for _ in range(4):
+        due = pair.child.run.due_at
+        if due is not None:
+            pair.later(max(due - pair.child.now, 0))
+            pair.referee()
+    assert pair.parent.run.status is RunStatus.RUNNING

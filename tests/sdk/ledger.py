@@ -1,0 +1,216 @@
+"""A double of the server for the durable half of a handler: one run, its log, what it waits for, its children.
+
+Time passes only where the run waits for it. `crash` says at which of its calls a worker dies: before what it asked for
+was done, or after that and before the answer.
+"""
+
+import asyncio
+import functools
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from runstead.sdk.connection import Calls
+from runstead.sdk.context import Context, LeaseLostError
+from runstead.sdk.errors import RunsteadError
+from runstead.sdk.event import EventPage
+from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.suspension import Parked
+
+NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
+PAGE = 500
+
+
+async def at_once(_seconds):
+    await asyncio.sleep(0)
+
+
+def members(run_id, status="running", **more):
+    return {
+        "run_id": run_id,
+        "kind": "task",
+        "status": status,
+        "owner": {"kind": "project", "id": "p"},
+        "root_run_id": "r",
+        "created_at": NOON,
+        "updated_at": NOON,
+        **more,
+    }
+
+
+class Ledger:
+    def __init__(self, app, *, crash=lambda _number: None, config=None, target="task:t"):
+        self.app, self.crash, self.now = app, crash, NOON
+        self.config, self.target = config, target
+        self.events = []  # (type, payload, at)
+        self.children = {}  # id → {"status": …, …}
+        self.created = []  # bodies of the runs that were created
+        self.waiting = None
+        self.receipts = set()
+        self.calls = self.attempts = self.pages = 0
+        self.refuse = lambda _event: None
+        self.answers = {}  # by call id or by what was asked: what somebody answers; True where nothing is said
+        self.output = self.error = None
+
+    # What a worker sees
+
+    async def send_as(self, attempt, call):
+        self.calls += 1
+        await asyncio.sleep(0)
+        when = self.crash(self.calls)
+        if when == "before":
+            self.die()
+        if self.dead.is_set() or attempt != self.attempts:
+            raise LeaseLostError("The worker is dead")
+        answer = self.perform(call)
+        if when == "after":
+            self.die()
+        if self.dead.is_set():
+            raise LeaseLostError("The worker is dead")
+        return msgspec.convert(answer, call.answer)
+
+    def die(self):
+        self.dead.set()
+        self.context.close()
+
+    def perform(self, call):
+        body = msgspec.json.decode(call.content() or b"{}")
+        match (call.method, call.path.strip("/").split("/")):
+            case ("GET", ["runs", "r", "events"]):
+                return self.page(dict(call.query), [v for k, v in call.query if k == "event_type"])
+            case ("POST", ["runs", "r", "events"]):
+                for event in body["events"]:
+                    if (refusal := self.refuse(event)) is not None:
+                        raise refusal
+                self.events += [(event["type"], event, self.now) for event in body["events"]]
+                return {"run": members("r"), "latest_event_id": len(self.events), "appended_count": 1}
+            case ("POST", ["runs", "r", "wait"]):
+                return {"run": members("r", self.wait(body))}
+            case ("POST", ["runs"]):
+                known = body["public_id"] in self.children
+                if not known:
+                    self.created.append(body)
+                    self.children[body["public_id"]] = {"status": "pending"}
+                return {"accepted": True, "duplicate": known, "run": members(body["public_id"])}
+            case ("GET", ["runs", run_id]):
+                if run_id not in self.children:
+                    raise RunsteadError("Run not found", 404, "NOT_FOUND")
+                return members(run_id, **self.children[run_id])
+        raise AssertionError(call)
+
+    def page(self, query, types):
+        self.pages += 1
+        after = int(query.get("after_event_id", 0))
+        found = [
+            (number, kind, event, at)
+            for number, (kind, event, at) in enumerate(self.events[after:], after + 1)
+            if kind in types
+        ]
+        page = found[:PAGE]
+        data = [
+            {"event_id": n, "event_type": kind, "payload": event, "created_at": at}
+            for n, kind, event, at in page
+        ]
+        more = str(page[-1][0]) if len(found) > PAGE else None
+        return msgspec.convert({"data": data, "page_info": {"next": more}}, EventPage)
+
+    def wait(self, body):
+        child = self.children.get(body.get("awaited_run_id"))
+        if child is not None and child["status"] in ("completed", "failed", "cancelled"):
+            return "running"
+        if (body["reason"], body.get("tool_call_id")) in self.receipts:
+            return "running"
+        self.waiting = body
+        return "waiting"
+
+    # What happens meanwhile
+
+    def resume(self, kind, result=None, *, receipt=True, **more):
+        call_id, reason = self.waiting.get("tool_call_id"), self.waiting["reason"]
+        if receipt:
+            self.receipts.add((reason, call_id))
+        value = {"type": kind, "tool_call_id": call_id, "result": result, "is_error": False, **more}
+        event = {"type": "CUSTOM", "name": "run.resumed", "value": value}
+        self.events.append(("CUSTOM", event, self.now))
+        self.waiting = None
+
+    def asked(self):
+        """What was asked for, by call id."""
+        asked = [event["value"] for _, event, _ in self.events if event.get("name") == "run.asked"]
+        return {value["tool_call_id"]: value.get("question") or value.get("event") for value in asked}
+
+    def meanwhile(self):
+        """Bring what the run waits for: an answer where there is one, then a child's end, else the time."""
+        wait = self.waiting
+        call_id = wait["tool_call_id"]
+        what = self.asked().get(call_id)
+        for name in (call_id, what):
+            if name in self.answers:
+                self.resume(wait["reason"], self.answers[name])
+                return
+        if wait.get("resume_at") is not None:
+            self.now = max(self.now, datetime.fromisoformat(wait["resume_at"]))
+            self.resume("timer", receipt=False)
+            return
+        if (child := self.children.get(wait.get("awaited_run_id"))) is not None:
+            child.update({"status": "completed", "output": f"of {wait['awaited_run_id'][:4]}"})
+            self.resume("run", {"status": "completed"}, receipt=False)
+            return
+        raise AssertionError(f"nobody answers {wait}")
+
+    async def attempt(self):
+        """One worker's try: completed, failed, waiting or crashed."""
+        assert self.waiting is None
+        self.attempts += 1
+        self.dead = asyncio.Event()
+        run = ClaimedRun(
+            run_id="r",
+            status="running",
+            attempt=self.attempts,
+            project_id="p",
+            target=self.target,
+            config=self.config,
+            latest_event_id=len(self.events),
+        )
+        self.context = Context(run, Calls(), functools.partial(self.send_as, self.attempts), at_once)
+        handling = asyncio.ensure_future(self._handle(run))
+        died = asyncio.ensure_future(self.dead.wait())
+        try:
+            await asyncio.wait([handling, died], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            died.cancel()
+            handling.cancel()
+            await asyncio.gather(handling, died, return_exceptions=True)
+            self.context.close()
+        if self.dead.is_set():
+            return "waiting" if self.waiting is not None else "crashed"
+        error = handling.exception()
+        if isinstance(error, Parked):
+            return "waiting"
+        self.output, self.error = (handling.result(), None) if error is None else (None, error)
+        return "completed" if error is None else "failed"
+
+    async def _handle(self, run):
+        output = await self.app(run, self.context)
+        await self.context.flush()
+        return msgspec.to_builtins(output)
+
+    async def work(self, most=1_000):
+        """Until it has ended."""
+        for _ in range(most):
+            self.how = await self.attempt()
+            if self.how in ("completed", "failed"):
+                return self
+            if self.how == "waiting":
+                self.meanwhile()
+        raise AssertionError("it never ends")
+
+    def told(self, kind, **having):
+        return [
+            event
+            for told, event, _ in self.events
+            if told == kind and all(event.get(name) == value for name, value in having.items())
+        ]
+
+    def later(self, seconds):
+        self.now += timedelta(seconds=seconds)

@@ -1,0 +1,145 @@
+"""Any handler, with workers that die at any moment: its output is the same, and what was kept is not done again."""
+
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+
+from hypothesis import given, settings, strategies as st
+
+from runstead.sdk import App, StepFailed
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ledger import Ledger
+
+# A program is a list of these: what is done, and with what.
+WORK = st.one_of(
+    st.tuples(st.just("step"), st.sampled_from(("fine", "broken", "late", "hopeless"))),
+    st.tuples(st.just("sleep"), st.sampled_from((0.5, 60))),
+    st.tuples(st.just("value"), st.sampled_from(("now", "random", "uuid"))),
+    st.tuples(st.just("child"), st.none()),
+    st.tuples(st.just("event"), st.none()),
+)
+PROGRAM = st.recursive(
+    st.lists(WORK, max_size=4),
+    lambda inner: st.lists(
+        st.one_of(
+            WORK, st.tuples(st.sampled_from(("gather", "race")), st.lists(inner, min_size=1, max_size=3))
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    max_leaves=6,
+)
+#: Of the calls, those at which the worker dies, and when.
+CRASHES = st.dictionaries(st.integers(1, 40), st.sampled_from(("before", "after")), max_size=8)
+
+
+class Program:
+    """As a handler. What its steps do, and with what they are given, is kept beside it, as in the world outside."""
+
+    def __init__(self, program, crashes):
+        self.done, self.given = {}, {}
+        app = App()
+
+        @app.task("t", retries=2)
+        async def t(ctx):
+            return await self.run(ctx, program, "")
+
+        self.ledger = Ledger(app, crash=crashes.get)
+
+    async def run(self, ctx, program, place, *, strict=False):
+        results = []
+        for number, (what, how) in enumerate(program):
+            name = f"{place}{number}"
+            try:
+                results.append(await self.one(ctx, name, what, how))
+            except StepFailed as failed:
+                if strict:
+                    raise
+                results.append(f"{name} failed: {failed.code}")
+        return results
+
+    async def one(self, ctx, name, what, how):
+        match what:
+            case "step":
+                return await ctx.step(name, self.effect, name, how, retries=1)
+            case "sleep":
+                return await ctx.sleep(how)
+            case "value":
+                value = str(getattr(ctx, how)())
+                return await ctx.step(f"with {name}", self.use, name, value) == value
+            case "child":
+                child = await ctx.spawn("task:child", input=name)
+                return (await child.result()).status
+            case "event":
+                return await ctx.wait_for_event(name)
+            case "gather":
+                branches = [self.run(ctx, branch, f"{name}/{n}.") for n, branch in enumerate(how)]
+                return await ctx.gather(*branches)
+            case "race":
+                # Which branch fails first is chance, but whatever was seen of it stays so.
+                branches = [self.run(ctx, one, f"{name}/{n}.", strict=True) for n, one in enumerate(how)]
+                try:
+                    return await ctx.gather(*branches)
+                except StepFailed as failed:
+                    await ctx.step(f"with {name}", self.use, name, failed.name)
+                    return f"{name} failed"
+
+    async def effect(self, name, how):
+        self.is_new(name)
+        self.done[name] = self.done.get(name, 0) + 1
+        await asyncio.sleep(0)
+        if how == "hopeless" or (how == "late" and self.done[name] == 1):
+            raise ValueError(how)
+        if how == "broken":
+            raise KeyError(name)
+        return name
+
+    async def use(self, name, value):
+        # Once somebody outside has seen it, it stays what it is.
+        assert self.given.setdefault(name, value) == value
+        return value
+
+    def is_new(self, name):
+        kept = self.ledger.told("STEP_FINISHED", stepName=name)
+        assert kept == [], f"{name} is done again, though its result is kept"
+
+
+def outcome(program, crashes):
+    async def work():
+        made = Program(program, crashes)
+        made.ledger.answers = {str(name): f"for {name}" for name in names(program)}
+        async with asyncio.timeout(20):
+            await made.ledger.work()
+        return made
+
+    return asyncio.run(work())
+
+
+def names(program, place=""):
+    for number, (what, how) in enumerate(program):
+        yield f"{place}{number}"
+        if what in ("gather", "race"):
+            yield from itertools.chain.from_iterable(
+                names(branch, f"{place}{number}/{n}.") for n, branch in enumerate(how)
+            )
+
+
+@settings(max_examples=120, deadline=None)
+@given(PROGRAM, CRASHES)
+def test_whenever_workers_die_the_output_is_the_same_and_what_was_kept_is_not_done_again(program, crashes):
+    quiet, rough = outcome(program, {}), outcome(program, dict(crashes))
+    assert quiet.ledger.how == rough.ledger.how == "completed", (quiet.ledger.error, rough.ledger.error)
+    assert rough.ledger.output == quiet.ledger.output
+    children = [body["public_id"] for body in rough.ledger.created]
+    assert len(children) == len(set(children))
+    if "race" not in str(program):
+        assert rough.done.keys() == quiet.done.keys()
+        assert len(children) == len(quiet.ledger.created)
+    # Each step that began has come to its end once.
+    ends = [event["stepId"] for event in rough.ledger.told("STEP_FINISHED")]
+    starts = [event["stepId"] for event in rough.ledger.told("STEP_STARTED")]
+    assert sorted(ends) == sorted(set(ends))
+    assert set(ends) <= set(starts)

@@ -1,0 +1,330 @@
+"""Steps: done once, tried again, refused where they cannot be told apart, and found changed."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from runstead.sdk import App, RunFailed, RunsteadError, StepFailed
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ledger import Ledger
+
+
+class Row(msgspec.Struct):
+    name: str
+    size: int
+
+
+def serve(handler, **options):
+    app = App()
+    app.task("t", **options)(handler)
+    return app
+
+
+async def work(handler, *, crash=None, answers=None, retries=0, **options):
+    ledger = Ledger(serve(handler, retries=retries), crash=(crash or {}).get, **options)
+    ledger.answers = answers or {}
+    return await ledger.work()
+
+
+async def test_a_kept_result_is_read_by_the_functions_annotation_both_times():
+    async def fetch() -> list[Row]:
+        return [Row("a", 1)]
+
+    seen = []
+
+    async def t(ctx):
+        seen.append(await ctx.step("fetch", fetch))
+        await ctx.sleep(60)
+        return seen[-1][0].size
+
+    done = await work(t)
+    assert seen == [[Row("a", 1)]] * 2
+    assert done.output == 1
+    assert done.told("STEP_FINISHED", stepName="fetch")[0]["result"] == [{"name": "a", "size": 1}]
+
+
+async def test_a_failed_step_fails_again_and_is_not_called_again():
+    calls, seen = [], []
+
+    def fetch():
+        calls.append(1)
+        raise ValueError("no such host")
+
+    async def t(ctx):
+        try:
+            await ctx.step("fetch", fetch)
+        except StepFailed as failed:
+            seen.append((str(failed), failed.name, failed.step_id, failed.code))
+        await ctx.sleep(60)
+
+    await work(t)
+    assert calls == [1]
+    assert seen == [("The step 'fetch' failed: no such host", "fetch", "1", "ValueError")] * 2
+
+
+async def test_a_step_is_tried_again_after_a_backoff_and_its_tries_count_through_crashes():
+    calls, pauses = [], []
+
+    def fetch():
+        calls.append(1)
+        raise ValueError("no")
+
+    async def t(ctx):
+        real, ctx._sleep = ctx._sleep, lambda s: (pauses.append(s), real(s))[1]
+        await ctx.step("fetch", fetch, retries=3, backoff_seconds=2.0)
+
+    whole = await work(t)
+    assert (len(calls), pauses) == (4, [2.0, 4.0, 8.0])
+    assert [event["value"]["tries"] for event in whole.told("CUSTOM", name="run.step_retried")] == [1, 2, 3]
+    assert whole.error.code == "ValueError"
+    calls.clear()
+    # The worker dies as it tells of the first try that failed, once that is stored.
+    await work(t, crash={2: "after"})
+    assert len(calls) == 4
+
+
+async def test_a_try_that_takes_too_long_is_stopped_and_says_so():
+    async def forever():
+        await asyncio.Event().wait()
+
+    async def t(ctx):
+        await ctx.step("wait", forever, timeout_seconds=0.01)
+
+    error = (await work(t)).error
+    assert (error.code, str(error)) == ("TIMEOUT", "The step 'wait' failed: It took longer than 0.01 s")
+
+
+async def test_a_timeout_of_the_works_own_is_not_taken_for_the_steps():
+    async def connect():
+        raise TimeoutError("no answer from the host")
+
+    async def t(ctx):
+        await ctx.step("connect", connect, timeout_seconds=60)
+
+    assert "no answer from the host" in str((await work(t)).error)
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [("x" * 256 * 1024, "STEP_RESULT_TOO_LARGE"), (object(), "STEP_RESULT_NOT_JSON")],
+    ids=["too large", "no JSON"],
+)
+async def test_a_result_that_cannot_be_kept_fails_the_step_at_once_and_the_run_with_it(result, code):
+    calls = []
+
+    async def make():
+        calls.append(1)
+        return result
+
+    async def t(ctx):
+        await ctx.step("make", make, retries=5)
+
+    done = await work(t, retries=5)
+    assert (done.error.code, len(calls)) == (code, 1)
+
+
+async def test_a_result_as_large_as_may_be_is_kept():
+    async def make():
+        return "x" * (255 * 1024 - 2)
+
+    async def t(ctx):
+        return len(await ctx.step("make", make))
+
+    done = await work(t)
+    assert done.output == 255 * 1024 - 2
+    assert len(msgspec.json.encode(done.told("STEP_FINISHED")[0])) < 256 * 1024
+
+
+async def test_run_failed_in_a_step_is_final():
+    calls = []
+
+    async def check():
+        calls.append(1)
+        raise RunFailed("The account is closed", "ACCOUNT_CLOSED", {"account": 7})
+
+    async def t(ctx):
+        await ctx.step("check", check, retries=3)
+
+    done = await work(t, retries=3)
+    assert (len(calls), done.error.code, done.error.detail) == (1, "ACCOUNT_CLOSED", {"account": 7})
+
+
+# What cannot be told apart
+
+
+async def test_a_step_has_no_steps_of_its_own():
+    async def t(ctx):
+        async def outer():
+            await ctx.step("inner", lambda: 1)
+
+        await ctx.step("outer", outer)
+
+    error = (await work(t)).error
+    assert error.code == "NESTED_STEP"
+    assert "'inner' was asked for inside of the step 'outer'" in str(error)
+
+
+async def test_steps_that_overlap_without_gather_are_refused():
+    async def t(ctx):
+        return await asyncio.gather(ctx.step("a", lambda: 1), ctx.step("b", lambda: 2))
+
+    error = (await work(t, retries=3)).error
+    assert error.code == "STEPS_OVERLAP"
+    assert "ctx.gather" in str(error)
+
+
+async def test_what_a_try_has_left_running_does_nothing_more():
+    left = []
+
+    async def t(ctx):
+        async def late():
+            await asyncio.sleep(0.01)
+            await ctx.step("late", lambda: 1)
+
+        if not left:
+            left.append(asyncio.ensure_future(late()))
+        await ctx.sleep(60)
+
+    done = await work(t)
+    assert done.how == "completed"
+    with pytest.raises(RunFailed, match="by a try that has ended"):
+        await left[0]
+    assert done.told("STEP_STARTED", stepName="late") == []
+
+
+# Code that has changed
+
+
+async def replay(before, after):
+    ledger = Ledger(serve(before))
+    assert await ledger.attempt() == "waiting"
+    ledger.meanwhile()
+    ledger.app = serve(after)
+    assert await ledger.attempt() == "failed"
+    assert ledger.error.code == "NON_DETERMINISTIC"
+    return str(ledger.error), ledger.error.detail
+
+
+async def one():
+    return 1
+
+
+async def test_another_step_at_the_same_place_stops_the_run_and_says_where():
+    async def before(ctx):
+        await ctx.step("fetch", one)
+        await ctx.sleep(60)
+
+    async def after(ctx):
+        await ctx.step("load", one)
+
+    sentence, detail = await replay(before, after)
+    assert "its step 1 was 'fetch', and is 'load' now" in sentence
+    assert detail == {"step_id": "1", "was": "fetch", "is": "load"}
+
+
+async def test_a_step_that_was_put_in_before_a_wait_is_found():
+    async def before(ctx):
+        await ctx.sleep(60)
+
+    async def after(ctx):
+        await ctx.step("new", one)
+        await ctx.sleep(60)
+
+    assert (await replay(before, after))[1] == {"step_id": "1", "was": "sleep", "is": "new"}
+
+
+async def test_a_step_that_the_code_has_no_more_is_found_at_the_end():
+    async def before(ctx):
+        await ctx.step("fetch", one)
+        await ctx.sleep(60)
+
+    async def after(ctx):
+        await ctx.step("fetch", one)
+
+    sentence, detail = await replay(before, after)
+    assert "its step 2 was 'sleep', and is not asked for now" in sentence
+    assert detail == {"step_id": "2", "was": "sleep", "is": None}
+
+
+async def test_a_gather_in_place_of_a_step_and_a_step_in_place_of_a_gather_are_found():
+    async def plain(ctx):
+        await ctx.step("a", one)
+        await ctx.sleep(60)
+
+    async def both(ctx):
+        await ctx.gather(ctx.step("a", one), ctx.step("b", one))
+        await ctx.sleep(60)
+
+    assert (await replay(plain, both))[1] == {"step_id": "1", "was": "a", "is": "gather"}
+    assert (await replay(both, plain))[1] == {"step_id": "1", "was": "gather", "is": "a"}
+
+
+async def test_a_step_in_place_of_the_time_is_found():
+    async def before(ctx):
+        ctx.now()
+        await ctx.sleep(60)
+
+    async def after(ctx):
+        await ctx.step("a", one)
+
+    assert (await replay(before, after))[1] == {"step_id": "1", "was": "now", "is": "a"}
+
+
+# What the server says
+
+
+async def test_an_event_that_the_server_refuses_fails_the_run_with_its_code():
+    calls = []
+
+    async def t(ctx):
+        ctx.tell({"type": "CUSTOM", "name": "bad"})
+        await ctx.step("a", lambda: calls.append(1))
+
+    ledger = Ledger(serve(t))
+    refusal = RunsteadError("An event is too large", 413, "EVENT_TOO_LARGE")
+    ledger.refuse = lambda event: refusal if event.get("name") == "bad" else None
+    await ledger.work()
+    assert (ledger.error, calls) == (refusal, [])
+
+
+async def test_a_worker_that_was_overtaken_does_no_step_more():
+    """Two workers at one run: the first froze before its second step, and goes on when the second has the run."""
+    calls, frozen, thawed = [], asyncio.Event(), asyncio.Event()
+
+    async def t(ctx):
+        await ctx.step("a", lambda: calls.append(("a", ctx.run.attempt)))
+        if ctx.run.attempt == 1:
+            frozen.set()
+            await thawed.wait()
+        await ctx.step("b", lambda: calls.append(("b", ctx.run.attempt)))
+
+    ledger = Ledger(serve(t))
+    first = asyncio.ensure_future(ledger.attempt())
+    await frozen.wait()
+    overtaken = ledger.context
+    assert await ledger.attempt() == "completed"
+    thawed.set()
+    assert await first == "failed"
+    overtaken.close()
+    assert calls == [("a", 1), ("b", 2)]
+    assert len(ledger.told("STEP_STARTED", stepName="b")) == 1
+
+
+async def test_a_long_history_is_read_in_pages_and_no_step_of_it_asks_the_server():
+    async def t(ctx):
+        for number in range(10_000):
+            await ctx.step(f"step {number}", one)
+        return ctx.run.attempt
+
+    ledger = Ledger(serve(t))
+    for number in range(10_000):
+        step = {"stepId": str(number + 1), "stepName": f"step {number}"}
+        ledger.events.append(("STEP_STARTED", {"type": "STEP_STARTED", **step}, ledger.now))
+        ledger.events.append(("STEP_FINISHED", {"type": "STEP_FINISHED", **step, "result": 1}, ledger.now))
+    assert await ledger.attempt() == "completed"
+    assert ledger.calls == ledger.pages == 40

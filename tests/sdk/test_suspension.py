@@ -1,0 +1,439 @@
+"""Waits: the handler is left and called again, whatever it catches, and whoever's clock is wrong."""
+
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runstead.sdk import App, ChildFailed, RunFailed, StepFailed, WaitTimeout
+from runstead.sdk.durable import Durable
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ledger import Ledger
+
+
+async def work(handler, *, crash=None, answers=None, **options):
+    app = App()
+    app.task("t", **options)(handler)
+    ledger = Ledger(app, crash=(crash or {}).get)
+    ledger.answers = answers or {}
+    return await ledger.work()
+
+
+async def one():
+    return 1
+
+
+# Catching
+
+
+async def test_a_wait_goes_through_except_exception():
+    async def t(ctx):
+        try:
+            await ctx.sleep(60)
+        except Exception:  # noqa: BLE001 - the point
+            return "caught"
+        return "slept"
+
+    assert (await work(t)).output == "slept"
+
+
+async def test_steps_in_a_finally_are_done_at_the_end_and_not_when_the_run_waits():
+    calls = []
+
+    async def t(ctx):
+        try:
+            calls.append("try")
+            await ctx.sleep(60)
+        finally:
+            await ctx.step("unlock", lambda: calls.append("unlock"))
+
+    done = await work(t)
+    assert (done.how, calls) == ("completed", ["try", "try", "unlock"])
+
+
+async def test_a_handler_that_swallows_the_wait_waits_nevertheless():
+    calls = []
+
+    async def t(ctx):
+        try:
+            await ctx.sleep(60)
+            calls.append("slept")
+        finally:
+            return len(calls)  # noqa: B012 - the point
+
+    done = await work(t)
+    assert (done.output, done.attempts) == (1, 2)
+
+
+async def test_a_handler_that_makes_an_error_of_the_wait_waits_nevertheless():
+    async def t(ctx):
+        try:
+            await ctx.sleep(60)
+        except BaseException as wait:
+            raise ValueError("broken") from wait
+        return "slept"
+
+    done = await work(t, retries=2)
+    assert (done.output, done.told("CUSTOM", name="run.retried")) == ("slept", [])
+
+
+# What is asked
+
+
+@pytest.mark.parametrize(
+    ("said", "approved"),
+    [(True, True), (False, False), (None, False), ({"approved": True}, True), ({"approved": False}, False)],
+)
+async def test_an_approval_is_given_or_not(said, approved):
+    async def t(ctx):
+        return await ctx.wait_for_approval("Write?")
+
+    assert (await work(t, answers={"Write?": said})).output is approved
+
+
+async def test_nobody_answers_in_time():
+    async def t(ctx):
+        seen = []
+        for ask in (ctx.wait_for_approval, ctx.wait_for_event):
+            try:
+                await ask("?", timeout_seconds=60)
+            except WaitTimeout as late:
+                seen.append(str(late))
+        return seen
+
+    assert (await work(t)).output == ["Nobody answered '?' in time", "The event '?' did not come in time"]
+
+
+async def test_each_wait_is_begun_and_ended_once():
+    async def t(ctx):
+        await ctx.wait_for_event("order")
+        await ctx.sleep(60)
+        await ctx.sleep(0.01)
+
+    done = await work(t, answers={"order": 1})
+    for kind in ("STEP_STARTED", "STEP_FINISHED"):
+        assert [event["stepId"] for event in done.told(kind)] == ["1", "2", "3"]
+    assert done.asked() == {"event:order:1": "order"}
+
+
+async def test_a_wait_that_somebody_ends_by_hand_without_an_answer_ends():
+    async def t(ctx):
+        await ctx.sleep(3600)
+        return "awake"
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app)
+    assert await ledger.attempt() == "waiting"
+    ledger.resume("timer")  # long before its time, by POST /runs/{id}/resume
+    assert await ledger.attempt() == "completed"
+    assert ledger.calls < 20
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(days=400)], ids=["behind", "ahead"])
+async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, monkeypatch):
+    """The second worker's clock has moved: the server's timer ended the wait, and it is over for every worker."""
+    from runstead.sdk import durable
+
+    async def t(ctx):
+        await ctx.sleep(60)
+        return "awake"
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app)
+    assert await ledger.attempt() == "waiting"
+    ledger.meanwhile()
+
+    class Clock(durable.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + wrong
+
+    monkeypatch.setattr(durable, "datetime", Clock)
+    assert await ledger.attempt() == "completed"
+    assert (ledger.output, ledger.calls) == ("awake", 4)
+
+
+# At the same time
+
+
+async def test_of_branches_that_wait_the_first_timer_wakes_the_run():
+    order = []
+
+    async def after(ctx, seconds):
+        await ctx.sleep(seconds)
+        await ctx.step(f"after {seconds}", lambda: order.append(seconds))
+
+    async def t(ctx):
+        await ctx.gather(after(ctx, 300), after(ctx, 60), after(ctx, 120))
+
+    assert (await work(t)).how == "completed"
+    assert order == [60, 120, 300]
+
+
+async def test_a_timer_goes_on_while_somebody_is_asked_and_ends_no_question():
+    order = []
+
+    async def slept(ctx):
+        await ctx.sleep(60)
+        await ctx.step("slept", lambda: order.append("slept"))
+
+    async def t(ctx):
+        answer, _ = await ctx.gather(ctx.wait_for_approval("Write?"), slept(ctx))
+        return answer
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app)
+    assert await ledger.attempt() == "waiting"
+    assert ledger.waiting["tool_call_id"].startswith("approval:")
+    ledger.meanwhile()  # the minute passes
+    assert await ledger.attempt() == "waiting"
+    assert order == ["slept"]
+    ledger.resume("approval", True)
+    assert await ledger.attempt() == "completed"
+    assert ledger.output is True
+
+
+async def test_what_fails_in_a_gather_cancels_the_others_and_is_the_same_each_time():
+    ended, seen = [], []
+
+    async def broken():
+        raise ValueError("no")
+
+    async def endless():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    async def t(ctx):
+        try:
+            await ctx.gather(ctx.step("endless", endless), ctx.step("broken", broken))
+        except StepFailed as failed:
+            seen.append(failed.name)
+        await ctx.sleep(60)
+
+    done = await work(t)
+    assert (done.how, ended, seen) == ("completed", [1], ["broken", "broken"])
+
+
+# The run is tried again
+
+
+async def test_a_retry_forgets_the_step_that_failed_and_what_came_of_it_alone():
+    calls = []
+
+    async def charge():
+        calls.append("charge")
+        if calls.count("charge") == 1:
+            raise ValueError("declined")
+        return "paid"
+
+    async def t(ctx):
+        await ctx.step("reserve", lambda: calls.append("reserve"))
+        try:
+            paid = await ctx.step("charge", charge)
+        except StepFailed:
+            if await ctx.wait_for_approval("Undo?"):
+                await ctx.step("undo", lambda: calls.append("undo"))
+            raise
+        sure = await ctx.wait_for_approval("Ship?")
+        return [paid, sure]
+
+    done = await work(t, retries=1, answers={"Undo?": True, "Ship?": False})
+    assert calls == ["reserve", "charge", "undo", "charge"]
+    # The answer to the first question is not taken for one to the second, though both stand third.
+    assert (done.output, list(done.asked().values())) == (["paid", False], ["Undo?", "Ship?"])
+
+
+async def test_a_failure_that_was_made_another_is_found_behind_it():
+    calls = []
+
+    async def flaky():
+        calls.append(1)
+        if len(calls) < 3:
+            raise ValueError("no")
+        return len(calls)
+
+    async def t(ctx):
+        try:
+            return await ctx.step("flaky", flaky)
+        except StepFailed as failed:
+            raise RuntimeError("could not") from failed
+
+    done = await work(t, retries=2)
+    assert done.output == 3
+    assert [event["value"]["retry"] for event in done.told("CUSTOM", name="run.retried")] == [1, 2]
+
+
+async def test_what_fails_for_good_is_not_tried_again():
+    calls = []
+
+    async def t(ctx):
+        calls.append(1)
+        raise RunFailed("It cannot be", "NEVER")
+
+    assert (await work(t, retries=5)).error.code == "NEVER"
+    assert calls == [1]
+
+
+async def test_a_try_that_takes_too_long_is_tried_again_and_fails_with_timeout():
+    tries = []
+
+    async def t(ctx):
+        tries.append(1)
+        await asyncio.Event().wait()
+
+    done = await work(t, retries=1, timeout_seconds=0.01)
+    assert (done.error.code, len(tries)) == ("TIMEOUT", 2)
+
+
+async def test_each_try_gets_its_arguments_as_they_were_sent():
+    seen = []
+
+    async def t(ctx, config: dict):
+        seen.append(len(config["rows"]))
+        config["rows"].append(4)
+        await ctx.wait_for_event("once")
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app, config={"rows": [1, 2, 3]})
+    ledger.receipts.add(("event", "event:once:1"))  # answered while it is asked: the same worker goes on
+    await ledger.attempt()
+    assert seen == [3, 3]
+
+
+async def test_an_argument_that_is_not_valid_fails_the_run_without_a_retry():
+    async def t(ctx, rows: int):
+        raise AssertionError
+
+    app = App()
+    app.task("t", retries=3)(t)
+    for config in ({"rows": "many"}, {}):
+        ledger = await Ledger(app, config=config).work()
+        assert ledger.error.code == "INVALID_INPUT"
+        assert "'rows'" in ledger.error.message
+        assert ledger.attempts == 1
+
+
+# Runs below
+
+
+async def test_a_child_is_created_once_and_its_failure_says_why():
+    async def t(ctx):
+        child = await ctx.spawn("task:index", config={"rows": 3})
+        try:
+            await child.result()
+        except ChildFailed as failed:
+            return [failed.code, str(failed), (await child.result(check=False)).status]
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app, crash={2: "after"}.get)  # created, and the worker died before it knew
+    while await ledger.attempt() != "waiting":
+        pass
+    [body] = ledger.created
+    assert body["parent_run_id"] == "r"
+    error = {"message": "disk full", "code": "X"}
+    ledger.children[body["public_id"]] = {"status": "failed", "error": error}
+    ledger.resume("run", receipt=False)
+    assert await ledger.attempt() == "completed"
+    name = body["public_id"]
+    assert ledger.output == ["CHILD_FAILED", f"The run {name} failed: disk full", "failed"]
+    assert len(ledger.created) == 1
+
+
+async def test_a_child_that_ends_while_it_is_asked_for_keeps_nobody_waiting():
+    async def t(ctx):
+        return (await (await ctx.spawn("task:index")).result()).output
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app)
+    wait = ledger.wait
+
+    def ends_first(body):
+        ledger.children[body["awaited_run_id"]].update(status="completed", output=7)
+        return wait(body)
+
+    ledger.wait = ends_first
+    assert await ledger.attempt() == "completed"
+    assert ledger.output == 7
+
+
+async def test_a_child_that_was_deleted_fails_the_run_and_says_so():
+    async def t(ctx):
+        child = await ctx.spawn("task:index")
+        ledger.children.clear()
+        await child.result()
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app)
+    await ledger.work()
+    assert ledger.error.code == "CHILD_GONE"
+
+
+# In threads
+
+
+async def test_a_plain_function_has_all_of_it_and_blocks():
+    calls = []
+
+    def t(ctx, n: int):
+        def half(of):
+            calls.append(of)
+            return of / 2
+
+        first, second = ctx.gather(lambda: ctx.step("a", half, n), lambda: ctx.step("b", half, 2 * n))
+        seen = ctx.step("seen", lambda: [ctx.run.run_id, first, second])
+        values = [ctx.now().isoformat(), ctx.random(), str(ctx.uuid())]
+        kept = ctx.step("values", lambda: values)
+        ctx.sleep(60)
+        child = ctx.spawn("task:index")
+        return [seen, kept == values, ctx.wait_for_event("order"), child.result().status]
+
+    app = App()
+    app.task("t")(t)
+    ledger = Ledger(app, config={"n": 3})
+    ledger.answers = {"order": {"id": 1}}
+    await ledger.work()
+    assert ledger.output == [["r", 1.5, 3.0], True, {"id": 1}, "completed"], ledger.error
+    assert sorted(calls) == [3, 6]
+
+
+async def test_a_thread_that_a_timeout_has_left_behind_does_nothing_more():
+    left, calls = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def t(ctx):
+        if calls:
+            return "second"
+        calls.append("first")
+        try:
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
+            ctx.step("late", lambda: calls.append("late"))
+        except RunFailed as refused:
+            calls.append(refused.code)
+        finally:
+            loop.call_soon_threadsafe(left.set)
+        return "first"
+
+    done = await work(t, retries=1, timeout_seconds=0.02)
+    await left.wait()
+    assert (done.output, calls) == ("second", ["first", "TRY_ENDED"])
+
+
+def test_a_step_without_an_app_says_where_steps_belong():
+    async def ask():
+        await Durable.step(object.__new__(Durable), "a", one)
+
+    with pytest.raises(RuntimeError, match="for the functions that an App serves"):
+        asyncio.run(ask())
