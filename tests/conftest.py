@@ -1,11 +1,25 @@
 """What several rooms of tests share: real servers, started when the first test asks for them."""
 
+import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for postgres_server.py: tests are no package
+
+#: Files and rooms whose files take longest. Workers take files in order: what comes last should be short.
+SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop", "store", "http")
+
+
+def pytest_collection_modifyitems(items):
+    slow = [Path(__file__).parent / name for name in SLOW]
+
+    def place(item):
+        return next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +40,21 @@ def postgres_store(databases):
     from postgres_server import LeasedStore
 
     return lambda clock=None: LeasedStore(databases, clock)
+
+
+@pytest.fixture(scope="session")
+def sqlite_store(tmp_path_factory):
+    """sqlite_store(path, clock): a store over an empty file that is set up already, not open yet."""
+    from runstead.sqlite.connection import connect
+    from runstead.sqlite.migrate import migrate
+    from runstead.sqlite.store import SqliteStore
+
+    empty = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    with closing(connect(empty, "OFF")) as connection:
+        migrate(connection)
+
+    def make(path, clock):
+        shutil.copyfile(empty, path)
+        return SqliteStore(path, clock, "OFF")
+
+    return make

@@ -6,8 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, get_args, get_type_hints
 
+from runstead.batch import BATCH_FIELDS, COUNTED
 from runstead.conversation import Conversation
-from runstead.run import FIELDS, Run
+from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -20,6 +21,17 @@ COLUMNS: Final = ", ".join(
 )
 LOCKED: Final = f"{COLUMNS}, familied"
 """What a row tells that is held."""
+#: What an audit looks at: no large values, and an error only where it is short (else it is empty).
+_AUDITED: Final = ", ".join(
+    f"coalesce({field}, 0)"
+    if field in COUNTERS
+    else f"NULL AS {field}"
+    if field in LARGE
+    else "CASE WHEN octet_length(error) <= 65536 THEN error WHEN error IS NOT NULL THEN ''::bytea END"
+    if field == "error"
+    else field
+    for field in FIELDS
+)
 RUNS: Final = "runs LEFT JOIN run_families ON run_seq = seq"
 
 # What nearly every transition moves is written with every update; anything else, and the large values above all, only
@@ -58,15 +70,35 @@ _SERVICE: Final = (
     " ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
 )
 
+# A batch's own columns, and its counters from the few rows over which they are spread.
+_BATCH: Final = ", ".join(
+    f"{'c' if name in (*COUNTED, 'started_at') else 'b'}.{name}" for name in BATCH_FIELDS
+)
+_SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in COUNTED)
+_BATCHES: Final = (
+    f"batches AS b CROSS JOIN LATERAL (SELECT min(started_at) AS started_at, {_SUMS}"  # noqa: S608 - our own names
+    " FROM batch_counts WHERE batch_id = b.id) AS c"
+)
+
 
 def _named() -> dict[str, str]:
-    text = (files(__package__) / "queries.sql").read_text()
+    text = "\n".join(
+        (files(__package__) / name).read_text()
+        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
+    )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    words = {"{columns}": COLUMNS, "{locked}": LOCKED, "{runs}": RUNS, "{clock}": CLOCK}
+    words = {
+        "{columns}": COLUMNS,
+        "{locked}": LOCKED,
+        "{runs}": RUNS,
+        "{clock}": CLOCK,
+        "{audited}": _AUDITED,
+    }
     words |= {
         "{conversation}": ", ".join(Conversation.__struct_fields__),
         "{schedule}": ", ".join(SCHEDULE_FIELDS),
     }
+    words |= {"{batch}": _BATCH, "{batches}": _BATCHES}
     words |= {"{request}": _REQUEST, "{service}": _SERVICE}
     return {
         name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())

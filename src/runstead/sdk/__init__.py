@@ -9,6 +9,15 @@ print(event.event_type, event.payload)
 from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.app import App
 from runstead.sdk.async_client import AsyncClient
+from runstead.sdk.batch import (
+    Batch,
+    BatchPage,
+    BatchProgress,
+    CancelledBatch,
+    CreatedBatch,
+    OnComplete,
+    StatusCounts,
+)
 from runstead.sdk.call import Call
 from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
@@ -83,7 +92,15 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
-from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.schedule import (
+    Schedule,
+    ScheduleAnswer,
+    ScheduleList,
+    ScheduleRun,
+    ScheduleTarget,
+    SyncedSchedules,
+    UpcomingTimes,
+)
 from runstead.sdk.steps import ChildFailed, StepFailed, WaitTimeout
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.webhook import (
@@ -111,10 +128,14 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "AttemptList",
+    "Batch",
+    "BatchPage",
+    "BatchProgress",
     "Call",
     "Calls",
     "Cancellation",
     "Cancelled",
+    "CancelledBatch",
     "Child",
     "ChildFailed",
     "Claim",
@@ -129,6 +150,7 @@ __all__ = [
     "ConversationEvent",
     "ConversationEventPage",
     "ConversationPage",
+    "CreatedBatch",
     "CreatedRun",
     "CreatedTrigger",
     "CreatedWebhook",
@@ -162,6 +184,7 @@ __all__ = [
     "ModelUsage",
     "NoAnswerError",
     "Notification",
+    "OnComplete",
     "Owner",
     "PageInfo",
     "Project",
@@ -194,7 +217,9 @@ __all__ = [
     "Snapshot",
     "SnapshotEvent",
     "Status",
+    "StatusCounts",
     "StepFailed",
+    "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
@@ -203,6 +228,7 @@ __all__ = [
     "TriggerList",
     "TriggerRun",
     "UnexpectedAnswerError",
+    "UpcomingTimes",
     "Usage",
     "UsageSum",
     "WaitTimeout",

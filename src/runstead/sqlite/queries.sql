@@ -17,6 +17,11 @@ SELECT {columns} FROM runs WHERE seq = ?1
 UNION ALL
 SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
 
+-- name: runs_of_schedule_alive
+SELECT {columns} FROM runs
+WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+ORDER BY seq LIMIT ?
+
 -- name: descendants_alive
 SELECT {columns} FROM runs
 WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
@@ -112,6 +117,10 @@ WHERE step IS NOT NULL AND (
     AND priority = step
 ) <= ?1
 
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?
+
 -- name: push_head
 SELECT {columns} FROM runs INDEXED BY runs_push
 WHERE project_id = ? AND push_service_id = ? AND coalesce(target, '') = ? AND priority = ? AND available_at <= ?
@@ -173,8 +182,8 @@ WHERE id = ?2 AND status <> 'deleted' RETURNING message_count
 -- name: add_message
 INSERT INTO messages
   (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-   metadata, parts)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+   metadata, parts, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: seal
 SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
@@ -347,7 +356,7 @@ UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
 
 -- name: message_by_key
 SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
-  digest, metadata, parts
+  digest, metadata, parts, outcome
 FROM messages WHERE conversation_id = ? AND idempotency_key = ?
 
 -- name: parent_message
@@ -356,7 +365,7 @@ ORDER BY id = ?2 DESC LIMIT 1
 
 -- name: messages_after
 SELECT m.id, m.conversation_id, m.role, m.created_at, m.updated_at, m.seq, m.run_seq, m.parent_id, m.created_by,
-  m.idempotency_key, m.digest, m.metadata, m.parts, r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at,
+  m.idempotency_key, m.digest, m.metadata, m.parts, m.outcome, r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at,
   r.metadata
 FROM messages m LEFT JOIN runs r ON r.seq = m.run_seq
 WHERE m.conversation_id = ? AND m.seq > ? ORDER BY m.seq LIMIT ?

@@ -9,11 +9,14 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.audit import Audit, AuditPage, Stats, TableSize
+from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
-from runstead.store.directory import Directory, Guard
+from runstead.store.directory import Count, Directory, Guard
 from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
+from runstead.store.retention import Doomed, DoomedPage, Left, Retention
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
@@ -24,43 +27,61 @@ from runstead.store.runs import (
     Runs,
     TypeCount,
     Written,
+    WrittenFiring,
 )
-from runstead.store.schedules import Count, ScheduleQuery, Schedules
+from runstead.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.store.signing_keys import SigningKeys
 from runstead.store.triggers import DecideTrigger, Triggers
 from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
+    "Audit",
+    "AuditPage",
+    "BatchQuery",
+    "Batches",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
     "Conversations",
     "Count",
+    "DecideBatch",
     "DecideConversation",
     "DecideDelivery",
+    "DecideNew",
     "DecideOne",
     "DecidePush",
+    "DecideSchedule",
+    "DecideSync",
     "DecideTrigger",
     "DecideWebhook",
     "Directory",
+    "Doomed",
+    "DoomedPage",
     "FamilyPage",
     "Guard",
     "InputRequests",
     "Leadership",
+    "Left",
+    "Made",
+    "Member",
     "PushServices",
+    "Retention",
     "RunKey",
     "RunQuery",
     "Runs",
     "ScheduleQuery",
     "Schedules",
     "SigningKeys",
+    "Stats",
     "Store",
+    "TableSize",
     "Triggers",
     "TypeCount",
     "Webhooks",
     "Workers",
     "Written",
+    "WrittenFiring",
 ]
 
 
@@ -78,6 +99,8 @@ class Store(Protocol):
     @property
     def schedules(self) -> Schedules: ...
     @property
+    def batches(self) -> Batches: ...
+    @property
     def push_services(self) -> PushServices: ...
     @property
     def webhooks(self) -> Webhooks: ...
@@ -89,9 +112,21 @@ class Store(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def leadership(self) -> Leadership: ...
+    @property
+    def audit(self) -> Audit: ...
+    @property
+    def retention(self) -> Retention: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date, as `open` does; the names of what was applied. The store need not be open."""
+        ...
+
+    async def pending(self) -> list[str]:
+        """What `migrate` would apply. Changes nothing; RuntimeError where there is no store yet."""
         ...
 
     async def close(self) -> None:
