@@ -152,10 +152,17 @@ def create_batch(
     *,
     inputs: Annotated[
         str | None,
-        Parameter(help="One input for each run: a JSON array or one JSON value a line; @file or -"),
+        Parameter(
+            allow_leading_hyphen=True,
+            help="One input for each run: a JSON array or one JSON value a line; @file or -",
+        ),
     ] = None,
     runs: Annotated[
-        str | None, Parameter(help="Instead of both: the runs as the API takes them; JSON, @file or -")
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="Instead of both: the runs as the API takes them; JSON, @file or -",
+        ),
     ] = None,
     config_json: Annotated[str | None, Parameter(help="With --inputs: a JSON object for all of them")] = None,
     name: Annotated[str | None, Parameter(help="What people call it")] = None,

@@ -121,6 +121,8 @@ def connected(reach: Reach, *, project: bool = False, patient: bool = False) -> 
     """A client, and every trouble of it as a sentence and an exit code. `project`: the command needs one; `patient`: it
     outlives a restart of the server.
     """
+    from httpx2 import InvalidURL  # noqa: PLC0415
+
     from runstead.sdk import Client, Retries, RunsteadError  # noqa: PLC0415
 
     place = resolve(reach)
@@ -133,6 +135,8 @@ def connected(reach: Reach, *, project: bool = False, patient: bool = False) -> 
             yield client
     except RunsteadError as error:
         refuse_call(error, url, keyed=place.key.value is not None)
+    except InvalidURL:
+        refuse(f"{shown_url(url)} is no address of a server: it must be like {DEFAULT_URL}")
     except ValueError as wrong:
         refuse(str(wrong))
 

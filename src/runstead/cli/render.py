@@ -226,11 +226,11 @@ def when(at: datetime | None) -> str:
 
 
 def age(at: datetime | None, screen: Screen, now: datetime | None = None) -> str:
-    """In a terminal how long ago (or `in 5m`), in a pipe when."""
+    """In a terminal `3m ago` or `in 5m`, in a pipe when."""
     if at is None or screen.width is None:
         return when(at)
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
-    return span(seconds) if seconds >= 0 else f"in {span(-seconds)}"
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
 
 
 def span(seconds: float) -> str:

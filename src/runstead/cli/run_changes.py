@@ -24,9 +24,11 @@ def create_run(
     config: Annotated[
         list[str] | None, Parameter(help="name=value, the value JSON or text; may repeat", negative="")
     ] = None,
-    config_json: Annotated[str | None, Parameter(help="A JSON object, @file or - for stdin")] = None,
+    config_json: Annotated[
+        str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
+    ] = None,
     input: Annotated[  # noqa: A002 - the option's name
-        str | None, Parameter(help="JSON, or else text; @file or - for stdin")
+        str | None, Parameter(allow_leading_hyphen=True, help="JSON, or else text; @file or - for stdin")
     ] = None,
     id: Annotated[  # noqa: A002 - the option's name
         str | None, Parameter(help="The run's id; the same again is the same run")
@@ -165,7 +167,9 @@ def resume_run(
     /,
     *,
     approve: Annotated[bool | None, Parameter(help="What an approval is answered", negative="--deny")] = None,
-    result: Annotated[str | None, Parameter(help="JSON, or else text; @file or - for stdin")] = None,
+    result: Annotated[
+        str | None, Parameter(allow_leading_hyphen=True, help="JSON, or else text; @file or - for stdin")
+    ] = None,
     is_error: Annotated[bool, Parameter(name="--error", help="The result is an error", negative="")] = False,
     type: Annotated[  # noqa: A002 - the option's name
         Literal["tool_result", "approval", "event", "timer", "unpause"] | None,

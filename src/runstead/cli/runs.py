@@ -35,7 +35,7 @@ def list_runs(
     search: Annotated[str | None, Parameter(help="Text in id, title or target")] = None,
     since: Annotated[str | None, Parameter(help="Created after: a time, or a span such as 2h")] = None,
     until: Annotated[str | None, Parameter(help="Created before: a time, or a span such as 2h")] = None,
-    slowest: Annotated[bool, Parameter(help="The longest first, not the newest", negative="")] = False,
+    slowest: Annotated[bool, Parameter(help="Those that have begun, the longest first", negative="")] = False,
     limit: Annotated[int, Parameter(help="How many at most; 0: all")] = 50,
     reach: Reach = UNSAID,
     json: AsJson = False,

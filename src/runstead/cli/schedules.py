@@ -99,7 +99,9 @@ def create_schedule(
     config: Annotated[
         list[str] | None, Parameter(help="name=value, the value JSON or text; may repeat", negative="")
     ] = None,
-    config_json: Annotated[str | None, Parameter(help="A JSON object, @file or - for stdin")] = None,
+    config_json: Annotated[
+        str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
+    ] = None,
     concurrency: Annotated[
         Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="What if the last run goes on")
     ] = None,

@@ -52,6 +52,7 @@ class Transcript:
         self._screen = screen
         self._calls: dict[str, Call] = {}
         self._mid_line = False
+        self._open_call: str | None = None  # its line stands without an end: its result may follow
         self._asked: set[str] = set()
         self._lock = threading.Lock()
 
@@ -82,6 +83,11 @@ class Transcript:
                 code = f" ({run.error.code})" if run.error.code else ""
                 self._out(safe(f"{run.error.message}{code}", lines=True) + "\n")
 
+    def leave(self) -> None:
+        """Nothing more is told: what comes next on the screen begins on a line of its own."""
+        with self._lock:
+            self._end_line()
+
     def _event(self, kind: str, payload: dict[str, Any]) -> None:
         if kind in _TEXT:
             self._text(payload.get("delta"))
@@ -102,24 +108,38 @@ class Transcript:
 
     def _text(self, delta: object) -> None:
         if isinstance(delta, str) and delta:
+            if self._open_call is not None:
+                self._end_line()
             self._out(safe(delta, lines=True))
             self._mid_line = not delta.endswith("\n")
 
     def _tool(self, kind: str, payload: dict[str, Any]) -> None:
         call_id = str(payload.get("toolCallId"))
         if kind == "TOOL_CALL_RESULT":
-            call = self._calls.pop(call_id, None)
             result = payload.get("content", payload.get("result"))
-            told = result if isinstance(result, str) else _one_line(result)
-            self._line("", f"tool {call or call_id} -> {told}")
+            self._result(call_id, result if isinstance(result, str) else _one_line(result))
             return
         call = self._calls.get(call_id)
         if call is None:
             call = self._calls[call_id] = Call(str(payload.get("toolCallName", call_id)))
         call.add(payload.get("delta"))
         if kind == "TOOL_CALL_END":
-            self._line("", f"tool {call}")
-            self._calls[call_id] = Call(call.name)  # its arguments are told once
+            self._end_line()
+            self._out(self._half(f"tool {call}"))
+            self._mid_line, self._open_call = True, call_id
+
+    def _result(self, call_id: str, result: str) -> None:
+        call = self._calls.pop(call_id, None)
+        if self._open_call != call_id:
+            self._end_line()
+            self._out(self._half(f"tool {call.name if call else call_id}"))
+        self._out(f"{self._half(f' -> {result}')}\n")
+        self._mid_line, self._open_call = False, None
+
+    def _half(self, text: str) -> str:
+        """The call takes one half of a line, its result the other."""
+        width = self._screen.width
+        return self._screen.line(text) if width is None else Screen(width // 2, colour=False).line(text)
 
     def _custom(self, name: str, value: Any) -> None:
         found = value if isinstance(value, dict) else {}
@@ -150,7 +170,7 @@ class Transcript:
     def _end_line(self) -> None:
         if self._mid_line:
             self._out("\n")
-        self._mid_line = False
+        self._mid_line, self._open_call = False, None
 
 
 def resume_command(run_id: str, reason: str, call_id: str) -> str:

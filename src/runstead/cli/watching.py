@@ -36,6 +36,7 @@ def _told(client: Client, run_id: str, transcript: Transcript, *, family: bool) 
             transcript.event(event)
     finally:
         over.set()
+        transcript.leave()
     run = client.get_run(run_id)
     transcript.ended(run)
     return exit_code(run.status)
