@@ -15,6 +15,7 @@ from runstead.cli import main
 from runstead.main import Main
 from runstead.sdk import Client
 from runstead.settings import load
+from runstead.telemetry import log_to_stderr
 
 KEY = "vf_testcli1_not-a-secret-but-long-enough-to-be-one"
 
@@ -82,6 +83,7 @@ class Cli:
 @pytest.fixture(scope="session")
 def server():
     settings = {"RUNSTEAD_BOOTSTRAP_KEY": KEY, "RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
+    log_to_stderr()  # bound to the real one: what commands print to in tests is not the log's
     running = Main(load(settings, port=0, database="memory://"), io.StringIO())
     ready, loops = threading.Event(), []
 
