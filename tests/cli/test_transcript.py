@@ -130,3 +130,14 @@ def test_events_without_their_members_are_no_reason_to_stop(told, payload):
 @pytest.mark.parametrize("delta", [None, 1, {}, ""])
 def test_a_delta_that_is_no_text_is_left_out(told, delta):
     assert told(text(delta)) == ""
+
+
+def test_events_of_a_family_stand_under_the_run_that_they_are_of():
+    out = []
+    transcript = Transcript("r1", out.append, PIPE)
+    for number, (run_id, delta) in enumerate((("r1", "Hi"), ("r2", "Ho"), ("r2", "!"), ("r1", "Hu")), 1):
+        transcript.event(
+            Event(event_id=number, event_type="TEXT_MESSAGE_CONTENT", payload=text(delta), run_id=run_id)
+        )
+    transcript.leave()
+    assert "".join(out) == "Hi\n[r2]\nHo!\n[r1]\nHu\n"

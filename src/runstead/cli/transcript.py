@@ -48,6 +48,7 @@ class Transcript:
 
     def __init__(self, run_id: str, out: Callable[[str], None], screen: Screen) -> None:
         self._run_id = run_id
+        self._whose = run_id
         self._out = out
         self._screen = screen
         self._calls: dict[str, Call] = {}
@@ -58,6 +59,11 @@ class Transcript:
 
     def event(self, event: Event) -> None:
         with self._lock:
+            if (
+                event.run_id is not None and event.run_id != self._whose
+            ):  # of a family: each run under its name
+                self._whose = event.run_id
+                self._line("", f"[{event.run_id}]")
             self._event(event.event_type, event.payload)
 
     def waiting(self, run: Run) -> None:
@@ -161,7 +167,7 @@ class Transcript:
 
     def _wait(self, what: str, reason: str, call_id: str) -> None:
         self._line("waiting", what)
-        self._out(f"  {resume_command(self._run_id, reason, call_id)}\n")
+        self._out(f"  {resume_command(self._whose, reason, call_id)}\n")
 
     def _line(self, status: str, text: str) -> None:
         self._end_line()
