@@ -1,5 +1,7 @@
 """What several rooms of tests share: real servers, started when the first test asks for them."""
 
+import fcntl
+import os
 import shutil
 import sys
 from contextlib import closing
@@ -17,9 +19,26 @@ def pytest_collection_modifyitems(items):
     slow = [Path(__file__).parent / name for name in SLOW]
 
     def place(item):
+        if item.get_closest_marker("alone"):
+            return len(slow) + 1
         return next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """A test that is marked `alone` has the machine to itself: no other worker is in a test meanwhile."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    folder = item.session.config._tmp_path_factory.getbasetemp().parent  # that of all workers
+    with (folder / "gate").open("w") as gate, (folder / "machine").open("w") as machine:
+        # Whoever waits for the machine holds the gate: or the others would pass it on among themselves.
+        fcntl.flock(gate, how)
+        fcntl.flock(machine, how)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,7 @@ SENTENCES = {
 
 
 def test_limits_are_told_as_they_are():
-    assert {row[0]: row[1] for row in table("docs/api.md", "what")} == LIMITS
+    assert {row[0]: row[1] for row in table("docs/bounds.md", "what")} == LIMITS
 
 
 @pytest.mark.parametrize("page", SENTENCES)

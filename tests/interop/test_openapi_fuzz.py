@@ -217,7 +217,7 @@ def test_the_links_lead_from_a_creation_to_a_retry(server):
 
 
 def what_needs_a_lease(server):
-    """The operations that only the holder of a run brings to success: random requests come too late as often as not."""
+    """The operations that take the holder of a run to succeed: random requests come too late as often as not."""
     made = set()
     for name in ("append_events", "renew_lease", "heartbeat_run", "put_session", "release_run", "wait_run"):
         with server.api() as api:
@@ -226,6 +226,8 @@ def what_needs_a_lease(server):
             walk.call("register_worker", {"implementation_kind": "lease", "worker_key": "1"}, project=PROJECT)
             attempt = walk.call("claim_runs", {"targets": [f"task:{name}"]})["run"]["attempt"]
             walk.call(name, {"attempt": attempt} | BODIES.get(name, {}))
+            if name == "wait_run":  # and only a run that waits is resumed
+                walk.call("resume_run", {"type": "event"}, run_id=walk.path["run_id"])
             made |= walk.made
     return made
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runstead import batch as batches, transitions
 from runstead.append import append, digest
 from runstead.commands.projects import make_key
+from runstead.concurrency import ConcurrencyLimit
 from runstead.conversation import Conversation, StoredMessage
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
@@ -27,6 +28,8 @@ from runstead.sqlite.store import SqliteStore
 from runstead.store import ClaimQuery, RunKey, RunQuery, batches as batch_store
 from runstead.transition import NewMessage, Receipt, Transition, Want
 from runstead.transitions import NO_FENCE, Completion
+from runstead.trigger import Trigger, new_token, token_hash
+from runstead.webhook import Webhook, secret_of
 from runstead.worker import Session, Worker
 
 NOON = 1_774_008_000_000
@@ -393,8 +396,25 @@ async def furnish(store):
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
     await store.directory.create_project(project, member, key)
     await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
-    timing = Schedule("s-1", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1)
-    await store.schedules.create(timing, lambda _: None)
+    timing = Schedule(
+        "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
+    )
+    await store.schedules.create(PROJECT, lambda _count, _now: timing)
+    hook = Webhook(
+        "77777777-7777-4777-8777-777777777777",
+        PROJECT,
+        "https://a.test/in",
+        ("*",),
+        secret_of(bytes(24)),
+        1,
+        1,
+    )
+    await store.webhooks.create(hook, lambda _count: None)
+    trigger = Trigger(
+        "88888888-8888-4888-8888-888888888888", PROJECT, "push", "task:build", token_hash(new_token()), 1, 1
+    )
+    await store.triggers.create(trigger, lambda _count: None)
+    await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:rare", 1)])
     await store.push_services.register(push_service())
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
@@ -425,6 +445,8 @@ async def live(desk):
     await desk.append("done", event(), event(told=long), event())
     await desk.complete("done", logs=long)
     await desk.create("queued", seal=sealed())
+    await desk.create_batch("batched-1", "batched-2", batch_id="66666666-6666-4666-8666-666666666666")
+    await desk.complete("batched-1")
     await desk.create("leased")
     await desk.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):

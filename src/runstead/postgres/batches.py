@@ -90,7 +90,7 @@ class PostgresBatches:
             parents = [run for run in members if run.descendants_total]
             if parents:
                 given = ([run.seq for run in parents], [run.root_seq for run in parents])
-                draft.lock(await transaction.connection.fetch(Q["families_alive"], *given))
+                draft.lock(await transaction.connection.fetch(Q["alive_below"], *given))
             written = [
                 _cancel(draft, seq, now, decide)
                 for seq in (run.seq for run in members)

@@ -511,7 +511,7 @@ WHERE seq = ANY (ARRAY(
 ))
 ORDER BY seq FOR UPDATE OF runs
 
--- name: families_alive
+-- name: alive_below
 -- All that runs below these runs ($1, of the families of $2), locked lowest first.
 SELECT {locked} FROM {runs}
 WHERE seq = ANY (ARRAY(
