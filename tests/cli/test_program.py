@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import runstead
-from runstead.cli.app import COMMANDS
+from runstead.cli.commands import COMMANDS
 
 PROGRAM = [sys.executable, "-P", "-m", "runstead.cli"]
 
@@ -30,7 +30,7 @@ def test_help_loads_no_more_than_it_needs(tmp_path):
     program = (
         "import sys\nfrom runstead.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'httpx2', 'asyncio', 'uvicorn', 'msgspec', 'runstead.sdk', 'runstead.main', 'runstead.cli.runs'}\n"
+        "heavy = {'cyclopts', 'rich', 'httpx2', 'asyncio', 'uvicorn', 'msgspec', 'runstead.sdk', 'runstead.main', 'runstead.cli.runs'}\n"
         "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(runstead.__file__).parents[1])}
@@ -39,6 +39,15 @@ def test_help_loads_no_more_than_it_needs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert all(f"  {name}: " in done.stdout for name in COMMANDS)
+
+
+def test_the_quick_help_says_what_the_full_one_says(capsys):
+    from runstead.cli.app import app
+    from runstead.cli.commands import overview
+
+    app(["--help"], result_action="return_none")
+    full = capsys.readouterr().out
+    assert " ".join(overview().split()) == " ".join(full.split())
 
 
 def test_a_reader_that_leaves_early_gets_no_complaint(environment, shop):

@@ -7,7 +7,7 @@ import pytest
 from pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 
 from runstead import event, settings, telemetry
-from runstead.cli import app as cli
+from runstead.cli.app import app as cli
 from runstead.cli.connection import ENVIRONMENT
 from runstead.errors import CODES, RUN_CODES
 from runstead.http.app import operations

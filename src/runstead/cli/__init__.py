@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from runstead.cli.app import app
+from runstead.cli.commands import overview
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 USAGE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 _LEADING = ("--profile", "--url", "--key", "--project")
@@ -13,17 +13,23 @@ _LEADING = ("--profile", "--url", "--key", "--project")
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command. It ends with SystemExit: docs/cli.md tells of the exit codes."""
-    from cyclopts import CycloptsError  # noqa: PLC0415 - loaded with the app already
+    from runstead.cli.answers import refuse, say  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a letter that the terminal's encoding lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")
+    given = list(sys.argv[1:] if tokens is None else tokens)
+    if given in ([], ["--help"], ["-h"]):  # what answers everything else takes ten times as long to load
+        say(overview())
+        sys.exit(0)
+    from cyclopts import CycloptsError  # noqa: PLC0415
+
+    from runstead.cli.app import app  # noqa: PLC0415
+
     try:
-        given = hoisted(list(sys.argv[1:] if tokens is None else tokens))
+        given = hoisted(given)
         app(given, exit_on_error=False, print_error=False)
     except CycloptsError as wrong:
-        from runstead.cli.answers import refuse  # noqa: PLC0415
-
         refuse(f"{str(wrong).strip()} See --help.", USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -38,6 +44,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 def hoisted(tokens: list[str]) -> list[str]:
     """`--profile prod runs list` → `runs list --profile prod`: these options may also stand before the command."""
+    from runstead.cli.app import app  # noqa: PLC0415
+
     leading: list[str] = []
     while tokens and tokens[0].partition("=")[0] in _LEADING:
         taken = 1 if "=" in tokens[0] else 2
