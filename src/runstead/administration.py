@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from runstead.clock import now_ms
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.projects import make_key, new_project
@@ -103,7 +104,11 @@ async def projects(database: str | None) -> list[Project]:
 
 
 async def create_key(
-    database: str | None, project: str, scopes: list[str], name: str | None
+    database: str | None,
+    project: str,
+    scopes: list[str],
+    name: str | None,
+    expires_at: int | None = None,
 ) -> tuple[str, ApiKey]:
     """The secret, shown once, and the key as it is kept."""
     try:
@@ -111,11 +116,31 @@ async def create_key(
     except ValueError:
         raise ValueError(f"a scope is one of {', '.join(Scope)}, not {', '.join(scopes)}") from None
     async with opened(database) as store:
-        found = await store.directory.project(project)
-        if found is None:
-            raise not_found(f"Project {project}")
+        found = await _project(store, project)
         secret = new_key()
-        return secret, await store.directory.create_key(make_key(secret, found.id, wanted, name=name))
+        key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
+        return secret, await store.directory.create_key(key)
+
+
+async def keys(database: str | None, project: str) -> list[ApiKey]:
+    async with ready(database) as store:
+        return await store.directory.keys((await _project(store, project)).id)
+
+
+async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
+    async with ready(database) as store:
+        found = await _project(store, project)
+        key = await store.directory.revoke_key(found.id, key_id, now_ms())
+        if key is None:
+            raise not_found(f"Key {key_id}")
+        return key
+
+
+async def _project(store: Store, ref: str) -> Project:
+    found = await store.directory.project(ref)
+    if found is None:
+        raise not_found(f"Project {ref}")
+    return found
 
 
 async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from runstead.project import check_slug, new_key
 from runstead.settings import Settings, is_postgres, sqlite_path
 from runstead.signing import Keyring, read_file
 from runstead.sqlite.bulk import SqliteBulk
+from runstead.sqlite.connection import VERSION_MIN
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
 from runstead.store import Store
@@ -63,6 +64,11 @@ def make_bulk(url: str) -> Bulk:
 
         return PostgresBulk(url)
     return SqliteBulk(sqlite_path(url))
+
+
+def oldest_sqlite() -> tuple[int, ...]:
+    """The oldest version of SQLite's library that will do."""
+    return VERSION_MIN
 
 
 def make_notifier(settings: Settings) -> Notifier:

@@ -1,12 +1,14 @@
 """What the program has is in the docs, and what the docs name is in the program."""
 
 import re
+import shlex
 
 import pytest
-from pages import PAGES, ROOT, name, prose, table, text, ticked
+from pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 
 from runstead import event, settings, telemetry
-from runstead.cli import app as cli
+from runstead.cli.app import app as cli
+from runstead.cli.connection import ENVIRONMENT
 from runstead.errors import CODES, RUN_CODES
 from runstead.http.app import operations
 from runstead.http.problems import STATUS
@@ -16,6 +18,7 @@ from runstead.sdk.codes import CODES as SDK_CODES
 from runstead.transitions import RESUMES
 
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
+CLI, ADMINISTRATION = "docs/cli.md", "docs/cli-administration.md"
 EVENTS, SDK = "docs/events-and-streams.md", "docs/sdk.md"
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
@@ -29,13 +32,15 @@ def commands(group=cli, words=()):
         found |= commands(group[word], (*words, word))
         if group[word].default_command is not None:
             arguments = group[word].assemble_argument_collection()
-            found[" ".join((*words, word))] = {option for argument in arguments for option in argument.names}
+            names = {name for argument in arguments for name in argument.names}
+            found[" ".join((*words, word))] = {name for name in names if name.startswith("--")}
     return found
 
 
 def environment_of_commands():
     arguments = [a for words in commands() for a in _command(words).assemble_argument_collection()]
-    return {variable for argument in arguments for variable in argument.parameter.env_var or ()}
+    found = {variable for argument in arguments for variable in argument.parameter.env_var or ()}
+    return found | set(ENVIRONMENT.values())
 
 
 def _command(words):
@@ -119,13 +124,49 @@ def test_a_page_names_no_route_that_does_not_exist(page):
     assert named - {f"{each.method} {each.path}" for each in operations()} == set()
 
 
+def options_under(heading):
+    under = (text(CLI) + text(ADMINISTRATION)).partition(f"{heading}\n")[2].partition("\n##")[0]
+    assert under, f"neither {CLI} nor {ADMINISTRATION} has the heading {heading}"
+    return set(re.findall(r"^\| `(--[\w-]+)`", under, re.MULTILINE))
+
+
 def test_every_command_is_told_with_its_options():
     assert commands(), "the command line has commands"
+    common = options_under("## Where commands go")  # told once; a command may tell more of them
+    assert common == {"--url", "--key", "--project", "--profile", "--json"}
     for words, options in commands().items():
-        heading = f"### `runstead {words}`"
-        under = text(CONFIGURATION).partition(f"{heading}\n")[2].partition("\n##")[0]
-        assert under, f"{CONFIGURATION} has no heading {heading}"
-        assert set(re.findall(r"^\| `(--[\w-]+)`", under, re.MULTILINE)) == options, words
+        told = options_under(f"### `runstead {words}`")
+        assert told <= options, words
+        assert options - told <= (common if "--profile" in options else set()), words
+
+
+def test_every_command_that_is_told_is_there():
+    told = re.findall(r"^### `runstead ([^`]+)`", text(CLI) + text(ADMINISTRATION), re.MULTILINE)
+    assert sorted(told) == sorted(commands())
+
+
+LINES = [
+    line.removeprefix("$ ")
+    for block in blocks("console")
+    for line in block.text.splitlines()
+    if line.startswith("$ ") and "runstead " in line
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_in_a_page_is_one_that_the_program_takes(line):
+    for part in re.split(r"[|&<>()]", line):
+        words = shlex.split(part)
+        if "runstead" in words:
+            given = words[words.index("runstead") + 1 :] + (["id"] if "xargs" in words else [])
+            cli.parse_args(given, exit_on_error=False, print_error=False)
+
+
+def test_every_exit_code_is_told():
+    from runstead.cli import BROKEN_PIPE, INTERRUPTED, USAGE, answers, connection, outcomes
+
+    codes = {0, answers.REFUSED, USAGE, connection.UNREACHABLE, outcomes.FAILED, outcomes.CANCELLED}
+    assert {int(row[0]) for row in table(CLI, "exit code")} == codes | {INTERRUPTED, BROKEN_PIPE}
 
 
 @each_page

@@ -263,7 +263,13 @@ async def test_gone_disables_the_webhook_and_says_why(receiver, api):
     await api.refused(409, "WEBHOOK_DISABLED", "POST", f"{path}/deliveries/{name}/redeliver", by="admin")
     response = await api.send("PATCH", path, {"enabled": True}, by="admin")
     assert response.json()["webhook"]["disabled_reason"] is None
-    await api.post(f"{path}/deliveries/{name}/redeliver", status=202, by="admin")
+    again = [
+        await api.send(
+            "POST", f"{path}/deliveries/{name}/redeliver", by="admin", headers={"Idempotency-Key": "once"}
+        )
+        for _ in range(2)
+    ]
+    assert [(one.status_code, one.json()["delivery"]["id"]) for one in again] == [(202, name)] * 2
     await receiver.look()
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 

@@ -1,15 +1,14 @@
 """How commands answer: the one place that prints."""
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
-import msgspec
+REFUSED = 1
 
 
-def say(text: str, end: str = "\n") -> None:
-    print(text, end=end)
+def say(text: str, end: str = "\n", *, flush: bool = False) -> None:
+    print(text, end=end, flush=flush)
 
 
 def tell(text: str) -> None:
@@ -18,6 +17,8 @@ def tell(text: str) -> None:
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio  # noqa: PLC0415 - not for `runstead --help`
+
     from runstead.errors import Error  # noqa: PLC0415
 
     try:
@@ -38,14 +39,18 @@ def refuse_database(trouble: Exception) -> None:
         refuse(f"cannot use the database: {trouble}")
 
 
-def refuse(sentence: str) -> NoReturn:
-    print(f"runstead: {sentence}", file=sys.stderr)
-    sys.exit(1)
+def refuse(sentence: str, status: int = REFUSED) -> NoReturn:
+    from runstead.cli.render import safe  # noqa: PLC0415
+
+    print(f"runstead: {safe(sentence)}", file=sys.stderr)
+    sys.exit(status)
 
 
 def show(value: Any, *, json: bool) -> None:
+    from runstead.cli.render import document, safe  # noqa: PLC0415
+
     if json:
-        print(msgspec.json.encode(value).decode())
+        print(document(value), flush=True)
     else:
         for name, member in value.items():
-            print(f"{name}: {member}")
+            print(f"{name}: {safe(str(member))}")

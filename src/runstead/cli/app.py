@@ -1,17 +1,23 @@
-"""The command line. Answers go to stdout, everything else to stderr; a refusal is one sentence and exit 1."""
+"""The program's commands by name. Each group is loaded when it is asked for, so that `runstead --help` stays quick."""
 
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from runstead import __version__
+from runstead.cli.commands import COMMANDS, SUMMARY
 
 app = App(
     name="runstead",
-    help="Runstead: a self-hosted control plane for durable runs.",
+    help=SUMMARY,
     version=__version__,
     help_format="plaintext",
+    help_formatter="plain",
+    suppress_keyboard_interrupt=False,
 )
+
+for _name, (_path, _help) in COMMANDS.items():
+    app.command(_path, name=_name, help=_help)
 
 Database = Annotated[
     str | None, Parameter(help="postgresql://… or sqlite:///<path>; else RUNSTEAD_DATABASE_URL")

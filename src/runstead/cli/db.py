@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from runstead.cli.answers import run, say, show
-from runstead.cli.app import AsJson, Database, app
+from runstead.cli.app import AsJson, Database
 
 if TYPE_CHECKING:
     from runstead.invariants import Violation
 
 db = App(name="db", help="The database: migrate, check, measure and move it.")
-app.command(db)
 
 
 @db.command

@@ -1,14 +1,17 @@
 """`runstead projects …`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import run, say, show
-from runstead.cli.app import AsJson, Database, app
+from runstead.cli.answers import run, say, show, tell
+from runstead.cli.app import AsJson, Database
+from runstead.cli.connection import UNSAID, Reach, asks_server, connected
 
-projects = App(name="projects", help="Projects of a store, also of one that a server has open.")
-app.command(projects)
+if TYPE_CHECKING:
+    pass
+
+projects = App(name="projects", help="Projects of a store (also one that a server has open), or of a server.")
 
 
 @projects.command(name="create")
@@ -17,23 +20,47 @@ def create_project(
     *,
     name: Annotated[str | None, Parameter(help="What people call it; else the slug")] = None,
     database: Database = None,
+    reach: Reach = UNSAID,
     json: AsJson = False,
 ) -> None:
-    """Create a project."""
-    from runstead import administration  # noqa: PLC0415
+    """Create a project. Through a server, an admin's key of the project comes with it, shown once."""
+    if not asks_server(reach, database):
+        from runstead import administration  # noqa: PLC0415
 
-    project = run(administration.create_project(database, slug, name))
-    show({"id": project.id, "slug": project.slug, "name": project.name}, json=json)
+        project = run(administration.create_project(database, slug, name))
+        show({"id": project.id, "slug": project.slug, "name": project.name}, json=json)
+        return
+    with connected(reach) as client:
+        made = client.create_project(slug, name=name)
+    told = {"id": made.id, "slug": made.slug, "name": made.name}
+    if made.api_key is not None:
+        told["api_key"] = made.api_key
+        if not json:
+            tell("runstead: its admin key is shown only now")
+    show(told, json=json)
 
 
 @projects.command(name="list")
-def list_projects(*, database: Database = None, json: AsJson = False) -> None:
-    """List all projects of the store."""
-    from runstead import administration  # noqa: PLC0415
+def list_projects(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
+    """List all projects of the store, or those that the key reaches."""
+    from runstead.cli.render import Column, Screen, document, table  # noqa: PLC0415
 
-    found = run(administration.projects(database))
-    if json:
-        show([{"id": p.id, "slug": p.slug, "name": p.name} for p in found], json=True)
+    if asks_server(reach, database):
+        with connected(reach) as client:
+            found: list[Any] = list(client.list_projects().data)
     else:
-        for project in found:
-            say(f"{project.id}  {project.slug}  {project.name}")
+        from runstead import administration  # noqa: PLC0415
+
+        found = run(administration.projects(database))
+    if json:
+        say(document([{"id": one.id, "slug": one.slug, "name": one.name} for one in found]))
+        return
+    columns: list[Column[Any]] = [
+        Column("PROJECT", lambda one: one.id, leaves=1, whole=True),
+        Column("SLUG", lambda one: one.slug, whole=True),
+        Column("NAME", lambda one: one.name, leaves=2),
+    ]
+    if found:
+        say(table(columns, found, Screen.of()))
+    else:
+        tell("no projects")

@@ -6,12 +6,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runstead.cli.answers import refuse, say
-from runstead.cli.app import AsJson, app
+from runstead.cli.app import AsJson
 
 HERE = "http://127.0.0.1:8720"
 
 
-@app.command
 def race(
     *,
     url: Annotated[

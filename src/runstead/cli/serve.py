@@ -7,10 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runstead.cli.answers import refuse, refuse_database
-from runstead.cli.app import Database, app
+from runstead.cli.app import Database
 
 
-@app.command
 def serve(
     *,
     host: Annotated[

@@ -149,9 +149,9 @@ async def deliveries(
 
 async def redeliver(
     app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str, seal: Seal | None = None
-) -> Delivery:
+) -> tuple[Webhook, Delivery]:
     """Send it once more, under the same id. NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
-    _, delivery = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.again, seal)
+    pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.again, seal)
     app.publish_deliveries()
-    return delivery
+    return pair

@@ -292,5 +292,5 @@ async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
         lambda seal: commands.redeliver(
             call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], seal
         ),
-        lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
+        lambda pair: Reply(202, DeliveryAnswer(delivery_view(pair[1]))),
     )

@@ -1,0 +1,13 @@
+"""`runstead completion`."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from runstead.cli.answers import say
+from runstead.cli.app import app
+
+
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell")], /) -> None:
+    """Print what makes a shell complete commands and options: `source <(runstead completion bash)`."""
+    say(app.generate_completion(prog_name="runstead", shell=shell), end="")

@@ -1,0 +1,32 @@
+"""`runstead doctor`."""
+
+import sys
+
+from runstead.cli.answers import say
+from runstead.cli.app import AsJson, Database
+from runstead.cli.connection import UNSAID, Reach, resolve
+
+
+def doctor(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
+    """Look at this machine, the store and the server; say of each what is wrong and what to do. Exit 1 where something
+    fails.
+    """
+    from runstead.cli import checks  # noqa: PLC0415
+    from runstead.cli.render import Screen, document, safe  # noqa: PLC0415
+
+    screen, found = Screen.of(), []
+    place = resolve(reach)
+    for look in (checks.here(database), checks.server(place)):
+        for finding in look:
+            found.append(finding)
+            if json:
+                continue
+            say(
+                f"{screen.paint(f'{finding.level:<4}', finding.level)}  {finding.check}: {safe(finding.detail)}"
+            )
+            if finding.advice and finding.level != "ok":
+                say(f"      {safe(finding.advice)}", flush=True)
+    if json:
+        say(document(found))
+    if any(finding.level == "fail" for finding in found):
+        sys.exit(1)

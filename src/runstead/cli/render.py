@@ -1,0 +1,243 @@
+"""What a terminal or a pipe is shown: tables that fit, JSON on one line, and hostile text made harmless. No printing."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+ELLIPSIS: Final = "…"
+#: In a pipe cells are whole; one that is wider than this does not push the columns of all other rows apart.
+_PADDED_CELLS_MAX: Final = 64
+_VALUE_CELLS_MAX: Final = 4_000
+_COLOURS: Final = {
+    "completed": "32",
+    "delivered": "32",
+    "active": "32",
+    "ok": "32",
+    "failed": "31",
+    "fail": "31",
+    "disabled": "31",
+    "revoked": "31",
+    "waiting": "33",
+    "warn": "33",
+    "paused": "33",
+    "cancelling": "33",
+    "running": "36",
+    "cancelled": "2",
+    "offline": "2",
+}
+
+#: What a terminal obeys (C0, C1, DEL) or what changes how a line reads without being seen: directions, joiners of no
+#: width (all but those that letters and emoji need), separators of lines, tags, halves of a pair.
+_HARMFUL: Final = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff"
+)
+_IN_LINES: Final = re.compile(f"[{_HARMFUL}]")
+_IN_A_LINE: Final = re.compile(f"[\t\n{_HARMFUL}]")
+_IN_JSON: Final = re.compile(f"[{_HARMFUL}]")
+_SHORT: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
+
+
+def safe(text: str, *, lines: bool = False) -> str:
+    """The text with everything in it written out that is not just seen. With `lines` it keeps its lines and tabs."""
+    return (_IN_LINES if lines else _IN_A_LINE).sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    one = found[0]
+    if one in _SHORT:
+        return _SHORT[one]
+    number = ord(one)
+    return (
+        f"\\x{number:02x}"
+        if number < 0x100
+        else f"\\u{number:04x}"
+        if number < 0x10000
+        else f"\\U{number:08x}"
+    )
+
+
+def document(value: Any) -> str:
+    """One line of JSON. What a terminal obeys is escaped in it, which no reader of JSON sees."""
+    return _IN_JSON.sub(_json_escape, msgspec.json.encode(value).decode())
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
+
+
+class Screen(NamedTuple):
+    """Where the answer goes. `width` is None in a pipe: nothing is cut there."""
+
+    width: int | None
+    colour: bool
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> "Screen":
+        if not sys.stdout.isatty():
+            return PIPE
+        dumb = environment.get("TERM") == "dumb"
+        width = shutil.get_terminal_size((80, 24)).columns
+        return cls(max(width, 20), colour=not environment.get("NO_COLOR") and not dumb)
+
+    def paint(self, text: str, status: str) -> str:
+        colour = _COLOURS.get(status.strip())
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and colour and text.strip() else text
+
+    def bold(self, text: str) -> str:
+        return f"\x1b[1m{text}\x1b[0m" if self.colour else text
+
+    def line(self, text: str) -> str:
+        """The text on one line, cut where it does not fit."""
+        return safe(text) if self.width is None else cut(safe(text[: self.width * 4]), self.width)
+
+
+PIPE: Final = Screen(None, colour=False)
+
+
+class Column(NamedTuple, Generic[T]):
+    """`leaves`: where the screen is narrow, columns leave with the highest number first, those with 0 never. A `whole`
+    one is not cut while anything else can give way.
+    """
+
+    title: str
+    cell: Callable[[T], str]
+    leaves: int = 0
+    whole: bool = False
+    number: bool = False
+    status: bool = False
+
+
+def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> str:
+    """Aligned columns under their titles, two blanks apart."""
+    cells = [[safe(column.cell(row)) for column in columns] for row in rows]
+    shown = list(range(len(columns)))
+    widths = [
+        max([size(columns[n].title), *(min(size(row[n]), 10_000) for row in cells)])
+        for n in range(len(columns))
+    ]
+    if screen.width is None:
+        widths = [min(width, _PADDED_CELLS_MAX) for width in widths]
+    else:
+        shown, widths = _fit(columns, widths, screen.width)
+    lines = [
+        _row([columns[n].title for n in shown], [columns[n] for n in shown], [widths[n] for n in shown], PIPE)
+    ]
+    lines[0] = screen.bold(lines[0])
+    for row in cells:
+        told = [row[n] if screen.width is None else cut(row[n], widths[n]) for n in shown]
+        lines.append(_row(told, [columns[n] for n in shown], [widths[n] for n in shown], screen))
+    return "\n".join(lines)
+
+
+def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen: Screen) -> str:
+    told = []
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        blanks = " " * max(width - size(cell), 0)
+        painted = screen.paint(cell, cell) if column.status else cell
+        told.append(blanks + painted if column.number else painted + blanks)
+    return "  ".join(told).rstrip()
+
+
+def _fit(columns: Sequence[Column[T]], widths: list[int], room: int) -> tuple[list[int], list[int]]:
+    """Which columns stay, and how wide."""
+
+    def least(n: int) -> int:
+        return (
+            widths[n]
+            if columns[n].whole or columns[n].number
+            else min(widths[n], max(size(columns[n].title), 8))
+        )
+
+    shown = list(range(len(columns)))
+    while sum(map(least, shown)) + 2 * (len(shown) - 1) > room:
+        leaving = max(shown, key=lambda n: (columns[n].leaves, n))
+        if not columns[leaving].leaves:
+            break
+        shown.remove(leaving)
+    fitted = list(widths)
+    while (over := sum(fitted[n] for n in shown) + 2 * (len(shown) - 1) - room) > 0:
+        loose = [n for n in shown if fitted[n] > least(n)] or [n for n in shown if fitted[n] > 1]
+        if not loose:
+            break
+        widest = max(loose, key=lambda n: fitted[n])
+        fitted[widest] -= max(min(over, (fitted[widest] - least(widest)) // 2), 1)
+    return shown, fitted
+
+
+def members(pairs: Iterable[tuple[str, str | None]], screen: Screen) -> str:
+    """`name  value`, one below the other; what is None is left out. Values keep their lines."""
+    told = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in told), default=0)
+    lines = []
+    for name, value in told:
+        most = None if screen.width is None else _VALUE_CELLS_MAX
+        text = safe(value if most is None else value[: most + 1], lines=True)
+        if most is not None and len(value) > most:
+            text = f"{text[:most]}{ELLIPSIS} ({len(value):,} characters; --json prints all)"
+        first, *more = text.split("\n")
+        painted = screen.paint(first, first) if name == "status" else first
+        lines.append(f"{name:<{width}}  {painted}".rstrip())
+        lines.extend(f"{'':<{width}}  {line}".rstrip() for line in more)
+    return "\n".join(lines)
+
+
+def size(text: str) -> int:
+    """In cells of a terminal: letters of East Asia and emoji take two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)
+
+
+def cut(text: str, width: int) -> str:
+    if size(text) <= width:
+        return text
+    if text.isascii():
+        return text[: width - 1] + ELLIPSIS
+    from rich.cells import set_cell_size  # noqa: PLC0415
+
+    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS
+
+
+def value(found: Any) -> str | None:
+    """Any JSON as a person reads it; None for what is not there."""
+    if found is None or found in ({}, []):
+        return None
+    if isinstance(found, str):
+        return found
+    encoded = msgspec.json.encode(found)
+    return (msgspec.json.format(encoded, indent=2) if len(encoded) > 72 else encoded).decode()
+
+
+def when(at: datetime | None) -> str:
+    """As 2026-03-20T12:00:00Z."""
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def age(at: datetime | None, screen: Screen, now: datetime | None = None) -> str:
+    """In a terminal `3m ago` or `in 5m`, in a pipe when."""
+    if at is None or screen.width is None:
+        return when(at)
+    seconds = ((now or datetime.now(UTC)) - at).total_seconds()
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+
+
+def span(seconds: float) -> str:
+    """`0.4s`, `42s`, `3m`, `5h`, `12d`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s".replace(".0s", "s")
+    for unit, length, least in (("d", 86_400, 2 * 86_400), ("h", 3_600, 2 * 3_600), ("m", 60, 120)):
+        if seconds >= least:
+            return f"{seconds // length:.0f}{unit}"
+    return f"{seconds:.0f}s"

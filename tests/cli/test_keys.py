@@ -1,0 +1,85 @@
+"""`runstead keys …` and `runstead projects …`, on the store itself and through a server."""
+
+import pytest
+
+from runstead.sdk import Client
+
+
+def test_a_key_is_shown_once_and_is_good_until_it_is_revoked(cli, project, server):
+    made = cli("keys", "create", "--name", "mine", "--scope", "runs:read", "--expires", "3d", "--json").json
+    assert set(made) == {"key", "prefix", "id", "project_id", "scopes", "name", "expires_at"}
+    with Client(server.url, made["key"], project=project.slug) as client:
+        assert client.list_runs().data == []
+    secret = made["key"].rpartition("_")[2]
+    for columns in (60, 80, 200, None):
+        shown = cli("keys", "list", columns=columns)
+        assert made["id"] in shown.out
+        assert secret not in shown.out
+    (listed,) = [one for one in cli("keys", "list", "--json").json if one["id"] == made["id"]]
+    assert "key" not in listed
+    assert listed["scopes"] == ["runs:read"]
+    revoked = cli("keys", "revoke", made["id"])
+    assert (revoked.code, revoked.out) == (0, f"{made['id']}  revoked\n")
+    assert "revoked" in cli("keys", "list").out
+
+
+def test_without_json_the_key_is_all_that_is_printed(cli, project):
+    done = cli("keys", "create")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("vf_")
+    assert len(done.out.split()) == 1
+
+
+@pytest.fixture
+def store(bare):
+    """The command line beside a store, and no server."""
+    bare.env.setenv("RUNSTEAD_DATABASE_URL", f"sqlite:///{bare.home}/alone.db")
+    assert bare("projects", "create", "alone", "--name", "Alone").code == 0
+    return bare
+
+
+def test_on_the_store_keys_are_made_listed_and_revoked_without_a_server(store):
+    key = store("keys", "create", "--project", "alone", "--expires", "1d", "--json").json
+    (listed,) = store("keys", "list", "--project", "alone", "--json").json
+    assert listed["id"] == key["id"]
+    assert listed["expires_at"] == key["expires_at"]
+    assert "hash" not in listed
+    assert store("keys", "revoke", key["id"], "--project", "alone").code == 0
+    assert "revoked" in store("keys", "list", "--project", "alone").out
+    unknown = store("keys", "revoke", "nothing", "--project", "alone")
+    assert (unknown.code, unknown.err) == (1, "runstead: Key nothing not found\n")
+    assert store("keys", "list").code == 2
+    assert "nowhere" in store("keys", "list", "--project", "nowhere").err
+
+
+def test_an_option_says_which_side_is_meant(cli, server, project):
+    # The environment names a server, and then a store as well; --url and --database decide.
+    assert project.slug in cli("projects", "list").out
+    cli.env.setenv("RUNSTEAD_DATABASE_URL", f"sqlite:///{cli.home}/alone.db")
+    assert cli("projects", "list").err == "no projects\n"
+    assert project.slug in cli("projects", "list", "--url", server.url).out
+    assert cli("projects", "list", "--database", f"sqlite:///{cli.home}/other.db").err == "no projects\n"
+    both = cli("projects", "list", "--database", "memory://", "--url", server.url)
+    assert both.code == 2
+
+
+def test_a_default_profile_means_its_server(bare, server):
+    bare.profile(f'default = "here"\n[profiles.here]\nurl = "{server.url}"\nkey = "{server.key}"\n')
+    assert "default" in bare("projects", "list").out
+    assert list(bare.home.glob("*.db")) == []
+
+
+def test_a_project_made_through_a_server_comes_with_its_key(cli, server):
+    made = cli("projects", "create", "through-http", "--json").json
+    with Client(server.url, made["api_key"], project="through-http") as client:
+        assert client.get_project().id == made["id"]
+    again = cli("projects", "create", "through-http")
+    assert again.code == 1
+    assert "PROJECT_SLUG_TAKEN" in again.err
+
+
+def test_on_the_store_a_list_of_keys_makes_no_file(bare):
+    done = bare("keys", "list", "--project", "p", "--database", f"sqlite:///{bare.home}/none.db")
+    assert done.code == 1
+    assert "none.db" in done.err
+    assert list(bare.home.iterdir()) == []

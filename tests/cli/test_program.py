@@ -1,0 +1,114 @@
+"""The program itself: pipes, terminals, signals, and how quick it begins."""
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+import runstead
+from runstead.cli.commands import COMMANDS
+
+PROGRAM = [sys.executable, "-P", "-m", "runstead.cli"]
+
+
+@pytest.fixture
+def environment(server, project, tmp_path):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    kept |= {"HOME": str(tmp_path), "PYTHONPATH": str(Path(runstead.__file__).parents[1])}
+    return kept | {"RUNSTEAD_URL": server.url, "RUNSTEAD_KEY": project.key, "NO_PROXY": "127.0.0.1"}
+
+
+def test_help_loads_no_more_than_it_needs(tmp_path):
+    program = (
+        "import sys\nfrom runstead.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'cyclopts', 'rich', 'httpx2', 'asyncio', 'uvicorn', 'msgspec', 'runstead.sdk', 'runstead.main', 'runstead.cli.runs'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(runstead.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(f"  {name}: " in done.stdout for name in COMMANDS)
+
+
+def test_the_quick_help_says_what_the_full_one_says(capsys):
+    from runstead.cli.app import app
+    from runstead.cli.commands import overview
+
+    app(["--help"], result_action="return_none")
+    full = capsys.readouterr().out
+    assert " ".join(overview().split()) == " ".join(full.split())
+
+
+def test_a_reader_that_leaves_early_gets_no_complaint(environment, shop):
+    shop.complete(shop.create_task_run("task:t", public_id="long").run.run_id, logs="line\n" * 100_000)
+    line = f"{' '.join(PROGRAM)} runs logs long | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout.splitlines() == ["line", "141"]
+    assert done.stderr == ""
+
+
+def test_in_a_terminal_the_bar_is_drawn_and_ctrl_c_leaves_quietly(environment, shop):
+    batch = shop.create_batch([{"kind": "task", "request": {"target": "task:t"}}] * 4).batch.id
+    for run in list(shop.iter_runs(batch_id=batch))[:2]:
+        shop.complete(run.run_id)
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment.pop("COLUMNS", None)
+    watching = subprocess.Popen(
+        [*PROGRAM, "batches", "watch", batch],
+        env=environment | {"TERM": "xterm"},
+        stdout=other,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(other)
+    shown = ""
+    until = time.monotonic() + 30
+    while "50% 2/4" not in shown and time.monotonic() < until:
+        shown += os.read(main, 4_096).decode()
+    assert shown.startswith("\r\x1b[K[█")
+    assert max(map(len, shown.replace("\x1b[K", "").split("\r"))) < 60
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(20) == 130
+    assert watching.stderr.read() == b""
+    watching.stderr.close()
+    os.close(main)
+    assert shop.get_batch(batch).status == "running"
+
+
+def test_letters_that_the_terminal_lacks_are_no_reason_to_fail(environment, shop):
+    shop.create_task_run("task:t", title="Grüße 日本")
+    done = subprocess.run(
+        [*PROGRAM, "runs", "list"],
+        env=environment | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Gr\\xfc\\xdfe" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_commands_and_options(cli, shell):
+    done = cli("completion", shell)
+    assert (done.code, done.err) == (0, "")
+    for word in ("schedules", "upcoming", "tool-call-id"):
+        assert word in done.out
+    if shell == "bash":
+        checked = subprocess.run(["bash", "-n"], input=done.out, text=True, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, "")
+    assert cli("completion", "tcsh").code == 2

@@ -1,0 +1,127 @@
+"""What is shown fits, is whole in a pipe, and can do no harm."""
+
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from runstead.cli.render import PIPE, Column, Screen, age, cut, document, members, safe, size, span, table
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07\r\x9b31m\u202eevil\u2066\u200b\ufeff\u2028\x7f\x00"
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+UNSEEN = {"Cc", "Zl", "Zp"}
+BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def harmless(text, *, lines=""):
+    return all(
+        one in lines or (unicodedata.category(one) not in UNSEEN and one not in BIDI and one != "\u200b")
+        for one in text
+    )
+
+
+@given(texts)
+def test_nothing_that_a_terminal_obeys_is_left_in_a_safe_text(text):
+    assert harmless(safe(text + HOSTILE))
+    assert harmless(safe(text + HOSTILE, lines=True), lines="\n\t")
+
+
+def test_what_is_written_out_can_still_be_recognised():
+    assert safe("\x1b[31m") == "\\e[31m"
+    assert safe("a\nb\tc\rd") == "a\\nb\\tc\\rd"
+    assert safe("a\nb\tc\rd", lines=True) == "a\nb\tc\\rd"
+    assert safe("\u202e\x9b\U000e0041\ud800") == "\\u202e\\x9b\\U000e0041\\ud800"
+
+
+def test_letters_of_all_the_world_stay_as_they_are():
+    for text in ("Grüße", "日本語", "عربى", "👩‍💻", "नमस्ते", "می‌خواهم"):
+        assert safe(text) == text
+
+
+@given(
+    st.recursive(st.none() | st.integers(-(2**50), 2**50) | texts, lambda inner: st.lists(inner, max_size=4))
+)
+def test_a_document_is_the_same_json_on_one_line_without_harm(found):
+    shown = document([found, HOSTILE])
+    assert json.loads(shown) == [found, HOSTILE]
+    assert harmless(shown)
+
+
+rows = st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=5)
+COLUMNS = [
+    Column("ID", lambda row: row[0], whole=True),
+    Column("TEXT", lambda row: row[1], leaves=1),
+    Column("COUNT", lambda row: row[2], leaves=2, number=True),
+]
+
+
+@settings(max_examples=60)
+@given(rows, st.integers(20, 220))
+def test_a_table_fits_the_terminal_whatever_is_in_it(found, width):
+    lines = table(COLUMNS, found, Screen(width, colour=False)).split("\n")
+    assert len(lines) == len(found) + 1
+    assert max(map(size, lines)) <= width
+
+
+@settings(max_examples=60)
+@given(rows)
+def test_in_a_pipe_every_cell_is_whole(found):
+    told = table(COLUMNS, found, PIPE).split("\n")
+    assert len(told) == len(found) + 1
+    for row, line in zip(found, told[1:], strict=True):
+        assert all(safe(cell).strip(" ") in line for cell in row)
+
+
+def test_a_megabyte_without_a_blank_is_cut_in_a_terminal_and_whole_in_a_pipe():
+    found = [("a", "x" * 1_000_000, "1"), ("b", "short", "2")]
+    assert max(map(len, table(COLUMNS, found, Screen(60, colour=False)).split("\n"))) <= 60
+    told = table(COLUMNS, found, PIPE)
+    assert "x" * 1_000_000 in told
+    assert len(told) < 1_001_000  # and it pads no other row
+    shown = members([("output", "x" * 1_000_000)], Screen(60, colour=False))
+    assert len(shown) < 5_000
+    assert "--json prints all" in shown
+    assert "x" * 1_000_000 in members([("output", "x" * 1_000_000)], PIPE)
+
+
+def test_columns_leave_before_an_id_is_cut():
+    long = "run_" + "d" * 36
+    told = table(COLUMNS, [(long, "some text", "7")], Screen(50, colour=False))
+    assert long in told
+    assert "COUNT" not in told
+    assert "COUNT" in table(COLUMNS, [(long, "some text", "7")], Screen(80, colour=False))
+    assert "…" in table(COLUMNS, [(long, "some text", "7")], Screen(30, colour=False))
+
+
+def test_wide_letters_count_twice():
+    assert size("日本") == 4
+    assert size(cut("日本語日本語", 7)) <= 7
+    assert cut("abcdef", 4) == "abc…"
+
+
+def test_colour_is_for_terminals_that_want_it(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert Screen.of({"TERM": "xterm"}).colour
+    assert not Screen.of({"TERM": "xterm", "NO_COLOR": "1"}).colour
+    assert not Screen.of({"TERM": "dumb"}).colour
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False, raising=False)
+    assert Screen.of({"TERM": "xterm"}) == PIPE
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.04, "0s"), (0.4, "0.4s"), (42, "42s"), (150, "2m"), (7_300, "2h"), (86_400 * 12.5, "12d")],
+)
+def test_a_span_has_one_unit(seconds, told):
+    assert span(seconds) == told
+
+
+def test_times_are_ages_in_a_terminal_and_times_in_a_pipe():
+    now = datetime(2026, 3, 20, 12, tzinfo=UTC)
+    terminal = Screen(80, colour=False)
+    assert age(now - timedelta(minutes=5), terminal, now) == "5m ago"
+    assert age(now + timedelta(hours=3), terminal, now) == "in 3h"
+    assert age(now, PIPE, now) == "2026-03-20T12:00:00Z"
+    assert age(None, terminal, now) == ""

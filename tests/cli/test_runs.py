@@ -1,0 +1,323 @@
+"""`runstead runs …` against a server."""
+
+import json
+import threading
+import time
+
+import pytest
+
+LONG = "task:" + "a-target-of-some-length-" * 5
+EVIL = "\x1b[2J\u202eevil\x07"
+WIDTHS = (60, 80, 200)
+
+
+def create(cli, *options, target="task:sum"):
+    done = cli("runs", "create", target, *options)
+    assert (done.code, done.err) == (0, ""), done
+    return done.out.strip()
+
+
+def test_a_run_is_created_with_what_is_given(cli, shop):
+    run_id = create(
+        cli,
+        *("--config", "count=3", "--config", "name=Ada", "--config", 'text="3"', "--config", 'all={"a":[1]}'),
+        *(
+            "--config-json",
+            '{"base": true, "count": 1}',
+            "--input",
+            "[1, 2]",
+            "--id",
+            "sum-1",
+            "--title",
+            "Sum",
+        ),
+        *("--label", "team=data", "--label", "a=b=c", "--priority", "-5", "--timeout-seconds", "60"),
+        *("--backoff-limit", "2", "--delay", "2h"),
+    )
+    run = shop.get_run(run_id)
+    assert run.run_id == "sum-1"
+    assert run.config == {"base": True, "count": 3, "name": "Ada", "text": "3", "all": {"a": [1]}}
+    assert (run.input, run.title, run.labels) == ([1, 2], "Sum", {"team": "data", "a": "b=c"})
+    assert (run.priority, run.timeout_seconds, run.backoff_limit) == (-5, 60, 2)
+    assert run.available_at is not None
+    again = cli("runs", "create", "task:sum", "--id", "sum-1")
+    assert (again.code, again.out) == (0, "sum-1\n")
+    assert "there already" in again.err
+
+
+def test_input_comes_from_a_file_from_stdin_or_as_text(cli, shop, tmp_path):
+    (tmp_path / "in.json").write_text('{"from": "file"}')
+    assert shop.get_run(create(cli, "--input", f"@{tmp_path}/in.json")).input == {"from": "file"}
+    piped = cli("runs", "create", "task:sum", "--input", "-", stdin='{"from": "stdin"}')
+    assert shop.get_run(piped.out.strip()).input == {"from": "stdin"}
+    assert shop.get_run(create(cli, "--input", "just text")).input == "just text"
+    missing = cli("runs", "create", "task:sum", "--input", "@nowhere")
+    assert (missing.code, missing.err) == (1, "runstead: cannot read nowhere: No such file or directory\n")
+
+
+def test_each_kind_of_run_can_be_created(cli, shop):
+    conversation = shop.create_conversation().id
+    made = [create(cli, target=target) for target in ("task:t", "workflow:w", "eval:e")]
+    made.append(create(cli, "--conversation", conversation, target="agent:a"))
+    assert [shop.get_run(one).kind for one in made] == ["task", "workflow", "eval", "agent"]
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("runs", "create", "nonsense"),
+        ("runs", "create", "task:"),
+        ("runs", "create", "agent:a"),
+        ("runs", "create", "eval:e", "--timeout-seconds", "3"),
+        ("runs", "create", "task:t", "--conversation", "c"),
+        ("runs", "create", "task:t", "--config", "nothing"),
+        ("runs", "create", "task:t", "--config-json", "[]"),
+        ("runs", "create", "task:t", "--delay", "soon"),
+        ("runs", "list", "--since", "yesterday"),
+        ("runs", "list", "--status", "done"),
+        ("runs", "list", "--nonsense"),
+        ("runs", "nonsense"),
+        ("runs", "get"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_2(cli, project, tokens):
+    done = cli(*tokens)
+    assert (done.code, done.out) == (2, ""), done
+    assert done.err.startswith("runstead: ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_list_is_filtered_as_asked(cli, shop):
+    first = create(cli, "--label", "team=data", "--title", "needle")
+    child = create(cli, "--parent", first, target="task:child")
+    shop.complete(child, "failed", error_code="BOOM")
+
+    def listed(*options):
+        return {run["run_id"] for run in cli("runs", "list", *options, "--json").json}
+
+    assert listed() == {first, child}
+    assert listed("--status", "failed", "--status", "completed") == {child}
+    assert (
+        listed("--target", "task:sum") == listed("--label", "team:data") == listed("--root-only") == {first}
+    )
+    assert listed("--parent", first) == {child}
+    assert listed("--search", "needle") == {first}
+    assert listed("--kind", "eval") == listed("--until", "1h") == set()
+    assert listed("--since", "1h") == {first, child}
+    assert listed("--slowest") == {child}  # the other has not begun
+    assert len(listed("--limit", "1")) == 1
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_the_list_fits_the_terminal_and_shows_ids_whole(cli, shop, columns):
+    run_id = create(cli, "--title", "A title that is rather long, so that it is cut somewhere", target=LONG)
+    shown = cli("runs", "list", columns=columns)
+    lines = [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in shown.lines]
+    assert max(map(len, lines)) <= columns
+    assert run_id in lines[1]
+    assert "pending" in lines[1]
+    assert ("TITLE" in lines[0]) == (columns == 200)
+    if columns < 200:
+        assert "…" in shown.out
+
+
+def test_in_a_pipe_the_list_is_whole_plain_and_aligned(cli, shop):
+    run_id = create(cli, "--title", "The title", target=LONG)
+    shop.cancel(create(cli, target="task:x"))
+    shown = cli("runs", "list")
+    head, *rows = shown.lines
+    assert "\x1b" not in shown.out
+    assert head.split()[:4] == ["RUN", "STATUS", "TARGET", "CREATED"]
+    (row,) = [row for row in rows if row.startswith(run_id)]
+    assert LONG in row
+    assert "The title" in row
+    assert {row.index(status) for row, status in zip(rows, ("cancelled", "pending"), strict=True)} == {
+        head.index("STATUS")
+    }
+
+
+def test_statuses_have_colour_in_a_terminal_alone(cli, shop):
+    shop.complete(create(cli))
+    assert "\x1b[32mcompleted\x1b[0m" in cli("runs", "list", columns=120).out
+    cli.env.setenv("NO_COLOR", "1")
+    assert "\x1b" not in cli("runs", "list", columns=120).out
+
+
+@pytest.mark.parametrize("columns", [*WIDTHS, None])
+def test_one_run_is_shown_with_everything_that_matters(cli, shop, columns):
+    run_id = create(cli, "--input", '{"a": 1}', "--label", "team=data")
+    shop.complete(run_id, "failed", error_message="It broke", error_code="BOOM", output=[1], exit_code=3)
+    shown = cli("runs", "get", run_id, columns=columns).out
+    for word in (run_id, "failed", "task:sum", "It broke (BOOM)", '{"a":1}', "team=data", "3"):
+        assert word in shown
+    assert cli("runs", "get", run_id, "--json").json["error"]["code"] == "BOOM"
+
+
+def test_attempts_stand_below_the_run(cli, shop):
+    run_id = create(cli)
+    worker = shop.register_worker("python", "w").worker.id
+    shop.claim(worker, 30, targets=["task:sum"])
+    assert "ATTEMPT  OUTCOME" in cli("runs", "get", run_id).out
+
+
+def test_hostile_text_of_a_run_is_written_out_on_every_screen(cli, shop):
+    run_id = create(cli, "--title", EVIL, "--label", f"a={EVIL}", "--input", json.dumps({EVIL: EVIL}))
+    shop.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": EVIL}])
+    shop.complete(run_id, "failed", error_message=EVIL, logs=EVIL, output=EVIL, error_detail=EVIL)
+    for columns in (80, None):
+        for words in (("list",), *((verb, run_id) for verb in ("get", "watch", "logs", "events", "tree"))):
+            shown = cli("runs", *words, columns=columns).out
+            own = shown.replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\x1b[31m", "")
+            assert not set("\x1b\u202e\x07") & set(own), words
+    told = cli("runs", "get", run_id, "--json")
+    assert not set("\x1b\u202e\x07") & set(told.out)
+    assert told.json["title"] == EVIL
+
+
+def test_a_megabyte_without_a_blank_harms_no_screen(cli, shop):
+    run_id = create(cli)
+    shop.complete(run_id, output="x" * 900_000, logs="y" * 900_000)
+    assert len(cli("runs", "get", run_id, columns=80).out) < 10_000
+    assert "x" * 900_000 in cli("runs", "get", run_id).out
+    assert cli("runs", "logs", run_id).out == "y" * 900_000 + "\n"
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 4), ("cancelled", 5)])
+def test_watching_ends_with_the_runs_outcome_as_exit_code(cli, shop, status, code):
+    run_id = create(cli)
+    shop.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hi"}])
+    shop.complete(run_id, status)
+    shown = cli("runs", "watch", run_id)
+    assert (shown.code, shown.err) == (code, "")
+    assert shown.lines[0] == "Hi"
+    assert [line for line in shown.lines if line.startswith(status)]
+    told = cli("runs", "watch", run_id, "--json")
+    assert told.code == code
+    assert [json.loads(line)["event_id"] for line in told.lines] == [1, 2]
+
+
+def test_a_run_is_watched_live_through_a_wait_that_no_event_tells_of(cli, shop):
+    run_id = create(cli)
+    shop.wait(run_id, "approval", tool_call_id="call-1")
+
+    def answer():
+        time.sleep(1.6)  # the watcher looks once a second
+        shop.resume(run_id, True, type="approval", tool_call_id="call-1")
+        shop.complete(run_id)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    shown = cli("runs", "watch", run_id)
+    answering.join()
+    assert shown.code == 0
+    assert shown.lines[0] == "waits for approval"
+    assert shown.lines[1] == f"  runstead runs resume {run_id} --approve --tool-call-id call-1"
+    assert "resumed by approval: true" in shown.lines
+
+
+def test_creating_with_wait_follows_the_run_to_its_end(cli, shop):
+    def work():
+        while not (runs := shop.list_runs(target="task:waited").data):
+            time.sleep(0.02)
+        shop.complete(runs[0].run_id, "failed", error_message="no")
+
+    working = threading.Thread(target=work)
+    working.start()
+    done = cli("runs", "create", "task:waited", "--wait")
+    working.join()
+    assert done.code == 4
+    assert done.err.startswith("run_")
+    assert "failed" in done.out
+
+
+def test_a_waiting_run_is_resumed_with_what_it_waits_for(cli, shop):
+    def waiting(reason, **call):
+        run_id = create(cli)
+        shop.wait(run_id, reason, **call)
+        return run_id
+
+    def resumed(run_id):
+        (event,) = shop.list_events(run_id).data
+        return event.payload.get("value", event.payload)
+
+    asked = waiting("approval", tool_call_id="c")
+    assert cli("runs", "resume", asked).code == 2
+    assert cli("runs", "resume", asked, "--approve").out == "resumed\n"
+    assert resumed(asked)["result"] is True
+    denied = waiting("approval", tool_call_id="c")
+    assert cli("runs", "resume", denied, "--deny").code == 0
+    assert resumed(denied)["result"] is False
+    tool = waiting("tool", tool_call_id="t")
+    assert cli("runs", "resume", tool, "--result", '{"a": 1}').code == 0
+    assert resumed(tool)["result"] == {"a": 1}
+    event = waiting("event")
+    assert cli("runs", "resume", event, "--result", "text", "--json").json["accepted"]
+    assert resumed(event)["result"] == "text"
+    paused = create(cli)
+    shop.pause(paused)
+    assert "paused" in cli("runs", "list").out
+    assert cli("runs", "resume", paused).code == 0
+    assert not shop.get_run(paused).paused
+    idle = cli("runs", "resume", paused)
+    assert (idle.code, idle.err) == (1, "runstead: the run does not wait: it is running\n")
+
+
+def test_several_runs_are_cancelled_and_those_that_cannot_be_are_named(cli, shop):
+    first, second, over = (create(cli) for _ in range(3))
+    shop.complete(over)
+    done = cli("runs", "cancel", first, "nowhere", second, over, "--reason", "enough")
+    assert done.code == 1
+    assert done.lines == [f"{first}  cancelled", f"{second}  cancelled", f"{over}  had ended: completed"]
+    assert done.err == "runstead: nowhere: Run not found (NOT_FOUND, HTTP 404)\n"
+    assert shop.get_run(first).cancellation.reason == "enough"
+
+
+def test_a_retry_is_a_run_of_its_own(cli, shop):
+    run_id = create(cli, "--input", "7")
+    shop.complete(run_id, "failed")
+    again = cli("runs", "retry", run_id).out.strip()
+    assert (shop.get_run(again).retry_of, shop.get_run(again).input) == (run_id, 7)
+
+
+def test_logs_are_printed_and_followed(cli, shop):
+    run_id = create(cli)
+    empty = cli("runs", "logs", run_id)
+    assert (empty.code, empty.out) == (0, "")
+    assert "-f waits" in empty.err
+    log = {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\ntwo"}}
+    shop.append_events(run_id, [log, {"type": "CUSTOM", "name": "other", "value": 1}])
+    assert cli("runs", "logs", run_id).out == "one\ntwo\n"
+    shop.complete(run_id, logs="one\ntwo\nthree")
+    assert cli("runs", "logs", run_id).out == "one\ntwo\nthree\n"
+    assert cli("runs", "logs", run_id, "-f", "--json").json == {"run_id": run_id, "lines": "one\ntwo\nthree"}
+
+
+def test_events_are_listed_and_chosen(cli, shop):
+    run_id = create(cli)
+    shop.append_events(run_id, [{"type": "STEP_STARTED", "stepName": "a"}, {"type": "CUSTOM", "name": "n"}])
+    shown = cli("runs", "events", run_id)
+    assert [line.split()[0] for line in shown.lines] == ["1", "2"]
+    assert '{"stepName":"a"}' in shown.lines[0]
+    assert len(cli("runs", "events", run_id, "--after", "1").lines) == 1
+    chosen = cli("runs", "events", run_id, "--type", "CUSTOM", "--json")
+    assert [json.loads(line)["event_id"] for line in chosen.lines] == [2]
+    assert max(map(len, cli("runs", "events", run_id, columns=60).lines)) <= 60
+    shop.complete(run_id)
+    assert len(cli("runs", "events", run_id, "-f").lines) == 3
+
+
+@pytest.mark.parametrize("columns", [*WIDTHS, None])
+def test_a_family_is_shown_as_a_tree(cli, shop, columns):
+    root = create(cli, "--id", "root")
+    for number in (1, 2):
+        create(cli, "--id", f"child-{number}", "--parent", root)
+    create(cli, "--id", "grandchild", "--parent", "child-1")
+    lines = cli("runs", "tree", "grandchild", columns=columns).lines
+    assert [line.split("  task")[0] for line in lines] == [
+        *("root", "├─ child-1", "│  └─ grandchild", "└─ child-2"),
+    ]
+    assert lines[2].endswith(" *")
+    assert [run["run_id"] for run in cli("runs", "tree", root, "--json").json] == [
+        *("root", "child-1", "child-2", "grandchild"),
+    ]

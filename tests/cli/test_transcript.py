@@ -1,0 +1,143 @@
+"""The events of a run as a person follows them."""
+
+import pytest
+
+from runstead.cli.render import PIPE, Screen
+from runstead.cli.transcript import Transcript, resume_command
+from runstead.sdk import Event
+
+
+@pytest.fixture
+def told():
+    def tell(*payloads, screen=PIPE):
+        out = []
+        transcript = Transcript("r1", out.append, screen)
+        for number, payload in enumerate(payloads, 1):
+            transcript.event(Event(event_id=number, event_type=payload["type"], payload=payload))
+        transcript.leave()
+        return "".join(out)
+
+    return tell
+
+
+def text(delta):
+    return {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": delta}
+
+
+def call(number, name, *deltas):
+    yield {"type": "TOOL_CALL_START", "toolCallId": number, "toolCallName": name}
+    yield from ({"type": "TOOL_CALL_ARGS", "toolCallId": number, "delta": one} for one in deltas)
+    yield {"type": "TOOL_CALL_END", "toolCallId": number}
+
+
+def result(number, content):
+    return {"type": "TOOL_CALL_RESULT", "toolCallId": number, "content": content}
+
+
+def test_text_deltas_are_joined(told):
+    assert told(text("Hel"), text("lo, "), text("Ada\n"), text("!")) == "Hello, Ada\n!\n"
+
+
+def test_a_tool_call_and_its_result_take_one_line(told):
+    shown = told(
+        text("Let me see"), *call("c", "search", '{"q":', '"x"}'), result("c", "found\nit"), text("Yes")
+    )
+    assert shown == 'Let me see\ntool search({"q":"x"}) -> found\\nit\nYes\n'
+
+
+def test_results_that_come_later_name_their_tool(told):
+    shown = told(*call("a", "one"), *call("b", "two"), result("a", "1"), result("b", "2"), result("z", "?"))
+    assert shown == "tool one()\ntool two()\ntool one -> 1\ntool two -> 2\ntool z -> ?\n"
+
+
+def test_a_tool_call_fits_the_terminal(told):
+    shown = told(*call("c", "search", "x" * 500), result("c", "y" * 500), screen=Screen(60, colour=False))
+    assert len(shown.splitlines()) == 1
+    assert len(shown.rstrip("\n")) <= 60
+
+
+def test_steps_progress_and_log_lines_are_told(told):
+    shown = told(
+        {"type": "RUN_STARTED"},
+        {"type": "STEP_STARTED", "stepName": "fetch"},
+        {"type": "STEP_FINISHED", "stepName": "fetch", "result": 1},
+        {"type": "STEP_FINISHED", "stepName": "send", "error": {"message": "no route"}},
+        {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.5, "message": "loaded"}},
+        {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\ntwo\n"}},
+        {"type": "CUSTOM", "name": "mine", "value": [1]},
+        {"type": "OTHER", "n": 1},
+    )
+    assert shown.splitlines() == [
+        *(
+            "started",
+            "step fetch",
+            "step fetch done",
+            "step send failed: no route",
+            "50% loaded",
+            "one",
+            "two",
+        ),
+        *("mine [1]", 'OTHER {"n":1}'),
+    ]
+
+
+def test_a_question_is_highlighted_with_the_command_that_answers_it(told):
+    asked = {"tool_call_id": "approval:1", "question": "Write 10 rows?"}
+    shown = told({"type": "CUSTOM", "name": "run.asked", "value": asked}, screen=Screen(120, colour=True))
+    assert "\x1b[33masks: Write 10 rows?\x1b[0m\n" in shown
+    assert "runstead runs resume r1 --approve --tool-call-id approval:1" in shown
+
+
+def test_an_event_is_waited_for_by_name(told):
+    asked = {"tool_call_id": "event:paid:2", "event": "paid"}
+    shown = told({"type": "CUSTOM", "name": "run.asked", "value": asked})
+    assert shown.splitlines() == [
+        "waits for the event paid",
+        "  runstead runs resume r1 --result null --tool-call-id event:paid:2",
+    ]
+
+
+def test_a_command_to_resume_is_quoted_for_the_shell():
+    assert resume_command("a b; rm -rf /", "approval", "$(x)") == (
+        "runstead runs resume 'a b; rm -rf /' --approve --tool-call-id '$(x)'"
+    )
+    assert resume_command("r", "pause", "") == "runstead runs resume r"
+
+
+def test_hostile_text_of_a_run_reaches_no_terminal(told):
+    evil = "\x1b[2J\x9b1m\u202e\x07"
+    shown = told(
+        text(evil),
+        *call(evil, evil, evil),
+        result(evil, evil),
+        {"type": "STEP_STARTED", "stepName": evil},
+        {"type": "CUSTOM", "name": evil, "value": evil},
+        {"type": "CUSTOM", "name": "run.log", "value": {"lines": evil}},
+        {"type": "CUSTOM", "name": "run.asked", "value": {"tool_call_id": evil, "question": evil}},
+        {"type": "STEP_FINISHED", "stepName": evil, "error": {"message": evil}},
+        {"type": evil, evil: evil},
+    )
+    assert not set(evil) & set(shown) - {"[", "2", "J", "1", "m"}
+
+
+@pytest.mark.parametrize(
+    "payload", [{"type": "CUSTOM"}, {"type": "TOOL_CALL_RESULT"}, {"type": "TOOL_CALL_END"}]
+)
+def test_events_without_their_members_are_no_reason_to_stop(told, payload):
+    assert told(payload).endswith("\n")
+
+
+@pytest.mark.parametrize("delta", [None, 1, {}, ""])
+def test_a_delta_that_is_no_text_is_left_out(told, delta):
+    assert told(text(delta)) == ""
+
+
+def test_events_of_a_family_stand_under_the_run_that_they_are_of():
+    out = []
+    transcript = Transcript("r1", out.append, PIPE)
+    for number, (run_id, delta) in enumerate((("r1", "Hi"), ("r2", "Ho"), ("r2", "!"), ("r1", "Hu")), 1):
+        transcript.event(
+            Event(event_id=number, event_type="TEXT_MESSAGE_CONTENT", payload=text(delta), run_id=run_id)
+        )
+    transcript.leave()
+    assert "".join(out) == "Hi\n[r2]\nHo!\n[r1]\nHu\n"

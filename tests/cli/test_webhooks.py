@@ -1,0 +1,56 @@
+"""`runstead webhooks …`, `members …` and `workers …` against a server."""
+
+import time
+
+import pytest
+
+
+def test_a_webhook_is_created_listed_and_deleted_and_its_secret_shown_once(cli, shop):
+    done = cli("webhooks", "create", "http://127.0.0.1:9/hook", "--event", "run.completed")
+    webhook_id, secret = done.lines
+    assert secret.startswith("whsec_")
+    assert "shown only now" in done.err
+    for columns in (60, 80, 200, None):
+        shown = cli("webhooks", "list", columns=columns)
+        assert webhook_id in shown.out
+        assert secret not in shown.out
+    assert cli("webhooks", "list", "--json").json[0]["events"] == ["run.completed"]
+    assert cli("webhooks", "deliveries", webhook_id).err == "no deliveries\n"
+    assert cli("webhooks", "delete", webhook_id).out == f"{webhook_id}  deleted\n"
+    assert cli("webhooks", "delete", webhook_id).code == 1
+
+
+def test_a_delivery_is_listed_and_sent_again(cli, shop):
+    webhook_id = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines[0]
+    delivery = shop.test_webhook(webhook_id).delivery.id
+    until = time.monotonic() + 10
+    while shop.list_deliveries(webhook_id).data[0].attempts == 0 and time.monotonic() < until:
+        time.sleep(0.02)
+    for columns in (60, 80, 200, None):
+        shown = cli("webhooks", "deliveries", webhook_id, columns=columns)
+        assert delivery in shown.out
+        assert "pending" in shown.out
+    assert cli("webhooks", "deliveries", webhook_id, "--status", "delivered", "--json").json == []
+    assert cli("webhooks", "redeliver", webhook_id, delivery).out.startswith(delivery)
+
+
+def test_members_are_added_listed_and_removed(cli, project):
+    assert cli("members", "list").err == "no members\n"
+    assert cli("members", "add", "ada", "--role", "admin").out == "ada  admin\n"
+    assert cli("members", "add", "bob", "--json").json["role"] == "member"
+    assert [line.split()[0] for line in cli("members", "list").lines] == ["USER", "ada", "bob"]
+    assert cli("members", "remove", "bob").code == 0
+    unknown = cli("members", "remove", "bob")
+    assert unknown.code == 1
+    assert "NOT_FOUND" in unknown.err
+    assert cli("members", "add", "eve", "--role", "owner").code == 2
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200, None])
+def test_workers_are_listed(cli, shop, columns):
+    worker = shop.register_worker("python", "host-7", display_name="Seven").worker.id
+    shown = cli("workers", "list", columns=columns).out
+    for word in (worker, "active", "host-7"):
+        assert word in shown
+    assert cli("workers", "list", "--status", "offline", "--json").json == []
+    assert cli("workers", "list", "--limit", "0", "--json").json[0]["id"] == worker
