@@ -35,6 +35,7 @@ TABLES = [
     "run_event_keys",
     "run_events",
     "family_log",
+    "run_leftovers",
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
 TABLES += ["webhook_deliveries", "webhooks", "triggers"]

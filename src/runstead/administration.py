@@ -1,16 +1,84 @@
 """What an operator does on the store itself, beside a server or without one."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from runstead.commands.check import Progress, check as check_store
+from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.projects import make_key, new_project
 from runstead.errors import not_found
-from runstead.main import make_keyring, make_store
+from runstead.invariants import Violation
+from runstead.main import make_bulk, make_keyring, make_store
 from runstead.principal import DEFAULT_SCOPES, Scope
 from runstead.project import ApiKey, Project, check_slug, new_key
 from runstead.settings import load
-from runstead.store import Store
+from runstead.store import Stats, Store
+
+
+async def migrate(database: str | None) -> list[str]:
+    """The names of the migrations that were applied now."""
+    return await make_store(load(database=database)).migrate()
+
+
+@asynccontextmanager
+async def ready(database: str | None) -> AsyncIterator[Store]:
+    """A store that is there and up to date; nothing is made, and nothing migrated."""
+    store = make_store(load(database=database))
+    if pending := await store.pending():
+        raise ValueError(
+            f"the database lacks {len(pending)} migration(s), first {pending[0]}: run `runstead db migrate`"
+        )
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def check(
+    database: str | None, tell: Callable[[Violation], None], progress: Progress
+) -> tuple[int, int]:
+    """How many runs were looked at and how many violations there are; each is told as it is found."""
+    looked, violations = 0, 0
+
+    def note(runs: int, reached: int, newest: int) -> None:
+        nonlocal looked
+        looked = runs
+        progress(runs, reached, newest)
+
+    async with ready(database) as store:
+        async for violation in check_store(store, note):
+            violations += 1
+            tell(violation)
+    return looked, violations
+
+
+async def stats(database: str | None) -> Stats:
+    async with ready(database) as store:
+        return await store.audit.stats()
+
+
+async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:
+    """Table → rows. The target is made and migrated where it is not there yet."""
+    source_settings, target_settings = (load(database=url) for url in (source_url, target_url))
+    if "memory://" in (source_url, target_url):
+        raise ValueError("a store in memory cannot be copied: name sqlite:///<path> or postgresql://…")
+    if source_url == target_url:
+        raise ValueError("the source and the target are the same database")
+    if pending := await make_store(source_settings).pending():
+        raise ValueError(
+            f"the source lacks the migration {pending[0]}: run `runstead db migrate` on it first"
+        )
+    await make_store(target_settings).migrate()
+    source, target = make_bulk(source_settings.database_url), make_bulk(target_settings.database_url)
+    try:
+        await source.open_source()
+        await target.open_target()
+        return await copy_store(source, target, advance)
+    finally:
+        await target.close()
+        await source.close()
 
 
 @asynccontextmanager

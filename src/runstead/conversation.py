@@ -6,13 +6,14 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.errors import Error, not_found
-from runstead.run import RunStatus
+from runstead.run import RunStatus, TerminalStatus
 
 ConversationType = Literal["chat", "agent_task", "support", "channel", "project_agent"]
 ConversationStatus = Literal["active", "archived", "deleted"]
 Role = Literal["user", "assistant"]
 
 DELETED: Final = "deleted"
+_NULL: Final = msgspec.Raw(b"null")
 
 
 class Conversation(msgspec.Struct, frozen=True):
@@ -60,6 +61,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     digest: bytes | None = None
     metadata: bytes | None = None
     parts: bytes | None = None
+    outcome: bytes | None = None  # of one whose run is gone: what the run said of it (see `Outcome`)
 
 
 class MessageRun(msgspec.Struct, frozen=True):
@@ -73,6 +75,22 @@ class MessageRun(msgspec.Struct, frozen=True):
     metadata: bytes | None = None
 
 
+class Outcome(msgspec.Struct, frozen=True):
+    """What is left of an agent run that retention deleted, beside the parts of its message: JSON in a column."""
+
+    run_id: str
+    status: TerminalStatus
+    updated_at: int
+    metadata: msgspec.Raw = _NULL
+    truncated: bool = False
+
+    @property
+    def run(self) -> MessageRun:
+        """As the run would say it."""
+        metadata = None if self.metadata == _NULL else bytes(self.metadata)
+        return MessageRun(0, self.run_id, RunStatus(self.status), 0, self.updated_at, metadata)
+
+
 class Spoken(NamedTuple):
     """A message, and the run that fills it where one does."""
 
@@ -83,9 +101,9 @@ class Spoken(NamedTuple):
     def bytes(self) -> int:
         """The size of its large values, those of the run included; what is folded from the log is not."""
         usage = None if self.run is None else self.run.metadata
-        return sum(
-            len(value) for value in (self.message.parts, self.message.metadata, usage) if value is not None
-        )
+        stored = self.message
+        values = (stored.parts, stored.metadata, stored.outcome, usage)
+        return sum(len(value) for value in values if value is not None)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

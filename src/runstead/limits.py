@@ -131,6 +131,25 @@ hints_idle_s: Final = 300  # how long they are kept after the last follower left
 hints_idle_projects_max: Final = 64
 hint_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
 hint_cursor_chars_max: Final = 64
+
+# Retention
+retention_days_max: Final = 36_500
+retention_rows_per_tick_max: Final = 256  # runs that leave in one tick
+retention_runs_max: Final = 32  # in one transaction
+retention_looks_max: Final = 4_096  # roots that are looked at for them
+retention_tick_s: Final = 60.0
+retention_lock_ms: Final = 100  # for the table of all partitions, while others may wait behind
+
+# Copying a store: one piece
+copy_rows_max: Final = 5_000
+copy_bytes_max: Final = 8 * MIB
+
+# Compression in SQLite: not below this size, and only where no more than this share is left
+compress_bytes_min: Final = 4 * KIB
+compress_share_max: Final = 0.9
+
+# Looking over a whole store
+audit_rows_max: Final = 1_000  # runs of one page
 # Push services. Published services send a heartbeat every 30 s.
 push_service_name_chars_max: Final = 128
 push_service_url_chars_max: Final = 2_048

@@ -28,6 +28,7 @@ from runstead.loops.every import Loop, every
 from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
+from runstead.loops.retirer import Retirer
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
@@ -35,9 +36,11 @@ from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
 from runstead.settings import Settings, is_postgres, sqlite_path
 from runstead.signing import Keyring, read_file
+from runstead.sqlite.bulk import SqliteBulk
 from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
 from runstead.store import Store
+from runstead.store.bulk import Bulk
 
 
 def make_store(settings: Settings) -> Store:
@@ -49,6 +52,15 @@ def make_store(settings: Settings) -> Store:
 
         return PostgresStore(settings.database_url)
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def make_bulk(url: str) -> Bulk:
+    """A store as plain tables."""
+    if is_postgres(url):
+        from runstead.postgres.bulk import PostgresBulk  # noqa: PLC0415
+
+        return PostgresBulk(url)
+    return SqliteBulk(sqlite_path(url))
 
 
 def make_notifier(settings: Settings) -> Notifier:
@@ -151,7 +163,7 @@ class Main:
         authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
-            loop="none",  # the caller's: cli.py runs uvloop
+            loop="none",  # the caller's: cli/serve.py runs uvloop
             http="httptools",
             ws="none",
             lifespan="off",
@@ -172,7 +184,9 @@ class Main:
             self.ready.set()
 
         self._server = _Server(config, app.stop, started)
-        loops = [asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator)]
+        loops = [
+            asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
+        ]
         loops += [
             asyncio.ensure_future(alone.run()) for alone in (Leader(app), Dispatcher(app), Deliverer(app))
         ]
@@ -203,14 +217,19 @@ class Main:
             )
 
 
-def _loops(app: App, authenticator: Authenticator) -> list[Loop]:
+def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[Loop]:
     """Beside the leader and the dispatcher, which look when they are woken."""
 
     async def flush() -> int:
         await authenticator.flush()
         return 0
 
+    retiring: list[Loop] = []
+    if settings.retention_days is not None:
+        retirer = Retirer(app, settings.retention_days * 86_400_000)
+        retiring.append(Loop("retirer", limits.retention_tick_s, retirer.retire))
     return [
+        *retiring,
         Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(

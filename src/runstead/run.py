@@ -212,3 +212,9 @@ def in_queue(run: Run) -> tuple[int, int, int]:
     """The place of a queued run: whatever sorts first is claimed first."""
     assert run.available_at is not None
     return -run.priority, run.available_at, run.seq
+
+
+#: The fields whose values may be large.
+LARGE: Final = frozenset(
+    {"labels", "agent", "metadata", "artifacts", "config", "input", "output", "logs", "request_snapshot"}
+)

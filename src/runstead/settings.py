@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from runstead import limits
 from runstead.project import key_prefix
 
 NAMES: Final = (
@@ -25,6 +26,7 @@ NAMES: Final = (
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
+    "RUNSTEAD_RETENTION_DAYS",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -50,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
     allow_private_egress: bool = False
+    retention_days: int | None = None
 
 
 def load(
@@ -95,7 +98,18 @@ def load(
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
+        retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
     )
+
+
+def _days(told: str | None) -> int | None:
+    if told is None:
+        return None
+    if not (told.isascii() and told.isdigit() and 1 <= int(told) <= limits.retention_days_max):
+        raise SettingError(
+            f"RUNSTEAD_RETENTION_DAYS must be a number from 1 to {limits.retention_days_max}, not {told!r}"
+        )
+    return int(told)
 
 
 def _notifier(told: str | None) -> str | None:

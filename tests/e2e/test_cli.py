@@ -44,9 +44,9 @@ def refusal(done):
 def test_help_names_every_command(tmp_path):
     code, stdout, stderr = runstead("--help", cwd=tmp_path)
     assert (code, stderr) == (0, "")
-    for name in ("serve", "projects", "keys", "bench", "race"):
+    for name in ("serve", "projects", "keys", "db", "bench", "race"):
         assert name in stdout
-    for name in ("serve", "projects", "keys", "bench", "race"):
+    for name in ("serve", "projects", "keys", "db", "bench", "race"):
         code, stdout, _ = runstead(name, "--help", cwd=tmp_path)
         assert code == 0
         assert "Usage" in stdout

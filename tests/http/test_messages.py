@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from runstead import limits
+from runstead.loops.retirer import Retirer
 
 MEMBERS = """id conversation_id seq role parts status parent_id created_by model token_usage finish_reason edited_at
 idempotency_key metadata created_at updated_at run_id truncated"""
@@ -260,3 +261,18 @@ async def test_private_events_are_in_no_message(api):
     private = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "text": "hidden"}
     await api.post(f"{path}/events", {"events": [private], "expected_previous_event_id": 0})
     assert (await spoken(api, path.rpartition("/runs/")[0]))["parts"] == []
+
+
+async def test_what_a_run_has_said_is_told_the_same_once_retention_has_taken_the_run(api):
+    run, _ = await api.agent_run()
+    delta = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "t", "delta": "Good morning"}
+    await api.append(run["run_id"], delta)
+    metadata = {"model": "m-1", "inputTokens": 3, "outputTokens": 4, "finishReason": "stop"}
+    await api.complete(run["run_id"], metadata=metadata)
+    conversation = f"/conversations/{run['owner']['id']}"
+    before = await messages(api, conversation)
+    assert before["data"][-1]["parts"] == [{"type": "text", "text": "Good morning"}]
+    api.clock.advance(86_401)
+    assert await Retirer(api.app, 86_400_000).retire() == 1
+    await api.refused(404, "NOT_FOUND", "GET", f"/runs/{run['run_id']}")
+    assert await messages(api, conversation) == before

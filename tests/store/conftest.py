@@ -10,17 +10,24 @@ from msgspec.structs import replace
 
 from runstead import transitions
 from runstead.append import append, digest
+from runstead.commands.projects import make_key
+from runstead.conversation import Conversation, StoredMessage
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
 from runstead.input_request import InputRequest, InputResponse
 from runstead.memory import MemoryStore
+from runstead.principal import DEFAULT_SCOPES
+from runstead.project import Member, Project, new_key
 from runstead.push_service import PushService
 from runstead.run import Run, RunStatus
+from runstead.schedule import Schedule
 from runstead.seal import Seal
+from runstead.signing_key import SigningKey
 from runstead.sqlite.store import SqliteStore
 from runstead.store import ClaimQuery, RunKey, RunQuery
-from runstead.transition import Receipt, Transition, Want
+from runstead.transition import NewMessage, Receipt, Transition, Want
 from runstead.transitions import NO_FENCE, Completion
+from runstead.worker import Session, Worker
 
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -334,6 +341,60 @@ async def refusal(coroutine):
     return caught.value.code
 
 
+AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
+
+
+async def furnish(store):
+    """What stands beside runs."""
+    project = Project(PROJECT, "inventory", "Inventory", 1)
+    member = Member(PROJECT, "ada", "admin", 1)
+    key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
+    await store.directory.create_project(project, member, key)
+    await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
+    timing = Schedule("s-1", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1)
+    await store.schedules.create(timing, lambda _: None)
+    await store.push_services.register(push_service())
+    await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
+
+
+async def live(desk):
+    """Everything happens that leaves a row."""
+    await furnish(desk.store)
+    await desk.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
+    await desk.store.conversations.add_message(StoredMessage("m-0", "c-1", "user", 0, 0, parts=b"[]"))
+    await desk.create("root")
+    await desk.append("root", event(), event("AGENT_RUN_MODEL_CALL_CONTEXT"), event())
+    message = {"message": NewMessage("m-1", "c-1", None), "agent": msgspec.json.encode({"message_id": "m-1"})}
+    agent = await desk.create("agent", parent="root", **AGENT, **message)
+    await desk.create("leaf", parent="agent")
+    await desk.claim("ann", kinds=("agent",), implementation_kind="python")
+    session = Session("s", "agent", "python", "ann", "key", "active", 0, 0)
+    await desk.store.workers.put_session(agent.seq, session)
+    await desk.append("agent", event(key="k"), event())
+    await desk.ask("agent", "i-1")
+    await desk.respond("agent", "i-1")
+    await desk.release("agent", retry_after_ms=0)
+    await desk.claim("bob", kinds=("agent",), implementation_kind="python")
+    await desk.append("leaf", event())
+    await desk.ask("agent", "i-2", call="call-2")
+    await desk.complete("leaf", "failed", error_message="it broke")
+    long = "long " * 2_000  # enough to be compressed
+    await desk.create("done", input=msgspec.json.encode(long))
+    await desk.append("done", event(), event(told=long), event())
+    await desk.complete("done", logs=long)
+    await desk.create("queued", seal=sealed())
+    await desk.create("leased")
+    await desk.claim("ann", limit=1)
+    for run_id in ("gone-parent", "gone"):
+        await desk.create(run_id, parent="gone-parent" if run_id == "gone" else None)
+        await desk.append(run_id, event())
+        await desk.complete(run_id)
+    await desk.delete("gone")
+    await desk.create("cancelled")
+    await desk.create("cancelled-child", parent="cancelled")
+    await desk.cancel("cancelled")
+
+
 @pytest.fixture(params=ENGINES)
 def engine(request):
     return request.param
@@ -371,6 +432,13 @@ async def store(new_store, clock):
 @pytest.fixture
 async def desk(store, clock):
     return Desk(store, clock)
+
+
+@pytest.fixture
+async def lived(desk):
+    """A desk over a store in which everything has happened that leaves a row."""
+    await live(desk)
+    return desk
 
 
 @pytest.fixture

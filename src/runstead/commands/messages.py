@@ -11,7 +11,7 @@ from runstead import limits
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.folds import Folded
-from runstead.conversation import Spoken, StoredMessage
+from runstead.conversation import Outcome, Spoken, StoredMessage
 from runstead.principal import Principal, Scope, refuse_bound
 from runstead.project import user_uuid
 from runstead.seal import Seal
@@ -55,6 +55,13 @@ async def add(
     return stored
 
 
+def _left(message: StoredMessage) -> tuple[Spoken, Folded]:
+    """A message whose run is gone, as it was while the run was there."""
+    outcome = msgspec.json.decode(message.outcome or b"", type=Outcome)
+    parts = message.parts or b"[]"
+    return Spoken(message, outcome.run), Folded(outcome.status, parts, outcome.truncated, 0)
+
+
 async def page(
     app: App, principal: Principal, conversation_id: str, after: int, limit: int
 ) -> tuple[list[tuple[Spoken, Folded | None]], bool]:
@@ -73,7 +80,7 @@ async def page(
         if spent > budget:
             return shown, True
         folded = None if one.run is None else await app.folds.of(one.run)
-        shown.append((one, folded))
+        shown.append((one, folded) if one.message.outcome is None else _left(one.message))
         spent += one.bytes + (0 if folded is None else folded.cost)
     # A page that was full of bytes says nothing of what follows; the conversation knows its newest message. Its count
     # alone does not: it numbers messages, and those of deleted runs are gone.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.memory.audit import MemoryAudit
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
@@ -11,6 +12,7 @@ from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.leadership import MemoryLeadership
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
+from runstead.memory.retention import MemoryRetention
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
@@ -37,9 +39,17 @@ class MemoryStore:
         self.schedules = MemorySchedules(self._journal, rows.schedules)
         self.webhooks = MemoryWebhooks(self._journal, rows)
         self.triggers = MemoryTriggers(self._journal)
+        self.audit = MemoryAudit(rows)
+        self.retention = MemoryRetention(self._journal, rows)
 
     async def open(self) -> None:
         pass
+
+    async def migrate(self) -> list[str]:
+        return []
+
+    async def pending(self) -> list[str]:
+        return []
 
     async def close(self) -> None:
         pass

@@ -49,6 +49,13 @@ async def migrate(connection: Connection) -> list[str]:
     return applied
 
 
+async def pending(connection: Connection) -> list[str]:
+    """What is not applied yet."""
+    known = _known()
+    done = await _applied(connection, known)
+    return [name for name in known if name not in done]
+
+
 async def _applied(connection: Connection, known: dict[str, str]) -> set[str]:
     """Which are done. NewerStoreError where the database knows one that this program does not."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:

@@ -25,11 +25,13 @@ def months_from(now: int, count: int) -> list[tuple[str, int, int]]:
     return [(f"run_events_{start:%Y_%m}", to_ms(start), to_ms(end)) for start, end in pairwise(starts)]
 
 
-async def make_partitions(connection: Connection, now: int) -> list[str]:
-    """Make those that are missing; their names."""
+async def make_partitions(
+    connection: Connection, now: int, months: int = limits.partitions_ahead_months + 1
+) -> list[str]:
+    """Make those that are missing, from the month of `now` on; their names."""
     there = await _partitions(connection)
     made = []
-    for name, first, end in months_from(now, limits.partitions_ahead_months + 1):
+    for name, first, end in months_from(now, months):
         if name in there:
             continue
         try:
@@ -39,7 +41,7 @@ async def make_partitions(connection: Connection, now: int) -> list[str]:
                     continue
                 # Made beside the table and then attached: that holds up nobody who writes to the other months.
                 await connection.execute(
-                    f"CREATE TABLE {name} (LIKE run_events, PRIMARY KEY (run_seq, event_id));"
+                    f"CREATE TABLE {name} (LIKE run_events INCLUDING COMPRESSION, PRIMARY KEY (run_seq, event_id));"
                     f"ALTER TABLE run_events ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"
                 )
         except asyncpg.CheckViolationError:

@@ -379,13 +379,13 @@ FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS moved (id, co
 -- name: add_messages
 INSERT INTO messages
   (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-   metadata, parts)
+   metadata, parts, outcome)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-  $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[])
+  $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[])
 
 -- name: message_by_key
 SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
-  digest, metadata, parts
+  digest, metadata, parts, outcome
 FROM messages WHERE conversation_id = $1 AND idempotency_key = $2
 
 -- name: parent_message
@@ -394,11 +394,11 @@ SELECT id FROM messages WHERE conversation_id = $1 AND (id = $2 OR idempotency_k
 -- name: messages_after
 -- Sizes are known without reading the values.
 SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-  metadata, parts, r_seq, r_run_id, r_status, r_latest, r_updated_at, r_metadata
+  metadata, parts, outcome, r_seq, r_run_id, r_status, r_latest, r_updated_at, r_metadata
 FROM (
   SELECT *, row_number() OVER told AS place,
-    sum(coalesce(octet_length(parts), 0) + coalesce(octet_length(metadata), 0) + coalesce(octet_length(r_metadata), 0))
-      OVER told AS bytes
+    sum(coalesce(octet_length(parts), 0) + coalesce(octet_length(metadata), 0) + coalesce(octet_length(outcome), 0)
+      + coalesce(octet_length(r_metadata), 0)) OVER told AS bytes
   FROM (
     SELECT m.*, r.seq AS r_seq, r.run_id AS r_run_id, r.status AS r_status, r.latest_event_id AS r_latest,
       r.updated_at AS r_updated_at, r.metadata AS r_metadata

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Final, get_args, get_type_hints
 
 from runstead.conversation import Conversation
-from runstead.run import FIELDS, Run
+from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -20,6 +20,17 @@ COLUMNS: Final = ", ".join(
 )
 LOCKED: Final = f"{COLUMNS}, familied"
 """What a row tells that is held."""
+#: What an audit looks at: no large values, and an error only where it is short (else it is empty).
+_AUDITED: Final = ", ".join(
+    f"coalesce({field}, 0)"
+    if field in COUNTERS
+    else f"NULL AS {field}"
+    if field in LARGE
+    else "CASE WHEN octet_length(error) <= 65536 THEN error WHEN error IS NOT NULL THEN ''::bytea END"
+    if field == "error"
+    else field
+    for field in FIELDS
+)
 RUNS: Final = "runs LEFT JOIN run_families ON run_seq = seq"
 
 # What nearly every transition moves is written with every update; anything else, and the large values above all, only
@@ -60,9 +71,18 @@ _SERVICE: Final = (
 
 
 def _named() -> dict[str, str]:
-    text = (files(__package__) / "queries.sql").read_text()
+    text = "\n".join(
+        (files(__package__) / name).read_text()
+        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
+    )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    words = {"{columns}": COLUMNS, "{locked}": LOCKED, "{runs}": RUNS, "{clock}": CLOCK}
+    words = {
+        "{columns}": COLUMNS,
+        "{locked}": LOCKED,
+        "{runs}": RUNS,
+        "{clock}": CLOCK,
+        "{audited}": _AUDITED,
+    }
     words |= {
         "{conversation}": ", ".join(Conversation.__struct_fields__),
         "{schedule}": ", ".join(SCHEDULE_FIELDS),

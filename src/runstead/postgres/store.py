@@ -1,10 +1,11 @@
 """The PostgreSQL store: a database that many replicas share."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runstead import limits
+from runstead.postgres.audit import PostgresAudit
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.concurrency import PostgresConcurrency
@@ -13,10 +14,11 @@ from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
 from runstead.postgres.inputs import PostgresInputs
 from runstead.postgres.leadership import PostgresLeadership
-from runstead.postgres.migrate import migrate, refuse_old_server
+from runstead.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.postgres.partitions import make_partitions
 from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
+from runstead.postgres.retention import PostgresRetention
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.schedules import PostgresSchedules
 from runstead.postgres.signing_keys import PostgresSigningKeys
@@ -44,6 +46,8 @@ class PostgresStore:
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
+    audit: PostgresAudit
+    retention: PostgresRetention
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -53,20 +57,17 @@ class PostgresStore:
         self._readers: Readers | None = None
         self._leadership: PostgresLeadership | None = None
         self._partitions_at = 0.0
+        self.audit = PostgresAudit(url)
 
     async def open(self) -> None:
-        try:
-            connection = await connect_alone(self._url)
-            try:
-                refuse_old_server(connection)
-                await migrate(connection)
-                await self._look_ahead(connection)
-            finally:
-                await connection.close()
-        except (*BROKEN, ValueError) as trouble:
-            raise RuntimeError(
-                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
-            ) from trouble
+        async def ready(connection: Connection) -> list[str]:
+            if await connection.fetchval("SELECT to_regclass('copy_progress')") is not None:
+                raise RuntimeError(
+                    f"{address(self._url)} holds an unfinished copy: finish it with `runstead db copy`"
+                )
+            return await self._migrated(connection)
+
+        await self._alone(ready)
         clock = Clock(self._clock)
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
@@ -84,6 +85,31 @@ class PostgresStore:
         self.signing_keys = PostgresSigningKeys(writer, readers)
         self.leadership = PostgresLeadership(self._url, self._clock)
         self._leadership = self.leadership
+        self.retention = PostgresRetention(self._url, writer, readers)
+
+    async def migrate(self) -> list[str]:
+        return await self._alone(self._migrated)
+
+    async def _migrated(self, connection: Connection) -> list[str]:
+        applied = await migrate(connection)
+        await self._look_ahead(connection)
+        return applied
+
+    async def pending(self) -> list[str]:
+        return await self._alone(pending)
+
+    async def _alone(self, work: Callable[[Connection], Awaitable[list[str]]]) -> list[str]:
+        try:
+            connection = await connect_alone(self._url)
+            try:
+                refuse_old_server(connection)
+                return await work(connection)
+            finally:
+                await connection.close()
+        except (*BROKEN, ValueError) as trouble:
+            raise RuntimeError(
+                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
+            ) from trouble
 
     async def close(self) -> None:
         if self._leadership is not None:
@@ -94,6 +120,7 @@ class PostgresStore:
             await self._writer.close()
         if self._readers is not None:
             await self._readers.close()
+        await self.audit.close()
 
     async def check(self) -> dict[str, Any]:
         assert self._writer is not None, "not open"

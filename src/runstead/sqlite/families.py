@@ -87,11 +87,12 @@ def _page(
         for found in connection.execute(Q["events_between"], bounds):
             if wanted and found[1] not in wanted:
                 continue
-            size += len(found[2])
+            event = to_event(found)
+            size += len(event.payload)
             if len(events) == limit or (events and bytes_max is not None and size > bytes_max):
                 return FamilyPage(events, events[-1].position, more=True, ended=ended)
             position = stretch.start + found[0] - stretch.first
-            events.append(FamilyEvent(stretch.run_id, position, to_event(found)))
+            events.append(FamilyEvent(stretch.run_id, position, event))
     # A cursor ahead of the log, which nobody was given, is taken for its end.
     return FamilyPage(events, end, more=False, ended=ended)
 

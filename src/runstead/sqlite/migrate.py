@@ -26,13 +26,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
     for name, sql in known.items():
         connection.execute("BEGIN IMMEDIATE")
         try:
-            done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
-            if newer := sorted(done - known.keys()):
-                raise NewerStoreError(
-                    f"The database was written by a newer Runstead (it knows {newer[0]}, this program does not): "
-                    "upgrade the program"
-                )
-            if name not in done:
+            if name not in _applied(connection, known):
                 for statement in _statements(sql):
                     connection.execute(statement)
                 connection.execute("INSERT INTO schema_migrations VALUES (?, ?)", (name, now_ms()))
@@ -42,6 +36,25 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
             connection.execute("ROLLBACK")
             raise
     return applied
+
+
+def pending(connection: sqlite3.Connection) -> list[str]:
+    """What is not applied yet."""
+    known = _known()
+    table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
+    done = set() if connection.execute(table).fetchone() is None else _applied(connection, known)
+    return [name for name in known if name not in done]
+
+
+def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:
+    """Which are done. NewerStoreError where the file knows one that this program does not."""
+    done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
+    if newer := sorted(done - known.keys()):
+        raise NewerStoreError(
+            f"The database was written by a newer Runstead (it knows {newer[0]}, this program does not): "
+            "upgrade the program"
+        )
+    return done
 
 
 def _statements(sql: str) -> list[str]:

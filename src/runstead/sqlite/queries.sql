@@ -173,8 +173,8 @@ WHERE id = ?2 AND status <> 'deleted' RETURNING message_count
 -- name: add_message
 INSERT INTO messages
   (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-   metadata, parts)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+   metadata, parts, outcome)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: seal
 SELECT digest, status, body FROM seals WHERE owner = ? AND key = ?
@@ -347,7 +347,7 @@ UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
 
 -- name: message_by_key
 SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
-  digest, metadata, parts
+  digest, metadata, parts, outcome
 FROM messages WHERE conversation_id = ? AND idempotency_key = ?
 
 -- name: parent_message
@@ -356,7 +356,7 @@ ORDER BY id = ?2 DESC LIMIT 1
 
 -- name: messages_after
 SELECT m.id, m.conversation_id, m.role, m.created_at, m.updated_at, m.seq, m.run_seq, m.parent_id, m.created_by,
-  m.idempotency_key, m.digest, m.metadata, m.parts, r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at,
+  m.idempotency_key, m.digest, m.metadata, m.parts, m.outcome, r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at,
   r.metadata
 FROM messages m LEFT JOIN runs r ON r.seq = m.run_seq
 WHERE m.conversation_id = ? AND m.seq > ? ORDER BY m.seq LIMIT ?

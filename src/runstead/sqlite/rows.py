@@ -8,16 +8,18 @@ from msgspec.structs import astuple
 
 from runstead.event import Event, NewEvent
 from runstead.run import FIELDS, Run, RunStatus
+from runstead.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
 from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, Q, insert_events, update_run
 
 encode = msgspec.json.Encoder().encode
 
-EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
+EXTERNAL, PRIVATE, IS_ERROR, DELTA, COMPRESSED = 1, 2, 4, 8, 16
 
 _STATUSES: Final = {status.value: status for status in RunStatus}
 _STATUS: Final = FIELDS.index("status")
 _SEQ: Final = FIELDS.index("seq")
 _ROOT: Final = FIELDS.index("root_seq")
+_LOGS: Final = FIELDS.index("logs")
 
 
 def to_run(row: tuple[Any, ...]) -> Run:
@@ -25,12 +27,17 @@ def to_run(row: tuple[Any, ...]) -> Run:
     values[_STATUS] = _STATUSES[values[_STATUS]]
     if values[_ROOT] is None:  # a root's own seq is known only once it is stored
         values[_ROOT] = values[_SEQ]
+    for place in PACKED:
+        if values[place] is not None:
+            values[place] = unpack_field(values[place], text=place == _LOGS)
     return Run(*values)
 
 
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:
     """The seq it got."""
     values = list(astuple(run))
+    for place in PACKED:
+        values[place] = pack_field(values[place])
     assert values.pop(_SEQ) == 0
     seq = connection.execute(INSERT_RUN, values).lastrowid
     assert seq is not None
@@ -44,7 +51,7 @@ def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     changed = tuple(
         [place for place, (a, b) in enumerate(zip(was, becomes, strict=True)) if a is not b and a != b]
     )
-    values = [becomes[place] for place in changed]
+    values = [pack_field(becomes[place]) if place in PACKED else becomes[place] for place in changed]
     written = connection.execute(update_run(changed), (*values, old.seq, old.version)).rowcount
     assert written == 1, f"run {old.seq} was not at version {old.version}"
 
@@ -80,7 +87,10 @@ def add_events(
             | IS_ERROR * event.is_error
             | DELTA * (event.event_class == "delta")
         )
-        values += (event_id, event.type, event.payload, now, flags, sequence)
+        payload = pack(event.payload)
+        if payload is not event.payload:
+            flags |= COMPRESSED
+        values += (event_id, event.type, payload, now, flags, sequence)
         if event.key is not None:
             number = event_id - (run.seq << EVENT_BITS)
             connection.execute(Q["add_event_key"], (run.seq, event.key, number, event.digest))
@@ -92,7 +102,7 @@ def to_event(row: tuple[Any, ...]) -> Event:
     return Event(
         event_id,
         event_type,
-        payload,
+        unpack(payload) if flags & COMPRESSED else payload,
         created_at,
         bool(flags & EXTERNAL),
         bool(flags & PRIVATE),

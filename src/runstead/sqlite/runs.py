@@ -133,10 +133,11 @@ class SqliteRuns:
             for row in cursor:
                 if wanted and row[1] not in wanted:
                     continue
-                size += len(row[2])
+                event = to_event(row)
+                size += len(event.payload)
                 if bytes_max is not None and size > bytes_max and events:
                     break
-                events.append(to_event(row))
+                events.append(event)
                 if len(events) == limit:
                     break
             return events

@@ -5,18 +5,29 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from runstead.run import FIELDS
+from runstead.run import FIELDS, LARGE
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
+#: What an audit looks at: no large values, and an error only where it is short (else it is empty).
+_AUDITED: Final = ", ".join(
+    "NULL"
+    if field in LARGE
+    else "iif(length(error) <= 65536, error, substr(error, 1, 0))"
+    if field == "error"
+    else field
+    for field in FIELDS
+)
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 
 def _named() -> dict[str, str]:
-    text = (files(__package__) / "queries.sql").read_text()
+    text = "\n".join(
+        (files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql", "retention.sql")
+    )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {
-        name: body.strip().replace("{columns}", COLUMNS)
+        name: body.strip().replace("{columns}", COLUMNS).replace("{audited}", _AUDITED)
         for name, body in zip(parts[::2], parts[1::2], strict=True)
     }
 

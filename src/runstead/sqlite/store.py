@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from runstead.clock import now_ms
+from runstead.sqlite.audit import SqliteAudit
 from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
 from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.leadership import SqliteLeadership
-from runstead.sqlite.migrate import migrate
+from runstead.sqlite.migrate import migrate, pending
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.retention import SqliteRetention
 from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.signing_keys import SqliteSigningKeys
@@ -41,6 +43,8 @@ class SqliteStore:
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
     concurrency: SqliteConcurrency
+    audit: SqliteAudit
+    retention: SqliteRetention
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -51,11 +55,15 @@ class SqliteStore:
         self._readers: Readers | None = None
 
     async def open(self) -> None:
-        try:
-            with closing(connect(self._path, self._synchronous)) as first:
-                migrate(first)
-        except sqlite3.Error as trouble:
-            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+        await self.migrate()
+        with closing(connect(self._path, self._synchronous)) as first:
+            if (
+                first.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copy_progress'").fetchone()
+                is not None
+            ):
+                raise RuntimeError(
+                    f"{self._path} holds an unfinished copy: finish it with `runstead db copy`"
+                )
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
@@ -71,6 +79,24 @@ class SqliteStore:
         self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
         self.leadership = SqliteLeadership(writer, self._clock)
+        self.audit = SqliteAudit(readers)
+        self.retention = SqliteRetention(writer, readers)
+
+    async def migrate(self) -> list[str]:
+        try:
+            with closing(connect(self._path, self._synchronous)) as first:
+                return migrate(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+
+    async def pending(self) -> list[str]:
+        if not self._path.exists():
+            raise RuntimeError(f"there is no database {self._path}")
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as first:
+                return pending(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
 
     async def close(self) -> None:
         if self._readers is not None:

@@ -53,6 +53,10 @@ class Writer:
         self.commands = 0
         self._thread.start()
 
+    def now(self) -> int:
+        """The time, for a read that has to do with it."""
+        return max(self._now, self._clock())
+
     async def do(self, job: Job[T]) -> T:
         """The job's result, once it is durable."""
         if self._closed:

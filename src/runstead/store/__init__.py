@@ -9,11 +9,13 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
+from runstead.store.audit import Audit, AuditPage, Stats, TableSize
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
 from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
+from runstead.store.retention import Doomed, DoomedPage, Left, Retention
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
@@ -32,6 +34,8 @@ from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
+    "Audit",
+    "AuditPage",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
@@ -44,18 +48,24 @@ __all__ = [
     "DecideTrigger",
     "DecideWebhook",
     "Directory",
+    "Doomed",
+    "DoomedPage",
     "FamilyPage",
     "Guard",
     "InputRequests",
     "Leadership",
+    "Left",
     "PushServices",
+    "Retention",
     "RunKey",
     "RunQuery",
     "Runs",
     "ScheduleQuery",
     "Schedules",
     "SigningKeys",
+    "Stats",
     "Store",
+    "TableSize",
     "Triggers",
     "TypeCount",
     "Webhooks",
@@ -89,9 +99,21 @@ class Store(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def leadership(self) -> Leadership: ...
+    @property
+    def audit(self) -> Audit: ...
+    @property
+    def retention(self) -> Retention: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
+        ...
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date, as `open` does; the names of what was applied. The store need not be open."""
+        ...
+
+    async def pending(self) -> list[str]:
+        """What `migrate` would apply. Changes nothing; RuntimeError where there is no store yet."""
         ...
 
     async def close(self) -> None:

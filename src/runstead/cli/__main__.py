@@ -1,0 +1,5 @@
+"""`python -m runstead.cli`."""
+
+from runstead.cli import main
+
+main()

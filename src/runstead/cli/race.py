@@ -1,0 +1,31 @@
+"""`runstead race`."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from runstead.cli.answers import refuse, say
+from runstead.cli.app import AsJson, app
+
+
+@app.command
+def race(
+    *,
+    url: str = "http://127.0.0.1:8720",
+    key: Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")],
+    project: str = "default",
+    runs: int = 50,
+    callers: Annotated[int, Parameter(help="Concurrent calls for each run")] = 32,
+    json: AsJson = False,
+) -> None:
+    """Prove that a deployment completes each run exactly once; exit 1 and a report where it does not."""
+    from runstead.bench import BenchError, RaceOptions, render_race, run_race  # noqa: PLC0415
+
+    try:
+        report = run_race(RaceOptions(url=url, key=key, project=project, runs=runs, callers=callers))
+    except BenchError as trouble:
+        refuse(str(trouble))
+    say(render_race(report, json=json), end="")
+    if not report.exactly_once:
+        sys.exit(1)

@@ -1,0 +1,32 @@
+"""Holds a whole store to its invariants, page by page: what `runstead db check` does."""
+
+from collections.abc import AsyncIterator, Callable
+
+from runstead import limits
+from runstead.invariants import CHECKS, Violation, broken, orphaned, violations
+from runstead.store import Store
+
+Progress = Callable[[int, int, int], None]
+"""(runs looked at, seq reached, seq of the newest run)"""
+
+
+async def check(store: Store, progress: Progress = lambda *_: None) -> AsyncIterator[Violation]:
+    """Every violation, as it is found. Only one page of runs is in memory; a server may write at the same time."""
+    audit = store.audit
+    for sentence in await audit.medium():
+        yield Violation("medium", sentence)
+    newest = await audit.latest_seq()
+    after, looked, more = 0, 0, True
+    while more:
+        page = await audit.runs(after, limits.audit_rows_max)
+        for one in page.runs:
+            for found in violations(one):
+                yield found
+        for table, seq in page.orphans:
+            yield orphaned(table, seq)
+        after, more = page.reached, page.more
+        looked += len(page.runs)
+        progress(looked, after, max(newest, after))
+    for name in CHECKS:
+        for values in await audit.others(name):
+            yield broken(name, values)

@@ -1,0 +1,63 @@
+-- name: retention_roots
+SELECT seq, created_at, coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false),
+  coalesce(descendants_total, 0)
+FROM {runs} WHERE seq > $1 AND parent_seq IS NULL ORDER BY seq LIMIT $3
+
+-- name: retention_family
+SELECT r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at, r.metadata, EXISTS (
+  SELECT 1 FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id
+  WHERE m.conversation_id = r.conversation_id AND m.run_seq = r.seq AND c.status <> 'deleted'
+)
+FROM runs AS r WHERE r.seq = $1 OR (r.root_seq = $1 AND r.parent_seq IS NOT NULL)
+ORDER BY r.seq DESC LIMIT $2
+
+-- name: lock_retired
+SELECT seq, path, conversation_id,
+  coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false)
+FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs
+
+-- name: lock_spoken_in
+SELECT id FROM conversations WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE
+
+-- name: keep_messages
+UPDATE messages AS m SET run_seq = NULL, parts = l.parts, outcome = l.outcome
+FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[]) AS l (conversation_id, run_seq, parts, outcome)
+WHERE m.conversation_id = l.conversation_id AND m.run_seq = l.run_seq
+
+-- name: retire_runs
+-- All that belongs to them, but for their messages, their counters, and their events, which leave with their partition.
+WITH gone AS (DELETE FROM runs WHERE seq = ANY ($1::bigint[]) RETURNING seq, created_at, latest_event_id),
+events AS (INSERT INTO run_leftovers SELECT created_at, seq FROM gone WHERE latest_event_id > 0),
+keys AS (DELETE FROM run_event_keys USING gone WHERE run_seq = seq),
+attempts AS (DELETE FROM run_attempts USING gone WHERE run_seq = seq),
+receipts AS (DELETE FROM run_receipts USING gone WHERE run_seq = seq),
+sessions AS (DELETE FROM worker_sessions USING gone WHERE run_seq = gone.seq),
+inputs AS (DELETE FROM input_requests AS i USING gone WHERE i.run_seq = gone.seq),
+counters AS (DELETE FROM run_families USING gone WHERE run_seq = seq),
+log AS (DELETE FROM family_log USING gone WHERE root_seq = seq)
+SELECT count(*) FROM gone
+
+-- name: leftover_months
+-- Partitions of one month that end before $1, oldest first: (name, from, to).
+SELECT relname, bounds[1]::bigint, bounds[2]::bigint FROM (
+  SELECT c.relname, regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''?(\d+)''?\) TO \(''?(\d+)') AS bounds
+  FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = 'run_events'::regclass
+) AS parts
+WHERE bounds IS NOT NULL AND bounds[2]::bigint <= $1 ORDER BY 2
+
+-- name: forget_leftovers
+DELETE FROM run_leftovers WHERE run_created_at >= $1 AND run_created_at < $2
+
+-- name: sweep_leftovers
+-- What no partition could take along.
+WITH swept AS (
+  DELETE FROM run_leftovers WHERE (run_created_at, run_seq) IN (
+    SELECT run_created_at, run_seq FROM run_leftovers WHERE run_created_at < $1 ORDER BY 1, 2 LIMIT $2
+    FOR UPDATE SKIP LOCKED
+  )
+  RETURNING run_created_at, run_seq
+),
+gone AS (
+  DELETE FROM run_events AS e USING swept AS s WHERE e.run_created_at = s.run_created_at AND e.run_seq = s.run_seq
+)
+SELECT count(*) FROM swept
