@@ -2,7 +2,7 @@
 `runstead --help` stays quick.
 """
 
-from runstead.cli import bench, db, keys, projects, race, serve  # noqa: F401 - each adds its commands
+from runstead.cli import bench, db, dev, keys, projects, race, serve, worker  # noqa: F401 - each adds its commands
 from runstead.cli.app import app
 
 __all__ = ["app", "main"]

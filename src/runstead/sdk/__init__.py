@@ -31,6 +31,7 @@ from runstead.sdk.event import (
     Snapshot,
     SnapshotEvent,
 )
+from runstead.sdk.fleet import Fleet
 from runstead.sdk.handler import Handler
 from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
 from runstead.sdk.lease import (
@@ -48,6 +49,7 @@ from runstead.sdk.lease import (
 )
 from runstead.sdk.message import Message, MessagePage, TokenUsage
 from runstead.sdk.notification import Notification
+from runstead.sdk.places import Places
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -145,6 +147,7 @@ __all__ = [
     "EventTypeCount",
     "EventTypeList",
     "FieldError",
+    "Fleet",
     "Handler",
     "Health",
     "Heartbeat",
@@ -164,6 +167,7 @@ __all__ = [
     "Notification",
     "Owner",
     "PageInfo",
+    "Places",
     "Project",
     "ProjectList",
     "Projection",
