@@ -44,10 +44,17 @@ _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch"
 class Durable(Telling):
     """The durable half of a context."""
 
+    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
+
     def begin(self, history: History) -> None:
         """Run from the beginning, with this to answer from."""
         self._history = history
         _branch.set(Branch(""))
+
+    def keep_time(self, now: Callable[[], datetime], sleep: Callable[[float], Awaitable[object]]) -> None:
+        """Take the time from these, as tests do."""
+        self._now = now
+        self._sleep = sleep
 
     # Steps
 
@@ -228,7 +235,7 @@ class Durable(Telling):
         until = self._history.untils.get(step_id)
         if step_id not in self._history.names:
             if timeout_seconds is not None:
-                until = datetime.now(UTC) + timedelta(seconds=timeout_seconds)
+                until = self._now() + timedelta(seconds=timeout_seconds)
             self.tell({"type": STEP_STARTED, "stepName": name, "stepId": step_id, "until": until})
             if asked is not None:
                 self.tell({"type": CUSTOM, "name": "run.asked", "value": {"tool_call_id": call_id, **asked}})
@@ -290,7 +297,7 @@ class Durable(Telling):
         """The time, with its zone (UTC); the same when the handler runs again."""
         step_id = self._enter("now")
         if step_id not in self._history.values:
-            told = datetime.now(UTC).isoformat()
+            told = self._now().isoformat()
             self._history.values[step_id] = told
             self.tell({"type": CUSTOM, "name": VALUE, "value": {"step_id": step_id, "value": told}})
         return datetime.fromisoformat(self._history.values[step_id])
@@ -320,9 +327,7 @@ class Durable(Telling):
         }
         self.tell({"type": CUSTOM, "name": RETRIED, "value": told})
         pause = timedelta(seconds=min(2.0 ** (number - 1), _BACKOFF_S_MAX))
-        return Wanted(
-            reason="event", call_id=f"retry:{number}", what="retry", resume_at=datetime.now(UTC) + pause
-        )
+        return Wanted(reason="event", call_id=f"retry:{number}", what="retry", resume_at=self._now() + pause)
 
     async def park(self, wanted: Wanted) -> bool:
         """Let the run wait and give its lease back, in one step; False where the answer has come already."""

@@ -151,6 +151,9 @@ class Worker:
                     break
                 if not begun:
                     await self._until(*self._jobs)
+        except asyncio.CancelledError:
+            self._hurrying.set()
+            raise
         finally:
             await self._drain()
         return count
