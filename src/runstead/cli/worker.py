@@ -1,6 +1,6 @@
 """`runstead worker`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
@@ -10,6 +10,9 @@ from runstead.cli.app import app
 Url = Annotated[str, Parameter(env_var="RUNSTEAD_URL", help="The server; else RUNSTEAD_URL")]
 Concurrency = Annotated[int, Parameter(help="Runs at a time, of all projects together")]
 Grace = Annotated[float, Parameter(help="How long runs may go on after a stop")]
+
+#: Beside the claims that wait.
+_CALLS_AT_ONCE: Final = 8
 
 
 @app.command
@@ -62,6 +65,8 @@ def _serve(
 ) -> None:
     import logging  # noqa: PLC0415
 
+    import uvloop  # noqa: PLC0415
+
     from runstead.cli.loading import load  # noqa: PLC0415
     from runstead.sdk import App, AsyncClient, Fleet, Places, RunsteadError  # noqa: PLC0415
 
@@ -80,12 +85,12 @@ def _serve(
         options["places"] = places
         workers = []
         for one in projects:
-            client = AsyncClient(url, key, project=one)
+            client = AsyncClient(url, key, project=one, calls_at_once=_CALLS_AT_ONCE)
             make = found.worker if isinstance(found, App) else found
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
         tell(f"runstead: serving {what} for {', '.join(projects)} at {url}")
-        Fleet(workers).run()
+        Fleet(workers).run(uvloop.new_event_loop)
     except RunsteadError as refusal:
         refuse(f"the server at {url} does not take this worker: {refusal}")
     except (ValueError, TypeError) as trouble:

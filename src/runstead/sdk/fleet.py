@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -20,9 +20,10 @@ class Fleet:
     def __init__(self, workers: Sequence[Serves]) -> None:
         self._workers = workers
 
-    def run(self) -> None:
+    def run(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, and close their clients. A second signal cuts the grace short."""
-        asyncio.run(self._main())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(self._main())
 
     def stop(self) -> None:
         """See `Worker.stop`."""
