@@ -56,21 +56,22 @@ class Reloaded:
         self._sources = Sources(root)
         self._stopping = False
         self._child: subprocess.Popen[bytes] | None = None
+        self._told: subprocess.Popen[bytes] | None = None  # to end; told again, it would hurry
 
     def stop(self) -> None:
         self._stopping = True
-        self._signal()
+        if self._child is not None:
+            self._signal(self._child)
 
-    def _signal(self) -> None:
-        if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGTERM)
+    def _signal(self, child: "subprocess.Popen[bytes]") -> None:
+        self._told = child
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
 
     def run(self, while_lives: "subprocess.Popen[bytes] | None" = None) -> None:
         """Until `stop()`, or until the other process ends."""
         while not self._stopping:
             self._child = child = tethered.start(self._arguments, self._environment)
-            if self._stopping:  # it was called while the child began
-                self._signal()
             told = False
             while not self._stopping:
                 if while_lives is not None and while_lives.poll() is not None:
@@ -83,7 +84,8 @@ class Reloaded:
                     told = True
                     tell("runstead: the worker has ended, and starts again when a file changes")
                 time.sleep(_LOOK_S)  # a signal's handler cannot wake an Event without risk
-            self._signal()
+            if self._told is not child:
+                self._signal(child)
             child.wait()
 
 
