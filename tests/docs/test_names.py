@@ -28,7 +28,8 @@ def commands(group=cli, words=()):
         found |= commands(group[word], (*words, word))
         if group[word].default_command is not None:
             arguments = group[word].assemble_argument_collection()
-            found[" ".join((*words, word))] = {option for argument in arguments for option in argument.names}
+            names = {option for argument in arguments for option in argument.names}
+            found[" ".join((*words, word))] = {option for option in names if option.startswith("-")}
     return found
 
 

@@ -26,7 +26,11 @@ def worker(
     key: Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")],
     project: Annotated[
         list[str] | None,
-        Parameter(help="Slug or id, once for each; else RUNSTEAD_PROJECT, else default", negative=""),
+        Parameter(
+            env_var="RUNSTEAD_PROJECT",
+            negative="",
+            help="Slug or id, once for each; else RUNSTEAD_PROJECT, else default",
+        ),
     ] = None,
     concurrency: Concurrency = 4,
     lease_seconds: Annotated[
@@ -38,11 +42,9 @@ def worker(
     reload: Annotated[bool, Parameter(negative="", help="Start anew when a source file changes")] = False,
 ) -> None:
     """Serve the runs of an app until SIGTERM or Ctrl-C: what runs may finish, and is else given back."""
-    import os  # noqa: PLC0415 - each command loads what it needs: `runstead --help` stays quick
-
-    projects = list(dict.fromkeys(project or [os.environ.get("RUNSTEAD_PROJECT") or "default"]))
+    projects = list(dict.fromkeys(project or ["default"]))
     if reload:
-        from runstead.cli.reloading import keep_up  # noqa: PLC0415
+        from runstead.cli.reloading import keep_up  # noqa: PLC0415 - each command loads what it needs
 
         arguments = ["worker", reference, "--url", url, "--concurrency", str(concurrency)]
         arguments += ["--lease-seconds", str(lease_seconds), "--wait-seconds", str(wait_seconds)]
