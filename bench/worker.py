@@ -53,11 +53,11 @@ def cpu_s(process: "subprocess.Popen[Any]") -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(tasks: int, concurrency: int, spy: Path | None = None) -> Told:
+def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str | None = None) -> Told:
     """Between the first run's start and the last one's end."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder)) as (server, url, key),
+        serving(database or f"sqlite:///{folder}/bench.db") as (server, url, key),
         Client(url, key, project="default") as client,
     ):
         with ThreadPoolExecutor(8) as pool:
@@ -83,12 +83,12 @@ def measure(tasks: int, concurrency: int, spy: Path | None = None) -> Told:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
+def serving(database: str) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
     """A server, its URL and a key."""
     key = f"vf_bench_{secrets.token_hex(32)}"
     command = [sys.executable, "-P", "-m", "runstead.cli", "serve", "--port", "0"]
     server = subprocess.Popen(
-        [*command, "--database", f"sqlite:///{folder / 'bench.db'}"],
+        [*command, "--database", database],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "RUNSTEAD_BOOTSTRAP_KEY": key},
