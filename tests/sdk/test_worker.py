@@ -223,7 +223,9 @@ async def test_a_busy_worker_still_tells_that_it_lives(bench):
     assert len(b.sent("/workers/w/heartbeat")) == 3
 
 
-@pytest.mark.parametrize("option", [{"lease_seconds": 4}, {"wait_seconds": 31}, {"concurrency": 0}])
+@pytest.mark.parametrize(
+    "option", [{"lease_seconds": 4}, {"wait_seconds": 31}, {"concurrency": 0}, {"targets": ["task:t"] * 101}]
+)
 def test_numbers_out_of_bounds_are_refused_at_once(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         Worker(AsyncClient("http://server"), forever, **option)

@@ -73,6 +73,7 @@ class Worker:
             ("lease_seconds", lease_seconds, 5, 300),
             ("wait_seconds", wait_seconds, 0, 30),
             ("concurrency", concurrency, 1, 10_000),
+            ("the number of targets", len(targets or ()), 0, 100),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} is {least} to {most}, not {value}")
