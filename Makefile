@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
 .PHONY: demo test serve lint format dev lock clean
@@ -28,8 +29,9 @@ $(VENV)/wheel: $(VENV)/dev $(SOURCES)
 demo: $(VENV)/wheel ## Show the main job on a fresh SQLite file
 	$(BIN)/python -P demo/demo.py
 
+# Each worker has servers of its own; a file of tests stays with one, since its tests share what the file sets up.
 test: $(VENV)/wheel ## Run every test against the built wheel
-	$(BIN)/python -P -m pytest $(TESTS)
+	$(BIN)/python -P -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve

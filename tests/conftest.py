@@ -1,11 +1,44 @@
 """What several rooms of tests share: real servers, started when the first test asks for them."""
 
+import fcntl
+import os
+import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for postgres_server.py: tests are no package
+
+#: Files and rooms whose files take longest. Workers take files in order: what comes last should be short.
+SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop", "store", "http")
+
+
+def pytest_collection_modifyitems(items):
+    slow = [Path(__file__).parent / name for name in SLOW]
+
+    def place(item):
+        if item.get_closest_marker("alone"):
+            return len(slow) + 1
+        return next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """A test that is marked `alone` has the machine to itself: no other worker is in a test meanwhile."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    folder = item.session.config._tmp_path_factory.getbasetemp().parent  # that of all workers
+    with (folder / "gate").open("w") as gate, (folder / "machine").open("w") as machine:
+        # Whoever waits for the machine holds the gate: or the others would pass it on among themselves.
+        fcntl.flock(gate, how)
+        fcntl.flock(machine, how)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +59,21 @@ def postgres_store(databases):
     from postgres_server import LeasedStore
 
     return lambda clock=None: LeasedStore(databases, clock)
+
+
+@pytest.fixture(scope="session")
+def sqlite_store(tmp_path_factory):
+    """sqlite_store(path, clock): a store over an empty file that is set up already, not open yet."""
+    from runstead.sqlite.connection import connect
+    from runstead.sqlite.migrate import migrate
+    from runstead.sqlite.store import SqliteStore
+
+    empty = tmp_path_factory.mktemp("sqlite") / "empty.db"
+    with closing(connect(empty, "OFF")) as connection:
+        migrate(connection)
+
+    def make(path, clock):
+        shutil.copyfile(empty, path)
+        return SqliteStore(path, clock, "OFF")
+
+    return make

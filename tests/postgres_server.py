@@ -4,9 +4,11 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +42,7 @@ TABLES = [
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
 TABLES += ["webhook_deliveries", "webhooks", "triggers"]
 TABLES += ["concurrency_limits"]
+TABLES += ["batch_counts", "batches"]
 TABLES += [
     "leadership",
     "push_services",
@@ -51,7 +54,9 @@ TABLES += [
     "projects",
 ]
 CLEAR = [f"DELETE FROM {table}" for table in TABLES]
-CLEAR += [f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests")]
+CLEAR += [
+    f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")
+]
 
 
 def _someone():
@@ -119,6 +124,26 @@ class PostgresServer:
 
     def stop(self, mode="immediate"):
         self._call("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
+
+    @property
+    def home(self):
+        """The directory of its socket."""
+        return self._home
+
+    def kill(self):
+        """SIGKILL to every one of its processes: none of them gets to tidy up."""
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGSTOP)  # so that it starts no other one meanwhile
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (*map(int, children), postmaster):
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in (*children, postmaster)):
+            assert time.monotonic() < deadline, "PostgreSQL does not die"
+            time.sleep(0.01)
+        # Where nobody reaps them, dead processes look alive to whoever finds their numbers in here.
+        for left in (self._data / "postmaster.pid", self._home / ".s.PGSQL.5432.lock"):
+            left.unlink(missing_ok=True)
 
     def remove(self):
         with suppress(subprocess.CalledProcessError):

@@ -31,10 +31,13 @@ CODES: Final[dict[str, str]] = {
     "INPUT_REQUEST_NOT_OPEN": "The input request was submitted, cancelled or has expired.",
     "CONVERSATION_LINKED": "The conversation, or the family of a run in it, belongs elsewhere: it cannot be linked.",
     "SCHEDULE_LIMIT_REACHED": "The project has as many schedules as one project can have.",
-    "SCHEDULE_COMPLETED": "The schedule has had all the runs that max_runs allows.",
     "WEBHOOK_LIMIT_REACHED": "The project has as many webhooks as one project can have.",
     "WEBHOOK_DISABLED": "The webhook is disabled and sends nothing.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
+    "BATCH_CLOSED": "The batch is completed or was called off: it takes no more runs.",
+    "SCHEDULE_COMPLETED": "The schedule has had all its runs: max_runs of them, or the one of run_at.",
+    "SCHEDULE_DELETING": "The schedule is being deleted: it changes no more and starts no runs.",
+    "SCHEDULE_FROM_SOURCE": "The schedule is defined in the project's source: it is changed there, or paused here.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being worked on.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",
@@ -51,6 +54,7 @@ CODES: Final[dict[str, str]] = {
 #: Codes that stand in a run's own `error`, put there by the server.
 RUN_CODES: Final[dict[str, str]] = {
     "CANCELLED": "The run was cancelled.",
+    "REPLACED": "The run was cancelled by its schedule, whose next run took its place.",
     "LEASE_EXPIRED": "A worker's lease expired and no attempt was left.",
     "ATTEMPTS_EXHAUSTED": "A worker released the run and no attempt was left.",
     "TIMEOUT": "The attempt took longer than timeout_seconds and no attempt was left.",

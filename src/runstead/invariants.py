@@ -31,6 +31,7 @@ CHECKS: Final = {
     "message_without_conversation": "The message {0} belongs to the conversation {1}, which is not there",
     "message_count": "The conversation {0} counts {1} messages, but holds one with the number {2}",
     "newest_message": "The conversation {0} says that its newest message is {1}, but it is {2}",
+    "batch_count": "The batch {0} counts {1} runs that have not ended, and {2} are there",
     "input_without_conversation": "The input request {0} belongs to the conversation {1}, which is not there",
 }
 

@@ -12,6 +12,7 @@ private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
+batch_config_bytes_max: Final = 64 * KIB  # of the run that follows a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
@@ -48,6 +49,9 @@ field_value_chars_max: Final = 64 * KIB
 cron_chars_max: Final = 255
 timezone_chars_max: Final = 128
 schedule_failure_chars_max: Final = 1_000  # of a failed run's message, as its schedule tells it
+schedule_reason_chars_max: Final = 1_000
+source_path_chars_max: Final = 1_024
+source_hash_chars_max: Final = 255
 
 # Counts
 events_per_append_max: Final = 100
@@ -77,6 +81,13 @@ running_max: Final = 10_000  # that a limit may allow: a claim counts no further
 running_told_max: Final = 100_000  # that are counted where limits are shown
 schedules_per_project_max: Final = 500  # a list holds them all: there are no pages
 schedule_backoff_limit_default: Final = 3
+runs_per_batch_max: Final = 1_000
+batch_errors_max: Final = 20  # that one refusal tells of
+schedule_replaced_runs_max: Final = (
+    100  # that one firing cancels; where there are more, the next look goes on
+)
+upcoming_times_default: Final = 10
+upcoming_times_max: Final = 100
 integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
 
 # A page of events also ends here, so that 500 large events never stand in memory at once
@@ -94,6 +105,7 @@ lease_s_default: Final = 60
 claim_wait_s_max: Final = 30
 timeout_s_max: Final = 30 * 86_400
 schedule_timeout_s_default: Final = 300
+staleness_s_max: Final = 10 * 366 * 86_400
 retry_after_s_max: Final = 86_400
 backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
@@ -123,6 +135,18 @@ heard_per_tick_max: Final = 1_000
 watcher_tick_s: Final = 10.0
 silent_per_tick_max: Final = 256
 silent_told_max: Final = 10  # in one line of the log
+batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
+batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop does what is left
+batches_per_tick_max: Final = 64
+batch_tick_s: Final = 0.5
+batch_progress_interval_s: Final = 0.1  # a follower is told of a batch at most once in it
+scheduler_rows_max: Final = 64  # firings in one transaction
+scheduler_rows_per_tick_max: Final = 256
+scheduler_tick_s: Final = 0.5
+schedule_late_ms: Final = 60_000  # a firing that comes later than this was missed
+schedule_deleting_ms: Final = (
+    10_000  # how often one whose runs have not ended yet is looked at, to be removed
+)
 worker_tokens_max: Final = 16
 
 # Hints about a project, and those who follow them
@@ -219,6 +243,7 @@ idle_transaction_s: Final = 10
 in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
 race_retries_max: Final = 5
 statements_kept_max: Final = 512  # prepared, in each session
+batch_slots: Final = 16  # rows over which the counters of a batch are spread
 partitions_ahead_months: Final = 2
 
 # Hints between replicas

@@ -25,10 +25,12 @@ from runstead.http.jwt import TokenVerifier
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
+from runstead.loops.finisher import finish
 from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.retirer import Retirer
+from runstead.loops.scheduler import schedule
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import Notifier
@@ -224,13 +226,20 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         await authenticator.flush()
         return 0
 
-    retiring: list[Loop] = []
+    loops: list[Loop] = []
     if settings.retention_days is not None:
         retirer = Retirer(app, settings.retention_days * 86_400_000)
-        retiring.append(Loop("retirer", limits.retention_tick_s, retirer.retire))
+        loops.append(Loop("retirer", limits.retention_tick_s, retirer.retire))
     return [
-        *retiring,
+        *loops,
         Loop("reaper", limits.reaper_tick_s, lambda: reap(app)),
+        Loop(
+            "scheduler",
+            limits.scheduler_tick_s,
+            lambda: schedule(app),
+            rows_max=limits.scheduler_rows_per_tick_max,
+        ),
+        Loop("finisher", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(
             "delivery pruner",

@@ -22,6 +22,11 @@ def family_key(root_seq: int) -> str:
     return f"family:{root_seq}"
 
 
+def batch_key(batch_id: str) -> str:
+    """Hints that a run of a batch changed."""
+    return f"batch:{batch_id}"
+
+
 def queue_key(project_id: str) -> str:
     """Hints that a run of the project became claimable."""
     return f"queue:{project_id}"

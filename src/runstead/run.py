@@ -149,6 +149,9 @@ class Run(msgspec.Struct, frozen=True):
     paused_available_at: int | None = None  # the place in the queue that a paused run comes back to
     # From when on the run above is to be told that this one has ended, None where that does not wait for it.
     awaited_at: int | None = None
+    # The time of its schedule that it stands for, and the first one that it makes up for, where some were missed
+    scheduled_at: int | None = None
+    missed_since: int | None = None
     # The cancel
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None

@@ -1,5 +1,6 @@
 """Schedules: what shall run again and again, when, and how it went (contract A7). Times are ms since 1970 UTC."""
 
+import uuid
 from typing import Final, Literal
 
 import msgspec
@@ -14,13 +15,17 @@ ScheduleTargetKind = Literal["task", "workflow", "agent"]
 ConversationMode = Literal["none", "create_new", "existing"]
 DefinitionSource = Literal["manual", "source"]
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
-Health = Literal["healthy", "failing"]
+Health = Literal["healthy", "stale", "failed"]
+
+UNPLANNED: Final = 0
+"""`next_fire_at` of one that nobody has planned yet: it is looked at once, and fires nothing before."""
+_MINUTE_MS: Final = 60_000
 
 
 class Schedule(msgspec.Struct, frozen=True):
     """One schedule as it is stored: a row. Members are named as in the public object, where the target's are nested.
 
-    `config` and `integration_requirements` are JSON text. Engines keep the fields as columns in this order.
+    `config` and `integration_requirements` are JSON text. Engines keep the fields as columns of these names.
     """
 
     id: str
@@ -28,7 +33,7 @@ class Schedule(msgspec.Struct, frozen=True):
     name: str
     target_kind: ScheduleTargetKind
     target_id: str
-    schedule: str  # five fields of cron
+    schedule: str  # five fields of cron; empty for one that runs once, at `run_at`
     created_at: int
     updated_at: int
     timezone: str = "UTC"
@@ -56,8 +61,18 @@ class Schedule(msgspec.Struct, frozen=True):
     last_failure_run_id: str | None = None
     paused_reason: str | None = None
     paused_at: int | None = None
-    completed_at: int | None = None  # when run_count reached max_runs
+    completed_at: int | None = None  # when run_count reached max_runs, or `run_at` had come
     created_by: str | None = None
+    run_at: int | None = None
+    max_staleness_seconds: int | None = None
+    # When the scheduler must look at it next: to fire while it is active, to remove it while it is being deleted.
+    next_fire_at: int | None = None
+    # Firings that the policy held back, and planned times at which no server was there: the latest, and how many.
+    last_skipped_at: int | None = None
+    last_skipped_reason: str | None = None
+    skipped_count: int = 0
+    last_missed_at: int | None = None
+    missed_count: int = 0
     # Grows by one with every write: the guard of every update.
     version: int = 1
     integration_requirements: bytes = b"[]"
@@ -68,25 +83,40 @@ class Schedule(msgspec.Struct, frozen=True):
         """As runs name it: `task:inventory`."""
         return f"{self.target_kind}:{self.target_id}"
 
+    def health(self, now: int) -> Health | None:
+        """How the last run that completed or failed did, or the last firing, where it could not make a run; `stale` where
+        the last success (or the creation) is longer ago than it may be, which only one that still fires can be. None
+        before anything has ended. A cancelled run says nothing.
+        """
+        success, failure = self.last_successful_at, self.last_failure_at
+        if failure is not None and (success is None or failure >= success):
+            return "failed"
+        if self.max_staleness_seconds is not None and self.fires:
+            since = self.created_at if success is None else success
+            if now - since > self.max_staleness_seconds * 1000:
+                return "stale"
+        return None if success is None else "healthy"
+
     @property
-    def health(self) -> Health | None:
-        """How the last run that completed or failed did; None before the first. A cancelled run says nothing."""
-        if self.last_failure_at is None:
-            return None if self.last_successful_at is None else "healthy"
-        if self.last_successful_at is None or self.last_failure_at >= self.last_successful_at:
-            return "failing"
-        return "healthy"
+    def fires(self) -> bool:
+        """Whether times make runs of it."""
+        return self.status == "active" and self.completed_at is None
 
 
 SCHEDULE_FIELDS: Final = Schedule.__struct_fields__
 
 
 def check(schedule: Schedule, now: int) -> None:
-    """INVALID_REQUEST with a sentence where something in it cannot be: cron, time zone, conversation, config's size."""
-    cron.check(schedule.schedule)
+    """INVALID_REQUEST with a sentence where something in it cannot be: times, time zone, conversation, config's size."""
+    if bool(schedule.schedule) == (schedule.run_at is not None):
+        raise _refused(
+            "schedule", "Give either schedule (five fields of cron) or run_at (one moment), and not both"
+        )
     cron.zone(schedule.timezone)
-    if next_fire(schedule, now) is None:
-        raise _refused("schedule", f"The schedule {schedule.schedule!r} names a time that never comes")
+    if schedule.schedule:
+        cron.check(schedule.schedule)
+        if next_fire(schedule, now) is None:
+            raise _refused("schedule", f"The schedule {schedule.schedule!r} names a time that never comes")
     mode, named = schedule.conversation_mode, schedule.conversation_id is not None
     if schedule.target_kind != "agent" and (mode is not None or named):
         raise _refused(
@@ -107,22 +137,116 @@ def _refused(member: str, sentence: str) -> Error:
 
 
 def next_fire(schedule: Schedule, after: int) -> int | None:
-    """The first moment after `after` at which the schedule is due, by its cron expression and time zone alone."""
+    """The first moment after `after` at which the schedule is due, by its times and its time zone alone."""
+    if schedule.run_at is not None:
+        return schedule.run_at if schedule.run_at > after else None
     return cron.next_time(schedule.schedule, schedule.timezone, after)
 
 
-def fired(schedule: Schedule, now: int) -> Schedule:
-    """The row once one more run was created. SCHEDULE_COMPLETED where `max_runs` were."""
-    if schedule.max_runs is not None and schedule.run_count >= schedule.max_runs:
-        raise Error(
-            "SCHEDULE_COMPLETED", f"The schedule has had its {schedule.max_runs} run(s) and starts no more"
+def begun(schedule: Schedule, now: int) -> Schedule:
+    """The row of a new one: made now, and planned. INVALID_REQUEST where `run_at` has passed."""
+    if schedule.run_at is not None and schedule.run_at <= now:
+        raise _refused(
+            "run_at", "run_at has passed: a schedule that runs once needs a moment that is still to come"
         )
+    return planned(replace(schedule, created_at=now, updated_at=now), now)
+
+
+def planned(schedule: Schedule, now: int) -> Schedule:
+    """The row with its next time, the first after now; without one where it does not fire. A time zone that is gone
+    from the database of zones pauses it, for all to see.
+    """
+    if not schedule.fires:
+        return replace(schedule, next_fire_at=None)
+    try:
+        return replace(schedule, next_fire_at=next_fire(schedule, now))
+    except Error as trouble:
+        return paused(schedule, now, trouble.message)
+
+
+def paused(schedule: Schedule, now: int, reason: str | None) -> Schedule:
+    return replace(schedule, status="paused", paused_at=now, paused_reason=reason, next_fire_at=None)
+
+
+def firing_at(schedule: Schedule, now: int) -> int | None:
+    """The time that a firing stands for: the latest that has come since it was planned. None where none is due."""
+    at = schedule.next_fire_at
+    if not schedule.fires or at is None or at == UNPLANNED or at > now:
+        return None
+    if schedule.run_at is not None:
+        return at
+    high = now
+    while high - at >= _MINUTE_MS:  # two times are never closer, so nothing lies between once this is over
+        middle = (at + high + 1) // 2
+        found = next_fire(schedule, middle - 1)
+        if found is not None and found <= now:
+            at = found
+        else:
+            high = middle - 1
+    return at
+
+
+def firing_id(schedule: Schedule, at: int) -> str:
+    """The id of the run that stands for this time: whoever makes it, and however often it is tried."""
+    return f"run_{uuid.uuid5(uuid.UUID(schedule.id), f'firing:{at}')}"
+
+
+def upcoming(schedule: Schedule, count: int, now: int) -> list[int]:
+    """The next times at which it fires as it stands, `count` at most, and no more than runs are left to it."""
+    if not schedule.fires:
+        return []
+    if schedule.max_runs is not None:
+        count = min(count, schedule.max_runs - schedule.run_count)
+    at = schedule.next_fire_at
+    if at == UNPLANNED:
+        at = next_fire(schedule, now)
+    times: list[int] = []
+    while at is not None and len(times) < count:
+        times.append(at)
+        at = next_fire(schedule, at)
+    return times
+
+
+def fired(schedule: Schedule, now: int) -> Schedule:
+    """The row once one more run was created. SCHEDULE_COMPLETED where it has had all its runs."""
+    if schedule.completed_at is not None:
+        told = (
+            "its one time has come"
+            if schedule.max_runs is None
+            else f"it has had its {schedule.max_runs} run(s)"
+        )
+        raise Error("SCHEDULE_COMPLETED", f"The schedule is completed and starts no more: {told}")
     count = schedule.run_count + 1
+    changed = replace(schedule, run_count=count, last_scheduled_at=now, version=schedule.version + 1)
+    return completed(changed, now) if count == schedule.max_runs else changed
+
+
+def completed(schedule: Schedule, now: int) -> Schedule:
+    return replace(schedule, completed_at=now, next_fire_at=None)
+
+
+def passed(schedule: Schedule, at: int, now: int) -> Schedule:
+    """The row once its time `at` is dealt with: what runs once is completed, anything else has its next time."""
+    changed = replace(schedule, version=schedule.version + 1)
+    if schedule.run_at is not None and schedule.completed_at is None:
+        return completed(changed, now)
+    return planned(changed, max(at, now))
+
+
+def missed(schedule: Schedule, now: int) -> bool:
+    """Whether the planned time passed without a server that looked."""
+    at = schedule.next_fire_at
+    return at is not None and at != UNPLANNED and now - at >= limits.schedule_late_ms
+
+
+def failed(schedule: Schedule, now: int, code: str, message: str) -> Schedule:
+    """The row once a firing could make no run."""
     return replace(
         schedule,
-        run_count=count,
-        last_scheduled_at=now,
-        completed_at=now if count == schedule.max_runs else schedule.completed_at,
+        last_failure_at=now,
+        last_failure_code=code,
+        last_failure_message=message[: limits.schedule_failure_chars_max],
+        last_failure_run_id=None,
         version=schedule.version + 1,
     )
 

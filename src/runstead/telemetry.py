@@ -43,6 +43,12 @@ deliveries = Counter(
     ["outcome"],
     registry=registry,
 )
+firings = Counter(
+    "runstead_schedule_firings_total",
+    "What came of schedules that were due: a run, none since one had not ended, none at all.",
+    ["outcome"],
+    registry=registry,
+)
 queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from runstead.batch import Batch
 from runstead.conversation import Conversation
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
@@ -57,6 +58,7 @@ class Loaded(msgspec.Struct, frozen=True):
     schedule: Schedule | None = None
     event_keys: Mapping[str, bytes] = msgspec.field(default_factory=dict)  # the stored ones wanted: digests
     push_service_id: str | None = None  # the service that a started run of `Want.push_agent` goes to
+    batch: Batch | None = None
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -70,6 +72,7 @@ class Want(msgspec.Struct, frozen=True):
     schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
     event_keys: tuple[str, ...] = ()
     push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
+    batch_id: str | None = None  # of the run's project; a mere label is None in `Loaded`
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -102,3 +105,36 @@ Decide = Callable[[Loaded], Transition]
 """A rule with its arguments bound. Pure: no I/O, no clock, no randomness of its own."""
 
 NOTHING_ELSE = Want()
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A schedule that must be looked at, as an engine loads it under lock. `now` in ms, by the engine's clock."""
+
+    now: int
+    schedule: Schedule
+    run: Run | None = None  # the one that has the id of this firing already
+    # Runs of it that have not ended, oldest first: one for Forbid or while it is being deleted, at most
+    # `limits.schedule_replaced_runs_max` for Replace. Allow looks for none.
+    running: tuple[Run, ...] = ()
+    conversation_live: bool = True  # False: the one that it speaks in is not there, or was deleted
+    push_service_id: str | None = None  # the service that runs of its agent go to
+
+
+FiringOutcome = Literal[
+    "fired", "repeated", "skipped", "failed", "replacing", "planned", "deleting", "removed"
+]
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """What becomes of a schedule that was looked at: the row as it shall be (None: it goes), the run that it makes, and
+    those that this run takes the place of. Where `schedule` is the very object that was loaded, it is not written.
+    """
+
+    schedule: Schedule | None
+    outcome: FiringOutcome
+    transition: Transition | None = None
+    cancels: tuple[Transition, ...] = ()
+
+
+DecideFiring = Callable[[Due], Fired]
+"""A rule, as `Decide` is one."""

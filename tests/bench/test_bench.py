@@ -14,7 +14,7 @@ from runstead.bench.tally import HEALTHZ, REQUESTS, Tally
 
 def options(deployment, key, **changes):
     short = {"concurrency": 4, "seconds": 0.4, "warm_up_seconds": 0.1, "floor_seconds": 0.2}
-    return BenchOptions(**{"url": deployment.url, "key": key, "project": "demo", **short, **changes})
+    return BenchOptions(**{"urls": (deployment.url,), "key": key, "project": "demo", **short, **changes})
 
 
 @pytest.fixture
@@ -63,6 +63,21 @@ async def test_one_lifecycle_is_four_requests_that_finish_one_run(deployment, pl
     assert json.loads(deployment.requests[3][3])["attempt"] == 1
 
 
+async def test_callers_are_spread_over_the_replicas(deployment, key, serve):
+    async def other(reader, writer):
+        others.append(writer)
+        await deployment.handle(reader, writer)
+
+    others = []
+    urls = (deployment.url, await serve(other))
+    report = await asyncio.to_thread(
+        run_bench, options(deployment, key, urls=urls, concurrency=5, processes=2)
+    )
+    assert report.url == ", ".join(urls)
+    assert report.errors.count == 0
+    assert (len(others), deployment.connections) == (2, 5 + 1)
+
+
 async def test_a_claim_without_a_lease_token_fences_by_attempt(deployment, plan, connections):
     original = deployment.claim
 
@@ -79,7 +94,9 @@ async def test_a_claim_without_a_lease_token_fences_by_attempt(deployment, plan,
 
 
 async def test_callers_finish_what_they_began_and_leave_no_run_open(deployment, plan, connections):
-    measured = await run_phase(connections, plan, Phase(health_checks=False, warm_up_s=0.0, seconds=0.2))
+    measured = await run_phase(
+        [(each, plan) for each in connections], Phase(health_checks=False, warm_up_s=0.0, seconds=0.2)
+    )
     tally = measured.tally
     assert tally.errors == {}
     assert tally.lifecycles > 0
@@ -89,7 +106,9 @@ async def test_callers_finish_what_they_began_and_leave_no_run_open(deployment, 
 
 async def test_errors_are_counted_by_request_and_kind_and_end_with_the_window(deployment, plan, connections):
     deployment.fault = "nothing claimable"
-    measured = await run_phase(connections, plan, Phase(health_checks=False, warm_up_s=0.0, seconds=0.1))
+    measured = await run_phase(
+        [(each, plan) for each in connections], Phase(health_checks=False, warm_up_s=0.0, seconds=0.1)
+    )
     ((key_, (count, sample)),) = measured.tally.errors.items()
     assert key_ == ("claim", "no run")
     assert count >= 3
@@ -155,7 +174,7 @@ async def test_a_bench_that_cannot_start_says_why(deployment, key):
     with pytest.raises(BenchError, match="answered 401"):
         await asyncio.to_thread(run_bench, options(deployment, "vf_other_key"))
     with pytest.raises(BenchError, match="not an http or https URL"):
-        run_bench(options(deployment, key, url="localhost:8720"))
+        run_bench(options(deployment, key, urls=("localhost:8720",)))
     with pytest.raises(BenchError, match="between 1 and concurrency"):
         run_bench(options(deployment, key, concurrency=2, processes=3))
     with pytest.raises(BenchError, match="above 0"):

@@ -8,7 +8,7 @@ from runstead.bench.race import race
 
 def options(deployment, key, **changes):
     return RaceOptions(
-        **{"url": deployment.url, "key": key, "project": "demo", "runs": 6, "callers": 9, **changes}
+        **{"urls": (deployment.url,), "key": key, "project": "demo", "runs": 6, "callers": 9, **changes}
     )
 
 
@@ -27,6 +27,21 @@ async def test_every_caller_races_on_a_connection_of_its_own(deployment, key):
     finishing = [path for _, path, _, _ in deployment.requests if path.endswith(("/complete", "/cancel"))]
     assert len(finishing) == 6 * 9
     assert sum(path.endswith("/cancel") for path in finishing) == 6 * 3
+
+
+async def test_callers_are_spread_over_the_replicas_and_the_last_one_is_read_later(deployment, key, serve):
+    async def other(reader, writer):
+        others.append(writer)
+        await deployment.handle(reader, writer)
+
+    others = []
+    urls = (deployment.url, await serve(other))
+    report = await race(options(deployment, key, urls=urls))
+    assert report.exactly_once
+    assert report.url == ", ".join(urls)
+    assert (len(others), deployment.connections) == (4 + 1, 9 + 2)
+    with pytest.raises(BenchError, match="at least one url"):
+        await race(options(deployment, key, urls=()))
 
 
 async def test_half_of_the_runs_are_under_way_with_events_before_the_race(deployment, key):

@@ -296,9 +296,9 @@ def test_a_delta_of_a_million_characters_is_a_text():
 def test_folding_takes_linear_time():
     def seconds(count):
         events = log(*([text("CONTENT", "word ")] * (count // 2) + [call("ARGS", "[")] * (count // 2)))
-        started = time.perf_counter()
+        started = time.thread_time()  # not of whatever else the machine does
         fold(events, RUNNING)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     small = min(seconds(5_000) for _ in range(3))
     assert seconds(50_000) < 40 * small

@@ -184,7 +184,7 @@ def test_no_schedule_has_more_runs_than_it_may(most, tries):
 
 def test_a_success_is_told():
     after = ended(schedule(), end_of("completed"))
-    assert (after.last_successful_at, after.last_failure_at, after.health) == (NOON, None, "healthy")
+    assert (after.last_successful_at, after.last_failure_at, after.health(NOON)) == (NOON, None, "healthy")
 
 
 def test_a_failure_is_told_with_its_reason():
@@ -196,7 +196,7 @@ def test_a_failure_is_told_with_its_reason():
         "r",
     )
     assert after.last_failure_message == "x" * limits.schedule_failure_chars_max
-    assert after.health == "failing"
+    assert after.health(NOON) == "failed"
 
 
 def test_a_cancelled_run_tells_nothing():
@@ -205,9 +205,9 @@ def test_a_cancelled_run_tells_nothing():
 
 
 def test_health_is_how_the_last_run_went():
-    assert schedule().health is None
+    assert schedule().health(NOON) is None
     failed = ended(schedule(), end_of("failed"))
     mended = ended(failed, end_of("completed", completed_at=NOON + 1))
-    assert mended.health == "healthy"
+    assert mended.health(NOON) == "healthy"
     assert mended.last_failure_message == "Run failed"
-    assert ended(mended, end_of("failed", completed_at=NOON + 2)).health == "failing"
+    assert ended(mended, end_of("failed", completed_at=NOON + 2)).health(NOON) == "failed"

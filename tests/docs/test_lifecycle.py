@@ -63,12 +63,16 @@ LIMITS = {
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",
     "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
+    "Runs per batch": f"{limits.runs_per_batch_max:,}",
+    "`config` of what follows a batch": f"{limits.batch_config_bytes_max >> 10} KiB",
     "Cron expression": f"{limits.cron_chars_max} characters",
     "Webhooks per project": f"{limits.webhooks_per_project_max}",
     "Triggers per project": f"{limits.triggers_per_project_max}",
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",
     "`config` of a trigger": f"{limits.trigger_config_bytes_max // limits.KIB} KiB",
+    "Times of a look ahead": f"1 to {limits.upcoming_times_max}, {limits.upcoming_times_default} unless told otherwise",
+    "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
     "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
 }
 SENTENCES = {
@@ -88,6 +92,8 @@ SENTENCES = {
         f"within {limits.hint_interval_s} s",
     ],
     "docs/schedules.md": [
+        f"stands, {limits.upcoming_times_default} unless `count` says otherwise, {limits.upcoming_times_max} at most",
+        f"Of more than {limits.schedule_replaced_runs_max}, the rest",
         f"| `timeout_seconds` | {limits.schedule_timeout_s_default} |",
         f"| `backoff_limit` | {limits.schedule_backoff_limit_default} |",
         f"at most {limits.schedules_per_project_max} schedules",
@@ -107,12 +113,23 @@ SENTENCES = {
         f"`config` ({limits.trigger_config_bytes_max // limits.KIB} KiB)",
         f"At most {limits.trigger_body_bytes_max // limits.MIB} MiB",
     ],
+    "docs/batches.md": [
+        f"1 to {limits.runs_per_batch_max:,} runs",
+        f"up to {limits.batch_errors_max} of them",
+        f"{limits.batch_cancel_rows_max} runs at a time",
+        f"{limits.batch_cancel_rows_max * limits.batch_cancel_rounds_max:,} within the request",
+        f"Every {limits.stream_heartbeat_s} seconds",
+        f"at most {limits.batch_config_bytes_max >> 10} KiB",
+    ],
     "docs/operations.md": [
         f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
         f"at most {limits.deliveries_pruned_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.reaper_rows_per_tick_max} at a time",
         f"| reaper | {limits.reaper_tick_s} s |",
+        f"| finisher | {limits.batch_tick_s} s |",
+        f"| scheduler | {limits.scheduler_tick_s} s |",
+        f"that are due, at most {limits.scheduler_rows_per_tick_max} at a time",
         f"all within {limits.shutdown_s} s",
     ],
     "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
@@ -136,7 +153,7 @@ SENTENCES = {
 
 
 def test_limits_are_told_as_they_are():
-    assert {row[0]: row[1] for row in table("docs/api.md", "what")} == LIMITS
+    assert {row[0]: row[1] for row in table("docs/bounds.md", "what")} == LIMITS
 
 
 @pytest.mark.parametrize("page", SENTENCES)

@@ -54,7 +54,16 @@ class Server:
     `database` is SQLite's file, or a URL. `settings` are environment variables, `key` is the admin key that is there from the start.
     """
 
-    def __init__(self, directory: Path, database: Path | str, *, arguments=(), preexec=None, **settings):
+    def __init__(
+        self,
+        directory: Path,
+        database: Path | str,
+        *,
+        arguments=(),
+        preexec=None,
+        program=PROGRAM,
+        **settings,
+    ):
         self.directory, self.database = directory, database
         self.key = KEY
         self.url = ""
@@ -63,6 +72,7 @@ class Server:
         self.process: subprocess.Popen | None = None
         self._arguments = arguments
         self._preexec = preexec
+        self._program = program
         self._settings = {"RUNSTEAD_BOOTSTRAP_KEY": KEY, "RUNSTEAD_BOOTSTRAP_PROJECT": PROJECT} | settings
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.stdout: list[str] = []
@@ -77,7 +87,7 @@ class Server:
         with (self.directory / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 [
-                    *PROGRAM,
+                    *self._program,
                     "serve",
                     "--port",
                     str(self.port),

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -119,6 +120,24 @@ def test_whoever_follows_the_project_at_one_hears_what_is_done_at_the_other(repl
         assert here.get_schedule(schedule.id).run_count == 1
 
 
+def test_two_servers_fire_each_schedule_once(replicas):
+    (first, second), _ = replicas
+    here, there = (Client(server.url, KEY, project="default") for server in (first, second))
+    with here, there:
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        target = {"kind": "task", "id": "count"}
+        made = [
+            each.create_schedule(f"once {n}", target, run_at=soon).schedule
+            for each in (here, there)
+            for n in range(10)
+        ]
+        until(lambda: len(list(here.iter_runs())) >= len(made), "every schedule to fire", 15)
+        runs = list(there.iter_runs())
+        assert sorted(run.schedule_id for run in runs) == sorted(one.id for one in made)
+        assert {run.scheduled_at for run in runs} == {one.run_at for one in made}
+        assert all(here.get_schedule(one.id).completed_at is not None for one in made)
+
+
 def test_when_one_replica_is_killed_the_other_goes_on(replicas):
     (first, _), (here, there) = replicas
     project = here.project_id()
@@ -130,22 +149,3 @@ def test_when_one_replica_is_killed_the_other_goes_on(replicas):
     until(lambda: there.run(run_id)["status"] == "pending", "the lease to be taken away", 15)
     until(lambda: there.claim(there.register("heir")), "another attempt", 15)
     assert there.complete(run_id)["run"]["status"] == "completed"
-
-
-def test_a_race_over_both_has_one_outcome_for_each_run(replicas, tmp_path):
-    servers, _ = replicas
-    for server in servers:
-        code, stdout, stderr = runstead(
-            "race",
-            "--url",
-            server.url,
-            "--key",
-            KEY,
-            "--runs",
-            "5",
-            "--callers",
-            "8",
-            cwd=tmp_path,
-            seconds=60,
-        )
-        assert code == 0, (stdout, stderr)

@@ -27,7 +27,6 @@ from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
 from runstead.project import Member, new_key
 from runstead.settings import Settings
 from runstead.signing import Keyring
-from runstead.sqlite.store import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tokens.py: tests are no package
 
@@ -222,28 +221,15 @@ async def _open(store, clock):
     return made
 
 
-#: What these ask of a store, tests/store asks of every engine: they run over memory and SQLite.
-NOT_OVER_POSTGRES = {"test_bad_input", "test_cors", "test_dispatch", "test_openapi", "test_run_pages"}
-NOT_OVER_POSTGRES |= {"test_run_tokens", "test_secrets", "test_triggers", "test_visibility", "test_webhooks"}
-
-
-def pytest_generate_tests(metafunc):
-    if "new_store" in metafunc.fixturenames:
-        name = metafunc.module.__name__.rpartition(".")[2]
-        engines = ["memory", "sqlite"] + (["postgres"] if name not in NOT_OVER_POSTGRES else [])
-        metafunc.parametrize("new_store", engines, indirect=True)
-
-
-@pytest.fixture
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def new_store(request, tmp_path):
     """new_store(clock): an empty store of each engine, not open yet."""
     if request.param == "postgres":
         return request.getfixturevalue("postgres_store")
-    stores = {
-        "memory": MemoryStore,
-        "sqlite": lambda clock: SqliteStore(tmp_path / "runs.db", clock, "OFF"),
-    }
-    return stores[request.param]
+    if request.param == "sqlite":
+        sqlite_store = request.getfixturevalue("sqlite_store")
+        return lambda clock: sqlite_store(tmp_path / "runs.db", clock)
+    return MemoryStore
 
 
 @pytest.fixture

@@ -180,9 +180,9 @@ async def test_a_name_without_an_address_and_a_closed_port_are_told():
 
 
 async def test_what_is_no_http_is_told_without_showing_it():
-    async with Service([b"220 secret.internal ESMTP\r\n"]) as service:
+    async with Service([b"220 secret.internal ESMTP\r\n\r\n"]) as service:
         egress = Egress(allow_private=True)
-        with pytest.raises(EgressError) as told:
+        with pytest.raises(EgressError, match="was no HTTP") as told:
             await egress.send("GET", service.url, **HOW)
         await egress.close()
         assert "secret" not in str(told.value)

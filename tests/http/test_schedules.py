@@ -13,7 +13,9 @@ MEMBERS = {
     "runtime_target_branch_id", "config", "timeout_seconds", "backoff_limit", "concurrency_policy", "health",
     "max_runs", "run_count", "last_scheduled_at", "last_successful_at", "last_failure_at", "last_failure_code",
     "last_failure_message", "last_failure_run_id", "paused_reason", "paused_at", "completed_at",
-    "integration_requirements", "created_by", "created_at", "updated_at",
+    "integration_requirements", "created_by", "created_at", "updated_at", "run_at", "next_fire_at",
+    "max_staleness_seconds", "last_skipped_at", "last_skipped_reason", "skipped_count", "last_missed_at",
+    "missed_count",
 }  # fmt: skip
 PLACE = "/projects/inventory/schedules"
 NOWHERE = str(uuid.UUID(int=7))
@@ -261,7 +263,7 @@ async def test_a_worker_works_on_it_and_its_end_is_told(api):
     await api.complete(bad["run_id"], "failed", terminal_error_code="E", terminal_error_message="why")
     after = await read(api, schedule)
     told = [after[f"last_failure_{name}"] for name in ("code", "message", "run_id")]
-    assert (after["health"], told) == ("failing", ["E", "why", bad["run_id"]])
+    assert (after["health"], told) == ("failed", ["E", "why", bad["run_id"]])
 
 
 async def test_a_workflow_runs_by_its_id(api):

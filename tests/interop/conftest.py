@@ -1,9 +1,10 @@
-"""One server per file of tests, and drivers that know where it is."""
+"""One server per file of tests and engine, and drivers that know where it is."""
 
 import json
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,43 @@ def programs(tmp_path_factory):
     return folder
 
 
+def pytest_generate_tests(metafunc):
+    """A file of tests that asks nothing of a store names one engine in its `ENGINES`."""
+    if "server" in metafunc.fixturenames:
+        engines = getattr(metafunc.module, "ENGINES", ("sqlite", "postgres"))
+        metafunc.parametrize("server", engines, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def server(request, programs, tmp_path_factory):
+def server(request, tmp_path_factory):
     """The settings of its own that a file of tests needs are in its `SETTINGS`."""
     directory = tmp_path_factory.mktemp("server")
     settings = getattr(request.module, "SETTINGS", {})
-    server = Server(directory, directory / "runstead.db", **settings).start()
-    yield server
-    server.kill()
+    if request.param == "sqlite":
+        with _serving(directory, directory / "runstead.db", settings) as server:
+            yield server
+    else:
+        databases = request.getfixturevalue("databases")
+        name = databases.lease()
+        with _serving(directory, databases.server.url(name), settings) as server:
+            yield server
+        databases.give_back(name)
+
+
+@contextmanager
+def _serving(directory, database, settings):
+    server = Server(directory, database, **settings)
+    server.key = settings.get("RUNSTEAD_BOOTSTRAP_KEY", server.key)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def engine(server):
+    """What the server stores in."""
+    return "sqlite" if isinstance(server.database, Path) else "postgres"
 
 
 @pytest.fixture(scope="module")

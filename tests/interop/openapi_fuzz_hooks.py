@@ -51,8 +51,12 @@ UNTOLD = {
     # what a form takes is told by the form
     "respond_to_input_request": r"\$\.values\..*",
     # the pattern knows five fields, not which numbers and names there are, nor that no 31st of June will come; and the
-    # names of zones are many, and grow
-    "create_schedule": r"\$\.(schedule|timezone)",
+    # names of zones are many, and grow; a moment has to be still to come
+    "create_schedule": r"\$\.(schedule|timezone|run_at)",
+    # ids go with the kind, a reason with a pause
+    "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|request\.runtime_target_kind)",
+    # no two of one trigger
+    "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
     # ports beyond 65535, addresses with a letter too many
     "register_push_service": r"\$\.(base_url|invoke_url)",
 }
@@ -61,7 +65,7 @@ UNTOLD = {
 MADE = {
     *("create_conversation", "delete_conversation", "create_run", "claim_runs", "wait_run", "append_events"),
     *("complete_run", "cancel_run", "create_input_request", "respond_to_input_request"),
-    *("cancel_input_request", "create_schedule", "register_push_service"),
+    *("cancel_input_request", "create_schedule", "delete_schedule", "register_push_service", "create_batch"),
 }
 
 #: An address where nobody listens.
@@ -74,7 +78,7 @@ CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_
 
 tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
-parents, families, logged, ended, forms, schedules, services = [], [], [], [], [], [], []
+parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
 turns = itertools.count()
 
 
@@ -136,6 +140,8 @@ def _name_in_the_path(path, operation):
             path["run_id"] = quote(run_id, safe="")
     if "schedule_id" in path and schedules:
         path["project"], path["schedule_id"] = PROJECT, schedules[-1]
+    elif "batch_id" in path and batches:
+        path["project"], path["batch_id"] = PROJECT, batches[-1]
     elif "service_id" in path and services:
         path["service_id"] = services[-1]
     elif "event_id" in path and logged:
@@ -182,6 +188,10 @@ def _fit_the_body(case, path, operation):
         body["expires_at"] = None
     if operation == "create_run" and parents and next(turns) % 2:
         body["parent_run_id"] = parents[-1]
+    if operation == "create_batch":
+        for run in body["runs"]:  # ids that are there twice, and parents that are not, refuse the whole
+            run.pop("public_id", None)
+            run.pop("parent_run_id", None)
     if operation == "claim_runs":
         body |= {"kinds": ["task", "eval", "workflow"], "targets": None, "max_runs": 1}
     if isinstance(body.get("project_id"), str):
@@ -228,6 +238,10 @@ def _remember(operation, path, answer):
             forms[:] = [form for form in forms if form[1] != answer["id"]]
         case "create_schedule" if path["project"] == PROJECT:
             schedules.append(answer["schedule"]["id"])
+        case "create_batch" if path["project"] == PROJECT:
+            batches.append(answer["batch"]["id"])
+        case "delete_schedule":
+            schedules[:] = [one for one in schedules if one != answer["schedule"]["id"]]
         case "register_push_service":
             services.append(answer["service"]["id"])
 

@@ -3,6 +3,7 @@
 import pytest
 
 SETTINGS = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "1"}  # the service is on this machine
+ENGINES = ("sqlite",)
 REFUSALS = {
     "body": "body hash mismatch",
     "word": "body hash mismatch",

@@ -2,6 +2,7 @@
 
 PAGE = "https://app.example.com"
 SETTINGS = {"RUNSTEAD_CORS_ORIGINS": PAGE}
+ENGINES = ("sqlite",)
 #: What a browser asks before the `fetch` of the guide, which sends these two headers.
 WANTED = {
     "Access-Control-Request-Method": "GET",

@@ -13,9 +13,7 @@ from uuid import UUID
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
-
-from server import PROJECT, Server, environment
+from e2e.server import PROJECT, environment
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "generated-clients.md").read_text()
 [COMMAND] = re.findall(r"^\$ (openapi-python-client .*)$", GUIDE, re.MULTILINE)
@@ -23,15 +21,7 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "generated-clients.md")
 [KEY] = re.findall(r'^key = "(\S+)"$', PROGRAM, re.MULTILINE)
 URL = "http://127.0.0.1:8720"
 PACKAGE = "runstead_client"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    server = Server(folder, folder / "client.db", RUNSTEAD_BOOTSTRAP_KEY=KEY)
-    server.key = KEY
-    yield server.start()
-    server.kill()
+SETTINGS = {"RUNSTEAD_BOOTSTRAP_KEY": KEY}
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +210,7 @@ def test_a_person_fills_in_a_form(api, models):
 
 def test_a_schedule_runs_and_its_run_gets_a_name(api, models):
     target = models.ScheduleTarget(models.ScheduleTargetKind.TASK, "restock")
-    body = models.CreateSchedule("Nightly", target, "30 2 * * *", timezone="Europe/Berlin")
+    body = models.CreateSchedule("Nightly", target, schedule="30 2 * * *", timezone="Europe/Berlin")
     schedule = api.schedules.create_schedule(PROJECT, body=body).schedule
     assert (schedule.status, schedule.health) == (models.ScheduleStatus.ACTIVE, None)
     assert schedule.concurrency_policy is models.ConcurrencyPolicy.FORBID
@@ -231,6 +221,20 @@ def test_a_schedule_runs_and_its_run_gets_a_name(api, models):
     appended = api.events.append_events(started.run_id, body=models.AppendEvents([event]))
     assert api.events.get_event(started.run_id, appended.latest_event_id).payload["value"] == 1
     assert api.runs.get_run_usage(started.run_id).family.runs == 1
+
+
+def test_a_batch_is_created_counted_and_called_off(api, models):
+    runs = [
+        models.BatchTaskRun(models.BatchTaskRequest("task:restock")),
+        models.BatchWorkflowRun(models.BatchWorkflowRequest(workflow_id="recount")),
+    ]
+    body = models.CreateBatch(runs, name="Restock", on_complete=models.OnComplete("task:report"))
+    made = api.batches.create_batch(PROJECT, body=body)
+    assert [api.runs.get_run(run_id).batch_id for run_id in made.run_ids] == [made.batch.id] * 2
+    assert api.batches.get_batch(PROJECT, made.batch.id).status_counts.pending == 2
+    ended = api.batches.cancel_batch(PROJECT, made.batch.id, body=models.CancelRun("enough")).batch
+    assert (ended.status, ended.status_counts.cancelled) == (models.BatchStatus.CANCELLED, 2)
+    assert [one.id for one in api.batches.list_batches(PROJECT).data] == [made.batch.id]
 
 
 def test_a_push_service_lives_until_it_is_disabled(api, models):

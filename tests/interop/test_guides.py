@@ -13,6 +13,7 @@ from . import node
 VERYFRONT, AG_UI = "docs/guides/veryfront-sdk.md", "docs/guides/ag-ui-in-a-browser.md"
 URL_IN_DOCS, KEY_IN_DOCS = "http://127.0.0.1:8720", "vf_local_choose-a-long-random-secret"
 BLOCKS = blocks("js")
+ENGINES = ("sqlite",)
 
 
 def folder(page):

@@ -96,15 +96,17 @@ async def test_an_input_request_is_answered_once_however_many_answer(desks):
 
 
 async def test_limits_hold_where_many_make_the_last_one(desks, monkeypatch):
-    def guard(count):
-        if count >= 3:
-            raise Error("SCHEDULE_LIMIT_REACHED", "enough")
-
     def schedule(n):
-        return Schedule(f"s-{n}", PROJECT, "n", "task", "t", "0 8 * * *", 1, 1)
+        def decide(count, _now):
+            if count >= 3:
+                raise Error("SCHEDULE_LIMIT_REACHED", "enough")
+            return Schedule(f"s-{n}", PROJECT, "n", "task", "t", "0 8 * * *", 1, 1)
+
+        return decide
 
     made = await asyncio.gather(
-        *(desks[n % 3].store.schedules.create(schedule(n), guard) for n in range(12)), return_exceptions=True
+        *(desks[n % 3].store.schedules.create(PROJECT, schedule(n)) for n in range(12)),
+        return_exceptions=True,
     )
     assert sum(isinstance(each, Schedule) for each in made) == 3
 

@@ -160,7 +160,7 @@ async def test_a_run_is_created_anew_while_the_one_of_its_name_is_deleted(replic
 async def test_ends_of_a_schedules_runs_at_many_replicas_are_all_told(replicas):
     desks = await replicas(3)
     schedule = Schedule("s-1", desks[0].new_run("x").project_id, "n", "task", "t", "0 8 * * *", 1, 1)
-    await desks[0].store.schedules.create(schedule, lambda _: None)
+    await desks[0].store.schedules.create(schedule.project_id, lambda *_: schedule)
     for n in range(30):
         await desks[0].create(f"run-{n}", schedule_id="s-1")
     await asyncio.gather(

@@ -1,6 +1,7 @@
 """Schedules over the SDK: what is sent, and what comes back."""
 
 import json
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
@@ -73,6 +74,57 @@ def test_a_run_by_hand_is_sent_again_under_the_same_key(talk):
     assert first == second
     assert first["run_name"] == "now"
     assert first["idempotency_key"]
+
+
+def test_one_that_runs_once_is_created():
+    once = datetime(2099, 1, 1, tzinfo=UTC)
+    call = Calls(project="shop").create_schedule("once", {"kind": "task", "id": "count"}, run_at=once)
+    assert json.loads(call.content())["run_at"] == "2099-01-01T00:00:00Z"
+    assert "schedule" not in call.body
+
+
+def test_a_change_sends_what_is_given_and_null_where_something_is_taken_away(talk):
+    client, script = talk(*(httpx2.Response(200, json={"schedule": SCHEDULE}) for _ in range(3)))
+    client.update_schedule("s", schedule="0 4 * * *", max_runs=None)
+    client.pause_schedule("s", "Stock-taking")
+    client.resume_schedule("s")
+    assert [(request.method, request.url.path) for request in script.requests] == [
+        ("PATCH", "/projects/shop/schedules/s")
+    ] * 3
+    assert [json.loads(request.content) for request in script.requests] == [
+        {"schedule": "0 4 * * *", "max_runs": None},
+        {"status": "paused", "paused_reason": "Stock-taking"},
+        {"status": "active"},
+    ]
+    assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 3
+
+
+def test_a_deletion_a_look_ahead_and_a_sync(talk):
+    empty = {"created": [SCHEDULE], "updated": [], "removed": [], "unchanged": []}
+    client, script = talk(
+        httpx2.Response(200, json={"schedule": SCHEDULE | {"status": "deleting"}}),
+        httpx2.Response(200, json={"data": ["2026-03-20T12:00:00.000Z"]}),
+        httpx2.Response(200, json=empty),
+    )
+    assert client.delete_schedule("s").schedule.status == "deleting"
+    assert client.upcoming_times("s", count=1).data == [datetime(2026, 3, 20, 12, tzinfo=UTC)]
+    wanted = [
+        {
+            "source_trigger_id": "a",
+            "name": "n",
+            "target": {"kind": "task", "id": "t"},
+            "schedule": "0 3 * * *",
+        }
+    ]
+    assert [one.id for one in client.sync_source_schedules(wanted).created] == ["s"]
+    assert [
+        (request.method, str(request.url).removeprefix("http://server")) for request in script.requests
+    ] == [
+        ("DELETE", "/projects/shop/schedules/s"),
+        ("GET", "/projects/shop/schedules/s/upcoming?count=1"),
+        ("PUT", "/projects/shop/source-schedules"),
+    ]
+    assert json.loads(script.requests[2].content) == {"schedules": wanted}
 
 
 def test_every_call_without_a_key_has_one_of_its_own():

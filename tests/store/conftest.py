@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from runstead import transitions
+from runstead import batch as batches, transitions
 from runstead.append import append, digest
 from runstead.commands.projects import make_key
+from runstead.concurrency import ConcurrencyLimit
 from runstead.conversation import Conversation, StoredMessage
 from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
@@ -24,9 +25,11 @@ from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.signing_key import SigningKey
 from runstead.sqlite.store import SqliteStore
-from runstead.store import ClaimQuery, RunKey, RunQuery
+from runstead.store import ClaimQuery, RunKey, RunQuery, batches as batch_store
 from runstead.transition import NewMessage, Receipt, Transition, Want
 from runstead.transitions import NO_FENCE, Completion
+from runstead.trigger import Trigger, new_token, token_hash
+from runstead.webhook import Webhook, secret_of
 from runstead.worker import Session, Worker
 
 NOON = 1_774_008_000_000
@@ -86,6 +89,8 @@ class Desk:
         def decide(loaded):
             if loaded.run is not None:
                 return Transition(loaded.run, duplicate=True)
+            if loaded.batch is not None:
+                batches.admit(loaded.batch)
             return transitions.create(
                 new,
                 now=loaded.now,
@@ -95,7 +100,47 @@ class Desk:
             )
 
         key = RunKey(new.project_id, new.run_id)
-        return (await self.runs.apply(key, decide, Want(parent_run_id=parent), seal)).run
+        want = Want(parent_run_id=parent, batch_id=new.batch_id)
+        return (await self.runs.apply(key, decide, want, seal)).run
+
+    async def create_batch(
+        self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, seal=None, **fields
+    ):
+        """A batch with new runs of these names."""
+        batch_id = batch_id or str(uuid.uuid4())
+
+        def member(run_id):
+            new = self.new_run(run_id, project_id=project_id, batch_id=batch_id)
+
+            def decide(loaded):
+                if loaded.run is not None:
+                    raise Error("RUN_ID_CONFLICT", f"{run_id} is taken")
+                return transitions.create(
+                    new,
+                    now=loaded.now,
+                    parent=loaded.parent,
+                    family_cancelled=loaded.family_cancelled,
+                    message=None,
+                )
+
+            return batch_store.Member(RunKey(project_id, run_id), decide, Want(parent_run_id=parent))
+
+        new = batches.Batch(batch_id, project_id, 0, **fields)
+        return await self.store.batches.create(new, [member(run_id) for run_id in run_ids], seal)
+
+    async def batch(self, batch, project_id=PROJECT):
+        return await self.store.batches.get(project_id, batch.id)
+
+    async def call_off(self, batch, reason=None, seal=None):
+        """Mark it as called off: its runs go on to be cancelled by `cancel_some`."""
+        return await self.store.batches.change(
+            batch.project_id, batch.id, lambda to, now: batches.cancel(to, now=now, reason=reason), seal
+        )
+
+    async def cancel_some(self, batch, limit=256):
+        return await self.store.batches.cancel_some(
+            batch, limit, lambda run, now: transitions.cancel(run, now=now, reason=batch.cancel_reason)
+        )
 
     async def change(self, run_id, rule, want=None, seal=None):
         """`rule(loaded)` decides about a run that must exist."""
@@ -351,8 +396,25 @@ async def furnish(store):
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
     await store.directory.create_project(project, member, key)
     await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
-    timing = Schedule("s-1", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1)
-    await store.schedules.create(timing, lambda _: None)
+    timing = Schedule(
+        "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
+    )
+    await store.schedules.create(PROJECT, lambda _count, _now: timing)
+    hook = Webhook(
+        "77777777-7777-4777-8777-777777777777",
+        PROJECT,
+        "https://a.test/in",
+        ("*",),
+        secret_of(bytes(24)),
+        1,
+        1,
+    )
+    await store.webhooks.create(hook, lambda _count: None)
+    trigger = Trigger(
+        "88888888-8888-4888-8888-888888888888", PROJECT, "push", "task:build", token_hash(new_token()), 1, 1
+    )
+    await store.triggers.create(trigger, lambda _count: None)
+    await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:rare", 1)])
     await store.push_services.register(push_service())
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
@@ -383,6 +445,8 @@ async def live(desk):
     await desk.append("done", event(), event(told=long), event())
     await desk.complete("done", logs=long)
     await desk.create("queued", seal=sealed())
+    await desk.create_batch("batched-1", "batched-2", batch_id="66666666-6666-4666-8666-666666666666")
+    await desk.complete("batched-1")
     await desk.create("leased")
     await desk.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
@@ -405,15 +469,11 @@ def new_store(engine, tmp_path, request):
     """new_store(clock): an empty store of the engine, not open yet."""
     if engine == "postgres":
         return request.getfixturevalue("postgres_store")
+    if engine == "memory":
+        return MemoryStore
     numbers = itertools.count()
-
-    def memory(clock):
-        return MemoryStore(clock)
-
-    def sqlite(clock):
-        return SqliteStore(tmp_path / f"{next(numbers)}.db", clock, synchronous="OFF")
-
-    return {"memory": memory, "sqlite": sqlite}[engine]
+    sqlite_store = request.getfixturevalue("sqlite_store")
+    return lambda clock: sqlite_store(tmp_path / f"{next(numbers)}.db", clock)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from runstead.transitions import rewrite
 
 # One value for every column that a create may bring, to be given back untouched.
 EVERYTHING = {
+    "scheduled_at": 21,
+    "missed_since": 20,
     "kind": "agent",
     "owner_kind": "conversation",
     "target": "agent:écrit",

@@ -50,6 +50,11 @@ EVENTS = {
 FAMILY = {"sqlite": "UPDATE runs SET {} WHERE run_id = 'root'"}
 FAMILY["postgres"] = "UPDATE run_families SET {} WHERE run_seq = (SELECT seq FROM runs WHERE run_id = 'root')"
 ROW = "UPDATE runs SET {} WHERE run_id = '{}'"
+#: A batch counts a run twice.
+BATCH = {
+    "sqlite": "UPDATE batches SET pending = pending + 1",
+    "postgres": "UPDATE batch_counts SET pending = pending + 1",
+}
 DAMAGE = [
     ("an event is missing", ("DELETE FROM run_events", "done", 2), "events_are_gapless"),
     ("the first event is missing", ("DELETE FROM run_events", "done", 1), "events_are_gapless"),
@@ -117,6 +122,7 @@ DAMAGE = [
     ),
     ("messages are not counted", "UPDATE conversations SET message_count = 1", "message_count"),
     ("the newest message is another", "UPDATE conversations SET current_node = 'm-0'", "newest_message"),
+    ("a batch miscounts", "batch", "batch_count"),
     (
         "a request has no conversation",
         "UPDATE input_requests SET conversation_id = 'c-9' WHERE id = 'i-1'",
@@ -138,6 +144,8 @@ async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
     if isinstance(sql, tuple):
         statement, run_id, event_id = sql
         sql = f"{statement} WHERE {EVENTS[engine].format(run_id, event_id)}"
+    elif sql == "batch":
+        sql = BATCH[engine]
     elif sql.startswith("family "):
         sql = FAMILY[engine].format(sql.removeprefix("family "))
     damage(sql)

@@ -5,6 +5,7 @@ hold about runs and their logs holds after each of them.
 import itertools
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,9 +25,11 @@ from runstead.event import PRIVATE_TYPES, NewEvent
 from runstead.run import RunStatus
 from runstead.store import Written
 from runstead.transitions import NO_FENCE, Fence
+from runstead.webhook import Webhook, secret_of
 
+#: Memory is the model itself. PostgreSQL takes longest for each.
+EXAMPLES = {"memory": 20, "sqlite": 80, "postgres": 50}
 SETTINGS = settings(
-    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
@@ -34,6 +37,8 @@ SETTINGS = settings(
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )
+PROJECT = "11111111-1111-4111-8111-111111111111"
+EVERYTHING = Webhook(PROJECT, PROJECT, "https://a.test", ("*",), secret_of(bytes(24)), 1, 1)
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
 ANSWERS = {"tool": "tool_result", "event": "event", "input": "input", "pause": "unpause"}
@@ -99,11 +104,33 @@ class StoreMachine(RuleBasedStateMachine):
         for desk in (self.tested, self.model):
             conversation = Conversation("c-1", "p-1", "chat", 1, 1)
             self.runner.run(desk.store.conversations.create(conversation))
+            self.runner.run(desk.store.webhooks.create(EVERYTHING, lambda _: None))
         self.names = itertools.count(1)
         self.told = {}  # run → what a follower of its family was told so far, and where it stands
 
+    def every_change_of_status_was_told_once(self):
+        """To a webhook that asked for everything: by both, and the end of each run that has ended."""
+
+        async def told(desk):
+            found = await desk.store.webhooks.deliveries(EVERYTHING.project_id, EVERYTHING.id, 100_000)
+            return sorted((one.run_id, one.event_type, one.created_at) for one in found)
+
+        events = self.runner.run(told(self.tested))
+        assert events == self.runner.run(told(self.model))
+        ends = [(run_id, kind) for run_id, kind, _ in events if kind not in {"run.started", "run.waiting"}]
+        kept = {(run_id, f"run.{run.status.value}") for run_id, run in self.rows.items() if run.terminal}
+        assert len(ends) == len(set(ends))
+        assert kept <= set(ends)
+        assert not {run_id for run_id, _ in ends} & {i for i, run in self.rows.items() if not run.terminal}
+
     def teardown(self):
-        self.a_store_is_found_sound(self.tested)
+        try:
+            self.every_change_of_status_was_told_once()
+            self.a_store_is_found_sound(self.tested)
+        finally:
+            self.close()
+
+    def close(self):
         self.runner.run(self.tested.store.close())
         self.runner.run(self.model.store.close())
         self.runner.close()
@@ -148,8 +175,9 @@ class StoreMachine(RuleBasedStateMachine):
         timeout_seconds=st.sampled_from((None, 2)),
         delay=st.sampled_from((None, 5_000)),
         worker_key=st.sampled_from((None, "w-1")),
+        priority=st.sampled_from((0, 5)),
     )
-    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key):
+    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority):
         run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
@@ -157,12 +185,14 @@ class StoreMachine(RuleBasedStateMachine):
             "backoff_limit": backoff_limit,
             "timeout_seconds": timeout_seconds,
             "worker_key": worker_key,
+            "priority": priority,
         }
         outcome = self.both(
             lambda d: d.create(run_id, parent=parent, available_at=available_at, **fields, **kind)
         )
         if isinstance(outcome, Error):
-            assert outcome.code == "PARENT_CANCELLED"
+            driven = kind == {"kind": "agent"} and delay is not None
+            assert outcome.code in {"PARENT_CANCELLED", "INVALID_REQUEST" if driven else None}
             assert run_id not in self.rows
 
     @some
@@ -527,8 +557,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert run.attempts_lost <= run.attempt
 
 
+@pytest.mark.timeout(300)
 def test_every_engine_does_what_the_model_does(desks, engine):
-    some = (
-        settings(SETTINGS, max_examples=50) if engine == "postgres" else SETTINGS
-    )  # each takes longer there
+    some = settings(SETTINGS, max_examples=EXAMPLES[engine])
     run_state_machine_as_test(lambda: StoreMachine(desks), settings=some)

@@ -6,12 +6,13 @@ from importlib.resources import files
 
 import pytest
 
-from runstead.schedule import Schedule
+from runstead.schedule import UNPLANNED, Schedule
 from runstead.sqlite import migrate as migrations
 from runstead.sqlite.connection import connect
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.store import SqliteStore
-from runstead.store import RunKey
+from runstead.store import RunKey, ScheduleQuery
+from runstead.transitions import fire_due
 
 SPINE = "0001_the_spine"
 
@@ -71,9 +72,32 @@ async def test_an_old_file_takes_schedules(old):
         store = SqliteStore(old, synchronous="OFF")
         await store.open()
         if await store.schedules.get("p-1", "s-1") is None:
-            await store.schedules.create(made, lambda _count: None)
+            await store.schedules.create("p-1", lambda *_: made)
         assert await store.schedules.get("p-1", "s-1") == made
         await store.close()
+
+
+async def test_schedules_of_an_old_file_are_planned_when_they_are_first_looked_at(old, monkeypatch):
+    known = migrations._known()
+    with monkeypatch.context() as before, closing(connect(old, "OFF")) as connection:
+        before.setattr(migrations, "_known", lambda: {n: sql for n, sql in known.items() if n < "0006"})
+        migrate(connection)
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(schedules)")]
+        for name, status, completed_at in (("a", "active", None), ("b", "paused", None), ("c", "active", 5)):
+            one = Schedule(
+                name, "p-1", name, "task", "t", "0 3 * * *", 1, 1, status=status, completed_at=completed_at
+            )
+            values = [getattr(one, column) for column in columns]
+            connection.execute(f"INSERT INTO schedules VALUES ({', '.join('?' for _ in values)})", values)
+    store = SqliteStore(old, lambda: 1_774_008_000_000, synchronous="OFF")
+    await store.open()
+    found = {one.id: one.next_fire_at for one in await store.schedules.page(ScheduleQuery("p-1", 10))}
+    assert found == {"a": UNPLANNED, "b": None, "c": None}
+    [looked] = await store.runs.fire(10, fire_due)
+    assert (looked.schedule.id, looked.fired.outcome) == ("a", "planned")
+    assert (await store.schedules.get("p-1", "a")).next_fire_at == 1_774_008_000_000 + 15 * 3_600_000
+    assert await store.runs.fire(10, fire_due) == []
+    await store.close()
 
 
 async def test_it_is_brought_up_to_date_once_and_its_constraints_hold(old):

@@ -13,14 +13,10 @@ from runstead.schedule import SCHEDULE_FIELDS, Schedule
 from runstead.seal import Replay
 from runstead.store import RunKey, ScheduleQuery
 from runstead.transition import Transition, Want
-from runstead.transitions import Firing, fire
+from runstead.transitions import Firing, fire, fire_due
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
-
-
-def anything(_count):
-    """Lets any number be."""
 
 
 def schedule(kind="task", **fields):
@@ -30,7 +26,8 @@ def schedule(kind="task", **fields):
 
 
 async def kept(store, kind="task", **fields):
-    return await store.schedules.create(schedule(kind, **fields), anything)
+    made = schedule(kind, **fields)
+    return await store.schedules.create(made.project_id, lambda _count, _now: made)
 
 
 def start(store, mine, run_id="run-1", project_id=PROJECT, seal=None):
@@ -63,6 +60,9 @@ async def test_a_schedule_is_read_as_it_was_written(store):
         "max_runs",
         "run_count",
         "version",
+        "max_staleness_seconds",
+        "skipped_count",
+        "missed_count",
     }
     numbers |= {name for name in SCHEDULE_FIELDS if name.endswith("_at")}
     values |= {name: 100 + n for n, name in enumerate(sorted(numbers))}
@@ -97,25 +97,37 @@ async def test_a_list_is_filtered_by_status_and_source(store):
     assert await page(store, source_trigger_id="b") == []
 
 
-async def test_the_guard_gets_the_projects_number_and_may_refuse(store, refusal):
+def marked_gone(schedule, now):
+    return replace(schedule, next_fire_at=now, version=schedule.version + 1)
+
+
+async def test_a_creation_is_told_the_projects_number_and_the_time_and_may_refuse(store, clock, refusal):
     seen = []
     await kept(store, project_id=ELSEWHERE)
-    for _ in range(3):
-        await store.schedules.create(schedule(), seen.append)
+    await kept(store, status="deleting")
 
-    def full(_count):
+    def noted(count, now):
+        seen.append((count, now))
+        return schedule()
+
+    for _ in range(3):
+        await store.schedules.create(PROJECT, noted)
+
+    def full(_count, _now):
         raise Error("SCHEDULE_LIMIT_REACHED", "full")
 
-    assert await refusal(store.schedules.create(schedule(), full)) == "SCHEDULE_LIMIT_REACHED"
-    assert seen == [0, 1, 2]
+    assert await refusal(store.schedules.create(PROJECT, full)) == "SCHEDULE_LIMIT_REACHED"
+    assert seen == [(count, clock.now) for count in range(3)]
+    await store.schedules.change(PROJECT, (await page(store, status="deleting"))[0], marked_gone)
+    assert [one.fired.outcome for one in await store.runs.fire(9, fire_due)] == ["removed"]
     assert len(await page(store)) == 3
 
 
 async def test_a_creation_under_a_key_happens_once(store, sealed):
     mine = schedule()
-    await store.schedules.create(mine, anything, sealed())
+    await store.schedules.create(PROJECT, lambda *_: mine, sealed())
     with pytest.raises(Replay):
-        await store.schedules.create(schedule(), anything, sealed())
+        await store.schedules.create(PROJECT, lambda *_: schedule(), sealed())
     assert await page(store) == [mine.id]
 
 
@@ -203,7 +215,7 @@ async def test_a_success_and_a_failure_are_told_to_the_schedule(store, desk, clo
     after = await now(store, mine)
     assert (after.last_successful_at, after.last_failure_at) == (clock.now - 10, clock.now)
     assert (after.last_failure_code, after.last_failure_message) == ("E", "why")
-    assert (after.last_failure_run_id, after.health) == ("run-2", "failing")
+    assert (after.last_failure_run_id, after.health(clock.now)) == ("run-2", "failed")
 
 
 async def test_a_repeat_of_the_completion_tells_nothing_new(store, desk, clock):
@@ -217,11 +229,11 @@ async def test_a_repeat_of_the_completion_tells_nothing_new(store, desk, clock):
     assert await now(store, mine) == before
 
 
-async def test_a_cancelled_run_is_told_neither_way(store, desk):
+async def test_a_cancelled_run_is_told_neither_way(store, desk, clock):
     mine = await kept(store)
     await start(store, mine)
     await desk.cancel("run-1")
-    assert (await now(store, mine)).health is None
+    assert (await now(store, mine)).health(clock.now) is None
 
 
 async def test_a_run_that_the_referee_ends_is_told(store, desk, clock):

@@ -9,7 +9,7 @@ import msgspec
 import uvloop
 
 from runstead.bench.connection import Connection, Target
-from runstead.bench.deployment import BenchError, find_project_id, register_worker, target_of
+from runstead.bench.deployment import BenchError, find_project_id, register_worker, targets_of
 from runstead.bench.lifecycle import Plan
 from runstead.bench.load import Measured, Phase, default_processes, measure
 from runstead.bench.report import BenchReport, Floors, Machine, error_figures, request_figures
@@ -22,12 +22,14 @@ HEALTHZ_WARM_UP_S = 0.2
 
 
 class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`processes` null: chosen from the concurrency. `floor_database`: the URL of the database that measures the
-    engine's floor, for a moment in a table of its own; without one a temporary SQLite file in `floor_directory`, which
-    should be on the file system of the server's database, since the floor is mostly its fsync.
+    """`urls` are replicas of one deployment: callers are spread over them. `processes` null: chosen from the concurrency.
+
+    `floor_database`: the URL of the database that measures the engine's floor, for a moment in a table of its own; without
+    one a temporary SQLite file in `floor_directory`, which should be on the file system of the server's database, since
+    the floor is mostly its fsync.
     """
 
-    url: str
+    urls: tuple[str, ...]
     key: str
     project: str
     concurrency: int = 16
@@ -49,28 +51,36 @@ def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = No
         raise BenchError("concurrency must be at least 1, and processes between 1 and concurrency")
     if options.seconds <= 0 or options.floor_seconds <= 0 or options.warm_up_seconds < 0:
         raise BenchError("seconds and floor_seconds must be above 0, and warm_up_seconds not below 0")
-    target = target_of(options.url)
+    targets = targets_of(options.urls)
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    plan = uvloop.run(_prepare(target, options))
+    plans = uvloop.run(_prepare(targets, options))
     phases = [
         Phase(health_checks=False, warm_up_s=options.warm_up_seconds, seconds=options.seconds),
         Phase(health_checks=True, warm_up_s=HEALTHZ_WARM_UP_S, seconds=options.floor_seconds),
     ]
-    load, healthz = measure(target, plan, options.concurrency, processes, phases)
+    load, healthz = measure(plans, options.concurrency, processes, phases)
     # Only now, with the load over: a floor measured beside it would slow both.
     updates_per_s = None if measure_updates is None else _engine_floor(options, measure_updates)
     return _report(options, processes, started_at, load, healthz, updates_per_s)
 
 
-async def _prepare(target: Target, options: BenchOptions) -> Plan:
-    connection = Connection(target)
-    headers = target.headers(options.key)
+async def _prepare(targets: list[Target], options: BenchOptions) -> list[tuple[Target, Plan]]:
+    connection = Connection(targets[0])
+    headers = targets[0].headers(options.key)
     try:
         project_id = await find_project_id(connection, options.project, headers)
         worker = await register_worker(connection, options.project, headers, kind="bench")
     finally:
         connection.close()
-    return Plan.build(key_headers=headers, worker=worker, project_id=project_id)
+    return [
+        (
+            target,
+            Plan.build(
+                key_headers=target.headers(options.key), worker=worker.at(target), project_id=project_id
+            ),
+        )
+        for target in targets
+    ]
 
 
 def _engine_floor(options: BenchOptions, measure_updates: MeasureUpdates) -> float:
@@ -94,7 +104,7 @@ def _report(
     requests = sum(len(load.tally.latencies_ns[name]) for name in REQUESTS)
     health_checks = len(healthz.tally.latencies_ns[HEALTHZ])
     return BenchReport(
-        url=options.url,
+        url=", ".join(options.urls),
         started_at=started_at,
         concurrency=options.concurrency,
         processes=processes,

@@ -23,6 +23,10 @@ class Worker(msgspec.Struct, frozen=True):
     claim_path: str
     headers: bytes
 
+    def at(self, target: Target) -> "Worker":
+        """The same worker at another replica."""
+        return msgspec.structs.replace(self, headers=target.headers(self.token))
+
 
 class _Project(msgspec.Struct):
     id: str
@@ -43,6 +47,13 @@ def target_of(url: str) -> Target:
         return Target.from_url(url)
     except ValueError as error:
         raise BenchError(str(error)) from error
+
+
+def targets_of(urls: tuple[str, ...]) -> list[Target]:
+    """Of every replica. Raise BenchError where one of the URLs cannot be used, or there is none."""
+    if not urls:
+        raise BenchError("at least one url is needed")
+    return [target_of(url) for url in urls]
 
 
 async def ask(

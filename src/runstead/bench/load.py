@@ -33,11 +33,9 @@ class Phase(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The share of the load that one process makes."""
+    """The share of the load that one process makes: a caller for each of these."""
 
-    target: Target
-    plan: Plan
-    callers: int
+    callers: list[tuple[Target, Plan]]
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -61,19 +59,21 @@ def usable_cores() -> int:
 
 
 def measure(
-    target: Target, plan: Plan, concurrency: int, processes: int, phases: list[Phase]
+    replicas: list[tuple[Target, Plan]], concurrency: int, processes: int, phases: list[Phase]
 ) -> list[Measured]:
-    """Run the phases one after the other over the same connections; raise BenchError where a process fails."""
+    """Run the phases one after the other over the same connections, spread over the replicas; raise BenchError where a
+    process fails.
+    """
     # spawn, not fork: a forked child would share the parent's event loop and sockets.
     context = multiprocessing.get_context("spawn")
     pipes: list[Pipe[Any, Any]] = []
     children: list[BaseProcess] = []
     try:
         for index in range(processes):
-            callers = concurrency // processes + (index < concurrency % processes)
+            callers = [replicas[caller % len(replicas)] for caller in range(index, concurrency, processes)]
             mine, theirs = context.Pipe()
             child: BaseProcess = context.Process(
-                target=_serve, args=(theirs, Part(target=target, plan=plan, callers=callers)), daemon=True
+                target=_serve, args=(theirs, Part(callers=callers)), daemon=True
             )
             child.start()
             theirs.close()
@@ -125,9 +125,9 @@ def _serve(pipe: "Pipe[Any, Any]", part: Part) -> None:
 
 
 async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:
-    connections = [Connection(part.target) for _ in range(part.callers)]
+    callers = [(Connection(target), plan) for target, plan in part.callers]
     try:
-        await asyncio.gather(*(connection.open() for connection in connections))
+        await asyncio.gather(*(connection.open() for connection, _ in callers))
     except DroppedError as error:
         pipe.send(str(error))
         return
@@ -137,15 +137,15 @@ async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:
     while True:
         # Blocking the loop here is harmless: between phases no request is under way.
         phase = pipe.recv()
-        pipe.send(await run_phase(connections, part.plan, phase))
+        pipe.send(await run_phase(callers, phase))
 
 
-async def run_phase(connections: list[Connection], plan: Plan, phase: Phase) -> Measured:
+async def run_phase(lines: list[tuple[Connection, Plan]], phase: Phase) -> Measured:
     """One caller per connection, all at once, until the window has ended and each has finished its lifecycle."""
     began_ns, began_cpu_s = time.perf_counter_ns(), time.process_time()
     start_ns = began_ns + int(phase.warm_up_s * 1e9)
     tally = Tally(start_ns, start_ns + int(phase.seconds * 1e9))
-    callers = [Caller(connection, plan, tally) for connection in connections]
+    callers = [Caller(connection, plan, tally) for connection, plan in lines]
     if phase.health_checks:
         await asyncio.gather(*(caller.run_health_checks() for caller in callers))
     else:

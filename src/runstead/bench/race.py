@@ -18,7 +18,7 @@ from runstead.bench.deployment import (
     detail_of,
     find_project_id,
     register_worker,
-    target_of,
+    targets_of,
 )
 from runstead.bench.race_report import RaceReport, Violation
 from runstead.bench.verdict import CALLS, Answer, Json, Observation, Reading, judge, marker
@@ -30,9 +30,11 @@ EVENTS_PAGE = 500
 
 
 class RaceOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`callers` race for each of `runs` runs; every caller has a connection of its own."""
+    """`callers` race for each of `runs` runs; every caller has a connection of its own. `urls` are replicas of one
+    deployment: callers are spread over them.
+    """
 
-    url: str
+    urls: tuple[str, ...]
     key: str
     project: str
     runs: int = 50
@@ -65,7 +67,7 @@ async def race(options: RaceOptions) -> RaceReport:
     """run_race for callers that have an event loop."""
     if options.runs < 1 or options.callers < 2:
         raise BenchError("a race takes at least 1 run and 2 callers")
-    course = _Course(target_of(options.url), options)
+    course = _Course(targets_of(options.urls), options)
     try:
         return await course.run()
     finally:
@@ -73,11 +75,13 @@ async def race(options: RaceOptions) -> RaceReport:
 
 
 class _Course:
-    def __init__(self, target: Target, options: RaceOptions) -> None:
+    def __init__(self, targets: list[Target], options: RaceOptions) -> None:
         self._options = options
-        self._headers = target.headers(options.key)
-        self._steward = Connection(target)
-        self._racers = [Connection(target) for _ in range(options.callers)]
+        self._headers = targets[0].headers(options.key)
+        self._steward = Connection(targets[0])
+        # Who reads again later asks another replica, where there is one.
+        self._auditor = self._steward if len(targets) == 1 else Connection(targets[-1])
+        self._racers = [Connection(targets[caller % len(targets)]) for caller in range(options.callers)]
         # A target of its own for each run, so that a claim can give no other one.
         self._name = f"task:race-{secrets.token_hex(4)}"
 
@@ -95,14 +99,14 @@ class _Course:
             if started_as == "running":
                 await self._start(worker, run_id, index)
             answers = await self._release(run_id, index)
-            raced.append((run_id, started_as, answers, await self._read(run_id)))
+            raced.append((run_id, started_as, answers, await self._read(self._steward, run_id)))
         observations = [
             Observation(
                 run_id=run_id,
                 started_as=started_as,
                 answers=answers,
                 reading=reading,
-                later=await self._read(run_id),
+                later=await self._read(self._auditor, run_id),
             )
             for run_id, started_as, answers, reading in raced
         ]
@@ -112,7 +116,7 @@ class _Course:
             if (disagreements := judge(each))
         ]
         return RaceReport(
-            url=options.url,
+            url=", ".join(options.urls),
             started_at=started_at,
             seconds=round(time.perf_counter() - began, 2),
             runs=options.runs,
@@ -122,7 +126,7 @@ class _Course:
         )
 
     def close(self) -> None:
-        for connection in (self._steward, *self._racers):
+        for connection in (self._steward, self._auditor, *self._racers):
             connection.close()
 
     async def _create(self, project_id: str, index: int) -> str:
@@ -168,21 +172,23 @@ class _Course:
         verb = "cancel" if call == "cancel" else "complete"
         path = f"/runs/{quote(run_id, safe='')}/{verb}"
         body = _body(call, marker(run_id, caller))
+        headers = connection.target.headers(self._options.key)
         await gun.wait()
         try:
-            status, content = await connection.request("POST", path, body, self._headers)
+            status, content = await connection.request("POST", path, body, headers)
         except DroppedError as error:
             return Answer(caller=caller, call=call, status=0, detail=str(error))
         return _answer(caller, call, status, content)
 
-    async def _read(self, run_id: str) -> Reading:
+    async def _read(self, connection: Connection, run_id: str) -> Reading:
         path = f"/runs/{quote(run_id, safe='')}"
-        run = await ask(self._steward, "GET", path, None, self._headers, status=200, answer=dict[str, Any])
+        headers = connection.target.headers(self._options.key)
+        run = await ask(connection, "GET", path, None, headers, status=200, answer=dict[str, Any])
         events: list[Json] = []
         after: str | None = "0"
         while after is not None:
             page_path = f"{path}/events?after_event_id={quote(after, safe='')}&limit={EVENTS_PAGE}"
-            page = await ask(self._steward, "GET", page_path, None, self._headers, status=200, answer=_Events)
+            page = await ask(connection, "GET", page_path, None, headers, status=200, answer=_Events)
             events += page.data
             after = page.page_info.next if page.data else None
         return Reading(run=run, events=events)

@@ -14,7 +14,9 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class RaceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`winners` counts runs by the status they ended in; `seconds` is the whole race with its readings."""
+    """`winners` counts runs by the status they ended in; `seconds` is the whole race with its readings,
+    `url` names every replica.
+    """
 
     url: str
     started_at: str

@@ -53,7 +53,9 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`seconds` is the counted window, without the warm-up; `generator_cores` the CPU that the generator took."""
+    """`seconds` is the counted window, without the warm-up; `generator_cores` the CPU that the generator took.
+    `url` names every replica.
+    """
 
     url: str
     started_at: str

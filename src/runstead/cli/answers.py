@@ -1,5 +1,4 @@
 """How commands answer: the one place that prints."""
-# ruff: noqa: T201
 
 import asyncio
 import sys

@@ -7,27 +7,52 @@ from cyclopts import Parameter
 from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson, app
 
+HERE = "http://127.0.0.1:8720"
+
 
 @app.command
 def bench(
     *,
-    url: str = "http://127.0.0.1:8720",
+    url: Annotated[
+        list[str] | None,
+        Parameter(
+            help="May repeat: replicas, over which callers are spread. Else http://127.0.0.1:8720",
+            negative="",
+        ),
+    ] = None,
     key: Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")],
     project: str = "default",
     concurrency: Annotated[int, Parameter(help="Callers at a time")] = 16,
     seconds: Annotated[float, Parameter(help="How long to measure")] = 10.0,
     processes: Annotated[int | None, Parameter(help="Load processes; else one up to 32 callers")] = None,
+    database: Annotated[
+        str | None,
+        Parameter(
+            help="postgresql://… on which the engine's floor is measured, in a table of its own; else a temporary"
+            " SQLite file here"
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Measure a deployment: whole lifecycles (create, claim, append 10 events, complete), and two floors."""
     from runstead.bench import BenchError, BenchOptions, render_bench, run_bench  # noqa: PLC0415
     from runstead.main import measure_updates  # noqa: PLC0415
+    from runstead.settings import is_postgres  # noqa: PLC0415
+
+    if database is not None and not is_postgres(database):
+        refuse("--database must be postgresql://…: for SQLite the floor is measured in a file of its own")
 
     options = BenchOptions(
-        url=url, key=key, project=project, concurrency=concurrency, seconds=seconds, processes=processes
+        urls=tuple(url or [HERE]),
+        key=key,
+        project=project,
+        concurrency=concurrency,
+        seconds=seconds,
+        processes=processes,
+        floor_database=database,
     )
     try:
         report = run_bench(options, measure_updates)
-    except BenchError as trouble:
+    except (BenchError, RuntimeError) as trouble:
         refuse(str(trouble))
     say(render_bench(report, json=json), end="")

@@ -8,11 +8,19 @@ from cyclopts import Parameter
 from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson, app
 
+HERE = "http://127.0.0.1:8720"
+
 
 @app.command
 def race(
     *,
-    url: str = "http://127.0.0.1:8720",
+    url: Annotated[
+        list[str] | None,
+        Parameter(
+            help="May repeat: replicas, over which callers are spread. Else http://127.0.0.1:8720",
+            negative="",
+        ),
+    ] = None,
     key: Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")],
     project: str = "default",
     runs: int = 50,
@@ -22,8 +30,9 @@ def race(
     """Prove that a deployment completes each run exactly once; exit 1 and a report where it does not."""
     from runstead.bench import BenchError, RaceOptions, render_race, run_race  # noqa: PLC0415
 
+    options = RaceOptions(urls=tuple(url or [HERE]), key=key, project=project, runs=runs, callers=callers)
     try:
-        report = run_race(RaceOptions(url=url, key=key, project=project, runs=runs, callers=callers))
+        report = run_race(options)
     except BenchError as trouble:
         refuse(str(trouble))
     say(render_race(report, json=json), end="")

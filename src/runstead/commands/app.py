@@ -10,7 +10,16 @@ from runstead.commands.notifications import Notifications
 from runstead.conversation import Conversation
 from runstead.egress import Egress
 from runstead.leadership import Standing
-from runstead.notifier import DELIVERY_KEY, PUSH_KEY, Notifier, family_key, queue_key, room_key, run_key
+from runstead.notifier import (
+    DELIVERY_KEY,
+    PUSH_KEY,
+    Notifier,
+    batch_key,
+    family_key,
+    queue_key,
+    room_key,
+    run_key,
+)
 from runstead.run import Run
 from runstead.signing import Keyring
 from runstead.store import Store, Written
@@ -88,6 +97,8 @@ class App:
         keys: list[str] = []
         for run in runs:
             keys += (run_key(run.seq), family_key(run.root_seq or run.seq))
+            if run.batch_id is not None:
+                keys.append(batch_key(run.batch_id))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
             if run.push_service_id is not None:

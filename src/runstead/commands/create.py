@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead import limits, transitions
+from runstead.batch import admit
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
@@ -56,23 +57,28 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
     """Store a run, or find it under its id: `transition.duplicate` tells. The second step of a two-step start is
     such a repeat, with a start payload.
 
-    RUN_ID_CONFLICT, NOT_FOUND (owner, parent), PARENT_CANCELLED, REQUEST_SNAPSHOT_TOO_LARGE; INVALID_REQUEST for an
-    `available_at` of a run that the server hands to nobody.
+    RUN_ID_CONFLICT, NOT_FOUND (owner, parent), PARENT_CANCELLED, BATCH_CLOSED, REQUEST_SNAPSHOT_TOO_LARGE;
+    INVALID_REQUEST for an `available_at` of a run that the server hands to nobody. A `batch_id` that names no batch of
+    the project is a label, as it is.
     """
     if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
     await locate.refuse_outside(app, principal, new.parent_run_id, "creates no others")
     project_id = await _project_of(app, principal, new)
-    run, message = _draft(new, project_id, principal)
+    run, message = draft(new, project_id, principal)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is not None:
             if principal.family and loaded.run.parent_run_id != new.parent_run_id:
-                raise _conflict(loaded.run)
+                raise conflict(loaded.run)
             return _again(loaded.run, run, new, loaded)
-        return _insert(run, message, loaded)
+        if loaded.batch is not None:
+            admit(loaded.batch)
+            return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
+        return insert(run, message, loaded)
 
-    want = Want(parent_run_id=new.parent_run_id, push_agent=_push_agent(run))
+    batch_id = new.batch_id.lower() if new.batch_id is not None else None
+    want = Want(parent_run_id=new.parent_run_id, push_agent=_push_agent(run), batch_id=batch_id)
     written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
     app.publish(written)
     return written
@@ -86,7 +92,7 @@ async def _project_of(app: App, principal: Principal, new: NewRun) -> str:
     return found.project_id
 
 
-def _draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewMessage | None]:
+def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewMessage | None]:
     run_id = new.run_id if new.run_id is not None else f"run_{uuid.uuid4()}"
     creator = user_uuid(principal.id)
     details, message = new.agent, None
@@ -135,7 +141,7 @@ def _draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, New
     return run, message
 
 
-def _insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
     return transitions.create(
         run,
         now=loaded.now,
@@ -153,7 +159,7 @@ def _push_agent(run: Run) -> str | None:
     return msgspec.json.decode(run.agent or b"{}", type=AgentDetails).agent_id or ""
 
 
-def _conflict(there: Run) -> Error:
+def conflict(there: Run) -> Error:
     return Error(
         "RUN_ID_CONFLICT",
         f"The run id {there.run_id} is taken by a run with another kind, owner or target",
@@ -165,7 +171,7 @@ def _again(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
         return (run.kind, run.owner_kind, run.owner_id, run.target)
 
     if names(there) != names(wanted):
-        raise _conflict(there)
+        raise conflict(there)
     if there.kind == "agent" and new.snapshot is not None:
         return transitions.start(
             there,
@@ -180,7 +186,9 @@ def _again(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
 async def retry(
     app: App, principal: Principal, run_id: str, project: str | None, seal: Seal | None = None
 ) -> Written:
-    """A new run with the same request, `retry_of` set. RUN_NOT_TERMINAL while the first has not ended."""
+    """A new run with the same request, `retry_of` set. RUN_NOT_TERMINAL while the first has not ended. It belongs to the
+    same batch, or to none where that one takes no more runs.
+    """
     first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
     if not first.terminal:
         raise Error(
@@ -209,10 +217,12 @@ async def retry(
         **{name: getattr(first, name) for name in _REQUEST},
     )
 
-    want = Want(parent_run_id=first.parent_run_id, push_agent=_push_agent(run))
-    written = await app.store.runs.apply(
-        RunKey(first.project_id, new_id), lambda loaded: _insert(run, message, loaded), want, seal
-    )
+    def decide(loaded: Loaded) -> Transition:
+        over = loaded.batch is not None and loaded.batch.closed
+        return insert(replace(run, batch_id=None) if over else run, message, loaded)
+
+    want = Want(parent_run_id=first.parent_run_id, push_agent=_push_agent(run), batch_id=first.batch_id)
+    written = await app.store.runs.apply(RunKey(first.project_id, new_id), decide, want, seal)
     app.publish(written)
     return written
 

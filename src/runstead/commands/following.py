@@ -12,8 +12,9 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from runstead import limits
+from runstead.batch import Batch
 from runstead.event import TERMINAL_TYPES, Event, FamilyEvent
-from runstead.notifier import Notifier, family_key, run_key
+from runstead.notifier import Notifier, batch_key, family_key, run_key
 from runstead.run import Run
 from runstead.store import FamilyPage, Store
 
@@ -45,6 +46,47 @@ class Following:
         """
         key = family_key(run.root_seq or run.seq)
         return self._follow(key, _FamilyLog(self._store, self._reads, run, after, types))
+
+    async def follow_batch(self, batch: Batch) -> AsyncIterator[Batch | None]:
+        """A batch as it stands, then whenever its counters have moved, but not more often than once in
+        `limits.batch_progress_interval_s`; until it is complete, or the server stops. None is a sign of life.
+        """
+        loop = asyncio.get_running_loop()
+        last: Batch | None = None
+        quiet_until = loop.time() + limits.stream_heartbeat_s
+        with self._notifier.subscribe(batch_key(batch.id)) as hint:
+            while not self._stopping.is_set():
+                hint.clear()
+                found = await self._read_batch(batch, last)
+                if found != last:
+                    yield found
+                    if found.completed_at is not None:
+                        return
+                    last = found
+                    quiet_until = loop.time() + limits.stream_heartbeat_s
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(limits.batch_progress_interval_s):
+                            await self._stopping.wait()
+                    continue
+                left = quiet_until - loop.time()
+                if left <= 0:
+                    yield None
+                    quiet_until = loop.time() + limits.stream_heartbeat_s
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, limits.stream_poll_s)):
+                        await hint.wait()
+
+    async def _read_batch(self, batch: Batch, last: Batch | None) -> Batch:
+        """One read for all who follow it."""
+        return (
+            await self._reads.share(
+                ("batch", batch.id),
+                lambda: self._store.batches.get(batch.project_id, batch.id),
+                lambda found: found != last,
+            )
+            or batch
+        )
 
     async def _follow(self, key: str, log: "_Log[T]") -> AsyncIterator[Sequence[T] | None]:
         loop = asyncio.get_running_loop()

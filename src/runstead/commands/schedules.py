@@ -1,14 +1,16 @@
-"""Schedules: storing them, reading them, and starting a run of one by hand."""
+"""Schedules: storing, reading, changing them, and starting a run of one by hand."""
 
+import asyncio
 import uuid
+from collections.abc import Sequence
 
 import msgspec
 
-from runstead import limits, transitions
+from runstead import limits, schedule_edit, transitions
 from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
+from runstead.errors import not_found
 from runstead.principal import Principal, Scope, refuse_bound
 from runstead.project import user_uuid
 from runstead.run import RuntimeTargetKind
@@ -18,8 +20,11 @@ from runstead.schedule import (
     Schedule,
     ScheduleStatus,
     ScheduleTargetKind,
+    begun,
     check,
+    upcoming as next_times,
 )
+from runstead.schedule_edit import Edit, refuse_more_than_fit
 from runstead.seal import Seal
 from runstead.store import RunKey, ScheduleQuery, Written
 from runstead.transition import Want
@@ -27,12 +32,15 @@ from runstead.transitions import Firing
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """What shall run when. `config` is JSON text; times in seconds."""
+    """What shall run when: at the times of a cron expression, or once at `run_at` (ms). `config` is JSON text; durations
+    in seconds.
+    """
 
     name: str
     target_kind: ScheduleTargetKind
     target_id: str
-    schedule: str
+    schedule: str = ""
+    run_at: int | None = None
     timezone: str = "UTC"
     conversation_mode: ConversationMode | None = None
     conversation_id: str | None = None
@@ -44,6 +52,7 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     backoff_limit: int = limits.schedule_backoff_limit_default
     concurrency_policy: ConcurrencyPolicy = "Forbid"
     max_runs: int | None = None
+    max_staleness_seconds: int | None = None
 
 
 async def create(
@@ -52,31 +61,70 @@ async def create(
     """Store a schedule. INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED."""
     refuse_bound(principal, "makes no schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    schedule = drafted(new, project.id, user_uuid(principal.id))
+    check(schedule, now_ms())
+    await check_place(app, principal, project.id, schedule.conversation_id)
+
+    def decide(count: int, now: int) -> Schedule:
+        refuse_more_than_fit(count + 1)
+        return begun(schedule, now)
+
+    return await app.store.schedules.create(project.id, decide, seal)
+
+
+def drafted(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule:
+    """The row that it would be, without its times."""
     members = msgspec.structs.asdict(new)
     if new.target_kind == "agent" and new.conversation_mode is None:
         members["conversation_mode"] = "create_new" if new.conversation_id is None else "existing"
-    now = now_ms()
-    schedule = Schedule(
+    return Schedule(
         id=str(uuid.uuid4()),
-        project_id=project.id,
-        created_at=now,
-        updated_at=now,
-        created_by=user_uuid(principal.id),
+        project_id=project_id,
+        created_at=0,
+        updated_at=0,
+        created_by=created_by,
         **members,
     )
-    check(schedule, now)
-    if schedule.conversation_id is not None:
-        place = await locate.conversation(app, principal, Scope.RUNS_WRITE, schedule.conversation_id)
-        if place.project_id != project.id:
+
+
+async def check_place(app: App, principal: Principal, project_id: str, conversation_id: str | None) -> None:
+    """NOT_FOUND where the caller may not let a schedule of this project speak in it."""
+    if conversation_id is not None:
+        place = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+        if place.project_id != project_id:
             raise not_found("Conversation")
-    return await app.store.schedules.create(schedule, _room_for_one, seal)
 
 
-def _room_for_one(count: int) -> None:
-    if count >= limits.schedules_per_project_max:
-        raise Error(
-            "SCHEDULE_LIMIT_REACHED", f"A project has at most {limits.schedules_per_project_max} schedules"
-        )
+async def change(
+    app: App, principal: Principal, ref: str, schedule_id: str, wanted: Edit, seal: Seal | None = None
+) -> Schedule:
+    """Edit, pause or resume it. INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE."""
+    refuse_bound(principal, "changes no schedules")
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    await check_place(app, principal, project.id, wanted.members.get("conversation_id"))
+    return await app.store.schedules.change(
+        project.id, schedule_id, lambda schedule, now: schedule_edit.edit(schedule, wanted, now), seal
+    )
+
+
+async def delete(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
+    """It fires no more, and is gone once its runs have ended. NOT_FOUND, SCHEDULE_FROM_SOURCE."""
+    refuse_bound(principal, "deletes nothing")
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    return await app.store.schedules.change(project.id, schedule_id, schedule_edit.delete)
+
+
+async def upcoming(app: App, principal: Principal, ref: str, schedule_id: str, count: int) -> list[int]:
+    """The next times at which it fires."""
+    schedule = await get(app, principal, ref, schedule_id)
+    now = await app.store.schedules.now()
+    return await asyncio.to_thread(next_times, schedule, count, now)
+
+
+async def moment(app: App, schedules: Sequence[Schedule]) -> int:
+    """The time for which their health is told."""
+    judged = any(one.max_staleness_seconds is not None for one in schedules)
+    return await app.store.schedules.now() if judged else 0
 
 
 async def page(
@@ -89,7 +137,8 @@ async def page(
     """The project's schedules, oldest first."""
     refuse_bound(principal, "lists no schedules")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    limit = limits.schedules_per_project_max
+    # Those that are being deleted are shown, and do not count: a project may have as many of them for a moment.
+    limit = 2 * limits.schedules_per_project_max
     return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id))
 
 
@@ -114,7 +163,7 @@ async def run(
     """Start a run of the schedule now; the same key finds the run that it started: `transition.duplicate` tells.
 
     Neither the schedule's status nor its concurrency policy holds back a run by hand. NOT_FOUND, SCHEDULE_COMPLETED,
-    RUN_ID_CONFLICT.
+    SCHEDULE_DELETING, RUN_ID_CONFLICT.
     """
     refuse_bound(principal, "creates no others")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)

@@ -11,6 +11,7 @@ from runstead import telemetry
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http import (
+    batches,
     concurrency,
     conversations,
     documentation,
@@ -30,6 +31,7 @@ from runstead.http import (
     schedules,
     sessions,
     snapshot,
+    source_schedules,
     stream,
     triggers,
     waits,
@@ -60,6 +62,8 @@ NOUNS: Final = (
     webhooks,
     triggers,
     concurrency,
+    batches,
+    source_schedules,
     notifications,
     push_services,
     run_tokens,

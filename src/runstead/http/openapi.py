@@ -18,6 +18,7 @@ from runstead.http.openapi_examples import EXAMPLES
 from runstead.http.openapi_links import add_links
 from runstead.http.openapi_names import name_shapes, operation_id
 from runstead.http.openapi_rules import (
+    describe_batches,
     describe_creations,
     describe_forms,
     describe_push_services,
@@ -69,6 +70,7 @@ _TAGS: Final = (
     "Schedules",
     "Webhooks",
     "Triggers",
+    "Batches",
     "Notifications",
     "Push services",
     "Families",
@@ -90,6 +92,7 @@ _LOCATED: Final = frozenset(
         "/projects/{project}/webhooks",
         "/projects/{project}/triggers",
         "/triggers/{token}",
+        "/projects/{project}/batches",
         "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
@@ -106,6 +109,7 @@ _PATH_HELP: Final = {
     "event_id": "The event's number in its run.",
     "worker_id": "The worker's id.",
     "schedule_id": "The schedule's id.",
+    "batch_id": "The batch's id.",
     "service_id": "The push service's id.",
     "webhook_id": "The webhook's id.",
     "delivery_id": "The delivery's id.",
@@ -140,6 +144,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
     _describe_values(components)
     describe_creations(components)
+    describe_batches(components)
     describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
     describe_resumes(components)
     describe_forms(components)

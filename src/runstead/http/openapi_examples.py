@@ -84,6 +84,29 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "schedule": "0 8 * * MON-FRI",
             "config": {"prompt": "What ran last night?"},
         },
+        "once": {
+            "name": "Close the books",
+            "target": {"kind": "workflow", "id": "close-books"},
+            "run_at": "2099-12-31T23:00:00Z",
+        },
+    },
+    "UpdateSchedule": {
+        "pause": {"status": "paused", "paused_reason": "Stock-taking"},
+        "resume": {"status": "active"},
+        "edit": {"schedule": "0 4 * * *", "max_runs": 10},
+    },
+    "SyncSourceSchedules": {
+        "all": {
+            "schedules": [
+                {
+                    "source_trigger_id": "nightly-restock",
+                    "source_path": "schedules/restock.ts",
+                    "name": "Nightly restock",
+                    "target": {"kind": "task", "id": "restock"},
+                    "schedule": "30 2 * * *",
+                }
+            ]
+        },
     },
     "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
     "CreateWebhook": {
@@ -99,6 +122,16 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "UpdateTrigger": {"disable": {"enabled": False}},
     "PutConcurrencyLimits": {
         "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
+    },
+    "CreateBatch": {
+        "tasks": {
+            "name": "Restock of May",
+            "runs": [
+                {"kind": "task", "request": {"target": "task:restock", "config": {"shelf": "A"}}},
+                {"kind": "task", "request": {"target": "task:restock", "config": {"shelf": "B"}}},
+            ],
+            "on_complete": {"target": "task:report"},
+        },
     },
     "RegisterPushService": {
         "project": {

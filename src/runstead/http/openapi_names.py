@@ -4,6 +4,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from runstead.batch import BatchStatus
 from runstead.conversation import ConversationStatus, ConversationType, Role as MessageRole
 from runstead.form import FieldType
 from runstead.http.conversations import ShownStatus
@@ -103,6 +104,15 @@ _OPERATIONS: Final = {
     "triggers_fire": "fire_trigger",
     "concurrency_get": "get_concurrency_limits",
     "concurrency_put": "put_concurrency_limits",
+    "batches_create": "create_batch",
+    "batches_page": "list_batches",
+    "batches_get": "get_batch",
+    "batches_cancel": "cancel_batch",
+    "batches_stream": "stream_batch",
+    "schedules_update": "update_schedule",
+    "schedules_delete": "delete_schedule",
+    "schedules_upcoming": "list_upcoming_times",
+    "schedules_sync": "sync_source_schedules",
     "notifications_notifications": "stream_notifications",
     "push_services_register": "register_push_service",
     "push_services_heartbeat": "heartbeat_push_service",
@@ -154,6 +164,7 @@ _CHOICES: Final = {
     "DefinitionSource": DefinitionSource,
     "WebhookEvent": WebhookEvent,
     "DeliveryStatus": DeliveryStatus,
+    "BatchStatus": BatchStatus,
     "PushScopeKind": ScopeKind,
     "PushServiceStatus": PushServiceStatus,
     "UsageCaptureStatus": Capture,

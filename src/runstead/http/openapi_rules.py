@@ -5,11 +5,13 @@ from copy import deepcopy
 from typing import Any, Final
 
 from runstead.form import FormField
+from runstead.http.batches import BatchRun
 from runstead.http.bodies import END, NO_CONTROLS, RuntimeTarget
 from runstead.http.create_bodies import REQUESTS, CreateRun
 from runstead.http.inputs import CreateInputRequest, InputRequestView
 from runstead.http.push_services import RegisterPushService
-from runstead.http.schedules import ScheduleTarget
+from runstead.http.schedules import CreateSchedule, ScheduleTarget
+from runstead.http.source_schedules import SourceSchedule
 from runstead.http.waits import ResumeRun
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook
 
@@ -96,6 +98,13 @@ _SCHEDULE_TARGET: Final[list[Schema]] = [
     },
 ]
 
+#: schedule.check: one of the two, and not both
+_TIMES: Final[Schema] = {
+    "if": {"properties": {"run_at": _TEXT}, "required": ["run_at"]},
+    "then": {"properties": {"schedule": _NULL}},
+    "else": _ids(schedule=_TEXT),
+}
+
 #: commands.push_services.register
 _PUSH_SERVICE: Final[Schema] = {
     "if": {"properties": {"scope_kind": {"const": "project"}}},
@@ -136,6 +145,36 @@ def describe_creations(components: dict[str, Schema]) -> None:
     }
     if reference("OwnerBody") not in _references(components):
         del components["OwnerBody"]
+
+
+def describe_batches(components: dict[str, Schema]) -> None:
+    """A body of its own for each kind of run in a batch, after those of `describe_creations`: no owner, no batch_id."""
+    whole = components.get(BatchRun.__name__)
+    if whole is None:
+        return
+    del whole["properties"]["owner"]  # taken where it says the only thing that it can say
+    bodies = {}
+    for kind in ("task", "workflow", "eval"):
+        request = deepcopy(components[f"{kind.title()}Request"])
+        request["title"] = f"Batch{kind.title()}Request"
+        del request["properties"]["batch_id"]
+        body = deepcopy(whole)
+        body["title"] = bodies[kind] = f"Batch{kind.title()}Run"
+        body["description"] = f"A run of kind `{kind}`, owned by the project of its batch."
+        body["properties"] |= {
+            "kind": {"type": "string", "const": kind, "default": kind},
+            "request": reference(request["title"]),
+        }
+        components |= {request["title"]: request, body["title"]: body}
+    components[BatchRun.__name__] = {
+        "title": whole["title"],
+        "description": whole["description"],
+        "oneOf": [reference(name) for name in bodies.values()],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
+        },
+    }
 
 
 def _references(value: Any) -> Iterator[Schema]:
@@ -193,6 +232,11 @@ def describe_forms(components: dict[str, Schema]) -> None:
 def describe_schedules(components: dict[str, Schema]) -> None:
     if ScheduleTarget.__name__ in components:
         components[ScheduleTarget.__name__]["allOf"] = _SCHEDULE_TARGET
+    for shape in (CreateSchedule, SourceSchedule):
+        if shape.__name__ in components:
+            components[shape.__name__].setdefault("allOf", []).append(_TIMES)
+    if SourceSchedule.__name__ in components:  # no body of its own, but one of many
+        components[SourceSchedule.__name__]["allOf"].append(_RUNTIME_TARGET)
 
 
 def describe_push_services(components: dict[str, Schema]) -> None:

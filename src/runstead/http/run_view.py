@@ -116,6 +116,8 @@ class RunView(msgspec.Struct, frozen=True):
     latest_event_id: int
     descendants: Descendants
     cancellation: Cancellation | None
+    scheduled_at: Timestamp | None
+    missed_since: Timestamp | None
     etag: str
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
@@ -184,6 +186,8 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         run.latest_event_id,
         Descendants(run.descendants_total, run.descendants_active),
         cancellation,
+        iso_or_none(run.scheduled_at),
+        iso_or_none(run.missed_since),
         etag(run),
         run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )

@@ -79,6 +79,7 @@ def created(written: Written) -> Reply:
         "RUN_ID_CONFLICT",
         "PARENT_CANCELLED",
         "FAMILY_TOO_DEEP",
+        "BATCH_CLOSED",
         "REQUEST_SNAPSHOT_TOO_LARGE",
         "STORE_BUSY",
         "STORE_UNAVAILABLE",

@@ -1,32 +1,43 @@
-"""Schedules: `/projects/{project}/schedules…` (contract A7)."""
+"""Schedules: `/projects/{project}/schedules…` (contract A7 and C)."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
 
 from runstead import limits
-from runstead.clock import iso, iso_or_none
+from runstead.clock import iso
 from runstead.commands import schedules as commands
 from runstead.http.bodies import (
     END,
     NO_CONTROLS,
+    NO_NUL,
     JsonObject as Object,
+    Moment,
     Name,
     Positive,
     RuntimeTarget,
     Uuid,
     json_object,
+    moment_ms,
 )
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import JsonObject, Timestamp
-from runstead.schedule import ConcurrencyPolicy, ConversationMode, Schedule, ScheduleStatus
+from runstead.http.run_view import Timestamp
+from runstead.http.schedule_view import ScheduleView, view
+from runstead.run import RuntimeTargetKind
+from runstead.schedule import (
+    ConcurrencyPolicy,
+    ConversationMode,
+    Schedule,
+    ScheduleStatus,
+    ScheduleTargetKind,
+)
+from runstead.schedule_edit import Edit
 from runstead.store import Written
 
 routes = Routes("Schedules")
 
-Kind: TypeAlias = Literal["task", "workflow", "agent"]
 _TargetId = Annotated[
     str,
     Meta(
@@ -54,6 +65,16 @@ _Zone = Annotated[
         extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{END}"},
     ),
 ]
+_Timeout = Annotated[int, Meta(ge=1, le=limits.timeout_s_max)]
+_Backoff = Annotated[int, Meta(ge=0, le=limits.backoff_limit_max)]
+_Staleness = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=limits.staleness_s_max,
+        description="How long ago the last success may be before `health` is `stale`.",
+    ),
+]
 _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
@@ -63,121 +84,32 @@ class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     `existing` uses the one of `conversation_id`.
     """
 
-    kind: Kind
+    kind: ScheduleTargetKind
     id: _TargetId
     conversation_mode: ConversationMode | None = None
     conversation_id: Uuid | None = None
 
 
 class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
-    """What runs when. `config` goes to every run; an agent is told its `prompt`."""
+    """What runs when: at the times of `schedule`, or once at `run_at`. `config` goes to every run; an agent is told its
+    `prompt`.
+    """
 
     name: Name
     target: ScheduleTarget
-    schedule: _Cron
+    schedule: _Cron | None = None
+    run_at: Moment | None = None
     timezone: _Zone | None = None
     config: Object | None = None
-    timeout_seconds: Annotated[int, Meta(ge=1, le=limits.timeout_s_max)] | None = None
-    backoff_limit: Annotated[int, Meta(ge=0, le=limits.backoff_limit_max)] | None = None
+    timeout_seconds: _Timeout | None = None
+    backoff_limit: _Backoff | None = None
     concurrency_policy: ConcurrencyPolicy | None = None
     max_runs: Positive | None = None
+    max_staleness_seconds: _Staleness | None = None
 
 
-class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The conversation's members are there for agents alone: published clients refuse them elsewhere."""
-
-    kind: Kind
-    id: str
-    conversation_mode: ConversationMode | msgspec.UnsetType = msgspec.UNSET
-    conversation_id: str | msgspec.UnsetType | None = msgspec.UNSET
-
-
-class ScheduleView(msgspec.Struct, frozen=True):
-    id: str
-    project_id: str
-    name: str
-    status: ScheduleStatus
-    target: ScheduleTargetView
-    schedule: str
-    timezone: str
-    definition_source: Literal["manual", "source"]
-    source_trigger_id: str | None
-    source_path: str | None
-    source_hash: str | None
-    runtime_target_kind: Literal["main_branch", "environment", "preview_branch"]
-    runtime_target_environment_id: str | None
-    runtime_target_branch_id: str | None
-    config: JsonObject
-    timeout_seconds: int
-    backoff_limit: int
-    concurrency_policy: ConcurrencyPolicy
-    health: Literal["healthy", "failing"] | None
-    max_runs: int | None
-    run_count: int
-    last_scheduled_at: Timestamp | None
-    last_successful_at: Timestamp | None
-    last_failure_at: Timestamp | None
-    last_failure_code: str | None
-    last_failure_message: str | None
-    last_failure_run_id: str | None
-    paused_reason: str | None
-    paused_at: Timestamp | None
-    completed_at: Timestamp | None
-    integration_requirements: list[Any]
-    created_by: str | None
-    created_at: Timestamp
-    updated_at: Timestamp
-
-
-def _target(schedule: Schedule) -> ScheduleTargetView:
-    if schedule.target_kind != "agent":
-        return ScheduleTargetView(schedule.target_kind, schedule.target_id)
-    mode = schedule.conversation_mode or msgspec.UNSET
-    return ScheduleTargetView(schedule.target_kind, schedule.target_id, mode, schedule.conversation_id)
-
-
-def view(schedule: Schedule) -> ScheduleView:
-    return ScheduleView(
-        schedule.id,
-        schedule.project_id,
-        schedule.name,
-        schedule.status,
-        _target(schedule),
-        schedule.schedule,
-        schedule.timezone,
-        schedule.definition_source,
-        schedule.source_trigger_id,
-        schedule.source_path,
-        schedule.source_hash,
-        schedule.runtime_target_kind,
-        schedule.runtime_target_environment_id,
-        schedule.runtime_target_branch_id,
-        msgspec.Raw(schedule.config),
-        schedule.timeout_seconds,
-        schedule.backoff_limit,
-        schedule.concurrency_policy,
-        schedule.health,
-        schedule.max_runs,
-        schedule.run_count,
-        iso_or_none(schedule.last_scheduled_at),
-        iso_or_none(schedule.last_successful_at),
-        iso_or_none(schedule.last_failure_at),
-        schedule.last_failure_code,
-        schedule.last_failure_message,
-        schedule.last_failure_run_id,
-        schedule.paused_reason,
-        iso_or_none(schedule.paused_at),
-        iso_or_none(schedule.completed_at),
-        msgspec.json.decode(schedule.integration_requirements),
-        schedule.created_by,
-        iso(schedule.created_at),
-        iso(schedule.updated_at),
-    )
-
-
-def _new(body: CreateSchedule) -> commands.NewSchedule:
+def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
     body.check()
-    target = body.target
     given = {
         "timezone": body.timezone,
         "runtime_target_kind": body.runtime_target_kind,
@@ -188,16 +120,25 @@ def _new(body: CreateSchedule) -> commands.NewSchedule:
     }
     return commands.NewSchedule(
         name=body.name,
-        target_kind=target.kind,
-        target_id=target.id,
-        conversation_mode=target.conversation_mode,
-        conversation_id=target.conversation_id.lower() if target.conversation_id is not None else None,
-        schedule=body.schedule,
+        **_target_members(body.target),
+        schedule=body.schedule or "",
+        run_at=moment_ms("run_at", body.run_at),
         runtime_target_environment_id=body.runtime_target_environment_id,
         runtime_target_branch_id=body.runtime_target_branch_id,
         max_runs=body.max_runs,
+        max_staleness_seconds=body.max_staleness_seconds,
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
+
+
+def _target_members(target: ScheduleTarget) -> dict[str, Any]:
+    place = target.conversation_id
+    return {
+        "target_kind": target.kind,
+        "target_id": target.id,
+        "conversation_mode": target.conversation_mode,
+        "conversation_id": None if place is None else place.lower(),
+    }
 
 
 class ScheduleAnswer(msgspec.Struct, frozen=True):
@@ -214,11 +155,11 @@ class ScheduleAnswer(msgspec.Struct, frozen=True):
 )
 async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
     """Create a schedule."""
-    new, ref = _new(call.body), call.path["project"]
+    new, ref = new_schedule(call.body), call.path["project"]
 
     def answer(made: Schedule) -> Reply:
         place = f"/projects/{made.project_id}/schedules/{made.id}"
-        return Reply(201, ScheduleAnswer(view(made)), {"Location": place})
+        return Reply(201, ScheduleAnswer(view(made, made.created_at)), {"Location": place})
 
     return await call.once(lambda seal: commands.create(call.app, call.principal, ref, new, seal), answer)
 
@@ -229,7 +170,9 @@ class ScheduleFilters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScheduleList(msgspec.Struct, frozen=True):
-    """`source_schedules` is always empty: here schedules are made by calls, not by a project's source."""
+    """Those that a project's source defines are among the others, with the definition_source `source`:
+    `source_schedules` is always empty.
+    """
 
     schedules: list[ScheduleView]
     source_schedules: list[Any] = []
@@ -244,14 +187,145 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     found = await commands.page(
         call.app, call.principal, call.path["project"], query.status, query.source_trigger_id
     )
-    return Reply(200, ScheduleList([view(schedule) for schedule in found]))
+    now = await commands.moment(call.app, found)
+    return Reply(200, ScheduleList([view(schedule, now) for schedule in found]))
 
 
 @routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=_MISSING)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """One schedule."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["schedule_id"])
-    return Reply(200, view(found))
+    return Reply(200, view(found, await commands.moment(call.app, [found])))
+
+
+_Unset = msgspec.UnsetType
+
+
+class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left out stays. `status` pauses and resumes, `paused_reason` says why. `schedule` and `run_at` take each
+    other's place; `target` and the runtime target are replaced whole.
+    """
+
+    name: Name | _Unset = msgspec.UNSET
+    target: ScheduleTarget | _Unset = msgspec.UNSET
+    schedule: _Cron | _Unset = msgspec.UNSET
+    run_at: Moment | _Unset = msgspec.UNSET
+    timezone: _Zone | _Unset = msgspec.UNSET
+    runtime_target_kind: RuntimeTargetKind | _Unset = msgspec.UNSET
+    runtime_target_environment_id: Uuid | _Unset | None = msgspec.UNSET
+    runtime_target_branch_id: Uuid | _Unset | None = msgspec.UNSET
+    config: Object | _Unset = msgspec.UNSET
+    timeout_seconds: _Timeout | _Unset = msgspec.UNSET
+    backoff_limit: _Backoff | _Unset = msgspec.UNSET
+    concurrency_policy: ConcurrencyPolicy | _Unset = msgspec.UNSET
+    max_runs: Positive | _Unset | None = msgspec.UNSET
+    max_staleness_seconds: _Staleness | _Unset | None = msgspec.UNSET
+    status: Literal["active", "paused"] | _Unset = msgspec.UNSET
+    paused_reason: (
+        Annotated[str, Meta(max_length=limits.schedule_reason_chars_max, pattern=NO_NUL)] | _Unset | None
+    ) = msgspec.UNSET
+
+
+_PLAIN = (
+    "name",
+    "timezone",
+    "timeout_seconds",
+    "backoff_limit",
+    "concurrency_policy",
+    "max_runs",
+    "max_staleness_seconds",
+)
+
+
+def _edit(body: UpdateSchedule) -> Edit:
+    members = {name: value for name in _PLAIN if (value := getattr(body, name)) is not msgspec.UNSET}
+    if body.schedule is not msgspec.UNSET:
+        members |= {"schedule": body.schedule, "run_at": None}
+    if body.run_at is not msgspec.UNSET:
+        # Both at once is refused where any schedule is checked.
+        members |= {"schedule": members.get("schedule", ""), "run_at": moment_ms("run_at", body.run_at)}
+    if body.target is not msgspec.UNSET:
+        members |= _target_members(body.target)
+        if body.target.kind == "agent" and body.target.conversation_mode is None:
+            members["conversation_mode"] = "create_new" if body.target.conversation_id is None else "existing"
+    if body.config is not msgspec.UNSET:
+        members["config"] = json_object(body.config)
+    members |= _runtime_target(body)
+    return Edit(
+        members=members,
+        status=None if body.status is msgspec.UNSET else body.status,
+        paused_reason=body.paused_reason,
+    )
+
+
+def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
+    names = RuntimeTarget.__struct_fields__
+    given = {name: value for name in names if (value := getattr(body, name)) is not msgspec.UNSET}
+    if not given:
+        return {}
+    whole = dict.fromkeys(names) | {"runtime_target_kind": "main_branch"} | given
+    RuntimeTarget(**whole).check()
+    return whole
+
+
+@routes.route(
+    "PATCH",
+    "/projects/{project}/schedules/{schedule_id}",
+    body=UpdateSchedule,
+    answer=ScheduleAnswer,
+    errors=(*_WRITE, "SCHEDULE_DELETING", "SCHEDULE_FROM_SOURCE"),
+)
+async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
+    """Edit a schedule, pause or resume it."""
+    wanted, path = _edit(call.body), call.path
+    now = await call.app.store.schedules.now()
+
+    def answer(changed: Schedule) -> Reply:
+        return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
+
+    return await call.once(
+        lambda seal: commands.change(
+            call.app, call.principal, path["project"], path["schedule_id"], wanted, seal
+        ),
+        answer,
+    )
+
+
+@routes.route(
+    "DELETE",
+    "/projects/{project}/schedules/{schedule_id}",
+    answer=ScheduleAnswer,
+    errors=(*_WRITE, "SCHEDULE_FROM_SOURCE"),
+)
+async def delete(call: Call[Nothing, Nothing]) -> Reply:
+    """Delete a schedule: it fires no more, and is gone once its runs have ended. They stay."""
+    path = call.path
+    going = await commands.delete(call.app, call.principal, path["project"], path["schedule_id"])
+    return Reply(200, ScheduleAnswer(view(going, going.updated_at)))
+
+
+class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
+    count: Annotated[int, Meta(ge=1, le=limits.upcoming_times_max)] = limits.upcoming_times_default
+
+
+class UpcomingTimes(msgspec.Struct, frozen=True):
+    """The times, soonest first."""
+
+    data: list[Timestamp]
+
+
+@routes.route(
+    "GET",
+    "/projects/{project}/schedules/{schedule_id}/upcoming",
+    query=Upcoming,
+    answer=UpcomingTimes,
+    errors=_MISSING,
+)
+async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
+    """The next times at which a schedule fires: none while it is paused or once it is completed."""
+    path, count = call.path, call.query.count
+    times = await commands.upcoming(call.app, call.principal, path["project"], path["schedule_id"], count)
+    return Reply(200, UpcomingTimes([iso(at) for at in times]))
 
 
 class RunSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,7 +349,7 @@ class ScheduleRun(msgspec.Struct, frozen=True):
     body=RunSchedule,
     answer=ScheduleRun,
     status=201,
-    errors=(*_WRITE, "SCHEDULE_COMPLETED", "RUN_ID_CONFLICT"),
+    errors=(*_WRITE, "SCHEDULE_COMPLETED", "SCHEDULE_DELETING", "RUN_ID_CONFLICT"),
 )
 async def run(call: Call[RunSchedule, Nothing]) -> Reply:
     """Start a run of the schedule now, whatever its status and times."""

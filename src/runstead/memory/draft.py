@@ -5,6 +5,7 @@ from collections import defaultdict
 from msgspec.structs import replace
 
 from runstead import schedule as schedules, transitions, webhook_event
+from runstead.batch import Batch, Tally, counted
 from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event, NewEvent
 from runstead.input_request import ClosedInput, InputRequest
@@ -21,6 +22,7 @@ class Draft:
         self._rows = rows
         self._now = now
         self._runs: dict[int, Run] = {}
+        self._created = 0
         self._events: dict[int, list[Event]] = defaultdict(list)
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._receipts: list[tuple[int, Receipt]] = []
@@ -30,6 +32,9 @@ class Draft:
         self._messages: list[StoredMessage] = []
         self._conversations: dict[str, Conversation] = {}
         self._schedules: dict[str, Schedule] = {}
+        self._batches: dict[str, Batch] = {}
+        self._tally = Tally()
+        self._removed: list[str] = []
         self._asked: list[InputRequest] = []
         self._deliveries: list[Delivery] = []
         self._closed: list[ClosedInput] = []
@@ -50,11 +55,30 @@ class Draft:
             self._written.append((new.seq, transition, [], old))
             return
         if old is None:
-            seq = self._rows.latest_seq + 1  # a command inserts one run at most
+            self._created += 1
+            seq = self._rows.latest_seq + self._created
             new = replace(new, seq=seq, root_seq=seq if new.root_seq is None else new.root_seq)
         self._put(old, new, transition)
         cancelled = self._cancel_family(new) if transition.cancels_family else []
         self._written.append((new.seq, transition, cancelled, old))
+
+    def add_batch(self, batch: Batch) -> None:
+        self._batches[batch.id] = batch
+
+    def batch(self, batch_id: str) -> Batch | None:
+        """As this command leaves it."""
+        found = self._batches.get(batch_id) or self._rows.batches.get(batch_id)
+        for (project_id, name, _), moved in self._tally.moved.items():
+            if found is not None and (project_id, name) == (found.project_id, found.id):
+                return counted(found, moved)
+        return found
+
+    def write_schedule(self, old: Schedule, new: Schedule | None) -> None:
+        """A schedule as it shall be; None: it goes."""
+        if new is None:
+            self._removed.append(old.id)
+        else:
+            self._rewrite(new)
 
     def results(self) -> list[Written]:
         """One for each write, in order; the rows as the whole command leaves them."""
@@ -77,6 +101,12 @@ class Draft:
             rows.receipts[seq, receipt.key] = receipt
         rows.conversations.update(self._conversations)
         rows.schedules.update(self._schedules)
+        touched = [
+            self.batch(name) for name in {**self._batches, **{place[1]: None for place in self._tally.moved}}
+        ]
+        rows.batches.update({batch.id: batch for batch in touched if batch is not None})
+        for schedule_id in self._removed:
+            del rows.schedules[schedule_id]
         for message in self._messages:
             rows.add_message(message, self._now)
         for request in self._asked:
@@ -93,6 +123,7 @@ class Draft:
     def _put(self, old: Run | None, new: Run, transition: Transition) -> None:
         _guard(old, new, transition.events)
         self._runs[new.seq] = new
+        self._tally.note(old, new)
         stored = _numbered(old, transition.events, self._now)
         self._events[new.seq] += stored
         self._places += [(new.root_seq or new.seq, (new.seq, event.event_id)) for event in stored]

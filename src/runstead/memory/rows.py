@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from runstead.batch import Batch
 from runstead.conversation import Conversation, StoredMessage
 from runstead.errors import not_found
 from runstead.event import Event
@@ -28,6 +29,7 @@ class Rows:
         self.webhooks: dict[str, Webhook] = {}
         self.deliveries: dict[str, Delivery] = {}
         self.latest_delivery_seq = 0
+        self.batches: dict[str, Batch] = {}  # in order of creation
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n

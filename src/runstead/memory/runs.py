@@ -10,6 +10,7 @@ from runstead.event import Event
 from runstead.memory import families
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.draft import Draft
+from runstead.memory.firings import due_schedules, load_due, write_fired
 from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
 from runstead.memory.pages import matches, sort_key
@@ -28,8 +29,9 @@ from runstead.store import (
     Runs,
     TypeCount,
     Written,
+    WrittenFiring,
 )
-from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Transition, Want
+from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
 from runstead.turns import in_turns
 from runstead.usage import FamilyUsage
@@ -48,7 +50,7 @@ class MemoryRuns(Runs):
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
     ) -> Written:
         def plan(now: int) -> tuple[Written, Effect]:
-            loaded = self._load(key, want, now)
+            loaded = self.load(key, want, now)
             transition = decide(loaded)
             assert (transition.run.project_id, transition.run.run_id) == key
             draft = Draft(self._rows, now)
@@ -57,7 +59,7 @@ class MemoryRuns(Runs):
 
         return self._journal.write(seal, plan)
 
-    def _load(self, key: RunKey, want: Want, now: int) -> Loaded:
+    def load(self, key: RunKey, want: Want, now: int) -> Loaded:
         rows = self._rows
         run = rows.by_id(*key)
         parent, family_cancelled = None, False
@@ -80,6 +82,9 @@ class MemoryRuns(Runs):
         schedule = rows.schedules.get(want.schedule_id or "")
         if schedule is not None and schedule.project_id != key.project_id:
             schedule = None
+        batch = self._rows.batches.get(want.batch_id or "")
+        if batch is not None and batch.project_id != key.project_id:
+            batch = None
         known = {} if run is None else rows.event_keys.get(run.seq, {})
         keys = {key: known[key] for key in want.event_keys if key in known}
         service = None
@@ -96,12 +101,13 @@ class MemoryRuns(Runs):
             schedule,
             keys,
             push_service_id=None if service is None else service.id,
+            batch=batch,
         )
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
             queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
-            found = [run for run in queued if claimable(run, now) and _wanted(run, query)]
+            found = [run for run in queued if claimable(run, now) and self._wanted(run, query)]
             found.sort(key=in_queue)
             rooms = self._concurrency.rooms(query.project_id)
             fitting = (run for run in found if rooms.take(run))
@@ -142,6 +148,19 @@ class MemoryRuns(Runs):
                 now,
             )
             return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        looked = due_schedules(self._rows, self._journal.now(), limit)
+        return [self._fire(schedule.id, decide) for schedule in looked]
+
+    def _fire(self, schedule_id: str, decide: DecideFiring) -> WrittenFiring:
+        def plan(now: int) -> tuple[WrittenFiring, Effect]:
+            due = load_due(self._rows, self._services, self._rows.schedules[schedule_id], now)
+            fired = decide(due)
+            draft, written = write_fired(self._rows, due, fired)
+            return WrittenFiring(due.schedule, fired, tuple(written)), draft.commit
 
         return self._journal.write(None, plan)
 
@@ -229,14 +248,16 @@ class MemoryRuns(Runs):
     async def exists(self, seq: int) -> bool:
         return seq in self._rows.runs
 
-
-def _wanted(run: Run, query: ClaimQuery) -> bool:
-    if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
-        return False
-    if run.kind != "agent":
-        return True
-    return (
-        query.implementation_kind is not None
-        and run.implementation_kind == query.implementation_kind
-        and run.worker_key in (None, query.worker_key)
-    )
+    def _wanted(self, run: Run, query: ClaimQuery) -> bool:
+        if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
+            return False
+        batch = self._rows.batches.get(run.batch_id or "")
+        if batch is not None and batch.project_id == run.project_id and batch.cancel_requested_at is not None:
+            return False
+        if run.kind != "agent":
+            return True
+        return (
+            query.implementation_kind is not None
+            and run.implementation_kind == query.implementation_kind
+            and run.worker_key in (None, query.worker_key)
+        )

@@ -1,9 +1,11 @@
 """Schedules in memory."""
 
+from runstead.errors import not_found
 from runstead.memory.journal import Effect, Journal
 from runstead.schedule import Schedule
+from runstead.schedule_edit import Sync
 from runstead.seal import Seal
-from runstead.store import Count, ScheduleQuery, Schedules
+from runstead.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 
 
 class MemorySchedules(Schedules):
@@ -11,13 +13,41 @@ class MemorySchedules(Schedules):
         self._journal = journal
         self._schedules = schedules
 
-    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
-        def plan(_: int) -> tuple[Schedule, Effect]:
-            assert schedule.id not in self._schedules, schedule.id
-            guard(sum(one.project_id == schedule.project_id for one in self._schedules.values()))
-            return schedule, lambda: self._schedules.update({schedule.id: schedule})
+    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+        def plan(now: int) -> tuple[Schedule, Effect]:
+            made = decide(len(self._standing(project_id)), now)
+            assert made.id not in self._schedules, made.id
+            assert made.project_id == project_id
+            return made, lambda: self._schedules.update({made.id: made})
 
         return self._journal.write(seal, plan)
+
+    async def change(
+        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+    ) -> Schedule:
+        def plan(now: int) -> tuple[Schedule, Effect]:
+            old = self._schedules.get(schedule_id)
+            if old is None or old.project_id != project_id:
+                raise not_found("Schedule")
+            new = decide(old, now)
+            assert new is old or new.version > old.version
+            return new, lambda: self._schedules.update({new.id: new})
+
+        return self._journal.write(seal, plan)
+
+    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+        def plan(now: int) -> tuple[Sync, Effect]:
+            known = self._standing(project_id)
+            synced = decide(list(known.values()), now)
+            assert all(one.version > known[one.id].version for one in (*synced.updated, *synced.removed))
+            written = (*synced.created, *synced.updated, *synced.removed)
+            return synced, lambda: self._schedules.update({one.id: one for one in written})
+
+        return self._journal.write(seal, plan)
+
+    def _standing(self, project_id: str) -> dict[str, Schedule]:
+        found = [one for one in self._schedules.values() if one.project_id == project_id]
+        return {one.id: one for one in found if one.status != "deleting"}
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
         found = self._schedules.get(schedule_id)
@@ -32,3 +62,6 @@ class MemorySchedules(Schedules):
             and query.source_trigger_id in (None, one.source_trigger_id)
         ]
         return sorted(found, key=lambda one: (one.created_at, one.id))[: query.limit]
+
+    async def now(self) -> int:
+        return self._journal.now()

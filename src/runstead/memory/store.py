@@ -5,6 +5,7 @@ from typing import Any
 
 from runstead.clock import now_ms
 from runstead.memory.audit import MemoryAudit
+from runstead.memory.batches import MemoryBatches
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
@@ -39,6 +40,7 @@ class MemoryStore:
         self.schedules = MemorySchedules(self._journal, rows.schedules)
         self.webhooks = MemoryWebhooks(self._journal, rows)
         self.triggers = MemoryTriggers(self._journal)
+        self.batches = MemoryBatches(self._journal, rows, self.runs)
         self.audit = MemoryAudit(rows)
         self.retention = MemoryRetention(self._journal, rows)
 

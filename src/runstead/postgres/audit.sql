@@ -104,3 +104,12 @@ WHERE c.current_node IS DISTINCT FROM newest.id LIMIT 100
 -- name: check_input_without_conversation
 SELECT id, conversation_id FROM input_requests AS i
 WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = i.conversation_id) LIMIT 100
+
+-- name: check_batch_count
+SELECT * FROM (
+  SELECT b.id, (SELECT coalesce(sum(c.pending + c.running + c.waiting), 0)::bigint FROM batch_counts AS c WHERE c.batch_id = b.id) AS told,
+    (SELECT count(*) FROM runs AS r WHERE r.batch_id = b.id AND r.project_id = b.project_id
+      AND r.status IN ('pending', 'running', 'waiting')) AS active,
+    b.completed_at
+  FROM batches AS b
+) AS counted WHERE told <> active OR (active = 0) <> (completed_at IS NOT NULL) LIMIT 100

@@ -8,9 +8,11 @@ import asyncpg
 from msgspec.structs import replace
 
 from runstead import limits, transitions
+from runstead.batch import Batch
 from runstead.concurrency import Rooms
 from runstead.errors import not_found
 from runstead.event import Event
+from runstead.postgres.batch_counts import load_batch
 from runstead.postgres.batcher import ALONE, Outcome
 from runstead.postgres.claims import claim_sql
 from runstead.postgres.concurrency import lock_rooms
@@ -63,6 +65,13 @@ async def decide_batch(
     return outcomes
 
 
+async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tuple[list[Written], Draft]:
+    """What each comes to, and all of it to be written; or the first refusal."""
+    batch = _Batch(transaction, alone=True)
+    await batch.load(commands)
+    return [(await batch.decide(command))[0] for command in commands], batch.draft
+
+
 def _is_rare(want: Want) -> bool:
     """Whether it needs what a batch neither locks together nor keeps track of."""
     return want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
@@ -80,6 +89,7 @@ class _Batch:
         self._queues: dict[ClaimQuery, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
+        self._batches: dict[str, Batch | None] = {}
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
         """Lock what is named, look up what was answered before."""
@@ -222,13 +232,26 @@ class _Batch:
         schedule = await self._schedule(command)
         keys = {} if run is None else await self._event_keys(run.seq, want.event_keys)
         service = await self._service(command, now)
-        return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, service)
+        joined = await self._joined(command)
+        return Loaded(
+            now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, service, joined
+        )
 
     async def _schedule(self, command: Apply) -> Schedule | None:
         wanted = command.want.schedule_id
         if wanted is None:
             return None
         found = (await lock_schedules(self._connection, [wanted])).get(wanted)
+        return found if found is not None and found.project_id == command.key.project_id else None
+
+    async def _joined(self, command: Apply) -> Batch | None:
+        """Not locked: a batch that is completed meanwhile is found out where its counters move."""
+        wanted = command.want.batch_id
+        if wanted is None:
+            return None
+        if wanted not in self._batches:
+            self._batches[wanted] = await load_batch(self._connection, wanted)
+        found = self._batches[wanted]
         return found if found is not None and found.project_id == command.key.project_id else None
 
     async def _event_keys(self, seq: int, wanted: Sequence[str]) -> dict[str, bytes]:

@@ -7,20 +7,24 @@ import asyncpg
 import msgspec
 
 from runstead import limits
+from runstead.batch import BATCH_FIELDS, COUNTED
 from runstead.postgres.connection import Connection, address, connect_alone
 from runstead.postgres.partitions import make_partitions
-from runstead.postgres.sql import COLUMNS, COUNTERS, RUNS, STORED, Q
+from runstead.postgres.sql import BATCH, BATCHES, COLUMNS, COUNTERS, RUNS, STORED, Q
 from runstead.run import FIELDS
 from runstead.store.bulk import NOT_COPIED, Progress, Rows, Table
 
 _pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 _EVENTS: Final = ("run_seq", "event_id", "type", "payload", "created_at", "flags", "sequence")
+_BATCH: Final = tuple(sorted(BATCH_FIELDS))
 #: What is not the same in every engine: table → columns, keys, and the columns that are the engine's alone.
-_OWN: Final = {
+_OWN: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], set[str]]]] = {
+    "batches": (_BATCH, ("id",), {"open_slots"}),
     "runs": (FIELDS, ("seq",), {"familied"}),
     "run_events": (_EVENTS, ("run_seq", "event_id"), {"run_created_at"}),
-    "family_log": (("root_seq", "start", "run_seq", "first", "last"), ("root_seq", "start"), set[str]()),
+    "family_log": (("root_seq", "start", "run_seq", "first", "last"), ("root_seq", "start"), set()),
 }
+_COUNTERS: Final = {"runs": COUNTERS, "batches": (*COUNTED, "started_at")}
 
 
 class _Plan(msgspec.Struct):
@@ -70,7 +74,7 @@ class PostgresBulk:
             plain: tuple[str, ...] = tuple(sorted(columns))
             if name in _OWN:
                 told, keys, own = _OWN[name]
-                lost = COUNTERS if name == "runs" else ()
+                lost = _COUNTERS.get(name, ())
                 plain = (*told, *sorted(set(columns) - set(told) - own))
                 kinds |= dict.fromkeys(lost, "bigint")
             if identity is not None:
@@ -112,6 +116,8 @@ class PostgresBulk:
         columns, place = ", ".join(plan.columns), table
         if table == "runs":
             columns, place = ", ".join((COLUMNS, *plan.columns[len(FIELDS) :])), RUNS
+        elif table == "batches":
+            place = f"(SELECT {BATCH} FROM {BATCHES}) AS batches"  # noqa: S608 - our own names
         elif table == "run_events":
             place = "run_events AS e JOIN runs AS r ON r.seq = e.run_seq AND r.created_at = e.run_created_at"
             columns = ", ".join(f"e.{column}" for column in plan.columns)
@@ -167,6 +173,8 @@ class PostgresBulk:
                 columns = (*STORED, *columns[len(FIELDS) :])
                 kept = [place for place, name in enumerate(plan.columns) if name not in COUNTERS]
                 rows = [tuple(row[place] for place in kept) for row in rows]
+            elif table == "batches":
+                columns, rows = await self._write_batch_counts(rows)
             elif table == "run_events":
                 created = dict(await self._open.fetch(Q["bulk_created"], list({row[0] for row in rows})))
                 columns = (*columns, "run_created_at")
@@ -187,10 +195,24 @@ class PostgresBulk:
         names = ("run_seq", "descendants_total", "descendants_active", "logged")
         await self._open.copy_records_to_table("run_families", records=counters, columns=names)
 
+    async def _write_batch_counts(
+        self, rows: Sequence[tuple[Any, ...]]
+    ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """The counters, all in one row for now: `settle` spreads them. What is left for the batches' own rows."""
+        counted = ("started_at", *COUNTED)
+        places = [_BATCH.index(name) for name in counted]
+        counts = [(row[_BATCH.index("id")], 0, *(row[place] for place in places)) for row in rows]
+        names = ("batch_id", "slot", *counted)
+        await self._open.copy_records_to_table("batch_counts", records=counts, columns=names)
+        own = [place for place in range(len(_BATCH)) if place not in places]
+        return tuple(_BATCH[place] for place in own), [tuple(row[place] for place in own) for row in rows]
+
     async def settle(self, sequences: dict[str, int]) -> None:
         async with self._open.transaction():
             await self._open.execute(Q["bulk_logged"])
             await self._open.execute(Q["bulk_familied"])
+            await self._open.execute(Q["bulk_spread"], limits.batch_slots)
+            await self._open.execute(Q["bulk_open_slots"])
             for table, (column, sequence) in self._identities.items():
                 sql = f"SELECT coalesce(max({column}), 0) FROM {table}"  # noqa: S608 - from the catalogue
                 number = max(sequences.get(table, 0), await self._open.fetchval(sql))

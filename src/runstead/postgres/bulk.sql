@@ -38,3 +38,43 @@ ON CONFLICT (run_seq) DO UPDATE SET logged = excluded.logged
 -- name: bulk_familied
 UPDATE runs SET familied = true
 WHERE parent_seq IS NULL AND NOT familied AND seq IN (SELECT run_seq FROM run_families)
+
+-- name: bulk_spread
+-- Each run is counted in the row of its number. What the counters hold beyond the runs that are there was counted of runs
+-- that were deleted after their end: it goes to the first row.
+WITH told AS (
+  SELECT batch_id, min(started_at) AS started_at, sum(pending) AS pending, sum(running) AS running,
+    sum(waiting) AS waiting, sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled
+  FROM batch_counts GROUP BY batch_id
+), there AS (
+  SELECT r.batch_id, (r.seq % $1::bigint)::smallint AS slot, count(*) FILTER (WHERE r.status = 'pending') AS pending,
+    count(*) FILTER (WHERE r.status = 'running') AS running, count(*) FILTER (WHERE r.status = 'waiting') AS waiting,
+    count(*) FILTER (WHERE r.status = 'completed') AS completed, count(*) FILTER (WHERE r.status = 'failed') AS failed,
+    count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled
+  FROM runs AS r JOIN batches AS b ON b.id = r.batch_id AND b.project_id = r.project_id GROUP BY 1, 2
+), gone AS (
+  SELECT t.batch_id, 0::smallint AS slot, t.started_at, t.pending - coalesce(sum(h.pending), 0) AS pending,
+    t.running - coalesce(sum(h.running), 0) AS running, t.waiting - coalesce(sum(h.waiting), 0) AS waiting,
+    t.completed - coalesce(sum(h.completed), 0) AS completed, t.failed - coalesce(sum(h.failed), 0) AS failed,
+    t.cancelled - coalesce(sum(h.cancelled), 0) AS cancelled
+  FROM told AS t LEFT JOIN there AS h USING (batch_id)
+  GROUP BY t.batch_id, t.started_at, t.pending, t.running, t.waiting, t.completed, t.failed, t.cancelled
+), spread AS (
+  SELECT batch_id, slot, min(started_at) AS started_at, sum(pending) AS pending, sum(running) AS running,
+    sum(waiting) AS waiting, sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled
+  FROM (
+    SELECT batch_id, slot, NULL::bigint AS started_at, pending, running, waiting, completed, failed, cancelled FROM there
+    UNION ALL
+    SELECT batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled FROM gone
+  ) AS both_of_them GROUP BY batch_id, slot
+)
+INSERT INTO batch_counts AS c
+  (batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled)
+SELECT batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled FROM spread
+ON CONFLICT (batch_id, slot) DO UPDATE SET
+  started_at = excluded.started_at, pending = excluded.pending, running = excluded.running, waiting = excluded.waiting,
+  completed = excluded.completed, failed = excluded.failed, cancelled = excluded.cancelled
+
+-- name: bulk_open_slots
+UPDATE batches AS b SET open_slots =
+  (SELECT count(*) FROM batch_counts AS c WHERE c.batch_id = b.id AND c.pending + c.running + c.waiting > 0)

@@ -14,7 +14,12 @@ from runstead.postgres.rows import columns_of
 from runstead.postgres.sql import LOCKED, RUNS
 from runstead.store.lines import Line, LineKind
 
-_FREE: Final = "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
+_FREE: Final = (
+    "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
+    # Of a batch that was called off, none. `OR` keeps it a filter: no join that would give up the index's order.
+    " AND (batch_id IS NULL OR NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = batch_id"
+    " AND b.project_id = runs.project_id AND b.cancel_requested_at IS NOT NULL AND b.completed_at IS NULL))"
+)
 _ORDER: Final = "ORDER BY available_at, seq"
 _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 

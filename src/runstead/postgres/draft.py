@@ -1,8 +1,8 @@
 """What one transaction changes, kept apart until all of it is decided, then written with one statement for each table.
 
 Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
-schedules, conversations, new runs, seals and counters, each sorted. Deliveries to webhooks are new rows of no name: they
-wait for nobody.
+schedules, conversations, new runs, seals, counters of families and counters of batches, each sorted. Deliveries to
+webhooks are new rows of no name: they wait for nobody.
 """
 
 from collections import defaultdict
@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import astuple, replace
 
+from runstead import limits
+from runstead.batch import Tally
 from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event
 from runstead.input_request import ClosedInput, InputRequest
+from runstead.postgres.batch_counts import count
 from runstead.postgres.connection import Connection
 from runstead.postgres.families import FamilyLog
 from runstead.postgres.inputs import add_input, close_input
@@ -61,6 +64,7 @@ class Draft:
         """Projects of which it is known that they have no webhooks."""
         self._deleted: list[Run] = []
         self._log = FamilyLog()
+        self._tally = Tally(limits.batch_slots)
         self._seals: list[tuple[Any, ...]] = []
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
@@ -108,6 +112,7 @@ class Draft:
                 continue
             self.runs[new.seq] = new
             self.ids[RunKey(new.project_id, new.run_id)] = new.seq
+            self._tally.note(old, new)
             if old is None and new.parent_seq is not None:
                 assert new.root_seq is not None
                 self._log.first_child(self.runs[new.root_seq])
@@ -200,6 +205,7 @@ class Draft:
         if self._told:
             await tell(connection, self._told)
         await self._log.write(connection, self._moved)
+        await count(connection, self._tally)
 
     async def _write_changed(self, connection: Connection) -> None:
         """What differs, guarded by the versions that were read. Rows that change the same columns go together."""

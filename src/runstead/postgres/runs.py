@@ -9,6 +9,7 @@ from runstead.postgres import families
 from runstead.postgres.batch import Apply, Claim
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.due import dispatch_some, referee_some
+from runstead.postgres.firings import fire_some
 from runstead.postgres.page import page_sql
 from runstead.postgres.readers import Readers
 from runstead.postgres.rows import to_event, to_run
@@ -16,8 +17,18 @@ from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
 from runstead.run import Run
 from runstead.seal import Seal
-from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
-from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Want
+from runstead.store import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    TypeCount,
+    Written,
+    WrittenFiring,
+)
+from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
 from runstead.usage import FamilyUsage
 
 
@@ -46,6 +57,9 @@ class PostgresRuns:
         return await self._writer.run(
             lambda transaction: dispatch_some(transaction, limit, busy, decide, after)
         )
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        return await self._writer.run(lambda transaction: fire_some(transaction, limit, decide))
 
     async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
         return await self._many(Q["cancelled_pushes"], list(busy), limit)

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 
 from msgspec.structs import astuple
 
+from runstead.errors import not_found
 from runstead.postgres.connection import Connection
 from runstead.postgres.readers import Readers
 from runstead.postgres.seals import sealed
-from runstead.postgres.sql import INSERT_SCHEDULE, SCHEDULES_OF, Q, update_schedule
+from runstead.postgres.sql import CLOCK, INSERT_SCHEDULE, SCHEDULES_OF, Q, update_schedule
+from runstead.postgres.transaction import Clock
 from runstead.postgres.writer import Writer
 from runstead.run import Run
 from runstead.schedule import SCHEDULE_FIELDS, Schedule, ended
+from runstead.schedule_edit import Sync
 from runstead.seal import Seal
-from runstead.store import Count, ScheduleQuery
+from runstead.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery
 
 
 async def lock(connection: Connection, ids: Sequence[str]) -> dict[str, Schedule]:
@@ -44,18 +47,55 @@ async def note_ends(connection: Connection, runs: Sequence[Run]) -> None:
 
 
 class PostgresSchedules:
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, readers: Readers, clock: Clock) -> None:
         self._writer = writer
         self._readers = readers
+        self._clock = clock
 
-    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
-        async def job(connection: Connection, _now: int) -> Schedule:
-            await connection.execute(Q["lock_names"], SCHEDULES_OF, [schedule.project_id])
-            guard(await connection.fetchval(Q["count_schedules"], schedule.project_id))
-            await connection.execute(INSERT_SCHEDULE, *astuple(schedule))
-            return schedule
+    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+        async def job(connection: Connection, now: int) -> Schedule:
+            await connection.execute(Q["lock_names"], SCHEDULES_OF, [project_id])
+            made = decide(await connection.fetchval(Q["count_schedules"], project_id), now)
+            assert made.project_id == project_id
+            await connection.execute(INSERT_SCHEDULE, *astuple(made))
+            return made
 
         return await self._writer.do(sealed(job, seal))
+
+    async def change(
+        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+    ) -> Schedule:
+        async def job(connection: Connection, now: int) -> Schedule:
+            old = (await lock(connection, [schedule_id])).get(schedule_id)
+            if old is None or old.project_id != project_id:
+                raise not_found("Schedule")
+            # The lock may have been waited for, and what it was held for is told by the clock after it.
+            new = decide(old, max(now, await self._moment(connection)))
+            if new is not old:
+                await rewrite(connection, old, new)
+            return new
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+        async def job(connection: Connection, now: int) -> Sync:
+            await connection.execute(Q["lock_names"], SCHEDULES_OF, [project_id])
+            rows = await connection.fetch(Q["lock_standing_schedules"], project_id)
+            known = {row[0]: Schedule(*row) for row in rows}
+            synced = decide(list(known.values()), max(now, await self._moment(connection)))
+            for new in (*synced.updated, *synced.removed):
+                await rewrite(connection, known[new.id], new)
+            for made in synced.created:
+                await connection.execute(INSERT_SCHEDULE, *astuple(made))
+            return synced
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def now(self) -> int:
+        return await self._readers.do(self._moment)
+
+    async def _moment(self, connection: Connection) -> int:
+        return self._clock.tick(await connection.fetchval(f"SELECT {CLOCK}"))
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
         row = await self._readers.row(Q["schedule"], schedule_id, project_id)

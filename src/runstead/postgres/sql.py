@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, get_args, get_type_hints
 
+from runstead.batch import BATCH_FIELDS, COUNTED
 from runstead.conversation import Conversation
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
@@ -69,6 +70,16 @@ _SERVICE: Final = (
     " ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
 )
 
+# A batch's own columns, and its counters from the few rows over which they are spread.
+BATCH: Final = ", ".join(
+    f"{'c' if name in (*COUNTED, 'started_at') else 'b'}.{name}" for name in BATCH_FIELDS
+)
+_SUMS: Final = ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in COUNTED)
+BATCHES: Final = (
+    f"batches AS b CROSS JOIN LATERAL (SELECT min(started_at) AS started_at, {_SUMS}"  # noqa: S608 - our own names
+    " FROM batch_counts WHERE batch_id = b.id) AS c"
+)
+
 
 def _named() -> dict[str, str]:
     text = "\n".join(
@@ -76,6 +87,7 @@ def _named() -> dict[str, str]:
         for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
     words = {
         "{columns}": COLUMNS,
         "{locked}": LOCKED,
@@ -87,6 +99,7 @@ def _named() -> dict[str, str]:
         "{conversation}": ", ".join(Conversation.__struct_fields__),
         "{schedule}": ", ".join(SCHEDULE_FIELDS),
     }
+    words |= {"{batch}": BATCH, "{batches}": BATCHES, "{counted}": ", ".join(COUNTED)}
     words |= {"{request}": _REQUEST, "{service}": _SERVICE}
     return {
         name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())

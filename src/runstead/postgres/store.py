@@ -8,6 +8,7 @@ from runstead import limits
 from runstead.postgres.audit import PostgresAudit
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
+from runstead.postgres.batches import PostgresBatches
 from runstead.postgres.concurrency import PostgresConcurrency
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
@@ -43,6 +44,7 @@ class PostgresStore:
     schedules: PostgresSchedules
     webhooks: PostgresWebhooks
     triggers: PostgresTriggers
+    batches: PostgresBatches
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
@@ -77,9 +79,10 @@ class PostgresStore:
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
         self.inputs = PostgresInputs(readers)
-        self.schedules = PostgresSchedules(writer, readers)
         self.webhooks = PostgresWebhooks(writer, readers)
         self.triggers = PostgresTriggers(writer, readers)
+        self.batches = PostgresBatches(writer, readers)
+        self.schedules = PostgresSchedules(writer, readers, clock)
         self.push_services = PostgresPushServices(writer, readers, clock)
         self.concurrency = PostgresConcurrency(writer, readers)
         self.signing_keys = PostgresSigningKeys(writer, readers)

@@ -9,6 +9,15 @@ print(event.event_type, event.payload)
 from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.app import App
 from runstead.sdk.async_client import AsyncClient
+from runstead.sdk.batch import (
+    Batch,
+    BatchPage,
+    BatchProgress,
+    CancelledBatch,
+    CreatedBatch,
+    OnComplete,
+    StatusCounts,
+)
 from runstead.sdk.call import Call
 from runstead.sdk.client import Client
 from runstead.sdk.connection import Calls
@@ -85,7 +94,15 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
-from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun, ScheduleTarget
+from runstead.sdk.schedule import (
+    Schedule,
+    ScheduleAnswer,
+    ScheduleList,
+    ScheduleRun,
+    ScheduleTarget,
+    SyncedSchedules,
+    UpcomingTimes,
+)
 from runstead.sdk.steps import ChildFailed, StepFailed, WaitTimeout
 from runstead.sdk.usage import ModelUsage, Usage, UsageSum
 from runstead.sdk.webhook import (
@@ -113,10 +130,14 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "AttemptList",
+    "Batch",
+    "BatchPage",
+    "BatchProgress",
     "Call",
     "Calls",
     "Cancellation",
     "Cancelled",
+    "CancelledBatch",
     "Child",
     "ChildFailed",
     "Claim",
@@ -131,6 +152,7 @@ __all__ = [
     "ConversationEvent",
     "ConversationEventPage",
     "ConversationPage",
+    "CreatedBatch",
     "CreatedRun",
     "CreatedTrigger",
     "CreatedWebhook",
@@ -165,6 +187,7 @@ __all__ = [
     "ModelUsage",
     "NoAnswerError",
     "Notification",
+    "OnComplete",
     "Owner",
     "PageInfo",
     "Places",
@@ -198,7 +221,9 @@ __all__ = [
     "Snapshot",
     "SnapshotEvent",
     "Status",
+    "StatusCounts",
     "StepFailed",
+    "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",
@@ -207,6 +232,7 @@ __all__ = [
     "TriggerList",
     "TriggerRun",
     "UnexpectedAnswerError",
+    "UpcomingTimes",
     "Usage",
     "UsageSum",
     "WaitTimeout",

@@ -7,6 +7,7 @@ from typing import Self, Unpack
 
 import httpx2
 
+from runstead.sdk.batch import BatchFollowing, BatchProgress
 from runstead.sdk.call import Call, T
 from runstead.sdk.connection import LIMITS, Connected, Key
 from runstead.sdk.errors import no_answer
@@ -204,6 +205,34 @@ class AsyncClient(Connected, AsyncSends):
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
             await self._sleep(watching.broke(error))
+
+    async def follow_batch(
+        self, batch_id: str, *, project: str | None = None
+    ) -> AsyncGenerator[BatchProgress, None]:
+        """The batch as it stands, then whenever its counters have moved (at most ten times a second), until all its runs
+        have ended: the last one has `completed_at`.
+
+        A connection that breaks or falls silent is made anew. Raises when the server stays away for longer than the
+        client's retries.
+        Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
+        """
+        following = BatchFollowing(self._project(project), batch_id, self._retries)
+        while True:
+            call, error = following.call(), None
+            try:
+                async with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    error = following.opened(response)
+                    if error is None:
+                        async for chunk in response.aiter_bytes():
+                            for progress in following.feed(chunk):
+                                yield progress
+                            if following.done:
+                                return
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            await self._sleep(following.broke(error))
 
     async def _over(self, following: Following) -> bool:
         state = await self.send(following.log.state())

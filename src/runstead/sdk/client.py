@@ -6,6 +6,7 @@ from typing import Self, Unpack
 
 import httpx2
 
+from runstead.sdk.batch import BatchFollowing, BatchProgress
 from runstead.sdk.call import Call, T
 from runstead.sdk.connection import LIMITS, Connected, Key
 from runstead.sdk.errors import no_answer
@@ -188,6 +189,32 @@ class Client(Connected, Sends):
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
             self._sleep(watching.broke(error))
+
+    def follow_batch(
+        self, batch_id: str, *, project: str | None = None
+    ) -> Generator[BatchProgress, None, None]:
+        """The batch as it stands, then whenever its counters have moved (at most ten times a second), until all its runs
+        have ended: the last one has `completed_at`.
+
+        A connection that breaks or falls silent is made anew. Raises when the server stays away for longer than the
+        client's retries.
+        """
+        following = BatchFollowing(self._project(project), batch_id, self._retries)
+        while True:
+            call, error = following.call(), None
+            try:
+                with self._http.stream(**self._stream_wire(call)) as response:
+                    if not response.is_success:
+                        response.read()
+                    error = following.opened(response)
+                    if error is None:
+                        for chunk in response.iter_bytes():
+                            yield from following.feed(chunk)
+                            if following.done:
+                                return
+            except httpx2.RequestError as failure:
+                error = no_answer(failure, call.name)
+            self._sleep(following.broke(error))
 
     def _over(self, following: Following) -> bool:
         state = self.send(following.log.state())

@@ -11,6 +11,7 @@ import runstead
 from runstead.sdk.call import Call
 from runstead.sdk.retries import Retries
 from runstead.sdk.route import Describes
+from runstead.sdk.routes.batches import BatchRoutes
 from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
@@ -60,6 +61,7 @@ class Routes(
     ProjectRoutes,
     ScheduleRoutes,
     WebhookRoutes,
+    BatchRoutes,
 ):
     """Every route of the server."""
 

@@ -100,6 +100,8 @@ class Run(Answer, frozen=True, kw_only=True):
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     paused: bool = False
+    scheduled_at: datetime | None = None
+    missed_since: datetime | None = None
     etag: str | None = None
 
     @property

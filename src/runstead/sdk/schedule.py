@@ -18,8 +18,8 @@ class ScheduleTarget(Answer, frozen=True, kw_only=True):
 
 
 class Schedule(Answer, frozen=True, kw_only=True):
-    """`schedule` is five fields of cron, read in `timezone`. `health` is healthy, failing, or None before the first end
-    of a run.
+    """`schedule` is five fields of cron, read in `timezone`; empty for one that runs once, at `run_at`. `health` is healthy,
+    stale, failed, or None before the first end of a run.
     """
 
     id: str
@@ -56,6 +56,14 @@ class Schedule(Answer, frozen=True, kw_only=True):
     created_by: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    run_at: datetime | None = None
+    next_fire_at: datetime | None = None
+    max_staleness_seconds: int | None = None
+    last_skipped_at: datetime | None = None
+    last_skipped_reason: str | None = None
+    skipped_count: int = 0
+    last_missed_at: datetime | None = None
+    missed_count: int = 0
 
 
 class ScheduleAnswer(Answer, frozen=True, kw_only=True):
@@ -65,6 +73,21 @@ class ScheduleAnswer(Answer, frozen=True, kw_only=True):
 class ScheduleList(Answer, frozen=True, kw_only=True):
     schedules: list[Schedule]
     source_schedules: list[Any] = msgspec.field(default_factory=list)
+
+
+class UpcomingTimes(Answer, frozen=True, kw_only=True):
+    """Soonest first."""
+
+    data: list[datetime]
+
+
+class SyncedSchedules(Answer, frozen=True, kw_only=True):
+    """What became of the schedules of a project's source."""
+
+    created: list[Schedule]
+    updated: list[Schedule]
+    removed: list[Schedule]
+    unchanged: list[Schedule]
 
 
 class ScheduleRun(Answer, frozen=True, kw_only=True):

@@ -17,6 +17,11 @@ SELECT {columns} FROM runs WHERE seq = ?1
 UNION ALL
 SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
 
+-- name: runs_of_schedule_alive
+SELECT {columns} FROM runs
+WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+ORDER BY seq LIMIT ?
+
 -- name: descendants_alive
 SELECT {columns} FROM runs
 WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
@@ -111,6 +116,10 @@ WHERE step IS NOT NULL AND (
   WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
     AND priority = step
 ) <= ?1
+
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?
 
 -- name: push_head
 SELECT {columns} FROM runs INDEXED BY runs_push

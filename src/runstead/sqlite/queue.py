@@ -24,6 +24,11 @@ _LINES: Final[dict[LineKind, tuple[str, str]]] = {
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
 }
+#: Of a batch that was called off, nobody gets a run.
+_NOT_CALLED_OFF: Final = (
+    "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
+    " AND b.cancel_requested_at IS NOT NULL)"
+)
 _EQUALS: Final[dict[LineKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
 
@@ -39,7 +44,8 @@ def _head_sql(line: LineKind) -> str:
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
         f" SELECT {COLUMNS} FROM steps CROSS JOIN runs INDEXED BY {index}"
-        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} LIMIT {limit}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CALLED_OFF}"
+        f" LIMIT {limit}"
     )
 
 

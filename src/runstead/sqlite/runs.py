@@ -7,13 +7,16 @@ from typing import Any
 from msgspec.structs import astuple, replace
 
 from runstead import limits, transitions
+from runstead.batch import Tally
 from runstead.conversation import StoredMessage
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.push_service import choose
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.seal import Seal
-from runstead.sqlite import families, queue, schedules, webhooks
+from runstead.sqlite import batch_counts, families, queue, schedules, webhooks
+from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
 from runstead.sqlite.page import page_sql
@@ -33,8 +36,27 @@ from runstead.sqlite.rows import (
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery, DecideOne, DecidePush, FamilyPage, RunKey, RunQuery, TypeCount, Written
-from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.store import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    TypeCount,
+    Written,
+    WrittenFiring,
+)
+from runstead.transition import (
+    NOTHING_ELSE,
+    Decide,
+    DecideFiring,
+    EndedAttempt,
+    Loaded,
+    Receipt,
+    Transition,
+    Want,
+)
 from runstead.usage import FamilyUsage
 
 
@@ -82,6 +104,14 @@ class SqliteRuns:
                 services = services_reaching(connection, (run.project_id,), now)
                 written.append(_write(connection, run, decide(run, now, services), now).run)
             return written
+
+        return await self._writer.do(job)
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        def job(connection: sqlite3.Connection, now: int) -> list[WrittenFiring]:
+            return [
+                _fire(connection, schedule, decide, now) for schedule in schedules.due(connection, now, limit)
+            ]
 
         return await self._writer.do(job)
 
@@ -204,11 +234,16 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
     if run is not None and want.event_keys:
         found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
         keys = dict(found.fetchall())
+    batch = None
+    if want.batch_id is not None:
+        batch = batch_counts.load(connection, want.batch_id, key.project_id)
     push_service_id = None
     if want.push_agent is not None:
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
         push_service_id = None if service is None else service.id
-    return Loaded(now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, push_service_id)
+    return Loaded(
+        now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, push_service_id, batch
+    )
 
 
 def _write(
@@ -217,7 +252,11 @@ def _write(
     transition: Transition,
     now: int,
     parent: Run | None = None,
+    tally: Tally | None = None,
 ) -> Written:
+    """Write a decision about one run with all that changes with it. With a `tally` the caller moves the counters of
+    batches, once for many.
+    """
     run = transition.run
     if transition.deletes:
         assert run is old
@@ -233,6 +272,12 @@ def _write(
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
     else:
         rewrite_run(connection, old, run)
+    if tally is None:
+        alone = Tally()
+        alone.note(old, run)
+        batch_counts.count(connection, alone)
+    else:
+        tally.note(old, run)
     latest = 0 if old is None else old.latest_event_id
     assert run.latest_event_id - latest == len(transition.events)
     if transition.events:
@@ -266,8 +311,23 @@ def _write(
     _count_family(connection, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)
-    cancelled = _cancel_family(connection, run, now)
+    cancelled = _cancel_family(connection, run, now, tally)
     return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
+
+
+def _fire(
+    connection: sqlite3.Connection, schedule: Schedule, decide: DecideFiring, now: int
+) -> WrittenFiring:
+    due = load_due(connection, schedule, now)
+    fired = decide(due)
+    if fired.schedule is None:
+        schedules.remove(connection, schedule)
+    elif fired.schedule is not schedule:
+        schedules.rewrite(connection, schedule, fired.schedule)
+    written = [] if fired.transition is None else [_write(connection, None, fired.transition, now)]
+    for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
+        written.append(_write(connection, run, transition, now))
+    return WrittenFiring(schedule, fired, tuple(written))
 
 
 def _count_family(connection: sqlite3.Connection, run: Run, transition: Transition) -> None:
@@ -276,13 +336,19 @@ def _count_family(connection: sqlite3.Connection, run: Run, transition: Transiti
         connection.execute(Q["count_family"], counts)
 
 
-def _cancel_family(connection: sqlite3.Connection, run: Run, now: int) -> tuple[Run, ...]:
+def _cancel_family(
+    connection: sqlite3.Connection, run: Run, now: int, tally: Tally | None
+) -> tuple[Run, ...]:
     rows = connection.execute(Q["descendants_alive"], (run.root_seq, f"/{run.seq}/")).fetchall()
     cancelled = []
     for row in rows:
         below = to_run(row)
         transition = transitions.cancel(below, now=now, reason=run.cancel_reason)
         # The whole family is at hand already: nobody below needs to look for more, and nobody below stays active.
-        written = _write(connection, below, replace(transition, cancels_family=False), now)
+        written = _write(connection, below, replace(transition, cancels_family=False), now, tally=tally)
         cancelled.append(replace(written.run, descendants_active=0))
     return tuple(cancelled)
+
+
+#: For batches, whose runs are created and cancelled in the same way, many in one transaction.
+load_run, write_run = _load, _write

@@ -1,18 +1,21 @@
 """Schedules in SQLite."""
 
 import sqlite3
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
 from msgspec.structs import astuple
 
+from runstead.errors import not_found
 from runstead.run import Run
 from runstead.schedule import SCHEDULE_FIELDS, Schedule, ended
+from runstead.schedule_edit import Sync
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.writer import Writer
-from runstead.store import Count, ScheduleQuery
+from runstead.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery
 
 _COLUMNS: Final = ", ".join(SCHEDULE_FIELDS)
 _INSERT: Final = f"INSERT INTO schedules ({_COLUMNS}) VALUES ({', '.join('?' for _ in SCHEDULE_FIELDS)})"  # noqa: S608
@@ -21,6 +24,14 @@ _PAGE: Final = (
     f"SELECT {_COLUMNS} FROM schedules "  # noqa: S608 - our own names
     "WHERE project_id = ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR source_trigger_id = ?3) "
     "ORDER BY created_at, id LIMIT ?4"
+)
+_STANDING: Final = (
+    f"SELECT {_COLUMNS} FROM schedules WHERE project_id = ? AND status <> 'deleting' ORDER BY created_at, id"  # noqa: S608
+)
+_COUNT: Final = "SELECT count(*) FROM schedules WHERE project_id = ? AND status <> 'deleting'"
+_DUE: Final = (
+    f"SELECT {_COLUMNS} FROM schedules "  # noqa: S608 - our own names
+    "WHERE next_fire_at IS NOT NULL AND next_fire_at <= ? ORDER BY next_fire_at, id LIMIT ?"
 )
 
 
@@ -44,6 +55,16 @@ def rewrite(connection: sqlite3.Connection, old: Schedule, new: Schedule) -> Non
     assert written == 1, f"schedule {old.id} was not at version {old.version}"
 
 
+def due(connection: sqlite3.Connection, now: int, limit: int) -> list[Schedule]:
+    return [Schedule(*row) for row in connection.execute(_DUE, (now, limit))]
+
+
+def remove(connection: sqlite3.Connection, schedule: Schedule) -> None:
+    arguments = (schedule.id, schedule.version)
+    written = connection.execute("DELETE FROM schedules WHERE id = ? AND version = ?", arguments).rowcount
+    assert written == 1, f"schedule {schedule.id} was not at version {schedule.version}"
+
+
 def note_end(connection: sqlite3.Connection, run: Run) -> None:
     """Tell the schedule of a run that has just ended how it went."""
     assert run.schedule_id is not None
@@ -53,18 +74,47 @@ def note_end(connection: sqlite3.Connection, run: Run) -> None:
 
 
 class SqliteSchedules:
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, readers: Readers, clock: Callable[[], int]) -> None:
         self._writer = writer
         self._readers = readers
+        self._clock = clock
 
-    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
-        def job(connection: sqlite3.Connection, _now: int) -> Schedule:
-            sql = "SELECT count(*) FROM schedules WHERE project_id = ?"
-            guard(connection.execute(sql, (schedule.project_id,)).fetchone()[0])
-            connection.execute(_INSERT, astuple(schedule))
-            return schedule
+    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+        def job(connection: sqlite3.Connection, now: int) -> Schedule:
+            made = decide(connection.execute(_COUNT, (project_id,)).fetchone()[0], now)
+            assert made.project_id == project_id
+            connection.execute(_INSERT, astuple(made))
+            return made
 
         return await self._writer.do(sealed(job, seal))
+
+    async def change(
+        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+    ) -> Schedule:
+        def job(connection: sqlite3.Connection, now: int) -> Schedule:
+            old = load(connection, schedule_id, project_id)
+            if old is None:
+                raise not_found("Schedule")
+            new = decide(old, now)
+            if new is not old:
+                rewrite(connection, old, new)
+            return new
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+        def job(connection: sqlite3.Connection, now: int) -> Sync:
+            known = {row[0]: Schedule(*row) for row in connection.execute(_STANDING, (project_id,))}
+            synced = decide(list(known.values()), now)
+            for new in (*synced.updated, *synced.removed):
+                rewrite(connection, known[new.id], new)
+            connection.executemany(_INSERT, [astuple(made) for made in synced.created])
+            return synced
+
+        return await self._writer.do(sealed(job, seal))
+
+    async def now(self) -> int:
+        return self._clock()
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
         return await self._readers.do(lambda c: load(c, schedule_id, project_id))

@@ -26,6 +26,7 @@ def _named() -> dict[str, str]:
         (files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql", "retention.sql")
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
     return {
         name: body.strip().replace("{columns}", COLUMNS).replace("{audited}", _AUDITED)
         for name, body in zip(parts[::2], parts[1::2], strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from runstead.clock import now_ms
 from runstead.sqlite.audit import SqliteAudit
+from runstead.sqlite.batches import SqliteBatches
 from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
@@ -39,6 +40,7 @@ class SqliteStore:
     schedules: SqliteSchedules
     webhooks: SqliteWebhooks
     triggers: SqliteTriggers
+    batches: SqliteBatches
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
@@ -72,9 +74,10 @@ class SqliteStore:
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
         self.inputs = SqliteInputs(readers)
-        self.schedules = SqliteSchedules(writer, readers)
         self.webhooks = SqliteWebhooks(writer, readers)
         self.triggers = SqliteTriggers(writer, readers)
+        self.batches = SqliteBatches(writer, readers)
+        self.schedules = SqliteSchedules(writer, readers, self._clock)
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)

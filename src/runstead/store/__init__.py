@@ -10,9 +10,10 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 from typing import Any, Protocol
 
 from runstead.store.audit import Audit, AuditPage, Stats, TableSize
+from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
-from runstead.store.directory import Directory, Guard
+from runstead.store.directory import Count, Directory, Guard
 from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
@@ -26,8 +27,9 @@ from runstead.store.runs import (
     Runs,
     TypeCount,
     Written,
+    WrittenFiring,
 )
-from runstead.store.schedules import Count, ScheduleQuery, Schedules
+from runstead.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.store.signing_keys import SigningKeys
 from runstead.store.triggers import DecideTrigger, Triggers
 from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
@@ -36,15 +38,21 @@ from runstead.store.workers import Workers
 __all__ = [
     "Audit",
     "AuditPage",
+    "BatchQuery",
+    "Batches",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
     "Conversations",
     "Count",
+    "DecideBatch",
     "DecideConversation",
     "DecideDelivery",
+    "DecideNew",
     "DecideOne",
     "DecidePush",
+    "DecideSchedule",
+    "DecideSync",
     "DecideTrigger",
     "DecideWebhook",
     "Directory",
@@ -55,6 +63,8 @@ __all__ = [
     "InputRequests",
     "Leadership",
     "Left",
+    "Made",
+    "Member",
     "PushServices",
     "Retention",
     "RunKey",
@@ -71,6 +81,7 @@ __all__ = [
     "Webhooks",
     "Workers",
     "Written",
+    "WrittenFiring",
 ]
 
 
@@ -87,6 +98,8 @@ class Store(Protocol):
     def inputs(self) -> InputRequests: ...
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def batches(self) -> Batches: ...
     @property
     def push_services(self) -> PushServices: ...
     @property

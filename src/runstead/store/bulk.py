@@ -1,7 +1,7 @@
 """A store as plain tables, for `runstead db copy`: the same names, columns and values whatever the engine.
 
 The one form: a run's row has all fields of `run.Run`, a root's `root_seq` is its own; an event names its run and number; a
-family's order is complete; truth is 0 or 1; nothing is compressed. Times, texts, integers and bytes are what they are.
+family's order is complete; a batch's row has its counters; truth is 0 or 1; nothing is compressed. Times, texts, integers and bytes are what they are.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ NOT_COPIED: Final = {
     "copy_progress": "of the copy itself",
     "pulse": "what the health check writes",
     "run_families": "made again from the runs and their order",
+    "batch_counts": "made again from the batches and their runs",
+    "leadership": "of the servers that run",
     "run_leftovers": "events that nobody finds are left behind",
 }
 

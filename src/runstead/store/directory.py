@@ -11,6 +11,10 @@ Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
 """Raises where a change to a project's members may not be: it gets its members and keys as they stand, under lock."""
 
 
+Count = Callable[[int], None]
+"""Raises where a project may have no more of something: it gets how many there are, under lock."""
+
+
 class Directory(Protocol):
     """Projects, members, keys."""
 

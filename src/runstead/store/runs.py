@@ -8,8 +8,9 @@ import msgspec
 from runstead.event import Event, FamilyEvent
 from runstead.push_service import PushService
 from runstead.run import Run
+from runstead.schedule import Schedule
 from runstead.seal import Seal
-from runstead.transition import NOTHING_ELSE, Decide, EndedAttempt, Transition, Want
+from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Fired, Transition, Want
 from runstead.usage import FamilyUsage
 
 
@@ -30,6 +31,16 @@ class Written(msgspec.Struct, frozen=True):
     transition: Transition
     cancelled: tuple[Run, ...] = ()
     before: Run | None = None
+
+
+class WrittenFiring(msgspec.Struct, frozen=True):
+    """What a schedule that was due came to: as it was, what was decided, and the runs that were written: the new one,
+    then those that it took the place of.
+    """
+
+    schedule: Schedule
+    fired: Fired
+    written: tuple[Written, ...] = ()
 
 
 DecideOne = Callable[[Run, int], Transition]
@@ -133,6 +144,15 @@ class Runs(Protocol):
         """At most `limit` runs that are due to be pushed, each decided and written; those of the services in `busy` are
         passed over. Projects take turns in the order of their ids, the first one over `after` first; in a project the
         order is that of claims, and limits on running runs hold as they do for claims. No two calls get the same run.
+        """
+        ...
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        """At most `limit` schedules whose `next_fire_at` has passed, soonest first, each decided and written together
+        with its run and those that the run takes the place of. Every replica may call it at the same time: each gets
+        others, and a schedule that somebody else holds, or whose runs somebody else holds, is left for the next call.
+
+        While a schedule is decided, nobody starts a run of it.
         """
         ...
 

@@ -1,15 +1,22 @@
-"""Schedules."""
+"""Schedules. How their times make runs is `Runs.fire`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from runstead.schedule import Schedule, ScheduleStatus
+from runstead.schedule_edit import Sync
 from runstead.seal import Seal
 
-Count = Callable[[int], None]
-"""Raises where there may be no more: it gets how many there are, under lock."""
+DecideNew = Callable[[int, int], Schedule]
+"""(how many schedules the project has, now) → the one to store; raises where there may be no more."""
+
+DecideSchedule = Callable[[Schedule, int], Schedule]
+"""(schedule, now) → as it shall be. The very object that it got: nothing is written."""
+
+DecideSync = Callable[[Sequence[Schedule], int], Sync]
+"""(the project's schedules, now) → what becomes of them."""
 
 
 class ScheduleQuery(msgspec.Struct, frozen=True):
@@ -22,12 +29,28 @@ class ScheduleQuery(msgspec.Struct, frozen=True):
 
 
 class Schedules(Protocol):
-    async def create(self, schedule: Schedule, guard: Count, seal: Seal | None = None) -> Schedule:
-        """The guard gets the number of the project's schedules."""
+    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+        """Count under lock, decide, store. Those that are being deleted are not counted."""
+        ...
+
+    async def change(
+        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+    ) -> Schedule:
+        """Load under lock, decide, write. NOT_FOUND."""
+        ...
+
+    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+        """Decide about all of a project's schedules at once, those left out that are being deleted, and write what was
+        decided in one transaction. Two calls for one project are decided one after the other.
+        """
         ...
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None: ...
 
     async def page(self, query: ScheduleQuery) -> list[Schedule]:
         """Oldest first."""
+        ...
+
+    async def now(self) -> int:
+        """The time, in ms, by the engine's clock."""
         ...

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from runstead.seal import Seal
-from runstead.store.schedules import Count
+from runstead.store.directory import Count
 from runstead.trigger import Trigger
 
 DecideTrigger = Callable[[Trigger, int], Trigger]

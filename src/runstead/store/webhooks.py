@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runstead.seal import Seal
-from runstead.store.schedules import Count
+from runstead.store.directory import Count
 from runstead.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 
 DecideWebhook = Callable[[Webhook, int], Webhook]

@@ -13,6 +13,7 @@ from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed
 from runstead.transitions.pauses import pause
 from runstead.transitions.pushes import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.transitions.records import Seen, delete, rename
+from runstead.transitions.scheduled import fire_due, halted, unable
 from runstead.transitions.waits import RESUMES, resume, wait
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "dispatched",
     "due_at",
     "fire",
+    "fire_due",
+    "halted",
     "pause",
     "referee",
     "release",
@@ -49,6 +52,7 @@ __all__ = [
     "start",
     "stopped_by_service",
     "told",
+    "unable",
     "undelivered",
     "wait",
 ]

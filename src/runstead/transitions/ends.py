@@ -56,8 +56,8 @@ def complete(run: Run, *, now: int, completion: Completion, fence: Fence) -> Tra
     return end(run, now, RunStatus(wanted), error, **changes, lease_expires_at=None)
 
 
-def cancel(run: Run, *, now: int, reason: str | None) -> Transition:
-    """Call the run off, with every descendant that has not ended."""
+def cancel(run: Run, *, now: int, reason: str | None, error: RunError | None = None) -> Transition:
+    """Call the run off, with every descendant that has not ended. `error` says why, where nobody asked for it."""
     if run.terminal:
         return Transition(run, accepted=False)
     # A worker may still be at it. Its lease stays as the time by which it must have stopped (`_stopped`).
@@ -69,7 +69,7 @@ def cancel(run: Run, *, now: int, reason: str | None) -> Transition:
         run,
         now,
         RunStatus.CANCELLED,
-        RunError("Run cancelled", "CANCELLED"),
+        error or RunError("Run cancelled", "CANCELLED"),
         cancel_requested_at=now,
         cancel_reason=reason,
         cancel_stopped_at=stopped_at,

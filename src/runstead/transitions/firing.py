@@ -25,13 +25,15 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None = None
     created_by: str | None = None
     requested_by_user_id: str | None = None
+    scheduled_at: int | None = None
+    missed_since: int | None = None
 
 
 def fire(loaded: Loaded, firing: Firing) -> Transition:
     """A run of the wanted schedule, with its conversation where the schedule makes one, and the schedule's counters;
     or the run that this id has already brought about.
 
-    NOT_FOUND, SCHEDULE_COMPLETED; RUN_ID_CONFLICT where the id is taken by a run that is not the schedule's.
+    NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING; RUN_ID_CONFLICT where the id is taken by a run that is not the schedule's.
     """
     schedule = loaded.schedule
     if schedule is None:
@@ -42,6 +44,8 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
                 "RUN_ID_CONFLICT", f"The run id {loaded.run.run_id} is taken by a run of something else"
             )
         return Transition(loaded.run, duplicate=True)
+    if schedule.status == "deleting":
+        raise Error("SCHEDULE_DELETING", "The schedule is being deleted and starts no more")
     changed = fired(schedule, loaded.now)
     members: dict[str, Any] = {"owner_kind": "project", "owner_id": schedule.project_id}
     conversation, message = None, None
@@ -75,6 +79,8 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         title=firing.title or schedule.name,
         timeout_seconds=schedule.timeout_seconds,
         backoff_limit=schedule.backoff_limit,
+        scheduled_at=firing.scheduled_at,
+        missed_since=firing.missed_since,
         **members,
     )
     born = create(

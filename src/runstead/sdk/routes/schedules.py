@@ -1,11 +1,24 @@
 """Schedules of a project."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
 
 from runstead.sdk.call import Call, members, new_key, path, query
 from runstead.sdk.route import Described, route
-from runstead.sdk.schedule import Schedule, ScheduleAnswer, ScheduleList, ScheduleRun
+from runstead.sdk.schedule import (
+    Schedule,
+    ScheduleAnswer,
+    ScheduleList,
+    ScheduleRun,
+    SyncedSchedules,
+    UpcomingTimes,
+)
+
+ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
+RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
 
 
 class ScheduleRoutes(Described):
@@ -16,22 +29,25 @@ class ScheduleRoutes(Described):
         self,
         name: str,
         target: Mapping[str, Any],
-        schedule: str,
+        schedule: str | None = None,
         *,
+        run_at: datetime | None = None,
         timezone: str | None = None,
         config: Mapping[str, Any] | None = None,
         timeout_seconds: int | None = None,
         backoff_limit: int | None = None,
-        concurrency_policy: Literal["Allow", "Forbid", "Replace"] | None = None,
+        concurrency_policy: ConcurrencyPolicy | None = None,
         max_runs: int | None = None,
-        runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None = None,
+        max_staleness_seconds: int | None = None,
+        runtime_target_kind: RuntimeTargetKind | None = None,
         runtime_target_environment_id: str | None = None,
         runtime_target_branch_id: str | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ScheduleAnswer]:
         """`POST /projects/{ref}/schedules`. `target` is {kind: task, workflow or agent, id, conversation_mode?,
-        conversation_id?}; `schedule` five fields of cron, read in `timezone` (an IANA name, else UTC).
+        conversation_id?}; `schedule` five fields of cron, read in `timezone` (an IANA name, else UTC). Instead of it,
+        `run_at` (with a time zone) is the one moment to run at.
 
         400 with `errors` for what is not valid, 409 SCHEDULE_LIMIT_REACHED.
         """
@@ -39,12 +55,14 @@ class ScheduleRoutes(Described):
             name=name,
             target=target,
             schedule=schedule,
+            run_at=run_at,
             timezone=timezone,
             config=config,
             timeout_seconds=timeout_seconds,
             backoff_limit=backoff_limit,
             concurrency_policy=concurrency_policy,
             max_runs=max_runs,
+            max_staleness_seconds=max_staleness_seconds,
             runtime_target_kind=runtime_target_kind,
             runtime_target_environment_id=runtime_target_environment_id,
             runtime_target_branch_id=runtime_target_branch_id,
@@ -68,6 +86,103 @@ class ScheduleRoutes(Described):
     def get_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:
         """`GET /projects/{ref}/schedules/{id}`"""
         return Call("GET", path("projects", self._project(project), "schedules", schedule_id), Schedule)
+
+    @route
+    def update_schedule(
+        self,
+        schedule_id: str,
+        *,
+        name: str | UnsetType = UNSET,
+        target: Mapping[str, Any] | UnsetType = UNSET,
+        schedule: str | UnsetType = UNSET,
+        run_at: datetime | UnsetType = UNSET,
+        timezone: str | UnsetType = UNSET,
+        config: Mapping[str, Any] | UnsetType = UNSET,
+        timeout_seconds: int | UnsetType = UNSET,
+        backoff_limit: int | UnsetType = UNSET,
+        concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET,
+        max_runs: int | UnsetType | None = UNSET,
+        max_staleness_seconds: int | UnsetType | None = UNSET,
+        runtime_target_kind: RuntimeTargetKind | UnsetType = UNSET,
+        runtime_target_environment_id: str | UnsetType | None = UNSET,
+        runtime_target_branch_id: str | UnsetType | None = UNSET,
+        project: str | None = None,
+    ) -> Call[ScheduleAnswer]:
+        """`PATCH /projects/{ref}/schedules/{id}`: what is left out stays. `schedule` and `run_at` take each other's place;
+        None takes `max_runs` and `max_staleness_seconds` away.
+
+        400 with `errors`, 409 SCHEDULE_FROM_SOURCE for one that the project's source defines, SCHEDULE_DELETING.
+        """
+        given = {
+            "name": name,
+            "target": target,
+            "schedule": schedule,
+            "run_at": run_at,
+            "timezone": timezone,
+            "config": config,
+            "timeout_seconds": timeout_seconds,
+            "backoff_limit": backoff_limit,
+            "concurrency_policy": concurrency_policy,
+            "max_runs": max_runs,
+            "max_staleness_seconds": max_staleness_seconds,
+            "runtime_target_kind": runtime_target_kind,
+            "runtime_target_environment_id": runtime_target_environment_id,
+            "runtime_target_branch_id": runtime_target_branch_id,
+        }
+        body = {member: value for member, value in given.items() if value is not UNSET}
+        return self._change(schedule_id, project, body)
+
+    @route
+    def pause_schedule(
+        self, schedule_id: str, reason: str | None = None, *, project: str | None = None
+    ) -> Call[ScheduleAnswer]:
+        """`PATCH /projects/{ref}/schedules/{id}`: it fires no more until `resume_schedule`; runs go on. `reason` is for
+        whoever looks.
+        """
+        return self._change(schedule_id, project, members(status="paused", paused_reason=reason))
+
+    @route
+    def resume_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
+        """`PATCH /projects/{ref}/schedules/{id}`: it fires at its next time. Those of the pause are not made up for."""
+        return self._change(schedule_id, project, {"status": "active"})
+
+    def _change(self, schedule_id: str, project: str | None, body: Mapping[str, Any]) -> Call[ScheduleAnswer]:
+        where = path("projects", self._project(project), "schedules", schedule_id)
+        return Call("PATCH", where, ScheduleAnswer, body=body, idempotency_key=new_key())
+
+    @route
+    def delete_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
+        """`DELETE /projects/{ref}/schedules/{id}`: it fires no more, and is gone once its runs have ended; they stay.
+
+        409 SCHEDULE_FROM_SOURCE for one that the project's source defines. Sent again after no answer, it may be 404:
+        then it is done.
+        """
+        return Call(
+            "DELETE", path("projects", self._project(project), "schedules", schedule_id), ScheduleAnswer
+        )
+
+    @route
+    def upcoming_times(
+        self, schedule_id: str, *, count: int | None = None, project: str | None = None
+    ) -> Call[UpcomingTimes]:
+        """`GET /projects/{ref}/schedules/{id}/upcoming`: the next times at which it fires, 10 unless told otherwise and 100
+        at most; none while it is paused.
+        """
+        where = path("projects", self._project(project), "schedules", schedule_id, "upcoming")
+        return Call("GET", where, UpcomingTimes, query(count=count))
+
+    @route
+    def sync_source_schedules(
+        self, schedules: Sequence[Mapping[str, Any]], *, project: str | None = None
+    ) -> Call[SyncedSchedules]:
+        """`PUT /projects/{ref}/source-schedules`: make these, and no others, the schedules that the project's source
+        defines. Each has the members of `create_schedule`, its own `source_trigger_id`, and may have `source_path` and
+        `source_hash`; with the same hash it is left alone.
+
+        400 with `errors`, 409 SCHEDULE_LIMIT_REACHED: then nothing has changed.
+        """
+        where = path("projects", self._project(project), "source-schedules")
+        return Call("PUT", where, SyncedSchedules, body={"schedules": list(schedules)})
 
     @route
     def run_schedule(

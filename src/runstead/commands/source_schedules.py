@@ -1,0 +1,55 @@
+"""The schedules that a project's source defines, synced as a whole."""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead import schedule_edit
+from runstead.clock import now_ms
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.commands.schedules import NewSchedule, check_place, drafted
+from runstead.principal import Principal, Scope, refuse_bound
+from runstead.project import user_uuid
+from runstead.schedule import Schedule
+from runstead.schedule_edit import Sync
+from runstead.seal import Seal
+
+
+class SourceSchedule(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule as the source has it. Without a hash it gets that of its definition."""
+
+    source_trigger_id: str
+    definition: NewSchedule
+    source_path: str | None = None
+    source_hash: str | None = None
+
+
+async def sync(
+    app: App, principal: Principal, ref: str, wanted: Sequence[SourceSchedule], seal: Seal | None = None
+) -> Sync:
+    """Make the project's source schedules these, and no others. INVALID_REQUEST, NOT_FOUND (project, conversation),
+    SCHEDULE_LIMIT_REACHED.
+    """
+    refuse_bound(principal, "syncs no schedules")
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    drafts = [_draft(one, project.id, user_uuid(principal.id)) for one in wanted]
+    schedule_edit.check_synced(drafts, now_ms())
+    for place in {one.conversation_id for one in drafts}:
+        await check_place(app, principal, project.id, place)
+    return await app.store.schedules.sync(
+        project.id, lambda known, now: schedule_edit.sync(known, drafts, now), seal
+    )
+
+
+def _draft(one: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:
+    told = hashlib.sha256(msgspec.json.encode((one.definition, one.source_path))).hexdigest()
+    return replace(
+        drafted(one.definition, project_id, created_by),
+        definition_source="source",
+        source_trigger_id=one.source_trigger_id,
+        source_path=one.source_path,
+        source_hash=one.source_hash or told,
+    )

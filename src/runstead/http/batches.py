@@ -1,0 +1,317 @@
+"""Batches: `/projects/{project}/batches…` (contract C)."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import StreamingResponse
+
+from runstead import limits, telemetry
+from runstead.batch import COUNTED, Batch, BatchStatus, Changed
+from runstead.clock import iso, iso_or_none
+from runstead.commands import batches as commands
+from runstead.commands.create import NewRun
+from runstead.errors import Error
+from runstead.http.bodies import JsonObject as Object, Name, PageInfo, RunId, Text, Uuid, bounded
+from runstead.http.conversations import NumberedPage
+from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import JsonObject, Timestamp
+from runstead.http.runs import CancelRun
+from runstead.http.stream import HEADERS
+from runstead.store import Made
+
+routes = Routes("Batches")
+
+_MISSING = ("NOT_FOUND",)
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to run: as for `POST /runs`, but that the batch's project is the owner. Agent runs live in conversations, so
+    no batch takes them.
+    """
+
+    kind: Literal["task", "workflow", "eval"]
+    request: msgspec.Raw
+    owner: OwnerBody | None = None
+    public_id: RunId | None = None
+    parent_run_id: RunId | None = None
+    trigger: TriggerBody | None = None
+    conversation_id: Uuid | None = None
+    title: Text | None = None
+    labels: Labels | None = None
+
+
+_Target = Annotated[
+    str,
+    Meta(
+        max_length=limits.target_chars_max,
+        pattern=r"^(task|workflow):[^\x00-\x1f\x7f]+$(?!\n)",
+        description="`task:<id>` or `workflow:<id>`.",
+    ),
+]
+
+
+class OnComplete(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that is created once, when the batch is complete. Its `config` also gets `batch`: id, name, status, total
+    and status_counts.
+    """
+
+    target: _Target
+    config: Object | None = None
+
+
+class CreateBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs to be created together: all of them, or none."""
+
+    runs: Annotated[list[BatchRun], Meta(min_length=1, max_length=limits.runs_per_batch_max)]
+    name: Name | None = None
+    on_complete: OnComplete | None = None
+
+
+class StatusCounts(msgspec.Struct, frozen=True):
+    pending: int
+    running: int
+    waiting: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
+class OnCompleteView(msgspec.Struct, frozen=True):
+    """`run_id` is null until the run is created."""
+
+    target: str
+    config: JsonObject
+    run_id: str | None
+
+
+class BatchView(msgspec.Struct, frozen=True):
+    """`total` counts every run that the batch has had. `completed` says that all have ended, however they did."""
+
+    id: str
+    project_id: str
+    name: str | None
+    status: BatchStatus
+    status_counts: StatusCounts
+    total: int
+    on_complete: OnCompleteView | None
+    created_by: str | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    completed_at: Timestamp | None
+    cancel_requested_at: Timestamp | None
+    cancel_reason: str | None
+
+
+def _counts(batch: Batch) -> StatusCounts:
+    return StatusCounts(*(getattr(batch, name) for name in COUNTED))
+
+
+def _on_complete(batch: Batch) -> OnCompleteView | None:
+    if batch.on_complete is None:
+        return None
+    told = msgspec.json.decode(batch.on_complete, type=commands.FollowUp)
+    made = batch.follow_up_id if batch.followed_up_at is not None else None
+    return OnCompleteView(told.target, msgspec.Raw(msgspec.json.encode(told.config)), made)
+
+
+def view(batch: Batch) -> BatchView:
+    return BatchView(
+        batch.id,
+        batch.project_id,
+        batch.name,
+        batch.status,
+        _counts(batch),
+        batch.total,
+        _on_complete(batch),
+        batch.created_by,
+        iso(batch.created_at),
+        iso_or_none(batch.started_at),
+        iso_or_none(batch.completed_at),
+        iso_or_none(batch.cancel_requested_at),
+        batch.cancel_reason,
+    )
+
+
+def _run(one: BatchRun) -> NewRun:
+    if one.owner is not None and one.owner.kind != "project":
+        why = "The owner of a run is the project of its batch: leave it out"
+        raise Error("INVALID_REQUEST", why, errors=(("$.owner.kind", "must be project"),))
+    body = CreateRun(
+        kind=one.kind,
+        owner=OwnerBody("project", one.owner.id if one.owner is not None else ""),
+        request=one.request,
+        public_id=one.public_id,
+        parent_run_id=one.parent_run_id,
+        trigger=one.trigger,
+        conversation_id=one.conversation_id,
+        title=one.title,
+        labels=one.labels,
+    )
+    made = new_run(body)
+    if made.batch_id is not None:
+        why = "A run of a batch belongs to that batch: leave batch_id out"
+        raise Error("INVALID_REQUEST", why, errors=(("$.request.batch_id", "not here"),))
+    return made
+
+
+def _new(body: CreateBatch) -> commands.NewBatch:
+    """The command's form. Several runs that are refused are told at once."""
+    runs: list[NewRun] = []
+    refused: list[Error] = []
+    for place, one in enumerate(body.runs):
+        try:
+            runs.append(_run(one))
+        except Error as refusal:
+            refused.append(commands.at(place, refusal))
+            if len(refused) == limits.batch_errors_max:
+                break
+    if refused:
+        first = refused[0]
+        raise Error(first.code, first.message, errors=tuple(one for each in refused for one in each.errors))
+    after = None
+    if body.on_complete is not None:
+        config = {
+            name: msgspec.Raw(msgspec.json.encode(v)) for name, v in (body.on_complete.config or {}).items()
+        }
+        after = commands.FollowUp(body.on_complete.target, config)
+        bounded("on_complete.config", msgspec.json.encode(config), limits.batch_config_bytes_max)
+    return commands.NewBatch(runs=runs, name=body.name, on_complete=after)
+
+
+class CreatedBatch(msgspec.Struct, frozen=True):
+    """`run_ids` stand in the order of the request."""
+
+    accepted: bool
+    batch: BatchView
+    run_ids: list[str]
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/batches",
+    body=CreateBatch,
+    answer=CreatedBatch,
+    status=202,
+    errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP"),
+)
+async def create(call: Call[CreateBatch, Nothing]) -> Reply:
+    """Create up to 1,000 runs at once: all of them, or none."""
+    new, ref = _new(call.body), call.path["project"]
+
+    def answer(made: Made) -> Reply:
+        place = f"/projects/{made.batch.project_id}/batches/{made.batch.id}"
+        ids = [written.run.run_id for written in made.runs]
+        return Reply(202, CreatedBatch(True, view(made.batch), ids), {"Location": place})
+
+    return await call.once(lambda seal: commands.create(call.app, call.principal, ref, new, seal), answer)
+
+
+class BatchPage(msgspec.Struct, frozen=True):
+    data: list[BatchView]
+    page_info: PageInfo
+
+
+@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=_MISSING)
+async def page(call: Call[Nothing, NumberedPage]) -> Reply:
+    """A project's batches, newest first."""
+    query = call.query
+    found = await commands.page(call.app, call.principal, call.path["project"], query.limit + 1, query.cursor)
+    data = found[: query.limit]
+    following = data[-1].seq if len(found) > query.limit else None
+    return Reply(200, BatchPage([view(one) for one in data], query.info(following)))
+
+
+@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=_MISSING)
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """One batch, with how many of its runs are in which state."""
+    found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
+    return Reply(200, view(found))
+
+
+class CancelledBatch(msgspec.Struct, frozen=True):
+    """`cancelled`: whether this call did it."""
+
+    cancelled: bool
+    batch: BatchView
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/batches/{batch_id}/cancel",
+    body=CancelRun,
+    answer=CancelledBatch,
+    errors=_WRITE,
+)
+async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
+    """Call a batch off: every run of it that has not ended is cancelled, with all that runs below it."""
+    path, reason = call.path, call.body.reason
+
+    def answer(changed: Changed) -> Reply:
+        return Reply(200, CancelledBatch(changed.accepted, view(changed.batch)))
+
+    return await call.once(
+        lambda seal: commands.cancel(
+            call.app, call.principal, path["project"], path["batch_id"], reason, seal
+        ),
+        answer,
+    )
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The `data` of a frame."""
+
+    batch_id: str
+    status: BatchStatus
+    status_counts: StatusCounts
+    total: int
+    started_at: Timestamp | None
+    completed_at: Timestamp | None
+
+
+def _cursor(batch: Batch) -> str:
+    """What a frame told: whoever comes back with it is not told the same again, unless it was the end."""
+    return ".".join(map(str, (batch.status, *batch.counts)))
+
+
+def frame(batch: Batch) -> bytes:
+    told = Progress(
+        batch.id,
+        batch.status,
+        _counts(batch),
+        batch.total,
+        iso_or_none(batch.started_at),
+        iso_or_none(batch.completed_at),
+    )
+    kind = b"progress" if batch.completed_at is None else b"completed"
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(told))
+
+
+async def _frames(batches: AsyncIterator[Batch | None], seen: str | None) -> AsyncIterator[bytes]:
+    with telemetry.streams.track_inprogress():
+        yield b": progress of a batch\n\n"
+        async for batch in batches:
+            if batch is None:
+                yield b": heartbeat\n\n"
+            elif batch.completed_at is not None or _cursor(batch) != seen:
+                seen = None
+                yield frame(batch)
+
+
+@routes.route(
+    "GET",
+    "/projects/{project}/batches/{batch_id}/stream",
+    answer=None,
+    media_type="text/event-stream",
+    errors=_MISSING,
+)
+async def stream(call: Call[Nothing, Nothing]) -> StreamingResponse:
+    """Follow a batch: a `progress` event now and whenever its counters have moved, and a `completed` event at its end."""
+    found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
+    seen = (call.header(b"last-event-id") or "").strip() or None
+    return StreamingResponse(
+        _frames(call.app.following.follow_batch(found), seen), 200, HEADERS, "text/event-stream"
+    )

@@ -1,0 +1,134 @@
+"""The public form of a schedule."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from runstead.clock import iso, iso_or_none
+from runstead.http.run_view import JsonObject, Timestamp
+from runstead.run import RuntimeTargetKind
+from runstead.schedule import (
+    UNPLANNED,
+    ConcurrencyPolicy,
+    ConversationMode,
+    DefinitionSource,
+    Health,
+    Schedule,
+    ScheduleStatus,
+    ScheduleTargetKind,
+)
+
+
+class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The conversation's members are there for agents alone: published clients refuse them elsewhere."""
+
+    kind: ScheduleTargetKind
+    id: str
+    conversation_mode: ConversationMode | msgspec.UnsetType = msgspec.UNSET
+    conversation_id: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class ScheduleView(msgspec.Struct, frozen=True):
+    """A schedule. The members after `updated_at` are Runstead's own."""
+
+    id: str
+    project_id: str
+    name: str
+    status: ScheduleStatus
+    target: ScheduleTargetView
+    schedule: Annotated[str, Meta(description="Five fields of cron; empty where `run_at` says when.")]
+    timezone: str
+    definition_source: DefinitionSource
+    source_trigger_id: str | None
+    source_path: str | None
+    source_hash: str | None
+    runtime_target_kind: RuntimeTargetKind
+    runtime_target_environment_id: str | None
+    runtime_target_branch_id: str | None
+    config: JsonObject
+    timeout_seconds: int
+    backoff_limit: int
+    concurrency_policy: ConcurrencyPolicy
+    health: Health | None
+    max_runs: int | None
+    run_count: int
+    last_scheduled_at: Timestamp | None
+    last_successful_at: Timestamp | None
+    last_failure_at: Timestamp | None
+    last_failure_code: str | None
+    last_failure_message: str | None
+    last_failure_run_id: str | None
+    paused_reason: str | None
+    paused_at: Timestamp | None
+    completed_at: Timestamp | None
+    integration_requirements: list[Any]
+    created_by: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    # Runstead's own
+    run_at: Timestamp | None
+    next_fire_at: Timestamp | None
+    max_staleness_seconds: int | None
+    last_skipped_at: Timestamp | None
+    last_skipped_reason: str | None
+    skipped_count: int
+    last_missed_at: Timestamp | None
+    missed_count: int
+
+
+def _target(schedule: Schedule) -> ScheduleTargetView:
+    if schedule.target_kind != "agent":
+        return ScheduleTargetView(schedule.target_kind, schedule.target_id)
+    mode = schedule.conversation_mode or msgspec.UNSET
+    return ScheduleTargetView(schedule.target_kind, schedule.target_id, mode, schedule.conversation_id)
+
+
+def view(schedule: Schedule, now: int) -> ScheduleView:
+    """`now` (ms) is what its health is told for."""
+    # What was not planned yet has no time, and what is being deleted fires no more.
+    next_fire_at = None if schedule.next_fire_at == UNPLANNED or not schedule.fires else schedule.next_fire_at
+    return ScheduleView(
+        schedule.id,
+        schedule.project_id,
+        schedule.name,
+        schedule.status,
+        _target(schedule),
+        schedule.schedule,
+        schedule.timezone,
+        schedule.definition_source,
+        schedule.source_trigger_id,
+        schedule.source_path,
+        schedule.source_hash,
+        schedule.runtime_target_kind,
+        schedule.runtime_target_environment_id,
+        schedule.runtime_target_branch_id,
+        msgspec.Raw(schedule.config),
+        schedule.timeout_seconds,
+        schedule.backoff_limit,
+        schedule.concurrency_policy,
+        schedule.health(now),
+        schedule.max_runs,
+        schedule.run_count,
+        iso_or_none(schedule.last_scheduled_at),
+        iso_or_none(schedule.last_successful_at),
+        iso_or_none(schedule.last_failure_at),
+        schedule.last_failure_code,
+        schedule.last_failure_message,
+        schedule.last_failure_run_id,
+        schedule.paused_reason,
+        iso_or_none(schedule.paused_at),
+        iso_or_none(schedule.completed_at),
+        msgspec.json.decode(schedule.integration_requirements),
+        schedule.created_by,
+        iso(schedule.created_at),
+        iso(schedule.updated_at),
+        iso_or_none(schedule.run_at),
+        iso_or_none(next_fire_at),
+        schedule.max_staleness_seconds,
+        iso_or_none(schedule.last_skipped_at),
+        schedule.last_skipped_reason,
+        schedule.skipped_count,
+        iso_or_none(schedule.last_missed_at),
+        schedule.missed_count,
+    )

@@ -1,0 +1,18 @@
+"""Makes the runs of schedules whose time has come."""
+
+from runstead import limits, telemetry
+from runstead.commands.app import App
+from runstead.commands.firings import fire_due
+
+
+async def schedule(app: App) -> int:
+    """A few bounded looks at what is due, soonest first; how many schedules were looked at."""
+    looked = 0
+    while looked < limits.scheduler_rows_per_tick_max:
+        found = await fire_due(app)
+        for firing in found:
+            telemetry.firings.labels(firing.fired.outcome).inc()
+        looked += len(found)
+        if len(found) < limits.scheduler_rows_max:
+            break
+    return looked

@@ -1,0 +1,60 @@
+"""Batches of a project."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runstead.sdk.batch import Batch, BatchPage, CancelledBatch, CreatedBatch
+from runstead.sdk.call import Call, members, new_key, path, query
+from runstead.sdk.route import Described, route
+
+
+class BatchRoutes(Described):
+    """404 for a batch that is unknown or not visible to the caller."""
+
+    @route
+    def create_batch(
+        self,
+        runs: Iterable[Mapping[str, Any]],
+        *,
+        name: str | None = None,
+        on_complete: Mapping[str, Any] | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedBatch]:
+        """`POST /projects/{ref}/batches`: up to 1,000 runs at once, all of them or none. Each of `runs` is {kind: task,
+        workflow or eval, request, public_id?, parent_run_id?, title?, labels?}; `on_complete` is {target, config?}.
+
+        400 and 409 name the run in `errors`: `$.runs[17]…`.
+        """
+        body = {"runs": list(runs)} | members(name=name, on_complete=on_complete)
+        where = path("projects", self._project(project), "batches")
+        return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
+
+    @route
+    def list_batches(
+        self, *, cursor: str | None = None, limit: int | None = None, project: str | None = None
+    ) -> Call[BatchPage]:
+        """`GET /projects/{ref}/batches`: one page, newest first."""
+        where = path("projects", self._project(project), "batches")
+        return Call("GET", where, BatchPage, query(cursor=cursor, limit=limit))
+
+    @route
+    def get_batch(self, batch_id: str, *, project: str | None = None) -> Call[Batch]:
+        """`GET /projects/{ref}/batches/{id}`, with `status_counts`."""
+        return Call("GET", path("projects", self._project(project), "batches", batch_id), Batch)
+
+    @route
+    def cancel_batch(
+        self,
+        batch_id: str,
+        reason: str | None = None,
+        *,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CancelledBatch]:
+        """`POST /projects/{ref}/batches/{id}/cancel`: call it off with every run that has not ended. `cancelled` is false
+        where it was over, or called off before.
+        """
+        where = path("projects", self._project(project), "batches", batch_id, "cancel")
+        key = idempotency_key or new_key()
+        return Call("POST", where, CancelledBatch, body=members(reason=reason), idempotency_key=key)

@@ -1,0 +1,186 @@
+"""Changing schedules by hand, and to what a project's source says."""
+
+import pytest
+from msgspec.structs import replace
+
+from runstead import limits
+from runstead.errors import Error
+from runstead.schedule import Schedule, begun
+from runstead.schedule_edit import Edit, check_synced, delete, edit, sync
+
+NOON = 1_774_008_000_000  # 2026-03-20T12:00Z
+HOUR = 3_600_000
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+def schedule(expression="0 * * * *", **fields):
+    given = {"id": "s", "project_id": PROJECT, "name": "hourly", "target_kind": "task", "target_id": "count"}
+    given |= {"schedule": expression, "created_at": 0, "updated_at": 0}
+    return begun(Schedule(**(given | fields)), NOON)
+
+
+def source(trigger, told="h1", **fields):
+    given = {"id": f"id-{trigger}-{told}", "definition_source": "source", "source_trigger_id": trigger}
+    return replace(schedule(), **(given | {"source_hash": told, "next_fire_at": None} | fields))
+
+
+def refusal(act, *args):
+    with pytest.raises(Error) as caught:
+        act(*args)
+    return caught.value
+
+
+def test_what_is_given_changes_and_the_rest_stays():
+    mine = schedule()
+    after = edit(mine, Edit(members={"name": "new", "max_runs": 3}), NOON + 5)
+    assert after == replace(mine, name="new", max_runs=3, updated_at=NOON + 5, version=mine.version + 1)
+
+
+@pytest.mark.parametrize("wanted", [Edit(), Edit(members={"name": "hourly"}), Edit(status="active")])
+def test_a_change_that_changes_nothing_writes_nothing(wanted):
+    mine = schedule()
+    assert edit(mine, wanted, NOON + 5) is mine
+
+
+def test_other_times_are_planned_from_now_on():
+    mine = schedule()
+    assert edit(mine, Edit(members={"schedule": "30 * * * *"}), NOON + 1).next_fire_at == NOON + HOUR // 2
+    there = edit(schedule("0 14 * * *"), Edit(members={"timezone": "Europe/Berlin"}), NOON + 1)
+    assert there.next_fire_at == NOON + HOUR
+    assert edit(mine, Edit(members={"name": "n"}), NOON + 2 * HOUR).next_fire_at == NOON + HOUR  # still due
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"schedule": "@daily"}, "$.schedule"),
+        ({"timezone": "Nowhere"}, "$.timezone"),
+        ({"schedule": "0 0 * * *", "run_at": NOON + HOUR}, "$.schedule"),
+        ({"schedule": "", "run_at": NOON}, "$.run_at"),
+        ({"conversation_mode": "none"}, "$.target"),
+        ({"config": b'"' + b"x" * limits.schedule_config_bytes_max + b'"'}, "$.config"),
+    ],
+)
+def test_what_cannot_be_is_refused(members, path):
+    refused = refusal(edit, schedule(), Edit(members=members), NOON)
+    assert (refused.code, refused.errors[0][0]) == ("INVALID_REQUEST", path)
+
+
+def test_a_pause_has_a_reason_and_a_resume_takes_both_away():
+    held = edit(schedule(), Edit(status="paused", paused_reason="stock-taking"), NOON + 1)
+    assert (held.status, held.paused_at, held.paused_reason) == ("paused", NOON + 1, "stock-taking")
+    other = edit(held, Edit(paused_reason="still"), NOON + 2)
+    assert (other.paused_at, other.paused_reason) == (NOON + 1, "still")
+    assert edit(held, Edit(status="paused"), NOON + 3) is held
+    back = edit(other, Edit(status="active"), NOON + 4)
+    assert (back.status, back.paused_at, back.paused_reason) == ("active", None, None)
+
+
+@pytest.mark.parametrize("wanted", [Edit(paused_reason="x"), Edit(status="active", paused_reason="x")])
+def test_a_reason_without_a_pause_is_refused(wanted):
+    assert refusal(edit, schedule(), wanted, NOON).errors[0][0] == "$.paused_reason"
+    assert edit(schedule(), Edit(paused_reason=None), NOON) == schedule()
+
+
+def test_a_paused_one_that_gets_other_times_stays_paused():
+    held = edit(schedule(), Edit(status="paused"), NOON)
+    after = edit(held, Edit(members={"schedule": "5 * * * *"}), NOON)
+    assert (after.status, after.next_fire_at) == ("paused", None)
+
+
+def test_more_runs_open_a_completed_one_again_and_fewer_complete_it():
+    full = replace(schedule(max_runs=2), run_count=2, completed_at=NOON, next_fire_at=None)
+    more = edit(full, Edit(members={"max_runs": 3}), NOON + 1)
+    assert (more.completed_at, more.next_fire_at) == (None, NOON + HOUR)
+    assert edit(full, Edit(members={"max_runs": None}), NOON + 1).next_fire_at == NOON + HOUR
+    fewer = edit(replace(schedule(), run_count=2), Edit(members={"max_runs": 1}), NOON + 1)
+    assert (fewer.completed_at, fewer.next_fire_at) == (NOON + 1, None)
+    assert edit(full, Edit(members={"name": "n"}), NOON + 1).completed_at == NOON
+
+
+def test_another_moment_opens_one_that_ran_once_again():
+    spent = replace(schedule("", run_at=NOON + 1), completed_at=NOON + 1, next_fire_at=None)
+    assert edit(spent, Edit(members={"name": "n"}), NOON + 2).completed_at == NOON + 1
+    again = edit(spent, Edit(members={"run_at": NOON + HOUR}), NOON + 2)
+    assert (again.completed_at, again.next_fire_at) == (None, NOON + HOUR)
+    cron = edit(spent, Edit(members={"schedule": "0 * * * *", "run_at": None}), NOON + 2)
+    assert (cron.completed_at, cron.next_fire_at) == (None, NOON + HOUR)
+
+
+def test_one_that_is_being_deleted_changes_no_more():
+    going = delete(schedule(), NOON)
+    assert delete(going, NOON + 1) is going
+    assert refusal(edit, going, Edit(status="active"), NOON).code == "SCHEDULE_DELETING"
+
+
+def test_what_the_source_defines_is_paused_here_and_changed_there():
+    mine = source("a")
+    assert edit(mine, Edit(status="paused", paused_reason="x"), NOON).status == "paused"
+    assert refusal(edit, mine, Edit(members={"name": "other"}), NOON).code == "SCHEDULE_FROM_SOURCE"
+    assert refusal(delete, mine, NOON).code == "SCHEDULE_FROM_SOURCE"
+
+
+# Sync
+
+
+def test_a_sync_creates_updates_deletes_and_leaves_alone():
+    by_hand = replace(schedule(), source_trigger_id="d")
+    same, other, gone = source("a"), replace(source("b"), run_count=4), source("c")
+    wanted = [source("a"), source("b", "h2", name="renamed"), source("d")]
+    synced = sync([by_hand, same, other, gone], wanted, NOON + 1)
+    assert synced.unchanged == (same,)
+    [updated] = synced.updated
+    assert (updated.id, updated.name, updated.source_hash, updated.run_count) == (
+        other.id,
+        "renamed",
+        "h2",
+        4,
+    )
+    assert updated.version == other.version + 1
+    [created] = synced.created
+    assert (created.source_trigger_id, created.created_at, created.next_fire_at) == (
+        "d",
+        NOON + 1,
+        NOON + HOUR,
+    )
+    [removed] = synced.removed
+    assert (removed.id, removed.status, removed.next_fire_at) == (gone.id, "deleting", NOON + 1)
+
+
+def test_a_sync_with_nothing_new_writes_nothing():
+    known = [source("a"), source("b")]
+    synced = sync(known, [source("b"), source("a")], NOON + 1)
+    assert (synced.created, synced.updated, synced.removed) == ((), (), ())
+    assert set(synced.unchanged) == set(known)
+
+
+def test_the_hash_alone_says_whether_a_definition_changed():
+    mine = source("a")
+    assert sync([mine], [source("a", name="other")], NOON).unchanged == (mine,)
+
+
+def test_a_paused_one_stays_paused_through_a_sync():
+    held = edit(source("a"), Edit(status="paused", paused_reason="x"), NOON)
+    [updated] = sync([held], [source("a", "h2", schedule="5 * * * *")], NOON + 1).updated
+    assert (updated.status, updated.paused_reason, updated.next_fire_at) == ("paused", "x", None)
+
+
+def test_one_that_comes_back_while_it_is_being_deleted_is_a_new_one():
+    going = sync([source("a")], [], NOON).removed[0]
+    [created] = sync([going], [source("a")], NOON).created
+    assert created.status == "active"
+
+
+def test_what_is_wrong_in_a_sync_is_told_with_its_place():
+    refused = refusal(check_synced, [source("a"), source("b", schedule="@daily")], NOON)
+    assert refused.errors[0][0] == "$.schedules[1].schedule"
+    assert refused.message.startswith("schedules[1]: ")
+    twice = refusal(check_synced, [source("a"), source("a")], NOON)
+    assert twice.errors[0][0] == "$.schedules[1].source_trigger_id"
+    late = refusal(sync, [], [source("a", schedule="", run_at=NOON)], NOON)
+    assert late.errors[0][0] == "$.schedules[0].run_at"
+
+
+def test_a_project_has_no_more_schedules_by_a_sync_either(monkeypatch):
+    monkeypatch.setattr(limits, "schedules_per_project_max", 2)
+    assert refusal(sync, [schedule()], [source("a"), source("b")], NOON).code == "SCHEDULE_LIMIT_REACHED"

@@ -1,0 +1,60 @@
+"""A server that dies in the middle of calling a batch off, or at the end of one that something follows."""
+
+import sqlite3
+import threading
+from contextlib import closing, suppress
+
+from runstead.sdk import Client, RunsteadError
+
+from .server import until
+
+RUN = {"kind": "task", "request": {"target": "task:count"}}
+
+
+def half_cancelled(server, batch_id):
+    """Kill the server once it has begun to call the batch off; how many runs were still alive."""
+    with closing(sqlite3.connect(f"file:{server.database}?mode=ro", uri=True)) as file:
+        marked = "SELECT 1 FROM batches WHERE id = ? AND cancel_requested_at IS NOT NULL"
+        until(lambda: file.execute(marked, (batch_id,)).fetchone(), "the mark")
+        server.kill()
+        alive = "SELECT pending FROM batches WHERE id = ?"
+        return file.execute(alive, (batch_id,)).fetchone()[0]
+
+
+def cancel(server, batch_id):
+    with suppress(RunsteadError), Client(server.url, server.key, project="default", retries=0) as client:
+        client.cancel_batch(batch_id, "enough")
+
+
+def test_a_cancel_that_a_kill_interrupts_is_brought_to_its_end(new_server):
+    server = new_server().start()
+    for _ in range(10):  # until one was caught in the middle
+        with Client(server.url, server.key, project="default") as client:
+            batch_id = client.create_batch([RUN] * 1_000).batch.id
+        asking = threading.Thread(target=cancel, args=(server, batch_id))
+        asking.start()
+        alive = half_cancelled(server, batch_id)
+        asking.join()
+        server.start()
+        with Client(server.url, server.key, project="default") as client:
+            *_, last = client.follow_batch(batch_id)
+            assert (last.status, last.status_counts.cancelled) == ("cancelled", 1_000)
+            assert client.get_batch(batch_id).cancel_reason == "enough"
+            assert next(client.iter_runs(batch_id=batch_id, status=["pending", "running"]), None) is None
+        if alive:
+            return
+    raise AssertionError("every cancel was done before the server was killed")
+
+
+def test_what_follows_a_batch_is_created_once_though_the_server_dies_at_its_end(new_server):
+    server = new_server().start()
+    with Client(server.url, server.key, project="default") as client:
+        made = client.create_batch([RUN] * 2, on_complete={"target": "task:report"})
+        for run_id in made.run_ids:
+            client.complete(run_id)
+    server.kill()
+    server.start()
+    with Client(server.url, server.key, project="default") as client:
+        after = until(lambda: client.get_batch(made.batch.id).on_complete.run_id, "the run that follows")
+        assert [run.run_id for run in client.iter_runs(target="task:report")] == [after]
+        assert client.get_run(after).config["batch"]["status_counts"]["completed"] == 2

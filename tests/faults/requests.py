@@ -1,0 +1,102 @@
+"""Operations as requests, and answers as what was told. It tells apart refusals, which changed nothing, from silence."""
+
+import json
+from urllib.parse import quote
+
+from .history import Seen, Sent, Told
+
+OK = {200, 202}
+REFUSED = {400, 404, 409}
+
+
+def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) -> tuple[str, str, bytes, str]:
+    """(method, path, body, the lease token's header line or nothing)"""
+    run = f"/runs/{quote(run_id, safe='')}"
+    worker = f"/agent-workers/workers/{sent.worker}"
+    body: dict = {} if sent.attempt is None else {"attempt": sent.attempt}
+    method = "POST"
+    match kind:
+        case "create":
+            path = "/runs"
+            owner = {"kind": "project", "id": project_id}
+            body = {"kind": "task", "owner": owner, "public_id": run_id, "request": {"target": target}}
+        case "claim":
+            path = f"{worker}/claim"
+            body = {"lease_duration_seconds": sent.lease_s, "targets": [target]}
+        case "heartbeat":
+            path = f"{run}/heartbeats"
+            body["lease_duration_seconds"] = sent.lease_s
+        case "release":
+            path = f"{worker}/runs/{quote(run_id, safe='')}/release"
+            if sent.retry_after_s is not None:
+                body["retry_after_seconds"] = sent.retry_after_s
+        case "append":
+            path = f"{run}/events"
+            body["events"] = [{"type": "CUSTOM", "name": "note", "value": label} for label in sent.labels]
+            if sent.after is not None:
+                body["expected_previous_event_id"] = sent.after
+        case "complete":
+            path = f"{run}/complete"
+            body |= {"status": sent.status, "output": sent.label}
+            if sent.status == "failed":
+                body["terminal_error_code"] = "PLANNED"
+        case "cancel":
+            path, body = f"{run}/cancel", {}
+        case "get":
+            return "GET", run, b"", ""
+        case "events":
+            return "GET", f"{run}/events?limit=500", b"", ""
+    token = f"X-Lease-Token: {sent.token}\r\n" if sent.token else ""
+    return method, path, json.dumps(body).encode(), token
+
+
+def told(kind: str, answer: dict) -> Told | None:
+    """What a 2xx answer tells. None: a claim that got nothing, which says nothing of any one run."""
+    match kind:
+        case "create":
+            return Told(_seen(answer["run"]), accepted=answer.get("duplicate", False))
+        case "claim":
+            run = answer["run"]
+            return None if run is None else Told(_brief(run), token=run["lease_token"])
+        case "heartbeat":
+            return Told(_seen(answer["run"]))
+        case "release":
+            return Told(_brief(answer["run"]))
+        case "append":
+            assert answer["latest_event_id"] == answer["run"]["latest_event_id"]
+            return Told(_seen(answer["run"]), appended=answer["appended_count"])
+        case "complete":
+            return Told(_seen(answer["run"]), accepted=answer["completed"])
+        case "cancel":
+            return Told(_seen(answer["run"]), accepted=answer["cancelled"])
+        case "get":
+            return Told(_seen(answer))
+        case "events":
+            return Told(log=_log(answer))
+    raise AssertionError(kind)
+
+
+def _seen(run: dict) -> Seen:
+    return Seen(
+        run["status"],
+        run["attempt"],
+        run["latest_event_id"],
+        run["lease_owner"],
+        run["output"],
+        None if run["error"] is None else run["error"].get("code", "none"),
+        run["completed_at"],
+    )
+
+
+def _brief(run: dict) -> Seen:
+    return Seen(run["status"], run["attempt"], run["latest_event_id"], brief=True)
+
+
+def _log(page: dict) -> tuple[str, ...]:
+    """Labels of what clients appended, types of what the server wrote; a number that is out of step spoils its place."""
+    assert page["page_info"]["next"] is None, "a run of a history has one page of events"
+    found = []
+    for place, event in enumerate(page["data"], 1):
+        name = event["payload"]["value"] if event["event_type"] == "CUSTOM" else event["event_type"]
+        found.append(name if event["event_id"] == place else f"{name} as event {event['event_id']}")
+    return tuple(found)

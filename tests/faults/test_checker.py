@@ -1,0 +1,438 @@
+"""The checker is only worth something if it finds what is wrong: each kind of violation is planted, and each is found.
+
+A story is told by one client after the other (`then`) or with overlapping requests (`during`), with times in seconds.
+"""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
+
+from . import checker, model
+from .checker import UndecidedError, linearizable, minimal
+from .history import Operation, Seen, Sent, Told, load, render, save
+
+RUN = "run-1"
+ADA, BOB = "worker-ada", "worker-bob"
+
+
+def op(kind, at, until=None, *, told=None, refused=None, run_id=RUN, **sent):
+    """Answered 0.1 s after its request unless `until` says when; without `told` and `refused` never."""
+    known = told is not None or refused is not None
+    completed = (at + 0.1 if until is None else until) if known else math.inf
+    return Operation(run_id, kind, at, completed, Sent(**sent), told, refused)
+
+
+def seen(status, attempt, events, owner=None, output=None, error=None, completed_at=None):
+    return Seen(status, attempt, events, owner, output, error, completed_at)
+
+
+def created(at=0.0, **members):
+    return op("create", at, told=Told(seen("pending", 0, 0), accepted=False), **members)
+
+
+def claimed(at, worker=ADA, attempt=1, events=0, until=None, lease_s=5):
+    told = Told(Seen("running", attempt, events, brief=True), token=f"token-{attempt}")
+    return op("claim", at, until, told=told, worker=worker, lease_s=lease_s)
+
+
+def appended(at, *labels, events, attempt=1, owner=ADA, until=None, **sent):
+    told = Told(seen("running", attempt, events, owner), appended=len(labels))
+    return op("append", at, until, told=told, labels=labels, **sent)
+
+
+def completed(
+    at, label, events, *, status="completed", accepted=True, until=None, by=None, wanted=None, **sent
+):
+    error = "PLANNED" if status == "failed" else None
+    told = Told(seen(status, 1, events, None, by or label, error, "t1"), accepted=accepted)
+    return op("complete", at, until, told=told, status=wanted or status, label=label, **sent)
+
+
+def read(at, *labels, until=None):
+    return op("events", at, until, told=Told(log=labels))
+
+
+LIFE = [
+    created(0),
+    claimed(1),
+    appended(2, "a", events=1),
+    appended(3, "b", "c", events=3),
+    completed(4, "won", 4),
+    read(5, "a", "b", "c", "RUN_FINISHED"),
+]
+
+
+def test_a_life_without_faults_is_fine():
+    assert linearizable(LIFE)
+
+
+FINE = {
+    "a claim after the lease and the backoff": [
+        created(),
+        claimed(1),
+        claimed(6.6, BOB, 2),
+        op("append", 7, refused="ATTEMPT_SUPERSEDED", labels=("late",), attempt=1),
+        op("heartbeat", 7, refused="ATTEMPT_SUPERSEDED", attempt=1, lease_s=5),
+    ],
+    "a lease past its end that nobody took is renewed": [
+        created(),
+        claimed(1),
+        op("heartbeat", 9, told=Told(seen("running", 1, 0, ADA)), attempt=1, lease_s=5),
+    ],
+    "a claim without an answer took the run": [
+        created(),
+        op("claim", 1, worker=ADA, lease_s=5),
+        op("get", 2, told=Told(seen("running", 1, 0, ADA))),
+    ],
+    "an append without an answer never happened": [
+        created(),
+        claimed(1),
+        op("append", 2, labels=("x",)),
+        read(3),
+    ],
+    "an append without an answer happens much later": [
+        created(),
+        claimed(1),
+        op("append", 2, labels=("x",)),
+        read(3),
+        appended(3.5, "y", events=1),
+        read(4, "y", "x"),
+    ],
+    "an append without an answer is sent again, and was stored the first time": [
+        created(),
+        claimed(1),
+        op("append", 2, labels=("x",), after=0),
+        op("append", 3, told=Told(seen("running", 1, 1, ADA), appended=0), labels=("x",), after=0),
+        read(4, "x"),
+    ],
+    "two completions at once have one winner": [
+        created(),
+        claimed(1),
+        completed(2, "one", 1, until=3),
+        completed(2, "two", 1, status="completed", wanted="failed", by="one", accepted=False, until=3),
+    ],
+    "the fourth lost attempt but one is the last": [
+        created(),
+        claimed(1),
+        claimed(7, BOB, 2),
+        claimed(14, ADA, 3),
+        claimed(22, BOB, 4),
+        op("get", 30, told=Told(seen("failed", 4, 1, None, None, "LEASE_EXPIRED", "t1"))),
+    ],
+    "a release gives the run to the next at once": [
+        created(),
+        claimed(1),
+        op(
+            "release", 2, told=Told(Seen("pending", 1, 0, brief=True)), worker=ADA, attempt=1, retry_after_s=0
+        ),
+        claimed(2.2, BOB, 2),
+    ],
+}
+
+
+@pytest.mark.parametrize("story", FINE)
+def test_what_the_documentation_allows_is_found_possible(story):
+    assert linearizable(FINE[story])
+
+
+PLANTED = {
+    "double claim": [created(), claimed(1), claimed(2, BOB, 1)],
+    "double claim, both at once": [created(), claimed(1, until=2), claimed(1, BOB, until=2)],
+    "claim by another while the lease lives": [created(), claimed(1), claimed(4, BOB, 2)],
+    "claim by another while a renewed lease lives": [
+        created(),
+        claimed(1),
+        op("heartbeat", 5, told=Told(seen("running", 1, 0, ADA)), attempt=1, lease_s=5),
+        claimed(7, BOB, 2),
+    ],
+    "claim before the backoff is over": [created(), claimed(1), claimed(6.0, BOB, 2)],
+    "attempt lost by nobody": [created(), claimed(1), op("get", 3, told=Told(seen("pending", 1, 0)))],
+    "attempt skipped": [created(), claimed(1), claimed(8, BOB, 3)],
+    "lost acknowledged append": [*LIFE[:4], read(4, "a")],
+    "lost acknowledged append, seen by its number": [
+        *LIFE[:3],
+        op("get", 3, told=Told(seen("running", 1, 0, ADA))),
+    ],
+    "append stored twice": [*LIFE[:4], read(4, "a", "b", "c", "b", "c")],
+    "append stored in part": [*LIFE[:3], op("append", 3, labels=("b", "c")), read(4, "a", "b")],
+    "second winner of complete": [
+        *LIFE[:5],
+        completed(4.5, "me too", 4, status="failed", accepted=True),
+    ],
+    "second winner of complete, both at once": [
+        created(),
+        claimed(1),
+        completed(2, "one", 1, until=3),
+        completed(2, "two", 1, until=3),
+    ],
+    "loser of a complete overwrites the output": [
+        *LIFE[:5],
+        completed(4.5, "two", 4, by="two"),
+    ],
+    "cancel of a completed run": [
+        *LIFE[:5],
+        op("cancel", 4.5, told=Told(seen("cancelled", 1, 5, None, "won", "CANCELLED", "t1"), accepted=True)),
+    ],
+    "end that moves": [
+        *LIFE[:5],
+        op("get", 4.5, told=Told(seen("completed", 1, 4, None, "won", None, "t2"))),
+    ],
+    "append after terminal": [
+        *LIFE[:5],
+        op(
+            "append",
+            4.5,
+            told=Told(seen("completed", 1, 5, None, "won", None, "t1"), appended=1),
+            labels=("d",),
+        ),
+    ],
+    "event after the terminal one": [
+        *LIFE[:5],
+        op("append", 4.5, labels=("d",)),
+        read(6, *"abc", "RUN_FINISHED", "d"),
+    ],
+    "event order swapped": [*LIFE[:4], read(4, "b", "a", "c")],
+    "event order swapped within a batch": [*LIFE[:4], read(4, "a", "c", "b")],
+    "stale read after acknowledged write": [*LIFE[:4], read(4, "a", "b", "c"), read(5, "a")],
+    "stale row after acknowledged write": [*LIFE[:5], op("get", 5, told=Told(seen("running", 1, 3, ADA)))],
+    "run that is gone": [*LIFE[:5], op("get", 5, refused="NOT_FOUND")],
+    "run that is there before it was created": [created(), op("get", -1, told=Told(seen("pending", 0, 0)))],
+    "write of a superseded attempt": [
+        created(),
+        claimed(1),
+        claimed(7, BOB, 2),
+        op("append", 8, told=Told(seen("running", 2, 1, BOB), appended=1), labels=("late",), attempt=1),
+    ],
+    "completion of a superseded attempt, by its token": [
+        created(),
+        claimed(1),
+        claimed(7, BOB, 2),
+        op(
+            "complete",
+            8,
+            told=Told(seen("completed", 2, 1, None, "x", None, "t1"), accepted=True),
+            status="completed",
+            label="x",
+            token="token-1",
+        ),
+    ],
+    "renewal of a superseded attempt": [
+        created(),
+        claimed(1),
+        claimed(7, BOB, 2),
+        op("heartbeat", 8, told=Told(seen("running", 2, 0, BOB)), attempt=1, lease_s=5),
+    ],
+    "refusal of the attempt that holds the run": [
+        created(),
+        claimed(1),
+        op("append", 2, refused="ATTEMPT_SUPERSEDED", labels=("x",), attempt=1),
+    ],
+    "refused append that was stored": [
+        *LIFE[:4],
+        op("append", 4, refused="EVENT_CURSOR_MISMATCH", labels=("x",), after=1),
+        read(5, "a", "b", "c", "x"),
+    ],
+    "cursor that matched and was refused": [
+        *LIFE[:3],
+        op("append", 3, refused="EVENT_CURSOR_MISMATCH", labels=("x",), after=1),
+    ],
+    "cursor that did not match and was taken": [*LIFE[:4], appended(4, "x", events=4, after=1)],
+    "replay that was stored again": [
+        *LIFE[:3],
+        op("append", 3, told=Told(seen("running", 1, 2, ADA), appended=1), labels=("a",), after=0),
+    ],
+    "created twice": [created(0), created(1)],
+    "claim of a run that has ended": [*LIFE[:5], claimed(12, BOB, 2, events=4)],
+    "another attempt than the documentation grants": [
+        created(),
+        claimed(1),
+        claimed(7, BOB, 2),
+        claimed(14, ADA, 3),
+        claimed(22, BOB, 4),
+        claimed(34, ADA, 5),
+    ],
+}
+
+
+@pytest.mark.parametrize("violation", PLANTED)
+def test_a_planted_violation_is_found_and_shown(violation):
+    story = PLANTED[violation]
+    assert linearizable(story[:-1])  # it is the last one that cannot be
+    assert not linearizable(story)
+    shown = minimal(story)
+    assert not linearizable(shown)
+    assert len(shown) <= len(story)
+    assert render(shown).count("\n") == len(shown) - 1
+
+
+def test_the_minimal_history_ends_with_the_answer_that_cannot_be():
+    story = [
+        *LIFE[:4],
+        read(4, "a", "b", "c"),
+        op("get", 4.2, told=Told(seen("running", 1, 3, ADA))),
+        read(5, "a"),
+        completed(6, "won", 4),
+        read(7, "a", "b", "c", "RUN_FINISHED"),
+    ]
+    kinds = [(each.kind, each.invoked) for each in minimal(story)]
+    assert kinds == [("create", 0), ("claim", 1), ("append", 2), ("append", 3), ("events", 5)]
+
+
+def test_a_search_that_is_given_up_says_so(monkeypatch):
+    monkeypatch.setattr(checker, "NODES_MAX", 3)
+    with pytest.raises(UndecidedError):
+        linearizable(LIFE)
+
+
+def test_a_history_can_be_kept_and_read_again(tmp_path):
+    story = [*LIFE, op("append", 8, labels=("x",))]
+    save(tmp_path / "history.jsonl", story)
+    assert load(tmp_path / "history.jsonl") == story
+
+
+# The search against the plainest one that there is: every order, with every choice of those that nobody knows about.
+
+KINDS = [
+    ("claim", Sent(worker=ADA, lease_s=5)),
+    ("claim", Sent(worker=BOB, lease_s=5)),
+    ("append", Sent(labels=("a",))),
+    ("append", Sent(labels=("b",), after=0)),
+    ("append", Sent(labels=("c",), attempt=1)),
+    ("complete", Sent(status="completed", label="x")),
+    ("complete", Sent(status="failed", label="y", attempt=1)),
+    ("cancel", Sent()),
+    ("heartbeat", Sent(attempt=1, lease_s=5)),
+    ("release", Sent(worker=ADA, attempt=1, retry_after_s=0)),
+    ("get", Sent()),
+    ("events", Sent()),
+]
+
+
+def answered(state, operation):
+    """What a deployment without faults would answer at this instant, and the state after it."""
+    verdict = model._RULES[operation.kind](state, operation, operation.sent)
+    if verdict is None:
+        return state, None
+    if isinstance(verdict, model.Refused):
+        return state, replace(operation, refused=min(verdict.codes))
+    after, told = verdict
+    token = None
+    if operation.kind == "claim":
+        token = f"token-{after.attempt}"
+        after = after._replace(token=token)
+    if after.terminal and after.completed_at is None:
+        after = after._replace(completed_at="t1")
+    owner = after.owner if after.held and not after.terminal else None
+    shown = Seen(
+        after.status, after.attempt, len(after.log), owner, after.output, after.error, after.completed_at
+    )
+    return after, replace(
+        operation, told=replace(told, seen=None if operation.kind == "events" else shown, token=token)
+    )
+
+
+@st.composite
+def histories(draw):
+    """Operations that took effect one after the other, known to their clients by overlapping intervals; some without an
+    answer, some of those without an effect; and perhaps one answer that was spoiled.
+    """
+    state, story = model.ABSENT, []
+    chosen = [("create", Sent()), *draw(st.lists(st.sampled_from(KINDS), min_size=2, max_size=5))]
+    clock = 0.0
+    for kind, sent in chosen:
+        clock += draw(st.sampled_from([0.1, 0.1, 3.0, 7.0]))
+        before, after = draw(st.tuples(st.floats(0, 4), st.floats(0, 4)))
+        asked = Operation(RUN, kind, clock - before, clock + after, sent)
+        fate = draw(st.sampled_from(["answered"] * 6 + ["in doubt", "lost"]))
+        if fate == "lost":
+            story.append(asked.doubted())
+            continue
+        for base in filter(None, (state, model._expired(state))):
+            if clock >= base.floor:
+                changed, done = answered(base, replace(asked, completed=clock))
+                if done is not None:
+                    state = changed
+                    done = replace(done, completed=asked.completed)
+                    story.append(done if fate == "answered" else done.doubted())
+                    break
+    if story and draw(st.booleans()):
+        place = draw(st.integers(0, len(story) - 1))
+        story[place] = spoiled(story[place], draw(st.integers(0, 3)))
+    return story
+
+
+def spoiled(operation, how):
+    if operation.refused is not None:
+        return replace(operation, refused="NOT_FOUND")
+    if operation.told is None:
+        return operation
+    told = operation.told
+    if told.log:
+        return replace(operation, told=replace(told, log=told.log[::-1] if how else told.log[1:]))
+    if told.seen is None:
+        return replace(operation, told=replace(told, log=("a",)))
+    numbers = [("attempt", 1), ("attempt", -1), ("latest_event_id", 1), ("latest_event_id", -1)]
+    member, by = numbers[how]
+    return replace(
+        operation, told=replace(told, seen=replace(told.seen, **{member: getattr(told.seen, member) + by}))
+    )
+
+
+def by_every_order(story):
+    known = [each for each in story if each.known]
+    doubtful = [each for each in story if not each.known]
+    for count in range(len(doubtful) + 1):
+        for happened in itertools.combinations(doubtful, count):
+            for order in itertools.permutations([*known, *happened]):
+                if _possible(order):
+                    return True
+    return False
+
+
+def _possible(order):
+    latest = -math.inf
+    for each in order:
+        latest = max(latest, each.invoked)
+        if each.completed < latest:
+            return False  # it was answered before one that comes earlier in this order was asked
+    states = {model.ABSENT}
+    for each in order:
+        states = {after for state in states for after in model.steps(state, each)}
+    return bool(states)
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_the_search_agrees_with_trying_every_order(story):
+    assert linearizable(story) == by_every_order(story)
+
+
+@st.composite
+def truthful(draw):
+    state, story, clock = model.ABSENT, [], 0.0
+    chosen = [("create", Sent()), *draw(st.lists(st.sampled_from(KINDS), min_size=10, max_size=40))]
+    for number, (kind, sent) in enumerate(chosen):
+        clock += draw(st.sampled_from([0.01, 0.3, 6.0]))
+        asked = Operation(RUN, kind, clock - draw(st.floats(0, 1)), clock, sent)
+        if sent.labels:
+            asked = replace(asked, sent=replace(sent, labels=(f"{number}",)))
+        later = clock + draw(st.floats(0, 1))
+        bases = [state] if draw(st.booleans()) else [model._expired(state) or state]
+        for base in bases:
+            if clock >= base.floor:
+                changed, done = answered(base, asked)
+                if done is not None:
+                    state = changed
+                    story.append(
+                        replace(done, completed=later) if draw(st.integers(0, 9)) else done.doubted()
+                    )
+    return story
+
+
+@settings(max_examples=60, deadline=None)
+@given(truthful())
+def test_what_really_happened_is_never_called_impossible(story):
+    assert linearizable(story)

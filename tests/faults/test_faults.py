@@ -1,0 +1,120 @@
+"""Three replicas under load, one of them ten minutes fast, and one fault after the other: the history of every run can be
+explained, `runstead db check` finds nothing, and so no write that was acknowledged is lost.
+"""
+
+import pytest
+from msgspec.structs import replace
+
+from . import faults
+from .checker import linearizable
+from .deployment import Deployment
+from .history import Operation, Sent, Told, by_run
+from .load import Load
+from .verdict import judge
+
+PAUSE_S = 9
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory):
+    made = Deployment(tmp_path_factory.mktemp("faults"))
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(
+    180
+)  # a leader is replaced within ten seconds, and a lease is five long, however fast the machine
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
+def test_under_load(deployment, fault):
+    deployment.ready()
+    load = Load(deployment.replicas, fault.__name__.replace("_", "-"))
+    load.pass_by(faults.SPELL)
+    fault(deployment, load, PAUSE_S)
+    load.pass_by(faults.SPELL)
+    deployment.ready()
+    load.finish()
+    verdict = judge(load)
+    print(verdict.operations, "operations of", verdict.runs, "runs;", verdict.unknown, "unknown")  # noqa: T201
+    assert verdict.clean, verdict
+    assert deployment.violations() == ""
+
+
+@pytest.fixture(scope="module")
+def recorded(deployment):
+    """Real histories, each with every answer, whose runs came to an end."""
+    load = Load(deployment.replicas, "recorded")
+    load.pass_by(3 * faults.SPELL)
+    load.finish()
+    histories = by_run(load.history).values()
+    return [each for each in histories if all(one.known for one in each) and _won(each) and _order(each)]
+
+
+def _won(history):
+    return [each for each in history if each.kind == "complete" and each.told and each.told.accepted]
+
+
+def _order(history):
+    """The reads that show two events of clients in their order."""
+    reads = [each for each in history if each.kind == "events" and each.told]
+    return [each for each in reads if len(set(each.told.log[:2]) - {"RUN_ERROR", "RUN_FINISHED"}) == 2]
+
+
+def _answered(kind, after, told, **sent):
+    run_id, at = after.run_id, after.completed + 0.001
+    return Operation(run_id, kind, at, at + 0.001, Sent(**sent), told)
+
+
+def lose_an_append(history):
+    first = next(each for each in history if each.kind == "append" and each.told)
+    return [*history, _answered("append", first, Told(appended=1), labels=("planted",))]
+
+
+def win_twice(history):
+    [winner, *_] = _won(history)
+    other = {"completed": "failed", "failed": "completed"}[winner.sent.status]
+    return [*history, _answered("complete", winner, Told(accepted=True), status=other, label="planted")]
+
+
+def claim_twice(history):
+    claim = next((each for each in history if each.kind == "claim"), None)
+    if claim is None:
+        late = _answered("claim", _won(history)[0], Told(token="planted"), worker="planted", lease_s=5)
+        return [*history, late]
+    return [*history, replace(claim, told=Told(token="planted"), sent=replace(claim.sent, worker="planted"))]
+
+
+def swap_two_events(history):
+    read = _order(history)[-1]
+    first, second, *rest = read.told.log
+    swapped = replace(read, told=Told(log=(second, first, *rest)))
+    return [swapped if each is read else each for each in history]
+
+
+def append_after_the_end(history):
+    read = _order(history)[-1]
+    last = max(history, key=lambda each: each.completed)
+    return [*history, _answered("events", last, Told(log=(*read.told.log, "planted")))]
+
+
+def read_what_is_stale(history):
+    last = max(history, key=lambda each: each.completed)
+    return [*history, _answered("events", last, Told(log=()))]
+
+
+PLANTS = [
+    lose_an_append,
+    win_twice,
+    claim_twice,
+    swap_two_events,
+    append_after_the_end,
+    read_what_is_stale,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_what_is_planted_into_a_real_history_is_found(recorded, plant):
+    assert len(recorded) > 3
+    for history in recorded:
+        assert linearizable(history)
+        assert not linearizable(plant(history))

@@ -1,0 +1,414 @@
+"""Schedules over HTTP as time passes: fired, paused, edited, deleted, looked ahead at, and synced from a source."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from runstead import limits
+from runstead.clock import iso, to_ms
+from runstead.loops.scheduler import schedule as look
+
+PLACE = "/projects/inventory/schedules"
+SOURCE = "/projects/inventory/source-schedules"
+HOUR = 3_600
+
+
+def body(kind="task", **members):
+    target = {"kind": kind, "id": "count", **members.pop("target", {})}
+    return {"name": "hourly", "target": target, "schedule": "0 * * * *"} | members
+
+
+def at(api, hours):
+    return iso(api.clock.now + round(hours * HOUR * 1000))
+
+
+async def made(api, *args, **members):
+    return (await api.post(PLACE, body(*args, **members), 201))["schedule"]
+
+
+async def read(api, schedule):
+    return await api.get(f"{PLACE}/{schedule['id']}")
+
+
+async def patch(api, schedule, /, **members):
+    response = await api.send("PATCH", f"{PLACE}/{schedule['id']}", members)
+    assert response.status_code == 200, response.text
+    return response.json()["schedule"]
+
+
+async def upcoming(api, schedule, query=""):
+    return (await api.get(f"{PLACE}/{schedule['id']}/upcoming{query}"))["data"]
+
+
+async def runs(api, schedule):
+    return (await api.get(f"/projects/inventory/runs?schedule_id={schedule['id']}"))["data"]
+
+
+async def pass_time(api, hours):
+    api.clock.advance(round(hours * HOUR))
+    return await look(api.app)
+
+
+async def test_its_time_makes_a_run_that_a_worker_gets(api):
+    schedule = await made(api, config={"path": "."}, concurrency_policy="Allow")
+    assert schedule["next_fire_at"] == at(api, 1)
+    worker, _ = await api.worker()
+    waiting = asyncio.create_task(api.claim(worker, wait_seconds=20))
+    await asyncio.sleep(0)
+    assert await pass_time(api, 0.5) == 0
+    assert await pass_time(api, 0.5) == 1
+    run = (await waiting)["run"]
+    [listed] = await runs(api, schedule)
+    assert (listed["run_id"], listed["config"]) == (run["run_id"], {"path": "."})
+    assert (listed["trigger_kind"], listed["trigger_id"]) == ("schedule", schedule["id"])
+    assert (listed["scheduled_at"], listed["missed_since"]) == (schedule["next_fire_at"], None)
+    after = await read(api, schedule)
+    assert (after["run_count"], after["next_fire_at"]) == (1, at(api, 1))
+
+
+async def test_an_outage_is_told_and_made_up_for_once(desk):
+    schedule = await made(desk)
+    assert await pass_time(desk, 5.5) == 1
+    [run] = await runs(desk, schedule)
+    assert (run["scheduled_at"], run["missed_since"]) == (at(desk, -0.5), schedule["next_fire_at"])
+    after = await read(desk, schedule)
+    assert (after["last_missed_at"], after["missed_count"]) == (schedule["next_fire_at"], 1)
+
+
+async def test_a_firing_that_was_held_back_is_told(desk):
+    schedule = await made(desk)
+    assert [await pass_time(desk, 1) for _ in range(2)] == [1, 1]
+    [run] = await runs(desk, schedule)
+    after = await read(desk, schedule)
+    assert (after["skipped_count"], after["last_skipped_at"]) == (1, at(desk, 0))
+    assert run["run_id"] in after["last_skipped_reason"]
+
+
+async def test_a_replaced_run_says_by_what(desk):
+    schedule = await made(desk, concurrency_policy="Replace")
+    for _ in range(2):
+        await pass_time(desk, 1)
+    new, old = await runs(desk, schedule)
+    assert (old["status"], old["error"]["code"]) == ("cancelled", "REPLACED")
+    assert new["run_id"] in old["error"]["message"]
+    assert old["cancellation"]["reason"] == old["error"]["message"]
+    assert (await desk.get(f"/runs/{old['run_id']}/events"))["data"][-1]["payload"]["code"] == "REPLACED"
+
+
+async def test_an_agent_fires_into_a_conversation(api):
+    schedule = await made(api, "agent", config={"prompt": "Count."})
+    await pass_time(api, 1)
+    [run] = await runs(api, schedule)
+    projection = await api.get(f"/conversations/{run['conversation_id']}/runs/{run['run_id']}")
+    assert (projection["agent_id"], projection["requested_by_user_id"]) == ("count", None)
+
+
+async def test_one_that_runs_once(api):
+    schedule = await made(api, schedule=None, run_at=at(api, 2))
+    assert (schedule["schedule"], schedule["run_at"], schedule["next_fire_at"]) == (
+        "",
+        at(api, 2),
+        at(api, 2),
+    )
+    assert await upcoming(api, schedule) == [at(api, 2)]
+    await pass_time(api, 2)
+    after = await read(api, schedule)
+    assert (after["run_count"], after["next_fire_at"]) == (1, None)
+    assert (after["status"], after["completed_at"]) == ("active", at(api, 0))
+    assert await upcoming(api, schedule) == []
+    path = f"{PLACE}/{schedule['id']}/runs"
+    await api.refused(409, "SCHEDULE_COMPLETED", "POST", path, {"idempotency_key": "k"})
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"schedule": None}, "either schedule"),
+        ({"run_at": "2099-01-01T00:00:00Z"}, "either schedule"),
+        ({"schedule": None, "run_at": "2020-01-01T00:00:00Z"}, "has passed"),
+        ({"schedule": None, "run_at": "tomorrow"}, "$.run_at"),
+        ({"schedule": None, "run_at": "2099-01-01T00:00:00"}, "$.run_at"),
+        ({"max_staleness_seconds": 0}, "$.max_staleness_seconds"),
+    ],
+)
+async def test_times_that_cannot_be_are_refused(desk, members, told):
+    problem = await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
+    assert told in problem["detail"]
+    assert problem["errors"]
+    assert (await desk.get(PLACE))["schedules"] == []
+
+
+# Looking ahead
+
+
+async def test_the_next_times_are_told(desk):
+    schedule = await made(desk, schedule="30 2 * * *", timezone="Europe/Berlin")
+    days = [datetime(2026, 3, 21, 1, 30, tzinfo=UTC) + timedelta(days=n) for n in range(10)]
+    days[8:] = [
+        datetime(2026, 3, day, hour, minute, tzinfo=UTC) for day, hour, minute in ((29, 1, 0), (30, 0, 30))
+    ]
+    assert await upcoming(desk, schedule) == [iso(to_ms(day)) for day in days]
+    assert len(await upcoming(desk, schedule, "?count=100")) == 100
+    for count in ("0", "101", "x"):
+        await desk.refused(400, "INVALID_REQUEST", "GET", f"{PLACE}/{schedule['id']}/upcoming?count={count}")
+
+
+async def test_no_more_times_are_told_than_runs_are_left(desk):
+    schedule = await made(desk, max_runs=3)
+    assert await upcoming(desk, schedule) == [at(desk, n) for n in (1, 2, 3)]
+    await pass_time(desk, 1)
+    assert len(await upcoming(desk, schedule)) == 2
+    await patch(desk, schedule, status="paused")
+    assert await upcoming(desk, schedule) == []
+
+
+# Changing
+
+
+async def test_a_pause_holds_it_and_a_resume_makes_up_for_nothing(api):
+    schedule = await made(api)
+    held = await patch(api, schedule, status="paused", paused_reason="Stock-taking")
+    assert (held["status"], held["paused_reason"], held["paused_at"]) == (
+        "paused",
+        "Stock-taking",
+        at(api, 0),
+    )
+    assert held["next_fire_at"] is None
+    assert [one["id"] for one in (await api.get(f"{PLACE}?status=paused"))["schedules"]] == [schedule["id"]]
+    assert await pass_time(api, 5.5) == 0
+    back = await patch(api, schedule, status="active")
+    assert (back["paused_reason"], back["paused_at"], back["next_fire_at"]) == (None, None, at(api, 0.5))
+    await pass_time(api, 0.5)
+    assert len(await runs(api, schedule)) == 1
+    assert (await read(api, schedule))["missed_count"] == 0
+
+
+async def test_everything_that_is_given_at_creation_can_be_changed(api):
+    schedule = await made(api)
+    wanted = {"name": "other", "schedule": "*/5 * * * *", "timezone": "Europe/Berlin", "config": {"a": 1}}
+    wanted |= {"timeout_seconds": 60, "backoff_limit": 0, "concurrency_policy": "Replace", "max_runs": 9}
+    wanted |= {"max_staleness_seconds": 600, "target": {"kind": "workflow", "id": "other"}}
+    wanted |= {"runtime_target_kind": "preview_branch", "runtime_target_branch_id": schedule["id"]}
+    changed = await patch(api, schedule, **wanted)
+    assert {name: changed[name] for name in wanted} == wanted
+    assert changed == await read(api, schedule)
+    cleared = await patch(api, schedule, max_runs=None, max_staleness_seconds=None)
+    assert (cleared["max_runs"], cleared["max_staleness_seconds"]) == (None, None)
+    assert (await patch(api, schedule, runtime_target_kind="main_branch"))["runtime_target_branch_id"] is None
+    once = await patch(api, schedule, run_at=at(api, 3))
+    assert (once["schedule"], once["next_fire_at"]) == ("", at(api, 3))
+    again = await patch(api, schedule, schedule="0 * * * *")
+    assert (again["run_at"], again["next_fire_at"]) == (None, at(api, 1))
+    agent = await patch(api, schedule, target={"kind": "agent", "id": "scribe"})
+    assert agent["target"]["conversation_mode"] == "create_new"
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"name": None}, "$.name"),
+        ({"schedule": "@daily"}, "macro"),
+        ({"schedule": "0 0 * * *", "run_at": "2099-01-01T00:00:00Z"}, "either schedule"),
+        ({"run_at": "2020-01-01T00:00:00Z"}, "has passed"),
+        ({"status": "deleting"}, "$.status"),
+        ({"paused_reason": "why"}, "goes with a pause"),
+        ({"runtime_target_kind": "environment"}, "runtime_target_environment_id"),
+        ({"target": {"kind": "task", "id": "a", "conversation_mode": "none"}}, "agent"),
+    ],
+)
+async def test_a_change_that_is_not_valid_changes_nothing(desk, members, told):
+    schedule = await made(desk)
+    problem = await desk.refused(400, "INVALID_REQUEST", "PATCH", f"{PLACE}/{schedule['id']}", members)
+    assert told in problem["detail"]
+    assert await read(desk, schedule) == schedule
+
+
+async def test_a_change_under_a_key_happens_once(api):
+    schedule = await made(api)
+    headers = {"Idempotency-Key": "k"}
+    first = await api.send("PATCH", f"{PLACE}/{schedule['id']}", {"name": "a"}, headers=headers)
+    await patch(api, schedule, name="b")
+    again = await api.send("PATCH", f"{PLACE}/{schedule['id']}", {"name": "a"}, headers=headers)
+    assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true")
+    assert (await read(api, schedule))["name"] == "b"
+
+
+async def test_a_deleted_one_goes_once_its_runs_have_ended_and_they_stay(api):
+    schedule = await made(api)
+    await pass_time(api, 1)
+    [run] = await runs(api, schedule)
+    place = f"{PLACE}/{schedule['id']}"
+    for _ in range(2):
+        going = (await api.send("DELETE", place)).json()["schedule"]
+        assert (going["status"], going["next_fire_at"]) == ("deleting", None)
+    await api.refused(409, "SCHEDULE_DELETING", "PATCH", place, {"status": "active"})
+    await api.refused(409, "SCHEDULE_DELETING", "POST", f"{place}/runs", {"idempotency_key": "k"})
+    await look(api.app)
+    assert (await read(api, schedule))["status"] == "deleting"
+    await api.complete(run["run_id"])
+    await pass_time(api, 1)
+    await api.refused(404, "NOT_FOUND", "GET", place)
+    await api.refused(404, "NOT_FOUND", "DELETE", place)
+    assert [one["schedule_id"] for one in await runs(api, schedule)] == [schedule["id"]]
+
+
+async def test_nobody_else_sees_or_changes_it(desk):
+    schedule = await made(desk)
+    place = f"{PLACE}/{schedule['id']}"
+    for method, path, sent in (
+        ("PATCH", place, {"name": "x"}),
+        ("DELETE", place, ...),
+        ("GET", f"{place}/upcoming", ...),
+        ("PUT", SOURCE, {"schedules": []}),
+    ):
+        await desk.refused(404, "NOT_FOUND", method, path, sent, by="other")
+        if method != "GET":
+            await desk.refused(403, "FORBIDDEN", method, path, sent, by="read")
+    for method, path in (("PATCH", f"{PLACE}/nothing"), ("DELETE", f"{PLACE}/nothing")):
+        await desk.refused(404, "NOT_FOUND", method, path, {})
+    foreign = (await desk.post("/conversations", {}, 201, by="other"))["id"]
+    target = {"kind": "agent", "id": "a", "conversation_id": foreign}
+    await desk.refused(404, "NOT_FOUND", "PATCH", place, {"target": target})
+
+
+# Health
+
+
+async def test_health_tells_of_what_is_late_and_of_what_failed(api):
+    schedule = await made(api, max_staleness_seconds=90 * 60, concurrency_policy="Allow")
+    assert schedule["health"] is None
+    await pass_time(api, 1)
+    [run] = await runs(api, schedule)
+    await api.complete(run["run_id"])
+    assert (await read(api, schedule))["health"] == "healthy"
+    await pass_time(api, 2)
+    assert (await read(api, schedule))["health"] == "stale"
+    assert [one["health"] for one in (await api.get(PLACE))["schedules"]] == ["stale"]
+    await api.complete((await runs(api, schedule))[0]["run_id"], "failed")
+    assert (await read(api, schedule))["health"] == "failed"
+
+
+# A source
+
+
+def source(trigger, **members):
+    return body(source_trigger_id=trigger, source_path=f"schedules/{trigger}.ts", **members)
+
+
+async def sync(api, *schedules):
+    response = await api.send("PUT", SOURCE, {"schedules": schedules})
+    assert response.status_code == 200, response.text
+    return {
+        kind: [one["source_trigger_id"] for one in found] for kind, found in response.json().items() if found
+    }
+
+
+async def test_a_source_is_synced_as_a_whole(api):
+    by_hand = await made(api)
+    assert await sync(api, source("a"), source("b")) == {"created": ["a", "b"]}
+    assert await sync(api, source("b"), source("a")) == {"unchanged": ["b", "a"]}
+    listed = await api.get(PLACE)
+    assert listed["source_schedules"] == []
+    assert sorted(one["definition_source"] for one in listed["schedules"]) == ["manual", "source", "source"]
+    [one] = (await api.get(f"{PLACE}?source_trigger_id=b"))["schedules"]
+    assert (one["source_path"], len(one["source_hash"])) == ("schedules/b.ts", 64)
+    changed = await sync(api, source("b", schedule="5 * * * *"), source("c"))
+    assert changed == {"created": ["c"], "updated": ["b"], "removed": ["a"]}
+    await look(api.app)
+    left = (await api.get(PLACE))["schedules"]
+    assert {one["source_trigger_id"] for one in left} == {None, "b", "c"}
+    assert (await read(api, one))["schedule"] == "5 * * * *"
+    assert await read(api, by_hand) == by_hand
+
+
+async def test_a_hash_that_is_given_says_whether_something_changed(desk):
+    await sync(desk, source("a", source_hash="1"))
+    assert await sync(desk, source("a", source_hash="1", name="other")) == {"unchanged": ["a"]}
+    assert await sync(desk, source("a", source_hash="2", name="other")) == {"updated": ["a"]}
+    assert (await desk.get(PLACE))["schedules"][0]["name"] == "other"
+
+
+async def test_what_a_source_defines_is_not_changed_by_hand(desk):
+    await sync(desk, source("a"))
+    [one] = (await desk.get(PLACE))["schedules"]
+    place = f"{PLACE}/{one['id']}"
+    problem = await desk.refused(409, "SCHEDULE_FROM_SOURCE", "PATCH", place, {"name": "x"})
+    assert "paused" in problem["detail"]
+    await desk.refused(409, "SCHEDULE_FROM_SOURCE", "DELETE", place)
+    assert (await patch(desk, one, status="paused"))["status"] == "paused"
+    assert await sync(desk, source("a", name="new")) == {"updated": ["a"]}
+    assert ((await read(desk, one))["status"], (await read(desk, one))["name"]) == ("paused", "new")
+
+
+async def test_a_sync_that_is_refused_changes_nothing(desk):
+    await sync(desk, source("a"))
+    before = await desk.get(PLACE)
+    for wrong, told in (
+        ([source("b"), source("c", schedule="@daily")], "schedules[1]"),
+        ([source("b"), source("b")], "twice"),
+        ([source("b", schedule=None, run_at="2020-01-01T00:00:00Z")], "schedules[0]"),
+        ([body()], "source_trigger_id"),
+    ):
+        problem = await desk.refused(400, "INVALID_REQUEST", "PUT", SOURCE, {"schedules": wrong})
+        assert told in problem["detail"]
+        assert problem["errors"][0]["path"].startswith("$.schedules[")
+    assert await desk.get(PLACE) == before
+
+
+async def test_a_project_has_no_more_schedules_by_a_sync_either(desk, monkeypatch):
+    monkeypatch.setattr(limits, "schedules_per_project_max", 2)
+    await made(desk)
+    wanted = {"schedules": [source("a"), source("b")]}
+    await desk.refused(409, "SCHEDULE_LIMIT_REACHED", "PUT", SOURCE, wanted)
+    assert await sync(desk, source("a")) == {"created": ["a"]}
+
+
+# The loop
+
+
+async def test_many_at_one_time_are_worked_off_in_bounded_looks(desk, monkeypatch):
+    monkeypatch.setattr(limits, "scheduler_rows_max", 4)
+    monkeypatch.setattr(limits, "scheduler_rows_per_tick_max", 8)
+    for _ in range(10):
+        await made(desk)
+    assert [await pass_time(desk, 1), await look(desk.app), await look(desk.app)] == [8, 2, 0]
+    assert len((await desk.get("/projects/inventory/runs"))["data"]) == 10
+
+
+async def test_one_that_breaks_the_rule_holds_nobody_up(desk, monkeypatch):
+    from runstead import transitions
+
+    bad, good = await made(desk), await made(desk)
+    rule = transitions.fire_due
+
+    def broken(due):
+        if due.schedule.id == bad["id"]:
+            raise ZeroDivisionError
+        return rule(due)
+
+    monkeypatch.setattr(transitions, "fire_due", broken)
+    assert await pass_time(desk, 1) == 2
+    after = await read(desk, bad)
+    assert (after["status"], after["last_failure_code"], after["next_fire_at"]) == (
+        "paused",
+        "INTERNAL",
+        None,
+    )
+    assert (await read(desk, good))["run_count"] == 1
+
+
+async def test_the_server_fires_within_a_second_or_so(live):
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    sent = {"name": "once", "target": {"kind": "task", "id": "t"}, "run_at": soon.isoformat()}
+    made = (await live.post("/projects/default/schedules", sent))["schedule"]
+    path = f"{live.url}/projects/default/runs?schedule_id={made['id']}"
+    for _ in range(200):
+        found = (await live.client.get(path, headers=live.headers)).json()["data"]
+        if found:
+            break
+        await asyncio.sleep(0.05)
+    [run] = found
+    assert run["scheduled_at"] == made["run_at"]
+    late = datetime.fromisoformat(run["created_at"]) - soon
+    assert timedelta(0) <= late < timedelta(seconds=3)  # 0.5 s, where the machine has nothing else to do

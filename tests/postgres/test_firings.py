@@ -1,0 +1,142 @@
+"""Schedules over one database: every replica looks at the same time, and each time has one run."""
+
+import asyncio
+import uuid
+from collections import Counter
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from runstead.errors import Error
+from runstead.run import RunStatus
+from runstead.schedule import Schedule
+from runstead.transition import Want
+from runstead.transitions import Firing, fire, fire_due
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+def schedule(**fields):
+    given = {
+        "id": str(uuid.uuid4()),
+        "project_id": PROJECT,
+        "name": "n",
+        "target_kind": "task",
+        "target_id": "t",
+    }
+    return Schedule(**(given | {"schedule": "0 0 1 1 *", "created_at": 1, "updated_at": 1} | fields))
+
+
+@pytest.fixture
+def due(sql):
+    """due(): by the database's clock, it is time for every schedule, once more."""
+    return lambda: sql(
+        "UPDATE schedules SET next_fire_at = (extract(epoch FROM now()) * 1000)::bigint - 1,"
+        " version = version + 1 WHERE status = 'active'"
+    )
+
+
+async def some(desk, count, **fields):
+    made = [schedule(**fields) for _ in range(count)]
+    for one in made:
+        await desk.store.schedules.create(PROJECT, lambda *_, one=one: one)
+    return made
+
+
+async def by_hand(desk, mine, run_id):
+    ids = {"uid": str(uuid.uuid4()), "message_id": run_id, "conversation_id": run_id}
+    firing = Firing(run_id=run_id, trigger_kind="manual", **ids)
+    return await desk.runs.apply(desk.key(run_id), lambda to: fire(to, firing), Want(schedule_id=mine.id))
+
+
+async def test_four_replicas_fire_each_time_once(replicas, due):
+    desks = await replicas(4)
+    mine = await some(desks[0], 60, concurrency_policy="Allow")
+    for _ in range(3):
+        due()
+        await asyncio.gather(*(desk.runs.fire(25, fire_due) for desk in desks for _ in range(3)))
+        while await desks[0].runs.fire(25, fire_due):
+            pass
+    runs = await desks[1].rows()
+    assert Counter(run.schedule_id for run in runs) == dict.fromkeys((one.id for one in mine), 3)
+    assert len({run.run_id for run in runs}) == len(runs) == 180
+
+
+@pytest.mark.parametrize("policy", ["Forbid", "Replace"])
+async def test_two_are_never_alive_while_runs_start_and_end_everywhere(replicas, due, policy):
+    desks = await replicas(3)
+    mine = await some(desks[0], 8, concurrency_policy=policy)
+    for turn in range(4):
+        due()
+        alive = [run for run in await desks[0].rows() if not run.terminal]
+        work = [desk.runs.fire(20, fire_due) for desk in desks for _ in range(2)]
+        work += [desks[n % 3].complete(run.run_id) for n, run in enumerate(alive) if n % 2]
+        work += [desks[n % 3].create(f"child-{turn}-{n}", parent=run.run_id) for n, run in enumerate(alive)]
+        outcome = await asyncio.gather(*work, return_exceptions=True)
+        assert {each.code for each in outcome if isinstance(each, Exception)} <= {"PARENT_CANCELLED"}
+        for _ in range(3):  # what somebody held
+            await desks[0].runs.fire(20, fire_due)
+        runs = [run for run in await desks[0].rows() if run.schedule_id is not None]
+        living = Counter(run.schedule_id for run in runs if not run.terminal)
+        assert living.keys() <= {one.id for one in mine}
+        assert max(living.values()) == 1
+        # Nobody lives below one that was replaced.
+        rows = {run.seq: run for run in await desks[0].rows()}
+        for run in rows.values():
+            if run.parent_seq is not None and rows[run.parent_seq].status is RunStatus.CANCELLED:
+                assert run.terminal
+
+
+async def test_a_run_by_hand_and_a_firing_at_once_are_decided_one_after_the_other(replicas, due):
+    desks = await replicas(2)
+    mine = await some(desks[0], 12, concurrency_policy="Forbid")
+    due()
+    await asyncio.gather(
+        *(by_hand(desks[n % 2], one, f"hand-{n}") for n, one in enumerate(mine)),
+        *(desk.runs.fire(12, fire_due) for desk in desks),
+    )
+    await desks[0].runs.fire(12, fire_due)
+    for one in mine:
+        after = await desks[0].store.schedules.get(PROJECT, one.id)
+        # Either it came first, and the firing was skipped; or the firing did, and nothing holds back a run by hand.
+        assert (after.run_count, after.skipped_count) in {(1, 1), (2, 0)}
+
+
+async def test_what_somebody_holds_is_left_for_the_next_look(replicas, due, databases, database):
+    [desk] = await replicas(1)
+    held, free = await some(desk, 2, concurrency_policy="Replace")
+    due()
+    await desk.runs.fire(10, fire_due)
+    [child] = [run for run in await desk.rows() if run.schedule_id == held.id]
+    await desk.create("child", parent=child.run_id)
+    due()
+    other = await asyncpg.connect(databases.server.url(database))
+    async with other.transaction():
+        await other.execute("SELECT 1 FROM runs WHERE run_id = 'child' FOR UPDATE")
+        assert [one.schedule.id for one in await desk.runs.fire(10, fire_due)] == [free.id]
+        assert await desk.runs.fire(10, fire_due) == []
+    async with other.transaction():
+        await other.execute("SELECT 1 FROM schedules FOR UPDATE")
+        assert await desk.runs.fire(10, fire_due) == []
+    await other.close()
+    [firing] = await desk.runs.fire(10, fire_due)
+    assert [run.run_id for run in firing.written[1].cancelled] == ["child"]
+
+
+async def test_edits_beside_firings_lose_nothing(replicas, due):
+    desks = await replicas(3)
+    [mine] = await some(desks[0], 1, concurrency_policy="Allow")
+
+    def renamed(old, _):
+        return replace(old, name=old.name + "!", version=old.version + 1)
+
+    for _ in range(5):
+        due()
+        work = [desk.runs.fire(5, fire_due) for desk in desks]
+        work += [desk.store.schedules.change(PROJECT, mine.id, renamed) for desk in desks]
+        outcome = await asyncio.gather(*work, return_exceptions=True)
+        assert [each for each in outcome if isinstance(each, Error)] == []
+        await desks[0].runs.fire(5, fire_due)
+    after = await desks[0].store.schedules.get(PROJECT, mine.id)
+    assert (after.name, after.run_count) == ("n" + "!" * 15, 5)

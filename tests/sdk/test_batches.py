@@ -1,0 +1,119 @@
+"""Batches over the SDK: what is sent, what comes back, and following one to its end across broken connections."""
+
+import json
+
+import httpx2
+import pytest
+
+from runstead.sdk import AsyncClient, Client, Retries, RunsteadError, UnexpectedAnswerError
+
+COUNTS = {"pending": 1, "running": 0, "waiting": 0, "completed": 1, "failed": 0, "cancelled": 0}
+BATCH = {
+    "id": "b",
+    "project_id": "p",
+    "name": None,
+    "status": "running",
+    "status_counts": COUNTS,
+    "total": 2,
+    "on_complete": {"target": "task:report", "config": {}, "run_id": None},
+    "created_at": "2026-03-20T12:00:00.000Z",
+    "something_new": 1,
+}
+RUNS = [{"kind": "task", "request": {"target": "task:count"}}]
+
+
+def told(number, done=False):
+    data = {
+        "batch_id": "b",
+        "status": "running",
+        "status_counts": {**COUNTS, "completed": number},
+        "total": 9,
+    }
+    data["completed_at"] = "2026-03-20T12:00:00.000Z" if done else None
+    kind = "completed" if done else "progress"
+    return f"id: c-{number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+@pytest.fixture
+def talk(kit):
+    def make(*outcomes):
+        script = kit.Script(*outcomes)
+        options = {"project": "shop", "retries": Retries(times=1), "sleep": lambda _: None}
+        return Client("http://server", "key", transport=httpx2.MockTransport(script), **options), script
+
+    return make
+
+
+def test_a_batch_is_created(talk):
+    client, script = talk(
+        httpx2.ReadError("reset"),
+        httpx2.Response(202, json={"accepted": True, "batch": BATCH, "run_ids": ["r", "s"]}),
+    )
+    made = client.create_batch(RUNS, name="two", on_complete={"target": "task:report"})
+    first, second = script.requests
+    assert (first.method, first.url.path) == ("POST", "/projects/shop/batches")
+    assert json.loads(first.content) == {
+        "runs": RUNS,
+        "name": "two",
+        "on_complete": {"target": "task:report"},
+    }
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    assert (made.run_ids, made.batch.status_counts.pending, made.batch.total) == (["r", "s"], 1, 2)
+    assert made.batch.on_complete.run_id is None
+
+
+def test_batches_are_listed_read_and_cancelled(talk):
+    page = {"data": [BATCH], "page_info": {"self": None, "first": None, "next": "7", "prev": None}}
+    client, script = talk(
+        httpx2.Response(200, json=page),
+        httpx2.Response(200, json=BATCH),
+        httpx2.Response(200, json={"cancelled": True, "batch": {**BATCH, "status": "cancelled"}}),
+    )
+    found = client.list_batches(limit=1, cursor="9")
+    assert ([one.id for one in found.data], found.page_info.next) == (["b"], "7")
+    assert client.get_batch("b", project="other").created_at.year == 2026
+    assert client.cancel_batch("b", "enough").batch.status == "cancelled"
+    assert [str(request.url).removeprefix("http://server") for request in script.requests] == [
+        "/projects/shop/batches?cursor=9&limit=1",
+        "/projects/other/batches/b",
+        "/projects/shop/batches/b/cancel",
+    ]
+    assert json.loads(script.requests[-1].content) == {"reason": "enough"}
+
+
+def test_following_goes_on_over_broken_connections_to_the_end(talk, kit):
+    client, script = talk(
+        kit.stream(told(1) + told(2), error=httpx2.ReadError("reset")),
+        kit.stream(b": progress of a batch\n\n"),
+        kit.stream(told(3) + told(9, done=True) + told(10)),
+    )
+    found = list(client.follow_batch("b"))
+    assert [one.status_counts.completed for one in found] == [1, 2, 3, 9]
+    assert [one.completed_at is not None for one in found] == [False, False, False, True]
+    assert [request.headers.get("Last-Event-ID") for request in script.requests] == [None, "c-2", "c-2"]
+    assert script.requests[0].url.path == "/projects/shop/batches/b/stream"
+
+
+def test_a_refusal_is_raised(talk):
+    client, _ = talk(httpx2.Response(404, json={"code": "NOT_FOUND", "detail": "Batch not found"}))
+    with pytest.raises(RunsteadError, match="Batch not found"):
+        next(client.follow_batch("b"))
+
+
+def test_what_is_not_understood_is_told(talk, kit):
+    client, _ = talk(kit.stream(b"id: 1\nevent: progress\ndata: {}\n\n"))
+    with pytest.raises(UnexpectedAnswerError):
+        next(client.follow_batch("b"))
+
+
+async def test_the_awaited_client_does_the_same(kit):
+    script = kit.Script(kit.stream(told(1)), kit.stream(told(9, done=True)))
+
+    async def rest(_):
+        pass
+
+    client = AsyncClient(
+        "http://server", "key", project="shop", transport=httpx2.MockTransport(script), sleep=rest
+    )
+    found = [one.status_counts.completed async for one in client.follow_batch("b")]
+    assert found == [1, 9]
