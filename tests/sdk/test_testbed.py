@@ -159,6 +159,16 @@ async def test_a_delayed_run_begins_when_its_time_has_come():
         assert (await bed.result(run)).output == 10
 
 
+async def test_schedules_fire_as_time_goes_by_each_at_its_moment():
+    async with Testbed(app) as bed:
+        await bed.client.create_schedule("hourly", {"kind": "task", "id": "naps"}, "0 * * * *")
+        await bed.settle()
+        await bed.advance(3 * 3600)
+        runs = [run async for run in bed.client.iter_runs()]
+        assert [run.status for run in runs] == ["completed"] * 3
+        assert sorted(run.created_at for run in runs) == [START + timedelta(hours=n) for n in (1, 2, 3)]
+
+
 async def test_a_run_is_cancelled_while_it_waits():
     async with Testbed(app) as bed:
         run = await bed.run("task:waiter")

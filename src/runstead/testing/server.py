@@ -8,7 +8,9 @@ from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
+from runstead.loops.finisher import finish
 from runstead.loops.reaper import reap
+from runstead.loops.scheduler import schedule
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.principal import ALL_SCOPES
 from runstead.project import new_key
@@ -51,11 +53,15 @@ class Server:
         await self._store.close()
 
     async def tick(self) -> int:
-        """What the loops do; how many runs it moved."""
-        return await reap(self._app)
+        """What the loops do; how much there was to do."""
+        return await schedule(self._app) + await reap(self._app) + await finish(self._app)
 
     def moments(self, *, backoffs: bool) -> Iterator[int]:
-        """When runs fall due or can be claimed, in ms, those that lie ahead; or only when another try is made."""
+        """When runs fall due or can be claimed and schedules fire, in ms, as far as it lies ahead; or only when another try
+        is made.
+        """
+        if not backoffs:
+            yield from (at for at in self._store.schedules.moments() if at > self._clock.ms)
         for run in self._store.runs.timed():
             tried_again = run.waiting_tool_name == "retry" or (
                 run.available_at is not None and run.attempt > 0

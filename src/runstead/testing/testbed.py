@@ -142,7 +142,7 @@ class Testbed:
         return [event async for event in self.client.events(_id(run))]
 
     async def advance(self, seconds: float) -> None:
-        """Let time go by: sleeps end, waits expire, runs that were delayed begin, each at its moment."""
+        """Let time go by: sleeps end, waits expire, schedules fire, runs that were delayed begin, each at its moment."""
         await self._until(self.clock.ms + round(seconds * 1000))
 
     async def settle(self) -> None:
