@@ -67,6 +67,7 @@ class Server:
         self.directory, self.database = directory, database
         self.key = KEY
         self.url = ""
+        self.port = 0  # any free one
         self.startup_s = 0.0
         self.process: subprocess.Popen | None = None
         self._arguments = arguments
@@ -89,7 +90,7 @@ class Server:
                     *self._program,
                     "serve",
                     "--port",
-                    "0",
+                    str(self.port),
                     "--database",
                     self.database if isinstance(self.database, str) else f"sqlite:///{self.database}",
                     *self._arguments,

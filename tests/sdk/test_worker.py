@@ -1,6 +1,7 @@
 import asyncio
 import threading
 
+import httpx2
 import pytest
 
 from runstead.sdk import AsyncClient, RunFailed, RunsteadError, Worker
@@ -222,7 +223,62 @@ async def test_a_busy_worker_still_tells_that_it_lives(bench):
     assert len(b.sent("/workers/w/heartbeat")) == 3
 
 
-@pytest.mark.parametrize("option", [{"lease_seconds": 4}, {"wait_seconds": 31}, {"concurrency": 0}])
+@pytest.mark.parametrize(
+    "option", [{"lease_seconds": 4}, {"wait_seconds": 31}, {"concurrency": 0}, {"targets": ["task:t"] * 101}]
+)
 def test_numbers_out_of_bounds_are_refused_at_once(option):
     with pytest.raises(ValueError, match=next(iter(option))):
         Worker(AsyncClient("http://server"), forever, **option)
+
+
+async def test_what_is_there_is_worked_off_and_no_more_is_waited_for(bench):
+    async def handler(run, ctx):
+        return run.run_id
+
+    b = bench(handler, concurrency=2)
+    b.serving.cancel()
+    await b.settle()
+    for name in "abc":
+        b.server.add(name)
+    worker = Worker(b.client, handler, kinds=["task"], concurrency=2, clock=b.time.clock, sleep=b.time.sleep)
+    assert await worker.work_off() == 3
+    assert {run["status"] for run in b.server.runs.values()} == {"completed"}
+    assert await worker.work_off() == 0
+    assert {body["wait_seconds"] for _, body in b.sent("/claim")[1:]} == {0}
+
+
+async def test_an_error_with_a_code_of_its_own_is_told_with_it(bench):
+    class OutOfStockError(Exception):
+        code = "OUT_OF_STOCK"
+
+    async def handler(run, ctx):
+        raise OutOfStockError("none left")
+
+    b = bench(handler)
+    b.server.add("a")
+    await b.time.pass_by(0)
+    assert b.server.completions[0][1]["terminal_error_code"] == "OUT_OF_STOCK"
+    await b.stop()
+
+
+async def test_only_so_many_calls_are_under_way_and_a_claim_that_waits_keeps_none_back():
+    under_way, most, door = 0, 0, asyncio.Event()
+
+    async def answer(request):
+        nonlocal under_way, most
+        if request.url.path.endswith("/claim"):
+            await door.wait()
+            return httpx2.Response(200, json={"run": None, "runs": []})
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return httpx2.Response(200, json={"status": "ok"})
+
+    transport = httpx2.MockTransport(answer)
+    async with AsyncClient("http://server", "k", transport=transport, calls_at_once=2) as client:
+        claims = [asyncio.ensure_future(client.claim("w", 30, wait_seconds=20)) for _ in range(5)]
+        await asyncio.gather(*(client.healthz() for _ in range(9)))
+        door.set()
+        await asyncio.gather(*claims)
+    assert most == 2

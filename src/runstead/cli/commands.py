@@ -10,6 +10,8 @@ COMMANDS: Final = {
     "runs": ("runstead.cli.runs:runs", "Create, follow, cancel and retry runs."),
     "schedules": ("runstead.cli.schedules:schedules", "What starts by itself, and when."),
     "batches": ("runstead.cli.batches:batches", "Many runs at once, and how far they are."),
+    "worker": ("runstead.cli.worker:worker", "Serve the runs of an app until SIGTERM or Ctrl-C."),
+    "dev": ("runstead.cli.dev:dev", "A server and a worker for development."),
     "workers": ("runstead.cli.workers:workers", "Who works on runs."),
     "projects": ("runstead.cli.projects:projects", "Projects of a store, or of a server."),
     "keys": ("runstead.cli.keys:keys", "API keys, and the keys that the server signs with."),

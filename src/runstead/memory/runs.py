@@ -1,7 +1,7 @@
 """Runs in memory."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from runstead import limits
@@ -182,6 +182,11 @@ class MemoryRuns(Runs):
             transition: Transition = decide(current, now)
             draft.write(current, transition)
         return draft
+
+    def timed(self) -> Iterator[Run]:
+        """Those that are queued or have a deadline: for whoever moves the clock."""
+        seqs = self._rows.due.union(*self._rows.queued.values())
+        return (self._rows.runs[seq] for seq in seqs)
 
     async def get(self, key: RunKey) -> Run | None:
         return self._rows.by_id(*key)

@@ -1,5 +1,7 @@
 """Schedules in memory."""
 
+from collections.abc import Iterator
+
 from runstead.errors import not_found
 from runstead.memory.journal import Effect, Journal
 from runstead.schedule import Schedule
@@ -62,6 +64,10 @@ class MemorySchedules(Schedules):
             and query.source_trigger_id in (None, one.source_trigger_id)
         ]
         return sorted(found, key=lambda one: (one.created_at, one.id))[: query.limit]
+
+    def moments(self) -> Iterator[int]:
+        """When they fire next: for whoever moves the clock."""
+        return (one.next_fire_at for one in self._schedules.values() if one.next_fire_at is not None)
 
     async def now(self) -> int:
         return self._journal.now()

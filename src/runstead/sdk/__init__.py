@@ -40,6 +40,7 @@ from runstead.sdk.event import (
     Snapshot,
     SnapshotEvent,
 )
+from runstead.sdk.fleet import Fleet
 from runstead.sdk.handler import Handler
 from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
 from runstead.sdk.lease import (
@@ -57,6 +58,7 @@ from runstead.sdk.lease import (
 )
 from runstead.sdk.message import Message, MessagePage, TokenUsage
 from runstead.sdk.notification import Notification
+from runstead.sdk.places import Places
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -167,6 +169,7 @@ __all__ = [
     "EventTypeCount",
     "EventTypeList",
     "FieldError",
+    "Fleet",
     "Handler",
     "Health",
     "Heartbeat",
@@ -187,6 +190,7 @@ __all__ = [
     "OnComplete",
     "Owner",
     "PageInfo",
+    "Places",
     "Project",
     "ProjectList",
     "Projection",

@@ -42,12 +42,10 @@ class Arguments:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 bound |= {name: value for name, value in given.items() if name not in bound}
             elif parameter.name in _WHOLE:
-                value = getattr(run, parameter.name)
+                value = run if parameter.name == "run" else getattr(run, parameter.name)
                 if value is None and parameter.default is not inspect.Parameter.empty:
                     continue
-                bound[parameter.name] = (
-                    value if parameter.name == "run" else self._as_told(parameter.name, value)
-                )
+                bound[parameter.name] = value if value is run else self._as_told(parameter.name, value)
             elif parameter.name in given:
                 bound[parameter.name] = self._as_told(parameter.name, given[parameter.name])
             elif parameter.default is inspect.Parameter.empty:

@@ -40,6 +40,13 @@ _MESSAGE_CHARS: Final = 1024
 class Durable(Stepping):
     """The durable half of a context: steps, waits, other runs, and values that repeat."""
 
+    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
+
+    def keep_time(self, now: Callable[[], datetime], sleep: Callable[[float], Awaitable[object]]) -> None:
+        """Take the time from these, as tests do."""
+        self._now = now
+        self._sleep = sleep
+
     # Waits
 
     async def sleep(self, seconds: float) -> None:
@@ -111,7 +118,7 @@ class Durable(Stepping):
         if step_id not in history.begun:
             if timeout_seconds is not None:
                 # To the ms, as the server reads it: an end told at that ms must not be before it.
-                now = datetime.now(UTC)
+                now = self._now()
                 until = now.replace(microsecond=now.microsecond // 1000 * 1000)
                 history.untils[step_id] = until + timedelta(milliseconds=round(timeout_seconds * 1000))
             self._start(step_id, name, **members(until=history.untils.get(step_id)))
@@ -197,7 +204,7 @@ class Durable(Stepping):
         """The time, with its zone (UTC); the same when the handler runs again."""
         step_id = self._enter(here(), "now")
         if step_id not in self._history.values:
-            told = datetime.now(UTC).isoformat()
+            told = self._now().isoformat()
             self._history.values[step_id] = told
             value = {"step_id": step_id, "name": "now", "value": told}
             self.tell({"type": CUSTOM, "name": VALUE, "value": value})
@@ -227,7 +234,7 @@ class Durable(Stepping):
             "step_id": None if cause is None else cause.step_id,
         }
         self.tell({"type": CUSTOM, "name": RETRIED, "value": told})
-        at = datetime.now(UTC) + timedelta(seconds=pause_s(1.0, number - 1))
+        at = self._now() + timedelta(seconds=pause_s(1.0, number - 1))
         return Wanted(reason="event", call_id=f"retry:{number}", what="retry", resume_at=at)
 
     async def park(self, wanted: Wanted) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,9 +11,11 @@ from typing import Any, Final
 
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.errors import RunsteadError
+from runstead.sdk.fleet import Fleet
 from runstead.sdk.handler import Handler
 from runstead.sdk.job import Job
 from runstead.sdk.lease import Claim, ClaimedRun
+from runstead.sdk.places import Places
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import Kind
 
@@ -24,6 +25,8 @@ logger = logging.getLogger("runstead.sdk.worker")
 _LINGER_S: Final = 1.0
 #: How long the release of a run may take when the worker leaves. After that its lease runs out by itself.
 _RELEASE_S: Final = 5.0
+#: What a server gives out in one claim.
+_RUNS_PER_CLAIM: Final = 100
 #: A claim that came back empty without waiting is not repeated at once.
 _IDLE_S: Final = 1.0
 
@@ -39,7 +42,8 @@ class Worker:
     the token that it gets. With `worker_id` it does not register and uses `client`'s key for everything.
 
     `lease_seconds` is 5 to 300: a run whose worker dies is claimed again after that. `wait_seconds` (0 to 30) is how
-    long a claim waits for a run. On `stop()` no more runs are claimed; those under way get `grace_seconds` to finish
+    long a claim waits for a run. Workers of one process may share their `places`, which then say how much is done at a
+    time, in place of `concurrency`. On `stop()` no more runs are claimed; those under way get `grace_seconds` to finish
     and are then released.
     """
 
@@ -57,6 +61,7 @@ class Worker:
         metadata: Mapping[str, Any] | None = None,
         lease_seconds: int = 30,
         concurrency: int = 4,
+        places: Places | None = None,
         wait_seconds: int = 20,
         grace_seconds: float = 30.0,
         heartbeat_seconds: float = 30.0,
@@ -68,6 +73,7 @@ class Worker:
             ("lease_seconds", lease_seconds, 5, 300),
             ("wait_seconds", wait_seconds, 0, 30),
             ("concurrency", concurrency, 1, 10_000),
+            ("the number of targets", len(targets or ()), 0, 100),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} is {least} to {most}, not {value}")
@@ -81,7 +87,7 @@ class Worker:
         self._display_name = display_name
         self._metadata = metadata
         self._lease_s = lease_seconds
-        self._concurrency = concurrency
+        self._seat = (places or Places(concurrency)).seat()
         self._wait_s = wait_seconds
         self._grace_s = grace_seconds
         self._heartbeat_s = heartbeat_seconds
@@ -96,14 +102,11 @@ class Worker:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, and close the client. A second signal cuts the grace short."""
-        asyncio.run(self._main())
+        Fleet([self]).run()
 
-    async def _main(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        async with self._client:
-            await self.serve()
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
 
     def stop(self) -> None:
         """Stop claiming and let what runs finish. Called again, release what runs at once. For the loop's thread."""
@@ -134,20 +137,55 @@ class Worker:
             beating.cancel()
             await self._drain()
 
+    async def work_off(self) -> int:
+        """Claim and work until nothing is there to claim; how many runs it worked on. For those who start a worker now
+        and then, and for tests. RunsteadError where the server refuses or does not answer.
+        """
+        count = 0
+        try:
+            while not self._stopping.is_set():
+                if self.worker_id is None:
+                    await self._register()
+                begun = await self._claim(await self._take(), 0)
+                count += begun
+                if not begun and not self._jobs:
+                    break
+                if not begun:
+                    await self._until(*self._jobs)
+        except asyncio.CancelledError:
+            self._hurrying.set()
+            raise
+        finally:
+            await self._drain()
+        return count
+
     async def _serve_once(self) -> None:
         if self.worker_id is None:
             await self._register()
             return
-        free = self._concurrency - len(self._jobs)
-        if free == 0:
-            await self._until(*self._jobs)
+        places = await self._take()
+        if places == 0:
             return
         began = self._clock()
-        runs = await self._claim(min(free, 100))
-        for run in runs:
-            self._start(run)
-        if not runs and self._clock() - began < _IDLE_S:
+        if self._seat.shared:
+            # What waits for runs keeps its places from the others: look for many, and wait for one.
+            if await self._claim(places, 0) or self._stopping.is_set():
+                return
+            places = self._seat.take(1)
+        if not await self._claim(places, self._wait_s) and self._clock() - began < _IDLE_S:
             await self._pause(_IDLE_S)
+
+    async def _take(self) -> int:
+        """Places for runs to claim, as many as there are; 0 once the worker stops."""
+        try:
+            while not self._stopping.is_set():
+                taken = self._seat.take(_RUNS_PER_CLAIM)
+                if taken:
+                    return taken
+                await self._until(asyncio.ensure_future(self._seat.look.wait()), cancel=True)
+        finally:
+            self._seat.leave()
+        return 0
 
     async def _register(self) -> None:
         registration = await self._client.register_worker(
@@ -159,7 +197,13 @@ class Worker:
         self.worker_id = registration.worker.id
         token = registration.token
         self._claims = self._client if token is None else self._client.with_key(token)
-        logger.info("Registered as worker %s (%s)", self.worker_id, self._worker_key)
+        logger.info(
+            "Worker %s (%s) of project %s serves %s",
+            self._worker_key,
+            self.worker_id,
+            self._client.project,
+            ", ".join(self._targets or self._kinds or ["agents"]),
+        )
 
     def _recovers(self, error: RunsteadError) -> bool:
         if error.status in {401, 404} and self._registers and self.worker_id is not None:
@@ -168,7 +212,18 @@ class Worker:
             return True
         return error.passing
 
-    async def _claim(self, most: int) -> list[ClaimedRun]:
+    async def _claim(self, places: int, wait_s: int) -> int:
+        """Begin with as many runs as there are places for; how many. The other places are given back."""
+        begun = 0
+        try:
+            for run in await self._claimed(places, wait_s) if places else []:
+                self._start(run)
+                begun += 1
+        finally:
+            self._seat.give(places - begun)
+        return begun
+
+    async def _claimed(self, most: int, wait_s: int) -> list[ClaimedRun]:
         assert self.worker_id is not None
         claiming: asyncio.Future[Claim] = asyncio.ensure_future(
             self._claims.claim(
@@ -176,7 +231,7 @@ class Worker:
                 self._lease_s,
                 kinds=self._kinds,
                 targets=self._targets,
-                wait_seconds=self._wait_s,
+                wait_seconds=wait_s,
                 max_runs=most,
             )
         )
@@ -212,6 +267,7 @@ class Worker:
 
     def _ended(self, working: "asyncio.Future[None]") -> None:
         job = self._jobs.pop(working)
+        self._seat.give(1)
         if not working.cancelled() and working.exception() is not None:
             logger.error("Run %s was dropped", job.run.run_id, exc_info=working.exception())
 

@@ -1,0 +1,32 @@
+"""`runstead dev`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from runstead.cli.answers import refuse
+from runstead.cli.worker import Concurrency, Grace
+
+
+def dev(
+    reference: Annotated[str, Parameter(name="module:app", help="What to serve; see `runstead worker`")],
+    /,
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port, 0 for any free one")] = 8720,
+    database: Annotated[
+        str | None, Parameter(help="postgresql://… or sqlite:///<path>; else a file in ./.runstead")
+    ] = None,
+    concurrency: Concurrency = 4,
+    grace_seconds: Grace = 5.0,
+) -> None:
+    """A server and a worker for development, the worker starting anew when a source file changes. Ctrl-C ends both."""
+    from runstead.cli.developing import DevelopError, develop  # noqa: PLC0415 - each command loads what it needs
+    from runstead.cli.loading import LoadError, shaped  # noqa: PLC0415
+
+    try:
+        shaped(reference)
+        worker = ["--concurrency", str(concurrency), "--grace-seconds", str(grace_seconds)]
+        develop(reference, host, port, database, worker)
+    except (LoadError, DevelopError, OSError) as trouble:
+        refuse(str(trouble))

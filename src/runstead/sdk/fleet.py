@@ -1,0 +1,57 @@
+"""Several workers as one process: begun together, stopped together."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class Serves(Protocol):
+    """A worker."""
+
+    async def serve(self) -> None: ...
+    def stop(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class Fleet:
+    """Workers that serve side by side. Where the server refuses one of them for good, all stop, and its error is raised."""
+
+    def __init__(self, workers: Sequence[Serves]) -> None:
+        self._workers = workers
+
+    def run(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, and close their clients. A second signal cuts the grace short."""
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(self._main())
+
+    def stop(self) -> None:
+        """See `Worker.stop`."""
+        for worker in self._workers:
+            worker.stop()
+
+    async def serve(self) -> None:
+        """Until `stop()`; see `Worker.serve`."""
+        serving = [asyncio.ensure_future(worker.serve()) for worker in self._workers]
+        try:
+            done, left = await asyncio.wait(serving, return_when=asyncio.FIRST_EXCEPTION)
+            if left:
+                self.stop()
+                await asyncio.wait(left)
+        except asyncio.CancelledError:
+            for one in serving:
+                one.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+            raise
+        for one in (*done, *left):
+            one.result()
+
+    async def _main(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            await self.serve()
+        finally:
+            for worker in self._workers:
+                await worker.aclose()

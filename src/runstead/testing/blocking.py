@@ -1,0 +1,72 @@
+"""A testbed for plain functions."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from runstead.sdk import App, Event, Run
+from runstead.testing.testbed import Testbed
+
+
+class BlockingTestbed:
+    """As `Testbed`, with methods that block: `with BlockingTestbed(app) as bed: run = bed.run("task:sync-data")`."""
+
+    __test__ = False
+
+    def __init__(self, app: App, **options: Any) -> None:
+        """`options` as `Testbed` takes them."""
+        self._app, self._options = app, options
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        self._runner.__enter__()
+        self.bed = self._runner.run(self._open())
+        return self
+
+    async def _open(self) -> Testbed:
+        return await Testbed(self._app, **self._options).__aenter__()
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._runner.run(self.bed.__aexit__())
+        finally:
+            self._runner.close()
+
+    @property
+    def now(self) -> datetime:
+        return self.bed.now
+
+    def run(
+        self,
+        target: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        **options: Any,
+    ) -> Run:
+        return self._runner.run(self.bed.run(target, config=config, input=input, **options))
+
+    def get(self, run: Run | str) -> Run:
+        return self._runner.run(self.bed.get(run))
+
+    def result(self, run: Run | str) -> Run:
+        return self._runner.run(self.bed.result(run))
+
+    def approve(self, run: Run | str, approved: Any = True) -> None:
+        self._runner.run(self.bed.approve(run, approved))
+
+    def send(self, run: Run | str, event: str, value: Any = None) -> None:
+        self._runner.run(self.bed.send(run, event, value))
+
+    def cancel(self, run: Run | str) -> Run:
+        return self._runner.run(self.bed.cancel(run))
+
+    def events(self, run: Run | str) -> list[Event]:
+        return self._runner.run(self.bed.events(run))
+
+    def advance(self, seconds: float) -> None:
+        self._runner.run(self.bed.advance(seconds))
+
+    def settle(self) -> None:
+        self._runner.run(self.bed.settle())

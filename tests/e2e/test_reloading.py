@@ -1,0 +1,27 @@
+import os
+
+from runstead.cli.reloading import Sources
+
+
+def test_a_source_that_was_changed_made_or_removed_is_noticed_once(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    one = tmp_path / "jobs" / "one.py"
+    one.write_text("")
+    sources = Sources(tmp_path)
+    assert sources.changed() is None
+    os.utime(one, ns=(1, 1))
+    assert sources.changed() == str(one)
+    assert sources.changed() is None
+    (tmp_path / "two.py").write_text("")
+    assert sources.changed() == str(tmp_path / "two.py")
+    one.unlink()
+    assert sources.changed() == str(one)
+
+
+def test_what_is_no_source_of_the_app_is_left_alone(tmp_path):
+    sources = Sources(tmp_path)
+    for folder in (".venv", "node_modules", "__pycache__", ".runstead"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "some.py").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    assert sources.changed() is None

@@ -1,0 +1,155 @@
+"""`runstead worker`, the real one."""
+
+import signal
+import time
+
+import pytest
+
+from runstead.sdk import Client
+
+from .program import JOBS, Program
+from .server import KEY, runstead, until
+
+TARGETS = ["task:count", "task:slow", "task:version", "agent:support"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    found = tmp_path / "work"
+    found.mkdir()
+    (found / "jobs.py").write_text(JOBS)
+    return found
+
+
+@pytest.fixture
+def serve(folder, new_server):
+    """serve(url, …): the worker program, serving."""
+    made = []
+
+    def start(url, *arguments, reference="jobs:app"):
+        program = Program(folder, "worker", reference, "--url", url, *arguments, RUNSTEAD_KEY=KEY)
+        made.append(program)
+        program.told("serves task:count" if reference == "jobs:app" else "serves")
+        return program
+
+    yield start
+    for program in made:
+        program.kill()
+
+
+def ended(client, run_id, seconds=20):
+    return until(lambda: (run := client.get_run(run_id)).terminal and run, f"the end of {run_id}", seconds)
+
+
+def test_an_app_is_served_for_several_projects_and_the_worker_says_what_it_serves(server, serve):
+    with Client(server.url, KEY, project="default") as client:
+        program = serve(server.url, "--concurrency", "3")
+        line = program.told("of project default serves")
+        assert all(target in line for target in TARGETS)
+        runs = [client.create_task_run("task:count", config={"number": n}).run for n in range(8)]
+        assert [ended(client, run.run_id).output for run in runs] == [n + 1 for n in range(8)]
+        # An agent's run goes to whoever serves the agent's name, of the implementation it was created for.
+        conversation = client.create_conversation()
+        run = client.create_agent_run(
+            conversation.id, "support", implementation_kind="python", input={"messages": []}
+        ).run
+        done = ended(client, run.run_id)
+        assert (done.status, done.output) == ("completed", "support")
+        (message,) = client.list_messages(conversation.id).data
+        assert "Hello" in str(message.parts)
+        program.signal()
+        assert program.ended() == 0
+
+
+def test_a_stop_lets_what_runs_finish_and_a_second_one_gives_it_back(server, serve, folder):
+    with Client(server.url, KEY, project="default") as client:
+        first = serve(server.url)
+        short = client.create_task_run("task:slow", config={"seconds": 0.7}).run
+        until((folder / "done.txt").exists, "the run's start")
+        first.signal()
+        assert first.ended() == 0
+        assert client.get_run(short.run_id).output == "slow"
+
+        second = serve(server.url)
+        long = client.create_task_run("task:slow", config={"seconds": 60}).run
+        until(lambda: client.get_run(long.run_id).status == "running", "the run's start")
+        second.signal(signal.SIGINT)
+        second.signal(signal.SIGINT) if second.told("have 30.0 s to finish") else None
+        assert second.ended(8) == 0
+        given_back = client.get_run(long.run_id)
+        assert (given_back.status, given_back.attempt) == ("pending", 1)
+
+
+def test_a_server_that_is_killed_again_and_again_loses_and_repeats_no_completion(new_server, serve, folder):
+    server = new_server().start()
+    server.port = int(server.url.rpartition(":")[2])
+    with Client(server.url, KEY, project="default") as client:
+        made = [client.create_task_run("task:count", config={"number": n}).run for n in range(60)]
+        serve(server.url, "--concurrency", "8", "--lease-seconds", "5", "--wait-seconds", "2")
+        for _ in range(2):
+            time.sleep(0.25)
+            server.restart()
+        runs = [ended(client, run.run_id, 40) for run in made]
+    assert {run.status for run in runs} == {"completed"}
+    assert [run.output for run in runs] == [n + 1 for n in range(60)]
+    lines = (folder / "done.txt").read_text().splitlines()
+    assert sorted(lines) == sorted(f"count {n}" for n in range(60))
+
+
+def test_with_reload_a_changed_file_is_served_anew(server, serve, folder):
+    with Client(server.url, KEY, project="default") as client:
+        program = serve(server.url, "--reload")
+        run = client.create_task_run("task:version").run
+        assert ended(client, run.run_id).output == "one"
+        (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"') + "\nraise ValueError('half-way')\n")
+        program.told("Importing jobs failed: ValueError: half-way")
+        (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"'))
+        until(lambda: sum("serves task:count" in line for line in program.lines) == 2, "a new worker")
+        run = client.create_task_run("task:version").run
+        assert ended(client, run.run_id).output == "two"
+        program.signal()
+        assert program.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "sentence"),
+    [
+        ("jobs", "Name what to serve as module:app, as in jobs:app for the app in jobs.py, not 'jobs'"),
+        ("nowhere:app", "There is no module 'nowhere', neither in "),
+        ("jobs:apq", "The module jobs has no 'apq'; it has app"),
+        ("jobs:not_an_app", "jobs:not_an_app is int, and neither an App nor a function that makes a Worker"),
+        ("broken:app", "Importing broken failed: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("wrong:app", "Importing wrong failed: invalid syntax (wrong.py, line 1)"),
+        ("empty:app", "empty:app serves nothing: register a function with @app.task or another decorator"),
+    ],
+)
+def test_what_cannot_be_served_is_told_in_one_sentence(folder, capsys, monkeypatch, reference, sentence):
+    from runstead.cli.loading import LoadError, load
+
+    (folder / "broken.py").write_text("import no_such_thing")
+    (folder / "wrong.py").write_text("app = = 1")
+    (folder / "empty.py").write_text("from runstead.sdk import App\napp = App()")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.path", [str(folder), *__import__("sys").path])
+    for name in ("jobs", "broken", "wrong", "empty"):
+        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+    with pytest.raises(LoadError) as refused:
+        load(reference)
+    told = str(refused.value).replace(str(folder) + "/", "")
+    assert told.startswith(sentence)
+
+
+def test_the_command_refuses_with_that_sentence(folder):
+    code, out, err = runstead("worker", "nowhere:app", cwd=folder, RUNSTEAD_KEY=KEY)
+    assert (code, out) == (1, "")
+    assert err.startswith("runstead: There is no module 'nowhere'")
+    assert err.count("\n") == 1
+
+
+def test_a_key_that_the_server_does_not_know_is_refused_in_one_sentence(server, folder):
+    code, _, err = runstead(
+        "worker", "jobs:app", "--url", server.url, cwd=folder, RUNSTEAD_KEY="vf_x_" + "0" * 64
+    )
+    assert code == 1
+    assert f"the server at {server.url} does not take this worker" in err
+    assert "Traceback" not in err

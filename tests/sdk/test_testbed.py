@@ -1,0 +1,212 @@
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from runstead.sdk import App, RunFailed
+from runstead.testing import START, BlockingTestbed, Testbed
+
+app = App()
+tries: list[datetime] = []
+
+
+@app.task("sync-data")
+async def sync_data(ctx, url: str) -> dict:
+    rows = await ctx.step("fetch", lambda: [url, url])
+    if not await ctx.wait_for_approval(f"Write {len(rows)} rows?"):
+        raise RunFailed("refused", "REFUSED")
+    child = await ctx.spawn("task:index", config={"rows": len(rows)})
+    await ctx.sleep(3600)
+    return {"rows": len(rows), "index": (await child.result()).output}
+
+
+@app.task("index")
+async def index(ctx, rows: int) -> int:
+    return rows * 10
+
+
+@app.task("waiter")
+async def waiter(ctx) -> object:
+    return await ctx.wait_for_event("paid", timeout_seconds=86_400)
+
+
+@app.task("flaky", retries=2)
+async def flaky(ctx, failures: int) -> str:
+    tries.append(ctx.now())
+    if ctx.run.attempt <= failures:
+        raise ValueError("not yet")
+    return "done"
+
+
+@app.task("naps")
+async def naps(ctx) -> float:
+    began = ctx.now()
+    await ctx.gather(ctx.sleep(0.5), ctx.sleep(1.0))
+    return (ctx.now() - began).total_seconds()
+
+
+@app.task("stubborn")
+async def stubborn(ctx) -> int:
+    calls = []
+
+    def fail_twice():
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("busy")
+        return len(calls)
+
+    return await ctx.step("try", fail_twice, retries=5, backoff_seconds=60)
+
+
+@app.agent("support")
+async def support(ctx, run) -> str:
+    return f"{run.agent_id} heard {len(run.request_snapshot['messages'])}"
+
+
+@app.workflow("nightly")
+def nightly(ctx, day: str) -> str:
+    return day
+
+
+async def test_a_run_is_worked_on_until_it_waits_and_goes_on_when_it_is_answered():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:sync-data", config={"url": "x"})
+        assert run.status == "waiting"
+        await bed.approve(run)
+        assert (await bed.get(run)).status == "waiting"  # now it sleeps
+        await bed.advance(3599)
+        assert (await bed.get(run)).status == "waiting"
+        await bed.advance(1)
+        assert (await bed.result(run)).output == {"rows": 2, "index": 20}
+        steps = [
+            event.payload["stepName"]
+            for event in await bed.events(run)
+            if event.event_type == "STEP_FINISHED"
+        ]
+        assert steps.count("fetch") == 1
+
+
+async def test_a_refusal_fails_it():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:sync-data", config={"url": "x"})
+        await bed.approve(run, approved=False)
+        ended = await bed.result(run)
+        assert (ended.status, ended.error.code) == ("failed", "REFUSED")
+
+
+async def test_an_event_is_brought_by_its_name_and_another_is_not_taken():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:waiter")
+        with pytest.raises(AssertionError, match="does not wait for event:shipped: it waits for event:paid"):
+            await bed.send(run, "shipped")
+        with pytest.raises(AssertionError, match="has not ended: it waits for event:paid"):
+            await bed.result(run)
+        await bed.send(run, "paid", {"euros": 7})
+        assert (await bed.result(run)).output == {"euros": 7}
+
+
+async def test_a_wait_that_nobody_answers_ends_when_its_time_is_up():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:waiter")
+        await bed.advance(86_399)
+        assert (await bed.get(run)).status == "waiting"
+        await bed.advance(1)
+        assert (await bed.result(run)).error.code == "WAIT_TIMEOUT"
+
+
+async def test_pauses_between_tries_are_skipped_but_the_clock_tells_of_them():
+    tries.clear()
+    async with Testbed(app) as bed:
+        run = await bed.run("task:flaky", config={"failures": 2})
+        assert run.output == "done"
+        assert bed.now == START + timedelta(seconds=1 + 2)
+        assert tries[0] == START
+
+
+async def test_a_step_that_is_tried_again_makes_no_test_wait():
+    async with Testbed(app) as bed:
+        began = time.monotonic()
+        run = await bed.run("task:stubborn")
+        assert (run.output, bed.now) == (3, START + timedelta(seconds=60 + 120))
+        assert time.monotonic() - began < 5
+
+
+async def test_short_sleeps_are_slept_in_the_testbeds_time():
+    async with Testbed(app) as bed:
+        assert (await bed.run("task:naps")).output == 1.0
+
+
+async def test_agents_and_workflows_are_run_by_their_names():
+    async with Testbed(app) as bed:
+        message = {"id": "m", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+        assert (await bed.run("agent:support", input={"messages": [message]})).output == "support heard 1"
+        assert (await bed.run("workflow:nightly", input={"day": "monday"})).output == "monday"
+
+
+async def test_a_run_that_the_app_does_not_serve_is_told_of():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:unknown")
+        with pytest.raises(AssertionError, match=r"it is pending .does the app serve its target"):
+            await bed.result(run)
+
+
+async def test_a_delayed_run_begins_when_its_time_has_come():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:index", config={"rows": 1}, available_at=bed.now + timedelta(hours=2))
+        assert run.status == "pending"
+        await bed.advance(7200)
+        assert (await bed.result(run)).output == 10
+
+
+async def test_schedules_fire_as_time_goes_by_each_at_its_moment():
+    async with Testbed(app) as bed:
+        await bed.client.create_schedule("hourly", {"kind": "task", "id": "naps"}, "0 * * * *")
+        await bed.settle()
+        await bed.advance(3 * 3600)
+        runs = [run async for run in bed.client.iter_runs()]
+        assert [run.status for run in runs] == ["completed"] * 3
+        assert sorted(run.created_at for run in runs) == [START + timedelta(hours=n) for n in (1, 2, 3)]
+
+
+async def test_a_run_is_cancelled_while_it_waits():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:waiter")
+        assert (await bed.cancel(run)).status == "cancelled"
+
+
+async def test_time_begins_where_a_test_says():
+    start = datetime(2030, 2, 28, tzinfo=UTC)
+    async with Testbed(app, start=start) as bed:
+        run = await bed.run("task:naps")
+        assert run.created_at == start
+
+
+async def test_a_handler_that_does_not_end_fails_the_test_with_a_sentence():
+    stuck = App()
+
+    @stuck.task("stuck")
+    async def hang(ctx):
+        await asyncio.Event().wait()
+
+    async with Testbed(stuck, patience_seconds=0.05) as bed:
+        with pytest.raises(AssertionError, match=r"still at work after 0\.05 s"):
+            await bed.run("task:stuck")
+
+
+def test_plain_functions_have_a_testbed_that_blocks():
+    with BlockingTestbed(app) as bed:
+        run = bed.run("task:sync-data", config={"url": "x"})
+        bed.approve(run)
+        bed.advance(3600)
+        assert bed.result(run).output == {"rows": 2, "index": 20}
+
+
+async def test_a_test_takes_milliseconds_of_the_processor():
+    took = []
+    for _ in range(5):
+        began = time.process_time()
+        async with Testbed(app) as bed:
+            await bed.run("task:index", config={"rows": 1})
+        took.append(time.process_time() - began)
+    assert min(took) < 0.05
