@@ -7,7 +7,7 @@ differ (the time, chance, what other systems say) to steps, `now`, `random` and 
 
 import random as chance
 import uuid as uuids
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
