@@ -90,6 +90,12 @@ def test_a_config_file_with_a_key_that_others_can_read_is_warned_of(bare):
     assert bare("config", "show").err == ""
 
 
+def test_a_command_that_asks_twice_where_it_goes_warns_once(cli, server):
+    cli.env.delenv("RUNSTEAD_KEY")
+    cli.profile(f'default = "a"\n[profiles.a]\nkey = "{server.key}"\nproject = "default"\n', mode=0o644)
+    assert cli("keys", "list").err.count("warning") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

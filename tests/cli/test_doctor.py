@@ -8,7 +8,8 @@ import types
 
 import pytest
 
-from runstead.cli import checks
+from runstead.cli import server_checks
+from runstead.cli.finding import skew
 
 
 def levels(done):
@@ -122,7 +123,7 @@ def test_signing_keys_that_others_can_read_are_warned_of(bare):
     ("seconds", "level"), [(0, "ok"), (4, "ok"), (-6, "warn"), (59, "warn"), (-61, "fail"), (86_400, "fail")]
 )
 def test_clocks_that_differ_are_told_by_how_much(seconds, level):
-    found = checks.skew("clock", seconds, 0.0)
+    found = skew("clock", seconds, 0.0)
     assert found.level == level
     if level != "ok":
         assert ("ahead of" if seconds > 0 else "behind") in found.detail
@@ -151,5 +152,5 @@ def test_a_directory_that_cannot_be_written_is_a_failure(bare):
 
 def test_another_server_than_ours_is_not_taken_for_one(bare):
     answer = types.SimpleNamespace(status_code=200, content=b"<html>", headers={})
-    (found,) = checks._answer("http://x", answer, 0.0, 0.0)
+    (found,) = server_checks._answer("http://x", answer, 0.0, 0.0)
     assert (found.level, "no Runstead server" in found.detail) == ("fail", True)

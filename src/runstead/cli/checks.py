@@ -1,4 +1,4 @@
-"""What the doctor looks at. Each check answers findings; none raises, and none shows a credential."""
+"""What the doctor looks at on this machine. Each check answers findings; none raises, and none shows a credential."""
 
 import asyncio
 import os
@@ -9,38 +9,20 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Final
 
 from runstead import __version__
 from runstead.cli import profiles
-from runstead.cli.connection import Place, shown_url
-from runstead.cli.render import span
+from runstead.cli.finding import Finding, Level, skew
 from runstead.settings import Settings, is_postgres, load, sqlite_path
 
-Level = Literal["ok", "warn", "fail"]
-
-_SKEW_S_WARN: Final = 5.0
-_SKEW_S_FAIL: Final = 60.0
 _DISK_BYTES_WARN: Final = 2 * 1024**3
 _DISK_BYTES_FAIL: Final = 200 * 1024**2
 _FILES_WARN: Final = 4_096
 _FILES_FAIL: Final = 256
 _WAIT_S: Final = 5.0
 _EXAMPLE: Final = "choose-a-long-random-secret"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """`advice`: what to do about it, empty where there is nothing to do."""
-
-    check: str
-    level: Level
-    detail: str
-    advice: str = ""
 
 
 def here(database: str | None) -> Iterator[Finding]:
@@ -220,21 +202,6 @@ async def _ask_postgres(url: str) -> tuple[str, float, float]:
         await connection.close()
 
 
-def skew(check: str, seconds: float, coarse_s: float) -> Finding:
-    """How far another clock is ahead of ours, which was told to `coarse_s` seconds."""
-    off = max(abs(seconds) - coarse_s, 0.0)
-    way = "ahead of" if seconds > 0 else "behind"
-    if off < _SKEW_S_WARN:
-        return Finding(check, "ok", "agrees with this machine's")
-    level: Level = "fail" if off >= _SKEW_S_FAIL else "warn"
-    return Finding(
-        check,
-        level,
-        f"{span(abs(seconds))} {way} this machine's",
-        "let NTP set both: tokens and keys expire by the server's clock, leases by the database's",
-    )
-
-
 def _signing_keys(settings: Settings) -> Iterator[Finding]:
     if settings.signing_key_file is None:
         yield Finding("signing keys", "ok", "in the store, made at first need")
@@ -253,94 +220,3 @@ def _signing_keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("signing keys", "warn", f"{path} can be read by others", f"chmod 600 {path}")
     else:
         yield Finding("signing keys", "ok", f"{path} holds {len(keys)} keys")
-
-
-def server(place: Place) -> Iterator[Finding]:
-    """The server that commands ask."""
-    import httpx2  # noqa: PLC0415
-
-    url = (place.url.value or "").rstrip("/")
-    where = shown_url(url)
-    try:
-        with httpx2.Client(timeout=_WAIT_S) as http:
-            began = time.time()
-            ready = http.get(f"{url}/readyz")
-            took = time.time() - began
-            yield from _answer(where, ready, began + took / 2, took)
-            yield _server_version(http, url)
-            yield _key(http, url, place)
-    except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as trouble:
-        yield Finding(
-            "server",
-            "fail" if place.url.told else "warn",
-            f"no answer from {where} ({type(trouble).__name__})",
-            "start it with `runstead serve`"
-            if not place.url.told
-            else f"is it up, and is {place.url.source} right?",
-        )
-
-
-def _answer(where: str, ready: Any, at: float, took: float) -> Iterator[Finding]:
-    facts = _json(ready)
-    if ready.status_code == 200 and facts.get("status") == "ready":
-        engine = facts.get("store", {}).get("engine", "?") if isinstance(facts.get("store"), dict) else "?"
-        yield Finding("server", "ok", f"{where} is ready within {took * 1000:.0f} ms (store: {engine})")
-    elif ready.status_code == 503:
-        detail = f"{where} cannot commit: {facts.get('detail', 'it says 503')}"
-        yield Finding("server", "fail", detail, "look at its log, its disk and its database")
-    else:
-        detail = f"{where} answers {ready.status_code} to GET /readyz: that is no Runstead server"
-        yield Finding("server", "fail", detail, "mend --url, RUNSTEAD_URL or the profile")
-    date = ready.headers.get("Date")
-    try:
-        theirs = None if date is None else parsedate_to_datetime(date)
-    except ValueError:
-        theirs = None
-    if theirs is not None:  # it tells whole seconds, cut off, and of when the answer was begun
-        yield skew("clock of the server", theirs.astimezone(UTC).timestamp() + 0.5 - at, 0.5 + took)
-
-
-def _server_version(http: Any, url: str) -> Finding:
-    told = _json(http.get(f"{url}/openapi.json")).get("info")
-    version = told.get("version") if isinstance(told, dict) else None
-    if version == __version__:
-        return Finding("server version", "ok", f"{version}, as this program")
-    if not isinstance(version, str):
-        return Finding(
-            "server version", "warn", "the server does not tell its version", "is it a Runstead server?"
-        )
-    return Finding(
-        "server version",
-        "warn",
-        f"{version}, and this program is {__version__}",
-        "let both be of one version",
-    )
-
-
-def _key(http: Any, url: str, place: Place) -> Finding:
-    if place.key.value is None:
-        return Finding("key", "warn", "none is given", "set RUNSTEAD_KEY, or put one into a profile")
-    answer = http.get(f"{url}/projects", headers={"Authorization": f"Bearer {place.key.value}"})
-    if answer.status_code != 200:
-        code = _json(answer).get("code", answer.status_code)
-        return Finding("key", "fail", f"the server refuses it ({code})", f"mend what {place.key.source} says")
-    found = _json(answer).get("data", [])
-    slugs = sorted(str(one.get("slug")) for one in found if isinstance(one, dict))
-    wanted = place.project.value
-    known = {str(one.get(name)) for one in found if isinstance(one, dict) for name in ("id", "slug")}
-    if wanted is not None and wanted not in known:
-        return Finding(
-            "key",
-            "fail",
-            f"it does not reach the project {wanted}",
-            f"mend {place.project.source}; it reaches: {', '.join(slugs[:10]) or 'none'}",
-        )
-    return Finding("key", "ok", f"good for {', '.join(slugs[:10]) or 'no project'}")
-
-
-def _json(answer: Any) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(answer.content)
-    except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
 
 from cyclopts import Parameter
@@ -74,7 +75,7 @@ def resolve(reach: Reach, environment: Mapping[str, str] = os.environ) -> Place:
     named = _named(reach, environment, file)
     profile = _profile(named, file)
     if profile is not None and file.open_to_others:
-        tell(f"runstead: warning: {file.path} holds a key and others can read it: chmod 600 {file.path}")
+        _warn(f"{file.path} holds a key and others can read it: chmod 600 {file.path}")
 
     def find(member: str, default: str | None) -> Said:
         flag, variable = getattr(reach, member), environment.get(ENVIRONMENT[member])
@@ -89,6 +90,11 @@ def resolve(reach: Reach, environment: Mapping[str, str] = os.environ) -> Place:
         return from_profile or Said(default, "default")
 
     return Place(find("url", DEFAULT_URL), find("key", None), find("project", None), named)
+
+
+@cache  # a command may ask more than once where it goes
+def _warn(sentence: str) -> None:
+    tell(f"runstead: warning: {sentence}")
 
 
 def _named(reach: Reach, environment: Mapping[str, str], file: Any) -> Said:

@@ -11,12 +11,12 @@ def doctor(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = F
     """Look at this machine, the store and the server; say of each what is wrong and what to do. Exit 1 where something
     fails.
     """
-    from runstead.cli import checks  # noqa: PLC0415
+    from runstead.cli import checks, server_checks  # noqa: PLC0415
     from runstead.cli.render import Screen, document, safe  # noqa: PLC0415
 
     screen, found = Screen.of(), []
     place = resolve(reach)
-    for look in (checks.here(database), checks.server(place)):
+    for look in (checks.here(database), server_checks.server(place)):
         for finding in look:
             found.append(finding)
             if json:

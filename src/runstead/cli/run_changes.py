@@ -83,9 +83,10 @@ def create_run(
     if not wait:
         show_created(made, json=json)
         return
+    from runstead.cli.render import safe  # noqa: PLC0415
     from runstead.cli.watching import watch_run  # noqa: PLC0415
 
-    tell(run_id)
+    tell(safe(run_id))
     sys.exit(watch_run(reach, run_id, json=json))
 
 
@@ -156,9 +157,10 @@ def retry_run(run_id: RunId, /, *, wait: Wait = False, reach: Reach = UNSAID, js
     if not wait:
         show_created(made, json=json)
         return
+    from runstead.cli.render import safe  # noqa: PLC0415
     from runstead.cli.watching import watch_run  # noqa: PLC0415
 
-    tell(made.run.run_id)
+    tell(safe(made.run.run_id))
     sys.exit(watch_run(reach, made.run.run_id, json=json))
 
 
