@@ -141,17 +141,22 @@ def _operation(path: str, method: str, spec: Schema, schemas: dict[str, Schema])
         )
         parts.append(_table("Parameters", rows))
     if "requestBody" in spec:
-        name = _name_of(spec["requestBody"]["content"]["application/json"]["schema"])
-        told = schemas[name].get("description")
-        if "discriminator" in schemas[name]:
-            parts.append(_cases(schemas[name]))
-        else:
-            parts.append(_members_table("Body", schemas[name], told))
+        parts.append(_body(spec["requestBody"]["content"], schemas))
     parts.append(_answers(spec["responses"]))
     return (
         f'<article aria-labelledby="{anchor}"><h3 id="{anchor}">'
         f'<a href="#{anchor}">{_method(method)} {_path(path)}</a></h3>{"".join(parts)}</article>'
     )
+
+
+def _body(content: Schema, schemas: Schema) -> str:
+    schema = content["application/json"]["schema"]
+    if "$ref" not in schema:
+        return f"<p>Any body: {', '.join(f'<code>{escape(kind)}</code>' for kind in content)}.</p>"
+    name = _name_of(schema)
+    if "discriminator" in schemas[name]:
+        return _cases(schemas[name])
+    return _members_table("Body", schemas[name], schemas[name].get("description"))
 
 
 def _name_of(schema: Schema) -> str:

@@ -71,6 +71,7 @@ _TAGS: Final = (
     "Webhooks",
     "Triggers",
     "Batches",
+    "Concurrency",
     "Notifications",
     "Push services",
     "Families",
