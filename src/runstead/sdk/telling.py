@@ -1,6 +1,7 @@
 """How a handler tells what happens: events, log lines, artifacts."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
@@ -9,12 +10,16 @@ import msgspec
 
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
+from runstead.sdk.history import LOG
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.outbox import Outbox
 
 T = TypeVar("T")
 
 LOG_BYTES: Final = 1024 * 1024
+#: Beside the lines there may be words about them.
+_NOTE_BYTES: Final = 128
+_SPILL_CHARS: Final = 32 * 1024
 
 
 class LeaseLostError(Exception):
@@ -60,6 +65,8 @@ class Telling:
         self._lines: deque[str] = deque()
         self._line_bytes = 0
         self._dropped = 0
+        self._logging = threading.Lock()  # lines come from any thread
+        self._kept = ""  # lines of earlier attempts
         self._over = False
 
     @property
@@ -84,7 +91,7 @@ class Telling:
     async def emit(self, event: Mapping[str, Any]) -> None:
         """The same, waiting only where very much is on its way already."""
         self.tell(event)
-        await self._outbox.room()
+        await self.room()
 
     async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Append events in order, in few requests; they are durable once this returns. LeaseLostError.
@@ -111,13 +118,50 @@ class Telling:
         value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
         await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
 
+    async def room(self) -> None:
+        """Wait where very much is on its way."""
+        await self._outbox.room()
+
     def log(self, line: str) -> None:
-        """Add a line to the run's logs, which go out with the completion: the last MiB of them."""
-        self._lines.append(line)
-        self._line_bytes += len(line.encode("utf-8", "replace")) + 1
-        while self._line_bytes > LOG_BYTES and len(self._lines) > 1:
-            self._line_bytes -= len(self._lines.popleft().encode("utf-8", "replace")) + 1
-            self._dropped += 1
+        """Add a line to the run's logs, which go out with the completion: the last MiB of them. From any thread."""
+        size = len(line.encode("utf-8", "replace")) + 1
+        if size > LOG_BYTES:
+            line = line.encode("utf-8", "replace")[-LOG_BYTES + 1 :].decode("utf-8", "ignore")
+            size = len(line.encode()) + 1
+        with self._logging:
+            self._lines.append(line)
+            self._line_bytes += size
+            while self._line_bytes > LOG_BYTES and len(self._lines) > 1:
+                self._line_bytes -= len(self._lines.popleft().encode("utf-8", "replace")) + 1
+                self._dropped += 1
+
+    def keep(self, lines: str) -> None:
+        """What earlier attempts have logged, as `spill` has put it there."""
+        self._kept = _last(lines)
+
+    def spill(self) -> None:
+        """Put the lines so far among the events: this attempt ends here, and a later one completes the run."""
+        whole = self._new_lines()
+        if not whole:
+            return
+        with self._logging:
+            self._lines.clear()
+            self._line_bytes = self._dropped = 0
+        whole = whole.encode("utf-8", "replace").decode() + "\n"
+        for start in range(0, len(whole), _SPILL_CHARS):
+            self.tell(
+                {"type": "CUSTOM", "name": LOG, "value": {"lines": whole[start : start + _SPILL_CHARS]}}
+            )
+
+    def _new_lines(self) -> str:
+        """Those of this attempt, under a line of their own where there are earlier ones."""
+        with self._logging:
+            if not self._lines:
+                return ""
+            first = [f"(attempt {self.run.attempt})"] if self._kept else []
+            if self._dropped:
+                first.append(f"({self._dropped} earlier lines were dropped)")
+            return "\n".join([*first, *self._lines])
 
     def artifact(
         self,
@@ -138,7 +182,11 @@ class Telling:
     @property
     def logs(self) -> str | None:
         """The lines so far, None where there is none."""
-        if not self._lines:
-            return None
-        first = [f"({self._dropped} earlier lines were dropped)"] if self._dropped else []
-        return "\n".join([*first, *self._lines])
+        return _last(self._kept + self._new_lines()) or None
+
+
+def _last(lines: str) -> str:
+    """As much of it as a run's logs hold, from its end."""
+    if len(lines) <= LOG_BYTES // 4:
+        return lines
+    return lines.encode("utf-8", "replace")[-LOG_BYTES - _NOTE_BYTES :].decode("utf-8", "ignore")
