@@ -316,6 +316,11 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     if operation.path == TAGGED and operation.method == "GET":
         told = "ETags that the caller has: 304 where one of them is current."
         found.append(header("If-None-Match", told, {"type": "string"}))
+    if "RANGE_NOT_SATISFIABLE" in operation.errors:
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
+        told = "One range, such as `bytes=0-1023`: 206 with these bytes alone. Several are answered with all bytes."
+        found.append(header("Range", told, {"type": "string"}))
     if operation.keyed:
         told = "The same key with the same request gets the stored answer for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}

@@ -2,15 +2,16 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Self
 
 import msgspec
 
+from runstead.sdk.artifact import StoredArtifact
 from runstead.sdk.durable import Child
 from runstead.sdk.run import Run
 from runstead.sdk.speaking import Message, Speaking, ToolCall
-from runstead.sdk.telling import LeaseLostError, RunFailed, Send
+from runstead.sdk.telling import LeaseLostError, Noted, RunFailed, Send
 
 __all__ = ["Context", "LeaseLostError", "RunFailed", "Send", "ThreadContext"]
 
@@ -61,6 +62,14 @@ class ThreadContext:
         call = self._context.tool_call(name, arguments, result=result)
         return self._spoken(call, at_once=result is not msgspec.UNSET)
 
+    def artifact(self, what: Any, **options: Any) -> StoredArtifact | None:
+        """As `Context.artifact`; what is stored is there once it returns."""
+        told = self._context.artifact(what, **options)
+        if isinstance(told, Noted):
+            return None
+        stored: StoredArtifact = self._blocking(_awaiting)(told)
+        return stored
+
     def _spoken(self, spoken: Message | ToolCall, *, at_once: bool) -> "ThreadMessage | None":
         if at_once:
             self._blocking(spoken.tell)()
@@ -74,6 +83,10 @@ class ThreadContext:
             return ThreadChild(answer, self._blocking) if isinstance(answer, Child) else answer
 
         return call
+
+
+async def _awaiting(one: Awaitable[Any]) -> Any:
+    return await one
 
 
 def _awaitable(method: Callable[..., Any]) -> Callable[..., Any]:

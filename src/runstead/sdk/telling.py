@@ -1,21 +1,28 @@
 """How a handler tells what happens: events, log lines, artifacts."""
 
 import asyncio
+import mimetypes
+import os
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from runstead.sdk.artifact import StoredArtifact, Upload
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
 from runstead.sdk.history import LOG
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.outbox import Outbox
+from runstead.sdk.threads import in_thread
 
 T = TypeVar("T")
 
+_ANY_TYPE: Final = "application/octet-stream"
 LOG_BYTES: Final = 1024 * 1024
 #: Beside the lines there may be words about them.
 _NOTE_BYTES: Final = 128
@@ -34,6 +41,13 @@ class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares, 
         self.message = message
         self.code = code
         self.detail = detail
+
+
+class Noted:
+    """There is nothing to wait for."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
 
 
 class Send(Protocol):
@@ -165,19 +179,58 @@ class Telling:
 
     def artifact(
         self,
-        name: str,
+        what: bytes | bytearray | memoryview | str | os.PathLike[str],
         *,
+        name: str | None = None,
         media_type: str | None = None,
         size: int | None = None,
         uri: str | None = None,
         sha256: str | None = None,
         **more: Any,
-    ) -> None:
-        """Note something that the run made and keeps elsewhere. `size` in bytes; it goes out with the completion."""
-        known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
-        self.artifacts.append(
-            {"name": name} | {key: value for key, value in known.items() if value is not None}
+    ) -> Awaitable[StoredArtifact | None]:
+        """`await ctx.artifact(b"…", name="report.csv")`, or with the path of a file, stores it with the run. The same
+        bytes under the same name change nothing, others take their place. The media type is guessed from the name where
+        it is not given.
+
+        `ctx.artifact("report.csv", uri="…", size=…)`, a name alone, notes something that is kept elsewhere; it goes out
+        with the completion, and there is nothing to wait for.
+        """
+        if isinstance(what, str) and name is None:
+            known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
+            self.artifacts.append(
+                {"name": what} | {key: value for key, value in known.items() if value is not None}
+            )
+            return Noted()
+        if more or size is not None or uri is not None or sha256 is not None:
+            raise TypeError("What is stored has a name and a media_type; the server finds out the rest")
+        if name is None:
+            if not isinstance(what, str | os.PathLike):
+                raise TypeError('Bytes need a name: await ctx.artifact(b"…", name="report.csv")')
+            name = Path(what).name
+        return self._store(what, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
+
+    async def _store(
+        self, what: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str
+    ) -> StoredArtifact:
+        upload = Upload(what)
+        sha256 = await in_thread(upload.sha256, f"runstead-{self.run.run_id}")
+        if self.run.attempt > 1:  # an earlier attempt may have stored it: gigabytes need not be sent again
+            for one in (await self.send(self.calls.get_run(self.run.run_id))).artifacts:
+                if (one.get("name"), one.get("sha256"), one.get("media_type")) == (name, sha256, media_type):
+                    with suppress(msgspec.ValidationError):  # a mere note
+                        return msgspec.convert(one, StoredArtifact)
+        answer = await self.send(
+            self.calls.store_artifact(
+                self.run.run_id,
+                name,
+                upload,
+                media_type=media_type,
+                sha256=sha256,
+                attempt=self.run.attempt,
+                lease_token=self.run.lease_token,
+            )
         )
+        return answer.artifact
 
     @property
     def logs(self) -> str | None:
