@@ -12,6 +12,7 @@ from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, RunFailed, ThreadContext
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.run import Completed
+from runstead.sdk.steps import code_of
 from runstead.sdk.threads import in_thread
 
 #: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`: it then runs in a thread. What it
@@ -64,7 +65,7 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
     else:
-        message, code = str(error), type(error).__name__
+        message, code = str(error), code_of(error)
         detail = {"traceback": "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]}
     return calls.complete(
         run.run_id,
