@@ -247,7 +247,10 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
     elif operation.streamed:
         spec["requestBody"] = {
             "required": False,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {}},  # any type will do, this one too
+            },
         }
     elif operation.path == _PASSED_ON:
         spec["requestBody"] = {
