@@ -107,6 +107,9 @@ async def test_what_cannot_be_stored_fails_the_run_with_its_code(served):
             ctx.artifact(b"x")
         with pytest.raises(TypeError):
             ctx.artifact(b"x", name="a", uri="u")
+        for name in ("", "a/b", "a\n", "x" * 256):
+            with pytest.raises(ValueError, match="An artifact's name"):
+                ctx.artifact(b"x", name=name)
         with pytest.raises(FileNotFoundError):
             await ctx.artifact(Path("nowhere"))
         await ctx.artifact(b"abc", name="a")

@@ -207,6 +207,8 @@ class Telling:
             if not isinstance(what, str | os.PathLike):
                 raise TypeError('Bytes need a name: await ctx.artifact(b"…", name="report.csv")')
             name = Path(what).name
+        if not 0 < len(name) <= 255 or "/" in name or any(ord(char) < 32 for char in name):
+            raise ValueError(f"An artifact's name has 1 to 255 characters, no slash and no control: {name!r}")
         return self._store(what, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
 
     async def _store(
