@@ -8,6 +8,7 @@ print(event.event_type, event.payload)
 
 from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.app import App
+from runstead.sdk.artifact import ArtifactStored, StoredArtifact
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.batch import (
     Batch,
@@ -127,6 +128,7 @@ __all__ = [
     "ApiKeyList",
     "App",
     "Appended",
+    "ArtifactStored",
     "AsyncClient",
     "Attempt",
     "AttemptList",
@@ -223,6 +225,7 @@ __all__ = [
     "Status",
     "StatusCounts",
     "StepFailed",
+    "StoredArtifact",
     "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",

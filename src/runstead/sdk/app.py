@@ -117,6 +117,7 @@ class App:
                 return output
             finally:
                 ctx.end()
+            ctx.spill()
             await ctx.flush()
             if await ctx.park(wanted):
                 raise Parked
