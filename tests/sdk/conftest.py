@@ -122,6 +122,7 @@ class WorkersServer:
         self.releases = []
         self.heartbeats = []
         self.seen = []
+        self.claim = {}  # members of the runs that are claimed
         self.tokens = 0
         self.fail: Callable[[str], httpx2.Response | None] = lambda _name: None
 
@@ -183,6 +184,7 @@ class WorkersServer:
                     "attempt": self.runs[r]["attempt"],
                     "lease_token": self.runs[r]["token"],
                     **CLAIM,
+                    **self.claim,
                 }
                 for r in found
             ]

@@ -2,8 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
 
 import msgspec
 
@@ -11,6 +11,9 @@ from runstead.sdk.arguments import Arguments
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.history import TYPES, History
+from runstead.sdk.isolation.loading import reference
+from runstead.sdk.isolation.local import Local
+from runstead.sdk.isolation.outer import Bounds, Executor, confined
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.suspension import Parked, Suspend
 from runstead.sdk.threads import in_thread
@@ -18,6 +21,24 @@ from runstead.sdk.worker import Worker
 
 F = TypeVar("F", bound=Callable[..., Any])
 TargetKind = Literal["task", "workflow", "eval", "agent"]
+#: Runs a plain function elsewhere than in the event loop's thread; the second argument names the place.
+RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
+
+
+_LOCAL: Final = Local()
+
+
+class Isolation(TypedDict, total=False):
+    """`isolation="process"` runs each try in a process of its own. `memory_mb` bounds its address space, `cpu_seconds`
+    the CPU time it may use; past them the run fails with OUT_OF_MEMORY, CPU_TIME_EXCEEDED. It has `stop_seconds`
+    (default 3) to leave after SIGTERM, then its process group is killed. A process that a signal ended fails the run
+    with CRASHED. All count as tries.
+    """
+
+    isolation: Literal["process"] | None
+    memory_mb: int | None
+    cpu_seconds: int | None
+    stop_seconds: float
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -27,6 +48,13 @@ class Served(msgspec.Struct, frozen=True):
     arguments: Arguments
     retries: int
     timeout_seconds: float | None
+    bounds: Bounds | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it is a plain function."""
+        called = self.function if inspect.isroutine(self.function) else type(self.function).__call__
+        return not inspect.iscoroutinefunction(called)
 
 
 class App:
@@ -34,66 +62,108 @@ class App:
 
     def __init__(self) -> None:
         self._served: dict[str, Served] = {}
+        self._executor: Executor | None = None
+        #: `module:attribute`, as a process of its own finds the app. None: it is looked for when it is needed.
+        self.reference: str | None = None
 
     @property
     def targets(self) -> list[str]:
         """As runs name them: `task:sync-data`."""
         return list(self._served)
 
-    def task(self, name: str, *, retries: int = 0, timeout_seconds: float | None = None) -> Callable[[F], F]:
+    def task(
+        self,
+        name: str,
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        **isolation: Unpack[Isolation],
+    ) -> Callable[[F], F]:
         """Serve `task:<name>` with a function or coroutine `(ctx, …)`. Its other arguments are the members of the run's
         config and input, by name; `config`, `input` and `run` are the whole of each. What it returns is the output.
 
         What it raises fails the run, after `retries` more tries with a backoff that doubles; finished steps are not
         done again. `RunFailed` fails it at once. `timeout_seconds` bounds each try, waits not counted.
+        `isolation="process"` and what goes with it: see `Isolation`.
         """
-        return self._serve("task", name, retries, timeout_seconds)
+        return self._serve(f"task:{name}", retries, timeout_seconds, isolation)
 
     def workflow(
-        self, name: str, *, retries: int = 0, timeout_seconds: float | None = None
+        self,
+        name: str,
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        **isolation: Unpack[Isolation],
     ) -> Callable[[F], F]:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve("workflow", name, retries, timeout_seconds)
+        return self._serve(f"workflow:{name}", retries, timeout_seconds, isolation)
 
-    def eval(self, name: str, *, retries: int = 0, timeout_seconds: float | None = None) -> Callable[[F], F]:
+    def eval(
+        self,
+        name: str,
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        **isolation: Unpack[Isolation],
+    ) -> Callable[[F], F]:
         """Serve `eval:<name>`; see `task`."""
-        return self._serve("eval", name, retries, timeout_seconds)
+        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation)
 
-    def agent(self, name: str, *, retries: int = 0, timeout_seconds: float | None = None) -> Callable[[F], F]:
+    def agent(
+        self,
+        name: str,
+        *,
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        **isolation: Unpack[Isolation],
+    ) -> Callable[[F], F]:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds its messages and tools."""
-        return self._serve("agent", name, retries, timeout_seconds)
+        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation)
 
     def _serve(
-        self, kind: TargetKind, name: str, retries: int, timeout_seconds: float | None
+        self, target: str, retries: int, timeout_seconds: float | None, isolation: Isolation
     ) -> Callable[[F], F]:
-        target = f"{kind}:{name}"
-        if not name or len(target) > 255:
-            raise ValueError("A name has at least one character, and with its kind at most 255")
+        kind, _, name = target.partition(":")
+        if kind not in get_args(TargetKind) or not name or len(target) > 255:
+            raise ValueError(f"A target is like task:sync-data, at most 255 characters, not {target!r}")
         if target in self._served:
             raise ValueError(f"{target} is served already")
         if retries < 0 or (timeout_seconds is not None and timeout_seconds <= 0):
             raise ValueError("retries must not be below 0, and timeout_seconds must be above 0")
+        bounds = _bounds(isolation)
 
         def register(function: F) -> F:
-            self._served[target] = Served(function, Arguments(function), retries, timeout_seconds)
+            self._served[target] = Served(function, Arguments(function), retries, timeout_seconds, bounds)
             return function
 
         return register
 
-    async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
-        """The handler of a worker: call what serves the run, from its beginning, with its history to answer from."""
-        target = run.target or f"agent:{run.agent_id}"
+    def served(self, target: str) -> Served:
+        """RunFailed with TARGET_NOT_SERVED."""
         served = self._served.get(target)
         if served is None:
             raise RunFailed(f"This worker does not serve {target}", "TARGET_NOT_SERVED")
+        return served
+
+    async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
+        """The handler of a worker: call what serves the run, from its beginning, with its history to answer from."""
+        target = run.target or f"agent:{run.agent_id}"
+        served = self.served(target)
         arguments = served.arguments.of(run)
         fresh = run.attempt == 1 and run.latest_event_id == 0
         while True:
-            history = History() if fresh else History(await _log(run, ctx))
+            events = [] if fresh else await _log(run, ctx)
+            history = History(events)
             fresh = False
             ctx.begin(history)
             try:
-                return await _call(served, ctx, arguments)
+                executor = self._executor or (_LOCAL if served.bounds else None)
+                if executor is None:
+                    return await call_served(served, ctx, arguments)
+                return await _in_time(
+                    served, confined(executor, self._found(), target, ctx, events, served.bounds or Bounds())
+                )
             except Suspend as suspension:
                 wanted = suspension.wanted
             except (LeaseLostError, RunFailed):
@@ -107,12 +177,22 @@ class App:
                 raise Parked
             # It was answered while it was asked: on from the log, which has the answer.
 
-    def worker(self, client: AsyncClient, **options: Any) -> Worker:
-        """A worker that serves all of it; `options` as `Worker` takes them."""
+    def _found(self) -> str:
+        if self.reference is None:
+            self.reference = reference(self)
+        return self.reference
+
+    def worker(self, client: AsyncClient, *, executor: Executor | None = None, **options: Any) -> Worker:
+        """A worker that serves all of it; `options` as `Worker` takes them. With an `executor` every handler runs
+        there, and the lease stays here; close it once the worker has ended.
+        """
         if not self._served:
             raise ValueError(
                 "The app serves nothing: register a function with @app.task or another decorator"
             )
+        self._executor = executor
+        if executor is not None:
+            self._found()
         return Worker(client, self, targets=self.targets, **options)
 
 
@@ -130,13 +210,31 @@ async def _log(run: ClaimedRun, ctx: Context) -> list[Any]:
         after = int(page.page_info.next)
 
 
-async def _call(served: Served, ctx: Context, arguments: dict[str, Any]) -> Any:
+async def call_served(
+    served: Served, ctx: Context, arguments: dict[str, Any], run_plain: RunPlain | None = None
+) -> Any:
+    """Call what serves a run, a plain function in a thread or where `run_plain` runs it."""
+    if not served.blocks:
+        return await _in_time(served, served.function(ctx, **arguments))
+    inner = ThreadContext(ctx, asyncio.get_running_loop())
+    name = f"runstead-{ctx.run.run_id}"
+    if run_plain is not None:
+        return await _in_time(served, run_plain(lambda: served.function(inner, **arguments), name))
+    working = asyncio.ensure_future(in_thread(lambda: served.function(inner, **arguments), name))
+    try:
+        return await _in_time(served, asyncio.shield(working))
+    except asyncio.CancelledError:
+        if ctx.cancelled:
+            # Nothing stops a thread: it keeps its place, so that the worker never runs more than it may.
+            await asyncio.wait([working])
+        raise
+
+
+async def _in_time(served: Served, work: Awaitable[Any]) -> Any:
+    """Within the time that one try may take."""
     try:
         async with asyncio.timeout(served.timeout_seconds):
-            if inspect.iscoroutinefunction(served.function):
-                return await served.function(ctx, **arguments)
-            inner = ThreadContext(ctx, asyncio.get_running_loop())
-            return await in_thread(lambda: served.function(inner, **arguments), f"runstead-{ctx.run.run_id}")
+            return await work
     except TimeoutError as error:
         if served.timeout_seconds is None or getattr(error, "code", None) is not None:
             raise
@@ -145,3 +243,16 @@ async def _call(served: Served, ctx: Context, arguments: dict[str, Any]) -> Any:
 
 class _TookTooLongError(Exception):
     code = "TIMEOUT"
+
+
+def _bounds(isolation: Isolation) -> Bounds | None:
+    unknown = isolation.keys() - Isolation.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+    how = isolation.get("isolation")
+    if how not in (None, "process"):
+        raise ValueError(f'isolation is "process" or None, not {how!r}')
+    bounds = {name: value for name, value in isolation.items() if name != "isolation"}
+    if how is None and bounds:
+        raise ValueError(f'{", ".join(sorted(bounds))} needs isolation="process"')
+    return None if how is None else Bounds(**bounds)  # type: ignore[arg-type]  # as Isolation says

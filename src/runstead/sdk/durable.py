@@ -18,6 +18,7 @@ import msgspec
 
 from runstead.sdk.call import members
 from runstead.sdk.history import CUSTOM, RETRIED, STEP_FINISHED, STEP_STARTED, VALUE, Answer, Failure, History
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.run import Run
 from runstead.sdk.steps import (
     Branch,
@@ -310,7 +311,7 @@ class Durable(Telling):
 
     def again(self, number: int, most: int, error: Exception) -> Wanted:
         """What a run waits for before the handler is tried again."""
-        step_id = error.step_id if isinstance(error, StepFailed) else None
+        step_id = error.step_id if isinstance(error, StepFailed | ProcessFailed) else None
         told = {
             "retry": number,
             "of": most,

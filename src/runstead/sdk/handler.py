@@ -10,8 +10,10 @@ from typing import Any, Final
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, RunFailed, ThreadContext
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.run import Completed
+from runstead.sdk.steps import code_of
 from runstead.sdk.threads import in_thread
 
 #: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`: it then runs in a thread. What it
@@ -63,8 +65,10 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
     """The completion that fails the run. A traceback is told in the detail alone."""
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
+    elif isinstance(error, ProcessFailed):
+        message, code, detail = str(error), error.code, error.detail
     else:
-        message, code = str(error), type(error).__name__
+        message, code = str(error), code_of(error)
         detail = {"traceback": "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]}
     return calls.complete(
         run.run_id,
