@@ -122,5 +122,3 @@ async def floods(ctx):
     for _ in range(400):
         await ctx.emit({"type": "T", "text": "x" * 100_000})
     return "told"
-
-

@@ -7,72 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import msgspec
 import pytest
 
-from runstead.sdk import Appended, Calls, ClaimedRun, Context, EventPage, LeaseLostError, RunFailed
-from runstead.sdk.answer import PageInfo
-from runstead.sdk.event import Event
+from runstead.sdk import Calls, Context, LeaseLostError, RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed, crashed
 from runstead.sdk.isolation.loading import load, reference
 from runstead.sdk.suspension import Parked
 
 APP = Path(__file__).parent / "isolated_app.py"
 app = load(f"{APP}:app")
-
-
-RUN = {
-    "run_id": "child",
-    "kind": "task",
-    "status": "pending",
-    "owner": {"kind": "project", "id": "p"},
-    "root_run_id": "r",
-    "created_at": "2026-03-20T12:00:00Z",
-    "updated_at": "2026-03-20T12:00:00Z",
-}
-
-
-class Log:
-    """As much of a server as a handler's context needs: it keeps the run's events."""
-
-    def __init__(self, name, **config):
-        self.run = ClaimedRun(
-            run_id="r", status="running", target=f"task:{name}", attempt=0, lease_token="t", latest_event_id=0, config=config
-        )
-        self.events, self.calls, self.lost = [], [], False
-        self.attempt()
-
-    def attempt(self):
-        """The run is claimed anew: a fresh context, which knows nothing."""
-        self.context = Context(self.run, Calls(), self.send)
-        self.run = msgspec.structs.replace(self.run, attempt=self.run.attempt + 1)
-
-    async def send(self, call):
-        await asyncio.sleep(0)
-        self.calls.append(call)
-        if self.lost:
-            raise LeaseLostError("lost")
-        what = call.path.rsplit("/", 1)[-1]
-        body = json.loads(call.content() or b"null")
-        if what == "events" and call.method == "GET":
-            return EventPage(data=list(self.events), page_info=PageInfo())
-        if what == "events":
-            for payload in body["events"]:
-                self.tell(payload)
-            return Appended
-        if what == "wait":
-            self.waits = body
-            status = "running" if body.get("tool_name") == "retry" else "waiting"
-            return SimpleNamespace(run=SimpleNamespace(status=status))
-        return json.dumps({"accepted": True, "run": RUN}).encode()
-
-    def tell(self, payload):
-        self.events.append(Event(event_id=len(self.events) + 1, event_type=payload["type"], payload=payload))
-
-    async def do(self):
-        return await app(self.run, self.context)
 
 
 def gone(pid):
@@ -88,8 +32,8 @@ async def until(condition, seconds=10):
             await asyncio.sleep(0.01)
 
 
-async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path):
-    log = Log("steps", folder=str(tmp_path))
+async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path, handled):
+    log = handled(app, "steps", folder=str(tmp_path))
     with pytest.raises(Parked):
         await log.do()
     assert log.waits["tool_name"] == "sleep"
@@ -116,8 +60,8 @@ async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path)
     assert log.context.metadata == {"model": "m"}
 
 
-async def test_a_plain_function_calls_its_context_from_its_process(tmp_path):
-    log = Log("plain", folder=str(tmp_path))
+async def test_a_plain_function_calls_its_context_from_its_process(tmp_path, handled):
+    log = handled(app, "plain", folder=str(tmp_path))
     done = await log.do()
     assert done["got"] == "kept"
     (created,) = [json.loads(call.content()) for call in log.calls if call.path == "/runs"]
@@ -125,8 +69,8 @@ async def test_a_plain_function_calls_its_context_from_its_process(tmp_path):
     assert [event.event_type for event in log.events] == ["STEP_FINISHED", "STEP_STARTED", "STEP_FINISHED"]
 
 
-async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp_path):
-    log = Log("crash", folder=str(tmp_path))
+async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp_path, handled):
+    log = handled(app, "crash", folder=str(tmp_path))
     with pytest.raises(ProcessFailed) as failed:
         await log.do()
     assert (tmp_path / "tries").read_text() == "xx"
@@ -136,32 +80,38 @@ async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp
     assert log.context.logs.splitlines() == ["about to die", "about to die"]
 
 
-async def test_a_memory_bomb_fails_its_run_alone():
+async def test_a_memory_bomb_fails_its_run_alone(handled):
     with pytest.raises(ProcessFailed) as failed:
-        await Log("bomb").do()
+        await handled(app, "bomb").do()
     assert failed.value.code == "OUT_OF_MEMORY"
 
 
-async def test_an_endless_loop_ends_with_its_cpu_time():
+async def test_an_endless_loop_ends_with_its_cpu_time(handled):
     with pytest.raises(ProcessFailed) as failed:
-        await Log("loop").do()
+        await handled(app, "loop").do()
     assert failed.value.code == "CPU_TIME_EXCEEDED"
     assert failed.value.detail["signal"] == "SIGXCPU"
 
 
-async def test_a_plain_function_that_takes_too_long_is_ended():
+async def test_a_plain_function_that_takes_too_long_is_ended(handled):
     with pytest.raises(Exception, match=r"longer than 0\.6 s") as failed:
-        await Log("slow").do()
+        await handled(app, "slow").do()
     assert failed.value.code == "TIMEOUT"
 
 
 @pytest.mark.parametrize(
     ("how", "code"),
-    [("exit", "CRASHED"), ("sys.exit", "SystemExit"), ("declared", "NO"), ("raised", "KeyError"), ("", "RESULT_NOT_JSON")],
+    [
+        ("exit", "CRASHED"),
+        ("sys.exit", "SystemExit"),
+        ("declared", "NO"),
+        ("raised", "KeyError"),
+        ("", "RESULT_NOT_JSON"),
+    ],
 )
-async def test_how_a_handler_ends_is_told(how, code):
+async def test_how_a_handler_ends_is_told(how, code, handled):
     with pytest.raises((ProcessFailed, RunFailed)) as failed:
-        await Log("quits", how=how).do()
+        await handled(app, "quits", how=how).do()
     assert failed.value.code == code
     if how == "exit":
         assert failed.value.detail == {"signal": None, "exit_code": 7}
@@ -171,9 +121,9 @@ async def test_how_a_handler_ends_is_told(how, code):
         assert "isolated_app.py" in failed.value.detail["traceback"]
 
 
-async def cancelled(name, folder):
+async def cancelled(name, folder, handled):
     """Start it, wait until it works, cancel it: the seconds that took, and its processes."""
-    log = Log(name, folder=str(folder))
+    log = handled(app, name, folder=str(folder))
     working = asyncio.ensure_future(log.do())
     await until((folder / "pids").exists)
     began = time.monotonic()
@@ -183,23 +133,23 @@ async def cancelled(name, folder):
     return time.monotonic() - began, json.loads((folder / "pids").read_text())
 
 
-async def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_path):
-    took, (child, grandchild) = await cancelled("stubborn", tmp_path)
+async def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_path, handled):
+    took, (child, grandchild) = await cancelled("stubborn", tmp_path, handled)
     assert 0.25 < took < 3
     assert gone(child)
     await until(lambda: gone(grandchild))
 
 
 @pytest.mark.parametrize("name", ["cleans", "awaits"])
-async def test_a_cancelled_handler_may_clean_up(name, tmp_path):
-    took, (child,) = await cancelled(name, tmp_path)
+async def test_a_cancelled_handler_may_clean_up(name, tmp_path, handled):
+    took, (child,) = await cancelled(name, tmp_path, handled)
     assert took < 2.5
     assert gone(child)
     assert (tmp_path / "cleaned").exists()
 
 
-async def test_a_second_cancel_kills_at_once(tmp_path):
-    log = Log("cleans", folder=str(tmp_path))
+async def test_a_second_cancel_kills_at_once(tmp_path, handled):
+    log = handled(app, "cleans", folder=str(tmp_path))
     working = asyncio.ensure_future(log.do())
     await until((tmp_path / "pids").exists)
     (child,) = json.loads((tmp_path / "pids").read_text())
@@ -212,14 +162,14 @@ async def test_a_second_cancel_kills_at_once(tmp_path):
     await until(lambda: gone(child), 1)
 
 
-async def test_a_grandchild_left_behind_ends_with_its_handler(tmp_path):
-    assert await Log("leaves", folder=str(tmp_path)).do() == "done"
+async def test_a_grandchild_left_behind_ends_with_its_handler(tmp_path, handled):
+    assert await handled(app, "leaves", folder=str(tmp_path)).do() == "done"
     (grandchild,) = json.loads((tmp_path / "pids").read_text())
     await until(lambda: gone(grandchild))
 
 
-async def test_a_flood_of_events_does_not_fill_the_workers_memory():
-    log = Log("floods")
+async def test_a_flood_of_events_does_not_fill_the_workers_memory(handled):
+    log = handled(app, "floods")
     told = 0
 
     async def send(call):
@@ -234,8 +184,8 @@ async def test_a_flood_of_events_does_not_fill_the_workers_memory():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
-async def test_a_lost_lease_is_told_to_the_handler(tmp_path):
-    log = Log("steps", folder=str(tmp_path))
+async def test_a_lost_lease_is_told_to_the_handler(tmp_path, handled):
+    log = handled(app, "steps", folder=str(tmp_path))
     log.lost = True
     with pytest.raises(LeaseLostError):
         await log.do()
@@ -256,7 +206,9 @@ asyncio.run(load(sys.argv[1])(run, Context(run, Calls(), send)))
 
 
 async def test_a_worker_killed_leaves_no_child(tmp_path):
-    worker = subprocess.Popen([sys.executable, "-P", "-c", WORKER, f"{APP}:app", str(tmp_path)])
+    worker = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-P", "-c", WORKER, f"{APP}:app", str(tmp_path)]
+    )
     try:
         await until((tmp_path / "pids").exists)
     finally:

@@ -11,6 +11,10 @@ from runstead.sdk import App
 from runstead.sdk.isolation.loading import load
 
 
+def alive(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
 def cancel(server):
     server.runs["a"]["status"] = "cancelled"
 
@@ -93,7 +97,7 @@ async def test_a_process_ends_with_its_runs_lease(bench, tmp_path):
     supersede(b.server)
     await b.time.pass_by(11)
     await b.until((tmp_path / "cleaned").exists)
-    await b.until(lambda: not Path(f"/proc/{child}").exists())
+    await b.until(lambda: not alive(child))
     await b.stop()
 
 
@@ -107,9 +111,9 @@ async def test_a_process_ends_with_its_worker(bench, tmp_path):
     (child,) = json.loads((tmp_path / "pids").read_text())
     b.worker.stop()
     await b.time.pass_by(4)
-    assert Path(f"/proc/{child}").exists()
+    assert alive(child)
     await b.time.pass_by(2)
     await b.until(b.serving.done)
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
     assert (tmp_path / "cleaned").exists()
-    assert not Path(f"/proc/{child}").exists()
+    assert not alive(child)

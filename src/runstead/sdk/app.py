@@ -2,13 +2,15 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
 
 import msgspec
 
 from runstead.sdk.arguments import Arguments
 from runstead.sdk.async_client import AsyncClient
+from runstead.sdk.command import Command
 from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.history import TYPES, History
 from runstead.sdk.isolation.loading import reference
@@ -120,6 +122,30 @@ class App:
     ) -> Callable[[F], F]:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds its messages and tools."""
         return self._serve(f"agent:{name}", retries, timeout_seconds, isolation)
+
+    def command(
+        self,
+        target: str,
+        command: Sequence[str],
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        output: Literal["file", "stdout"] = "file",
+        retries: int = 0,
+        timeout_seconds: float | None = None,
+        stop_seconds: float = 3.0,
+    ) -> None:
+        """Serve a target such as `task:build` with a program, `["make", "all"]`, in `cwd`, without a shell.
+
+        It inherits the environment but for RUNSTEAD_…, with `env` over it; the run's input, as JSON, is its standard
+        input, and its config is in RUNSTEAD_CONFIG. What it writes is streamed as events, and its last MiB is the run's
+        log. Exit code 0 completes the run: the output is the JSON in the file that RUNSTEAD_OUTPUT names, if it wrote
+        one, or with `output="stdout"` the last line of its standard output. Another fails it with EXIT_<n>, a signal
+        with CRASHED, after `retries` more tries. Cancelled, and after `timeout_seconds`, it gets SIGTERM, and its whole
+        process group SIGKILL `stop_seconds` later.
+        """
+        runs = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
+        self._serve(target, retries, timeout_seconds, {})(runs.handle)
 
     def _serve(
         self, target: str, retries: int, timeout_seconds: float | None, isolation: Isolation

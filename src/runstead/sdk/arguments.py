@@ -42,7 +42,7 @@ class Arguments:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 bound |= {name: value for name, value in given.items() if name not in bound}
             elif parameter.name in _WHOLE:
-                value = getattr(run, parameter.name)
+                value = run if parameter.name == "run" else getattr(run, parameter.name)
                 if value is None and parameter.default is not inspect.Parameter.empty:
                     continue
                 bound[parameter.name] = (

@@ -1,6 +1,7 @@
 """Messages over a stream: four bytes of length, then MessagePack."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Callable
@@ -59,10 +60,8 @@ class Channel(Generic[M]):
 
     async def drained(self) -> None:
         """Wait while too much is on its way."""
-        try:
+        with contextlib.suppress(ConnectionError):
             await self._writer.drain()
-        except ConnectionError:
-            pass
 
     async def take(self) -> M | None:
         """The next message; None at the end, which a broken frame is too."""

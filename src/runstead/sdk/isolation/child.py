@@ -101,7 +101,9 @@ def _leave() -> NoReturn:
 def _take_over(begin: Begin) -> None:
     sys.argv = begin.argv
     known = set(sys.path)
-    sys.path = begin.sys_path if begin.exact_path else sys.path + [p for p in begin.sys_path if p not in known]
+    sys.path = (
+        begin.sys_path if begin.exact_path else sys.path + [p for p in begin.sys_path if p not in known]
+    )
     if begin.memory_mb is not None:
         size = begin.memory_mb * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (size, size))

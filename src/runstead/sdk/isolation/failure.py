@@ -4,7 +4,6 @@ import signal
 from typing import Any
 
 
-
 class ProcessFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an accident
     """A handler or a program in a process of its own failed; the task's `retries` apply.
 
