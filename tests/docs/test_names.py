@@ -12,6 +12,8 @@ from runstead.http.app import operations
 from runstead.http.problems import STATUS
 from runstead.principal import ROLE_SCOPES, Scope
 from runstead.sdk import Client, __all__ as sdk_names
+from runstead.sdk.command import ENVIRONMENT
+from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.transitions import RESUMES
 
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
@@ -67,7 +69,7 @@ def test_every_setting_is_told_with_its_default():
 @each_page
 def test_a_page_names_no_setting_that_does_not_exist(page):
     named = set(re.findall(r"RUNSTEAD_\w+", text(page)))
-    assert named - set(settings.NAMES) - environment_of_commands() == set()
+    assert named - set(settings.NAMES) - environment_of_commands() - {"RUNSTEAD_", *ENVIRONMENT} == set()
 
 
 def test_every_error_code_is_told_with_its_status():
@@ -83,12 +85,19 @@ def test_every_code_that_a_run_may_carry_is_told():
     assert len(rows) == len(RUN_CODES)
 
 
+def test_every_code_of_a_process_and_every_variable_of_a_program_is_told():
+    rows = table("docs/isolation.md", "code")
+    assert {code for row in rows for code in ticked(row[0])} == {"EXIT_<n>", *PROCESS_CODES}
+    assert tuple(ticked(row[0])[0] for row in table("docs/isolation.md", "variable")) == ENVIRONMENT
+
+
 @each_page
 def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
     words = {word for word in ticked(prose(page)) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word)}
     known = (
         CODES.keys() | RUN_CODES.keys() | set(settings.NAMES) | environment_of_commands() | types_in_docs()
     )
+    known |= PROCESS_CODES.keys() | set(ENVIRONMENT)
     assert words - known == set()
     for status, code in re.findall(r"\b([45]\d\d)\s+`([A-Z_]+)`", prose(page)):
         assert int(status) == STATUS[code], code

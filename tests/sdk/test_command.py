@@ -3,6 +3,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -179,6 +180,31 @@ async def test_a_program_whose_run_is_lost_is_ended(command, tmp_path):
     with pytest.raises(LeaseLostError):
         await log.do()
     assert gone(int((tmp_path / "pids").read_text()))
+
+
+WORKER = """
+import asyncio, sys
+from runstead.sdk import App, Calls, ClaimedRun, Context
+
+async def send(call):
+    pass
+
+app = App()
+app.command("task:c", ["/bin/sh", "-c", "sleep 60 & echo $$ $! > new; mv new pids; wait"], cwd=sys.argv[1])
+run = ClaimedRun(run_id="r", status="running", target="task:c", attempt=1, latest_event_id=0, lease_token="t")
+asyncio.run(app(run, Context(run, Calls(), send)))
+"""
+
+
+async def test_a_worker_killed_leaves_no_program(tmp_path):
+    worker = subprocess.Popen([sys.executable, "-P", "-c", WORKER, str(tmp_path)])  # noqa: ASYNC220
+    try:
+        await until((tmp_path / "pids").exists)
+    finally:
+        worker.kill()
+        worker.wait()
+    for pid in map(int, (tmp_path / "pids").read_text().split()):
+        await until(lambda pid=pid: gone(pid), 3)
 
 
 def test_a_command_is_a_list():

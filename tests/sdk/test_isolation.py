@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from runstead.sdk import Calls, Context, LeaseLostError, RunFailed
+from runstead.sdk import App, Calls, Context, LeaseLostError, RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed, crashed
 from runstead.sdk.isolation.loading import load, reference
 from runstead.sdk.suspension import Parked
@@ -193,7 +194,7 @@ async def test_a_lost_lease_is_told_to_the_handler(tmp_path, handled):
 
 WORKER = """
 import asyncio, importlib.util, sys
-from runstead.sdk import Calls, ClaimedRun, Context
+from runstead.sdk import App, Calls, ClaimedRun, Context
 from runstead.sdk.isolation.loading import load
 
 async def send(call):
@@ -241,3 +242,26 @@ def test_the_limits_need_a_process():
 def test_signals_are_told_by_name():
     assert crashed("It", -9).detail == {"signal": "SIGKILL", "exit_code": 137}
     assert crashed("It", -62).detail["exit_code"] == 190
+
+
+def test_a_worker_on_uvloop_talks_to_its_processes_and_programs(tmp_path, handled):
+    both = App()
+    both.reference = app.reference
+    both._served = dict(app._served)
+    both.command("task:echo", ["/bin/cat"], output="stdout")
+
+    async def work():
+        leaves = handled(both, "leaves", folder=str(tmp_path))
+        assert await leaves.do() == "done"
+        assert await handled(both, "echo", input=[1]).do() == [1]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work())
+
+
+async def test_an_app_that_cannot_be_imported_is_told(handled, monkeypatch):
+    monkeypatch.setattr(app, "reference", "no_such_module:app")
+    with pytest.raises(ProcessFailed) as failed:
+        await handled(app, "quits", how="").do()
+    assert failed.value.code == "APP_NOT_LOADED"
+    assert "no_such_module" in str(failed.value)

@@ -33,6 +33,7 @@ from runstead.sdk.event import (
 )
 from runstead.sdk.handler import Handler
 from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.lease import (
     Claim,
     ClaimedRun,
@@ -164,6 +165,7 @@ __all__ = [
     "Notification",
     "Owner",
     "PageInfo",
+    "ProcessFailed",
     "Project",
     "ProjectList",
     "Projection",

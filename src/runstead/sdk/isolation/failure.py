@@ -1,14 +1,25 @@
 """How a process failed its run."""
 
 import signal
-from typing import Any
+from typing import Any, Final
+
+#: The codes that runs get from here, beside EXIT_<n> and the names of exceptions.
+CODES: Final[dict[str, str]] = {
+    "CRASHED": "A signal ended the process, or it ended before it was done.",
+    "OUT_OF_MEMORY": "The handler asked for more than memory_mb.",
+    "CPU_TIME_EXCEEDED": "The handler used more CPU time than cpu_seconds.",
+    "EXECUTOR_LOST": "The cluster lost the process, or did not start it.",
+    "APP_NOT_LOADED": "The process could not import the app.",
+    "COMMAND_NOT_STARTED": "The program is not there, or may not be run.",
+    "RESULT_NOT_JSON": "What the handler returned, or the program gave as its output, is not JSON.",
+    "RESULT_TOO_LARGE": "A program's output is larger than 1 MiB.",
+}
 
 
 class ProcessFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an accident
     """A handler or a program in a process of its own failed; the task's `retries` apply.
 
-    `code` is the name of the exception that its handler raised, EXIT_<n>, CRASHED, OUT_OF_MEMORY, CPU_TIME_EXCEEDED or
-    EXECUTOR_LOST.
+    `code` is the name or code of the exception that its handler raised, EXIT_<n>, or one of `CODES`.
     """
 
     def __init__(self, message: str, code: str, detail: Any = None, step_id: str | None = None) -> None:

@@ -38,10 +38,9 @@ def _of_main(module: Any, attribute: str) -> str | None:
 def load(name: str) -> Any:
     """What `reference` names. Raises whatever importing it raises; ValueError where it has no such attribute."""
     module, _, attribute = name.rpartition(":")
-    if module.endswith(".py"):
-        held = getattr(_of_file(module), attribute, None)
-    else:
-        held = getattr(importlib.import_module(module), attribute, None)
+    held: Any = _of_file(module) if module.endswith(".py") else importlib.import_module(module)
+    for part in attribute.split("."):
+        held = getattr(held, part, None)
     if held is None:
         raise ValueError(f"{module} has no {attribute}")
     return held
