@@ -38,7 +38,7 @@ TABLES = [
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
 TABLES += ["webhook_deliveries", "webhooks", "triggers"]
-TABLES += ["concurrency_limits"]
+TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += [
     "leadership",
     "push_services",

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from runstead import limits
 from runstead.project import key_prefix
 
 NAMES: Final = (
@@ -25,6 +26,8 @@ NAMES: Final = (
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
+    "RUNSTEAD_ARTIFACTS_URL",
+    "RUNSTEAD_ARTIFACT_BYTES_MAX",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -50,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
     allow_private_egress: bool = False
+    artifacts_url: str | None = None
+    artifact_bytes_max: int = limits.artifact_bytes_max
 
 
 def load(
@@ -95,6 +100,8 @@ def load(
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
+        artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
+        artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
     )
 
 
@@ -106,6 +113,28 @@ def _notifier(told: str | None) -> str | None:
         "RUNSTEAD_NOTIFIER must be nats://<host>:<port>, tls://<host>:<port> or memory://, not "
         + (f"{kind}://..." if separator else repr(told))
     )
+
+
+def _artifacts(told: str | None) -> str | None:
+    if told is None:
+        return None
+    kind, separator, rest = told.partition("://")
+    if kind == "s3" and rest and not rest.startswith(("/", "?")):
+        return told
+    if (kind == "file" and rest.startswith("/") and rest != "/") or not separator:
+        return told
+    raise SettingError(
+        "RUNSTEAD_ARTIFACTS_URL must be a directory, file:///<directory> or s3://<bucket>/<prefix>, not "
+        + (f"{kind}://..." if separator else repr(told))
+    )
+
+
+def _bytes(name: str, told: str | None) -> int:
+    if told is None:
+        return limits.artifact_bytes_max
+    if not (told.isascii() and told.isdigit() and 0 < int(told) <= limits.integer_max):
+        raise SettingError(f"{name} must be a number of bytes above 0, not {told!r}")
+    return int(told)
 
 
 def is_postgres(url: str) -> bool:

@@ -8,6 +8,7 @@ print(event.event_type, event.payload)
 
 from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.app import App
+from runstead.sdk.artifact import ArtifactStored, StoredArtifact
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.call import Call
 from runstead.sdk.client import Client
@@ -109,6 +110,7 @@ __all__ = [
     "ApiKeyList",
     "App",
     "Appended",
+    "ArtifactStored",
     "AsyncClient",
     "Attempt",
     "AttemptList",
@@ -197,6 +199,7 @@ __all__ = [
     "SnapshotEvent",
     "Status",
     "StepFailed",
+    "StoredArtifact",
     "TerminalStatus",
     "ThreadContext",
     "TokenUsage",

@@ -198,6 +198,7 @@ class App:
                 if history.retries >= served.retries:
                     raise
                 wanted = ctx.again(history.retries + 1, served.retries, error)
+            ctx.spill()
             await ctx.flush()
             if await ctx.park(wanted):
                 raise Parked

@@ -45,9 +45,15 @@ _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch"
 class Durable(Telling):
     """The durable half of a context."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._history = History()
+        self._rounds = 0
+
     def begin(self, history: History) -> None:
         """Run from the beginning, with this to answer from."""
         self._history = history
+        self._rounds += 1
         _branch.set(Branch(""))
 
     # Steps
@@ -79,7 +85,7 @@ class Durable(Telling):
         tries = 0
         while True:
             try:
-                with nested(name):
+                with nested(name, f"{step_id}/{self.run.attempt}.{self._rounds}.{tries}"):
                     result = await self._bounded(timeout_seconds, self._call(function, args, kwargs))
                 encoded = msgspec.json.encode(result)
             except LeaseLostError:
@@ -124,6 +130,11 @@ class Durable(Telling):
             return await work
         async with asyncio.timeout(seconds):
             return await work
+
+    @property
+    def branch(self) -> Branch | None:
+        """Where the handler is; None for one that is not served by an app, and has no steps."""
+        return _branch.get()
 
     def _enter(self, name: str) -> str:
         """The id of the next step of this branch; RunFailed with NON_DETERMINISTIC where the log has another there."""

@@ -50,7 +50,7 @@ def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> C
         logs=context.logs,
         artifacts=context.artifacts or None,
         exit_code=context.exit_code,
-        metadata=context.metadata,
+        metadata=context.completion_metadata,
         attempt=run.attempt,
         lease_token=run.lease_token,
     )
@@ -74,7 +74,9 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
         run.run_id,
         "failed",
         logs=context.logs,
+        artifacts=context.artifacts or None,
         exit_code=context.exit_code,
+        metadata=context.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
         error_message=_whole((message or code or "The handler failed")[:_MESSAGE_CHARS]),
         error_detail=detail,

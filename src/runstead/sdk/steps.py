@@ -12,7 +12,21 @@ from runstead.sdk.history import Failure
 from runstead.sdk.run import Run
 from runstead.sdk.telling import RunFailed
 
-_inside: contextvars.ContextVar[str | None] = contextvars.ContextVar("inside", default=None)
+
+class Inside:
+    """The try of a step that is under way. Its `place` is of this try alone: what is done anew is told anew."""
+
+    def __init__(self, name: str, place: str) -> None:
+        self.name = name
+        self._place = place
+        self._count = 0
+
+    def told_id(self, kind: str) -> str:
+        self._count += 1
+        return f"{self._place}/{kind}{self._count}"
+
+
+_inside: contextvars.ContextVar[Inside | None] = contextvars.ContextVar("inside", default=None)
 
 
 class StepFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an accident
@@ -49,22 +63,36 @@ class Branch:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._count = 0
+        self._told: dict[str, int] = {}
 
     def next_id(self, name: str) -> str:
         outer = _inside.get()
         if outer is not None:
             raise RuntimeError(
-                f"{name!r} was asked for inside of the step {outer!r}: a step is done or not done, and has no steps"
+                f"{name!r} was asked for inside of the step {outer.name!r}: a step is done or not done, and has no steps"
                 " of its own. Ask for both in the handler."
             )
         self._count += 1
+        self._told.clear()
         return f"{self._prefix}{self._count}"
+
+    def told_id(self, kind: str) -> str:
+        """The id of what is told here next. It counts from the last step: steps keep their ids where a handler is
+        taught to tell more.
+        """
+        self._told[kind] = self._told.get(kind, 0) + 1
+        return f"{self._prefix}{self._count}/{kind}{self._told[kind]}"
+
+
+def inside() -> Inside | None:
+    """The step that is under way here."""
+    return _inside.get()
 
 
 @contextmanager
-def nested(name: str) -> Iterator[None]:
+def nested(name: str, place: str) -> Iterator[None]:
     """Inside of a step."""
-    token = _inside.set(name)
+    token = _inside.set(Inside(name, place))
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
+from runstead.sqlite.discards import SqliteDiscards
 from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.leadership import SqliteLeadership
 from runstead.sqlite.migrate import migrate
@@ -33,6 +34,7 @@ class SqliteStore:
     directory: SqliteDirectory
     workers: SqliteWorkers
     conversations: SqliteConversations
+    discards: SqliteDiscards
     inputs: SqliteInputs
     schedules: SqliteSchedules
     webhooks: SqliteWebhooks
@@ -63,6 +65,7 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.discards = SqliteDiscards(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.schedules = SqliteSchedules(writer, readers)
         self.webhooks = SqliteWebhooks(writer, readers)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Directory, Guard
+from runstead.store.discards import Discards
 from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
 from runstead.store.runs import (
@@ -44,6 +45,7 @@ __all__ = [
     "DecideTrigger",
     "DecideWebhook",
     "Directory",
+    "Discards",
     "FamilyPage",
     "Guard",
     "InputRequests",
@@ -87,6 +89,8 @@ class Store(Protocol):
     def concurrency(self) -> Concurrency: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
+    @property
+    def discards(self) -> Discards: ...
     @property
     def leadership(self) -> Leadership: ...
 
