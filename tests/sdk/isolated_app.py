@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -109,6 +110,15 @@ async def awaits(ctx, folder):
     except asyncio.CancelledError:
         mark(folder, "cleaned")
         raise
+
+
+@app.task("speaks", isolation="process")
+def speaks(ctx):
+    logging.getLogger("mine").info("from logging")
+    ctx.usage("p", "m", input_tokens=3, output_tokens=2)
+    ctx.text("Hello")
+    ctx.artifact(b"a,b", name="table.csv", media_type="text/csv")
+    return "said"
 
 
 @app.task("leaves", isolation="process")

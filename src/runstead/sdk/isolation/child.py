@@ -40,6 +40,7 @@ from runstead.sdk.isolation.messages import (
     Waits,
 )
 from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.logs import heard_by, install
 from runstead.sdk.steps import code_of
 from runstead.sdk.suspension import Suspend
 from runstead.sdk.telling import LeaseLostError, RunFailed
@@ -235,7 +236,10 @@ class _Work:
         context.begin(History(msgspec.json.decode(self._begin.history, type=list[Event])))
         try:
             arguments = self._served.arguments.of(run)
-            result = await call_served(self._served, context, arguments, self.run_plain)
+            install()
+            with heard_by(context):
+                result = await call_served(self._served, context, arguments, self.run_plain)
+            await context.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
             except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from runstead.sdk.answer import FieldError
+from runstead.sdk.artifact import Upload
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context
@@ -17,9 +18,12 @@ from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.messages import Answered, Ask, Flush, FromWorker, Log, Note, Refused, Tell
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.outbox import Outbox
-from runstead.sdk.telling import LeaseLostError
+from runstead.sdk.telling import LeaseLostError, RunFailed
 
 T = TypeVar("T")
+
+#: What is stored through the worker is held in memory on its way.
+UPLOAD_BYTES_MAX: Final = 192 * 1024 * 1024
 
 
 class Link:
@@ -45,6 +49,10 @@ class Link:
         await asked
 
     async def send(self, call: Call[T]) -> T:
+        content = call.content()
+        is_upload = isinstance(content, Upload)
+        if isinstance(content, Upload):
+            content = await _whole(content)
         number, asked = self._question()
         self.channel.put(
             Ask(
@@ -52,7 +60,8 @@ class Link:
                 method=call.method,
                 path=call.path,
                 query=list(call.query),
-                content=call.content(),
+                content=content,
+                is_upload=is_upload,
                 headers=dict(call.headers),
                 idempotency_key=call.idempotency_key,
                 repeatable=call.repeatable,
@@ -60,14 +69,24 @@ class Link:
                 owner=call.owner,
             )
         )
-        content = await asked
-        return cast(T, None) if content is None else decode(content, call)
+        answer = await asked
+        return cast(T, None) if answer is None else decode(answer, call)
 
     def _question(self) -> "tuple[int, asyncio.Future[bytes | None]]":
         self._count += 1
         asked: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._asked[self._count] = asked
         return self._count, asked
+
+
+async def _whole(upload: Upload) -> bytes:
+    """The process may be on another machine than its worker: the bytes travel, not the path."""
+    if upload.size > UPLOAD_BYTES_MAX:
+        raise RunFailed(
+            f"From a process of its own an artifact has at most {UPLOAD_BYTES_MAX} bytes, not {upload.size}",
+            "ARTIFACT_TOO_LARGE",
+        )
+    return await asyncio.to_thread(lambda: b"".join(upload.chunks()))
 
 
 def _refusal(message: Refused) -> Exception:
@@ -128,7 +147,7 @@ class InnerContext(Context):
 
     def note(self) -> Note:
         return Note(
-            metadata=msgspec.json.encode(self.metadata),
+            metadata=msgspec.json.encode(self.completion_metadata),
             artifacts=msgspec.json.encode(self.artifacts),
             exit_code=self.exit_code,
         )

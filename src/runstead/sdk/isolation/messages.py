@@ -79,6 +79,7 @@ class Ask(_Message, frozen=True):
     path: str
     query: list[tuple[str, str]]
     content: bytes | None
+    is_upload: bool
     headers: dict[str, str]
     idempotency_key: str | None
     repeatable: bool

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from runstead.sdk.artifact import Upload
 from runstead.sdk.call import Call
 from runstead.sdk.context import Context
 from runstead.sdk.errors import RunsteadError
@@ -116,7 +117,7 @@ async def confined(
         raise ProcessFailed("The executor lost the handler's process", "EXECUTOR_LOST")
     if code is not None and ctx.exit_code is None:
         ctx.exit_code = exit_code(code)
-    return _came_to(outcome, code)
+    return _came_to(outcome, code, ctx)
 
 
 async def _stop(place: Place, ending: "asyncio.Future[int | None]", grace_s: float) -> None:
@@ -132,8 +133,10 @@ async def _stop(place: Place, ending: "asyncio.Future[int | None]", grace_s: flo
         raise ProcessFailed("The handler's process could not be ended", "EXECUTOR_LOST")
 
 
-def _came_to(outcome: Outcome | None, code: int | None) -> Any:
+def _came_to(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
     if isinstance(outcome, Returned):
+        # What earlier attempts had begun to say, the process has ended.
+        ctx.history.ended.update(ctx.history.begun)
         return msgspec.json.decode(outcome.output)
     if isinstance(outcome, Waits):
         raise Suspend(outcome.wanted)
@@ -158,7 +161,8 @@ async def _talk(channel: Channel[FromHandler], begin: Begin, ctx: Context) -> Ou
             if isinstance(message, Tell):
                 # What is refused is raised where the handler asks whether it is stored.
                 with contextlib.suppress(LeaseLostError, RunsteadError):
-                    await ctx.emit(msgspec.json.decode(message.event))
+                    ctx.tell(msgspec.json.decode(message.event))
+                    await ctx.room()
             elif isinstance(message, Log):
                 ctx.log(message.line)
             elif isinstance(message, Note):
@@ -182,8 +186,7 @@ async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Cont
             await ctx.flush()
             content: bytes | None = None
         else:
-            answer: Any = await ctx.send(_call(message))
-            content = bytes(answer)
+            content = await ctx.send(_call(message))
     except LeaseLostError as error:
         channel.put(Refused(number=message.number, detail=str(error), lost=True))
     except RunsteadError as error:
@@ -203,13 +206,16 @@ async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Cont
         await channel.drained()
 
 
-def _call(message: Ask) -> Call[Any]:
+def _call(message: Ask) -> Call[bytes]:
+    body: Any = msgspec.UNSET
+    if message.content is not None:
+        body = Upload(message.content) if message.is_upload else msgspec.Raw(message.content)
     return Call(
         message.method,
         message.path,
-        msgspec.Raw,
+        bytes,
         tuple(message.query),
-        msgspec.UNSET if message.content is None else msgspec.Raw(message.content),
+        body,
         message.headers,
         message.idempotency_key,
         message.repeatable,

@@ -119,7 +119,9 @@ class Stream:
                 cut = TEXT_CHARS
             text, self._pending = self._pending[:cut], self._pending[cut:]
             value = {"stream": self._name, "text": text.replace("\x00", "\ufffd")}
-            await self._ctx.emit({"type": "CUSTOM", "name": "run.output", "value": value})
+            # Not `emit`: a program that is tried again tells anew, whatever it told before.
+            self._ctx.tell({"type": "CUSTOM", "name": "run.output", "value": value})
+            await self._ctx.room()
             if not whole:
                 return
 
