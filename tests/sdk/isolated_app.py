@@ -57,6 +57,15 @@ def crash(ctx, folder):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+@app.task("fragile", isolation="process", retries=1)
+def fragile(ctx, folder):
+    ctx.step("once", mark, folder, "once")
+    if not (Path(folder) / "twice").exists():
+        mark(folder, "twice")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ctx.step("then", lambda: "done")
+
+
 @app.task("bomb", isolation="process", memory_mb=256)
 def bomb(ctx):
     return len(bytearray(1 << 30))

@@ -204,6 +204,15 @@ async def test_nobody_without_the_token_is_listened_to(on, callback, tmp_path):
         await working
 
 
+async def test_a_cluster_that_is_not_there_fails_the_try(on, callback):
+    class Away(Machine):
+        async def submit(self, *_):
+            raise TimeoutError("no scheduler")
+
+    with pytest.raises(ProcessFailed, match="TimeoutError: no scheduler"):
+        await on(callback(Away()), "slow").do()
+
+
 async def test_a_cluster_that_refuses_fails_the_try(on, callback):
     class Full(Machine):
         async def wait(self):

@@ -81,6 +81,11 @@ async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp
     assert log.context.logs.count("about to die") == 2
 
 
+async def test_a_step_that_is_done_is_not_done_again_after_a_crash(tmp_path, handled):
+    assert await handled(app, "fragile", folder=str(tmp_path)).do() == "done"
+    assert (tmp_path / "once").read_text() == "x"
+
+
 async def test_a_memory_bomb_fails_its_run_alone(handled):
     with pytest.raises(ProcessFailed) as failed:
         await handled(app, "bomb").do()

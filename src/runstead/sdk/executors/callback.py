@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import secrets
 import socket
@@ -86,9 +87,17 @@ class Callback:
         self._expected: dict[bytes, asyncio.Future[Streams]] = {}
 
     async def start(self) -> RemotePlace:
-        async with self._opening:
-            if self._server is None:
-                self._server = await self._listen()
+        try:
+            async with self._opening:
+                if self._server is None:
+                    self._server = await self._listen()
+            return await self._submit()
+        except ProcessFailed:
+            raise
+        except Exception as error:
+            raise ProcessFailed(f"The executor failed: {_told(error)}", "EXECUTOR_LOST") from error
+
+    async def _submit(self) -> RemotePlace:
         token = secrets.token_urlsafe(32)
         assert len(token) == TOKEN_BYTES
         loop = asyncio.get_running_loop()
@@ -124,7 +133,13 @@ class Callback:
 
     async def _listen(self) -> asyncio.Server:
         host = self._host or _own_address(self._cluster.route())
-        server = await asyncio.start_server(self._greet, host, self._port)
+        try:
+            server = await asyncio.start_server(self._greet, host, self._port)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL or not self._port:
+                raise
+            # The cluster reaches this machine by an address that is another's, which passes it on.
+            server = await asyncio.start_server(self._greet, None, self._port)
         self._host, self._port = host, server.sockets[0].getsockname()[1]
         return server
 
@@ -169,4 +184,8 @@ def _own_address(host: str) -> str:
 
 def _why(running: "asyncio.Future[Any]") -> str:
     error = running.exception() if running.done() and not running.cancelled() else None
-    return f"{type(error).__name__}: {error}" if error is not None else "the task ended before it had begun"
+    return "the task ended before it had begun" if error is None else _told(error)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+import os
 from typing import Any, ClassVar
 
 from runstead.sdk.executors.callback import Callback
@@ -39,6 +40,7 @@ class _Ray:
     def _connect(self) -> None:
         quiet = {"log_to_driver": False, "logging_level": "warning"}
         if self._address == "local":
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
             self._ray.init(address="local", num_cpus=self._workers, include_dashboard=False, **quiet)
         elif self._address == "auto":
             self._ray.init(address="auto", **quiet)
