@@ -50,10 +50,12 @@ class Durable(Telling):
         self._history = History()
         self._rounds = 0
 
-    def begin(self, history: History) -> None:
-        """Run from the beginning, with this to answer from."""
+    def begin(self, history: History, rounds: int | None = None) -> None:
+        """Run from the beginning, with this to answer from. `rounds` is how often this attempt has done so by then, where
+        it did so in other processes.
+        """
         self._history = history
-        self._rounds += 1
+        self._rounds = rounds or self._rounds + 1
         _branch.set(Branch(""))
 
     # Steps
@@ -130,6 +132,10 @@ class Durable(Telling):
             return await work
         async with asyncio.timeout(seconds):
             return await work
+
+    @property
+    def rounds(self) -> int:
+        return self._rounds
 
     @property
     def branch(self) -> Branch | None:

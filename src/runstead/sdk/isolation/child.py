@@ -233,7 +233,8 @@ class _Work:
             os._exit(_TERMINATED)
 
     async def _handle(self, run: ClaimedRun, context: InnerContext) -> Outcome:
-        context.begin(History(msgspec.json.decode(self._begin.history, type=list[Event])))
+        told = msgspec.json.decode(self._begin.history, type=list[Event])
+        context.begin(History(told), self._begin.rounds)
         try:
             arguments = self._served.arguments.of(run)
             install()

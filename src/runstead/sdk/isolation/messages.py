@@ -24,6 +24,7 @@ class Begin(_Message, frozen=True):
     target: str
     run: bytes
     history: bytes
+    rounds: int
     sys_path: list[str]
     argv: list[str]
     exact_path: bool

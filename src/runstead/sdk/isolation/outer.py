@@ -90,6 +90,7 @@ async def confined(
         target=target,
         run=msgspec.json.encode(ctx.run),
         history=msgspec.json.encode(history),
+        rounds=ctx.rounds,
         sys_path=list(sys.path),
         argv=list(sys.argv),
         exact_path=executor.exact_path,
