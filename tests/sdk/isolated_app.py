@@ -84,8 +84,15 @@ def slow(ctx):
 
 @app.task("quits", isolation="process")
 def quits(ctx, how):
-    if how == "exit":
+    if how == "escape" and os.fork() == 0:
+        os.setsid()
+        time.sleep(30)
+        os._exit(0)
+    if how in ("exit", "escape"):
         os._exit(7)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
     if how == "sys.exit":
         sys.exit(3)
     if how == "declared":

@@ -109,6 +109,8 @@ async def test_a_plain_function_that_takes_too_long_is_ended(handled):
     ("how", "code"),
     [
         ("exit", "CRASHED"),
+        ("escape", "CRASHED"),
+        ("killed", "CRASHED"),
         ("sys.exit", "SystemExit"),
         ("declared", "NO"),
         ("raised", "KeyError"),
@@ -121,6 +123,8 @@ async def test_how_a_handler_ends_is_told(how, code, handled):
     assert failed.value.code == code
     if how == "exit":
         assert failed.value.detail == {"signal": None, "exit_code": 7}
+    if how == "killed":
+        assert failed.value.detail == {"signal": "SIGTERM", "exit_code": 143}
     if how == "declared":
         assert failed.value.detail == {"a": 1}
     if how == "raised":

@@ -45,6 +45,8 @@ class Channel(Generic[M]):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kinds: Any) -> None:
         self._reader = reader
         self._writer = writer
+        self.taken = 0
+        self.waiting = False  # for the next message
         self._decode: Callable[[bytes], M] = msgspec.msgpack.Decoder(kinds).decode
 
     @classmethod
@@ -65,13 +67,18 @@ class Channel(Generic[M]):
 
     async def take(self) -> M | None:
         """The next message; None at the end, which a broken frame is too."""
+        self.waiting = True
         try:
             (size,) = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
             if size > FRAME_BYTES_MAX:
                 return None
-            return self._decode(await self._reader.readexactly(size))
+            message = self._decode(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
             return None
+        finally:
+            self.waiting = False
+        self.taken += 1
+        return message
 
     def close(self) -> None:
         self._writer.close()

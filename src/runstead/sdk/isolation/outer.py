@@ -35,6 +35,7 @@ from runstead.sdk.telling import LeaseLostError, RunFailed
 
 #: How long a process that has told its outcome may take to leave.
 _PARTING_S: Final = 5.0
+_SILENCE_S: Final = 0.5
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +102,9 @@ async def confined(
     talking = asyncio.ensure_future(_talk(place.channel, begin, ctx))
     ending = asyncio.ensure_future(place.ended())
     try:
-        await asyncio.wait([talking])
-        outcome = talking.result()
+        await asyncio.wait([talking, ending], return_when=asyncio.FIRST_COMPLETED)
+        await _hear_out(place.channel, talking)
+        outcome = talking.result() if talking.done() else None
         place.channel.close()
         await asyncio.wait([ending], timeout=_PARTING_S if outcome else 1.0)
         if not ending.done():
@@ -119,6 +121,16 @@ async def confined(
     if code is not None and ctx.exit_code is None:
         ctx.exit_code = exit_code(code)
     return _came_to(outcome, code, ctx)
+
+
+async def _hear_out(channel: Channel[FromHandler], talking: "asyncio.Future[Outcome | None]") -> None:
+    """What a process that has ended said last may still be on its way, or wait for the server. Only silence is no reason
+    to wait: something that escaped its group may hold the line open.
+    """
+    taken = -1
+    while not talking.done() and not (channel.waiting and channel.taken == taken):
+        taken = channel.taken
+        await asyncio.wait([talking], timeout=_SILENCE_S)
 
 
 async def _stop(place: Place, ending: "asyncio.Future[int | None]", grace_s: float) -> None:
