@@ -98,7 +98,7 @@ async def test_a_worker_that_lost_the_run_stores_nothing(api, kept):
 
 async def test_what_is_refused_leaves_nothing(api, kept, monkeypatch):
     run = await api.create()
-    api.problem(await put(api, run, sha256="0" * 64), 422, "ARTIFACT_MISMATCH")
+    api.problem(await put(api, run, sha256="0" * 64), 400, "ARTIFACT_MISMATCH")
     api.problem(await put(api, run, b"x" * ((1 << 20) + 1)), 413, "ARTIFACT_TOO_LARGE")
 
     async def endless():

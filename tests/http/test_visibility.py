@@ -51,7 +51,7 @@ async def house(api):
     body = BODIES["/projects/{project}/schedules"]
     made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
     names["schedule_id"] = made["schedule"]["id"]
-    names["event_id"] = "1"
+    names |= {"event_id": "1", "name": "report.csv"}
     child = await api.create(api.task(parent_run_id=run["run_id"]))
     service = {"service_name": "s", "service_key": "s", "scope_kind": "project", "project_id": api.project.id}
     service |= {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}

@@ -49,8 +49,8 @@ async def put(
     name change nothing. ATTEMPT_SUPERSEDED, RUN_NOT_ACTIVE, ARTIFACT_TOO_LARGE, ARTIFACT_MISMATCH,
     ARTIFACT_LIMIT_REACHED, ARTIFACTS_NOT_KEPT.
     """
-    kept = _kept(app)
     run = await locate.run(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+    kept = _kept(app)
     if new.sha256 is not None:
         there = artifact.find(run.artifacts, new.name)
         if there is not None and (there.sha256, there.media_type) == (new.sha256, new.media_type):

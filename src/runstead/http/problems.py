@@ -10,6 +10,7 @@ from runstead.errors import CODES, Error
 
 STATUS: Final[dict[str, int]] = {
     "INVALID_REQUEST": 400,
+    "ARTIFACT_MISMATCH": 400,
     "EVENT_CURSOR_MISMATCH": 400,
     "EVENT_RUN_TERMINAL": 400,
     "EVENT_RUN_WAITING": 400,
@@ -50,7 +51,6 @@ STATUS: Final[dict[str, int]] = {
     "BODY_TOO_LARGE": 413,
     "ARTIFACT_TOO_LARGE": 413,
     "RANGE_NOT_SATISFIABLE": 416,
-    "ARTIFACT_MISMATCH": 422,
     "PRECONDITION_REQUIRED": 428,
     "INTERNAL": 500,
     "STORE_BUSY": 503,

@@ -75,8 +75,10 @@ class Speaking(Durable):
         stored once.
         """
         if self.branch is not None and inside() is None and "idempotency_key" not in event:
-            told = hashlib.sha256(msgspec.json.encode(event, order="sorted")).hexdigest()[:32]
-            event = {**event, "idempotency_key": f"{self._place('e')}:{told}"}
+            # One that is nested deep has a place longer than a key may be: both are hashed.
+            told = [self._place("e"), event]
+            digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
+            event = {**event, "idempotency_key": f"told:{digest}"}
         await super().emit(event)
 
     def text(self, whole: str | None = None, *, role: Role = "assistant") -> "Message":

@@ -24,7 +24,7 @@ class ArtifactRoutes(Described):
         """`PUT /runs/{run_id}/artifacts/{name}`: store bytes, or the file at a path, for a run that has not ended.
 
         The same bytes under the same name change nothing, others take their place. With `sha256` (hex) others than these
-        are refused: 422 ARTIFACT_MISMATCH. 413 ARTIFACT_TOO_LARGE, 409 ATTEMPT_SUPERSEDED, ARTIFACT_LIMIT_REACHED or
+        are refused: 400 ARTIFACT_MISMATCH. 413 ARTIFACT_TOO_LARGE, 409 ATTEMPT_SUPERSEDED, ARTIFACT_LIMIT_REACHED or
         ARTIFACTS_NOT_KEPT, 410 RUN_NOT_ACTIVE.
         """
         upload = content if isinstance(content, Upload) else Upload(content)
