@@ -44,6 +44,7 @@ from runstead.sdk.event import (
 from runstead.sdk.fleet import Fleet
 from runstead.sdk.handler import Handler
 from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.lease import (
     Claim,
     ClaimedRun,
@@ -193,6 +194,7 @@ __all__ = [
     "Owner",
     "PageInfo",
     "Places",
+    "ProcessFailed",
     "Project",
     "ProjectList",
     "Projection",

@@ -21,6 +21,7 @@ from runstead.sdk.history import (
     VALUE,
     Answer,
 )
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.run import Run
 from runstead.sdk.stepping import Stepping, here, pause_s
 from runstead.sdk.steps import (
@@ -225,7 +226,7 @@ class Durable(Stepping):
 
     def again(self, number: int, most: int, error: Exception) -> Wanted:
         """What a run waits for before the handler is tried again."""
-        cause = cause_of(error)
+        cause = error if isinstance(error, ProcessFailed) else cause_of(error)
         told = {
             "retry": number,
             "of": most,

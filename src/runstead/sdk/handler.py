@@ -10,6 +10,7 @@ from typing import Any, Final
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, RunFailed, ThreadContext
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.run import Completed
 from runstead.sdk.steps import StepFailed, code_of
@@ -64,6 +65,8 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
     """The completion that fails the run. A traceback is told in the detail alone."""
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
+    elif isinstance(error, ProcessFailed):
+        message, code, detail = str(error), error.code, error.detail
     else:
         message, code = str(error), code_of(error)
         detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None

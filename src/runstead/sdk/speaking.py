@@ -53,8 +53,8 @@ class Speaking(Durable):
         self._usages: dict[str, dict[str, Any]] = {}
         self._placed = 0
 
-    def begin(self, history: History) -> None:
-        super().begin(history)
+    def begin(self, history: History, rounds: int | None = None) -> None:
+        super().begin(history, rounds)
         self._open.clear()
         self._usages = dict(history.usages)
         self.keep(history.lines)

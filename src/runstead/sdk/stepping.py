@@ -64,10 +64,12 @@ class Stepping(Telling):
 
     # A try of the handler, from its beginning to its end
 
-    def begin(self, history: History) -> None:
-        """Run from the beginning, with this to answer from."""
+    def begin(self, history: History, rounds: int | None = None) -> None:
+        """Run from the beginning, with this to answer from. `rounds` is how often this attempt has done so by then, where
+        it did so in other processes.
+        """
         self._history = history
-        self._rounds += 1
+        self._rounds = rounds or self._rounds + 1
         self._trunk = Branch()
         _branch.set(self._trunk)
 
@@ -89,6 +91,10 @@ class Stepping(Telling):
     def end(self) -> None:
         """The try is over: what it has left running may not go on."""
         self._trunk.over = True
+
+    @property
+    def rounds(self) -> int:
+        return self._rounds
 
     @property
     def branch(self) -> Branch | None:
