@@ -32,6 +32,11 @@ BODIES = {
         "schedule": "0 3 * * *",
     },
     "/projects/{project}/schedules/{schedule_id}/runs": {"idempotency_key": "k"},
+    "/projects/{project}/source-schedules": {"schedules": []},
+    "/projects/{project}/batches": {"runs": [{"kind": "task", "request": {"target": "task:count"}}]},
+    "/projects/{project}/concurrency-limits": {"limits": []},
+    "/projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
+    "/projects/{project}/triggers": {"name": "push", "target": "task:count"},
 }
 FOREIGN = [operation for operation in operations() if not operation.open and operation.path not in OWN]
 
@@ -52,6 +57,16 @@ async def house(api):
     made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
     names["schedule_id"] = made["schedule"]["id"]
     names |= {"event_id": "1", "name": "report.csv"}
+    here = f"/projects/{api.project.id}"
+    batch = await api.post(f"{here}/batches", BODIES["/projects/{project}/batches"], 202)
+    names["batch_id"] = batch["batch"]["id"]
+    hooks = f"{here}/webhooks"
+    made = await api.post(hooks, BODIES["/projects/{project}/webhooks"], 201, by="admin")
+    names["webhook_id"] = made["webhook"]["id"]
+    sent = await api.post(f"{hooks}/{names['webhook_id']}/test", status=202, by="admin")
+    names["delivery_id"] = sent["delivery"]["id"]
+    made = await api.post(f"{here}/triggers", BODIES["/projects/{project}/triggers"], 201, by="admin")
+    names["trigger_id"] = made["trigger"]["id"]
     child = await api.create(api.task(parent_run_id=run["run_id"]))
     service = {"service_name": "s", "service_key": "s", "scope_kind": "project", "project_id": api.project.id}
     service |= {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}

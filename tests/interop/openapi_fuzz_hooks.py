@@ -59,6 +59,7 @@ UNTOLD = {
     "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
     # ports beyond 65535, addresses with a letter too many
     "register_push_service": r"\$\.(base_url|invoke_url)",
+    "create_webhook": r"\$\.url",
     "update_webhook": r"\$\.url",
     # no two of one target
     "put_concurrency_limits": r"\$\.limits\[\d+\]\.target",
