@@ -1,10 +1,13 @@
 """`runstead worker`."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from runstead.cli.answers import refuse, tell
+
+if TYPE_CHECKING:
+    from runstead.sdk.isolation.outer import Executor
 
 Url = Annotated[str, Parameter(env_var="RUNSTEAD_URL", help="The server; else RUNSTEAD_URL")]
 Concurrency = Annotated[int, Parameter(help="Runs at a time, of all projects together")]
@@ -80,7 +83,6 @@ def _serve(
 
     from runstead.cli.loading import load  # noqa: PLC0415
     from runstead.sdk import App, AsyncClient, Fleet, Places, RunsteadError  # noqa: PLC0415
-    from runstead.sdk.executors import executor_from  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("httpx2", "httpcore2"):
@@ -95,12 +97,12 @@ def _serve(
             )
         places = Places(concurrency)
         options["places"] = places
-        cluster = None if executor is None else executor_from(executor)
+        if executor is not None and not isinstance(found, App):
+            raise ValueError(f"--executor is for apps, and {reference} makes a worker by itself")
+        cluster = None if executor is None else _cluster(executor)
         if isinstance(found, App):
             found.reference = reference
             options["executor"] = cluster
-        elif cluster is not None:
-            raise ValueError(f"--executor is for apps, and {reference} makes a worker by itself")
         workers = []
         for one in projects:
             client = AsyncClient(url, key, project=one, calls_at_once=_CALLS_AT_ONCE)
@@ -111,7 +113,16 @@ def _serve(
         Fleet(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
     except RunsteadError as refusal:
         refuse(f"the server at {url} does not take this worker: {refusal}")
-    except ImportError as missing:
-        refuse(f"{executor} needs an extra that is not installed: {missing}")
     except (ValueError, TypeError) as trouble:
         refuse(str(trouble))
+
+
+def _cluster(executor: str) -> "Executor":
+    """ValueError."""
+    from runstead.sdk.executors import executor_from  # noqa: PLC0415
+
+    try:
+        return executor_from(executor)
+    except ImportError as missing:
+        extra = executor.partition(":")[0]
+        raise ValueError(f"{executor} needs the extra runstead[{extra}]: {missing}") from missing
