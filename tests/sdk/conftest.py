@@ -294,6 +294,7 @@ class Handled:
             input=input,
         )
         self.events, self.calls, self.lost = [], [], False
+        self.ended_by_hand = False
         self.attempt()
 
     def attempt(self):
@@ -319,7 +320,8 @@ class Handled:
             return Appended
         if what == "wait":
             self.waits = body
-            status = "running" if body.get("tool_name") == "retry" else "waiting"
+            on = self.ended_by_hand or body.get("tool_name") == "retry"
+            status = "running" if on else "waiting"
             return SimpleNamespace(run=SimpleNamespace(status=status))
         return json.dumps({"accepted": True, "run": run_body("child", "pending")}).encode()
 

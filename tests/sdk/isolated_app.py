@@ -49,6 +49,32 @@ def plain(ctx, folder):
     return {"got": ctx.step("one", lambda: "kept"), "child": child.run_id}
 
 
+@app.task("covers", isolation="process", retries=1)
+async def covers(ctx, folder):
+    try:
+        await ctx.sleep(3600)
+    except BaseException as error:
+        raise ValueError("made of a wait") from error
+    return "woken"
+
+
+@app.task("final", isolation="process", retries=1)
+async def final(ctx, folder):
+    async def refuse():
+        mark(folder, "tries")
+        raise RunFailed("No", "NO", {"a": 1})
+
+    await ctx.step("refuse", refuse)
+
+
+@app.task("shrinks", isolation="process", retries=1)
+async def shrinks(ctx, folder):
+    if not (Path(folder) / "shrunk").exists():
+        mark(folder, "shrunk")
+        await ctx.step("one", lambda: 1)
+        await ctx.sleep(3600)
+
+
 @app.task("crash", isolation="process", retries=1)
 def crash(ctx, folder):
     ctx.log("about to die")

@@ -70,6 +70,33 @@ async def test_a_plain_function_calls_its_context_from_its_process(tmp_path, han
     assert [event.event_type for event in log.events] == ["STEP_STARTED", "STEP_FINISHED"] * 2
 
 
+async def test_a_wait_that_a_process_makes_a_failure_of_is_a_wait_and_may_be_ended_by_hand(tmp_path, handled):
+    log = handled(app, "covers", folder=str(tmp_path))
+    with pytest.raises(Parked):
+        await log.do()
+    assert log.waits["tool_name"] == "sleep"
+    log.attempt()
+    log.ended_by_hand = True
+    assert await log.do() == "woken"
+
+
+async def test_a_step_that_fails_for_good_in_a_process_fails_its_run_at_once(tmp_path, handled):
+    with pytest.raises(ProcessFailed) as failed:
+        await handled(app, "final", folder=str(tmp_path)).do()
+    assert (failed.value.code, failed.value.detail, failed.value.step_id) == ("NO", {"a": 1}, "1")
+    assert (tmp_path / "tries").read_text() == "x"
+
+
+async def test_a_process_whose_code_asks_for_less_than_the_log_has_fails_as_changed(tmp_path, handled):
+    log = handled(app, "shrinks", folder=str(tmp_path))
+    with pytest.raises(Parked):
+        await log.do()
+    log.attempt()
+    with pytest.raises(RunFailed) as failed:
+        await log.do()
+    assert failed.value.code == "NON_DETERMINISTIC"
+
+
 async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp_path, handled):
     log = handled(app, "crash", folder=str(tmp_path))
     with pytest.raises(ProcessFailed) as failed:

@@ -190,7 +190,7 @@ class App:
             ctx.begin(history)
             try:
                 executor = self._executor or (_LOCAL if served.bounds else None)
-                if executor is None:
+                if executor is None or ctx.time_is_kept:
                     output = await call_served(served, ctx, arguments)
                     ctx.returned()
                 else:

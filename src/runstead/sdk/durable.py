@@ -42,11 +42,14 @@ class Durable(Stepping):
     """The durable half of a context: steps, waits, other runs, and values that repeat."""
 
     _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
+    #: Somebody else keeps the time: no other process has the same.
+    time_is_kept = False
 
     def keep_time(self, now: Callable[[], datetime], sleep: Callable[[float], Awaitable[object]]) -> None:
         """Take the time from these, as tests do."""
         self._now = now
         self._sleep = sleep
+        self.time_is_kept = True
 
     # Waits
 
