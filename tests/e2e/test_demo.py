@@ -129,7 +129,7 @@ def test_a_process_that_dies_too_early_is_told_with_what_it_said_and_exits_1():
     assert process.returncode == 1
     assert "NOT AS EXPECTED  worker-1 was killed by signal 9 in the middle of the demo" in rest
     assert "stderr of worker-1" in rest
-    assert "Registered as worker" in rest
+    assert "of project demo serves agent, task" in rest
     assert not any(map(alive, children.values()))
 
 

@@ -63,8 +63,8 @@ def test_a_new_file_may_be_opened_by_several_programs_at_once(tmp_path):
             )
         )
     assert [(code, stderr) for code, _, stderr in answers] == [(0, "")] * 6
-    _, listed, _ = runstead("projects", "list", "--database", store, cwd=tmp_path)
-    assert sorted(line.split()[1] for line in listed.splitlines()) == slugs
+    _, listed, _ = runstead("projects", "list", "--database", store, "--json", cwd=tmp_path)
+    assert sorted(project["slug"] for project in json.loads(listed)) == slugs
 
 
 def test_a_program_waits_while_another_sets_the_file_up(tmp_path):

@@ -80,9 +80,10 @@ def test_a_stop_lets_what_runs_finish_and_a_second_one_gives_it_back(server, ser
         assert first.ended() == 0
         assert client.get_run(short.run_id).output == "slow"
 
+        (folder / "done.txt").unlink()
         second = serve(server.url)
         long = client.create_task_run("task:slow", config={"seconds": 60}).run
-        until(lambda: client.get_run(long.run_id).status == "running", "the run's start")
+        until((folder / "done.txt").exists, "the run's start")
         second.signal(signal.SIGINT)
         second.signal(signal.SIGINT) if second.told("have 30.0 s to finish") else None
         assert second.ended(8) == 0

@@ -59,6 +59,8 @@ UNTOLD = {
     "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
     # ports beyond 65535, addresses with a letter too many
     "register_push_service": r"\$\.(base_url|invoke_url)",
+    # a run waits for the runs right below it
+    "wait_run": r"\$\.awaited_run_id",
     "create_webhook": r"\$\.url",
     "update_webhook": r"\$\.url",
     # no two of one target
