@@ -41,8 +41,8 @@ TABLES = [
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
 TABLES += ["webhook_deliveries", "webhooks", "triggers"]
-TABLES += ["concurrency_limits"]
 TABLES += ["batch_counts", "batches"]
+TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += [
     "leadership",
     "push_services",

@@ -4,6 +4,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.artifact import Stored
+
 encode = msgspec.json.Encoder().encode
 
 EventClass = Literal["fact", "delta"]
@@ -92,6 +94,12 @@ def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error
     return NewEvent(
         CUSTOM, encode({"type": CUSTOM, "name": "run.resumed", "value": value}), is_error=is_error
     )
+
+
+def artifact_stored(artifact: Stored) -> NewEvent:
+    """That a run has an artifact. Where its content is kept is nobody's business who reads the log."""
+    value = {name: getattr(artifact, name) for name in ("name", "media_type", "size", "sha256", "uri")}
+    return NewEvent(CUSTOM, encode({"type": CUSTOM, "name": "run.artifact", "value": value}))
 
 
 def finished(run_id: str, thread_id: str, metadata: bytes | None) -> NewEvent:

@@ -114,6 +114,13 @@ stream_poll_s: Final = 5  # how long a lost hint can delay an event
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10
 
+# Artifacts
+artifact_bytes_max: Final = 5 * 1024 * MIB  # unless a setting says otherwise
+artifact_chunk_bytes: Final = 256 * KIB  # that are read or written at a time
+artifact_parts_at_once: Final = 4  # of 5 MiB each, on their way to S3
+discards_per_tick_max: Final = 100
+sweeper_tick_s: Final = 10.0
+
 # Queues and loops
 writer_queue_max: Final = 4_096
 writer_group_max: Final = 64

@@ -14,10 +14,12 @@ from typing import TextIO
 import uvicorn
 
 from runstead import limits
+from runstead.artifacts import Artifacts
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
 from runstead.commands.workers import note_heard
 from runstead.egress import Egress
+from runstead.filesystem import FilesystemArtifacts
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
@@ -31,6 +33,7 @@ from runstead.loops.pruner import prune, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.retirer import Retirer
 from runstead.loops.scheduler import schedule
+from runstead.loops.sweeper import sweep
 from runstead.loops.watcher import watch
 from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import REFEREE_KEY, Notifier
@@ -90,6 +93,30 @@ def make_notifier(settings: Settings) -> Notifier:
     return local
 
 
+def make_artifacts(settings: Settings) -> Artifacts | None:
+    """What keeps artifacts: files beside SQLite's, unless the setting names another place. None for a database that
+    several machines may share, where it names none.
+    """
+    url = settings.artifacts_url
+    if url is not None and url.startswith("s3://"):
+        try:
+            from runstead.s3 import S3Artifacts  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as missing:
+            raise RuntimeError(
+                "RUNSTEAD_ARTIFACTS_URL names S3-compatible storage, and the package obstore is missing:"
+                " pip install 'runstead[s3]'"
+            ) from missing
+        return S3Artifacts(url)
+    if url is not None:
+        return FilesystemArtifacts(Path(url.removeprefix("file://")))
+    if settings.database_url == "memory://":
+        return FilesystemArtifacts(None)
+    if is_postgres(settings.database_url):
+        return None
+    path = sqlite_path(settings.database_url)
+    return FilesystemArtifacts(path.with_name(f"{path.name}-artifacts"))
+
+
 def make_keyring(settings: Settings, store: Store) -> Keyring:
     """The keys that the server signs with. ValueError where the file of them cannot be used."""
     if settings.signing_key_file is None:
@@ -144,6 +171,7 @@ class Main:
         verifier = _verifier(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store, notifier = make_store(self.settings), make_notifier(self.settings)
+        artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
         # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
@@ -152,8 +180,12 @@ class Main:
             try:
                 await self._bootstrap(store)
                 await notifier.open()
-                await self._serve(store, notifier, verifier, sock)
+                if artifacts is not None:
+                    await artifacts.open()
+                await self._serve(store, notifier, artifacts, verifier, sock)
             finally:
+                if artifacts is not None:
+                    await artifacts.close()
                 await notifier.close()
                 await store.close()
 
@@ -163,11 +195,16 @@ class Main:
             self._server.handle_exit(signal.SIGTERM, None)
 
     async def _serve(
-        self, store: Store, notifier: Notifier, verifier: TokenVerifier | None, sock: socket.socket
+        self,
+        store: Store,
+        notifier: Notifier,
+        artifacts: Artifacts | None,
+        verifier: TokenVerifier | None,
+        sock: socket.socket,
     ) -> None:
         keyring = make_keyring(self.settings, store)
         egress = Egress(allow_private=self.settings.allow_private_egress)
-        app = App(store, notifier, keyring, egress)
+        app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
         authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
@@ -253,6 +290,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             lambda: prune_deliveries(app),
             rows_max=limits.deliveries_pruned_max,
         ),
+        Loop("sweeper", limits.sweeper_tick_s, lambda: sweep(app), rows_max=limits.discards_per_tick_max),
         Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "last heard",

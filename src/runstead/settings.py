@@ -27,6 +27,8 @@ NAMES: Final = (
     "RUNSTEAD_SIGNING_KEY_FILE",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
     "RUNSTEAD_RETENTION_DAYS",
+    "RUNSTEAD_ARTIFACTS_URL",
+    "RUNSTEAD_ARTIFACT_BYTES_MAX",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -53,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key_file: str | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
+    artifacts_url: str | None = None
+    artifact_bytes_max: int = limits.artifact_bytes_max
 
 
 def load(
@@ -99,6 +103,8 @@ def load(
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
         retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
+        artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
+        artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
     )
 
 
@@ -120,6 +126,28 @@ def _notifier(told: str | None) -> str | None:
         "RUNSTEAD_NOTIFIER must be nats://<host>:<port>, tls://<host>:<port> or memory://, not "
         + (f"{kind}://..." if separator else repr(told))
     )
+
+
+def _artifacts(told: str | None) -> str | None:
+    if told is None:
+        return None
+    kind, separator, rest = told.partition("://")
+    if kind == "s3" and rest and not rest.startswith(("/", "?")):
+        return told
+    if (kind == "file" and rest.startswith("/") and rest != "/") or not separator:
+        return told
+    raise SettingError(
+        "RUNSTEAD_ARTIFACTS_URL must be a directory, file:///<directory> or s3://<bucket>/<prefix>, not "
+        + (f"{kind}://..." if separator else repr(told))
+    )
+
+
+def _bytes(name: str, told: str | None) -> int:
+    if told is None:
+        return limits.artifact_bytes_max
+    if not (told.isascii() and told.isdigit() and 0 < int(told) <= limits.integer_max):
+        raise SettingError(f"{name} must be a number of bytes above 0, not {told!r}")
+    return int(told)
 
 
 def is_postgres(url: str) -> bool:

@@ -16,10 +16,10 @@ CORE = {"append", "clock", "conversation", "errors", "event", "form", "input_req
 CORE |= {"cron", "event_types", "hint", "principal", "project", "usage"}
 CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
 CORE |= {"push_service", "signing_key", "trigger", "webhook", "webhook_event"}
-CORE |= {"leadership", "concurrency", "turns", "batch", "schedule_edit", "invariants"}
-PORTS = {"store", "notifier", "relay"}
+CORE |= {"leadership", "concurrency", "turns", "artifact", "batch", "schedule_edit", "invariants"}
+PORTS = {"store", "notifier", "relay", "artifacts"}
 GATES = {"egress", "signing"}
-ENGINES = {"memory", "sqlite", "postgres", "nats"}
+ENGINES = {"memory", "sqlite", "postgres", "nats", "filesystem", "s3"}
 OUTSIDE = {"http", "web", "loops"}
 COMMAND_LINE = {"cli", "administration", "__main__"}
 

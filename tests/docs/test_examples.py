@@ -55,8 +55,10 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
 
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if not ENDLESS.search(p.text)], ids=of)
 def test_a_program_runs(program, server, environment, tmp_path):
+    file = tmp_path / "program.py"
+    file.write_text(server.fit(program.text))
     done = subprocess.run(
-        [sys.executable, "-P", "-c", server.fit(program.text)],
+        [sys.executable, "-P", str(file)],
         env=environment,
         cwd=tmp_path,
         capture_output=True,

@@ -54,7 +54,8 @@ LIMITS = {
     "Title, target, names": f"{limits.title_chars_max} characters",
     "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
     f"and values up to {limits.label_value_chars_max} characters",
-    "Artifacts": f"{limits.artifacts_max:,}",
+    "Artifacts of a run": f"{limits.artifacts_max:,}",
+    "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` says otherwise",
     "Integers": f"up to {limits.integer_max:,}",
     "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
     "Long poll of a claim": f"{limits.claim_wait_s_max} seconds",

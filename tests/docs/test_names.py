@@ -15,6 +15,8 @@ from runstead.http.problems import STATUS
 from runstead.principal import ROLE_SCOPES, Scope
 from runstead.sdk import Client, __all__ as sdk_names
 from runstead.sdk.codes import CODES as SDK_CODES
+from runstead.sdk.command import ENVIRONMENT as OF_PROGRAMS
+from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.transitions import RESUMES
 
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
@@ -73,7 +75,7 @@ def test_every_setting_is_told_with_its_default():
 @each_page
 def test_a_page_names_no_setting_that_does_not_exist(page):
     named = set(re.findall(r"RUNSTEAD_\w+", text(page)))
-    assert named - set(settings.NAMES) - environment_of_commands() == set()
+    assert named - set(settings.NAMES) - environment_of_commands() - {"RUNSTEAD_", *OF_PROGRAMS} == set()
 
 
 def test_every_error_code_is_told_with_its_status():
@@ -93,6 +95,12 @@ def test_every_code_of_the_sdk_is_told():
     assert {ticked(row[0])[0]: row[1] for row in table("docs/durable.md", "code")} == SDK_CODES
 
 
+def test_every_code_of_a_process_and_every_variable_of_a_program_is_told():
+    rows = table("docs/isolation.md", "code")
+    assert {code for row in rows for code in ticked(row[0])} == {"EXIT_<n>", *PROCESS_CODES}
+    assert tuple(ticked(row[0])[0] for row in table("docs/isolation.md", "variable")) == OF_PROGRAMS
+
+
 @each_page
 def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
     words = {word for word in ticked(prose(page)) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", word)} - {
@@ -106,6 +114,7 @@ def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
         | environment_of_commands()
         | types_in_docs()
     )
+    known |= PROCESS_CODES.keys() | set(OF_PROGRAMS)
     assert words - known == set()
     for status, code in re.findall(r"\b([45]\d\d)\s+`([A-Z_]+)`", prose(page)):
         assert int(status) == STATUS[code], code

@@ -61,6 +61,16 @@ def test_an_app_is_served_for_several_projects_and_the_worker_says_what_it_serve
         assert program.ended() == 0
 
 
+def test_an_app_is_served_on_a_cluster(server, serve):
+    pytest.importorskip("distributed")
+    with Client(server.url, KEY, project="default") as client:
+        program = serve(server.url, "--executor", "dask://local?workers=1")
+        run = client.create_task_run("task:count", config={"number": 1}).run
+        assert ended(client, run.run_id, 40).output == 2
+        program.signal()
+        assert program.ended() == 0
+
+
 def test_a_stop_lets_what_runs_finish_and_a_second_one_gives_it_back(server, serve, folder):
     with Client(server.url, KEY, project="default") as client:
         first = serve(server.url)
@@ -145,6 +155,20 @@ def test_the_command_refuses_with_that_sentence(folder):
     assert (code, out) == (1, "")
     assert err.startswith("runstead: There is no module 'nowhere'")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "executor", "sentence"),
+    [
+        ("jobs:app", "spark://head:1", "An executor's address begins with ray:// or dask://"),
+        ("jobs:app", "dask://nowhere", "A Dask scheduler's address is like"),
+        ("jobs:note", "dask://local", "--executor is for apps, and jobs:note makes a worker by itself"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_refused_in_one_sentence(folder, reference, executor, sentence):
+    code, out, err = runstead("worker", reference, "--executor", executor, cwd=folder, RUNSTEAD_KEY=KEY)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"runstead: {sentence}")
 
 
 def test_a_key_that_the_server_does_not_know_is_refused_in_one_sentence(server, folder):

@@ -10,7 +10,7 @@ from runstead.http.problems import STATUS
 
 def test_every_code_has_a_status_that_the_contract_knows():
     assert set(STATUS) == set(CODES)
-    assert set(STATUS.values()) <= {400, 401, 403, 404, 405, 409, 410, 412, 413, 428, 500, 503}
+    assert set(STATUS.values()) <= {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
 
 
 def test_every_code_is_documented_by_some_operation():

@@ -56,7 +56,7 @@ async def house(api):
     body = BODIES["/projects/{project}/schedules"]
     made = await api.post(f"/projects/{api.project.id}/schedules", body, 201)
     names["schedule_id"] = made["schedule"]["id"]
-    names["event_id"] = "1"
+    names |= {"event_id": "1", "name": "report.csv"}
     here = f"/projects/{api.project.id}"
     batch = await api.post(f"{here}/batches", BODIES["/projects/{project}/batches"], 202)
     names["batch_id"] = batch["batch"]["id"]

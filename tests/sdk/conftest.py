@@ -3,11 +3,25 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import httpx2
+import msgspec
 import pytest
 
-from runstead.sdk import AsyncClient, Retries, Worker
+from runstead.sdk import (
+    Appended,
+    AsyncClient,
+    Calls,
+    ClaimedRun,
+    Context,
+    Event,
+    EventPage,
+    LeaseLostError,
+    PageInfo,
+    Retries,
+    Worker,
+)
 
 CLAIM = {"status": "running", "kind": "task", "target": "task:t", "latest_event_id": 0}
 
@@ -122,6 +136,7 @@ class WorkersServer:
         self.releases = []
         self.heartbeats = []
         self.seen = []
+        self.claim = {}  # members of the runs that are claimed
         self.tokens = 0
         self.fail: Callable[[str], httpx2.Response | None] = lambda _name: None
 
@@ -183,6 +198,7 @@ class WorkersServer:
                     "attempt": self.runs[r]["attempt"],
                     "lease_token": self.runs[r]["token"],
                     **CLAIM,
+                    **self.claim,
                 }
                 for r in found
             ]
@@ -260,3 +276,64 @@ def kit():
     for thing in (Script, HandTime, WorkersServer, frame, stream, run_body, problem, settle):
         setattr(Kit, thing.__name__, staticmethod(thing))
     return Kit
+
+
+class Handled:
+    """As much of a server as a handler's context needs: it keeps the run's events."""
+
+    def __init__(self, app, name, *, input=None, **config):  # noqa: A002
+        self.app = app
+        self.run = ClaimedRun(
+            run_id="r",
+            status="running",
+            target=f"task:{name}",
+            attempt=0,
+            lease_token="t",
+            latest_event_id=0,
+            config=config,
+            input=input,
+        )
+        self.events, self.calls, self.lost = [], [], False
+        self.ended_by_hand = False
+        self.attempt()
+
+    def attempt(self):
+        """The run is claimed anew: a fresh context, which knows nothing."""
+        self.run = msgspec.structs.replace(self.run, attempt=self.run.attempt + 1)
+        self.context = Context(self.run, Calls(), self.send)
+
+    async def send(self, call):
+        await asyncio.sleep(0)
+        self.calls.append(call)
+        if self.lost:
+            raise LeaseLostError("lost")
+        what = call.path.rsplit("/", 1)[-1]
+        if call.method == "PUT":
+            stored = {"name": what, "media_type": "t", "size": 3, "sha256": "s", "uri": "u"}
+            return json.dumps({"stored": True, "artifact": stored}).encode()
+        body = json.loads(call.content() or b"null")
+        if what == "events" and call.method == "GET":
+            return EventPage(data=list(self.events), page_info=PageInfo())
+        if what == "events":
+            for payload in body["events"]:
+                self.tell(payload)
+            return Appended
+        if what == "wait":
+            self.waits = body
+            on = self.ended_by_hand or body.get("tool_name") == "retry"
+            status = "running" if on else "waiting"
+            return SimpleNamespace(run=SimpleNamespace(status=status))
+        return json.dumps({"accepted": True, "run": run_body("child", "pending")}).encode()
+
+    def tell(self, payload):
+        self.events.append(Event(event_id=len(self.events) + 1, event_type=payload["type"], payload=payload))
+
+    async def do(self):
+        result = await self.app(self.run, self.context)
+        await self.context.flush()
+        return result
+
+
+@pytest.fixture
+def handled():
+    return Handled

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -44,6 +45,13 @@ async def naps(ctx) -> float:
     began = ctx.now()
     await ctx.gather(ctx.sleep(0.5), ctx.sleep(1.0))
     return (ctx.now() - began).total_seconds()
+
+
+@app.task("apart", isolation="process", memory_mb=512)
+async def apart(ctx) -> int:
+    await ctx.sleep(3600)
+    await ctx.artifact(b"a,b", name="table.csv")
+    return os.getpid()
 
 
 @app.task("stubborn")
@@ -135,6 +143,16 @@ async def test_a_step_that_is_tried_again_makes_no_test_wait():
 async def test_short_sleeps_are_slept_in_the_testbeds_time():
     async with Testbed(app) as bed:
         assert (await bed.run("task:naps")).output == 1.0
+
+
+async def test_a_handler_of_its_own_process_shares_the_testbeds_time_and_keeps_artifacts():
+    async with Testbed(app) as bed:
+        run = await bed.run("task:apart")
+        await bed.advance(seconds=3600)
+        done = await bed.result(run)
+        assert done.output == os.getpid()
+        assert [one["name"] for one in done.artifacts] == ["table.csv"]
+        assert await bed.client.read_artifact(done.run_id, "table.csv") == b"a,b"
 
 
 async def test_agents_and_workflows_are_run_by_their_names():

@@ -461,7 +461,8 @@ async def live(desk):
     await desk.create("leased")
     await desk.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
-        await desk.create(run_id, parent="gone-parent" if run_id == "gone" else None)
+        parent = "gone-parent" if run_id == "gone" else None
+        await desk.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]')
         await desk.append(run_id, event())
         await desk.complete(run_id)
     await desk.delete("gone")

@@ -1,10 +1,13 @@
 """`runstead worker`."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from runstead.cli.answers import refuse, tell
+
+if TYPE_CHECKING:
+    from runstead.sdk.isolation.outer import Executor
 
 Url = Annotated[str, Parameter(env_var="RUNSTEAD_URL", help="The server; else RUNSTEAD_URL")]
 Concurrency = Annotated[int, Parameter(help="Runs at a time, of all projects together")]
@@ -37,6 +40,9 @@ def worker(
     wait_seconds: Annotated[int, Parameter(help="0 to 30: how long a claim waits for a run")] = 20,
     grace_seconds: Grace = 30.0,
     implementation_kind: Annotated[str, Parameter(help="Which agent runs, beside their targets")] = "python",
+    executor: Annotated[
+        str | None, Parameter(help="Where handlers run: ray://… or dask://…; else in this process")
+    ] = None,
     reload: Annotated[bool, Parameter(negative="", help="Start anew when a source file changes")] = False,
 ) -> None:
     """Serve the runs of an app until SIGTERM or Ctrl-C: what runs may finish, and is else given back."""
@@ -49,6 +55,8 @@ def worker(
         arguments += ["--grace-seconds", str(grace_seconds), "--implementation-kind", implementation_kind]
         for one in projects:
             arguments += ["--project", one]
+        if executor is not None:
+            arguments += ["--executor", executor]
         keep_up(arguments, {"RUNSTEAD_KEY": key})
         return
     options = {
@@ -57,11 +65,17 @@ def worker(
         "grace_seconds": grace_seconds,
         "implementation_kind": implementation_kind,
     }
-    _serve(reference, url, key, projects, concurrency, options)
+    _serve(reference, url, key, projects, concurrency, executor, options)
 
 
 def _serve(
-    reference: str, url: str, key: str, projects: list[str], concurrency: int, options: dict[str, Any]
+    reference: str,
+    url: str,
+    key: str,
+    projects: list[str],
+    concurrency: int,
+    executor: str | None,
+    options: dict[str, Any],
 ) -> None:
     import logging  # noqa: PLC0415
 
@@ -83,6 +97,12 @@ def _serve(
             )
         places = Places(concurrency)
         options["places"] = places
+        if executor is not None and not isinstance(found, App):
+            raise ValueError(f"--executor is for apps, and {reference} makes a worker by itself")
+        cluster = None if executor is None else _cluster(executor)
+        if isinstance(found, App):
+            found.reference = reference
+            options["executor"] = cluster
         workers = []
         for one in projects:
             client = AsyncClient(url, key, project=one, calls_at_once=_CALLS_AT_ONCE)
@@ -90,8 +110,19 @@ def _serve(
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
         tell(f"runstead: serving {what} for {', '.join(projects)} at {url}")
-        Fleet(workers).run(uvloop.new_event_loop)
+        Fleet(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
     except RunsteadError as refusal:
         refuse(f"the server at {url} does not take this worker: {refusal}")
     except (ValueError, TypeError) as trouble:
         refuse(str(trouble))
+
+
+def _cluster(executor: str) -> "Executor":
+    """ValueError."""
+    from runstead.sdk.executors import executor_from  # noqa: PLC0415
+
+    try:
+        return executor_from(executor)
+    except ImportError as missing:
+        extra = executor.partition(":")[0]
+        raise ValueError(f"{executor} needs the extra runstead[{extra}]: {missing}") from missing

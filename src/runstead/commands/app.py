@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from runstead import limits
+from runstead.artifacts import Artifacts
 from runstead.commands import hinting
 from runstead.commands.folds import Folds
 from runstead.commands.following import Following
@@ -31,15 +33,23 @@ from runstead.worker import Worker
 class App:
     """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
     for something then answers at once. `standing` tells whether this replica leads. `keyring` signs, `egress` calls
-    addresses that callers chose.
+    addresses that callers chose. `artifacts` keeps what runs have made, None where there is no place for it.
     """
 
     def __init__(
-        self, store: Store, notifier: Notifier, keyring: Keyring | None = None, egress: Egress | None = None
+        self,
+        store: Store,
+        notifier: Notifier,
+        keyring: Keyring | None = None,
+        egress: Egress | None = None,
+        artifacts: Artifacts | None = None,
+        artifact_bytes_max: int = limits.artifact_bytes_max,
     ) -> None:
         self.store = store
         self.keyring = keyring or Keyring(store.signing_keys)
         self.egress = egress or Egress()
+        self.artifacts = artifacts
+        self.artifact_bytes_max = artifact_bytes_max
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.standing = Standing()

@@ -11,6 +11,7 @@ from runstead import telemetry
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http import (
+    artifacts,
     batches,
     concurrency,
     conversations,
@@ -50,6 +51,7 @@ NOUNS: Final = (
     workers,
     waits,
     records,
+    artifacts,
     sessions,
     stream,
     families,

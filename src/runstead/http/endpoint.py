@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -84,6 +84,17 @@ class Call(Generic[B, Q]):
         """A header by its lower-case name."""
         return _text(self._headers, name)
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, of a route that is `streamed`. Disconnected where it breaks off."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            more = message.get("more_body", False)
+            if body := message.get("body"):
+                yield body
+
     async def gone(self) -> bool:
         """Whether the caller has hung up."""
         return await Request(self._scope, self._receive).is_disconnected()
@@ -153,6 +164,7 @@ class Operation(NamedTuple):
     open: bool  # needs no credential
     media_type: str
     keyed: bool  # takes an Idempotency-Key
+    streamed: bool = False  # its body is no JSON, and may be of any size: the handler reads it
 
 
 class Routes:
@@ -175,6 +187,7 @@ class Routes:
         open: bool = False,  # noqa: A002 - what it is
         media_type: str = "application/json",
         keyed: bool | None = None,
+        streamed: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own. POST and PATCH
         take an Idempotency-Key, unless `keyed` says otherwise.
@@ -198,6 +211,7 @@ class Routes:
                     open,
                     media_type,
                     method in {"POST", "PATCH"} if keyed is None else keyed,
+                    streamed,
                 )
             )
             return handler
@@ -255,7 +269,7 @@ class Endpoint:
             )
         for name, value in scope["path_params"].items():
             _check_name(name, value)
-        raw = b"" if operation.method == "GET" else await read_body(scope, receive)
+        raw = b"" if operation.method == "GET" or operation.streamed else await read_body(scope, receive)
         body = _NOTHING if operation.body is Nothing else decode_body(raw, operation.body)
         query = operation.query()  # every parameter has its default
         if scope["query_string"] and operation.query is not Nothing:

@@ -62,6 +62,7 @@ _WITH_KEY: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_IN_USE")
 #: In the order in which they are read.
 _TAGS: Final = (
     "Runs",
+    "Artifacts",
     "Events",
     "Conversations",
     "Messages",
@@ -104,6 +105,7 @@ TAGGED: Final = "/runs/{run_id}"
 
 _PATH_HELP: Final = {
     "run_id": "The run's public id.",
+    "name": "The artifact's name.",
     "project": "A project's id or slug.",
     "conversation_id": "The conversation's id.",
     "input_request_id": "The input request's id.",
@@ -129,7 +131,7 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
         codes += _WITH_CREDENTIAL
     if _PATH_PARTS.search(operation.path):
         codes += _WITH_PATH
-    if operation.method != "GET":
+    if operation.method != "GET" and not operation.streamed:
         codes += _WITH_BODY
     if operation.keyed:
         codes += _WITH_KEY
@@ -248,6 +250,14 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
         if (examples := EXAMPLES.get(operation.body.__name__)) is not None:
             content["examples"] = {name: {"value": body} for name, body in examples.items()}
         spec["requestBody"] = {"required": needed, "content": {"application/json": content}}
+    elif operation.streamed:
+        spec["requestBody"] = {
+            "required": False,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {}},  # any type will do, this one too
+            },
+        }
     elif operation.path == _PASSED_ON:
         spec["requestBody"] = {
             "required": False,
@@ -315,6 +325,11 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     if operation.path == TAGGED and operation.method == "GET":
         told = "ETags that the caller has: 304 where one of them is current."
         found.append(header("If-None-Match", told, {"type": "string"}))
+    if "RANGE_NOT_SATISFIABLE" in operation.errors:
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
+        told = "One range, such as `bytes=0-1023`: 206 with these bytes alone. Several are answered with all bytes."
+        found.append(header("Range", told, {"type": "string"}))
     if operation.keyed:
         told = "The same key with the same request gets the stored answer for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
@@ -348,6 +363,12 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
             responses["304"] = {
                 "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
             }
+    if "RANGE_NOT_SATISFIABLE" in operation.errors:
+        good["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes."}}
+        responses["206"] = {"description": "Partial Content.", "content": good["content"]}
+        responses["304"] = {
+            "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+        }
     by_status: dict[int, list[str]] = {}
     for code in codes_of(operation):
         by_status.setdefault(STATUS[code], []).append(code)

@@ -44,6 +44,8 @@ _OPERATIONS: Final = {
     "events_append_in_conversation": "append_conversation_run_events",
     "events_page_in_conversation": "list_conversation_run_events",
     "events_stream_in_conversation": "stream_conversation_run_events",
+    "artifacts_store": "store_artifact",
+    "artifacts_read": "read_artifact",
     "runs_create": "create_run",
     "runs_get": "get_run",
     "runs_complete": "complete_run",

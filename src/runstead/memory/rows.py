@@ -32,6 +32,7 @@ class Rows:
         self.batches: dict[str, Batch] = {}  # in order of creation
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
+        self.discards: dict[str, None] = {}  # uids of deleted runs that had artifacts, in order
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
         self.attempts: dict[int, list[EndedAttempt]] = defaultdict(list)
         self.receipts: dict[tuple[int, str], Receipt] = {}
@@ -120,6 +121,8 @@ class Rows:
     def remove(self, run: Run) -> None:
         """Drop a row and all that belongs to it. A root is the last of its family."""
         seq = run.seq
+        if run.artifacts is not None:
+            self.discards[run.uid] = None
         del self.runs[seq], self._seqs[run.project_id, run.run_id]
         assert run.root_seq is not None
         self._families[run.root_seq].remove(seq)

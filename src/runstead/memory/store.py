@@ -9,6 +9,7 @@ from runstead.memory.batches import MemoryBatches
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
+from runstead.memory.discards import MemoryDiscards
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.leadership import MemoryLeadership
@@ -32,6 +33,7 @@ class MemoryStore:
         self.signing_keys = MemorySigningKeys(self._journal)
         self.leadership = MemoryLeadership(self._journal)
         self.concurrency = MemoryConcurrency(self._journal, rows)
+        self.discards = MemoryDiscards(self._journal, rows)
         self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)
         self.workers = MemoryWorkers(self._journal, rows.sessions)

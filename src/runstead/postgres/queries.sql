@@ -836,3 +836,9 @@ INSERT INTO leadership AS l (id, term, owner, expires_at) SELECT 1, $1::bigint, 
 WHERE $4::bigint = 0 OR EXISTS (SELECT 1 FROM leadership)
 ON CONFLICT (id) DO UPDATE SET term = excluded.term, owner = excluded.owner, expires_at = excluded.expires_at
 WHERE l.term = $4 AND l.owner IS NOT DISTINCT FROM $5::text AND l.expires_at = $6::bigint RETURNING true
+
+-- name: discards
+SELECT uid FROM discarded_artifacts ORDER BY uid LIMIT $1
+
+-- name: drop_discards
+DELETE FROM discarded_artifacts WHERE uid = ANY ($1::text[])

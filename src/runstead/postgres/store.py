@@ -13,6 +13,7 @@ from runstead.postgres.concurrency import PostgresConcurrency
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
 from runstead.postgres.directory import PostgresDirectory
+from runstead.postgres.discards import PostgresDiscards
 from runstead.postgres.inputs import PostgresInputs
 from runstead.postgres.leadership import PostgresLeadership
 from runstead.postgres.migrate import migrate, pending, refuse_old_server
@@ -40,6 +41,7 @@ class PostgresStore:
     directory: PostgresDirectory
     workers: PostgresWorkers
     conversations: PostgresConversations
+    discards: PostgresDiscards
     inputs: PostgresInputs
     schedules: PostgresSchedules
     webhooks: PostgresWebhooks
@@ -78,6 +80,7 @@ class PostgresStore:
         self.directory = PostgresDirectory(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
+        self.discards = PostgresDiscards(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.webhooks = PostgresWebhooks(writer, readers)
         self.triggers = PostgresTriggers(writer, readers)

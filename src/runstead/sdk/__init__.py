@@ -8,6 +8,7 @@ print(event.event_type, event.payload)
 
 from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.app import App
+from runstead.sdk.artifact import ArtifactStored, StoredArtifact
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.batch import (
     Batch,
@@ -43,6 +44,7 @@ from runstead.sdk.event import (
 from runstead.sdk.fleet import Fleet
 from runstead.sdk.handler import Handler
 from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.lease import (
     Claim,
     ClaimedRun,
@@ -127,6 +129,7 @@ __all__ = [
     "ApiKeyList",
     "App",
     "Appended",
+    "ArtifactStored",
     "AsyncClient",
     "Attempt",
     "AttemptList",
@@ -191,6 +194,7 @@ __all__ = [
     "Owner",
     "PageInfo",
     "Places",
+    "ProcessFailed",
     "Project",
     "ProjectList",
     "Projection",
@@ -223,6 +227,7 @@ __all__ = [
     "Status",
     "StatusCounts",
     "StepFailed",
+    "StoredArtifact",
     "SyncedSchedules",
     "TerminalStatus",
     "ThreadContext",

@@ -8,8 +8,22 @@ from typing import Final
 from runstead.sdk.suspension import Suspend
 from runstead.sdk.telling import RunFailed
 
+
+class Inside:
+    """The try of a step that is under way. Its `place` is of this try alone: what is done anew is told anew."""
+
+    def __init__(self, name: str, place: str) -> None:
+        self.name = name
+        self._place = place
+        self._count = 0
+
+    def told_id(self, kind: str) -> str:
+        self._count += 1
+        return f"{self._place}/{kind}{self._count}"
+
+
 #: The step that the code runs inside of.
-_inside: Final[contextvars.ContextVar[str | None]] = contextvars.ContextVar("inside", default=None)
+_inside: Final[contextvars.ContextVar[Inside | None]] = contextvars.ContextVar("inside", default=None)
 
 
 class Branch:
@@ -22,6 +36,7 @@ class Branch:
         self._prefix = prefix
         self._trunk = trunk
         self._busy: str | None = None
+        self._told: dict[str, int] = {}
         self.count = 0
         #: The wait for which this branch was left: it goes no further in this try, whatever catches what.
         self.left: Suspend | None = None
@@ -37,7 +52,7 @@ class Branch:
         outer = _inside.get()
         if outer is not None:
             raise RunFailed(
-                f"{name!r} was asked for inside of the step {outer!r}: a step is done or not done, and has no steps"
+                f"{name!r} was asked for inside of the step {outer.name!r}: a step is done or not done, and has no steps"
                 " of its own. Ask for both in the handler",
                 "NESTED_STEP",
             )
@@ -52,7 +67,15 @@ class Branch:
                 "STEPS_OVERLAP",
             )
         self.count += 1
+        self._told.clear()
         return f"{self._prefix}{self.count}"
+
+    def told_id(self, kind: str) -> str:
+        """The id of what is told here next. It counts from the last step: steps keep their ids where a handler is
+        taught to tell more.
+        """
+        self._told[kind] = self._told.get(kind, 0) + 1
+        return f"{self._prefix}{self.count}/{kind}{self._told[kind]}"
 
     @contextmanager
     def busy(self, name: str) -> Iterator[None]:
@@ -69,10 +92,15 @@ class Branch:
         return suspend
 
 
+def inside() -> Inside | None:
+    """The step that is under way here."""
+    return _inside.get()
+
+
 @contextmanager
-def inside(name: str) -> Iterator[None]:
+def nested(name: str, place: str) -> Iterator[None]:
     """Code of a step."""
-    token = _inside.set(name)
+    token = _inside.set(Inside(name, place))
     try:
         yield
     finally:

@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from runstead.sdk.artifact import Upload
+
 T = TypeVar("T")
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -50,8 +52,10 @@ class Call(Generic[T]):
         """Path and query, as they stand in the request line."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
-    def content(self) -> bytes | None:
-        """The body as JSON; TypeError where a value in it is none."""
+    def content(self) -> "bytes | Upload | None":
+        """The body as JSON, or one that is streamed; TypeError where a value in it is no JSON."""
+        if isinstance(self.body, Upload):
+            return self.body
         return None if self.body is msgspec.UNSET else msgspec.json.encode(self.body)
 
     def head(self) -> dict[str, str]:

@@ -8,9 +8,11 @@ from typing import Any, Final, Self
 import httpx2
 
 import runstead
+from runstead.sdk.artifact import Upload
 from runstead.sdk.call import Call
 from runstead.sdk.retries import Retries
-from runstead.sdk.route import Describes
+from runstead.sdk.route import AsyncSends, Describes
+from runstead.sdk.routes.artifacts import ArtifactRoutes
 from runstead.sdk.routes.batches import BatchRoutes
 from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
@@ -62,6 +64,7 @@ class Routes(
     ScheduleRoutes,
     WebhookRoutes,
     BatchRoutes,
+    ArtifactRoutes,
 ):
     """Every route of the server."""
 
@@ -96,9 +99,12 @@ class Connected(Routes):
     def _known_project_id(self, ref: str) -> str | None:
         return ref if _UUID.fullmatch(ref) else self._project_ids.get(ref)
 
-    def _wire(self, call: Call[Any], content: bytes | None) -> dict[str, Any]:
+    def _wire(self, call: Call[Any], content: bytes | Upload | None) -> dict[str, Any]:
         """The arguments of the HTTP client's `request`."""
-        return self._line(call, self._timeout_s + call.patience_s) | {"content": content}
+        body: Any = content
+        if isinstance(content, Upload):
+            body = content.async_chunks() if isinstance(self, AsyncSends) else content.chunks()
+        return self._line(call, self._timeout_s + call.patience_s) | {"content": body}
 
     def _stream_wire(self, call: Call[Any]) -> dict[str, Any]:
         """The arguments of the HTTP client's `stream`."""

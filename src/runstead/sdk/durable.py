@@ -21,6 +21,7 @@ from runstead.sdk.history import (
     VALUE,
     Answer,
 )
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.run import Run
 from runstead.sdk.stepping import Stepping, here, pause_s
 from runstead.sdk.steps import (
@@ -41,11 +42,14 @@ class Durable(Stepping):
     """The durable half of a context: steps, waits, other runs, and values that repeat."""
 
     _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
+    #: Somebody else keeps the time: no other process has the same.
+    time_is_kept = False
 
     def keep_time(self, now: Callable[[], datetime], sleep: Callable[[float], Awaitable[object]]) -> None:
         """Take the time from these, as tests do."""
         self._now = now
         self._sleep = sleep
+        self.time_is_kept = True
 
     # Waits
 
@@ -225,7 +229,7 @@ class Durable(Stepping):
 
     def again(self, number: int, most: int, error: Exception) -> Wanted:
         """What a run waits for before the handler is tried again."""
-        cause = cause_of(error)
+        cause = error if isinstance(error, ProcessFailed) else cause_of(error)
         told = {
             "retry": number,
             "of": most,

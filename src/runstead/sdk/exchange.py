@@ -60,6 +60,8 @@ def decode(content: bytes, call: Call[T]) -> T:
     """The answer as its type; None where the call promises nothing."""
     if call.answer is NoneType:
         return cast(T, None)
+    if call.answer is bytes:
+        return cast(T, content)
     try:
         return msgspec.json.decode(content, type=call.answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

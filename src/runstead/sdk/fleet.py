@@ -14,14 +14,21 @@ class Serves(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Closes(Protocol):
+    """What the workers share, such as an executor."""
+
+    async def close(self) -> None: ...
+
+
 class Fleet:
     """Workers that serve side by side. Where the server refuses one of them for good, all stop, and its error is raised."""
 
-    def __init__(self, workers: Sequence[Serves]) -> None:
+    def __init__(self, workers: Sequence[Serves], shared: Sequence[Closes] = ()) -> None:
         self._workers = workers
+        self._shared = shared
 
     def run(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, and close their clients. A second signal cuts the grace short."""
+        """Serve until SIGTERM or SIGINT, and close their clients and what they share. A second signal cuts the grace short."""
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(self._main())
 
@@ -55,3 +62,5 @@ class Fleet:
         finally:
             for worker in self._workers:
                 await worker.aclose()
+            for one in self._shared:
+                await one.close()

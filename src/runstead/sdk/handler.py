@@ -10,6 +10,7 @@ from typing import Any, Final
 from runstead.sdk.call import Call
 from runstead.sdk.connection import Calls
 from runstead.sdk.context import Context, RunFailed, ThreadContext
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.run import Completed
 from runstead.sdk.steps import StepFailed, code_of
@@ -49,7 +50,7 @@ def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> C
         logs=context.logs,
         artifacts=context.artifacts or None,
         exit_code=context.exit_code,
-        metadata=context.metadata,
+        metadata=context.completion_metadata,
         attempt=run.attempt,
         lease_token=run.lease_token,
     )
@@ -64,6 +65,8 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
     """The completion that fails the run. A traceback is told in the detail alone."""
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
+    elif isinstance(error, ProcessFailed):
+        message, code, detail = str(error), error.code, error.detail
     else:
         message, code = str(error), code_of(error)
         detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
@@ -73,7 +76,9 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
         run.run_id,
         "failed",
         logs=context.logs,
+        artifacts=context.artifacts or None,
         exit_code=context.exit_code,
+        metadata=context.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
         error_message=_whole((message or code or "The handler failed")[:_MESSAGE_CHARS]),
         error_detail=detail,

@@ -12,14 +12,28 @@ from runstead.sdk.event import Event
 STEP_STARTED: Final = "STEP_STARTED"
 STEP_FINISHED: Final = "STEP_FINISHED"
 CUSTOM: Final = "CUSTOM"
+RESULT: Final = "TOOL_CALL_RESULT"
+#: Where a message, a thought or a tool call begins and ends → the member that names it.
+STARTS: Final = {
+    "TEXT_MESSAGE_START": "messageId",
+    "REASONING_MESSAGE_START": "messageId",
+    "TOOL_CALL_START": "toolCallId",
+}
+ENDS: Final = {
+    "TEXT_MESSAGE_END": "messageId",
+    "REASONING_MESSAGE_END": "messageId",
+    "TOOL_CALL_END": "toolCallId",
+}
 #: The types that hold a run's history; all others are left unread.
-TYPES: Final = (STEP_STARTED, STEP_FINISHED, CUSTOM)
+TYPES: Final = (STEP_STARTED, STEP_FINISHED, CUSTOM, *STARTS, *ENDS, RESULT)
 
 ASKED: Final = "run.asked"
 RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
 STEP_RETRIED: Final = "run.step_retried"
 VALUE: Final = "run.value"
+USAGE: Final = "run.usage"
+LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
 GATHER: Final = "gather"
 
@@ -51,6 +65,13 @@ class Answer(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """A message, a thought or a tool call that was begun: as which event of which type."""
+
+    event_id: int
+    type: str
+
+
 class History:
     """Steps by their id, answers by the call that asked for them, values by the id of the step that took them."""
 
@@ -67,6 +88,12 @@ class History:
         #: Steps that a retry forgot, and by which: what they asked of others is asked under another name now.
         self.forgotten: dict[str, int] = {}
         self.retries = 0
+        self.told: dict[str, Begun] = {}  # messages, thoughts and tool calls, by their id
+        self.ended: set[str] = set()
+        self.followers: dict[str, str] = {}  # what was broken off → what took its place
+        self.results: set[str] = set()
+        self.usages: dict[str, dict[str, Any]] = {}
+        self.lines = ""  # of the log, as earlier attempts left it
         self._timer_at: datetime | None = None
         for event in events:
             self._take(event)
@@ -91,6 +118,9 @@ class History:
 
     def _take(self, event: Event) -> None:
         payload = event.payload
+        if event.event_type in STARTS or event.event_type in ENDS or event.event_type == RESULT:
+            self._take_told(event.event_id, event.event_type, payload)
+            return
         if event.event_type == CUSTOM:
             value = payload.get("value")
             if isinstance(value, dict):
@@ -111,6 +141,18 @@ class History:
         self.tries.pop(step_id, None)
         self.finished[step_id] = Finished(payload.get("result"), failure)
 
+    def _take_told(self, event_id: int, kind: str, payload: dict[str, Any]) -> None:
+        if kind == RESULT:
+            self.results.add(str(payload.get("toolCallId")))
+            return
+        told = str(payload.get(STARTS.get(kind) or ENDS[kind]))
+        if kind in STARTS:
+            self.told[told] = Begun(event_id, kind)
+            return
+        self.ended.add(told)
+        if isinstance(payload.get("supersededBy"), str):
+            self.followers[told] = payload["supersededBy"]
+
     def _take_custom(self, name: Any, value: dict[str, Any], at: datetime | None) -> None:
         step_id = value.get("step_id")
         if name == RESUMED:
@@ -121,6 +163,10 @@ class History:
             # was handled is not.
             if _is_step(step_id):
                 self._forget(step_id)
+        elif name == USAGE and isinstance(value.get("id"), str):
+            self.usages[value["id"]] = value
+        elif name == LOG and isinstance(value.get("lines"), str):
+            self.lines += value["lines"]
         elif not _is_step(step_id):
             return
         elif name == STEP_RETRIED:

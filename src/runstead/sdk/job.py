@@ -13,6 +13,7 @@ from runstead.sdk.context import Context, LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.handler import Handler, blocks, call_handler, failed, succeeded
 from runstead.sdk.lease import ClaimedRun
+from runstead.sdk.logs import heard_by, install
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import Completed, TerminalStatus
 from runstead.sdk.suspension import Parked
@@ -88,13 +89,15 @@ class Job:
 
     async def _handle(self) -> Any:
         """What the handler returns or raises, once all that it told is stored."""
+        install()
         try:
-            result = await call_handler(self._handler, self.run, self._context)
+            with heard_by(self._context):
+                result = await call_handler(self._handler, self.run, self._context)
         except Exception:
             with suppress(LeaseLostError, RunsteadError):  # why the handler failed is the better story
                 await self._context.flush()
             raise
-        await self._context.flush()
+        await self._context.finish()
         return result
 
     def _completion(self, handling: "asyncio.Future[Any]") -> Call[Completed]:
@@ -189,7 +192,8 @@ class Job:
         self._lost.set()
 
     async def _tell(self, call: Call[T]) -> T:
-        return await self._send(call, self._lost)
+        with heard_by(None):  # what it takes to tell is no part of what happened
+            return await self._send(call, self._lost)
 
     async def _send(self, call: Call[T], until: asyncio.Event) -> T:
         """Send through outages of any length, until the event. LeaseLostError where the attempt has no say any more."""

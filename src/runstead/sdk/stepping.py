@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
-from runstead.sdk.branch import Branch, inside
+from runstead.sdk.branch import Branch, nested
 from runstead.sdk.call import members
 from runstead.sdk.history import (
     CUSTOM,
@@ -57,11 +57,19 @@ def pause_s(first: float, repeats: int) -> float:
 class Stepping(Telling):
     """Of the durable half of a context, what is done."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._history = History()
+        self._rounds = 0
+
     # A try of the handler, from its beginning to its end
 
-    def begin(self, history: History) -> None:
-        """Run from the beginning, with this to answer from."""
+    def begin(self, history: History, rounds: int | None = None) -> None:
+        """Run from the beginning, with this to answer from. `rounds` is how often this attempt has done so by then, where
+        it did so in other processes.
+        """
         self._history = history
+        self._rounds = rounds or self._rounds + 1
         self._trunk = Branch()
         _branch.set(self._trunk)
 
@@ -83,6 +91,15 @@ class Stepping(Telling):
     def end(self) -> None:
         """The try is over: what it has left running may not go on."""
         self._trunk.over = True
+
+    @property
+    def rounds(self) -> int:
+        return self._rounds
+
+    @property
+    def branch(self) -> Branch | None:
+        """Where the handler is; None for one that is not served by an app, and has no steps."""
+        return _branch.get()
 
     # Steps
 
@@ -139,7 +156,7 @@ class Stepping(Telling):
             tries = history.tries.get(step_id, 0)
             while True:
                 try:
-                    with inside(name):
+                    with nested(name, f"{step_id}/{self.run.attempt}.{self._rounds}.{tries}"):
                         result = await in_time(timeout_seconds, self._call(function, args, kwargs))
                     kept = encoded(result)
                 except LeaseLostError:

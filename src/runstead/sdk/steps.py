@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from runstead.sdk.history import Failure
+from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.run import Run
 from runstead.sdk.telling import RunFailed
 
@@ -93,6 +94,8 @@ def changed(step_id: str, known: str, name: str | None) -> RunFailed:
 
 def code_of(error: BaseException) -> str:
     """As the run's error tells it."""
+    if isinstance(error, ProcessFailed):
+        return error.code
     code = getattr(error, "code", None)
     return code if isinstance(code, str) and _CODE.fullmatch(code) else type(error).__name__
 
@@ -103,6 +106,14 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, RunFailed):
         return Failure(message, error.code or "RunFailed", final=True, detail=error.detail)
     return Failure(message, code_of(error), final=isinstance(error, UnkeptError))
+
+
+def is_final(error: Exception) -> bool:
+    """Whether another try would come to the same."""
+    if isinstance(error, ProcessFailed):
+        return error.final
+    cause = error if isinstance(error, RunFailed) else cause_of(error)
+    return isinstance(cause, RunFailed) or (cause is not None and cause.final)
 
 
 def cause_of(error: BaseException) -> StepFailed | None:

@@ -1,5 +1,8 @@
 """What models used, as completions reported it."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
 import msgspec
 
 from runstead.sdk.answer import Answer
@@ -42,3 +45,31 @@ class Usage(Answer, frozen=True, kw_only=True):
     run: UsageSum
     subtree: UsageSum
     family: UsageSum
+
+
+_COUNTS: Final = ("inputTokens", "outputTokens", "cachedInputTokens", "reasoningTokens")
+
+
+def summed(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """A completion's metadata from what each call of a model used; None where there was none. Its provider and model
+    are those with the most tokens; where there were several, `models` tells of each.
+    """
+    models: dict[tuple[str, str], dict[str, Any]] = {}
+    last: Mapping[str, Any] = {}
+    partial = False
+    for last in calls:
+        provider, model = last["provider"], last["model"]
+        sums = models.setdefault(
+            (provider, model), {"provider": provider, "model": model, **dict.fromkeys(_COUNTS, 0)}
+        )
+        for name in _COUNTS:
+            sums[name] += last.get(name, 0)
+        partial = partial or bool(last.get("partial"))
+    if not models:
+        return None
+    each = sorted(models.values(), key=lambda sums: -(sums["inputTokens"] + sums["outputTokens"]))
+    told = {"provider": each[0]["provider"], "model": each[0]["model"]}
+    told |= {name: sum(sums[name] for sums in each) for name in _COUNTS}
+    told |= {name: last[name] for name in ("finishReason", "providerRequestId") if name in last}
+    told["usageCaptureStatus"] = "partial" if partial else "complete"
+    return told if len(each) == 1 else told | {"models": each}

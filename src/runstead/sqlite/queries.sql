@@ -560,3 +560,9 @@ SELECT term, owner, expires_at FROM leadership
 -- name: put_lead
 INSERT INTO leadership (id, term, owner, expires_at) VALUES (1, ?1, ?2, ?3)
 ON CONFLICT (id) DO UPDATE SET term = ?1, owner = ?2, expires_at = ?3
+
+-- name: discards
+SELECT uid FROM discarded_artifacts ORDER BY uid LIMIT ?
+
+-- name: drop_discard
+DELETE FROM discarded_artifacts WHERE uid = ?

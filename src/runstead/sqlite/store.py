@@ -13,6 +13,7 @@ from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
 from runstead.sqlite.directory import SqliteDirectory
+from runstead.sqlite.discards import SqliteDiscards
 from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.leadership import SqliteLeadership
 from runstead.sqlite.migrate import migrate, pending
@@ -36,6 +37,7 @@ class SqliteStore:
     directory: SqliteDirectory
     workers: SqliteWorkers
     conversations: SqliteConversations
+    discards: SqliteDiscards
     inputs: SqliteInputs
     schedules: SqliteSchedules
     webhooks: SqliteWebhooks
@@ -73,6 +75,7 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.discards = SqliteDiscards(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.webhooks = SqliteWebhooks(writer, readers)
         self.triggers = SqliteTriggers(writer, readers)

@@ -14,6 +14,7 @@ from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Membe
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Count, Directory, Guard
+from runstead.store.discards import Discards
 from runstead.store.leadership import Leadership
 from runstead.store.push_services import PushServices
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
@@ -56,6 +57,7 @@ __all__ = [
     "DecideTrigger",
     "DecideWebhook",
     "Directory",
+    "Discards",
     "Doomed",
     "DoomedPage",
     "FamilyPage",
@@ -110,6 +112,8 @@ class Store(Protocol):
     def concurrency(self) -> Concurrency: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
+    @property
+    def discards(self) -> Discards: ...
     @property
     def leadership(self) -> Leadership: ...
     @property

@@ -6,6 +6,7 @@ import httpx2
 
 from runstead.commands.app import App
 from runstead.commands.projects import make_key, new_project
+from runstead.filesystem import FilesystemArtifacts
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.loops.finisher import finish
@@ -28,7 +29,8 @@ class Server:
         self._clock = clock
         self._store = MemoryStore(clock)
         keyring = Keyring(self._store.signing_keys, clock=clock)
-        self._app = App(self._store, MemoryNotifier(), keyring)
+        self._artifacts = FilesystemArtifacts(None)
+        self._app = App(self._store, MemoryNotifier(), keyring, artifacts=self._artifacts)
         http_app = HttpApp(self._app, Authenticator(self._store, None, clock, keyring))
         self._transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
         self._key = new_key()
@@ -36,6 +38,7 @@ class Server:
     async def open(self) -> AsyncClient:
         """A client of it."""
         await self._store.open()
+        await self._artifacts.open()
         project = new_project(PROJECT, None)
         key = make_key(self._key, project.id, ALL_SCOPES, name="test")
         await self._store.directory.ensure_project(project, None, key)
@@ -51,6 +54,7 @@ class Server:
     async def close(self) -> None:
         self._app.stop()
         await self._store.close()
+        await self._artifacts.close()
 
     async def tick(self) -> int:
         """What the loops do; how much there was to do."""

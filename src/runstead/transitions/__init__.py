@@ -12,7 +12,7 @@ from runstead.transitions.inputs import ask_input, cancel_input, respond
 from runstead.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed, rewrite
 from runstead.transitions.pauses import pause
 from runstead.transitions.pushes import dispatch, dispatched, stopped_by_service, undelivered
-from runstead.transitions.records import Seen, delete, rename
+from runstead.transitions.records import Seen, delete, rename, store_artifact
 from runstead.transitions.scheduled import fire_due, halted, unable
 from runstead.transitions.waits import RESUMES, resume, wait
 
@@ -51,6 +51,7 @@ __all__ = [
     "rewrite",
     "start",
     "stopped_by_service",
+    "store_artifact",
     "told",
     "unable",
     "undelivered",

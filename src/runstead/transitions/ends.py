@@ -4,6 +4,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead import limits
+from runstead.artifact import with_notes
 from runstead.run import Run, RunError, RunStatus, TerminalStatus
 from runstead.transition import Transition
 from runstead.transitions.machine import Fence, end, stopped
@@ -49,7 +50,7 @@ def complete(run: Run, *, now: int, completion: Completion, fence: Fence) -> Tra
         "metadata": completion.metadata,
         "output": output,
         "logs": completion.logs,
-        "artifacts": completion.artifacts,
+        "artifacts": with_notes(run.artifacts, completion.artifacts),
         "exit_code": completion.exit_code,
     }
     changes = {name: value for name, value in given.items() if value is not None}

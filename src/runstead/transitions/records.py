@@ -4,10 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from runstead import limits
+from runstead.artifact import Stored, find, told, with_stored
 from runstead.errors import Error
+from runstead.event import artifact_stored
 from runstead.run import Run
 from runstead.transition import Transition
-from runstead.transitions.machine import rewrite
+from runstead.transitions.machine import Fence, log_full, not_active, rewrite
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -31,6 +34,25 @@ def rename(run: Run, *, now: int, names: Mapping[str, str | bytes | None], seen:
     if all(getattr(run, name) == value for name, value in names.items()):
         return Transition(run, duplicate=True)
     return Transition(rewrite(run, now, **names))
+
+
+def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transition:
+    """Put an artifact whose content is kept by now on the run's list. `duplicate`: it is there already, the same bytes
+    under the same name; others under the name take its place. RUN_NOT_ACTIVE, ARTIFACT_LIMIT_REACHED.
+    """
+    fence.check(run)
+    if run.terminal:
+        raise not_active(run)
+    same = find(run.artifacts, new.name)
+    if same is not None and (same.sha256, same.media_type) == (new.sha256, new.media_type):
+        return Transition(run, duplicate=True)
+    if same is None and len(told(run.artifacts)) >= limits.artifacts_max:
+        raise Error("ARTIFACT_LIMIT_REACHED", f"A run has at most {limits.artifacts_max} artifacts")
+    changes: dict[str, object] = {"artifacts": with_stored(run.artifacts, new)}
+    if log_full(run):
+        return Transition(rewrite(run, now, **changes))
+    changes["latest_event_id"] = run.latest_event_id + 1
+    return Transition(rewrite(run, now, **changes), events=(artifact_stored(new),))
 
 
 def delete(run: Run) -> Transition:

@@ -1,0 +1,165 @@
+"""Artifacts: the bytes that a run has made. Their names and types are strangers' words, and so are they."""
+
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response, StreamingResponse
+
+from runstead.artifact import ANY_TYPE, Stored, is_media_type
+from runstead.commands import artifacts as commands
+from runstead.commands.artifacts import NewArtifact
+from runstead.errors import Error
+from runstead.http.bodies import Count, Positive
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.runs import MISSING, WRITE, InProject, fence, named
+
+routes = Routes("Artifacts")
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
+
+
+class StoreArtifact(InProject, frozen=True, kw_only=True):
+    """`attempt` (or the header `X-Lease-Token`) fences a worker's write. With `sha256`, other bytes are refused, and the
+    same ones that are there already are not read again.
+    """
+
+    attempt: Positive | None = None
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class StoredArtifact(msgspec.Struct, frozen=True):
+    """`uri` is where it can be read, below the server's URL."""
+
+    name: str
+    media_type: str
+    size: Count
+    sha256: str
+    uri: str
+
+
+class ArtifactAnswer(msgspec.Struct, frozen=True):
+    """`stored`: whether this call did it; false where the same bytes were there."""
+
+    stored: bool
+    artifact: StoredArtifact
+
+
+def _view(artifact: Stored) -> StoredArtifact:
+    return StoredArtifact(artifact.name, artifact.media_type, artifact.size, artifact.sha256, artifact.uri)
+
+
+@routes.route(
+    "PUT",
+    "/runs/{run_id}/artifacts/{name}",
+    query=StoreArtifact,
+    answer=ArtifactAnswer,
+    errors=(
+        *WRITE,
+        "RUN_NOT_ACTIVE",
+        "ARTIFACT_LIMIT_REACHED",
+        "ARTIFACT_TOO_LARGE",
+        "ARTIFACT_MISMATCH",
+        "ARTIFACTS_NOT_KEPT",
+    ),
+    streamed=True,
+)
+async def store(call: Call[Nothing, StoreArtifact]) -> Reply:
+    """Store an artifact of a run that has not ended: the body is its bytes, Content-Type its media type.
+
+    The same bytes under the same name change nothing; others take their place.
+    """
+    media_type = call.header(b"content-type") or ANY_TYPE
+    if not is_media_type(media_type):
+        raise Error("INVALID_REQUEST", "Content-Type must be a media type such as text/csv")
+    length = call.header(b"content-length")
+    new = NewArtifact(
+        name=call.path["name"],
+        media_type=media_type,
+        sha256=call.query.sha256,
+        length=int(length) if length is not None and length.isdigit() else None,
+    )
+    proof = fence(call, call.query.attempt)
+    written, found = await commands.put(call.app, call.principal, named(call), new, proof, call.chunks())
+    return Reply(200, ArtifactAnswer(not written.transition.duplicate, _view(found)))
+
+
+def _safe(name: str) -> str:
+    """For those who know no better form: a name that is no path, no quote and no hidden file."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._ -]", "_", plain).strip(" .")[:128] or "artifact"
+
+
+def _headers(artifact: Stored) -> dict[str, str]:
+    """Whoever opens it in a browser gets a file, never a page of this origin."""
+    encoded = quote(artifact.name.replace("/", "_").replace("\\", "_"), safe="")
+    return {
+        "Content-Disposition": f"attachment; filename=\"{_safe(artifact.name)}\"; filename*=UTF-8''{encoded}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Cache-Control": "private, no-cache",
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{artifact.sha256}"',
+    }
+
+
+def _range(told: str | None, size: int) -> tuple[int, int] | None:
+    """From where to before where; None for all of it, which is also the answer to ranges that nobody needs to know."""
+    match = None if told is None else _RANGE.fullmatch(told.strip())
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        start, end = max(size - int(match[2]), 0), size
+    else:
+        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= size or start >= end:
+        raise Error("RANGE_NOT_SATISFIABLE", f"The artifact has {size} bytes")
+    return start, end
+
+
+@routes.route(
+    "GET",
+    "/runs/{run_id}/artifacts/{name}",
+    query=InProject,
+    answer=None,
+    errors=(*MISSING, "RANGE_NOT_SATISFIABLE", "ARTIFACTS_NOT_KEPT", "STORE_UNAVAILABLE"),
+    media_type=ANY_TYPE,
+)
+async def read(call: Call[Nothing, InProject]) -> Response:
+    """Read an artifact's bytes: all, or those of one `Range`. Its `ETag` is their sha256."""
+    reading = await commands.get(call.app, call.principal, named(call), call.path["name"])
+    artifact = reading.artifact
+    headers = _headers(artifact)
+    tags = call.header(b"if-none-match")
+    if tags is not None and {tag.strip().removeprefix("W/") for tag in tags.split(",")} & {
+        headers["ETag"],
+        "*",
+    }:
+        return Response(status_code=304, headers=headers)
+    only_if = call.header(b"if-range")
+    wanted = None
+    if only_if is None or only_if.strip() == headers["ETag"]:
+        wanted = _range(call.header(b"range"), artifact.size)
+    start, end = wanted or (0, artifact.size)
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{artifact.size}"
+    headers["Content-Length"] = str(end - start)
+    # Asked for before the answer begins: once it has, nothing can be refused any more.
+    chunks = reading.bytes(start, end)
+    first = await anext(chunks, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in chunks:
+            yield chunk
+
+    status = 200 if wanted is None else 206
+    answer = StreamingResponse(body(), status, headers)
+    answer.headers["Content-Type"] = artifact.media_type  # as it was given: Starlette would add a charset
+    return answer

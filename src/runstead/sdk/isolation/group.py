@@ -1,0 +1,126 @@
+"""A program in a process group of its own, which is ended as a whole."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+from runstead.sdk.isolation import guard
+from runstead.sdk.threads import in_thread
+
+
+class _Guard:
+    """The guard of this process, started when it is first needed, and again where it was killed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: set[int] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def add(self, group: int) -> None:
+        with self._lock:
+            self._groups.add(group)
+            self._tell(f"+{group}\n")
+
+    def remove(self, group: int) -> None:
+        with self._lock:
+            self._groups.discard(group)
+            self._tell(f"-{group}\n")
+
+    def _tell(self, line: str) -> None:
+        if self._owner == os.getpid() and self._write(line):
+            return
+        if self._owner != os.getpid():  # a copy made by fork: the groups are those of its parent
+            self._groups = {int(line[1:])} if line.startswith("+") else set()
+        # -I and -S: it must start fast, and nothing of the worker's surroundings may keep it from starting.
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-I", "-S", str(Path(guard.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+        self._owner = os.getpid()
+        self._write("".join(f"+{group}\n" for group in self._groups))
+
+    def _write(self, text: str) -> bool:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(text.encode())
+            self._process.stdin.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._process.wait()
+            return False
+        return True
+
+
+_guard: Final = _Guard()
+
+
+class Group:
+    """Started on the spot; OSError where it cannot be. Everything it starts ends with it, but for what has made itself
+    a session of its own.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[Any] = subprocess.DEVNULL,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - the one who serves a task says what it runs; there is no shell
+            list(command),
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        self.pid = self.process.pid
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        _guard.add(self.pid)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            if not self._over.is_set():
+                os.killpg(self.pid, number)
+
+    def wait(self) -> int:
+        """Until it has ended, and all that it left behind is killed: its exit code, below 0 the signal that ended it."""
+        with contextlib.suppress(OSError):
+            # Not reaped yet, its id stays its own: no other group can be hit.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self.kill()
+        with self._lock:
+            code = self.process.wait()
+            self._over.set()
+        _guard.remove(self.pid)
+        return code
+
+    async def ended(self) -> int:
+        """The same, in a thread. For one who asks once."""
+        return await in_thread(self.wait, f"runstead-wait-{self.pid}")

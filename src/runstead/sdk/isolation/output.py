@@ -1,0 +1,131 @@
+"""What a program writes: lines as events while there is room for them, the last MiB of it as the log."""
+
+import asyncio
+import codecs
+from collections import deque
+from collections.abc import Iterator
+from typing import IO, Final, Literal
+
+from runstead.sdk.context import Context
+from runstead.sdk.telling import LOG_BYTES
+
+CHUNK_BYTES: Final = 64 * 1024
+#: An event's text.
+TEXT_CHARS: Final = 16 * 1024
+#: Lines are joined for so long.
+DELAY_S: Final = 0.2
+#: Of each stream, so much becomes events. What comes after is in the log alone, as far as that keeps it.
+STREAMED_CHARS_MAX: Final = 8 * 1024 * 1024
+LINE_BYTES_MAX: Final = 1024 * 1024 + 1
+
+
+class Log:
+    """The last MiB, as it was written."""
+
+    def __init__(self) -> None:
+        self._parts: deque[str] = deque()
+        self._chars = 0
+        self._dropped = False
+
+    def add(self, text: str) -> None:
+        if self._parts and len(self._parts[-1]) + len(text) <= CHUNK_BYTES:
+            self._parts[-1] += text  # many small ones would cost more than they hold
+        else:
+            self._parts.append(text)
+        self._chars += len(text)
+        while self._chars - len(self._parts[0]) > LOG_BYTES:
+            self._chars -= len(self._parts.popleft())
+            self._dropped = True
+
+    def lines(self) -> Iterator[str]:
+        if self._dropped:
+            yield "(earlier output was dropped)"
+        text = "".join(self._parts)
+        yield from text.removesuffix("\n").split("\n") if text else ()
+
+
+class Stream:
+    """One of a program's two. The program waits only where the server is behind with what may become events."""
+
+    def __init__(
+        self,
+        name: Literal["stdout", "stderr"],
+        pipe: IO[bytes],
+        ctx: Context,
+        log: Log,
+        *,
+        keeps_line: bool = False,
+    ) -> None:
+        self._name = name
+        self._pipe = pipe
+        self._ctx = ctx
+        self._log = log
+        self._pending = ""
+        self._streamed = 0
+        self._keeps_line = keeps_line
+        self._line = b""  # the last one that holds anything
+        self._open = b""  # the one that is being written
+
+    @property
+    def last_line(self) -> bytes:
+        return self._open if self._open.strip() else self._line
+
+    async def read(self) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=CHUNK_BYTES)
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._pipe)
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        until: float | None = None
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(until):
+                        chunk = await reader.read(CHUNK_BYTES)
+                except TimeoutError:
+                    await self._emit(whole=False)
+                    until = None if not self._pending else loop.time() + DELAY_S
+                    continue
+                if self._keeps_line:
+                    self._keep_line(chunk)
+                await self._take(decode(chunk, final=not chunk))
+                if not chunk:
+                    await self._emit(whole=True)
+                    return
+                if not self._pending:
+                    until = None
+                elif until is None:
+                    until = loop.time() + DELAY_S
+        finally:
+            transport.close()
+
+    async def _take(self, text: str) -> None:
+        self._log.add(text)
+        room = STREAMED_CHARS_MAX - self._streamed
+        if room <= 0 or not text:
+            return
+        self._streamed += len(text)
+        self._pending += text[:room]
+        while len(self._pending) >= TEXT_CHARS:
+            await self._emit(whole=False)
+        if self._streamed >= STREAMED_CHARS_MAX:
+            self._pending += "\n(what follows is not streamed; the log keeps the end of it)\n"
+            await self._emit(whole=True)
+
+    async def _emit(self, *, whole: bool) -> None:
+        """What is pending up to the end of a line; all of it where that is the end, or no line ends."""
+        while self._pending:
+            cut = self._pending.rfind("\n", 0, TEXT_CHARS) + 1
+            if (whole and len(self._pending) <= TEXT_CHARS) or cut == 0:
+                cut = TEXT_CHARS
+            text, self._pending = self._pending[:cut], self._pending[cut:]
+            value = {"stream": self._name, "text": text.replace("\x00", "\ufffd")}
+            # Not `emit`: a program that is tried again tells anew, whatever it told before.
+            self._ctx.tell({"type": "CUSTOM", "name": "run.output", "value": value})
+            await self._ctx.room()
+            if not whole:
+                return
+
+    def _keep_line(self, chunk: bytes) -> None:
+        *ended, rest = (self._open + chunk)[-LINE_BYTES_MAX:].split(b"\n")
+        self._line = next((line for line in reversed(ended) if line.strip()), self._line)
+        self._open = rest

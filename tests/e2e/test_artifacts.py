@@ -1,0 +1,92 @@
+"""Artifacts through the real program: streamed, bounded, and nothing left of what breaks off."""
+
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+
+from runstead.sdk import Client, RunsteadError
+
+from .server import KEY, until
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def kept(new_server, tmp_path):
+    server = new_server(
+        RUNSTEAD_ARTIFACTS_URL=f"file://{tmp_path}/kept", RUNSTEAD_ARTIFACT_BYTES_MAX=str(24 * MIB)
+    )
+    return server.start()
+
+
+@pytest.fixture
+def client(kept):
+    with Client(kept.url, KEY, project="default") as client:
+        yield client
+
+
+def memory_kib(server, what="VmHWM"):
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(what))
+
+
+def test_a_large_file_goes_through_without_standing_in_memory(kept, client, tmp_path):
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        for number in range(24):
+            file.write(bytes([number]) * MIB)
+    run = client.create_task_run("task:t").run
+    client.store_artifact(run.run_id, "warm", b"x")
+    before = memory_kib(kept)
+    stored = client.store_artifact(run.run_id, "large.bin", path).artifact
+    assert client.read_artifact(run.run_id, "large.bin", start=23 * MIB) == bytes([23]) * MIB
+    whole = client.read_artifact(run.run_id, "large.bin")
+    assert stored.sha256 == hashlib.sha256(whole).hexdigest() == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert memory_kib(kept) - before < 12 * 1024
+
+
+def test_what_is_too_large_is_told_so_and_the_connection_lives_on(client):
+    run = client.create_task_run("task:t").run
+    with pytest.raises(RunsteadError) as caught:
+        client.store_artifact(run.run_id, "large", b"x" * (24 * MIB + 1))
+    assert (caught.value.status, caught.value.code) == (413, "ARTIFACT_TOO_LARGE")
+    assert client.get_run(run.run_id).artifacts == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(kept, client, tmp_path):
+    run = client.create_task_run("task:t").run
+    host, port = kept.url.removeprefix("http://").split(":")
+    head = (
+        f"PUT /runs/{run.run_id}/artifacts/half HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {KEY}\r\n"
+        "Content-Type: text/plain\r\nContent-Length: 10000000\r\n\r\n"
+    )
+    incoming = tmp_path / "kept" / "incoming"
+    with socket.create_connection((host, int(port))) as sock:
+        sock.sendall(head.encode() + b"x" * MIB)
+        until(lambda: any(incoming.iterdir()), "the upload to begin")
+    until(lambda: not any(incoming.iterdir()), "what was half there to go")
+    assert client.get_run(run.run_id).artifacts == []
+
+
+def test_they_go_with_their_run_also_where_the_server_died_in_between(kept, client, tmp_path):
+    run = client.create_task_run("task:t").run
+    client.store_artifact(run.run_id, "a", b"abc")
+    client.complete(run.run_id)
+    folder = tmp_path / "kept" / "runs"
+    assert len(list(folder.rglob("*-*-*"))) > 0
+    client.delete_run(run.run_id)
+    kept.kill()
+    kept.restart()
+    until(lambda: not any(folder.iterdir()), "the artifacts to be removed", seconds=20)
+
+
+def test_they_are_beside_the_sqlite_file_unless_told_otherwise(server):
+    with Client(server.url, KEY, project="default") as client:
+        run = client.create_task_run("task:t").run
+        client.store_artifact(run.run_id, "a", b"abc")
+    beside = server.database.with_name(server.database.name + "-artifacts")
+    assert [path.name for path in (beside / "contents").rglob("*") if path.is_file()] == [
+        hashlib.sha256(b"abc").hexdigest()
+    ]

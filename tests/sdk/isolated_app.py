@@ -1,0 +1,176 @@
+"""What the tests run in processes of their own. `folder` is a place to leave traces in."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from runstead.sdk import App, RunFailed
+
+app = App()
+app.reference = f"{__file__}:app"
+SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+
+
+def mark(folder, name, text="x"):
+    with (Path(folder) / name).open("a") as file:
+        file.write(text)
+
+
+def pids(folder, *numbers):
+    partial = Path(folder) / "pids.new"
+    partial.write_text(json.dumps(numbers))
+    partial.rename(Path(folder) / "pids")
+
+
+@app.task("steps", isolation="process", retries=1)
+async def steps(ctx, folder):
+    async def count(name):
+        mark(folder, name)
+        return os.getpid()
+
+    first = await ctx.step("first", count, "first")
+    both = await ctx.gather(ctx.step("left", count, "left"), ctx.step("right", count, "right"))
+    ctx.log("a line")
+    ctx.metadata = {"model": "m"}
+    await ctx.emit({"type": "CUSTOM", "name": "told", "value": 1 << 70})
+    await ctx.sleep(3600)
+    return {"pid": os.getpid(), "steps": [first, *both], "at": ctx.now().isoformat(), "again": ctx.random()}
+
+
+@app.task("plain", isolation="process")
+def plain(ctx, folder):
+    child = ctx.spawn("task:other", config={"a": 1})
+    return {"got": ctx.step("one", lambda: "kept"), "child": child.run_id}
+
+
+@app.task("covers", isolation="process", retries=1)
+async def covers(ctx, folder):
+    try:
+        await ctx.sleep(3600)
+    except BaseException as error:
+        raise ValueError("made of a wait") from error
+    return "woken"
+
+
+@app.task("final", isolation="process", retries=1)
+async def final(ctx, folder):
+    async def refuse():
+        mark(folder, "tries")
+        raise RunFailed("No", "NO", {"a": 1})
+
+    await ctx.step("refuse", refuse)
+
+
+@app.task("shrinks", isolation="process", retries=1)
+async def shrinks(ctx, folder):
+    if not (Path(folder) / "shrunk").exists():
+        mark(folder, "shrunk")
+        await ctx.step("one", lambda: 1)
+        await ctx.sleep(3600)
+
+
+@app.task("crash", isolation="process", retries=1)
+def crash(ctx, folder):
+    ctx.log("about to die")
+    mark(folder, "tries")
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@app.task("fragile", isolation="process", retries=1)
+def fragile(ctx, folder):
+    ctx.step("once", mark, folder, "once")
+    if not (Path(folder) / "twice").exists():
+        mark(folder, "twice")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ctx.step("then", lambda: "done")
+
+
+@app.task("bomb", isolation="process", memory_mb=256)
+def bomb(ctx):
+    return len(bytearray(1 << 30))
+
+
+@app.task("loop", isolation="process", cpu_seconds=1)
+def loop(ctx):
+    while True:
+        pass
+
+
+@app.task("slow", isolation="process", timeout_seconds=0.6, stop_seconds=0.2)
+def slow(ctx):
+    time.sleep(60)
+
+
+@app.task("quits", isolation="process")
+def quits(ctx, how):
+    if how == "escape" and os.fork() == 0:
+        os.setsid()
+        time.sleep(30)
+        os._exit(0)
+    if how in ("exit", "escape"):
+        os._exit(7)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    if how == "sys.exit":
+        sys.exit(3)
+    if how == "declared":
+        raise RunFailed("No", "NO", {"a": 1})
+    if how == "raised":
+        raise KeyError("k")
+    return object()
+
+
+@app.task("stubborn", isolation="process", stop_seconds=0.3)
+def stubborn(ctx, folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pids(folder, os.getpid(), subprocess.Popen(SLEEPER).pid)
+    time.sleep(60)
+
+
+@app.task("cleans", isolation="process")
+def cleans(ctx, folder):
+    try:
+        pids(folder, os.getpid())
+        time.sleep(60)
+    finally:
+        mark(folder, "cleaned")
+
+
+@app.task("awaits", isolation="process")
+async def awaits(ctx, folder):
+    pids(folder, os.getpid())
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        mark(folder, "cleaned")
+        raise
+
+
+@app.task("speaks", isolation="process")
+def speaks(ctx):
+    logging.getLogger("mine").info("from logging")
+    ctx.usage("p", "m", input_tokens=3, output_tokens=2)
+    ctx.text("Hello")
+    ctx.artifact(b"a,b", name="table.csv", media_type="text/csv")
+    return "said"
+
+
+@app.task("leaves", isolation="process")
+def leaves(ctx, folder):
+    pids(folder, subprocess.Popen(SLEEPER).pid)
+    return "done"
+
+
+@app.task("floods", isolation="process")
+async def floods(ctx):
+    for _ in range(400):
+        await ctx.emit({"type": "T", "text": "x" * 100_000})
+    return "told"

@@ -1,0 +1,118 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from runstead.filesystem import FilesystemArtifacts
+from runstead.sdk import App, RunFailed
+
+sys.path.insert(0, str(Path(__file__).parent))  # for served.py: tests are no package
+from served import Served
+
+
+@pytest.fixture
+async def served(tmp_path):
+    kept = FilesystemArtifacts(tmp_path / "kept")
+    await kept.open()
+    one = await Served().open(artifacts=kept)
+    yield one
+    await one.close()
+
+
+async def ran(served, app):
+    served.work(app)
+    run = (await served.client.create_task_run("task:t")).run
+    return await served.done(run.run_id)
+
+
+async def test_bytes_and_files_are_stored_and_others_noted(served, tmp_path):
+    app = App()
+
+    @app.task("t")
+    async def make(ctx):
+        file = tmp_path / "plot.png"
+        file.write_bytes(b"png")
+        ctx.artifact("elsewhere", uri="s3://b/c", size=3)
+        await ctx.artifact(file)
+        await ctx.artifact(str(file), name="same.bin", media_type="x/y")
+        stored = await ctx.artifact(b"a,b", name="report.csv")
+        return stored.uri
+
+    run = await ran(served, app)
+    assert run.output == f"/runs/{run.run_id}/artifacts/report.csv", run.error
+    assert [(one["name"], one.get("media_type"), one["size"]) for one in run.artifacts] == [
+        ("plot.png", "image/png", 3),
+        ("same.bin", "x/y", 3),
+        ("report.csv", "text/csv", 3),
+        ("elsewhere", None, 3),
+    ]
+    assert await served.client.read_artifact(run.run_id, "plot.png") == b"png"
+
+
+async def test_a_handler_in_a_thread_stores_too(served):
+    app = App()
+
+    @app.task("t")
+    def make(ctx):
+        ctx.artifact("noted", uri="x")
+        return ctx.artifact(memoryview(b"abc"), name="a").size
+
+    run = await ran(served, app)
+    assert (run.output, len(run.artifacts)) == (3, 2)
+
+
+async def test_a_failed_run_keeps_what_it_stored(served):
+    app = App()
+
+    @app.task("t")
+    async def make(ctx):
+        await ctx.artifact(b"core", name="dump")
+        ctx.artifact("noted", uri="x")
+        raise RunFailed("no", "NO")
+
+    run = await ran(served, app)
+    assert (run.status, [one["name"] for one in run.artifacts]) == ("failed", ["dump", "noted"])
+
+
+async def test_an_attempt_after_a_wait_does_not_send_again_what_is_there(served, monkeypatch):
+    app, sent = App(), []
+    put = served.commands.artifacts.put
+
+    async def counted(run, chunks, bytes_max):
+        sent.append(run)
+        return await put(run, chunks, bytes_max)
+
+    monkeypatch.setattr(served.commands.artifacts, "put", counted)
+
+    @app.task("t")
+    async def make(ctx):
+        stored = await ctx.artifact(b"same", name="a")
+        await ctx.wait_for_event("e")
+        return stored.sha256[:8]
+
+    served.work(app)
+    run = (await served.client.create_task_run("task:t")).run
+    await served.answer(await served.until(run.run_id, "waiting"))
+    run = await served.done(run.run_id)
+    assert (run.status, run.output, len(sent)) == ("completed", "0967115f", 1)
+
+
+async def test_what_cannot_be_stored_fails_the_run_with_its_code(served):
+    app = App()
+    served.commands.artifact_bytes_max = 2
+
+    @app.task("t")
+    async def make(ctx):
+        with pytest.raises(TypeError):
+            ctx.artifact(b"x")
+        with pytest.raises(TypeError):
+            ctx.artifact(b"x", name="a", uri="u")
+        for name in ("", "a/b", "a\n", "x" * 256):
+            with pytest.raises(ValueError, match="An artifact's name"):
+                ctx.artifact(b"x", name=name)
+        with pytest.raises(FileNotFoundError):
+            await ctx.artifact(Path("nowhere"))
+        await ctx.artifact(b"abc", name="a")
+
+    run = await ran(served, app)
+    assert (run.status, run.error.code) == ("failed", "ARTIFACT_TOO_LARGE")

@@ -1,0 +1,308 @@
+import asyncio
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runstead.sdk import App
+
+sys.path.insert(0, str(Path(__file__).parent))  # for served.py: tests are no package
+from served import Served
+
+TEXT = ("TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END")
+
+
+@pytest.fixture
+async def served():
+    one = await Served().open()
+    yield one
+    await one.close()
+
+
+async def ran(served, app, target="task:t", **request):
+    served.work(app)
+    run = (await served.client.create_task_run(target, **request)).run
+    return await served.done(run.run_id)
+
+
+def texts(events):
+    """Message id → what it says, and whether it ended."""
+    said = {}
+    for event in events:
+        told = said.setdefault(event["messageId"], ["", False])
+        told[0] += event.get("delta", "")
+        told[1] = told[1] or event["type"].endswith("_END")
+    return [tuple(told) for told in said.values()]
+
+
+async def test_text_thoughts_and_tool_calls_are_told_as_ag_ui_events(served):
+    app = App()
+
+    @app.task("t")
+    async def speak(ctx):
+        await ctx.reasoning("Hm.")
+        async with ctx.text() as message:
+            await message.write("Hel")
+            await message.write("lo")
+        async with ctx.tool_call("search", {"q": "x"}) as call:
+            call.result = [1, 2]
+        await ctx.tool_call("add", {}, result="3")
+
+    run = await ran(served, app)
+    assert run.status == "completed"
+    events = await served.events(run.run_id)
+    assert [event["type"] for event in events] == [
+        "REASONING_START",
+        "REASONING_MESSAGE_START",
+        "REASONING_MESSAGE_CONTENT",
+        "REASONING_MESSAGE_END",
+        "REASONING_END",
+        "TEXT_MESSAGE_START",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_END",
+        *["TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_END", "TOOL_CALL_RESULT"] * 2,
+        "RUN_FINISHED",
+    ]
+    assert [event["content"] for event in events if event["type"] == "TOOL_CALL_RESULT"] == ["[1,2]", "3"]
+
+
+async def test_a_handler_in_a_thread_speaks_too(served):
+    app = App()
+
+    @app.task("t")
+    def speak(ctx):
+        ctx.text("whole")
+        with ctx.text() as message:
+            message.write("part")
+        with ctx.tool_call("search", {"q": "x"}) as call:
+            call.result = {"found": 1}
+        ctx.usage("p", "m", input_tokens=1)
+        return str(ctx.now())
+
+    run = await ran(served, app)
+    assert run.status == "completed", run.error
+    assert texts(await served.events(run.run_id, *TEXT)) == [("whole", True), ("part", True)]
+    (result,) = await served.events(run.run_id, "TOOL_CALL_RESULT")
+    assert result["content"] == '{"found":1}'
+
+
+async def test_a_handler_that_is_taken_up_again_tells_nothing_twice(served):
+    app, begun = App(), []
+
+    @app.task("t")
+    async def speak(ctx):
+        begun.append(ctx.run.attempt)
+
+        async def step():
+            await ctx.text("in a step")
+            ctx.usage("p", "m", input_tokens=10)
+
+        await ctx.text("before")
+        await ctx.emit({"type": "CUSTOM", "name": "x", "value": 1})
+        await ctx.progress(0.5)
+        ctx.usage("p", "m", input_tokens=5, output_tokens=1)
+        await ctx.tool_call("search", {"q": "x"}, result=1)
+        await ctx.step("s", step)
+        async with ctx.text() as message:
+            await message.write("open ")
+            await ctx.wait_for_approval("Go on?")
+            await message.write("and closed")
+
+    served.work(app)
+    run = (await served.client.create_task_run("task:t")).run
+    waiting = await served.until(run.run_id, "waiting")
+    assert texts(await served.events(run.run_id, *TEXT))[-1] == ("open ", False)
+    await served.client.resume(run.run_id, True, type="approval", tool_call_id=waiting.waiting_tool_call_id)
+    run = await served.done(run.run_id)
+    assert begun == [1, 2]
+    assert run.status == "completed", run.error
+    events = await served.events(run.run_id)
+    assert texts([event for event in events if event["type"] in TEXT]) == [
+        ("before", True),
+        ("in a step", True),
+        ("open and closed", True),
+    ]
+    names = [event.get("name") or event["type"] for event in events]
+    once = ("x", "run.progress", "TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_END", "TOOL_CALL_RESULT")
+    assert [names.count(name) for name in once] == [1] * len(once)
+    assert (run.metadata["inputTokens"], run.metadata["outputTokens"]) == (15, 1)
+
+
+async def test_other_words_of_a_handler_taken_up_again_end_the_old_message(served):
+    app, tries = App(), []
+    words = (["One ", "two ", "three"], ["One two ", "six"], ["One two si"])
+
+    @app.task("t")
+    async def speak(ctx):
+        async with ctx.text() as message:
+            for part in words[len(tries)]:
+                await message.write(part)
+            tries.append(1)
+            await ctx.wait_for_event("first")
+            await ctx.wait_for_event("second")
+
+    served.work(app)
+    run = (await served.client.create_task_run("task:t")).run
+    for _ in words[1:]:
+        waiting = await served.until(run.run_id, "waiting")
+        await served.answer(waiting)
+    run = await served.done(run.run_id)
+    assert texts(await served.events(run.run_id, *TEXT)) == [
+        ("One two three", True),
+        ("One two six", True),
+        ("One two si", True),
+    ]
+
+
+async def test_what_a_broken_off_step_said_is_ended_and_said_anew(served):
+    app, tries = App(), []
+
+    @app.task("t")
+    async def speak(ctx):
+        async def step():
+            tries.append(1)
+            async with ctx.text() as message:
+                await message.write(f"try {len(tries)}")
+                if len(tries) == 1:
+                    raise ValueError("no")
+
+        await ctx.step("s", step, retries=1, backoff_seconds=0)
+
+    run = await ran(served, app)
+    assert run.status == "completed"
+    assert texts(await served.events(run.run_id, *TEXT)) == [("try 1", True), ("try 2", True)]
+
+
+async def test_a_message_that_was_never_ended_ends_before_the_run_does(served):
+    app = App()
+
+    @app.task("t")
+    async def speak(ctx):
+        try:
+            async with ctx.text() as message:
+                await message.write("half")
+                raise ValueError
+        except ValueError:
+            return
+
+    run = await ran(served, app)
+    assert texts(await served.events(run.run_id, *TEXT)) == [("half", True)]
+
+
+async def test_usage_of_several_models_is_summed_and_told_apart(served):
+    app = App()
+
+    @app.task("t")
+    async def think(ctx):
+        ctx.usage("a", "small", input_tokens=1, output_tokens=2, cached_input_tokens=1)
+        ctx.usage("b", "big", input_tokens=100, output_tokens=20, reasoning_tokens=7, finish_reason="stop")
+        ctx.usage("a", "small", input_tokens=3, partial=True)
+        ctx.metadata = {"team": "data"}
+        raise ValueError("failed, and used all the same")
+
+    run = await ran(served, app)
+    assert run.status == "failed"
+    models = run.metadata.pop("models")
+    assert run.metadata == {
+        "provider": "b",
+        "model": "big",
+        "inputTokens": 104,
+        "outputTokens": 22,
+        "cachedInputTokens": 1,
+        "reasoningTokens": 7,
+        "usageCaptureStatus": "partial",
+        "team": "data",
+    }
+    assert [(one["model"], one["inputTokens"]) for one in models] == [("big", 100), ("small", 4)]
+
+
+@contextmanager
+def logging_alone():
+    """The root logger as a program has it that has set up no logging, and afterwards as it was."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    root.handlers[:] = []
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+
+
+async def test_what_a_run_logs_is_in_its_log_and_in_no_other(served):
+    app, both = App(), asyncio.Barrier(2)
+    logger = logging.getLogger("shop")
+
+    @app.task("t")
+    async def work(ctx, name: str):
+        await both.wait()
+        logger.info("handler %s", name)
+        logger.debug("too quiet")
+
+        def in_thread():
+            logger.warning("step %s", name)
+
+        async def subtask():
+            await asyncio.sleep(0)
+            logger.info("task %s", name)
+
+        await ctx.step("s", in_thread)
+        await asyncio.create_task(subtask())
+        ctx.log(f"line {name}")
+        try:
+            raise ValueError("bad")
+        except ValueError:
+            logger.exception("caught")
+
+    with logging_alone():
+        served.work(app)
+        created = [(await served.client.create_task_run("task:t", config={"name": n})).run for n in "ab"]
+        logger.info("of no run")
+        ended = [await served.done(run.run_id) for run in created]
+    for name, run in zip("ab", ended, strict=True):
+        logs = run.logs
+        lines = [line.partition(" ")[2] for line in logs.split("\n")]
+        assert lines[:4] == [
+            f"INFO shop: handler {name}",
+            f"WARNING shop: step {name}",
+            f"INFO shop: task {name}",
+            name,
+        ]
+        assert "ValueError: bad" in logs
+        assert "quiet" not in logs
+        assert "of no run" not in logs
+        assert "HTTP" not in logs
+
+
+async def test_lines_from_before_a_wait_are_kept(served):
+    app = App()
+
+    @app.task("t")
+    async def work(ctx):
+        ctx.log("begun")
+        for number in range(2):
+            await ctx.wait_for_event(f"e{number}")
+        ctx.log("done")
+
+    served.work(app)
+    run = (await served.client.create_task_run("task:t")).run
+    for _ in range(2):
+        await served.answer(await served.until(run.run_id, "waiting"))
+    run = await served.done(run.run_id)
+    assert run.logs.split("\n") == ["begun", "(attempt 2)", "begun", "(attempt 3)", "begun", "done"]
+
+
+async def test_a_line_longer_than_the_log_is_cut(served):
+    app = App()
+
+    @app.task("t")
+    async def work(ctx):
+        ctx.log("é" * (2 << 20))
+
+    run = await ran(served, app)
+    assert run.status == "completed"
+    assert 1_000_000 < len(run.logs.encode()) <= 1 << 20
