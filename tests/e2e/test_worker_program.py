@@ -96,7 +96,7 @@ def test_a_server_that_is_killed_again_and_again_loses_and_repeats_no_completion
     server.port = int(server.url.rpartition(":")[2])
     with Client(server.url, KEY, project="default") as client:
         made = [client.create_task_run("task:count", config={"number": n}).run for n in range(60)]
-        serve(server.url, "--concurrency", "8", "--lease-seconds", "5", "--wait-seconds", "2")
+        serve(server.url, "--concurrency", "8", "--lease-seconds", "60", "--wait-seconds", "2")
         for _ in range(2):
             time.sleep(0.25)
             server.restart()

@@ -44,10 +44,17 @@ def test_under_load(deployment, fault):
 def recorded(deployment):
     """Real histories, each with every answer, whose runs came to an end."""
     load = Load(deployment.replicas, "recorded")
-    load.pass_by(3 * faults.SPELL)
+    for _ in range(20):
+        load.pass_by(faults.SPELL)
+        if len(_whole(list(load.history))) > 6:
+            break
     load.finish()
-    histories = by_run(load.history).values()
-    return [each for each in histories if all(one.known for one in each) and _won(each) and _order(each)]
+    return _whole(load.history)
+
+
+def _whole(history):
+    of_runs = by_run(history).values()
+    return [each for each in of_runs if all(one.known for one in each) and _won(each) and _order(each)]
 
 
 def _won(history):

@@ -64,9 +64,18 @@ async def test_a_writer_token_is_good_for_nothing_else(desk, operation):
     who = {"user_id": "ada", "service_id": "svc", "project_id": desk.project.id}
     token = await desk.app.keyring.run_event_token(**who, run_id=parent["run_id"])
     names = {"run_id": parent["run_id"], "child_run_id": child["run_id"], "project": desk.project.slug}
-    names |= dict.fromkeys(
-        ("worker_id", "key_id", "user_id", "service_id", "event_id", "input_request_id", "schedule_id"), "x"
+    others = (
+        "worker_id",
+        "key_id",
+        "user_id",
+        "service_id",
+        "event_id",
+        "input_request_id",
+        "schedule_id",
+        "batch_id",
     )
+    others += ("webhook_id", "delivery_id", "trigger_id", "name")
+    names |= dict.fromkeys(others, "x")
     path = operation.path.format(conversation_id=conversation_id, **names)
     if path.endswith(("/events", "/event-writer-token")) and operation.method == "POST":
         return

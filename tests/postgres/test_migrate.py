@@ -97,7 +97,7 @@ async def test_the_next_months_have_their_partitions(replicas, sql):
     [desk] = await replicas(1)
     [(now,)] = sql("SELECT (extract(epoch FROM now()) * 1000)::bigint")
     there = {row[0] for row in sql("SELECT relid::text FROM pg_partition_tree('run_events') WHERE isleaf")}
-    assert there == {name for name, _, _ in months_from(now, 3)} | {"run_events_other"}
+    assert there >= {name for name, _, _ in months_from(now, 3)} | {"run_events_other"}
     await desk.complete((await desk.create("run-1")).run_id)
     [(table,)] = sql("SELECT tableoid::regclass::text FROM run_events")
     assert table == months_from(now, 1)[0][0]
