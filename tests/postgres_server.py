@@ -179,13 +179,20 @@ class Databases:
         """The name of an empty one."""
         return self.call(self._lease())
 
+    def fresh(self):
+        """The name of one that nobody has used. It is not given back."""
+        return self.call(self._make())
+
+    async def _make(self):
+        self._made += 1
+        name = f"test_{self._made}"
+        await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template_runstead")
+        self._sessions[name] = await asyncpg.connect(self.server.url(name))
+        return name
+
     async def _lease(self):
         if not self._free:
-            self._made += 1
-            name = f"test_{self._made}"
-            await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template_runstead")
-            self._sessions[name] = await asyncpg.connect(self.server.url(name))
-            return name
+            return await self._make()
         name = self._free.pop()
         await self._sessions[name].execute(";".join(CLEAR))
         return name

@@ -74,6 +74,15 @@ MADE = {
     *("create_conversation", "delete_conversation", "create_run", "claim_runs", "wait_run", "append_events"),
     *("complete_run", "cancel_run", "create_input_request", "respond_to_input_request"),
     *("cancel_input_request", "create_schedule", "delete_schedule", "register_push_service", "create_batch"),
+    *(
+        "create_webhook",
+        "test_webhook",
+        "delete_webhook",
+        "create_trigger",
+        "rotate_trigger",
+        "delete_trigger",
+    ),
+    "store_artifact",
 }
 
 #: An address where nobody listens.
@@ -87,6 +96,8 @@ CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_
 tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
+webhooks, deliveries, triggers, tokens, stored = [], [], [], [], []
+alive = []  # runs that nobody has ended yet
 turns = itertools.count()
 
 
@@ -127,6 +138,10 @@ def _name_what_is_there(case):
         if "project" in names:
             names["project"] = PROJECT
     _name_in_the_path(path, operation)
+    if operation == "store_artifact" and alive:
+        path["run_id"] = alive[-1]
+        for name in query.keys() & {"attempt", "sha256"}:  # made up, they are wrong
+            del query[name]
     if operation == "create_input_request" and agent_runs:
         case.body["run_id"] = agent_runs[-1][1]
     elif operation == "respond_to_input_request" and forms:
@@ -152,6 +167,17 @@ def _name_in_the_path(path, operation):
         path["project"], path["batch_id"] = PROJECT, batches[-1]
     elif "service_id" in path and services:
         path["service_id"] = services[-1]
+    elif "delivery_id" in path and deliveries:
+        path["project"], path["webhook_id"], path["delivery_id"] = PROJECT, *deliveries[-1]
+    elif "webhook_id" in path and webhooks:
+        # The newest one is kept, with what was sent to it.
+        path["project"], path["webhook_id"] = PROJECT, webhooks[0 if operation == "delete_webhook" else -1]
+    elif "trigger_id" in path and triggers:
+        path["project"], path["trigger_id"] = PROJECT, triggers[0 if operation == "delete_trigger" else -1]
+    elif "token" in path and tokens:
+        path["token"] = tokens[-1]
+    elif operation == "read_artifact" and stored:
+        path["run_id"], path["name"] = stored[-1]
     elif "event_id" in path and logged:
         path["run_id"], path["event_id"] = logged[-1]
     elif "child_run_id" in path and families:
@@ -252,6 +278,28 @@ def _remember(operation, path, answer):
             schedules[:] = [one for one in schedules if one != answer["schedule"]["id"]]
         case "register_push_service":
             services.append(answer["service"]["id"])
+        case "store_artifact":
+            stored.append((path["run_id"], path["name"]))
+        case _ if path.get("project") == PROJECT:
+            _remember_callers(operation, path, answer)
+
+
+def _remember_callers(operation, path, answer):
+    """Who is called, and who calls."""
+    match operation:
+        case "create_webhook":
+            webhooks.append(answer["webhook"]["id"])
+        case "test_webhook":
+            deliveries.append((path["webhook_id"], answer["delivery"]["id"]))
+        case "delete_webhook":
+            webhooks[:] = [one for one in webhooks if one != path["webhook_id"]]
+            deliveries[:] = [one for one in deliveries if one[0] != path["webhook_id"]]
+        case "create_trigger" | "rotate_trigger":
+            tokens.append(answer["token"])
+            if operation == "create_trigger":
+                triggers.append(answer["trigger"]["id"])
+        case "delete_trigger":
+            triggers[:] = [one for one in triggers if one != path["trigger_id"]]
 
 
 def _remember_run(operation, answer):
@@ -260,6 +308,7 @@ def _remember_run(operation, answer):
         case "create_run":
             if run["conversation_id"] is not None:
                 agent_runs.append((run["conversation_id"], run_id))
+            alive.append(quote(run_id, safe=""))
             if run["parent_run_id"] is None:
                 parents.append(run_id)
             else:
@@ -271,6 +320,7 @@ def _remember_run(operation, answer):
             logged.append((quote(run_id, safe=""), str(answer["latest_event_id"])))
         case "complete_run" | "cancel_run":
             ended.append(quote(run_id, safe=""))
+            alive[:] = [one for one in alive if one != ended[-1]]
 
 
 @schemathesis.hook
