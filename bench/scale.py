@@ -38,7 +38,7 @@ class Costs:
     wal_bytes_per_s: float = 400e6
 
 
-MEASURED = Costs(loop_ms=2.6, transaction_ms=0.4, command_ms=0.2, wal_bytes=15_500)
+MEASURED = Costs(loop_ms=2.2, transaction_ms=0.98, command_ms=0.03, wal_bytes=13_600)
 
 
 class Simulation:
