@@ -248,7 +248,7 @@ def test_every_operation_was_brought_to_success(schemathesis, server):
     paths = schemathesis.document["paths"]
     operations = {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
     reached = {name.rpartition(" ")[0] for name in schemathesis.tally if re.search(" 2..$", name)}
-    assert operations - reached - what_needs_a_lease(server) == LEFT_OUT.keys()
+    assert operations - reached - what_needs_a_lease(server) <= LEFT_OUT.keys()
 
 
 @pytest.mark.usefixtures("requests", "walks")
