@@ -29,3 +29,26 @@ def server(new_server):
 def api(server):
     with server.api() as api:
         yield api
+
+
+@pytest.fixture
+def url(databases):
+    """Of an empty database of PostgreSQL."""
+    name = databases.lease()
+    yield databases.server.url(name)
+    databases.give_back(name)
+
+
+@pytest.fixture
+def two_servers(url, tmp_path):
+    """Two servers over one PostgreSQL that are up, and an API of each."""
+    servers = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        servers.append(Server(tmp_path / name, url).start())
+    apis = [server.api() for server in servers]
+    yield servers, apis
+    for api in apis:
+        api.__exit__()
+    for server in servers:
+        server.kill()

@@ -5,33 +5,17 @@ import time
 
 import pytest
 
-from .server import Server, until
+from .server import until
 
 REPLACED_S = 10
 
 
 @pytest.fixture
-def url(databases):
-    name = databases.lease()
-    yield databases.server.url(name)
-    databases.give_back(name)
-
-
-@pytest.fixture
-def replicas(url, tmp_path):
+def replicas(two_servers):
     """(the leader, the other), each a server and an API of it."""
-    servers = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        servers.append(Server(tmp_path / name, url).start())
-    apis = [server.api() for server in servers]
+    servers, apis = two_servers
     until(lambda: any(leads(api) for api in apis), "a leader")
-    pairs = list(zip(servers, apis, strict=True))
-    yield sorted(pairs, key=lambda pair: not leads(pair[1]))
-    for api in apis:
-        api.__exit__()
-    for server in servers:
-        server.kill()
+    return sorted(zip(servers, apis, strict=True), key=lambda pair: not leads(pair[1]))
 
 
 def leads(api):

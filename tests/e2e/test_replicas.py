@@ -10,31 +10,14 @@ import pytest
 
 from runstead.sdk import Client
 
-from .server import KEY, Server, note, runstead, until
+from .server import KEY, note, runstead, until
 
 TARGET = {"kind": "agent", "id": "scribe"}
 
 
 @pytest.fixture
-def url(databases):
-    name = databases.lease()
-    yield databases.server.url(name)
-    databases.give_back(name)
-
-
-@pytest.fixture
-def replicas(url, tmp_path):
-    """Two servers that are up, and an API of each."""
-    servers = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        servers.append(Server(tmp_path / name, url).start())
-    apis = [server.api() for server in servers]
-    yield servers, apis
-    for api in apis:
-        api.__exit__()
-    for server in servers:
-        server.kill()
+def replicas(two_servers):
+    return two_servers
 
 
 def test_commands_work_on_postgres(url, tmp_path):
