@@ -88,26 +88,39 @@ def test_sqlite_steps_from_what_there_is_to_the_next(sqlite, name, arguments):
     assert steps_of(sqlite, SQLITE[name], arguments) < 200
 
 
-@pytest.fixture(scope="module")
-def postgres(databases):
-    """explain(name or claim, *arguments): the plan of a prepared statement, and how many pages it touched."""
+@pytest.fixture(scope="module", params=["never", "while the queue was empty", "now"])
+def postgres(databases, request):
+    """explain(name or claim, *arguments): the plan of a prepared statement, and how many pages it touched.
+
+    The param tells when PostgreSQL last looked what is in the table.
+    """
     from runstead.postgres.connection import connect
 
-    # Of its own, and without statistics: neither what other tests left nor the moment of an ANALYZE shall choose plans.
-    name = databases.fresh()
+    name = databases.fresh()  # what other tests left shall choose no plan
     databases.execute(name, "ALTER TABLE runs SET (autovacuum_enabled = off)")
-    for kind, priority, at, of, service in GROUPS:
+
+    def add(many, kind, target, priority, at, of=None, service=None):
         databases.execute(
             name,
             "INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at,"
             " updated_at, seq, root_seq, path, push_failures, attempt, attempts_lost, latest_event_id,"
             " latest_external_event_sequence, version, target, priority, available_at, due_at, implementation_kind,"
             f" push_service_id) SELECT 'u', 'p', 'r' || seq, '{kind}', 'pending', 'project', 'p', 'r', 0, 0, seq, seq,"
-            f" '/', 0, 0, 0, 0, 0, 1, '{kind}:' || seq % 2, {priority}, {at} + seq, {at} + seq, {quoted(of)},"
-            f" {quoted(service)} FROM (SELECT nextval('run_seq') AS seq FROM generate_series(1, {MANY})) AS made",
+            f" '/', 0, 0, 0, 0, 0, 1, {target}, {priority}, {at} + seq, {at} + seq, {quoted(of)},"
+            f" {quoted(service)} FROM (SELECT nextval('run_seq') AS seq FROM generate_series(1, {many})) AS made",
         )
 
-    def explain(sql, arguments, mode):
+    if request.param == "while the queue was empty":
+        add(MANY, "task", "NULL", 0, "NULL")
+        databases.execute(name, "VACUUM ANALYZE runs")
+    for kind, priority, at, of, service in GROUPS:
+        add(MANY, kind, f"'{kind}:' || seq % 2", priority, at, of, service)
+    if request.param == "now":
+        databases.execute(name, "VACUUM ANALYZE runs")
+
+    def explain(sql, arguments, mode, without=None):
+        """`without`: as if this index were not there."""
+
         async def look():
             connection = await connect(databases.server.url(name))
             try:
@@ -121,10 +134,14 @@ def postgres(databases):
                     f"{literal(value)}::{kind}" for kind, value in zip(types, arguments, strict=True)
                 )
                 await connection.execute(f"PREPARE told AS {sql}")
-                async with connection.transaction():
-                    rows = await connection.fetch(
-                        f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE told({given})"
-                    )
+                transaction = connection.transaction()
+                await transaction.start()
+                if without is not None:
+                    await connection.execute(f"DROP INDEX {without}")
+                rows = await connection.fetch(
+                    f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE told({given})"
+                )
+                await transaction.rollback()
             finally:
                 await connection.close()
             return "\n".join(row[0] for row in rows)
@@ -158,6 +175,23 @@ def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
     assert "Seq Scan" not in plan, plan
     assert pages < 400, plan
     assert all(int(float(rows)) <= 65 * 3 for rows in re.findall(r"actual rows=([\d.]+)", plan)), plan
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("what", "own", "wider"),
+    [
+        ("targets", "runs_queue_target", "runs_queue_kind"),
+        ("agent target", "runs_queue_agent_target", "runs_queue_agent"),
+    ],
+)
+def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own, wider, mode):
+    """It might where its statistics are old, and read a million runs of other targets."""
+    from runstead.postgres.claims import claim_sql
+
+    sql, arguments = claim_sql(list(lines(CLAIMS[what], 1, Rooms({}), CLAIMS[what].targets)))
+    plan, _ = postgres(sql, [NOW, "p", 1, [], 64, *arguments], mode, without=own)
+    assert not re.search(rf"\b{wider}\b", plan), plan
 
 
 @MODES

@@ -33,10 +33,12 @@ _MEMBERS: Final[dict[LineKind, tuple[str, ...]]] = {
 _AGENT: Final = (
     "implementation_kind = line_implementation AND coalesce(worker_key, '') = line_key AND kind = 'agent'"
 )
+#: What lets a statement have the indexes of the wider lines; see the migration that makes them.
+_WIDE: Final = "seq > 0"
 _EQUAL: Final[dict[LineKind, str]] = {
-    "kind": "kind = line_kind",
+    "kind": f"kind = line_kind AND {_WIDE}",
     "target": "coalesce(target, '') = line_target AND kind = line_kind",
-    "agent": _AGENT,
+    "agent": f"{_AGENT} AND {_WIDE}",
     "agent_target": f"{_AGENT} AND coalesce(target, '') = line_target",
 }
 

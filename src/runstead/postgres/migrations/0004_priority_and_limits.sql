@@ -1,18 +1,19 @@
 ALTER TABLE runs ADD COLUMN priority bigint NOT NULL DEFAULT 0;
 
 -- The queue: rows leave these indexes while no worker may claim them. In each of the lines that they make, the highest
--- priority stands first; which priorities there are is found by a step from one to the next.
+-- priority stands first; which priorities there are is found by a step from one to the next. `seq > 0` holds of every run:
+-- only who says it may be given the two wider indexes, so that a claim by target is never answered by filtering a kind.
 DROP INDEX runs_queue_kind;
 DROP INDEX runs_queue_target;
 DROP INDEX runs_queue_agent;
 DROP INDEX runs_push;
 CREATE INDEX runs_queue_kind ON runs (project_id, kind, priority DESC, available_at, seq)
-  WHERE available_at IS NOT NULL;
+  WHERE available_at IS NOT NULL AND seq > 0;
 CREATE INDEX runs_queue_target ON runs (project_id, coalesce(target, ''), kind, priority DESC, available_at, seq)
   WHERE available_at IS NOT NULL;
 CREATE INDEX runs_queue_agent ON runs
   (project_id, implementation_kind, coalesce(worker_key, ''), priority DESC, available_at, seq)
-  WHERE available_at IS NOT NULL AND implementation_kind IS NOT NULL;
+  WHERE available_at IS NOT NULL AND implementation_kind IS NOT NULL AND seq > 0;
 CREATE INDEX runs_queue_agent_target ON runs
   (project_id, implementation_kind, coalesce(worker_key, ''), coalesce(target, ''), priority DESC, available_at, seq)
   WHERE available_at IS NOT NULL AND implementation_kind IS NOT NULL;
