@@ -263,7 +263,7 @@ class Main:
 
 
 def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[Loop]:
-    """Beside the leader and the dispatcher, which look when they are woken."""
+    """Beside the leader, the dispatcher and the deliverer, which look when they are woken."""
 
     async def flush() -> int:
         await authenticator.flush()

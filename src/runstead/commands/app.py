@@ -58,9 +58,8 @@ class App:
         self.following = Following(store, notifier, self.stopping)
         self.folds = Folds(store)
         self.notifications = Notifications(notifier, self.stopping)
-        self.heard: set[str] = (
-            set()
-        )  # ids of workers that were heard of without a heartbeat, until it is stored; of others, too
+        # Ids of workers, and of others, that were heard of without a heartbeat, until that is stored.
+        self.heard: set[str] = set()
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 

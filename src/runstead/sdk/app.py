@@ -26,8 +26,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function elsewhere than in the event loop's thread; the second argument names the place.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
-
-
 _LOCAL: Final = Local()
 
 
@@ -180,9 +178,9 @@ class App:
         fresh = run.attempt == 1 and run.latest_event_id == 0
         as_claimed = msgspec.json.encode(run)
         answered: set[str] = set()
+        given = run
         while True:
-            # Each try gets what was claimed, whatever the one before it did to that.
-            arguments = served.arguments.of(msgspec.json.decode(as_claimed, type=ClaimedRun))
+            arguments = served.arguments.of(given)
             events = [] if fresh else await _log(run, ctx)
             history = History(events)
             history.pass_over(answered)
@@ -202,10 +200,8 @@ class App:
             except LeaseLostError:
                 raise
             except Exception as error:
-                if ctx.left is not None:
-                    wanted = (
-                        ctx.left.wanted
-                    )  # it was left already, and something in it made a failure of that
+                if ctx.left is not None:  # it was left already, and something in it made a failure of that
+                    wanted = ctx.left.wanted
                 elif history.retries >= served.retries or is_final(error):
                     raise
                 else:
@@ -221,6 +217,8 @@ class App:
             # It was answered while it was asked: on from the log, which has the answer. Where it has none, somebody has
             # ended the wait by hand.
             answered.add(wanted.call_id)
+            # The next try gets what was claimed, whatever this one did to that.
+            given = msgspec.json.decode(as_claimed, type=ClaimedRun)
 
     def _found(self) -> str:
         if self.reference is None:
