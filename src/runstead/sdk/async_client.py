@@ -20,6 +20,7 @@ from runstead.sdk.retries import Retries
 from runstead.sdk.route import AsyncSends
 from runstead.sdk.routes.runs import RunFilters
 from runstead.sdk.run import Run
+from runstead.sdk.streaming import Streaming, Told
 
 
 class AsyncClient(Connected, AsyncSends):
@@ -138,7 +139,7 @@ class AsyncClient(Connected, AsyncSends):
                 yield event
             after = log.next_after(page)
 
-    async def follow(
+    def follow(
         self,
         run_id: str,
         *,
@@ -161,26 +162,9 @@ class AsyncClient(Connected, AsyncSends):
         log = Log(run_id, conversation_id, include_descendants)
         after = (cursor or "") if include_descendants else after_event_id
         following = Following(log, after, event_types, self._retries, self.project)
-        while True:
-            call, error = following.call(), None
-            try:
-                async with self._http.stream(**self._stream_wire(call)) as response:
-                    if not response.is_success:
-                        await response.aread()
-                    error = following.opened(response)
-                    if error is None:
-                        async for chunk in response.aiter_bytes():
-                            for event in following.feed(chunk):
-                                yield event
-                            if following.done:
-                                return
-            except httpx2.RequestError as failure:
-                error = no_answer(failure, call.name)
-            if error is None and following.may_be_over and await self._over(following):
-                return
-            await self._sleep(following.broke(error))
+        return self._streamed(following, lambda: self._over(following))
 
-    async def notifications(
+    def notifications(
         self, project: str | None = None, *, after: str | None = None
     ) -> AsyncGenerator[Notification, None]:
         """What happens in the project from now on, or after a notification's cursor, for as long as you listen.
@@ -190,23 +174,9 @@ class AsyncClient(Connected, AsyncSends):
         client's retries.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        watching = Watching(self._project(project), after, self._retries)
-        while True:
-            call, error = watching.call(), None
-            try:
-                async with self._http.stream(**self._stream_wire(call)) as response:
-                    if not response.is_success:
-                        await response.aread()
-                    error = watching.opened(response)
-                    if error is None:
-                        async for chunk in response.aiter_bytes():
-                            for notification in watching.feed(chunk):
-                                yield notification
-            except httpx2.RequestError as failure:
-                error = no_answer(failure, call.name)
-            await self._sleep(watching.broke(error))
+        return self._streamed(Watching(self._project(project), after, self._retries))
 
-    async def follow_batch(
+    def follow_batch(
         self, batch_id: str, *, project: str | None = None
     ) -> AsyncGenerator[BatchProgress, None]:
         """The batch as it stands, then whenever its counters have moved (at most ten times a second), until all its runs
@@ -216,24 +186,35 @@ class AsyncClient(Connected, AsyncSends):
         client's retries.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        following = BatchFollowing(self._project(project), batch_id, self._retries)
+        return self._streamed(BatchFollowing(self._project(project), batch_id, self._retries))
+
+    async def _streamed(
+        self, streaming: Streaming[Told], over: Callable[[], Awaitable[bool]] | None = None
+    ) -> AsyncGenerator[Told, None]:
+        """What a stream tells, over as many connections as it takes. `over` finds out whether one that ended cleanly was
+        the last.
+        """
         while True:
-            call, error = following.call(), None
+            call, error = streaming.call(), None
             try:
                 async with self._http.stream(**self._stream_wire(call)) as response:
                     if not response.is_success:
                         await response.aread()
-                    error = following.opened(response)
+                    error = streaming.opened(response)
                     if error is None:
                         async for chunk in response.aiter_bytes():
-                            for progress in following.feed(chunk):
-                                yield progress
-                            if following.done:
+                            for told in streaming.feed(chunk):
+                                yield told
+                            if streaming.done:
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            await self._sleep(following.broke(error))
+            if error is None and over is not None and await over():
+                return
+            await self._sleep(streaming.broke(error))
 
     async def _over(self, following: Following) -> bool:
+        if not following.may_be_over:
+            return False
         state = await self.send(following.log.state())
         return following.ended(state) and following.over(await self.send(following.rest()))

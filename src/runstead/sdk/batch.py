@@ -85,14 +85,13 @@ class BatchProgress(Answer, frozen=True, kw_only=True):
     completed_at: datetime | None = None
 
 
-class BatchFollowing(Streaming):
+class BatchFollowing(Streaming[BatchProgress]):
     """One follower of a batch. `done` once its end was told."""
 
     def __init__(self, project: str, batch_id: str, retries: Retries) -> None:
         super().__init__(retries)
         self._path = path("projects", project, "batches", batch_id, "stream")
         self._last: str | None = None
-        self.done = False
 
     def call(self) -> Call[None]:
         self._parser = Parser()

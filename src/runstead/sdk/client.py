@@ -19,6 +19,7 @@ from runstead.sdk.retries import Retries
 from runstead.sdk.route import Sends
 from runstead.sdk.routes.runs import RunFilters
 from runstead.sdk.run import Run
+from runstead.sdk.streaming import Streaming, Told
 
 
 class Client(Connected, Sends):
@@ -148,23 +149,7 @@ class Client(Connected, Sends):
         log = Log(run_id, conversation_id, include_descendants)
         after = (cursor or "") if include_descendants else after_event_id
         following = Following(log, after, event_types, self._retries, self.project)
-        while True:
-            call, error = following.call(), None
-            try:
-                with self._http.stream(**self._stream_wire(call)) as response:
-                    if not response.is_success:
-                        response.read()
-                    error = following.opened(response)
-                    if error is None:
-                        for chunk in response.iter_bytes():
-                            yield from following.feed(chunk)
-                            if following.done:
-                                return
-            except httpx2.RequestError as failure:
-                error = no_answer(failure, call.name)
-            if error is None and following.may_be_over and self._over(following):
-                return
-            self._sleep(following.broke(error))
+        return self._streamed(following, lambda: self._over(following))
 
     def notifications(
         self, project: str | None = None, *, after: str | None = None
@@ -175,20 +160,7 @@ class Client(Connected, Sends):
         meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
         client's retries.
         """
-        watching = Watching(self._project(project), after, self._retries)
-        while True:
-            call, error = watching.call(), None
-            try:
-                with self._http.stream(**self._stream_wire(call)) as response:
-                    if not response.is_success:
-                        response.read()
-                    error = watching.opened(response)
-                    if error is None:
-                        for chunk in response.iter_bytes():
-                            yield from watching.feed(chunk)
-            except httpx2.RequestError as failure:
-                error = no_answer(failure, call.name)
-            self._sleep(watching.broke(error))
+        return self._streamed(Watching(self._project(project), after, self._retries))
 
     def follow_batch(
         self, batch_id: str, *, project: str | None = None
@@ -199,23 +171,34 @@ class Client(Connected, Sends):
         A connection that breaks or falls silent is made anew. Raises when the server stays away for longer than the
         client's retries.
         """
-        following = BatchFollowing(self._project(project), batch_id, self._retries)
+        return self._streamed(BatchFollowing(self._project(project), batch_id, self._retries))
+
+    def _streamed(
+        self, streaming: Streaming[Told], over: Callable[[], bool] | None = None
+    ) -> Generator[Told, None, None]:
+        """What a stream tells, over as many connections as it takes. `over` finds out whether one that ended cleanly was
+        the last.
+        """
         while True:
-            call, error = following.call(), None
+            call, error = streaming.call(), None
             try:
                 with self._http.stream(**self._stream_wire(call)) as response:
                     if not response.is_success:
                         response.read()
-                    error = following.opened(response)
+                    error = streaming.opened(response)
                     if error is None:
                         for chunk in response.iter_bytes():
-                            yield from following.feed(chunk)
-                            if following.done:
+                            yield from streaming.feed(chunk)
+                            if streaming.done:
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            self._sleep(following.broke(error))
+            if error is None and over is not None and over():
+                return
+            self._sleep(streaming.broke(error))
 
     def _over(self, following: Following) -> bool:
+        if not following.may_be_over:
+            return False
         state = self.send(following.log.state())
         return following.ended(state) and following.over(self.send(following.rest()))

@@ -14,7 +14,7 @@ from runstead.sdk.sse import Frame, Parser
 from runstead.sdk.streaming import Streaming
 
 
-class Following(Streaming):
+class Following(Streaming[Event]):
     """One follower's place in a run's log.
 
     Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every chunk. When the
@@ -35,7 +35,6 @@ class Following(Streaming):
         self.log = log
         self.last = after  # an event id, or a family's cursor
         self._seen: dict[str | None, int] = {} if log.family else {None: int(after)}
-        self.done = False
         self.idle = True
         self._wanted = frozenset(types)
         # The end must be seen even where it was not asked for; it is then kept back.

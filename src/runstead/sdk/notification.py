@@ -29,7 +29,7 @@ class Notification(Answer, frozen=True, kw_only=True):
     cursor: str = ""
 
 
-class Watching(Streaming):
+class Watching(Streaming[Notification]):
     """One follower's place in a project's notifications. `last` is the cursor to go on from."""
 
     def __init__(self, project: str, after: str | None, retries: Retries) -> None:

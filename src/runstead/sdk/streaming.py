@@ -1,24 +1,41 @@
 """What every follower of a stream does about connections, without I/O: what came back, and when to try again."""
 
-from typing import Final
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
 
 import httpx2
 
+from runstead.sdk.call import Call
 from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
 from runstead.sdk.retries import Retries
 from runstead.sdk.sse import Parser
+
+Told = TypeVar("Told")
 
 #: A live connection carries a comment every 15 s. Three of them missing mean that it is dead.
 SILENCE_S: Final = 45.0
 
 
-class Streaming:
-    """Base of followers: per connection `opened()` once the head of the answer is there, `broke()` when it ended."""
+class Streaming(ABC, Generic[Told]):
+    """Base of followers. Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every
+    chunk, and `broke()` when it ended. `done`: what was fed last was the end.
+    """
+
+    done = False
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
         self._failures = 0
         self._parser = Parser()
+
+    @abstractmethod
+    def call(self) -> Call[None]:
+        """How the next connection is asked for."""
+
+    @abstractmethod
+    def feed(self, chunk: bytes) -> Iterator[Told]:
+        """What a part of the stream tells."""
 
     def opened(self, response: httpx2.Response) -> RunsteadError | None:
         """What is wrong with an answer, None where it is a stream. The body of one outside 2xx must have been read."""
