@@ -10,7 +10,7 @@ from runstead.concurrency import Rooms
 from runstead.sqlite.migrate import migrate
 from runstead.sqlite.queue import HEADS
 from runstead.sqlite.sql import Q as SQLITE
-from runstead.store import ClaimQuery
+from runstead.store import ClaimQuery, RunQuery
 from runstead.store.lines import lines
 
 MANY = 4_000
@@ -210,3 +210,40 @@ def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, argumen
     plan, pages = postgres(Q[name], arguments, mode)
     assert "Seq Scan" not in plan, plan
     assert pages < 400, plan
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("load", [["r1"], ["p"], [False], [], []]),
+        ("run_by_key", ["r1", "p"]),
+        ("runs_by_id", ["r1", ["p"]]),
+    ],
+)
+def test_postgresql_never_looks_for_a_run_among_those_of_its_project(postgres, name, arguments, mode):
+    """It did where it planned for an empty table: each command then read all runs of the project."""
+    from runstead.postgres.sql import Q
+
+    plan, _ = postgres(Q[name], arguments, mode, without="runs_by_id")
+    assert "runs_by_project" not in plan, plan
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("query", "own"),
+    [
+        (RunQuery(("p",), limit=25), "runs_by_project"),
+        (RunQuery(("p",), before=(0, 9_000), limit=25), "runs_by_project"),
+        (RunQuery(("p",), statuses=("pending",), limit=25), "runs_by_status"),
+        (RunQuery(("p",), statuses=("failed",), before=(0, 9_000), limit=25), "runs_by_status"),
+    ],
+)
+def test_postgresql_reads_a_page_of_a_project_from_its_own_index(postgres, query, own, mode):
+    """The primary key has the order too, and all other projects in it."""
+    from runstead.postgres.page import page_sql
+
+    plan, pages = postgres(*page_sql(query), mode)
+    assert own in plan, plan
+    assert "Sort" not in plan, plan
+    assert pages < 200, plan

@@ -1,5 +1,6 @@
 """The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,11 @@ _encode = msgspec.json.Encoder().encode
 
 def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
     """Newest (or longest) first. All values are bound; only our own names are put together."""
-    where: list[str] = []
+    where = _of_the_index(query.statuses)
+    # Of one project, what its own indexes are made of; see the migration `runs_by_project`.
+    of_one = (
+        len(query.project_ids) == 1 and query.batch_id is query.schedule_id is query.parent_run_id is None
+    )
     arguments: list[Any] = []
 
     def add(condition: str, *values: Any) -> None:
@@ -29,8 +34,6 @@ def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
 
     among("project_id", query.project_ids or ("",))
     among("status", query.statuses)
-    if query.statuses and "completed" not in query.statuses:
-        add("status <> 'completed'")  # says what the index on the other states says, so that it serves
     among("kind", query.kinds)
     among("target", query.targets)
     for column in ("batch_id", "schedule_id", "parent_run_id"):
@@ -52,10 +55,24 @@ def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
     by_duration = query.sort == "duration"
     if by_duration:
         add("duration_ms IS NOT NULL")
+    place, order = _order(by_duration=by_duration, of_one=of_one)
     if query.before is not None:
-        place = "(duration_ms, seq) < ({}::bigint, {}::bigint)" if by_duration else "seq < {}::bigint"
         add(place, *query.before[0 if by_duration else 1 :])
-    order = "duration_ms DESC, seq DESC" if by_duration else "seq DESC"
     arguments.append(query.limit)
     sql = f"SELECT {COLUMNS} FROM {RUNS} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
     return sql, arguments
+
+
+def _order(*, by_duration: bool, of_one: bool) -> tuple[str, str]:
+    """What follows a place in the list, and the list's order."""
+    if by_duration:
+        return "(duration_ms, seq) < ({}::bigint, {}::bigint)", "duration_ms DESC, seq DESC"
+    return ("-seq > -{}::bigint", "-seq") if of_one else ("seq < {}::bigint", "seq DESC")
+
+
+def _of_the_index(statuses: Sequence[str]) -> list[str]:
+    """What the conditions of indexes say, so that they serve: that of the other states, and that of all runs of a
+    project, which one of the other states shall not be looked for in.
+    """
+    others = ["status <> 'completed'"] if statuses and "completed" not in statuses else []
+    return others if others and len(statuses) == 1 else [*others, "seq > 0"]
