@@ -10,7 +10,7 @@ import statistics
 import time
 from typing import Final
 
-import httpx
+import httpx2
 
 LISTS: Final = ["", "status=completed", "status=failed", "status=pending", "status=running&status=waiting"]
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--project", default="default")
     parser.add_argument("--times", type=int, default=200)
     told = parser.parse_args()
-    with httpx.Client(
+    with httpx2.Client(
         base_url=told.url, headers={"Authorization": f"Bearer {told.key}"}, timeout=60
     ) as client:
         for filters in LISTS:

@@ -47,6 +47,8 @@ from runstead.sqlite.floor import updates_per_second
 from runstead.sqlite.store import SqliteStore
 from runstead.store import Store
 from runstead.store.bulk import Bulk
+from runstead.web.app import WebApp
+from runstead.web.door import Door
 
 
 def make_store(settings: Settings) -> Store:
@@ -207,7 +209,10 @@ class Main:
         app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
         authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
-            open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
+            Door(
+                open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
+                WebApp(app, authenticator),
+            ),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http="httptools",
             ws="none",

@@ -1,4 +1,4 @@
-"""Imports run one way: core ← ports ← commands ← (http, web, loops); engines know core and ports; one file wires."""
+"""Imports run one way: core ← ports ← commands ← (http, loops) ← web; engines know core and ports; one file wires."""
 
 import ast
 import sys
@@ -30,6 +30,9 @@ WIRING = {"main", "testing"}
 MAY_IMPORT = dict.fromkeys(CORE, CORE) | dict.fromkeys(PORTS | ENGINES | GATES, CORE | PORTS)
 MAY_IMPORT |= {"commands": CORE | PORTS | GATES}
 MAY_IMPORT |= dict.fromkeys(OUTSIDE, CORE | PORTS | GATES | {"commands", "telemetry"})
+MAY_IMPORT["web"] = MAY_IMPORT["web"] | {
+    "http"
+}  # the same callers by the same credentials, and the same statuses: it stands on that door
 MAY_IMPORT |= {"sdk": set(), "bench": set(), "telemetry": set(), "settings": CORE, "__init__": set()}
 
 

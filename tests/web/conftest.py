@@ -1,0 +1,83 @@
+"""The dashboard as people meet it: the real program, and Debian's Chromium before it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from e2e.server import Server
+
+from .browser import Tab
+
+CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+#: Set in CI, where a test without a browser would prove nothing.
+REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser, started once."""
+    if CHROMIUM is None:
+        assert not REQUIRED, (
+            "RUNSTEAD_REQUIRE_BROWSER is set, and there is no chromium: apt-get install chromium"
+        )
+        pytest.skip("there is no chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*options, "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request, tmp_path_factory):
+    """The program over an empty store, for all tests of a file."""
+    folder: Path = tmp_path_factory.mktemp("web")
+    if request.param == "sqlite":
+        started = Server(folder, folder / "runstead.db").start()
+        yield started
+        started.kill()
+        return
+    databases = request.getfixturevalue("databases")
+    name = databases.lease()
+    started = Server(folder, databases.server.url(name)).start()
+    yield started
+    started.kill()
+    databases.give_back(name)
+
+
+@pytest.fixture
+def api(server):
+    with server.api() as api:
+        yield api
+
+
+@pytest.fixture
+def open_tab(chromium, server):
+    """open_tab(path): a page of the dashboard, in a browser of its own that is signed in. At the end of the test nothing
+    may have gone wrong in any of them: no error, no breach of the policy, no request elsewhere.
+    """
+    tabs = []
+
+    def make(path="/ui", *, of=server, key=None, **context):
+        tab = Tab(chromium.new_context(base_url=of.url, **context))
+        tabs.append(tab)
+        tab.sign_in(key or of.key)
+        tab.open(path)
+        return tab
+
+    yield make
+    for tab in tabs:
+        tab.close()
+    for tab in tabs:
+        assert tab.troubles == []
+
+
+@pytest.fixture
+def tab(open_tab):
+    """A browser that is signed in, at the list of runs."""
+    return open_tab("/ui/projects/default/runs")
