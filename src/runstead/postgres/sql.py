@@ -1,15 +1,14 @@
-"""The statements: named ones from queries.sql, and the few whose shape depends on what is written or asked."""
+"""The statements: named ones from the .sql files, and the few whose shape depends on what is written or asked."""
 
-import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
 from runstead.conversation import Conversation
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
+from runstead.store.sql_files import statements
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -81,33 +80,23 @@ BATCHES: Final = (
 )
 
 
-def _named() -> dict[str, str]:
-    text = "\n".join(
-        (files(__package__) / name).read_text()
-        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
-    )
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
-    words = {
-        "{columns}": COLUMNS,
-        "{locked}": LOCKED,
-        "{runs}": RUNS,
-        "{clock}": CLOCK,
-        "{audited}": _AUDITED,
-    }
-    words |= {
-        "{conversation}": ", ".join(Conversation.__struct_fields__),
-        "{schedule}": ", ".join(SCHEDULE_FIELDS),
-    }
-    words |= {"{batch}": BATCH, "{batches}": BATCHES, "{counted}": ", ".join(COUNTED)}
-    words |= {"{request}": _REQUEST, "{service}": _SERVICE}
-    return {
-        name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
-
-
-Q: Final = _named()
+Q: Final = statements(
+    __package__,
+    {
+        "columns": COLUMNS,
+        "locked": LOCKED,
+        "runs": RUNS,
+        "clock": CLOCK,
+        "audited": _AUDITED,
+        "conversation": ", ".join(Conversation.__struct_fields__),
+        "schedule": ", ".join(SCHEDULE_FIELDS),
+        "batch": BATCH,
+        "batches": BATCHES,
+        "counted": ", ".join(COUNTED),
+        "request": _REQUEST,
+        "service": _SERVICE,
+    },
+)
 
 
 def _column_type(hint: object) -> str:
