@@ -15,24 +15,19 @@ UPDATE conversations AS c SET message_count = moved.count, last_message_at = mov
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS moved (id, count, at, node) WHERE c.id = moved.id
 
 -- name: add_messages
-INSERT INTO messages
-  (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-   metadata, parts, outcome)
+INSERT INTO messages ({message})
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
   $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[])
 
 -- name: message_by_key
-SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
-  digest, metadata, parts, outcome
-FROM messages WHERE conversation_id = $1 AND idempotency_key = $2
+SELECT {message} FROM messages WHERE conversation_id = $1 AND idempotency_key = $2
 
 -- name: parent_message
 SELECT id FROM messages WHERE conversation_id = $1 AND (id = $2 OR idempotency_key = $2) ORDER BY id = $2 DESC LIMIT 1
 
 -- name: messages_after
 -- Sizes are known without reading the values.
-SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-  metadata, parts, outcome, r_seq, r_run_id, r_status, r_latest, r_updated_at, r_metadata
+SELECT {message}, r_seq, r_run_id, r_status, r_latest, r_updated_at, r_metadata
 FROM (
   SELECT *, row_number() OVER told AS place,
     sum(coalesce(octet_length(parts), 0) + coalesce(octet_length(metadata), 0) + coalesce(octet_length(outcome), 0)

@@ -1,7 +1,5 @@
 -- name: register_push_service
-INSERT INTO push_services
-  (id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
-   region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at)
+INSERT INTO push_services ({service})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $15, NULL)
 ON CONFLICT (registrant, service_key) DO UPDATE SET
   service_name = excluded.service_name, scope_kind = excluded.scope_kind, base_url = excluded.base_url,
@@ -13,10 +11,10 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
 RETURNING id
 
 -- name: push_service
-SELECT {service} FROM push_services WHERE id = $1
+SELECT {service}, {reach} FROM push_services WHERE id = $1
 
 -- name: push_services_reaching
-SELECT {service} FROM push_services
+SELECT {service}, {reach} FROM push_services
 WHERE id IN (SELECT service_id FROM push_reach WHERE project_id = ANY ($1::text[])) ORDER BY created_at, id
 
 -- name: push_service_heartbeat
@@ -27,7 +25,7 @@ WITH silent AS (
   SELECT id AS silent_id FROM push_services
   WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < $2
   ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE push_services SET silent_at = $1 FROM silent WHERE id = silent_id RETURNING {service}
+UPDATE push_services SET silent_at = $1 FROM silent WHERE id = silent_id RETURNING {service}, {reach}
 
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, $1), updated_at = $1 WHERE id = $2

@@ -5,9 +5,9 @@ from functools import cache
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
-from runstead.conversation import Conversation
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
+from runstead.store.columns import WORDS
 from runstead.store.sql_files import statements
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -58,16 +58,7 @@ MOVING: Final = frozenset(
     }
 )
 
-_REQUEST: Final = (
-    "id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,"
-    " seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,"
-    " response_values, withheld, digest, responded_at"
-)
-_SERVICE: Final = (
-    "id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version,"
-    " runtime, region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,"
-    " ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
-)
+_REACH: Final = "ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
 
 # A batch's own columns, and its counters from the few rows over which they are spread.
 BATCH: Final = ", ".join(
@@ -82,19 +73,17 @@ BATCHES: Final = (
 
 Q: Final = statements(
     __package__,
-    {
+    WORDS
+    | {
         "columns": COLUMNS,
         "locked": LOCKED,
         "runs": RUNS,
         "clock": CLOCK,
         "audited": _AUDITED,
-        "conversation": ", ".join(Conversation.__struct_fields__),
-        "schedule": ", ".join(SCHEDULE_FIELDS),
         "batch": BATCH,
         "batches": BATCHES,
         "counted": ", ".join(COUNTED),
-        "request": _REQUEST,
-        "service": _SERVICE,
+        "reach": _REACH,
     },
 )
 

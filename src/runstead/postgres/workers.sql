@@ -10,8 +10,7 @@ ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
   display_name = coalesce(excluded.display_name, w.display_name),
   implementation_display_name = coalesce(excluded.implementation_display_name, w.implementation_display_name),
   metadata = coalesce(excluded.metadata, w.metadata)
-RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+RETURNING {worker}
 
 -- name: add_token
 INSERT INTO worker_tokens (hash, worker_id, number)
@@ -22,19 +21,14 @@ DELETE FROM worker_tokens WHERE worker_id = $1
   AND number <= (SELECT max(number) FROM worker_tokens WHERE worker_id = $1) - $2::bigint
 
 -- name: worker_by_token
-SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
-FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = $1)
+SELECT {worker} FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = $1)
 
 -- name: worker
-SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
-FROM workers WHERE id = $1
+SELECT {worker} FROM workers WHERE id = $1
 
 -- name: worker_heartbeat
 UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2
-RETURNING id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
+RETURNING {worker}
 
 -- name: workers_heard
 WITH heard AS (SELECT id FROM workers WHERE id = ANY ($2::text[]) ORDER BY id FOR NO KEY UPDATE)
@@ -42,15 +36,13 @@ UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL FRO
 
 -- name: workers_fell_silent
 WITH silent AS (
-  SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < $2
+  SELECT id AS silent_id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < $2
   ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE workers SET silent_at = $1 FROM silent WHERE workers.id = silent.id
-RETURNING workers.id, workers.project_id, workers.implementation_kind, workers.worker_key, workers.created_at, workers.updated_at, workers.display_name, workers.implementation_display_name, workers.metadata, workers.last_heartbeat_at, workers.silent_at
+UPDATE workers SET silent_at = $1 FROM silent WHERE id = silent_id
+RETURNING {worker}
 
 -- name: workers_page
-SELECT id, project_id, implementation_kind, worker_key, created_at, updated_at,
-  display_name, implementation_display_name, metadata, last_heartbeat_at, silent_at
-FROM workers WHERE project_id = $1 AND (implementation_kind, worker_key) > ($2::text, $3::text)
+SELECT {worker} FROM workers WHERE project_id = $1 AND (implementation_kind, worker_key) > ($2::text, $3::text)
   AND ($5::boolean IS NULL OR (silent_at IS NOT NULL) = $5)
 ORDER BY implementation_kind, worker_key LIMIT $4
 
@@ -63,8 +55,7 @@ ON CONFLICT (run_seq, worker_id) DO UPDATE SET
   session_key = excluded.session_key, status = excluded.status, updated_at = excluded.updated_at,
   metadata = coalesce(excluded.metadata, s.metadata),
   ended_at = CASE excluded.status WHEN 'active' THEN NULL ELSE coalesce(s.ended_at, excluded.ended_at) END
-RETURNING id, run_id, implementation_kind, worker_id, session_key, status, created_at, updated_at, metadata, ended_at
+RETURNING {session}
 
 -- name: session
-SELECT id, run_id, implementation_kind, worker_id, session_key, status, created_at, updated_at, metadata, ended_at
-FROM worker_sessions WHERE run_seq = $1 ORDER BY updated_at DESC LIMIT 1
+SELECT {session} FROM worker_sessions WHERE run_seq = $1 ORDER BY updated_at DESC LIMIT 1

@@ -5,14 +5,10 @@ INSERT INTO conversations
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: conversation
-SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-  message_count, last_message_at, created_by, archived_at, current_node, seq
-FROM conversations WHERE id = ?
+SELECT {conversation} FROM conversations WHERE id = ?
 
 -- name: conversations_page
-SELECT id, project_id, type, created_at, updated_at, personal, status, title, summary, metadata, agent_id,
-  message_count, last_message_at, created_by, archived_at, current_node, seq
-FROM conversations
+SELECT {conversation} FROM conversations
 WHERE project_id = ?1 AND status <> 'deleted' AND (?2 IS NULL OR status = ?2)
   AND seq < ?3
 ORDER BY seq DESC LIMIT ?4

@@ -10,26 +10,14 @@ UPDATE input_requests SET status = ?2, ended_at = ?3, response_id = ?4, actor_ty
 WHERE id = ?1 AND status = 'open'
 
 -- name: input_request
-SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
-  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
-  response_values, withheld, digest, responded_at
-FROM input_requests WHERE id = ?
+SELECT {request} FROM input_requests WHERE id = ?
 
 -- name: input_request_of_call
-SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
-  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
-  response_values, withheld, digest, responded_at
-FROM input_requests WHERE run_seq = ? AND tool_call_id = ?
+SELECT {request} FROM input_requests WHERE run_seq = ? AND tool_call_id = ?
 
 -- name: input_requests_page
-SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
-  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
-  response_values, withheld, digest, responded_at
-FROM input_requests WHERE conversation_id = ?1 AND (?2 IS NULL OR status = ?2) AND seq < ?3
+SELECT {request} FROM input_requests WHERE conversation_id = ?1 AND (?2 IS NULL OR status = ?2) AND seq < ?3
 ORDER BY seq DESC LIMIT ?4
 
 -- name: input_requests_of_run
-SELECT id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,
-  seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,
-  response_values, withheld, digest, responded_at
-FROM input_requests WHERE run_seq = ? ORDER BY seq DESC LIMIT ?
+SELECT {request} FROM input_requests WHERE run_seq = ? ORDER BY seq DESC LIMIT ?

@@ -4,15 +4,11 @@ SET message_count = message_count + 1, last_message_at = ?1, updated_at = max(up
 WHERE id = ?2 AND status <> 'deleted' RETURNING message_count
 
 -- name: add_message
-INSERT INTO messages
-  (id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key, digest,
-   metadata, parts, outcome)
+INSERT INTO messages ({message})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: message_by_key
-SELECT id, conversation_id, role, created_at, updated_at, seq, run_seq, parent_id, created_by, idempotency_key,
-  digest, metadata, parts, outcome
-FROM messages WHERE conversation_id = ? AND idempotency_key = ?
+SELECT {message} FROM messages WHERE conversation_id = ? AND idempotency_key = ?
 
 -- name: parent_message
 SELECT id FROM messages WHERE conversation_id = ?1 AND (id = ?2 OR idempotency_key = ?2)

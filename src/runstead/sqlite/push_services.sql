@@ -1,7 +1,5 @@
 -- name: register_push_service
-INSERT INTO push_services
-  (id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
-   region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at)
+INSERT INTO push_services ({service})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15, ?15, NULL)
 ON CONFLICT (registrant, service_key) DO UPDATE SET
   service_name = excluded.service_name, scope_kind = excluded.scope_kind, base_url = excluded.base_url,
@@ -13,16 +11,10 @@ ON CONFLICT (registrant, service_key) DO UPDATE SET
 RETURNING id
 
 -- name: push_service
-SELECT id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
-  region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,
-  (SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)
-FROM push_services WHERE id = ?
+SELECT {service}, {reach} FROM push_services WHERE id = ?
 
 -- name: push_services_reaching
-SELECT id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version, runtime,
-  region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,
-  (SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)
-FROM push_services WHERE id IN
+SELECT {service}, {reach} FROM push_services WHERE id IN
   (SELECT service_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?)))
 ORDER BY created_at, id
 

@@ -4,6 +4,7 @@ from functools import cache
 from typing import Final
 
 from runstead.run import FIELDS, LARGE
+from runstead.store.columns import WORDS
 from runstead.store.sql_files import statements
 
 COLUMNS: Final = ", ".join(FIELDS)
@@ -17,9 +18,10 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
+_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
-Q: Final = statements(__package__, {"columns": COLUMNS, "audited": _AUDITED})
+Q: Final = statements(__package__, WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH})
 
 INSERT_RUN: Final = (
     f"INSERT INTO runs ({', '.join(f for f in FIELDS if f != 'seq')}) "  # noqa: S608 - our own names
