@@ -45,9 +45,7 @@ async def play(terminal: Terminal, folder: Path, looking: asyncio.Event | None) 
             terminal.output_of(name, text)
 
 
-async def _play(
-    terminal: Terminal, folder: Path, children: Children, looking: asyncio.Event | None
-) -> None:
+async def _play(terminal: Terminal, folder: Path, children: Children, looking: asyncio.Event | None) -> None:
     # What is set for another server, or a proxy on the way to other hosts, must not change this one.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
@@ -84,7 +82,9 @@ async def _play(
         await children.watch(looking.wait())
     terminal.checks([Check(f"exit code of {server.name}", 0, await children.end(server))])
     if looking is None and not terminal.failures:
-        terminal.dashboard(url, key, "In a terminal, or with RUNSTEAD_DEMO_STAYS=1, the server stays up to look around.")
+        terminal.dashboard(
+            url, key, "In a terminal, or with RUNSTEAD_DEMO_STAYS=1, the server stays up to look around."
+        )
 
 
 async def main() -> int:
