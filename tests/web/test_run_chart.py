@@ -41,10 +41,14 @@ def test_the_columns_hold_every_run_once(browser, ended):
     assert len(found["begins_at"]) == 60 == len(found["p50_ms"]) == len(found["p95_ms"])
     assert found["width_ms"] == 60_000
     assert all(begins % 60_000 == 0 for begins in found["begins_at"])
-    assert found["summary"].startswith("In the last hour 6 runs were created: 3 completed, 1 failed, 2 pending.")
+    assert found["summary"].startswith(
+        "In the last hour 6 runs were created: 3 completed, 1 failed, 2 pending."
+    )
 
 
-@pytest.mark.parametrize(("span", "width_ms"), [("15m", 15_000), ("6h", 300_000), ("24h", 900_000), ("7d", 7_200_000)])
+@pytest.mark.parametrize(
+    ("span", "width_ms"), [("15m", 15_000), ("6h", 300_000), ("24h", 900_000), ("7d", 7_200_000)]
+)
 def test_a_longer_time_has_wider_bars(browser, ended, span, width_ms):
     found = browser.get(f"{CHART}.json?target=task:charted&span={span}").json()
     assert found["width_ms"] == width_ms

@@ -51,7 +51,10 @@ def test_the_newest_run_stands_first(browser, make):
 @pytest.mark.parametrize("status", ["pending", "completed", "failed", "cancelled"])
 def test_a_status_is_chosen_in_the_address(browser, make, status):
     target = f"task:by-{status}"
-    made = {one: make(target, None if one == "pending" else one) for one in ("pending", "completed", "failed", "cancelled")}
+    made = {
+        one: make(target, None if one == "pending" else one)
+        for one in ("pending", "completed", "failed", "cancelled")
+    }
     page = browser.get(LIST, params={"target": target, "status": status})
     assert run_ids_in(page) == [made[status]]
     assert f'value="{status}" checked' in page.text
@@ -94,7 +97,9 @@ def test_what_is_no_time_and_no_place_is_refused_with_a_sentence(browser, query)
 
 def test_what_no_filter_knows_is_left_out(browser, make):
     run_id = make("task:old-address")
-    page = browser.get(LIST + "?target=task:old-address&status=paused&kind=cat&sort=age&span=1y&label=none&q=%00")
+    page = browser.get(
+        LIST + "?target=task:old-address&status=paused&kind=cat&sort=age&span=1y&label=none&q=%00"
+    )
     assert run_ids_in(page) == [run_id]
 
 
@@ -159,7 +164,9 @@ def test_checked_runs_are_tried_again(browser, api, make):
     assert newest["retry_of"] == made[0]
 
 
-@pytest.mark.parametrize("given", [{"run": []}, {"run": [f"r{n}" for n in range(51)]}, {"run": ["r"], "do": "explode"}])
+@pytest.mark.parametrize(
+    "given", [{"run": []}, {"run": [f"r{n}" for n in range(51)]}, {"run": ["r"], "do": "explode"}]
+)
 def test_a_change_is_of_one_to_fifty_runs(browser, given):
     form = {"csrf": csrf_in(browser.get(LIST)), "do": "cancel", "sure": "yes", "back": LIST} | given
     assert browser.post("/ui/projects/default/list/changes", data=form).status_code == 400
@@ -181,4 +188,9 @@ def test_a_run_may_be_called_as_the_lists_own_pages(browser, api):
     project = api.project_id()
     for name in ("live", "chart", "chart.json", "list"):
         api.create(project, "task:names", public_id=name)
-    assert sorted(run_ids_in(browser.get(LIST + "?target=task:names"))) == ["chart", "chart.json", "list", "live"]
+    assert sorted(run_ids_in(browser.get(LIST + "?target=task:names"))) == [
+        "chart",
+        "chart.json",
+        "list",
+        "live",
+    ]

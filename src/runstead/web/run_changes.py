@@ -43,7 +43,9 @@ async def _retry(visit: Visit, project: Project, run_id: str) -> str:
 
 
 CHANGES: Final = {
-    "cancel": Change("Cancel", "Whatever runs below them is cancelled as well. This cannot be undone.", _cancel),
+    "cancel": Change(
+        "Cancel", "Whatever runs below them is cancelled as well. This cannot be undone.", _cancel
+    ),
     "retry": Change("Retry", "Each becomes a new run with the same request.", _retry),
 }
 

@@ -48,9 +48,7 @@ def stretch(filters: Filters, now: int) -> tuple[int, int, int]:
 
 async def _activity(visit: Visit, project: Project, filters: Filters) -> Activity:
     since, until, count = stretch(filters, now_ms())
-    return await charts.activity(
-        visit.app, visit.principal, project.id, filters.query(), since, until, count
-    )
+    return await charts.activity(visit.app, visit.principal, project.id, filters.query(), since, until, count)
 
 
 @pages.get("/projects/{project}/list/chart.json")
@@ -105,7 +103,9 @@ def summary(found: Activity, filters: Filters) -> str:
     ]
     told = f"{where} {total.runs:,} run{'s were' if total.runs > 1 else ' was'} created: {', '.join(parts)}."
     if total.p50_ms is not None and total.p95_ms is not None:
-        told += f" Half of the completed took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
+        told += (
+            f" Half of the completed took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
+        )
     if found.truncated:
         told += " There were more: only the newest of them are counted."
     return told

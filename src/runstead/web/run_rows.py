@@ -76,9 +76,7 @@ class Rows:
 
     def row(self, run: Run, *, left: bool = False) -> Markup:
         """`left`: it does not fit the filters any more."""
-        html = self._visit.fragment(
-            "run_row.html", run=run, project=self._project, left=left, why=_why(run)
-        )
+        html = self._visit.fragment("run_row.html", run=run, project=self._project, left=left, why=_why(run))
         return Markup(html)  # noqa: S704 - a template made it
 
     async def farewell(self, known: Known, *, pushed: bool) -> Markup:

@@ -5,7 +5,6 @@ from starlette.responses import RedirectResponse, Response
 from runstead.commands import projects, runs as commands
 from runstead.errors import not_found
 from runstead.http.run_pages import to_cursor
-from runstead.project import Project
 from runstead.run import RunStatus
 from runstead.web import live
 from runstead.web.form import header
