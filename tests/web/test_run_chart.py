@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from .run_lists import LIST, reader, run_ids_in
+from .run_lists import LIST, create, reader, run_ids_in
 
 CHART = "/ui/projects/default/list/chart"
 
@@ -15,8 +15,7 @@ CHART = "/ui/projects/default/list/chart"
 def ended(server):
     """Runs in each of three states, all made just now."""
     with server.api() as api:
-        project = api.project_id()
-        made = [api.create(project, "task:charted")["run_id"] for _ in range(6)]
+        made = [create(api, "task:charted") for _ in range(6)]
         for run_id, status in zip(made, ["completed"] * 3 + ["failed"], strict=False):
             api.complete(run_id, status)
     return made
@@ -99,7 +98,7 @@ def test_the_chart_is_drawn_in_the_colours_of_the_states(open_tab, ended, scheme
 def test_the_chart_follows_what_happens(open_tab, api, ended):
     tab = open_tab(LIST + "?target=task:followed")
     expect(tab.page.locator("#chart-said")).to_contain_text("no run was created")
-    api.create(api.project_id(), "task:followed")
+    create(api, "task:followed")
     expect(tab.page.locator("#chart-said")).to_contain_text("1 run was created", timeout=15_000)
 
 

@@ -5,13 +5,12 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .run_lists import LIST, frames, reader
+from .run_lists import LIST, create, frames, reader
 
 
 @pytest.fixture
 def make(api):
-    project = api.project_id()
-    return lambda target, **request: api.create(project, target, **request)["run_id"]
+    return lambda target, **members: create(api, target, **members)
 
 
 @pytest.fixture
