@@ -130,7 +130,7 @@ HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)> \u202egnp.exe
 
 def test_what_runs_are_called_is_shown_as_text(browser, api, make):
     run_id = make("task:hostile", title=HOSTILE)
-    api.complete(run_id, "failed", error={"message": HOSTILE * 50, "code": "X"})
+    api.complete(run_id, "failed", terminal_error_message=HOSTILE * 50)
     (row,) = rows_in(browser.get(LIST + "?target=task:hostile"))
     assert "&lt;script&gt;" in row
     assert "<script>" not in row

@@ -39,7 +39,7 @@ def test_a_run_comes_and_ends_without_a_reload(follow, api, make):
     expect(row(tab, run_id)).to_contain_text("running")
     second = make("task:live")
     expect(tab.page.locator("#rows tr").first).to_contain_text(second[-8:])
-    api.complete(run_id, "failed", error={"message": "no such file"})
+    api.complete(run_id, "failed", terminal_error_message="no such file")
     expect(row(tab, run_id)).to_contain_text("no such file")
     assert tab.page.evaluate("window.mark") == 1
 
@@ -147,7 +147,7 @@ def test_all_of_a_page_are_cancelled_after_one_question(follow, api, make):
     asked = []
     tab.page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
     tab.page.get_by_role("button", name="Cancel checked").click()
-    expect(tab.page.get_by_text("3 cancelled.")).to_be_visible()
+    expect(tab.page.get_by_text("3 cancelled.", exact=True)).to_be_visible()
     assert asked == ["Cancel 3 runs?"]
     assert {api.run(one)["status"] for one in made} == {"cancelled"}
 

@@ -23,6 +23,12 @@
   }
   const moment = (ms, seconds) => new Date(ms).toISOString().slice(0, seconds ? 19 : 16).replace("T", " ");
 
+  // Where a day begins, the axis says which.
+  function day(at, n, step) {
+    const begins = at[n] % 86_400 === 0 && (step < 86_400 ? n > 0 : true);
+    return begins ? moment(at[n] * 1000).slice(5, 10) : undefined;
+  }
+
   // Bars stand on one another: each series is the sum of those up to it, and the highest is drawn first.
   function columns(found) {
     const per_minute = 60_000 / found.width_ms, sums = [];
@@ -52,7 +58,7 @@
         ms: {range: (_, __, max) => [0, Math.max((max ?? 0) * 1.15, 10)]},
       },
       axes: [
-        axis({space: 70}),
+        axis({space: 70, size: 24, values: (_, at, __, ___, step) => at.map((one, n) => day(at, n, step) ?? moment(one * 1000).slice(11))}),
         axis({scale: "y", size: small ? 34 : 44, space: 30}),
         axis({scale: "ms", side: 1, size: small ? 46 : 56, space: 30, grid: {show: false}, values: (_, at) => at.map(length)}),
       ],
