@@ -98,6 +98,13 @@ message_fold_bytes_max: Final = 4 * MIB
 # Folded messages that are kept, so that reading a conversation again reads no log
 message_cache_bytes_max: Final = 16 * MIB
 
+# Browsers that are signed in
+browser_session_s: Final = 12 * 3_600  # and never longer than the credential in it
+browser_sessions_max: Final = 64  # of one identity: with another, the oldest ends
+browser_sessions_pruned_max: Final = 1_000  # at a time
+browser_seen_s: Final = 30.0  # how often it is stored which browsers were seen
+user_agent_chars_max: Final = 200
+
 # Durations
 lease_s_min: Final = 5
 lease_s_max: Final = 300

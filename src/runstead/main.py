@@ -16,6 +16,7 @@ import uvicorn
 from runstead import limits
 from runstead.artifacts import Artifacts
 from runstead.commands.app import App
+from runstead.commands.browser_sessions import note_seen
 from runstead.commands.projects import make_key, new_project
 from runstead.commands.workers import note_heard
 from runstead.egress import Egress
@@ -29,7 +30,7 @@ from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
 from runstead.loops.finisher import finish
 from runstead.loops.leader import Leader
-from runstead.loops.pruner import prune, prune_deliveries
+from runstead.loops.pruner import prune, prune_browsers, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.retirer import Retirer
 from runstead.loops.scheduler import schedule
@@ -290,12 +291,25 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             lambda: prune_deliveries(app),
             rows_max=limits.deliveries_pruned_max,
         ),
+        Loop(
+            "browser pruner",
+            60.0,
+            lambda: prune_browsers(app),
+            rows_max=limits.browser_sessions_pruned_max,
+        ),
         Loop("sweeper", limits.sweeper_tick_s, lambda: sweep(app), rows_max=limits.discards_per_tick_max),
         Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "last heard",
             limits.worker_heard_s,
             lambda: note_heard(app),
+            led=False,
+            rows_max=limits.heard_per_tick_max,
+        ),
+        Loop(
+            "browsers seen",
+            limits.browser_seen_s,
+            lambda: note_seen(app),
             led=False,
             rows_max=limits.heard_per_tick_max,
         ),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from runstead import batch as batches, transitions
 from runstead.append import append, digest
+from runstead.browser_session import BrowserSession
 from runstead.commands.projects import make_key
 from runstead.concurrency import ConcurrencyLimit
 from runstead.conversation import Conversation, StoredMessage
@@ -427,6 +428,8 @@ async def furnish(store):
     await store.triggers.create(trigger, lambda _count: None)
     await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:rare", 1)])
     await store.push_services.register(push_service())
+    browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
+    await store.browser_sessions.add(lambda _now: browser)
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
 

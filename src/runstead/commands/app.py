@@ -60,6 +60,8 @@ class App:
         self.notifications = Notifications(notifier, self.stopping)
         # Ids of workers, and of others, that were heard of without a heartbeat, until that is stored.
         self.heard: set[str] = set()
+        # Ids of browser sessions that were seen, until that is stored.
+        self.browsing: set[str] = set()
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 

@@ -6,6 +6,7 @@ from typing import Any
 from runstead.clock import now_ms
 from runstead.memory.audit import MemoryAudit
 from runstead.memory.batches import MemoryBatches
+from runstead.memory.browser_sessions import MemoryBrowserSessions
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
@@ -33,6 +34,7 @@ class MemoryStore:
         self.signing_keys = MemorySigningKeys(self._journal)
         self.leadership = MemoryLeadership(self._journal)
         self.concurrency = MemoryConcurrency(self._journal, rows)
+        self.browser_sessions = MemoryBrowserSessions(self._journal)
         self.discards = MemoryDiscards(self._journal, rows)
         self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)

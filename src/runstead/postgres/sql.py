@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
+from runstead.browser_session import SESSION_FIELDS
 from runstead.conversation import Conversation
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
@@ -84,7 +85,13 @@ BATCHES: Final = (
 def _named() -> dict[str, str]:
     text = "\n".join(
         (files(__package__) / name).read_text()
-        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
+        for name in (
+            "queries.sql",
+            "audit.sql",
+            "retention.sql",
+            "bulk.sql",
+            "browsing.sql",
+        )
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
@@ -100,6 +107,9 @@ def _named() -> dict[str, str]:
         "{schedule}": ", ".join(SCHEDULE_FIELDS),
     }
     words |= {"{batch}": BATCH, "{batches}": BATCHES, "{counted}": ", ".join(COUNTED)}
+    words |= {
+        "{browser_session}": ", ".join(SESSION_FIELDS),
+    }
     words |= {"{request}": _REQUEST, "{service}": _SERVICE}
     return {
         name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())

@@ -9,6 +9,7 @@ from runstead.postgres.audit import PostgresAudit
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.batches import PostgresBatches
+from runstead.postgres.browser_sessions import PostgresBrowserSessions
 from runstead.postgres.concurrency import PostgresConcurrency
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
@@ -50,6 +51,7 @@ class PostgresStore:
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
+    browser_sessions: PostgresBrowserSessions
     audit: PostgresAudit
     retention: PostgresRetention
 
@@ -80,6 +82,7 @@ class PostgresStore:
         self.directory = PostgresDirectory(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
+        self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
         self.discards = PostgresDiscards(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.webhooks = PostgresWebhooks(writer, readers)

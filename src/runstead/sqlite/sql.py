@@ -5,6 +5,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from runstead.browser_session import SESSION_FIELDS
 from runstead.run import FIELDS, LARGE
 
 COLUMNS: Final = ", ".join(FIELDS)
@@ -23,12 +24,23 @@ _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 def _named() -> dict[str, str]:
     text = "\n".join(
-        (files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql", "retention.sql")
+        (files(__package__) / name).read_text()
+        for name in (
+            "queries.sql",
+            "audit.sql",
+            "retention.sql",
+            "browsing.sql",
+        )
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
+    words = {
+        "{columns}": COLUMNS,
+        "{audited}": _AUDITED,
+        "{browser_session}": ", ".join(SESSION_FIELDS),
+    }
     return {
-        name: body.strip().replace("{columns}", COLUMNS).replace("{audited}", _AUDITED)
+        name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())
         for name, body in zip(parts[::2], parts[1::2], strict=True)
     }
 

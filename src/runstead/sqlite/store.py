@@ -9,6 +9,7 @@ from typing import Any
 from runstead.clock import now_ms
 from runstead.sqlite.audit import SqliteAudit
 from runstead.sqlite.batches import SqliteBatches
+from runstead.sqlite.browser_sessions import SqliteBrowserSessions
 from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
@@ -46,6 +47,7 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
+    browser_sessions: SqliteBrowserSessions
     concurrency: SqliteConcurrency
     audit: SqliteAudit
     retention: SqliteRetention
@@ -75,6 +77,7 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.browser_sessions = SqliteBrowserSessions(writer, readers)
         self.discards = SqliteDiscards(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.webhooks = SqliteWebhooks(writer, readers)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from runstead.store.audit import Audit, AuditPage, Stats, TableSize
 from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
+from runstead.store.browser_sessions import BrowserSessions, DecideSession
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Count, Directory, Guard
@@ -41,6 +42,7 @@ __all__ = [
     "AuditPage",
     "BatchQuery",
     "Batches",
+    "BrowserSessions",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
@@ -53,6 +55,7 @@ __all__ = [
     "DecideOne",
     "DecidePush",
     "DecideSchedule",
+    "DecideSession",
     "DecideSync",
     "DecideTrigger",
     "DecideWebhook",
@@ -115,6 +118,7 @@ class Store(Protocol):
     @property
     def discards(self) -> Discards: ...
     @property
+    def browser_sessions(self) -> BrowserSessions: ...
     def leadership(self) -> Leadership: ...
     @property
     def audit(self) -> Audit: ...
