@@ -105,6 +105,10 @@ browser_sessions_pruned_max: Final = 1_000  # at a time
 browser_seen_s: Final = 30.0  # how often it is stored which browsers were seen
 user_agent_chars_max: Final = 200
 
+# Charts
+glimpses_max: Final = 20_000  # runs of one chart: the newest
+chart_buckets_max: Final = 500
+
 # Durations
 lease_s_min: Final = 5
 lease_s_max: Final = 300

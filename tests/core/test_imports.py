@@ -18,6 +18,7 @@ CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedul
 CORE |= {"push_service", "signing_key", "trigger", "webhook", "webhook_event"}
 CORE |= {"leadership", "concurrency", "turns", "artifact", "batch", "schedule_edit", "invariants"}
 CORE |= {"browser_session"}
+CORE |= {"activity"}
 PORTS = {"store", "notifier", "relay", "artifacts"}
 GATES = {"egress", "sealing", "signing"}
 ENGINES = {"memory", "sqlite", "postgres", "nats", "filesystem", "s3"}

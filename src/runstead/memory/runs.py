@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from runstead import limits
+from runstead.activity import GLIMPSE_FIELDS, Glimpse
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.memory import families
@@ -199,6 +200,9 @@ class MemoryRuns(Runs):
         found = [run for run in self._rows.runs.values() if matches(run, query)]
         found.sort(key=lambda run: sort_key(run, query), reverse=True)
         return found[: query.limit]
+
+    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
+        return [Glimpse(*(getattr(run, name) for name in GLIMPSE_FIELDS)) for run in await self.page(query)]
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))

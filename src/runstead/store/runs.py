@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from runstead.activity import Glimpse
 from runstead.event import Event, FamilyEvent
 from runstead.push_service import PushService
 from runstead.run import Run
@@ -168,6 +169,10 @@ class Runs(Protocol):
 
     async def page(self, query: RunQuery) -> list[Run]:
         """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
+        ...
+
+    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
+        """The runs of `page`, in its order, as far as charts need them: no large value is read."""
         ...
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
