@@ -44,6 +44,7 @@ TABLES += ["webhook_deliveries", "webhooks", "triggers"]
 TABLES += ["batch_counts", "batches"]
 TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions"]
+TABLES += ["model_prices"]
 TABLES += [
     "leadership",
     "push_services",

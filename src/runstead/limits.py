@@ -109,6 +109,13 @@ user_agent_chars_max: Final = 200
 glimpses_max: Final = 20_000  # runs of one chart: the newest
 chart_buckets_max: Final = 500
 
+# Usage, and what it costs
+usage_runs_max: Final = 100_000  # of one report: the newest
+usage_rows_max: Final = 5_000  # that one read looks at
+usage_groups_max: Final = 1_000
+prices_per_project_max: Final = 1_000
+price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
+
 # Durations
 lease_s_min: Final = 5
 lease_s_max: Final = 300

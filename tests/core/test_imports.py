@@ -19,6 +19,7 @@ CORE |= {"push_service", "signing_key", "trigger", "webhook", "webhook_event"}
 CORE |= {"leadership", "concurrency", "turns", "artifact", "batch", "schedule_edit", "invariants"}
 CORE |= {"browser_session"}
 CORE |= {"activity"}
+CORE |= {"price", "usage_report"}
 PORTS = {"store", "notifier", "relay", "artifacts"}
 GATES = {"egress", "sealing", "signing"}
 ENGINES = {"memory", "sqlite", "postgres", "nats", "filesystem", "s3"}

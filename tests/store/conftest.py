@@ -18,6 +18,7 @@ from runstead.errors import Error, not_found
 from runstead.event import PRIVATE_TYPES, NewEvent
 from runstead.input_request import InputRequest, InputResponse
 from runstead.memory import MemoryStore
+from runstead.price import Price
 from runstead.principal import DEFAULT_SCOPES
 from runstead.project import Member, Project, new_key
 from runstead.push_service import PushService
@@ -430,6 +431,7 @@ async def furnish(store):
     await store.push_services.register(push_service())
     browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
     await store.browser_sessions.add(lambda _now: browser)
+    await store.prices.put(Price(PROJECT, "acme", "*", 1, 2), lambda _count: None)
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
 

@@ -164,6 +164,7 @@ async def page(app: App, principal: Principal, project: str | None, query: RunQu
 
 
 async def readable(app: App, principal: Principal, project: str | None) -> tuple[str, ...]:
+    """The ids of that project, or of every project whose runs the caller may read. FORBIDDEN, NOT_FOUND."""
     refuse_bound(principal, "lists no others")
     if project is None:
         return projects_with(principal, Scope.RUNS_READ)

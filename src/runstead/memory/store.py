@@ -14,6 +14,7 @@ from runstead.memory.discards import MemoryDiscards
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.leadership import MemoryLeadership
+from runstead.memory.prices import MemoryPrices
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.retention import MemoryRetention
 from runstead.memory.rows import Rows
@@ -35,6 +36,7 @@ class MemoryStore:
         self.leadership = MemoryLeadership(self._journal)
         self.concurrency = MemoryConcurrency(self._journal, rows)
         self.browser_sessions = MemoryBrowserSessions(self._journal)
+        self.prices = MemoryPrices(self._journal)
         self.discards = MemoryDiscards(self._journal, rows)
         self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)

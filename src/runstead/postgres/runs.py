@@ -23,6 +23,8 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ReportPage,
+    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -130,6 +132,9 @@ class PostgresRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def reports(self, query: ReportQuery) -> ReportPage:
+        return await self._readers.do(lambda c: families.reports(c, query))
 
     async def exists(self, seq: int) -> bool:
         return await self._readers.row(Q["run_exists"], seq) is not None

@@ -9,6 +9,7 @@ from typing import Final, get_args, get_type_hints
 from runstead.batch import BATCH_FIELDS, COUNTED
 from runstead.browser_session import SESSION_FIELDS
 from runstead.conversation import Conversation
+from runstead.price import PRICE_FIELDS
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
 
@@ -91,6 +92,7 @@ def _named() -> dict[str, str]:
             "retention.sql",
             "bulk.sql",
             "browsing.sql",
+            "prices.sql",
         )
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
@@ -109,6 +111,7 @@ def _named() -> dict[str, str]:
     words |= {"{batch}": BATCH, "{batches}": BATCHES, "{counted}": ", ".join(COUNTED)}
     words |= {
         "{browser_session}": ", ".join(SESSION_FIELDS),
+        "{price}": ", ".join(PRICE_FIELDS),
     }
     words |= {"{request}": _REQUEST, "{service}": _SERVICE}
     return {
@@ -129,6 +132,7 @@ _TYPES: Final = {field: _column_type(hint) for field, hint in get_type_hints(Run
 
 #: What `lock_names` locks names of.
 WEBHOOKS_OF, TRIGGERS_OF = 51, 52
+PRICES_OF = 53
 SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (

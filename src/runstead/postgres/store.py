@@ -19,6 +19,7 @@ from runstead.postgres.inputs import PostgresInputs
 from runstead.postgres.leadership import PostgresLeadership
 from runstead.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.postgres.partitions import make_partitions
+from runstead.postgres.prices import PostgresPrices
 from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
 from runstead.postgres.retention import PostgresRetention
@@ -51,6 +52,7 @@ class PostgresStore:
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
+    prices: PostgresPrices
     browser_sessions: PostgresBrowserSessions
     audit: PostgresAudit
     retention: PostgresRetention
@@ -83,6 +85,7 @@ class PostgresStore:
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
         self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
+        self.prices = PostgresPrices(writer, readers)
         self.discards = PostgresDiscards(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.webhooks = PostgresWebhooks(writer, readers)

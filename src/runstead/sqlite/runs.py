@@ -43,6 +43,8 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ReportPage,
+    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -200,6 +202,9 @@ class SqliteRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def reports(self, query: ReportQuery) -> ReportPage:
+        return await self._readers.do(lambda c: families.reports(c, query))
 
     async def exists(self, seq: int) -> bool:
         return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Final
 
 from runstead.browser_session import SESSION_FIELDS
+from runstead.price import PRICE_FIELDS
 from runstead.run import FIELDS, LARGE
 
 COLUMNS: Final = ", ".join(FIELDS)
@@ -30,6 +31,7 @@ def _named() -> dict[str, str]:
             "audit.sql",
             "retention.sql",
             "browsing.sql",
+            "prices.sql",
         )
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
@@ -38,6 +40,7 @@ def _named() -> dict[str, str]:
         "{columns}": COLUMNS,
         "{audited}": _AUDITED,
         "{browser_session}": ", ".join(SESSION_FIELDS),
+        "{price}": ", ".join(PRICE_FIELDS),
     }
     return {
         name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())

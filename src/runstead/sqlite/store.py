@@ -18,6 +18,7 @@ from runstead.sqlite.discards import SqliteDiscards
 from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.leadership import SqliteLeadership
 from runstead.sqlite.migrate import migrate, pending
+from runstead.sqlite.prices import SqlitePrices
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.retention import SqliteRetention
@@ -47,6 +48,7 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
+    prices: SqlitePrices
     browser_sessions: SqliteBrowserSessions
     concurrency: SqliteConcurrency
     audit: SqliteAudit
@@ -78,6 +80,7 @@ class SqliteStore:
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
         self.browser_sessions = SqliteBrowserSessions(writer, readers)
+        self.prices = SqlitePrices(writer, readers)
         self.discards = SqliteDiscards(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.webhooks = SqliteWebhooks(writer, readers)

@@ -17,6 +17,7 @@ from runstead.store.conversations import ConversationQuery, Conversations, Decid
 from runstead.store.directory import Count, Directory, Guard
 from runstead.store.discards import Discards
 from runstead.store.leadership import Leadership
+from runstead.store.prices import Prices
 from runstead.store.push_services import PushServices
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
 from runstead.store.runs import (
@@ -24,6 +25,8 @@ from runstead.store.runs import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ReportPage,
+    ReportQuery,
     RunKey,
     RunQuery,
     Runs,
@@ -70,7 +73,10 @@ __all__ = [
     "Left",
     "Made",
     "Member",
+    "Prices",
     "PushServices",
+    "ReportPage",
+    "ReportQuery",
     "Retention",
     "RunKey",
     "RunQuery",
@@ -119,6 +125,8 @@ class Store(Protocol):
     def discards(self) -> Discards: ...
     @property
     def browser_sessions(self) -> BrowserSessions: ...
+    @property
+    def prices(self) -> Prices: ...
     def leadership(self) -> Leadership: ...
     @property
     def audit(self) -> Audit: ...
