@@ -45,6 +45,7 @@ TABLES += ["batch_counts", "batches"]
 TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions"]
 TABLES += ["model_prices"]
+TABLES += ["replicas"]
 TABLES += [
     "leadership",
     "push_services",

@@ -116,6 +116,12 @@ usage_groups_max: Final = 1_000
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
+# What administrators see of the servers
+replica_seen_s: Final = 10.0  # how often a server tells that it is there
+replica_silence_s: Final = 60  # then it is not
+census_projects_max: Final = 100
+census_runs_max: Final = 10_000  # of one project and state
+
 # Durations
 lease_s_min: Final = 5
 lease_s_max: Final = 300

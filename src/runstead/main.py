@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,11 +14,12 @@ from typing import TextIO
 
 import uvicorn
 
-from runstead import limits
+from runstead import __version__, limits
 from runstead.artifacts import Artifacts
 from runstead.commands.app import App
 from runstead.commands.browser_sessions import note_seen
 from runstead.commands.projects import make_key, new_project
+from runstead.commands.system import note_replica
 from runstead.commands.workers import note_heard
 from runstead.egress import Egress
 from runstead.filesystem import FilesystemArtifacts
@@ -40,6 +42,7 @@ from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import REFEREE_KEY, Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
+from runstead.replica import Replica
 from runstead.settings import Settings, is_postgres, sqlite_path
 from runstead.signing import Keyring, read_file
 from runstead.sqlite.bulk import SqliteBulk
@@ -223,9 +226,13 @@ class Main:
             backlog=4_096,
         )
 
+        host, port = sock.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        leader = Leader(app)
+        app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
+
         def started() -> None:
-            host, port = sock.getsockname()[:2]
-            self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            self.url = url
             print(f"runstead is ready on {self.url}", file=self._out, flush=True)
             self.ready.set()
 
@@ -233,14 +240,14 @@ class Main:
         loops = [
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
-        loops += [
-            asyncio.ensure_future(alone.run()) for alone in (Leader(app), Dispatcher(app), Deliverer(app))
-        ]
+        loops += [asyncio.ensure_future(alone.run()) for alone in (leader, Dispatcher(app), Deliverer(app))]
         try:
             await self._server.serve([sock])
         finally:
             app.stop()
             await asyncio.gather(*loops, return_exceptions=True)
+            with suppress(Exception):  # where the store does not take it, the others notice by themselves
+                await store.replicas.leave(leader.owner)
             with suppress(Exception):  # the last minute's last-used times, where the store still takes them
                 await authenticator.flush(force=True)
 
@@ -313,6 +320,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             led=False,
             rows_max=limits.heard_per_tick_max,
         ),
+        Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
         Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with
     ]
 

@@ -20,6 +20,7 @@ CORE |= {"leadership", "concurrency", "turns", "artifact", "batch", "schedule_ed
 CORE |= {"browser_session"}
 CORE |= {"activity"}
 CORE |= {"price", "usage_report"}
+CORE |= {"replica"}
 PORTS = {"store", "notifier", "relay", "artifacts"}
 GATES = {"egress", "sealing", "signing"}
 ENGINES = {"memory", "sqlite", "postgres", "nats", "filesystem", "s3"}

@@ -22,6 +22,7 @@ from runstead.price import Price
 from runstead.principal import DEFAULT_SCOPES
 from runstead.project import Member, Project, new_key
 from runstead.push_service import PushService
+from runstead.replica import Replica
 from runstead.run import Run, RunStatus
 from runstead.schedule import Schedule
 from runstead.seal import Seal
@@ -432,6 +433,7 @@ async def furnish(store):
     browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
     await store.browser_sessions.add(lambda _now: browser)
     await store.prices.put(Price(PROJECT, "acme", "*", 1, 2), lambda _count: None)
+    await store.replicas.note(Replica("host/1/ff", "host", 1, "http://a.test", "1"))
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
 

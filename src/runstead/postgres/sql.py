@@ -10,6 +10,7 @@ from runstead.batch import BATCH_FIELDS, COUNTED
 from runstead.browser_session import SESSION_FIELDS
 from runstead.conversation import Conversation
 from runstead.price import PRICE_FIELDS
+from runstead.replica import REPLICA_FIELDS
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
 
@@ -93,6 +94,7 @@ def _named() -> dict[str, str]:
             "bulk.sql",
             "browsing.sql",
             "prices.sql",
+            "replicas.sql",
         )
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
@@ -112,6 +114,7 @@ def _named() -> dict[str, str]:
     words |= {
         "{browser_session}": ", ".join(SESSION_FIELDS),
         "{price}": ", ".join(PRICE_FIELDS),
+        "{replica}": ", ".join(REPLICA_FIELDS),
     }
     words |= {"{request}": _REQUEST, "{service}": _SERVICE}
     return {

@@ -22,6 +22,7 @@ from runstead.postgres.partitions import make_partitions
 from runstead.postgres.prices import PostgresPrices
 from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
+from runstead.postgres.replicas import PostgresCensus, PostgresReplicas
 from runstead.postgres.retention import PostgresRetention
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.schedules import PostgresSchedules
@@ -52,6 +53,8 @@ class PostgresStore:
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
+    replicas: PostgresReplicas
+    census: PostgresCensus
     prices: PostgresPrices
     browser_sessions: PostgresBrowserSessions
     audit: PostgresAudit
@@ -86,6 +89,8 @@ class PostgresStore:
         self.conversations = PostgresConversations(writer, readers)
         self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
         self.prices = PostgresPrices(writer, readers)
+        self.replicas = PostgresReplicas(writer, readers, clock)
+        self.census = PostgresCensus(readers, clock)
         self.discards = PostgresDiscards(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.webhooks = PostgresWebhooks(writer, readers)
@@ -140,6 +145,10 @@ class PostgresStore:
         # Writes one row for real: a full disk or a standby lets an empty transaction pass.
         await self._writer.do(lambda c, now: c.execute(Q["pulse"], now))
         return self.facts()
+
+    @property
+    def address(self) -> str:
+        return address(self._url)
 
     def facts(self) -> dict[str, Any]:
         batcher, writer = self._batcher, self._writer

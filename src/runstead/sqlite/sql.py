@@ -7,6 +7,7 @@ from typing import Final
 
 from runstead.browser_session import SESSION_FIELDS
 from runstead.price import PRICE_FIELDS
+from runstead.replica import REPLICA_FIELDS
 from runstead.run import FIELDS, LARGE
 
 COLUMNS: Final = ", ".join(FIELDS)
@@ -32,6 +33,7 @@ def _named() -> dict[str, str]:
             "retention.sql",
             "browsing.sql",
             "prices.sql",
+            "replicas.sql",
         )
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
@@ -41,6 +43,7 @@ def _named() -> dict[str, str]:
         "{audited}": _AUDITED,
         "{browser_session}": ", ".join(SESSION_FIELDS),
         "{price}": ", ".join(PRICE_FIELDS),
+        "{replica}": ", ".join(REPLICA_FIELDS),
     }
     return {
         name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())

@@ -21,6 +21,7 @@ from runstead.sqlite.migrate import migrate, pending
 from runstead.sqlite.prices import SqlitePrices
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.replicas import SqliteCensus, SqliteReplicas
 from runstead.sqlite.retention import SqliteRetention
 from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
@@ -48,6 +49,8 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
+    replicas: SqliteReplicas
+    census: SqliteCensus
     prices: SqlitePrices
     browser_sessions: SqliteBrowserSessions
     concurrency: SqliteConcurrency
@@ -81,6 +84,8 @@ class SqliteStore:
         self.conversations = SqliteConversations(writer, readers)
         self.browser_sessions = SqliteBrowserSessions(writer, readers)
         self.prices = SqlitePrices(writer, readers)
+        self.replicas = SqliteReplicas(writer, readers)
+        self.census = SqliteCensus(writer, readers)
         self.discards = SqliteDiscards(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.webhooks = SqliteWebhooks(writer, readers)
@@ -90,7 +95,7 @@ class SqliteStore:
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
-        self.leadership = SqliteLeadership(writer, self._clock)
+        self.leadership = SqliteLeadership(writer, readers, self._clock)
         self.audit = SqliteAudit(readers)
         self.retention = SqliteRetention(writer, readers)
 
@@ -123,6 +128,10 @@ class SqliteStore:
         # Writes one row for real: a full or read-only disk lets an empty transaction pass.
         await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)))
         return self.facts()
+
+    @property
+    def address(self) -> str:
+        return str(self._path)
 
     def facts(self) -> dict[str, Any]:
         writer = self._writer

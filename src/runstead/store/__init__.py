@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from runstead.store.audit import Audit, AuditPage, Stats, TableSize
 from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.store.census import Census, Depth
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Count, Directory, Guard
@@ -19,6 +20,7 @@ from runstead.store.discards import Discards
 from runstead.store.leadership import Leadership
 from runstead.store.prices import Prices
 from runstead.store.push_services import PushServices
+from runstead.store.replicas import Replicas
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
 from runstead.store.runs import (
     ClaimQuery,
@@ -46,6 +48,7 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
+    "Census",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
@@ -62,6 +65,7 @@ __all__ = [
     "DecideSync",
     "DecideTrigger",
     "DecideWebhook",
+    "Depth",
     "Directory",
     "Discards",
     "Doomed",
@@ -75,6 +79,7 @@ __all__ = [
     "Member",
     "Prices",
     "PushServices",
+    "Replicas",
     "ReportPage",
     "ReportQuery",
     "Retention",
@@ -127,6 +132,11 @@ class Store(Protocol):
     def browser_sessions(self) -> BrowserSessions: ...
     @property
     def prices(self) -> Prices: ...
+    @property
+    def replicas(self) -> Replicas: ...
+    @property
+    def census(self) -> Census: ...
+    @property
     def leadership(self) -> Leadership: ...
     @property
     def audit(self) -> Audit: ...
@@ -151,6 +161,11 @@ class Store(Protocol):
 
     async def check(self) -> dict[str, Any]:
         """Prove that a commit works, then tell `facts`."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it is, for an operator: without user and password."""
         ...
 
     def facts(self) -> dict[str, Any]:
