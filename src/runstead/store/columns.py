@@ -80,7 +80,7 @@ def from_key(key: ApiKey) -> list[Any]:
 
 def to_request(row: Sequence[Any]) -> InputRequest:
     asked, response = row[: len(_ASKED)], row[len(_ASKED) :]
-    return InputRequest(*asked, None if response[0] is None else InputResponse(*response))
+    return InputRequest(*(*asked, None if response[0] is None else InputResponse(*response)))
 
 
 def from_request(request: InputRequest) -> list[Any]:
