@@ -45,6 +45,7 @@ class Visit:
         self.form = form
         self.path: dict[str, str] = scope["path_params"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.scheme: str = scope.get("scheme", "http")
         self.address = scope["path"] + (
             "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
         )
