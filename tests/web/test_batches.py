@@ -56,7 +56,7 @@ def test_a_page_tells_how_far_a_batch_is(person, api, worker):
     assert bar(page) == {"completed": 37.5, "failed": 12.5, "pending": 50}
     assert "4 of 8 ended, 3 completed, 1 failed, 4 pending" in page.text
     assert f'href="/ui/projects/default/runs?batch={batch["id"]}&amp;status=failed"' in page.text
-    assert "left at the pace of late" in words(page)
+    assert "left, at the pace of late" in words(page)
     assert words(page).count("failed") >= 3, "the failed runs stand in a list of their own"
 
 
@@ -140,6 +140,25 @@ def test_a_batch_is_watched_to_its_end_without_a_reload(open_tab, api, worker):
     expect(page.get_by_text("Over since")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel the batch")).to_have_count(0)
     assert page.evaluate("window.here") is True
+
+
+def test_lists_follow_what_happens(open_tab, api, worker):
+    batch = made(api, 2, "task:listed", name="Listed")
+    tab = open_tab(place(batch))
+    newest, failed = tab.page.locator("#newest-runs"), tab.page.locator("#failed-runs")
+    expect(failed).to_contain_text("None so far.")
+    run = tab.page.get_by_role("region", name="Newest runs").get_by_role("link").first
+    run.focus()
+    work(api, worker, 1, "failed", target="task:listed")
+    expect(failed.get_by_role("link")).to_have_count(1)
+    expect(newest).to_contain_text("failed")
+    expect(run).to_be_focused()
+    tab.open(PLACE)
+    row = tab.page.get_by_role("row", name="Listed")
+    expect(row).to_contain_text("50 %")
+    work(api, worker, 1, target="task:listed")
+    expect(row).to_contain_text("100 %")
+    expect(row).to_contain_text("completed")
 
 
 def test_a_batch_is_called_off_with_a_browser_after_a_question(open_tab, api):

@@ -45,6 +45,11 @@ class Shown(msgspec.Struct, frozen=True):
     counts: list[tuple[str, int]]
 
     @property
+    def going(self) -> bool:
+        """Whether anything of it can still change."""
+        return self.row.completed_at is None
+
+    @property
     def ended(self) -> int:
         return self.row.total - self.row.active
 
