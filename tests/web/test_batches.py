@@ -47,6 +47,18 @@ def bar(page):
     }
 
 
+def test_the_pages_keep_nobody_out_and_fit_every_width(open_tab, api, worker):
+    batch = made(api, 5, "task:wide", name="A batch with a rather long name " * 5)
+    work(api, worker, 1, target="task:wide")
+    work(api, worker, 1, "failed", target="task:wide")
+    tab = open_tab(PLACE)
+    assert tab.serious() == []
+    assert fits(tab, 360, 1280, 2560)
+    tab.open(place(batch))
+    assert tab.serious() == []
+    assert fits(tab, 360, 1280, 2560)
+
+
 def test_a_page_tells_how_far_a_batch_is(person, api, worker):
     batch = made(api, 8, "task:far", name="Far")
     work(api, worker, 3, target="task:far")
@@ -168,15 +180,3 @@ def test_a_batch_is_called_off_with_a_browser_after_a_question(open_tab, api):
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel the batch").click()
     expect(page.get_by_role("status")).to_contain_text("The batch was called off.")
-
-
-def test_the_pages_keep_nobody_out_and_fit_every_width(open_tab, api, worker):
-    batch = made(api, 5, "task:wide", name="A batch with a rather long name " * 5)
-    work(api, worker, 1, target="task:wide")
-    work(api, worker, 1, "failed", target="task:wide")
-    tab = open_tab(PLACE)
-    assert tab.serious() == []
-    assert fits(tab, 360, 1280, 2560)
-    tab.open(place(batch))
-    assert tab.serious() == []
-    assert fits(tab, 360, 1280, 2560)
