@@ -84,7 +84,7 @@ BATCHES: Final = (
 def _named() -> dict[str, str]:
     text = "\n".join(
         (files(__package__) / name).read_text()
-        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql")
+        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql", "workers.sql")
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"

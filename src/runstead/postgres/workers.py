@@ -1,6 +1,7 @@
 """Workers and their sessions in PostgreSQL."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec.structs import astuple
 
@@ -10,8 +11,9 @@ from runstead.postgres.readers import Readers
 from runstead.postgres.seals import sealed
 from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
+from runstead.run import RunStatus
 from runstead.seal import Seal
-from runstead.worker import Session, Worker
+from runstead.worker import Held, Session, Worker
 
 
 class PostgresWorkers:
@@ -63,6 +65,10 @@ class PostgresWorkers:
         rows = await self._readers.rows(Q["workers_page"], project_id, *(after or ("", "")), limit, silent)
         return [Worker(*row) for row in rows]
 
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+        rows = await self._readers.rows(Q["held"], project_id, list(owners), looked_max)
+        return [_to_held(*row) for row in rows]
+
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         async def job(connection: Connection, now: int) -> Session:
             ended_at = None if session.status == "active" else now
@@ -86,3 +92,7 @@ class PostgresWorkers:
     async def session(self, run_seq: int) -> Session | None:
         row = await self._readers.row(Q["session"], run_seq)
         return None if row is None else Session(*row)
+
+
+def _to_held(owner: str, run_id: str, title: str, target: str, status: str, *others: Any) -> Held:
+    return Held(owner, run_id, title, target, RunStatus(status), *others)

@@ -23,7 +23,8 @@ _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 def _named() -> dict[str, str]:
     text = "\n".join(
-        (files(__package__) / name).read_text() for name in ("queries.sql", "audit.sql", "retention.sql")
+        (files(__package__) / name).read_text()
+        for name in ("queries.sql", "audit.sql", "retention.sql", "workers.sql")
     )
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
