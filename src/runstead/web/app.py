@@ -17,7 +17,7 @@ from runstead.http.auth import Authenticator
 from runstead.http.body import Disconnected, read_body
 from runstead.http.problems import STATUS
 from runstead.principal import Principal
-from runstead.web import cookie, runs, sign_in, static
+from runstead.web import access, cookie, runs, sign_in, static, system, triggers, webhooks, workers
 from runstead.web.form import Fields, fields_of, header
 from runstead.web.pages import Page
 from runstead.web.render import render
@@ -25,7 +25,7 @@ from runstead.web.visit import Visit, csrf_of
 
 log = structlog.get_logger(__name__)
 
-NOUNS: Final = (runs, sign_in)
+NOUNS: Final = (runs, workers, webhooks, triggers, access, system, sign_in)
 
 #: Nothing from elsewhere, nothing inline, no frame around us.
 POLICY: Final = (
@@ -99,7 +99,7 @@ class _Endpoint:
                 raise Error(
                     "FORBIDDEN", "The form is not from this session: reload the page, and send it again"
                 )
-        visit = Visit(self._app, scope, principal, session, secret, query, form)
+        visit = Visit(self._app, scope, principal, session, secret, query, form, self._authenticator.forget)
         try:
             page = self._pages.get("GET" if scope["method"] == "HEAD" else scope["method"])
             if page is None and self._pages:

@@ -23,6 +23,7 @@
 
   tellTimes();
   setInterval(tellTimes, 10_000);
+  document.addEventListener("htmx:afterSwap", () => tellTimes()); // before it is painted
   document.addEventListener("htmx:load", (event) => tellTimes(event.detail.elt.parentElement ?? document));
 
   document.addEventListener("submit", (event) => {
