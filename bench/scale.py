@@ -38,7 +38,7 @@ class Costs:
     wal_bytes_per_s: float = 400e6
 
 
-MEASURED = Costs(loop_ms=2.2, transaction_ms=0.98, command_ms=0.03, wal_bytes=13_600)
+MEASURED = Costs(loop_ms=2.0, transaction_ms=0.38, command_ms=0.07, wal_bytes=18_000)
 
 
 class Simulation:

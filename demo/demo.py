@@ -28,12 +28,12 @@ HERE: Final = Path(__file__).resolve().parent
 PROJECT: Final = "demo"
 
 
-async def play(terminal: Terminal, folder: Path) -> None:
-    """The whole demo, from the first process to the last."""
+async def play(terminal: Terminal, folder: Path, looking: asyncio.Event | None) -> None:
+    """The whole demo, from the first process to the last. With `looking` the server stays up until that is set."""
     children = Children(folder)
     try:
         async with children:
-            await _play(terminal, folder, children)
+            await _play(terminal, folder, children, looking)
     except (ChildDiedError, RunsteadError) as trouble:
         terminal.failure(str(trouble))
     except TimeoutError:
@@ -45,7 +45,7 @@ async def play(terminal: Terminal, folder: Path) -> None:
             terminal.output_of(name, text)
 
 
-async def _play(terminal: Terminal, folder: Path, children: Children) -> None:
+async def _play(terminal: Terminal, folder: Path, children: Children, looking: asyncio.Event | None) -> None:
     # What is set for another server, or a proxy on the way to other hosts, must not change this one.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
@@ -75,17 +75,30 @@ async def _play(terminal: Terminal, folder: Path, children: Children) -> None:
         await Story(client, children, terminal, HERE.parent, start_worker).tell()
     terminal.title("The end: each process ends well when it is asked to (SIGTERM)")
     for child in children.left():
-        terminal.checks([Check(f"exit code of {child.name}", 0, await children.end(child))])
+        if child is not server:
+            terminal.checks([Check(f"exit code of {child.name}", 0, await children.end(child))])
+    if looking is not None and not terminal.failures:
+        terminal.dashboard(url, key, "Ctrl-C ends the server, and the demo.")
+        await children.watch(looking.wait())
+    terminal.checks([Check(f"exit code of {server.name}", 0, await children.end(server))])
+    if looking is None and not terminal.failures:
+        terminal.dashboard(
+            url, key, "In a terminal, or with RUNSTEAD_DEMO_STAYS=1, the server stays up to look around."
+        )
 
 
 async def main() -> int:
     """0 where all was as expected, 1 where not, 128 and the signal's number where it was interrupted."""
     terminal = Terminal()
     signals: list[int] = []
+    looking = asyncio.Event() if sys.stdout.isatty() or os.environ.get("RUNSTEAD_DEMO_STAYS") == "1" else None
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
     def interrupt(number: int) -> None:
+        if terminal.waits and looking is not None and not looking.is_set():
+            looking.set()
+            return
         signals.append(number)
         if len(signals) == 1:  # ending everything is bounded: there is no need to be told twice
             task.cancel()
@@ -96,7 +109,7 @@ async def main() -> int:
     terminal.say(f"Runstead {__version__}: durable runs, shown on four of them", "bold")
     try:
         with tempfile.TemporaryDirectory(prefix="runstead-demo-") as folder:
-            await play(terminal, Path(folder))
+            await play(terminal, Path(folder), looking)
     except asyncio.CancelledError:
         if not signals:
             raise

@@ -45,6 +45,7 @@ class Terminal:
         # On a narrow screen what an event says is worth more than that the longest types line up.
         self._type_columns = 25 if self._console.width >= 100 or not self._console.is_terminal else 20
         self.failures = 0
+        self.waits = False  # for the reader, who may look around
 
     def say(self, text: str = "", style: str = "") -> None:
         self._print(Text(text, style))
@@ -56,6 +57,14 @@ class Terminal:
     def note(self, text: str) -> None:
         """Something that the demo itself does, between the events."""
         self._print(Text(text, "italic"), indent=3)
+
+    def dashboard(self, url: str, key: str, then: str) -> None:
+        """Where the demo's runs can be looked at."""
+        self.waits = True
+        self.title("Look at these runs in a browser")
+        self._print(Text(f"{url}/ui", "bold underline"), indent=3)
+        self.note(f"Sign in with the key {key}")
+        self.note(then)
 
     def event(self, event: Event, since: datetime, now: datetime) -> None:
         """`since` is when the run was created: the first column counts the seconds from then."""

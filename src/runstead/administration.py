@@ -7,10 +7,10 @@ from typing import Any
 from runstead.clock import now_ms
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
-from runstead.commands.projects import make_key, new_project
+from runstead.commands.keys import make_key, new_project
+from runstead.engines import make_bulk, make_keyring, make_store
 from runstead.errors import not_found
 from runstead.invariants import Violation
-from runstead.main import make_bulk, make_keyring, make_store
 from runstead.principal import DEFAULT_SCOPES, Scope
 from runstead.project import ApiKey, Project, check_slug, new_key
 from runstead.settings import load

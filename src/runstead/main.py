@@ -1,4 +1,4 @@
-"""The program as an object: the only file that imports engines. Tests start it the same way the command does."""
+"""The program as an object. Tests start it the same way the command does."""
 
 import asyncio
 import logging
@@ -16,10 +16,10 @@ import uvicorn
 from runstead import limits
 from runstead.artifacts import Artifacts
 from runstead.commands.app import App
-from runstead.commands.projects import make_key, new_project
+from runstead.commands.keys import make_key, new_project
 from runstead.commands.workers import note_heard
 from runstead.egress import Egress
-from runstead.filesystem import FilesystemArtifacts
+from runstead.engines import make_artifacts, make_keyring, make_notifier, make_store
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
@@ -35,97 +35,14 @@ from runstead.loops.retirer import Retirer
 from runstead.loops.scheduler import schedule
 from runstead.loops.sweeper import sweep
 from runstead.loops.watcher import watch
-from runstead.memory import MemoryNotifier, MemoryStore
 from runstead.notifier import REFEREE_KEY, Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
-from runstead.settings import Settings, is_postgres, sqlite_path
-from runstead.signing import Keyring, read_file
-from runstead.sqlite.bulk import SqliteBulk
-from runstead.sqlite.connection import VERSION_MIN
-from runstead.sqlite.floor import updates_per_second
-from runstead.sqlite.store import SqliteStore
+from runstead.settings import Settings
+from runstead.signing import read_file
 from runstead.store import Store
-from runstead.store.bulk import Bulk
 from runstead.web.app import WebApp
 from runstead.web.door import Door
-
-
-def make_store(settings: Settings) -> Store:
-    """The engine that the database's URL names."""
-    if settings.database_url == "memory://":
-        return MemoryStore()
-    if is_postgres(settings.database_url):
-        from runstead.postgres.store import PostgresStore  # noqa: PLC0415 - only who uses it loads it
-
-        return PostgresStore(settings.database_url)
-    return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
-
-
-def make_bulk(url: str) -> Bulk:
-    """A store as plain tables."""
-    if is_postgres(url):
-        from runstead.postgres.bulk import PostgresBulk  # noqa: PLC0415
-
-        return PostgresBulk(url)
-    return SqliteBulk(sqlite_path(url))
-
-
-def oldest_sqlite() -> tuple[int, ...]:
-    """The oldest version of SQLite's library that will do."""
-    return VERSION_MIN
-
-
-def make_notifier(settings: Settings) -> Notifier:
-    """What carries hints: within the process, and to other replicas where there may be some."""
-    local, told = MemoryNotifier(), settings.notifier
-    if told is not None and told != "memory://":
-        try:
-            from runstead.nats import NatsNotifier  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as missing:
-            raise RuntimeError(
-                "RUNSTEAD_NOTIFIER names a NATS server, and the package nats-py is missing:"
-                " pip install 'runstead[nats]'"
-            ) from missing
-        return NatsNotifier(told, local)
-    if told is None and is_postgres(settings.database_url):
-        from runstead.postgres.notifier import PostgresNotifier  # noqa: PLC0415
-
-        return PostgresNotifier(settings.database_url, local)
-    return local
-
-
-def make_artifacts(settings: Settings) -> Artifacts | None:
-    """What keeps artifacts: files beside SQLite's, unless the setting names another place. None for a database that
-    several machines may share, where it names none.
-    """
-    url = settings.artifacts_url
-    if url is not None and url.startswith("s3://"):
-        try:
-            from runstead.s3 import S3Artifacts  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as missing:
-            raise RuntimeError(
-                "RUNSTEAD_ARTIFACTS_URL names S3-compatible storage, and the package obstore is missing:"
-                " pip install 'runstead[s3]'"
-            ) from missing
-        return S3Artifacts(url)
-    if url is not None:
-        return FilesystemArtifacts(Path(url.removeprefix("file://")))
-    if settings.database_url == "memory://":
-        return FilesystemArtifacts(None)
-    if is_postgres(settings.database_url):
-        return None
-    path = sqlite_path(settings.database_url)
-    return FilesystemArtifacts(path.with_name(f"{path.name}-artifacts"))
-
-
-def make_keyring(settings: Settings, store: Store) -> Keyring:
-    """The keys that the server signs with. ValueError where the file of them cannot be used."""
-    if settings.signing_key_file is None:
-        return Keyring(store.signing_keys)
-    path = Path(settings.signing_key_file)
-    read_file(path)
-    return Keyring(store.signing_keys, path)
 
 
 def _verifier(settings: Settings) -> TokenVerifier | None:
@@ -319,12 +236,3 @@ def _listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
     sock.set_inheritable(False)
     return sock
-
-
-def measure_updates(url: str, concurrency: int, seconds: float) -> float:
-    """Single-row updates/s that the engine commits for this many callers: the floor of a bench."""
-    if is_postgres(url):
-        from runstead.postgres.floor import updates_per_second as on_postgres  # noqa: PLC0415
-
-        return asyncio.run(on_postgres(url, concurrency, seconds))
-    return asyncio.run(updates_per_second(sqlite_path(url), concurrency, seconds))

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from runstead.engines import make_artifacts
 from runstead.filesystem import FilesystemArtifacts
-from runstead.main import make_artifacts
 from runstead.settings import SettingError, load
 
 REFUSED = ["ftp://x/y", "s3://", "s3:///prefix", "s3://?endpoint=http://x", "file://relative", "file:///"]

@@ -26,19 +26,59 @@ def environment(server, project, tmp_path):
     return kept | {"RUNSTEAD_URL": server.url, "RUNSTEAD_KEY": project.key, "NO_PROXY": "127.0.0.1"}
 
 
-def test_help_loads_no_more_than_it_needs(tmp_path):
+def loaded_by(commands, heavy):
+    """Those of the modules `heavy` that commands load in a process of their own, and what they print."""
     program = (
         "import sys\nfrom runstead.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'cyclopts', 'rich', 'httpx2', 'asyncio', 'uvicorn', 'msgspec', 'runstead.sdk', 'runstead.main', 'runstead.cli.runs'}\n"
-        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+        f"for tokens in {commands!r}:\n"
+        "    try:\n        main(tokens)\n"
+        "    except SystemExit as end:\n        assert not end.code, tokens\n"
+        f"print(*({heavy!r} & sys.modules.keys()), file=sys.stderr)\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(runstead.__file__).parents[1])}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", program],
+        env=kept | {"PYTHONPATH": str(Path(runstead.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert all(f"  {name}: " in done.stdout for name in COMMANDS)
+    return set(done.stderr.split()), done.stdout
+
+
+SERVER = {
+    "runstead.main",
+    "runstead.http",
+    "uvicorn",
+    "starlette",
+    "prometheus_client",
+    "cryptography",
+    "asyncpg",
+}
+CLIENT = {"runstead.sdk", "httpx2"}
+
+
+def test_help_loads_no_more_than_it_needs():
+    heavy = SERVER | CLIENT | {"cyclopts", "rich", "asyncio", "msgspec", "runstead.cli.runs"}
+    loaded, said = loaded_by([["--help"]], heavy)
+    assert loaded == set()
+    assert all(f"  {name}: " in said for name in COMMANDS)
+
+
+def test_the_help_of_a_command_loads_neither_server_nor_client():
+    loaded, said = loaded_by([[name, "--help"] for name in COMMANDS], SERVER | CLIENT)
+    assert loaded == set()
+    assert all(f"Usage: runstead {name}" in said for name in COMMANDS)
+
+
+def test_what_is_done_on_a_store_loads_neither_server_nor_client(tmp_path):
+    store = ["--database", f"sqlite:///{tmp_path / 'runstead.db'}"]
+    commands = [["db", "migrate"], ["projects", "create", "shop"], ["projects", "list"], ["db", "check"]]
+    commands += [["keys", done, "--project", "shop"] for done in ("create", "list")]
+    loaded, said = loaded_by([[*tokens, *store] for tokens in commands], SERVER | CLIENT)
+    assert loaded == set()
+    assert "vf_" in said
 
 
 def test_the_quick_help_says_what_the_full_one_says(capsys):

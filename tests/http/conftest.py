@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.commands.app import App
-from runstead.commands.projects import make_key, new_project
+from runstead.commands.keys import make_key, new_project
 from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator

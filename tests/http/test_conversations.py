@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from runstead.commands.projects import new_project
+from runstead.commands.keys import new_project
 
 MEMBERS = """id type status message_count created_by created_at updated_at project_id title summary current_node
 last_message_at metadata agent_id runtime_target_kind runtime_target_environment_id runtime_target_branch_id

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pushed import PAIR
 
 from runstead import limits
-from runstead.commands.projects import make_key
+from runstead.commands.keys import make_key
 from runstead.egress import Egress
 from runstead.principal import Scope
 from runstead.project import new_key

@@ -1,7 +1,6 @@
 """What only this engine can do wrong. `replicas(n)`: stores of one database, each with sessions of its own."""
 
 import asyncio
-import importlib.util
 import shutil
 import socket
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from desk import Desk, event, refusal, sealed
 from runstead.commands.app import App
 from runstead.memory import MemoryNotifier
 from runstead.nats import NatsNotifier
@@ -17,30 +17,19 @@ from runstead.postgres.notifier import PostgresNotifier
 from runstead.postgres.store import PostgresStore
 
 
-def _store_conftest():
-    path = Path(__file__).parents[1] / "store" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("store_conftest", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SHARED = _store_conftest()
-
-
 @pytest.fixture(name="event")
 def event_fixture():
-    return SHARED.event
+    return event
 
 
 @pytest.fixture(name="sealed")
 def sealed_fixture():
-    return SHARED.sealed
+    return sealed
 
 
 @pytest.fixture(name="refusal")
 def refusal_fixture():
-    return SHARED.refusal
+    return refusal
 
 
 @pytest.fixture
@@ -60,7 +49,7 @@ async def new_desk():
         store = PostgresStore(url)
         await store.open()
         stores.append(store)
-        return SHARED.Desk(store, None)
+        return Desk(store, None)
 
     yield open_one
     for store in stores:

@@ -8,9 +8,10 @@ import pytest
 
 from runstead.clock import iso
 from runstead.postgres import migrate as migrations
-from runstead.postgres.migrate import NewerStoreError, migrate, refuse_old_server
+from runstead.postgres.migrate import migrate, refuse_old_server
 from runstead.postgres.partitions import make_partitions, months_from
 from runstead.postgres.store import PostgresStore
+from runstead.store.sql_files import NewerStoreError
 
 numbers = itertools.count()
 

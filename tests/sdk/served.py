@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 
 from runstead.commands.app import App as Commands
-from runstead.commands.projects import make_key, new_project
+from runstead.commands.keys import make_key, new_project
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.memory import MemoryNotifier, MemoryStore

@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from runstead.commands.app import App
-from runstead.commands.projects import make_key, new_project
+from runstead.commands.keys import make_key, new_project
 from runstead.egress import Egress
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator

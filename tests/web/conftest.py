@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from e2e.server import Server
 
 from .browser import Tab

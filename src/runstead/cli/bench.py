@@ -35,7 +35,7 @@ def bench(
 ) -> None:
     """Measure a deployment: whole lifecycles (create, claim, append 10 events, complete), and two floors."""
     from runstead.bench import BenchError, BenchOptions, render_bench, run_bench  # noqa: PLC0415
-    from runstead.main import measure_updates  # noqa: PLC0415
+    from runstead.engines import measure_updates  # noqa: PLC0415
     from runstead.settings import is_postgres  # noqa: PLC0415
 
     if database is not None and not is_postgres(database):

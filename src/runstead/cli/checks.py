@@ -121,7 +121,7 @@ def _no_file(path: Path, *, told: bool) -> Finding:
 
 
 def _migrated(settings: Settings) -> Finding:
-    from runstead.main import make_store  # noqa: PLC0415
+    from runstead.engines import make_store  # noqa: PLC0415
 
     try:
         pending = asyncio.run(make_store(settings).pending())
@@ -136,7 +136,7 @@ def _migrated(settings: Settings) -> Finding:
 
 
 def _sqlite(settings: Settings, path: Path) -> Iterator[Finding]:
-    from runstead.main import oldest_sqlite  # noqa: PLC0415
+    from runstead.engines import oldest_sqlite  # noqa: PLC0415
 
     oldest = oldest_sqlite()
     if sqlite3.sqlite_version_info < oldest:

@@ -1,11 +1,13 @@
 """Runs as tables, as members and as trees."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runstead.cli.answers import say, tell
 from runstead.cli.render import Column, Screen, age, document, safe, span, table, value, when
-from runstead.sdk import Attempt, Run
+
+if TYPE_CHECKING:
+    from runstead.sdk import Attempt, Run
 
 
 def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
@@ -18,7 +20,7 @@ def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, 
         tell(f"no {what}")
 
 
-def run_columns(screen: Screen) -> list[Column[Run]]:
+def run_columns(screen: Screen) -> "list[Column[Run]]":
     return [
         Column("RUN", lambda run: run.run_id, whole=True),
         Column("STATUS", _status, status=True),
@@ -31,15 +33,15 @@ def run_columns(screen: Screen) -> list[Column[Run]]:
     ]
 
 
-def _status(run: Run) -> str:
+def _status(run: "Run") -> str:
     return "paused" if run.paused else run.status
 
 
-def _took(run: Run) -> str:
+def _took(run: "Run") -> str:
     return "" if run.duration_ms is None else span(run.duration_ms / 1000)
 
 
-def attempt_columns() -> list[Column[Attempt]]:
+def attempt_columns() -> "list[Column[Attempt]]":
     return [
         Column("ATTEMPT", lambda one: str(one.attempt), number=True),
         Column("OUTCOME", lambda one: one.outcome, status=True),
@@ -50,7 +52,7 @@ def attempt_columns() -> list[Column[Attempt]]:
     ]
 
 
-def run_members(run: Run, screen: Screen) -> Iterator[tuple[str, str | None]]:
+def run_members(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
     if run.status == "waiting" and not run.paused:
@@ -87,7 +89,7 @@ def _at(at: Any, screen: Screen) -> str | None:
     return when(at) if screen.width is None else f"{when(at)} ({age(at, screen)})"
 
 
-def branches(family: Sequence[Run], marked: str, screen: Screen) -> str:
+def branches(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
     """Each run under its parent; the one that was asked for is marked."""
     below: dict[str | None, list[Run]] = {}
     known = {run.run_id for run in family}

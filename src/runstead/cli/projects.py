@@ -1,15 +1,12 @@
 """`runstead projects …`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from runstead.cli.answers import run, say, show, tell
 from runstead.cli.app import AsJson, Database
 from runstead.cli.connection import UNSAID, Reach, asks_server, connected
-
-if TYPE_CHECKING:
-    pass
 
 projects = App(name="projects", help="Projects of a store (also one that a server has open), or of a server.")
 

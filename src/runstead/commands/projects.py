@@ -1,6 +1,5 @@
 """Projects, their members and their keys."""
 
-import uuid
 from collections.abc import Sequence
 
 import msgspec
@@ -8,40 +7,12 @@ import msgspec
 from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.keys import make_key, new_project
 from runstead.errors import Error, not_found
 from runstead.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
-from runstead.project import ApiKey, Member, Project, key_prefix, token_hash, user_uuid
+from runstead.project import ApiKey, Member, Project, user_uuid
 from runstead.seal import Seal
 from runstead.store import Guard
-
-
-def new_project(slug: str, name: str | None, created_by: str | None = None) -> Project:
-    return Project(str(uuid.uuid4()), slug, name or slug, now_ms(), created_by)
-
-
-def make_key(
-    secret: str,
-    project_id: str,
-    scopes: frozenset[Scope],
-    *,
-    name: str | None = None,
-    expires_at: int | None = None,
-    created_by: str | None = None,
-) -> ApiKey:
-    """The key as it is kept. `secret` is the whole key, shown once."""
-    prefix = key_prefix(secret)
-    assert prefix is not None, "not a key"
-    return ApiKey(
-        str(uuid.uuid4()),
-        project_id,
-        prefix,
-        token_hash(secret),
-        scopes,
-        now_ms(),
-        name,
-        created_by,
-        expires_at=expires_at,
-    )
 
 
 async def create(

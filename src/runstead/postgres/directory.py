@@ -1,7 +1,6 @@
 """Projects, members and keys in PostgreSQL."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import astuple
 
@@ -11,27 +10,18 @@ from runstead.postgres.readers import Readers
 from runstead.postgres.seals import sealed
 from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
-from runstead.principal import Role, Scope
+from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
 from runstead.seal import Seal
 from runstead.store import Guard
-
-
-def _to_key(row: Sequence[Any]) -> ApiKey:
-    identity, project_id, prefix, digest, scopes, *others = row
-    return ApiKey(identity, project_id, prefix, digest, frozenset(map(Scope, scopes.split())), *others)
-
-
-def _from_key(key: ApiKey) -> tuple[Any, ...]:
-    identity, project_id, prefix, digest, scopes, *others = astuple(key)
-    return (identity, project_id, prefix, digest, " ".join(sorted(scopes)), *others)
+from runstead.store.columns import from_key, to_key
 
 
 async def _opened_by(connection: Connection, project_id: str) -> tuple[list[Member], list[ApiKey]]:
     """Who opens a project. Its row is locked first, so that two changes of members see each other."""
     await connection.execute(Q["lock_project"], project_id)
     members = [Member(*row) for row in await connection.fetch(Q["members"], project_id)]
-    return members, [_to_key(row) for row in await connection.fetch(Q["keys"], project_id)]
+    return members, [to_key(row) for row in await connection.fetch(Q["keys"], project_id)]
 
 
 class PostgresDirectory:
@@ -49,7 +39,7 @@ class PostgresDirectory:
             if member is not None:
                 await connection.execute(Q["put_member"], *astuple(member))
             if key is not None:
-                await connection.execute(Q["add_key"], *_from_key(key))
+                await connection.execute(Q["add_key"], *from_key(key))
             return project
 
         return await self._writer.do(sealed(job, seal))
@@ -63,7 +53,7 @@ class PostgresDirectory:
             if member is not None:
                 await connection.execute(Q["keep_member"], there.id, *astuple(member)[1:])
             if key is not None and await connection.fetchrow(Q["key_by_hash"], key.hash) is None:
-                values = _from_key(key)
+                values = from_key(key)
                 await connection.execute(Q["add_key"], values[0], there.id, *values[2:])
             return there
 
@@ -83,23 +73,23 @@ class PostgresDirectory:
 
     async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
         async def job(connection: Connection, _now: int) -> ApiKey:
-            await connection.execute(Q["add_key"], *_from_key(key))
+            await connection.execute(Q["add_key"], *from_key(key))
             return key
 
         return await self._writer.do(sealed(job, seal))
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         row = await self._readers.row(Q["key_by_hash"], digest)
-        return None if row is None else _to_key(row)
+        return None if row is None else to_key(row)
 
     async def keys(self, project_id: str) -> list[ApiKey]:
-        return [_to_key(row) for row in await self._readers.rows(Q["keys"], project_id)]
+        return [to_key(row) for row in await self._readers.rows(Q["keys"], project_id)]
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         async def job(connection: Connection, _now: int) -> ApiKey | None:
             await connection.execute(Q["lock_project"], project_id)
             row = await connection.fetchrow(Q["revoke_key"], now, project_id, key_id)
-            return None if row is None else _to_key(row)
+            return None if row is None else to_key(row)
 
         return await self._writer.do(job)
 

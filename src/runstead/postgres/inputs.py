@@ -1,22 +1,14 @@
 """Input requests in PostgreSQL: written with their run, read on their own."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from runstead import limits
-from runstead.input_request import ClosedInput, InputRequest, InputResponse
+from runstead.input_request import ClosedInput, InputRequest
 from runstead.postgres.connection import Connection
 from runstead.postgres.readers import Readers
 from runstead.postgres.sql import Q
+from runstead.store.columns import from_closed, from_request, to_request
 from runstead.transition import Want
-
-
-def _to_request(row: Sequence[Any]) -> InputRequest:
-    *asked, response_id, actor_type, actor_id, values, withheld, digest, responded_at = row
-    response = None
-    if response_id is not None:
-        response = InputResponse(response_id, actor_type, actor_id, values, withheld, digest, responded_at)
-    return InputRequest(*(*asked, response))
 
 
 async def load_input(connection: Connection, run_seq: int, want: Want) -> InputRequest | None:
@@ -26,41 +18,17 @@ async def load_input(connection: Connection, run_seq: int, want: Want) -> InputR
         row = await connection.fetchrow(Q["input_request"], want.input_request_id)
     elif want.input_call is not None:
         row = await connection.fetchrow(Q["input_request_of_call"], run_seq, want.input_call)
-    found = None if row is None else _to_request(row)
+    found = None if row is None else to_request(row)
     return found if found is not None and found.run_seq == run_seq else None
 
 
 async def add_input(connection: Connection, request: InputRequest) -> None:
     """Its conversation is locked, and lives."""
-    values = (
-        request.id,
-        request.conversation_id,
-        request.run_seq,
-        request.run_id,
-        request.tool_call_id,
-        request.requested_responder_type,
-        request.title,
-        request.fields,
-        request.created_at,
-        request.salt,
-        request.status,
-        request.description,
-        request.metadata,
-        request.created_by,
-        request.expires_at,
-    )
-    await connection.execute(Q["add_input_request"], *values)
+    await connection.execute(Q["add_input_request"], *from_request(request))
 
 
 async def close_input(connection: Connection, closed: ClosedInput) -> None:
-    given = closed.response
-    response: tuple[Any, ...] = (None,) * 7
-    if given is not None:
-        who = (given.id, given.actor_type, given.actor_id)
-        response = (*who, given.values, given.withheld, given.digest, given.created_at)
-    written = await connection.execute(
-        Q["close_input_request"], closed.id, closed.status, closed.at, *response
-    )
+    written = await connection.execute(Q["close_input_request"], *from_closed(closed))
     assert written == "UPDATE 1", f"input request {closed.id} was not open"
 
 
@@ -82,4 +50,4 @@ class PostgresInputs:
         return await self._many("input_requests_of_run", run_seq, limit)
 
     async def _many(self, query: str, *arguments: Any) -> list[InputRequest]:
-        return [_to_request(row) for row in await self._readers.rows(Q[query], *arguments)]
+        return [to_request(row) for row in await self._readers.rows(Q[query], *arguments)]

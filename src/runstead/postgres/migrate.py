@@ -3,24 +3,18 @@
 Replicas that start together take turns by an advisory lock: the first one migrates, the others find it done.
 """
 
-from importlib.resources import files
 from typing import Final
 
 from runstead.postgres.connection import VERSION_MIN, Connection
 from runstead.postgres.sql import CLOCK
+from runstead.store.sql_files import migrations, refuse_newer
 
 LOCK: Final = 0x72756E7374656164  # "runstead"
 _RECORD: Final = 'CREATE TABLE IF NOT EXISTS schema_migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)'
 
 
-class NewerStoreError(RuntimeError):
-    """The database was written by a newer Runstead."""
-
-
 def _known() -> dict[str, str]:
-    folder = files(__package__) / "migrations"
-    found = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name)
-    return {entry.name.removesuffix(".sql"): entry.read_text() for entry in found}
+    return migrations(__package__)
 
 
 def refuse_old_server(connection: Connection) -> None:
@@ -61,9 +55,5 @@ async def _applied(connection: Connection, known: dict[str, str]) -> set[str]:
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return set()
     done = {row[0] for row in await connection.fetch("SELECT name FROM schema_migrations")}
-    if newer := sorted(done - known.keys()):
-        raise NewerStoreError(
-            f"The database was written by a newer Runstead (it knows {newer[0]}, this program does not): "
-            "upgrade the program"
-        )
+    refuse_newer(done, known)
     return done

@@ -1,7 +1,7 @@
 """Push services in PostgreSQL."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from runstead import limits
 from runstead.errors import Error
@@ -11,34 +11,14 @@ from runstead.postgres.seals import sealed
 from runstead.postgres.sql import CLOCK, PUSHES_TO, Q
 from runstead.postgres.transaction import Clock
 from runstead.postgres.writer import Writer
-from runstead.push_service import PushService, is_active
+from runstead.push_service import PushService
 from runstead.seal import Seal
-
-#: The columns that a registration writes, as queries.sql names them.
-_GIVEN: Final = (
-    "id",
-    "registrant",
-    "service_key",
-    "service_name",
-    "scope_kind",
-    "base_url",
-    "invoke_url",
-    "project_id",
-    "agent_id",
-    "version",
-    "runtime",
-    "region",
-    "capabilities",
-    "metadata",
-)
-_COLUMNS: Final = (*_GIVEN, "created_at", "updated_at", "last_heartbeat_at", "disabled_at")
+from runstead.store.columns import from_service, to_service
 
 
 def _to_service(row: Sequence[Any], now: int) -> PushService:
     *values, reach = row
-    named = dict(zip(_COLUMNS, values, strict=True))
-    active = is_active(named["disabled_at"], named["last_heartbeat_at"], now)
-    return PushService(**named, reach=tuple(reach), active=active)
+    return to_service(values, reach, now)
 
 
 async def services_reaching(
@@ -73,7 +53,7 @@ class PostgresPushServices:
     async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
         async def job(connection: Connection, now: int) -> PushService:
             await connection.execute(Q["lock_names"], PUSHES_TO, list(service.reach))
-            values = (*(getattr(service, name) for name in _GIVEN), now)
+            values = (*from_service(service), now)
             service_id = await connection.fetchval(Q["register_push_service"], *values)
             await _put_reach(connection, service_id, service.reach)
             stored = await _get(connection, service_id, now)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from runstead.event import Event, NewEvent
+from runstead.postgres.connection import Connection
 from runstead.run import FIELDS, Run, RunStatus
+from runstead.store.columns import changes
 
 EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
 
@@ -40,6 +42,14 @@ def flags_of(event: NewEvent) -> int:
         | IS_ERROR * event.is_error
         | DELTA * (event.event_class == "delta")
     )
+
+
+async def rewrite(connection: Connection, table: str, old: Any, new: Any) -> None:
+    """Write what differs, of a record with an id that this transaction holds."""
+    if changed := changes(old, new):
+        sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 2))
+        sql = f"UPDATE {table} SET {sets} WHERE id = $1"  # noqa: S608 - our own names
+        assert await connection.execute(sql, old.id, *changed.values()) == "UPDATE 1", (table, old.id)
 
 
 def line_above(path: str) -> list[int]:

@@ -1,15 +1,14 @@
-"""The statements: named ones from queries.sql, and the few whose shape depends on what is written or asked."""
+"""The statements: named ones from the .sql files, and the few whose shape depends on what is written or asked."""
 
-import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
-from runstead.conversation import Conversation
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
+from runstead.store.columns import WORDS
+from runstead.store.sql_files import statements
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -59,16 +58,7 @@ MOVING: Final = frozenset(
     }
 )
 
-_REQUEST: Final = (
-    "id, conversation_id, run_seq, run_id, tool_call_id, requested_responder_type, title, fields, created_at, salt,"
-    " seq, status, description, metadata, created_by, expires_at, ended_at, response_id, actor_type, actor_id,"
-    " response_values, withheld, digest, responded_at"
-)
-_SERVICE: Final = (
-    "id, registrant, service_key, service_name, scope_kind, base_url, invoke_url, project_id, agent_id, version,"
-    " runtime, region, capabilities, metadata, created_at, updated_at, last_heartbeat_at, disabled_at,"
-    " ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
-)
+_REACH: Final = "ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
 
 # A batch's own columns, and its counters from the few rows over which they are spread.
 BATCH: Final = ", ".join(
@@ -81,33 +71,21 @@ BATCHES: Final = (
 )
 
 
-def _named() -> dict[str, str]:
-    text = "\n".join(
-        (files(__package__) / name).read_text()
-        for name in ("queries.sql", "audit.sql", "retention.sql", "bulk.sql", "workers.sql")
-    )
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
-    words = {
-        "{columns}": COLUMNS,
-        "{locked}": LOCKED,
-        "{runs}": RUNS,
-        "{clock}": CLOCK,
-        "{audited}": _AUDITED,
-    }
-    words |= {
-        "{conversation}": ", ".join(Conversation.__struct_fields__),
-        "{schedule}": ", ".join(SCHEDULE_FIELDS),
-    }
-    words |= {"{batch}": BATCH, "{batches}": BATCHES, "{counted}": ", ".join(COUNTED)}
-    words |= {"{request}": _REQUEST, "{service}": _SERVICE}
-    return {
-        name: re.sub(r"\{\w+\}", lambda word: words[word[0]], body.strip())
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
-
-
-Q: Final = _named()
+Q: Final = statements(
+    __package__,
+    WORDS
+    | {
+        "columns": COLUMNS,
+        "locked": LOCKED,
+        "runs": RUNS,
+        "clock": CLOCK,
+        "audited": _AUDITED,
+        "batch": BATCH,
+        "batches": BATCHES,
+        "counted": ", ".join(COUNTED),
+        "reach": _REACH,
+    },
+)
 
 
 def _column_type(hint: object) -> str:

@@ -7,6 +7,7 @@ from msgspec.structs import astuple
 from runstead.errors import not_found
 from runstead.postgres.connection import Connection
 from runstead.postgres.readers import Readers
+from runstead.postgres.rows import rewrite
 from runstead.postgres.seals import sealed
 from runstead.postgres.sql import TRIGGERS_OF, Q
 from runstead.postgres.writer import Writer
@@ -60,11 +61,7 @@ class PostgresTriggers:
                 raise not_found("Trigger")
             old = Trigger(*row)
             new = decide(old, now)
-            changed = [name for name in TRIGGER_FIELDS if getattr(old, name) != getattr(new, name)]
-            if changed:
-                sets = ", ".join(f"{name} = ${n}" for n, name in enumerate(changed, 2))
-                sql = f"UPDATE triggers SET {sets} WHERE id = $1"  # noqa: S608 - our own names
-                await connection.execute(sql, old.id, *(getattr(new, name) for name in changed))
+            await rewrite(connection, "triggers", old, new)
             return new
 
         return await self._writer.do(sealed(job, seal))

@@ -8,7 +8,7 @@ once the caller has its answer, and transactions of runs wait for nobody.
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,13 +16,14 @@ from runstead import limits
 from runstead.errors import not_found
 from runstead.postgres.connection import Connection
 from runstead.postgres.readers import Readers
-from runstead.postgres.rows import columns_of
+from runstead.postgres.rows import columns_of, rewrite
 from runstead.postgres.seals import sealed
 from runstead.postgres.sql import WEBHOOKS_OF, Q
 from runstead.postgres.writer import Writer
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.store import Count, DecideDelivery, DecideWebhook
+from runstead.store.columns import from_webhook, to_webhook
 from runstead.webhook import (
     DELIVERY_FIELDS,
     WEBHOOK_FIELDS,
@@ -125,7 +126,7 @@ class Telling(NamedTuple):
 async def tell(connection: Connection, told: Sequence[Telling]) -> None:
     """Store the deliveries of runs' changes, in their transaction."""
     rows = await connection.fetch(_OF_PROJECTS, list({one.run.project_id for one in told}))
-    hooks = [_to_webhook(row) for row in rows]
+    hooks = [to_webhook(row) for row in rows]
     made = [
         delivery
         for run, event_type, now in told
@@ -142,31 +143,11 @@ async def _add(connection: Connection, made: Iterable[Delivery]) -> list[int]:
     return [row[0] for row in await connection.fetch(_ADD, *columns_of(rows))]
 
 
-def _to_webhook(row: Sequence[Any]) -> Webhook:
-    named = dict(zip(WEBHOOK_FIELDS, row, strict=True))
-    return Webhook(**(named | {"events": tuple(named["events"].split())}))
-
-
-def _value(row: Webhook | Delivery, name: str) -> Any:
-    value = getattr(row, name)
-    return " ".join(value) if name == "events" else value
-
-
-async def _rewrite(connection: Connection, table: str, old: Any, new: Any) -> None:
-    """Write what differs of a row that this transaction holds."""
-    changed = [name for name in old.__struct_fields__ if getattr(old, name) != getattr(new, name)]
-    if changed:
-        sets = ", ".join(f"{name} = ${n}" for n, name in enumerate(changed, 2))
-        values = [_value(new, name) for name in changed]
-        written = await connection.execute(f"UPDATE {table} SET {sets} WHERE id = $1", old.id, *values)  # noqa: S608
-        assert written == "UPDATE 1", (table, old.id)
-
-
 async def _held(connection: Connection, project_id: str, webhook_id: str) -> Webhook:
     row = await connection.fetchrow(f"{_BY_ID} FOR UPDATE", webhook_id, project_id)
     if row is None:
         raise not_found("Webhook")
-    return _to_webhook(row)
+    return to_webhook(row)
 
 
 class PostgresWebhooks:
@@ -178,7 +159,7 @@ class PostgresWebhooks:
         async def job(connection: Connection, _now: int) -> Webhook:
             await connection.execute(Q["lock_names"], WEBHOOKS_OF, [webhook.project_id])
             guard(await connection.fetchval(_COUNT, webhook.project_id))
-            await connection.execute(_INSERT, *(_value(webhook, name) for name in WEBHOOK_FIELDS))
+            await connection.execute(_INSERT, *from_webhook(webhook))
             return webhook
 
         return await self._seen(self._writer.do(sealed(job, seal)))
@@ -204,10 +185,10 @@ class PostgresWebhooks:
 
     async def get(self, project_id: str, webhook_id: str) -> Webhook | None:
         row = await self._readers.row(_BY_ID, webhook_id, project_id)
-        return None if row is None else _to_webhook(row)
+        return None if row is None else to_webhook(row)
 
     async def page(self, project_id: str, limit: int) -> list[Webhook]:
-        return [_to_webhook(row) for row in await self._readers.rows(_PAGE, project_id, limit)]
+        return [to_webhook(row) for row in await self._readers.rows(_PAGE, project_id, limit)]
 
     async def change(
         self, project_id: str, webhook_id: str, decide: DecideWebhook, seal: Seal | None = None
@@ -215,7 +196,7 @@ class PostgresWebhooks:
         async def job(connection: Connection, now: int) -> Webhook:
             old = await _held(connection, project_id, webhook_id)
             new = decide(old, now)
-            await _rewrite(connection, "webhooks", old, new)
+            await rewrite(connection, "webhooks", old, new)
             return new
 
         return await self._seen(self._writer.do(sealed(job, seal)))
@@ -249,8 +230,8 @@ class PostgresWebhooks:
                 raise not_found("Delivery")
             delivery = Delivery(*row)
             pair = decide(webhook, delivery, now)
-            await _rewrite(connection, "webhooks", webhook, pair[0])
-            await _rewrite(connection, "webhook_deliveries", delivery, pair[1])
+            await rewrite(connection, "webhooks", webhook, pair[0])
+            await rewrite(connection, "webhook_deliveries", delivery, pair[1])
             return pair
 
         return await self._writer.do(sealed(job, seal))
@@ -277,7 +258,7 @@ class PostgresWebhooks:
         async def job(connection: Connection, now: int) -> list[Pair]:
             rows = await connection.fetch(_TAKE, now, limit, per_webhook, list(busy))
             width = len(WEBHOOK_FIELDS)
-            found = [(_to_webhook(row[:width]), Delivery(*row[width:])) for row in rows]
+            found = [(to_webhook(row[:width]), Delivery(*row[width:])) for row in rows]
             if found:
                 await connection.execute(_LEASE, [one.seq for _, one in found], now + lease_ms)
             return [

@@ -13,6 +13,7 @@ from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
 from runstead.run import RunStatus
 from runstead.seal import Seal
+from runstead.store.columns import from_session
 from runstead.worker import Held, Session, Worker
 
 
@@ -71,21 +72,7 @@ class PostgresWorkers:
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         async def job(connection: Connection, now: int) -> Session:
-            ended_at = None if session.status == "active" else now
-            values = (
-                run_seq,
-                session.worker_id,
-                session.id,
-                session.run_id,
-                session.implementation_kind,
-                session.session_key,
-                session.status,
-                now,
-                now,
-                session.metadata,
-                ended_at,
-            )
-            return Session(*await connection.fetchrow(Q["put_session"], *values))
+            return Session(*await connection.fetchrow(Q["put_session"], *from_session(run_seq, session, now)))
 
         return await self._writer.do(sealed(job, seal))
 

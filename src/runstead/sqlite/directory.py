@@ -2,12 +2,11 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import astuple
 
 from runstead.errors import Error
-from runstead.principal import Role, Scope
+from runstead.principal import Role
 from runstead.project import ApiKey, Member, Project
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
@@ -16,21 +15,12 @@ from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
 from runstead.store import Guard
-
-
-def _to_key(row: tuple[Any, ...]) -> ApiKey:
-    identity, project_id, prefix, digest, scopes, *others = row
-    return ApiKey(identity, project_id, prefix, digest, frozenset(map(Scope, scopes.split())), *others)
-
-
-def _from_key(key: ApiKey) -> tuple[Any, ...]:
-    identity, project_id, prefix, digest, scopes, *others = astuple(key)
-    return (identity, project_id, prefix, digest, " ".join(sorted(scopes)), *others)
+from runstead.store.columns import from_key, to_key
 
 
 def _opened_by(connection: sqlite3.Connection, project_id: str) -> tuple[list[Member], list[ApiKey]]:
     members = [Member(*row) for row in connection.execute(Q["members"], (project_id,))]
-    return members, [_to_key(row) for row in connection.execute(Q["keys"], (project_id,))]
+    return members, [to_key(row) for row in connection.execute(Q["keys"], (project_id,))]
 
 
 class SqliteDirectory:
@@ -48,7 +38,7 @@ class SqliteDirectory:
             if member is not None:
                 connection.execute(Q["put_member"], astuple(member))
             if key is not None:
-                connection.execute(Q["add_key"], _from_key(key))
+                connection.execute(Q["add_key"], from_key(key))
             return project
 
         return await self._writer.do(sealed(job, seal))
@@ -62,7 +52,7 @@ class SqliteDirectory:
             if member is not None:
                 connection.execute(Q["keep_member"], (there.id, *astuple(member)[1:]))
             if key is not None and connection.execute(Q["key_by_hash"], (key.hash,)).fetchone() is None:
-                values = _from_key(key)
+                values = from_key(key)
                 connection.execute(Q["add_key"], (values[0], there.id, *values[2:]))
             return there
 
@@ -86,7 +76,7 @@ class SqliteDirectory:
 
     async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
         def job(connection: sqlite3.Connection, _now: int) -> ApiKey:
-            connection.execute(Q["add_key"], _from_key(key))
+            connection.execute(Q["add_key"], from_key(key))
             return key
 
         return await self._writer.do(sealed(job, seal))
@@ -94,17 +84,17 @@ class SqliteDirectory:
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         def read(connection: sqlite3.Connection) -> ApiKey | None:
             row = connection.execute(Q["key_by_hash"], (digest,)).fetchone()
-            return None if row is None else _to_key(row)
+            return None if row is None else to_key(row)
 
         return await self._readers.do(read)
 
     async def keys(self, project_id: str) -> list[ApiKey]:
-        return await self._readers.do(lambda c: [_to_key(row) for row in c.execute(Q["keys"], (project_id,))])
+        return await self._readers.do(lambda c: [to_key(row) for row in c.execute(Q["keys"], (project_id,))])
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def job(connection: sqlite3.Connection, _now: int) -> ApiKey | None:
             row = connection.execute(Q["revoke_key"], (now, project_id, key_id)).fetchone()
-            return None if row is None else _to_key(row)
+            return None if row is None else to_key(row)
 
         return await self._writer.do(job)
 

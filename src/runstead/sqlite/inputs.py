@@ -4,18 +4,11 @@ import sqlite3
 from typing import Any
 
 from runstead.errors import not_found
-from runstead.input_request import ClosedInput, InputRequest, InputResponse
+from runstead.input_request import ClosedInput, InputRequest
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.sql import Q
+from runstead.store.columns import from_closed, from_request, to_request
 from runstead.transition import Want
-
-
-def _to_request(row: tuple[Any, ...]) -> InputRequest:
-    *asked, response_id, actor_type, actor_id, values, withheld, digest, responded_at = row
-    response = None
-    if response_id is not None:
-        response = InputResponse(response_id, actor_type, actor_id, values, withheld, digest, responded_at)
-    return InputRequest(*(*asked, response))
 
 
 def load_input(connection: sqlite3.Connection, run_seq: int, want: Want) -> InputRequest | None:
@@ -25,42 +18,18 @@ def load_input(connection: sqlite3.Connection, run_seq: int, want: Want) -> Inpu
         row = connection.execute(Q["input_request"], (want.input_request_id,)).fetchone()
     elif want.input_call is not None:
         row = connection.execute(Q["input_request_of_call"], (run_seq, want.input_call)).fetchone()
-    found = None if row is None else _to_request(row)
+    found = None if row is None else to_request(row)
     return found if found is not None and found.run_seq == run_seq else None
 
 
 def add_input(connection: sqlite3.Connection, request: InputRequest) -> None:
     if connection.execute(Q["conversation_lives"], (request.conversation_id,)).fetchone() is None:
         raise not_found("Conversation")
-    values = (
-        request.id,
-        request.conversation_id,
-        request.run_seq,
-        request.run_id,
-        request.tool_call_id,
-        request.requested_responder_type,
-        request.title,
-        request.fields,
-        request.created_at,
-        request.salt,
-        request.status,
-        request.description,
-        request.metadata,
-        request.created_by,
-        request.expires_at,
-    )
-    connection.execute(Q["add_input_request"], values)
+    connection.execute(Q["add_input_request"], from_request(request))
 
 
 def close_input(connection: sqlite3.Connection, closed: ClosedInput) -> None:
-    given = closed.response
-    response: tuple[Any, ...] = (None,) * 7
-    if given is not None:
-        who = (given.id, given.actor_type, given.actor_id)
-        response = (*who, given.values, given.withheld, given.digest, given.created_at)
-    written = connection.execute(
-        Q["close_input_request"], (closed.id, closed.status, closed.at, *response)
-    ).rowcount
+    written = connection.execute(Q["close_input_request"], from_closed(closed)).rowcount
     assert written == 1, f"input request {closed.id} was not open"
 
 
@@ -82,4 +51,4 @@ class SqliteInputs:
         return await self._many("input_requests_of_run", (run_seq, limit))
 
     async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[InputRequest]:
-        return await self._readers.do(lambda c: [_to_request(row) for row in c.execute(Q[query], arguments)])
+        return await self._readers.do(lambda c: [to_request(row) for row in c.execute(Q[query], arguments)])

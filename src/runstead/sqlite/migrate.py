@@ -1,19 +1,13 @@
 """Numbered .sql files, each applied once in a transaction of its own, its name recorded. Forward only."""
 
 import sqlite3
-from importlib.resources import files
 
 from runstead.clock import now_ms
-
-
-class NewerStoreError(RuntimeError):
-    """The file was written by a newer Runstead."""
+from runstead.store.sql_files import migrations, refuse_newer
 
 
 def _known() -> dict[str, str]:
-    folder = files(__package__) / "migrations"
-    found = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name)
-    return {entry.name.removesuffix(".sql"): entry.read_text() for entry in found}
+    return migrations(__package__)
 
 
 def migrate(connection: sqlite3.Connection) -> list[str]:
@@ -49,11 +43,7 @@ def pending(connection: sqlite3.Connection) -> list[str]:
 def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:
     """Which are done. NewerStoreError where the file knows one that this program does not."""
     done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
-    if newer := sorted(done - known.keys()):
-        raise NewerStoreError(
-            f"The database was written by a newer Runstead (it knows {newer[0]}, this program does not): "
-            "upgrade the program"
-        )
+    refuse_newer(done, known)
     return done
 
 

@@ -8,39 +8,19 @@ import msgspec
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.push_service import PushService, is_active
+from runstead.push_service import PushService
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import encode
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
-
-#: The columns that a registration writes, as queries.sql names them.
-_GIVEN = (
-    "id",
-    "registrant",
-    "service_key",
-    "service_name",
-    "scope_kind",
-    "base_url",
-    "invoke_url",
-    "project_id",
-    "agent_id",
-    "version",
-    "runtime",
-    "region",
-    "capabilities",
-    "metadata",
-)
-_COLUMNS = (*_GIVEN, "created_at", "updated_at", "last_heartbeat_at", "disabled_at")
+from runstead.store.columns import from_service, to_service
 
 
 def _to_service(row: tuple[Any, ...], now: int) -> PushService:
     *values, reach = row
-    named = dict(zip(_COLUMNS, values, strict=True))
-    active = is_active(named["disabled_at"], named["last_heartbeat_at"], now)
-    return PushService(**named, reach=tuple(sorted(msgspec.json.decode(reach))), active=active)
+    return to_service(values, sorted(msgspec.json.decode(reach)), now)
 
 
 def services_reaching(
@@ -75,7 +55,7 @@ class SqlitePushServices:
 
     async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
         def job(connection: sqlite3.Connection, now: int) -> PushService:
-            values = (*(getattr(service, name) for name in _GIVEN), now)
+            values = (*from_service(service), now)
             (service_id,) = connection.execute(Q["register_push_service"], values).fetchone()
             _put_reach(connection, service_id, service.reach)
             stored = _get(connection, service_id, now)

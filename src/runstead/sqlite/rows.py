@@ -1,6 +1,7 @@
 """Rows to values and back."""
 
 import sqlite3
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +11,7 @@ from runstead.event import Event, NewEvent
 from runstead.run import FIELDS, Run, RunStatus
 from runstead.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
 from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, Q, insert_events, update_run
+from runstead.store.columns import changes
 
 encode = msgspec.json.Encoder().encode
 
@@ -54,6 +56,18 @@ def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     values = [pack_field(becomes[place]) if place in PACKED else becomes[place] for place in changed]
     written = connection.execute(update_run(changed), (*values, old.seq, old.version)).rowcount
     assert written == 1, f"run {old.seq} was not at version {old.version}"
+
+
+@cache
+def _update(table: str, columns: tuple[str, ...]) -> str:
+    return f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in columns)} WHERE id = ?"  # noqa: S608 - our own names
+
+
+def rewrite(connection: sqlite3.Connection, table: str, old: Any, new: Any) -> None:
+    """Write what differs, of a record with an id: nobody else writes in between."""
+    if changed := changes(old, new):
+        values = (*changed.values(), old.id)
+        assert connection.execute(_update(table, tuple(changed)), values).rowcount == 1, (table, old.id)
 
 
 def delete_run(connection: sqlite3.Connection, run: Run) -> None:

@@ -1,11 +1,11 @@
-"""The statements: named ones from queries.sql, and the few whose shape depends on what is written."""
+"""The statements: named ones from the .sql files, and the few whose shape depends on what is written."""
 
-import re
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 from runstead.run import FIELDS, LARGE
+from runstead.store.columns import WORDS
+from runstead.store.sql_files import statements
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
@@ -18,23 +18,10 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
+_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
-
-def _named() -> dict[str, str]:
-    text = "\n".join(
-        (files(__package__) / name).read_text()
-        for name in ("queries.sql", "audit.sql", "retention.sql", "workers.sql")
-    )
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    assert len(set(parts[::2])) == len(parts[::2]), "two queries have one name"
-    return {
-        name: body.strip().replace("{columns}", COLUMNS).replace("{audited}", _AUDITED)
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
-
-
-Q: Final = _named()
+Q: Final = statements(__package__, WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH})
 
 INSERT_RUN: Final = (
     f"INSERT INTO runs ({', '.join(f for f in FIELDS if f != 'seq')}) "  # noqa: S608 - our own names

@@ -1,7 +1,6 @@
 """Triggers in SQLite."""
 
 import sqlite3
-from functools import cache
 from typing import Final
 
 from msgspec.structs import astuple
@@ -9,6 +8,7 @@ from msgspec.structs import astuple
 from runstead.errors import not_found
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.rows import rewrite
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.writer import Writer
 from runstead.store import Count, DecideTrigger
@@ -19,11 +19,6 @@ _INSERT: Final = f"INSERT INTO triggers ({_COLUMNS}) VALUES ({', '.join('?' for 
 _BY_ID: Final = f"SELECT {_COLUMNS} FROM triggers WHERE id = ? AND project_id = ?"  # noqa: S608
 _BY_TOKEN: Final = f"SELECT {_COLUMNS} FROM triggers WHERE token_hash = ?"  # noqa: S608
 _PAGE: Final = f"SELECT {_COLUMNS} FROM triggers WHERE project_id = ? ORDER BY created_at, id LIMIT ?"  # noqa: S608
-
-
-@cache
-def _update(changed: tuple[str, ...]) -> str:
-    return f"UPDATE triggers SET {', '.join(f'{name} = ?' for name in changed)} WHERE id = ?"  # noqa: S608
 
 
 def _load(connection: sqlite3.Connection, project_id: str, trigger_id: str) -> Trigger | None:
@@ -68,9 +63,7 @@ class SqliteTriggers:
             if old is None:
                 raise not_found("Trigger")
             new = decide(old, now)
-            changed = tuple(name for name in TRIGGER_FIELDS if getattr(old, name) != getattr(new, name))
-            if changed:
-                connection.execute(_update(changed), (*(getattr(new, name) for name in changed), old.id))
+            rewrite(connection, "triggers", old, new)
             return new
 
         return await self._writer.do(sealed(job, seal))

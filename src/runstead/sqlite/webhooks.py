@@ -2,8 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -11,10 +10,11 @@ from runstead.errors import not_found
 from runstead.run import Run
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
-from runstead.sqlite.rows import encode
+from runstead.sqlite.rows import encode, rewrite
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.writer import Writer
 from runstead.store import Count, DecideDelivery, DecideWebhook
+from runstead.store.columns import from_webhook, to_webhook
 from runstead.webhook import (
     DELIVERY_FIELDS,
     WEBHOOK_FIELDS,
@@ -68,32 +68,9 @@ _PRUNE: Final = (
 _DAY_MS: Final = 86_400_000
 
 
-@cache
-def _update(table: str, changed: tuple[str, ...]) -> str:
-    return f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in changed)} WHERE id = ?"  # noqa: S608
-
-
-def _rewrite(connection: sqlite3.Connection, table: str, old: Any, new: Any) -> None:
-    """Write what differs: nobody else writes in between."""
-    changed = tuple(n for n in old.__struct_fields__ if getattr(old, n) != getattr(new, n))
-    if changed:
-        values = [_value(new, name) for name in changed]
-        assert connection.execute(_update(table, changed), (*values, old.id)).rowcount == 1
-
-
-def _value(row: msgspec.Struct, name: str) -> Any:
-    value = getattr(row, name)
-    return " ".join(value) if name == "events" else value
-
-
-def _to_webhook(row: Sequence[Any]) -> Webhook:
-    named = dict(zip(WEBHOOK_FIELDS, row, strict=True))
-    return Webhook(**(named | {"events": tuple(named["events"].split())}))
-
-
 def _load(connection: sqlite3.Connection, project_id: str, webhook_id: str) -> Webhook | None:
     row = connection.execute(_BY_ID, (webhook_id, project_id)).fetchone()
-    return None if row is None else _to_webhook(row)
+    return None if row is None else to_webhook(row)
 
 
 def _held(connection: sqlite3.Connection, project_id: str, webhook_id: str) -> Webhook:
@@ -115,7 +92,7 @@ def tell(connection: sqlite3.Connection, old: Run | None, new: Run, now: int) ->
     if event is None:
         return
     rows = connection.execute(_OF_PROJECT, (new.project_id,)).fetchall()
-    for delivery in deliveries(new, event, map(_to_webhook, rows), now) if rows else ():
+    for delivery in deliveries(new, event, map(to_webhook, rows), now) if rows else ():
         _add(connection, delivery)
 
 
@@ -128,7 +105,7 @@ class SqliteWebhooks:
         def job(connection: sqlite3.Connection, _now: int) -> Webhook:
             sql = "SELECT count(*) FROM webhooks WHERE project_id = ?"
             guard(connection.execute(sql, (webhook.project_id,)).fetchone()[0])
-            connection.execute(_INSERT, [_value(webhook, name) for name in WEBHOOK_FIELDS])
+            connection.execute(_INSERT, from_webhook(webhook))
             return webhook
 
         return await self._writer.do(sealed(job, seal))
@@ -138,7 +115,7 @@ class SqliteWebhooks:
 
     async def page(self, project_id: str, limit: int) -> list[Webhook]:
         return await self._readers.do(
-            lambda c: [_to_webhook(row) for row in c.execute(_PAGE, (project_id, limit))]
+            lambda c: [to_webhook(row) for row in c.execute(_PAGE, (project_id, limit))]
         )
 
     async def change(
@@ -147,7 +124,7 @@ class SqliteWebhooks:
         def job(connection: sqlite3.Connection, now: int) -> Webhook:
             old = _held(connection, project_id, webhook_id)
             new = decide(old, now)
-            _rewrite(connection, "webhooks", old, new)
+            rewrite(connection, "webhooks", old, new)
             return new
 
         return await self._writer.do(sealed(job, seal))
@@ -181,8 +158,8 @@ class SqliteWebhooks:
                 raise not_found("Delivery")
             delivery = Delivery(*row)
             pair = decide(webhook, delivery, now)
-            _rewrite(connection, "webhooks", webhook, pair[0])
-            _rewrite(connection, "webhook_deliveries", delivery, pair[1])
+            rewrite(connection, "webhooks", webhook, pair[0])
+            rewrite(connection, "webhook_deliveries", delivery, pair[1])
             return pair
 
         return await self._writer.do(sealed(job, seal))
@@ -210,7 +187,7 @@ class SqliteWebhooks:
         def job(connection: sqlite3.Connection, now: int) -> list[Pair]:
             due: list[Pair] = []
             for row in connection.execute(_WAITED_FOR, (encode(busy).decode(),)).fetchall():
-                webhook = _to_webhook(row)
+                webhook = to_webhook(row)
                 mine = connection.execute(_DUE_OF, (webhook.id, now, min(per_webhook, limit)))
                 due += [(webhook, Delivery(*one)) for one in mine]
             due.sort(key=lambda pair: (pair[1].next_attempt_at, pair[1].seq))

@@ -14,6 +14,7 @@ from runstead.sqlite.rows import encode
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
+from runstead.store.columns import from_session
 from runstead.worker import Held, Session, Worker
 
 
@@ -78,21 +79,9 @@ class SqliteWorkers:
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         def job(connection: sqlite3.Connection, now: int) -> Session:
-            ended_at = None if session.status == "active" else now
-            values = (
-                run_seq,
-                session.worker_id,
-                session.id,
-                session.run_id,
-                session.implementation_kind,
-                session.session_key,
-                session.status,
-                now,
-                now,
-                session.metadata,
-                ended_at,
+            return Session(
+                *connection.execute(Q["put_session"], from_session(run_seq, session, now)).fetchone()
             )
-            return Session(*connection.execute(Q["put_session"], values).fetchone())
 
         return await self._writer.do(sealed(job, seal))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx2
 
 from runstead.commands.app import App
-from runstead.commands.projects import make_key, new_project
+from runstead.commands.keys import make_key, new_project
 from runstead.filesystem import FilesystemArtifacts
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator

@@ -1,0 +1,36 @@
+"""New projects and keys, as they are kept."""
+
+import uuid
+
+from runstead.clock import now_ms
+from runstead.principal import Scope
+from runstead.project import ApiKey, Project, key_prefix, token_hash
+
+
+def new_project(slug: str, name: str | None, created_by: str | None = None) -> Project:
+    return Project(str(uuid.uuid4()), slug, name or slug, now_ms(), created_by)
+
+
+def make_key(
+    secret: str,
+    project_id: str,
+    scopes: frozenset[Scope],
+    *,
+    name: str | None = None,
+    expires_at: int | None = None,
+    created_by: str | None = None,
+) -> ApiKey:
+    """The key as it is kept. `secret` is the whole key, shown once."""
+    prefix = key_prefix(secret)
+    assert prefix is not None, "not a key"
+    return ApiKey(
+        str(uuid.uuid4()),
+        project_id,
+        prefix,
+        token_hash(secret),
+        scopes,
+        now_ms(),
+        name,
+        created_by,
+        expires_at=expires_at,
+    )

@@ -1,0 +1,77 @@
+-- name: batch
+SELECT {batch} FROM {batches} WHERE b.id = $1
+
+-- name: lock_batch
+SELECT {batch} FROM {batches} WHERE b.id = $1 AND b.project_id = $2 FOR NO KEY UPDATE OF b
+
+-- name: batches_page
+SELECT {batch} FROM {batches} WHERE b.project_id = $1 AND b.seq < $2 ORDER BY b.seq DESC LIMIT $3
+
+-- name: unfinished_batches
+SELECT {batch} FROM {batches}
+WHERE b.seq = ANY (ARRAY(
+  (SELECT seq FROM batches WHERE cancel_requested_at IS NOT NULL AND completed_at IS NULL ORDER BY seq LIMIT $1)
+  UNION ALL
+  (SELECT seq FROM batches
+   WHERE on_complete IS NOT NULL AND completed_at IS NOT NULL AND cancel_requested_at IS NULL
+     AND followed_up_at IS NULL
+   ORDER BY seq LIMIT $1)
+))
+ORDER BY b.seq LIMIT $1
+
+-- name: add_batch
+INSERT INTO batches
+  (id, project_id, created_at, name, created_by, on_complete, cancel_requested_at, cancel_reason, completed_at,
+   followed_up_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq
+
+-- name: change_batch
+UPDATE batches SET cancel_requested_at = $2, cancel_reason = $3, followed_up_at = $4 WHERE id = $1
+
+-- name: count_batches
+-- Of the batches that are there: any other batch_id is a label. Rows are held until the commit, and locked in one order.
+WITH moved AS MATERIALIZED (
+  SELECT m.* FROM unnest(
+    $1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
+    $9::integer[], $10::integer[]
+  ) AS m (project_id, batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled)
+  JOIN batches AS b ON b.id = m.batch_id AND b.project_id = m.project_id
+), counted AS (
+  INSERT INTO batch_counts AS c
+    (batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled)
+  SELECT batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled FROM moved
+  ORDER BY batch_id COLLATE "C", slot
+  ON CONFLICT (batch_id, slot) DO UPDATE SET
+    started_at = least(c.started_at, excluded.started_at),
+    pending = c.pending + excluded.pending,
+    running = c.running + excluded.running,
+    waiting = c.waiting + excluded.waiting,
+    completed = c.completed + excluded.completed,
+    failed = c.failed + excluded.failed,
+    cancelled = c.cancelled + excluded.cancelled
+  RETURNING batch_id, slot, pending + running + waiting AS active
+)
+SELECT m.project_id, m.batch_id, m.slot, c.active FROM counted AS c JOIN moved AS m USING (batch_id, slot)
+
+-- name: open_batch
+-- $2: how many more of its slots have runs that have not ended. Once there is none, it is complete for ever.
+UPDATE batches SET open_slots = open_slots + $2,
+  completed_at = CASE WHEN open_slots + $2 = 0 THEN $3::bigint END
+WHERE id = $1 AND completed_at IS NULL
+
+-- name: batch_alive
+-- The oldest runs of a batch that have not ended, and all that runs below them, locked lowest first.
+WITH members AS MATERIALIZED (
+  SELECT seq, root_seq FROM runs
+  WHERE batch_id = $1 AND project_id = $2 AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT $3
+)
+SELECT {locked} FROM {runs}
+WHERE seq = ANY (ARRAY(
+  SELECT seq FROM members
+  UNION
+  SELECT r.seq FROM members AS m
+  JOIN run_families AS f ON f.run_seq = m.seq AND f.descendants_active > 0
+  JOIN runs AS r ON r.root_seq = m.root_seq AND r.parent_seq IS NOT NULL
+    AND r.status IN ('pending', 'running', 'waiting') AND strpos(r.path, '/' || m.seq || '/') > 0
+))
+ORDER BY seq FOR UPDATE OF runs

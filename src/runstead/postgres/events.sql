@@ -1,0 +1,41 @@
+-- name: event
+SELECT event_id, type, payload, created_at, flags, sequence FROM run_events
+WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND event_id = $2
+  AND flags & 2 = 0
+
+-- name: event_counts
+SELECT type, count(*) AS times, min(created_at), max(created_at) FROM run_events
+WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND flags & 2 = 0
+GROUP BY type ORDER BY times DESC, type
+
+-- name: events_after
+-- The run's creation tells the partition. Sizes are known without reading the payloads.
+SELECT event_id, type, payload, created_at, flags, sequence
+FROM (
+  SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes
+  FROM (
+    SELECT * FROM run_events
+    WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND event_id > $2
+      AND flags & 2 = 0 AND ($4::text[] IS NULL OR type = ANY ($4))
+    ORDER BY event_id LIMIT $3
+  ) AS page
+  WINDOW told AS (ORDER BY event_id)
+) AS measured
+WHERE place = 1 OR bytes <= $5 ORDER BY event_id
+
+-- name: tail
+SELECT event_id, type, payload, created_at, flags, sequence FROM run_events
+WHERE run_created_at = $1 AND run_seq = $2 AND event_id > $3 ORDER BY event_id LIMIT $4
+
+-- name: add_events
+INSERT INTO run_events (run_created_at, run_seq, created_at, event_id, sequence, flags, type, payload)
+SELECT * FROM unnest(
+  $1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::smallint[], $7::text[], $8::bytea[]
+)
+
+-- name: event_keys
+SELECT key, digest FROM run_event_keys WHERE run_seq = $1 AND key = ANY ($2::text[])
+
+-- name: add_event_keys
+INSERT INTO run_event_keys (run_seq, key, event_id, digest)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bytea[])

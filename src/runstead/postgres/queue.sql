@@ -1,0 +1,111 @@
+-- name: due_heads
+-- The soonest of every project in which a deadline has passed: one look into the index from a project to the next.
+WITH RECURSIVE projects (name, soonest) AS (
+  (SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL ORDER BY project_id, due_at LIMIT 1)
+  UNION ALL
+  SELECT next.project_id, next.due_at FROM projects CROSS JOIN LATERAL (
+    SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL AND project_id > projects.name
+    ORDER BY project_id, due_at LIMIT 1
+  ) AS next
+)
+SELECT heads.* FROM projects CROSS JOIN LATERAL (
+  SELECT project_id, due_at, seq FROM runs WHERE project_id = projects.name AND due_at <= $1 ORDER BY due_at, seq LIMIT $2
+) AS heads
+WHERE soonest <= $1
+
+-- name: lock_due
+-- In the order given, as many as are free.
+SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
+LEFT JOIN run_families ON run_seq = seq
+WHERE due_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+
+-- name: queued_targets
+-- '' stands for none. One look into the index for each.
+WITH RECURSIVE found (name) AS (
+  SELECT (
+    SELECT coalesce(target, '') FROM runs WHERE project_id = $1 AND available_at IS NOT NULL
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  UNION ALL
+  SELECT (
+    SELECT coalesce(target, '') FROM runs
+    WHERE project_id = $1 AND available_at IS NOT NULL AND coalesce(target, '') > found.name
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  FROM found WHERE name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL
+
+-- name: push_heads
+-- What is due of each (project, service, target, priority) that is queued for push services; $2 the services to pass
+-- over, $3 how many of each. One look into the index from each of them to the next.
+WITH RECURSIVE projects (p) AS (
+  SELECT (
+    SELECT project_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL ORDER BY project_id LIMIT 1
+  )
+  UNION ALL
+  SELECT (
+    SELECT project_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL AND project_id > p
+    ORDER BY project_id LIMIT 1
+  )
+  FROM projects WHERE p IS NOT NULL
+), services (p, s) AS (
+  SELECT p, (
+    SELECT push_service_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL AND project_id = p
+    ORDER BY push_service_id LIMIT 1
+  )
+  FROM projects WHERE p IS NOT NULL
+  UNION ALL
+  SELECT p, (
+    SELECT push_service_id FROM runs WHERE push_service_id > s AND available_at IS NOT NULL AND project_id = p
+    ORDER BY push_service_id LIMIT 1
+  )
+  FROM services WHERE s IS NOT NULL
+), targets (p, s, t) AS (
+  SELECT p, s, (
+    SELECT coalesce(target, '') FROM runs WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  FROM services WHERE s IS NOT NULL AND s <> ALL ($2::text[])
+  UNION ALL
+  SELECT p, s, (
+    SELECT coalesce(target, '') FROM runs
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') > t
+    ORDER BY coalesce(target, '') LIMIT 1
+  )
+  FROM targets WHERE t IS NOT NULL
+), steps (p, s, t, step) AS (
+  SELECT p, s, t, (
+    SELECT priority FROM runs
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM targets WHERE t IS NOT NULL
+  UNION ALL
+  SELECT p, s, t, (
+    SELECT priority FROM runs
+    WHERE push_service_id = s AND available_at IS NOT NULL AND project_id = p AND coalesce(target, '') = t
+      AND priority < step
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM steps WHERE step IS NOT NULL
+)
+SELECT p AS project_id, nullif(t, '') AS target, heads.*,
+  EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = p) AS limited
+FROM steps CROSS JOIN LATERAL (
+  SELECT seq, priority, available_at FROM runs
+  WHERE project_id = p AND push_service_id = s AND coalesce(target, '') = t AND priority = step AND available_at <= $1
+  ORDER BY available_at, seq LIMIT $3
+) AS heads
+
+-- name: lock_pushes
+-- In the order given, as many as are free.
+SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
+LEFT JOIN run_families ON run_seq = seq
+WHERE push_service_id IS NOT NULL AND available_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+
+-- name: cancelled_pushes
+SELECT {columns} FROM {runs}
+WHERE push_service_id IS NOT NULL AND cancel_requested_at IS NOT NULL AND cancel_stopped_at IS NULL
+  AND push_service_id <> ALL ($1::text[])
+ORDER BY cancel_requested_at, seq LIMIT $2

@@ -1,0 +1,14 @@
+-- name: seals
+SELECT s.owner, s.key, s.digest, s.status, s.body
+FROM unnest($1::text[], $2::text[]) AS k (owner, key) JOIN seals AS s ON s.owner = k.owner AND s.key = k.key
+
+-- name: add_seals
+INSERT INTO seals (owner, key, digest, status, body, created_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::bytea[], $6::bigint[])
+  AS made (owner, key, digest, status, body, created_at)
+ORDER BY owner COLLATE "C", key COLLATE "C"
+
+-- name: forget_seals
+WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+gone AS (DELETE FROM seals AS s USING old WHERE s.owner = old.owner AND s.key = old.key RETURNING 1)
+SELECT count(*) FROM gone

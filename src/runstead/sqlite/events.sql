@@ -1,0 +1,22 @@
+-- name: events_between
+SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events
+WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id LIMIT ?
+
+-- name: event
+SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events WHERE id = ? AND flags & ? = 0
+
+-- name: event_counts
+SELECT type, count(*) AS times, min(created_at), max(created_at) FROM run_events
+WHERE id > ? AND id <= ? AND flags & ? = 0 GROUP BY type ORDER BY times DESC, type
+
+-- name: event_keys
+SELECT key, digest FROM run_event_keys WHERE run_seq = ? AND key IN (SELECT value FROM json_each(?))
+
+-- name: add_event_key
+INSERT INTO run_event_keys (run_seq, key, event_id, digest) VALUES (?, ?, ?, ?)
+
+-- name: delete_events
+DELETE FROM run_events WHERE id > ? AND id <= ?
+
+-- name: delete_event_keys
+DELETE FROM run_event_keys WHERE run_seq = ?

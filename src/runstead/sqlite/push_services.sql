@@ -1,0 +1,41 @@
+-- name: register_push_service
+INSERT INTO push_services ({service})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?15, ?15, ?15, NULL)
+ON CONFLICT (registrant, service_key) DO UPDATE SET
+  service_name = excluded.service_name, scope_kind = excluded.scope_kind, base_url = excluded.base_url,
+  invoke_url = excluded.invoke_url, project_id = excluded.project_id, agent_id = excluded.agent_id,
+  version = excluded.version, runtime = excluded.runtime, region = excluded.region,
+  capabilities = excluded.capabilities, metadata = excluded.metadata,
+  updated_at = excluded.updated_at, last_heartbeat_at = excluded.last_heartbeat_at, disabled_at = NULL,
+  silent_at = NULL
+RETURNING id
+
+-- name: push_service
+SELECT {service}, {reach} FROM push_services WHERE id = ?
+
+-- name: push_services_reaching
+SELECT {service}, {reach} FROM push_services WHERE id IN
+  (SELECT service_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?)))
+ORDER BY created_at, id
+
+-- name: push_service_heartbeat
+UPDATE push_services SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
+
+-- name: push_services_fell_silent
+UPDATE push_services SET silent_at = ?1 WHERE id IN
+  (SELECT id FROM push_services WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < ?2
+   ORDER BY last_heartbeat_at LIMIT ?3)
+RETURNING id
+
+-- name: disable_push_service
+UPDATE push_services SET disabled_at = coalesce(disabled_at, ?1), updated_at = ?1 WHERE id = ?2
+
+-- name: drop_reach
+DELETE FROM push_reach WHERE service_id = ?
+
+-- name: add_reach
+INSERT INTO push_reach (project_id, service_id) VALUES (?, ?)
+
+-- name: crowded_push_projects
+SELECT project_id FROM push_reach WHERE project_id IN (SELECT value FROM json_each(?1)) AND service_id <> ?2
+GROUP BY project_id HAVING count(*) >= ?3 LIMIT 1

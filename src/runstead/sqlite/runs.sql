@@ -1,0 +1,61 @@
+-- name: run_by_key
+SELECT {columns} FROM runs WHERE run_id = ? AND project_id = ?
+
+-- name: run_by_seq
+SELECT {columns} FROM runs WHERE seq = ?
+
+-- name: runs_by_id
+SELECT {columns} FROM runs WHERE run_id = ? AND project_id IN (SELECT value FROM json_each(?)) LIMIT 2
+
+-- name: children
+SELECT {columns} FROM runs WHERE parent_seq = ?1 AND seq > ?3 AND (?4 IS NULL OR kind = ?4) ORDER BY seq LIMIT ?2
+
+-- name: family
+SELECT {columns} FROM runs WHERE seq = ?1
+UNION ALL
+SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
+
+-- name: descendants_alive
+SELECT {columns} FROM runs
+WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
+ORDER BY seq
+
+-- name: cancelled_among
+SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
+
+-- name: attempts
+SELECT attempt, lease_owner, started_at, ended_at, outcome, error FROM run_attempts WHERE run_seq = ? ORDER BY attempt
+
+-- name: add_attempt
+INSERT INTO run_attempts (run_seq, attempt, lease_owner, started_at, ended_at, outcome, error)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: receipt
+SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
+
+-- name: add_receipt
+INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
+
+-- name: children_seqs
+SELECT seq FROM runs WHERE parent_seq = ?
+
+-- name: move_run
+UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
+
+-- name: run_exists
+SELECT 1 FROM runs WHERE seq = ?
+
+-- name: delete_run
+DELETE FROM runs WHERE seq = ? AND version = ?
+
+-- name: delete_attempts
+DELETE FROM run_attempts WHERE run_seq = ?
+
+-- name: delete_receipts
+DELETE FROM run_receipts WHERE run_seq = ?
+
+-- name: delete_sessions
+DELETE FROM worker_sessions WHERE run_seq = ?
+
+-- name: delete_input_requests
+DELETE FROM input_requests WHERE run_seq = ?

@@ -1,0 +1,46 @@
+"""What every engine that speaks SQL has beside its modules: statements in .sql files, and migrations in a folder.
+
+A statement begins with a line `-- name: <name>`; its file is named after the noun it is about. What stands before the
+first of them tells of the file.
+"""
+
+import re
+from collections.abc import Mapping, Set as AbstractSet
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+
+class NewerStoreError(RuntimeError):
+    """The database was written by a newer Runstead."""
+
+
+def statements(package: str, words: Mapping[str, str]) -> dict[str, str]:
+    """Name → statement, from all .sql files of a package; `{word}` in them stands for `words["word"]`."""
+    named: dict[str, str] = {}
+    for entry in _sql(files(package)):
+        _, *parts = re.split(r"^-- name: (\w+)\n", entry.read_text(), flags=re.MULTILINE)
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            assert name not in named, f"two statements have the name {name}"
+            named[name] = re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
+    return named
+
+
+def migrations(package: str) -> dict[str, str]:
+    """Name → what it does, in their order."""
+    return {
+        entry.name.removesuffix(".sql"): entry.read_text() for entry in _sql(files(package) / "migrations")
+    }
+
+
+def refuse_newer(done: AbstractSet[str], known: Mapping[str, str]) -> None:
+    """NewerStoreError where a migration was applied that this program does not know."""
+    if newer := sorted(done - known.keys()):
+        raise NewerStoreError(
+            f"The database was written by a newer Runstead (it knows {newer[0]}, this program does not): "
+            "upgrade the program"
+        )
+
+
+def _sql(folder: Traversable) -> list[Traversable]:
+    found = (one for one in folder.iterdir() if one.name.endswith(".sql"))
+    return sorted(found, key=lambda one: one.name)

@@ -1,0 +1,383 @@
+"""A desk: what the application does with the runs of a store, as tests of every engine give it."""
+
+import itertools
+import uuid
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from runstead import batch as batches, transitions
+from runstead.append import append, digest
+from runstead.errors import Error, not_found
+from runstead.event import PRIVATE_TYPES, NewEvent
+from runstead.input_request import InputRequest, InputResponse
+from runstead.push_service import PushService
+from runstead.run import Run, RunStatus
+from runstead.seal import Seal
+from runstead.store import ClaimQuery, RunKey, RunQuery, batches as batch_store
+from runstead.transition import Receipt, Transition, Want
+from runstead.transitions import NO_FENCE, Completion
+
+NOON = 1_774_008_000_000
+PROJECT = "11111111-1111-4111-8111-111111111111"
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self):
+        self.now = NOON
+
+    def __call__(self):
+        return self.now
+
+    def advance(self, ms):
+        self.now += ms
+
+
+def event(event_type="CUSTOM", *, key=None, **members):
+    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(told)
+    sum_of = None if key is None else digest(payload)
+    private = event_type in PRIVATE_TYPES
+    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=sum_of)
+
+
+def push_service(service_id="service-1", **fields):
+    given = {"registrant": f"project:{PROJECT}", "service_name": "scribe", "service_key": service_id}
+    given |= {"scope_kind": "project", "project_id": PROJECT, "reach": (PROJECT,)}
+    given |= {"base_url": "https://a.test", "invoke_url": "https://a.test/runs"}
+    return PushService(id=service_id, **(given | fields))
+
+
+class Desk:
+    """What the application does with runs: the rules, bound to their arguments and applied by one store."""
+
+    def __init__(self, store, clock):
+        self.store = store
+        self.runs = store.runs
+        self.clock = clock
+        self._names = itertools.count(1)
+
+    def key(self, run_id, project_id=PROJECT):
+        return RunKey(project_id, run_id)
+
+    def new_run(self, run_id=None, *, project_id=PROJECT, **fields):
+        run_id = run_id or f"run-{next(self._names)}"
+        given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": project_id}
+        given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
+        return Run(project_id=project_id, run_id=run_id, **(given | fields))
+
+    async def create(self, run_id=None, *, parent=None, message=None, seal=None, **fields):
+        new = self.new_run(run_id, **fields)
+
+        def decide(loaded):
+            if loaded.run is not None:
+                return Transition(loaded.run, duplicate=True)
+            if loaded.batch is not None:
+                batches.admit(loaded.batch)
+            return transitions.create(
+                new,
+                now=loaded.now,
+                parent=loaded.parent,
+                family_cancelled=loaded.family_cancelled,
+                message=message,
+            )
+
+        key = RunKey(new.project_id, new.run_id)
+        want = Want(parent_run_id=parent, batch_id=new.batch_id)
+        return (await self.runs.apply(key, decide, want, seal)).run
+
+    async def create_batch(
+        self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, seal=None, **fields
+    ):
+        """A batch with new runs of these names."""
+        batch_id = batch_id or str(uuid.uuid4())
+
+        def member(run_id):
+            new = self.new_run(run_id, project_id=project_id, batch_id=batch_id)
+
+            def decide(loaded):
+                if loaded.run is not None:
+                    raise Error("RUN_ID_CONFLICT", f"{run_id} is taken")
+                return transitions.create(
+                    new,
+                    now=loaded.now,
+                    parent=loaded.parent,
+                    family_cancelled=loaded.family_cancelled,
+                    message=None,
+                )
+
+            return batch_store.Member(RunKey(project_id, run_id), decide, Want(parent_run_id=parent))
+
+        new = batches.Batch(batch_id, project_id, 0, **fields)
+        return await self.store.batches.create(new, [member(run_id) for run_id in run_ids], seal)
+
+    async def batch(self, batch, project_id=PROJECT):
+        return await self.store.batches.get(project_id, batch.id)
+
+    async def call_off(self, batch, reason=None, seal=None):
+        """Mark it as called off: its runs go on to be cancelled by `cancel_some`."""
+        return await self.store.batches.change(
+            batch.project_id, batch.id, lambda to, now: batches.cancel(to, now=now, reason=reason), seal
+        )
+
+    async def cancel_some(self, batch, limit=256):
+        return await self.store.batches.cancel_some(
+            batch, limit, lambda run, now: transitions.cancel(run, now=now, reason=batch.cancel_reason)
+        )
+
+    async def change(self, run_id, rule, want=None, seal=None):
+        """`rule(loaded)` decides about a run that must exist."""
+
+        def decide(loaded):
+            if loaded.run is None:
+                raise not_found("Run")
+            return rule(loaded)
+
+        return await self.runs.apply(self.key(run_id), decide, want or Want(), seal)
+
+    async def touch(self, run_id, **changes):
+        """A write without a meaning of its own."""
+        return await self.change(
+            run_id, lambda to: Transition(transitions.rewrite(to.run, to.now, **changes))
+        )
+
+    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, seal=None, **query):
+        """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
+        wanted = ClaimQuery(project_id, **({"kinds": ("task",)} | query))
+
+        def decide(run, now):
+            token = f"{run.run_id}#{run.attempt + 1}"
+            return transitions.claim(run, now=now, worker=worker, lease_ms=lease_ms, token=token)
+
+        return await self.runs.claim(wanted, decide, seal)
+
+    async def claim_ids(self, **query):
+        return [run.run_id for run in await self.claim(**query)]
+
+    async def append(self, run_id, *events, after=None, sequence=None, fence=NO_FENCE, seal=None):
+        def rule(to):
+            return append(
+                to.run,
+                now=to.now,
+                events=events,
+                expected_event_id=after,
+                expected_sequence=sequence,
+                tail=to.tail,
+                fence=fence,
+                keys=to.event_keys,
+            )
+
+        keys = tuple(one.key for one in events if one.key is not None)
+        return await self.change(run_id, rule, Want(tail_after=after, event_keys=keys), seal)
+
+    async def pause(self, run_id):
+        return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
+
+    async def delete(self, run_id):
+        return await self.change(run_id, lambda to: transitions.delete(to.run))
+
+    async def family(self, run_id, after=0, *, step=1_000, **options):
+        """[(run_id, event_id, position)] of a run and all below it, read page by page; and where the log ends."""
+        run = await self.row(run_id)
+        found = []
+        while True:
+            page = await self.runs.family_events(run, after, step, **options)
+            found += [(one.run_id, one.event.event_id, one.position) for one in page.events]
+            after = page.reached
+            if not page.more:
+                return found, after
+
+    async def start(self, run_id, snapshot=b"{}"):
+        return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
+
+    async def dispatch(self, limit=10, busy=(), *, reached=True, after=""):
+        """Every run that is due goes to its own service; tokens are those of claims."""
+
+        def decide(run, now, services):
+            token = f"{run.run_id}#{run.attempt + 1}"
+            service = push_service(run.push_service_id) if reached else None
+            return transitions.dispatch(run, now=now, service=service, token=token, dice=0.5)
+
+        return await self.runs.dispatch(limit, busy, decide, after)
+
+    async def answered(self, run_id, token, reason=None, **how):
+        """What became of a dispatch; without a reason it was delivered."""
+
+        def rule(to):
+            if reason is None:
+                return transitions.dispatched(to.run, now=to.now, token=token)
+            return transitions.undelivered(to.run, now=to.now, token=token, reason=reason, dice=0.5, **how)
+
+        return await self.change(run_id, rule)
+
+    async def stopped_by_service(self, run_id):
+        return await self.change(run_id, lambda to: transitions.stopped_by_service(to.run, now=to.now))
+
+    async def renew(self, run_id, *, lease_ms=None, worker=None, fence=NO_FENCE):
+        return await self.change(
+            run_id,
+            lambda to: transitions.renew(to.run, now=to.now, lease_ms=lease_ms, worker=worker, fence=fence),
+        )
+
+    async def release(
+        self, run_id, *, worker=None, fence=NO_FENCE, error=None, retry_after_ms=None, dice=0.5
+    ):
+        def rule(to):
+            return transitions.release(
+                to.run,
+                now=to.now,
+                worker=worker,
+                fence=fence,
+                error=error,
+                retry_after_ms=retry_after_ms,
+                dice=dice,
+            )
+
+        return await self.change(run_id, rule)
+
+    async def wait(
+        self,
+        run_id,
+        reason="tool",
+        *,
+        call="call-1",
+        resume_at=None,
+        expires_at=None,
+        fence=NO_FENCE,
+        waiting_run_id=None,
+        release=False,
+    ):
+        def rule(to):
+            return transitions.wait(
+                to.run,
+                now=to.now,
+                reason=reason,
+                tool_call_id=call,
+                tool_name=None,
+                resume_at=resume_at,
+                expires_at=expires_at,
+                fence=fence,
+                waiting_run_id=waiting_run_id,
+                release=release,
+            )
+
+        return await self.change(run_id, rule)
+
+    async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", seal=None):
+        receipt = None if call is None else Receipt(call, f"{kind}:{result}".encode())
+
+        def rule(to):
+            return transitions.resume(
+                to.run,
+                now=to.now,
+                kind=kind,
+                tool_call_id=call,
+                result=result,
+                is_error=False,
+                receipt=receipt,
+                earlier=to.receipt,
+            )
+
+        return await self.change(run_id, rule, Want(receipt_key=call), seal)
+
+    async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
+        given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}
+        given |= {"requested_responder_type": "human"}
+        asked = InputRequest(
+            id=request_id,
+            run_seq=0,
+            run_id=run_id,
+            tool_call_id=call,
+            title=title,
+            expires_at=expires_at,
+            **(given | members),
+        )
+
+        def rule(to):
+            return transitions.ask_input(
+                to.run,
+                now=to.now,
+                request=replace(asked, run_seq=to.run.seq),
+                known=to.input_request,
+                earlier=to.receipt,
+                fence=NO_FENCE,
+            )
+
+        return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
+
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, seal=None):
+        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
+
+        def rule(to):
+            if to.input_request is None:
+                raise not_found("Input request")
+            return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
+
+        return await self.change(run_id, rule, Want(input_request_id=request_id), seal)
+
+    async def cancel_input(self, run_id, request_id):
+        def rule(to):
+            if to.input_request is None:
+                raise not_found("Input request")
+            return transitions.cancel_input(to.run, now=to.now, request=to.input_request)
+
+        return await self.change(run_id, rule, Want(input_request_id=request_id))
+
+    async def complete(self, run_id, status="completed", *, fence=NO_FENCE, seal=None, **members):
+        completion = Completion(status=status, **members)
+        return await self.change(
+            run_id,
+            lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
+            seal=seal,
+        )
+
+    async def cancel(self, run_id, reason=None, *, seal=None):
+        return await self.change(
+            run_id, lambda to: transitions.cancel(to.run, now=to.now, reason=reason), seal=seal
+        )
+
+    async def referee(self, limit=100, *, dice=0.5):
+        return await self.runs.referee(limit, lambda run, now: transitions.referee(run, now=now, dice=dice))
+
+    async def row(self, run_id, project_id=PROJECT):
+        return await self.runs.get(self.key(run_id, project_id))
+
+    async def rows(self):
+        """Every run of the project, oldest first."""
+        return (await self.runs.page(RunQuery((PROJECT,), limit=1_000)))[::-1]
+
+    async def log(self, run_id):
+        """Every public event of a run."""
+        run = await self.row(run_id)
+        return await self.runs.events(run.seq, 0, 1_000_000)
+
+    async def whole_log(self, run_id):
+        """Every event of a run, private ones too, read as rules read them."""
+        found, after = [], 0
+        while True:
+            seen = []
+
+            def look(to, seen=seen):
+                seen.extend(to.tail)
+                return Transition(to.run)
+
+            await self.change(run_id, look, Want(tail_after=after))
+            if not seen:
+                return found
+            found += seen
+            after += len(seen)
+
+
+def sealed(key="key-1", *, digest=b"request", owner="user:1", render=None):
+    """An idempotency key; its answer tells which result it was made of."""
+    return Seal(owner, key, digest, render or (lambda result: (202, repr(result).encode())))
+
+
+async def refusal(coroutine):
+    """The code with which a command is refused."""
+    with pytest.raises(Error) as caught:
+        await coroutine
+    return caught.value.code
