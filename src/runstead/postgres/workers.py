@@ -1,7 +1,6 @@
 """Workers and their sessions in PostgreSQL."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import astuple
 
@@ -11,9 +10,8 @@ from runstead.postgres.readers import Readers
 from runstead.postgres.seals import sealed
 from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
-from runstead.run import RunStatus
 from runstead.seal import Seal
-from runstead.store.columns import from_session
+from runstead.store.columns import from_session, to_held
 from runstead.worker import Held, Session, Worker
 
 
@@ -68,7 +66,7 @@ class PostgresWorkers:
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
         rows = await self._readers.rows(Q["held"], project_id, list(owners), looked_max)
-        return [_to_held(*row) for row in rows]
+        return [to_held(row) for row in rows]
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         async def job(connection: Connection, now: int) -> Session:
@@ -79,7 +77,3 @@ class PostgresWorkers:
     async def session(self, run_seq: int) -> Session | None:
         row = await self._readers.row(Q["session"], run_seq)
         return None if row is None else Session(*row)
-
-
-def _to_held(owner: str, run_id: str, title: str, target: str, status: str, *others: Any) -> Held:
-    return Held(owner, run_id, title, target, RunStatus(status), *others)

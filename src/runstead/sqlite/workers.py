@@ -2,19 +2,17 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import astuple
 
 from runstead import limits
-from runstead.run import RunStatus
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import encode
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
-from runstead.store.columns import from_session
+from runstead.store.columns import from_session, to_held
 from runstead.worker import Held, Session, Worker
 
 
@@ -75,7 +73,7 @@ class SqliteWorkers:
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
         given = (project_id, encode(owners).decode(), looked_max)
-        return await self._readers.do(lambda c: [_to_held(*row) for row in c.execute(Q["held"], given)])
+        return await self._readers.do(lambda c: [to_held(row) for row in c.execute(Q["held"], given)])
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         def job(connection: sqlite3.Connection, now: int) -> Session:
@@ -91,7 +89,3 @@ class SqliteWorkers:
             return None if row is None else Session(*row)
 
         return await self._readers.do(read)
-
-
-def _to_held(owner: str, run_id: str, title: str, target: str, status: str, *others: Any) -> Held:
-    return Held(owner, run_id, title, target, RunStatus(status), *others)

@@ -11,9 +11,10 @@ from runstead.input_request import ClosedInput, InputRequest, InputResponse
 from runstead.principal import Scope
 from runstead.project import ApiKey, Member, Project
 from runstead.push_service import PushService, is_active
+from runstead.run import RunStatus
 from runstead.schedule import SCHEDULE_FIELDS
 from runstead.webhook import WEBHOOK_FIELDS, Webhook
-from runstead.worker import Session, Worker
+from runstead.worker import Held, Session, Worker
 
 _ASKED: Final = tuple(name for name in InputRequest.__struct_fields__ if name != "response")
 _RESPONSE: Final = (
@@ -74,7 +75,7 @@ def from_key(key: ApiKey) -> list[Any]:
 
 def to_request(row: Sequence[Any]) -> InputRequest:
     asked, response = row[: len(_ASKED)], row[len(_ASKED) :]
-    return InputRequest(*asked, None if response[0] is None else InputResponse(*response))
+    return InputRequest(*(*asked, None if response[0] is None else InputResponse(*response)))
 
 
 def from_request(request: InputRequest) -> list[Any]:
@@ -112,6 +113,11 @@ def from_session(run_seq: int, session: Session, now: int) -> list[Any]:
         session.metadata,
         None if session.status == "active" else now,
     ]
+
+
+def to_held(row: Sequence[Any]) -> Held:
+    owner, run_id, title, target, status, *others = row
+    return Held(owner, run_id, title, target, RunStatus(status), *others)
 
 
 def to_webhook(row: Sequence[Any]) -> Webhook:
