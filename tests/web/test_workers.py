@@ -33,7 +33,7 @@ def row_of(page, name):
 
 def test_a_worker_is_shown_with_the_runs_that_it_holds(browser, api, project):
     worker = api.register("holder")
-    made = api.create(project, "task:held", title="Count the boxes")
+    made = api.create(project, "task:held", name="Count the boxes")
     api.claim(worker, "task:held")
     row = row_of(browser.page(PAGE), "holder")
     assert "online" in row
@@ -69,18 +69,6 @@ def test_what_a_worker_says_of_itself_is_text(browser, api):
     assert "\u202e" not in page
     assert "\x1b" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in page
-
-
-def test_more_workers_than_a_page_holds_are_turned_over(browser, api):
-    for number in range(51):
-        body = {"implementation_kind": "zzz", "worker_key": f"w{number:03}"}
-        api.post("/agent-workers/projects/default/workers", body)
-    seen, path = "", PAGE
-    while path:
-        page = browser.page(path)
-        seen += page
-        path = page.partition('<p class="paging"><a href="')[2].partition('"')[0]
-    assert all(f"w{number:03}" in seen for number in range(51))
 
 
 def test_a_cursor_that_is_none_is_refused_with_a_sentence(browser):
@@ -123,7 +111,7 @@ def test_the_page_follows_what_happens_and_keeps_what_is_open(open_tab, api, pro
     row.get_by_text("Details").click()
     row.get_by_text("Details").focus()
     expect(row).to_contain_text("nothing")
-    made = api.create(project, "task:watched", title="Seen live")
+    made = api.create(project, "task:watched", name="Seen live")
     api.claim(worker, "task:watched")
     expect(row.get_by_role("link", name="Seen live")).to_be_visible(timeout=12_000)
     expect(row.get_by_text(worker)).to_be_visible()
@@ -134,3 +122,15 @@ def test_the_page_follows_what_happens_and_keeps_what_is_open(open_tab, api, pro
 def test_the_page_keeps_nobody_out(open_tab, api):
     register_service(api, "seen")
     assert open_tab(PAGE).serious() == []
+
+
+def test_more_workers_than_a_page_holds_are_turned_over(browser, api):
+    for number in range(51):
+        body = {"implementation_kind": "zzz", "worker_key": f"w{number:03}"}
+        api.post("/agent-workers/projects/default/workers", body)
+    seen, path = "", PAGE
+    while path:
+        page = browser.page(path)
+        seen += page
+        path = page.partition('<p class="paging"><a href="')[2].partition('"')[0]
+    assert all(f"w{number:03}" in seen for number in range(51))

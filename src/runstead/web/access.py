@@ -180,7 +180,11 @@ async def remove_limit(visit: Visit) -> Response:
 
 
 @pages.get("/new-project")
-async def new_project(visit: Visit, refused: Error | None = None) -> Response:
+async def new_project(visit: Visit) -> Response:
+    return await _ask_for_project(visit)
+
+
+async def _ask_for_project(visit: Visit, refused: Error | None = None) -> Response:
     return await visit.page(
         "new_project.html",
         status=STATUS[refused.code] if refused else 200,
@@ -204,7 +208,7 @@ async def create_project(visit: Visit) -> Response:
     except Error as refused:
         if STATUS[refused.code] >= 500 or refused.code == "FORBIDDEN":
             raise
-        return await new_project(visit, refused)
+        return await _ask_for_project(visit, refused)
     visit.forget_credentials()
     if made is None:
         return made_before(visit, "The project", "/ui")

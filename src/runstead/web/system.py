@@ -1,6 +1,6 @@
 """The servers and the store, as an administrator sees them."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from starlette.responses import Response
 
@@ -34,7 +34,7 @@ async def index(visit: Visit) -> Response:
             raise
         return await visit.page("system.html", system=None)
     now = now_ms()
-    values = {
+    values: dict[str, Any] = {
         "system": system,
         "now": now,
         "rate": _rate(system, visit.query, now),

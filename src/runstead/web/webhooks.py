@@ -1,7 +1,7 @@
 """Webhooks, and what was sent to them; the list shows the project's triggers too."""
 
 import re
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from starlette.responses import Response
 
@@ -88,10 +88,12 @@ async def create(visit: Visit) -> Response:
 
 
 @pages.get("/projects/{project}/webhooks/{webhook_id}")
-async def show(visit: Visit, refused: Error | None = None) -> Response:
+async def show(visit: Visit) -> Response:
     project = await visit.project()
-    if not visit.may("admin", project):
-        return await for_admins(visit, project)
+    return await (_show if visit.may("admin", project) else for_admins)(visit, project)
+
+
+async def _show(visit: Visit, project: Project, refused: Error | None = None) -> Response:
     webhook = await commands.get(visit.app, visit.principal, project.id, visit.path["webhook_id"])
     state, cursor = visit.query.one("status"), visit.query.one("cursor")
     if cursor and not re.fullmatch("[1-9][0-9]{0,17}", cursor):
@@ -109,12 +111,13 @@ async def show(visit: Visit, refused: Error | None = None) -> Response:
     rows = found[:rows_shown]
     place = ("projects", project.slug, "webhooks", webhook.id)
     following = to(*place, status=status, cursor=rows[-1].seq) if len(found) > rows_shown else None
-    values = {"project": project, "webhook": webhook, "rows": rows, "following": following}
+    values: dict[str, Any] = {"webhook": webhook, "rows": rows, "following": following}
     values["chosen_state"] = status
     if visit.by_htmx:
-        return visit.part("deliveries_now.html", **values)
+        return visit.part("deliveries_now.html", project=project, **values)
     return await visit.page(
         "webhook.html",
+        project=project,
         status=STATUS[refused.code] if refused else 200,
         address=to(*place, status=status, cursor=cursor),
         states=STATES,
@@ -143,7 +146,7 @@ async def change(visit: Visit) -> Response:
     except Error as refused:
         if refused.code != "INVALID_REQUEST":
             raise
-        return await show(visit, refused)
+        return await _show(visit, project, refused)
     return visit.back("The webhook is changed.", _place(visit, project))
 
 

@@ -1,6 +1,6 @@
 """Workers and push services: who is there, when they were heard of, and what they hold."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -31,9 +31,8 @@ async def index(visit: Visit) -> Response:
     rows = found[:rows_shown]
     following = to_cursor(rows[-1]) if len(found) > rows_shown else None
     services = await push_services.visible(visit.app, visit.principal, project.id)
-    owners = [one.id for one in (*rows, *services)]
-    values = {
-        "project": project,
+    owners = [worker.id for worker in rows] + [service.id for service in services]
+    values: dict[str, Any] = {
         "rows": rows,
         "services": services,
         "held": await commands.held(visit.app, visit.principal, project.id, owners),
@@ -45,9 +44,9 @@ async def index(visit: Visit) -> Response:
         else None,
     }
     if visit.by_htmx:
-        return visit.part("workers_now.html", **values)
+        return visit.part("workers_now.html", project=project, **values)
     here = to("projects", project.slug, "workers", show=show, cursor=cursor)
-    return await visit.page("workers.html", address=here, **values)
+    return await visit.page("workers.html", project=project, address=here, **values)
 
 
 @pages.post("/projects/{project}/push-services/{service_id}/disable")
