@@ -43,6 +43,9 @@ TABLES += ["run_families", "runs", "input_requests", "messages", "conversations"
 TABLES += ["webhook_deliveries", "webhooks", "triggers"]
 TABLES += ["batch_counts", "batches"]
 TABLES += ["concurrency_limits", "discarded_artifacts"]
+TABLES += ["browser_sessions"]
+TABLES += ["model_prices"]
+TABLES += ["replicas"]
 TABLES += [
     "leadership",
     "push_services",

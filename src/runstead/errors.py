@@ -34,6 +34,7 @@ CODES: Final[dict[str, str]] = {
     "WEBHOOK_LIMIT_REACHED": "The project has as many webhooks as one project can have.",
     "WEBHOOK_DISABLED": "The webhook is disabled and sends nothing.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
+    "PRICE_LIMIT_REACHED": "The project has as many prices as one project can have.",
     "BATCH_CLOSED": "The batch is completed or was called off: it takes no more runs.",
     "SCHEDULE_COMPLETED": "The schedule has had all its runs: max_runs of them, or the one of run_at.",
     "SCHEDULE_DELETING": "The schedule is being deleted: it changes no more and starts no runs.",

@@ -29,6 +29,11 @@ def elect(held: Lead, owner: str, lease_ms: int, now: int) -> Lead:
     return Lead(held.term, held.owner, min(held.expires_at, now + lease_ms))
 
 
+def in_office(held: Lead, now: int) -> Lead:
+    """The lead as it is told to others: one that has run out is nobody's."""
+    return held if held.expires_at > now else Lead(held.term)
+
+
 def resign(held: Lead, owner: str) -> Lead:
     """Nobody leads any more, if it was this one."""
     return Lead(held.term) if held.owner == owner else held

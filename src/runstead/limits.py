@@ -98,6 +98,30 @@ message_fold_bytes_max: Final = 4 * MIB
 # Folded messages that are kept, so that reading a conversation again reads no log
 message_cache_bytes_max: Final = 16 * MIB
 
+# Browsers that are signed in
+browser_session_s: Final = 12 * 3_600  # and never longer than the credential in it
+browser_sessions_max: Final = 64  # of one identity: with another, the oldest ends
+browser_sessions_pruned_max: Final = 1_000  # at a time
+browser_seen_s: Final = 30.0  # how often it is stored which browsers were seen
+user_agent_chars_max: Final = 200
+
+# Charts
+glimpses_max: Final = 20_000  # runs of one chart: the newest
+chart_buckets_max: Final = 500
+
+# Usage, and what it costs
+usage_runs_max: Final = 100_000  # of one report: the newest
+usage_rows_max: Final = 5_000  # that one read looks at
+usage_groups_max: Final = 1_000
+prices_per_project_max: Final = 1_000
+price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
+
+# What administrators see of the servers
+replica_seen_s: Final = 10.0  # how often a server tells that it is there
+replica_silence_s: Final = 60  # then it is not
+census_projects_max: Final = 100
+census_runs_max: Final = 10_000  # of one project and state
+
 # Durations
 lease_s_min: Final = 5
 lease_s_max: Final = 300

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,10 +14,12 @@ from typing import TextIO
 
 import uvicorn
 
-from runstead import limits
+from runstead import __version__, limits
 from runstead.artifacts import Artifacts
 from runstead.commands.app import App
+from runstead.commands.browser_sessions import note_seen
 from runstead.commands.keys import make_key, new_project
+from runstead.commands.system import note_replica
 from runstead.commands.workers import note_heard
 from runstead.egress import Egress
 from runstead.engines import make_artifacts, make_keyring, make_notifier, make_store
@@ -29,7 +32,7 @@ from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
 from runstead.loops.finisher import finish
 from runstead.loops.leader import Leader
-from runstead.loops.pruner import prune, prune_deliveries
+from runstead.loops.pruner import prune, prune_browsers, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.retirer import Retirer
 from runstead.loops.scheduler import schedule
@@ -38,6 +41,7 @@ from runstead.loops.watcher import watch
 from runstead.notifier import REFEREE_KEY, Notifier
 from runstead.principal import ALL_SCOPES
 from runstead.project import check_slug, new_key
+from runstead.replica import Replica
 from runstead.settings import Settings
 from runstead.signing import read_file
 from runstead.store import Store
@@ -144,9 +148,13 @@ class Main:
             backlog=4_096,
         )
 
+        host, port = sock.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        leader = Leader(app)
+        app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
+
         def started() -> None:
-            host, port = sock.getsockname()[:2]
-            self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            self.url = url
             print(f"runstead is ready on {self.url}", file=self._out, flush=True)
             self.ready.set()
 
@@ -154,14 +162,14 @@ class Main:
         loops = [
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
-        loops += [
-            asyncio.ensure_future(alone.run()) for alone in (Leader(app), Dispatcher(app), Deliverer(app))
-        ]
+        loops += [asyncio.ensure_future(alone.run()) for alone in (leader, Dispatcher(app), Deliverer(app))]
         try:
             await self._server.serve([sock])
         finally:
             app.stop()
             await asyncio.gather(*loops, return_exceptions=True)
+            with suppress(Exception):  # where the store does not take it, the others notice by themselves
+                await store.replicas.leave(leader.owner)
             with suppress(Exception):  # the last minute's last-used times, where the store still takes them
                 await authenticator.flush(force=True)
 
@@ -212,6 +220,12 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             lambda: prune_deliveries(app),
             rows_max=limits.deliveries_pruned_max,
         ),
+        Loop(
+            "browser pruner",
+            60.0,
+            lambda: prune_browsers(app),
+            rows_max=limits.browser_sessions_pruned_max,
+        ),
         Loop("sweeper", limits.sweeper_tick_s, lambda: sweep(app), rows_max=limits.discards_per_tick_max),
         Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
@@ -221,6 +235,14 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             led=False,
             rows_max=limits.heard_per_tick_max,
         ),
+        Loop(
+            "browsers seen",
+            limits.browser_seen_s,
+            lambda: note_seen(app),
+            led=False,
+            rows_max=limits.heard_per_tick_max,
+        ),
+        Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
         Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with
     ]
 

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -91,6 +91,34 @@ def know_loop(name: str) -> None:
     """Tell of it from the start: an operator cannot miss what was never there."""
     for metric in (loop_ticks, loop_failures, loop_rows, loop_success):
         metric.labels(name)
+
+
+class LoopState(NamedTuple):
+    """`succeeded_at` in ms, None where no tick came to its end yet."""
+
+    name: str
+    succeeded_at: int | None
+    ticks: int
+    failures: int
+
+
+def loops() -> list[LoopState]:
+    """How the loops of this process fare, by name."""
+    told: dict[str, dict[str, float]] = {}
+    for metric in (loop_success, loop_ticks, loop_failures):
+        for family in metric.collect():
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):
+                    told.setdefault(sample.labels["loop"], {})[family.name] = sample.value
+    return [
+        LoopState(
+            name,
+            round(values["runstead_loop_last_success_timestamp_seconds"] * 1000) or None,
+            round(values["runstead_loop_ticks"]),
+            round(values["runstead_loop_failures"]),
+        )
+        for name, values in sorted(told.items())
+    ]
 
 
 def exposition(facts: dict[str, Any], *, leads: bool, term: int) -> bytes:

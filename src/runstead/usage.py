@@ -32,6 +32,14 @@ class Reported(msgspec.Struct, frozen=True, rename="camel"):
         return "missing" if counts == (None, None) else "partial"
 
 
+def read(metadata: bytes) -> Reported:
+    """What a completion's metadata (JSON text) reports."""
+    told = msgspec.json.decode(metadata, type=Reported)
+    most = limits.name_chars_max
+    provider, model = (name and name[:most] for name in (told.provider, told.model))
+    return msgspec.structs.replace(told, provider=provider, model=model)
+
+
 class RunUsage(NamedTuple):
     """One run of a family: its seq, its ancestors' path, whether it has ended, and what it reported, if anything."""
 
@@ -54,6 +62,12 @@ class Tokens(msgspec.Struct):
         self.output_tokens += reported.output_tokens or 0
         self.cached_input_tokens += reported.cached_input_tokens or 0
         self.reasoning_tokens += reported.reasoning_tokens or 0
+
+    def join(self, other: "Tokens") -> None:
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_input_tokens += other.cached_input_tokens
+        self.reasoning_tokens += other.reasoning_tokens
 
     @property
     def total(self) -> int:

@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies as st
 
-from runstead.leadership import Lead, Standing, elect, resign
+from runstead.leadership import Lead, Standing, elect, in_office, resign
 
 OWNERS = st.sampled_from(["ann", "bob", "cyd"])
 STEPS = st.lists(st.tuples(OWNERS, st.sampled_from(["ask", "resign"]), st.integers(0, 4_000)), max_size=40)
@@ -19,6 +19,17 @@ def test_a_term_has_one_owner_and_terms_only_grow(steps):
         if held.owner is not None:
             assert owners.setdefault(held.term, held.owner) == held.owner
             assert now < held.expires_at <= now + 3_000 or what == "resign"
+
+
+@given(STEPS, st.integers(0, 10_000))
+def test_whoever_is_told_of_the_lead_hears_of_nobody_once_it_has_run_out(steps, later):
+    held, now = Lead(), 0
+    for owner, what, passed in steps:
+        now += passed
+        held = resign(held, owner) if what == "resign" else elect(held, owner, 3_000, now)
+    told = in_office(held, now + later)
+    assert told.term == held.term
+    assert told.owner == (held.owner if held.expires_at > now + later else None)
 
 
 @given(STEPS)

@@ -301,3 +301,26 @@ HEADERS += [f"Bearer {value}" for value in VALUES]
 async def test_a_header_that_is_no_credential_is_refused_in_one_sentence(house, header):
     for sent in ((header, None), (None, header), (None, header.removeprefix("Bearer "))):
         assert "x" * 100 not in await house.refusal(*sent)
+
+
+async def test_whoever_keeps_a_credential_learns_when_it_ends(house):
+    lasting, _ = await house.key()
+    ending, key_id = await house.key(expires_at=NOW + 1_000)
+    assert (await house.auth.examine(lasting))[1] is None
+    principal, expires_at = await house.auth.examine(ending)
+    assert (principal.identity, expires_at) == (f"api_key:{key_id}", NOW + 1_000)
+    token = jwt.encode({"sub": "ada", "exp": NOW // 1000 + 60}, SIGNING, "EdDSA")
+    principal, expires_at = await house.auth.examine(token)
+    assert (principal.identity, expires_at) == ("user:ada", NOW + 60_000)
+    assert (await house.auth.examine(await house.worker()))[0].kind == "worker"
+
+
+async def test_a_credential_that_is_kept_is_looked_up_anew(house):
+    key, key_id = await house.key()
+    await house.bearer(key)
+    await house.store.directory.revoke_key("p1", key_id, NOW)
+    assert await house.bearer(key)  # for two seconds more
+    for bad in (key, "", "no token", "vf_"):
+        with pytest.raises(Error) as caught:
+            await house.auth.examine(bad)
+        assert caught.value.code == "UNAUTHENTICATED"

@@ -1,5 +1,7 @@
 """The SDK's calls against the application itself: pausing, naming, deleting, usage, families, keyed events."""
 
+from datetime import UTC, datetime
+
 import httpx2
 import pytest
 
@@ -49,6 +51,21 @@ async def test_usage_of_a_family_is_read(sdk):
     usage = await sdk.usage(root.run_id)
     assert (usage.run.total_tokens, usage.family.total_tokens) == (0, 7)
     assert (usage.family.by_model[0].model, usage.family.usage_capture_status) == ("m", "complete")
+
+
+async def test_a_projects_usage_is_told_with_its_cost(sdk):
+    run = (await sdk.create_task_run("task:t")).run
+    metadata = {"provider": "acme", "model": "org/m", "inputTokens": 3, "outputTokens": 4}
+    await sdk.complete(run.run_id, metadata=metadata)
+    price = (await sdk.put_price("acme", "*", input=1_000_000, output=2_000_000)).price
+    assert (await sdk.list_prices()).data == [price]
+    usage = await sdk.project_usage("target", since=datetime(2026, 1, 1, tzinfo=UTC))
+    assert [(group.key, group.total_tokens, group.cost_micros) for group in usage.groups] == [
+        ("task:t", 7, 11)
+    ]
+    assert usage.total.models[0].model == "org/m"
+    assert (await sdk.delete_price("acme", "*")).deleted
+    assert (await sdk.list_prices()).data == []
 
 
 async def test_a_familys_events_are_listed_and_followed(sdk):

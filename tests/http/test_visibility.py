@@ -35,10 +35,21 @@ BODIES = {
     "/projects/{project}/source-schedules": {"schedules": []},
     "/projects/{project}/batches": {"runs": [{"kind": "task", "request": {"target": "task:count"}}]},
     "/projects/{project}/concurrency-limits": {"limits": []},
+    "/projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
     "/projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
     "/projects/{project}/triggers": {"name": "push", "target": "task:count"},
 }
+#: What a request must carry beside its path, or carries so that time changes nothing of its answer.
+QUERIES = {
+    "DELETE /projects/{project}/prices": "?provider=acme&model=m",
+    "GET /projects/{project}/usage": "?since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00Z",
+}
 FOREIGN = [operation for operation in operations() if not operation.open and operation.path not in OWN]
+
+
+def request_line(operation):
+    """Path and query."""
+    return operation.path + QUERIES.get(f"{operation.method} {operation.path}", "")
 
 
 async def house(api):
@@ -66,6 +77,7 @@ async def house(api):
     sent = await api.post(f"{hooks}/{names['webhook_id']}/test", status=202, by="admin")
     names["delivery_id"] = sent["delivery"]["id"]
     made = await api.post(f"{here}/triggers", BODIES["/projects/{project}/triggers"], 201, by="admin")
+    await api.send("PUT", f"{here}/prices", BODIES["/projects/{project}/prices"], by="admin")
     names["trigger_id"] = made["trigger"]["id"]
     child = await api.create(api.task(parent_run_id=run["run_id"]))
     service = {"service_name": "s", "service_key": "s", "scope_kind": "project", "project_id": api.project.id}
@@ -77,7 +89,7 @@ async def house(api):
 
 async def contents(api, names):
     """All that can be read of the project."""
-    reads = (operation.path for operation in FOREIGN if operation.method == "GET")
+    reads = (request_line(operation) for operation in FOREIGN if operation.method == "GET")
     paths = sorted(path.format(**names) for path in reads if not path.endswith(("/stream", "/notifications")))
     return [(await api.send("GET", path, by="admin")).json() for path in [*paths, "/runs", "/projects"]]
 
@@ -87,8 +99,8 @@ async def test_every_operation_answers_strangers_as_if_nothing_were_there(api):
     before = await contents(api, names)
     strangers = ["other", api.token("eve"), api.token("eve", projectId=api.other.id)]
     for operation in FOREIGN:
-        path = operation.path.format(**names)
-        nobody = operation.path.format(**dict.fromkeys(names, "nobody"))
+        path = request_line(operation).format(**names)
+        nobody = request_line(operation).format(**dict.fromkeys(names, "nobody"))
         body = BODIES.get(operation.path, {}) if operation.method != "GET" else ...
         for by in strangers:
             told = await api.refused(404, "NOT_FOUND", operation.method, path, body, by=by)
@@ -106,7 +118,7 @@ async def test_a_worker_elsewhere_cannot_tell_what_is_there_from_what_is_not(api
         body = BODIES.get(operation.path, {}) if operation.method != "GET" else ...
         told = []
         for named in (names, dict.fromkeys(names, "nobody")):
-            path = operation.path.format(**named)
+            path = request_line(operation).format(**named)
             response = await api.send(operation.method, path, body, by=made["token"])
             assert response.status_code in {403, 404}
             told.append({**response.json(), "instance": ""})

@@ -66,6 +66,8 @@ UNTOLD = {
     "create_webhook": r"\$\.url",
     "update_webhook": r"\$\.url",
     # no two of one target
+    # the one lies before the other
+    "get_project_usage": r"\$\.(since|until)",
     "put_concurrency_limits": r"\$\.limits\[\d+\]\.target",
 }
 
@@ -83,6 +85,7 @@ MADE = {
         "delete_trigger",
     ),
     "store_artifact",
+    "put_price",
 }
 
 #: An address where nobody listens.
@@ -96,7 +99,7 @@ CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_
 tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
-webhooks, deliveries, triggers, tokens, stored = [], [], [], [], []
+webhooks, deliveries, triggers, tokens, stored, prices = [], [], [], [], [], []
 alive = []  # runs that nobody has ended yet
 turns = itertools.count()
 
@@ -138,6 +141,9 @@ def _name_what_is_there(case):
         if "project" in names:
             names["project"] = PROJECT
     _name_in_the_path(path, operation)
+    if operation == "delete_price" and prices:
+        path["project"] = PROJECT
+        query["provider"], query["model"] = prices.pop()
     if operation == "store_artifact" and alive:
         path["run_id"] = alive[-1]
         for name in query.keys() & {"attempt", "sha256"}:  # made up, they are wrong
@@ -298,6 +304,8 @@ def _remember_callers(operation, path, answer):
             tokens.append(answer["token"])
             if operation == "create_trigger":
                 triggers.append(answer["trigger"]["id"])
+        case "put_price":
+            prices.append((answer["price"]["provider"], answer["price"]["model"]))
         case "delete_trigger":
             triggers[:] = [one for one in triggers if one != path["trigger_id"]]
 

@@ -133,3 +133,19 @@ async def test_a_hint_wakes_a_loop_before_its_time_and_leaves_half_of_it(app, ru
         await asyncio.sleep(0.001)
     assert time.monotonic() - began >= 4 * 2 * 0.005
     assert other.ticks == 1
+
+
+async def test_how_the_loops_fare_is_told(run, until):
+    async def trouble():
+        raise Error("STORE_BUSY", "Too many writes are waiting")
+
+    work = Work()
+    run("told-well", work)
+    run("told-ill", trouble)
+    await until(lambda: work.ticks > 1 and value("failures_total", "told-ill"))
+    told = {one.name: one for one in telemetry.loops()}
+    well, ill = told["told-well"], told["told-ill"]
+    assert 0 <= time.time() * 1000 - well.succeeded_at < 60_000
+    assert (well.ticks > 0, well.failures) == (True, 0)
+    assert (ill.succeeded_at, ill.ticks, ill.failures > 0) == (None, 0, True)
+    assert [one.name for one in telemetry.loops()] == sorted(told)

@@ -9,12 +9,15 @@ import msgspec
 import pytest
 
 from desk import PROJECT, Clock, Desk, event, push_service, refusal, sealed
+from runstead.browser_session import BrowserSession
 from runstead.commands.keys import make_key
 from runstead.concurrency import ConcurrencyLimit
 from runstead.conversation import Conversation, StoredMessage
 from runstead.memory import MemoryStore
+from runstead.price import Price
 from runstead.principal import DEFAULT_SCOPES
 from runstead.project import Member, Project, new_key
+from runstead.replica import Replica
 from runstead.schedule import Schedule
 from runstead.signing_key import SigningKey
 from runstead.sqlite.store import SqliteStore
@@ -56,6 +59,10 @@ async def furnish(store):
     await store.triggers.create(trigger, lambda _count: None)
     await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:rare", 1)])
     await store.push_services.register(push_service())
+    browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
+    await store.browser_sessions.add(lambda _now: browser)
+    await store.prices.put(Price(PROJECT, "acme", "*", 1, 2), lambda _count: None)
+    await store.replicas.note(Replica("host/1/ff", "host", 1, "http://a.test", "1"))
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
 

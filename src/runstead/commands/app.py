@@ -23,6 +23,7 @@ from runstead.notifier import (
     room_key,
     run_key,
 )
+from runstead.replica import Replica
 from runstead.run import Run
 from runstead.signing import Keyring
 from runstead.store import Store, Written
@@ -60,6 +61,10 @@ class App:
         self.notifications = Notifications(notifier, self.stopping)
         # Ids of workers, and of others, that were heard of without a heartbeat, until that is stored.
         self.heard: set[str] = set()
+        # Ids of browser sessions that were seen, until that is stored.
+        self.browsing: set[str] = set()
+        # This server as others see it, None until it tells them.
+        self.replica: Replica | None = None
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 

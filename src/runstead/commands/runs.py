@@ -159,13 +159,16 @@ def dice() -> float:
 
 async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
     """A page of runs of one project, or of every project that the caller may read."""
-    refuse_bound(principal, "lists no others")
-    if project is not None:
-        found = await locate.project(app, principal, Scope.RUNS_READ, project)
-        ids: tuple[str, ...] = (found.id,)
-    else:
-        ids = projects_with(principal, Scope.RUNS_READ)
+    ids = await readable(app, principal, project)
     return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
+
+
+async def readable(app: App, principal: Principal, project: str | None) -> tuple[str, ...]:
+    """The ids of that project, or of every project whose runs the caller may read. FORBIDDEN, NOT_FOUND."""
+    refuse_bound(principal, "lists no others")
+    if project is None:
+        return projects_with(principal, Scope.RUNS_READ)
+    return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
 async def children(app: App, principal: Principal, named: Named) -> list[Run]:

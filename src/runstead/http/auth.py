@@ -96,14 +96,23 @@ class Authenticator:
             raise
         self._flushed_at = now
 
+    async def examine(self, credential: str) -> tuple[Principal, int | None]:
+        """The caller behind a credential, and when the credential expires (ms), if ever. For whoever keeps it: nothing
+        remembered is asked. UNAUTHENTICATED.
+        """
+        token = _credential(f"Bearer {credential}", None)
+        return await self._find(token, hashlib.sha256(token.encode()).digest(), self._clock())
+
+    async def _find(self, token: str, digest: bytes, now: int) -> _Found:
+        if token.startswith("vf_"):
+            return await self._api_key(token, digest, now)
+        if token.startswith("vfw_"):
+            return await self._worker(digest)
+        return await self._user(token, now)
+
     async def _look_up(self, token: str, digest: bytes, now: int) -> Principal:
         forgets = self._forgets
-        if token.startswith("vf_"):
-            principal, expires_at = await self._api_key(token, digest, now)
-        elif token.startswith("vfw_"):
-            principal, expires_at = await self._worker(digest)
-        else:
-            principal, expires_at = await self._user(token, now)
+        principal, expires_at = await self._find(token, digest, now)
         # What was read before a forget() may be what was to be forgotten
         if forgets == self._forgets:
             until = now + seen_credential_ms

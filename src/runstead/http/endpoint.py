@@ -34,6 +34,9 @@ class Nothing(msgspec.Struct, frozen=True):
     """No members: the body or query of a route that takes none."""
 
 
+_nothing: Final = Nothing()
+
+
 class Reply(NamedTuple):
     """An answer: its status, its value, its headers."""
 
@@ -271,8 +274,8 @@ class Endpoint:
             _check_name(name, value)
         raw = b"" if operation.method == "GET" or operation.streamed else await read_body(scope, receive)
         body = _NOTHING if operation.body is Nothing else decode_body(raw, operation.body)
-        query = operation.query()  # every parameter has its default
-        if scope["query_string"] and operation.query is not Nothing:
+        query = _nothing
+        if operation.query is not Nothing:
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             query = decode_query(pairs, operation.query)
         call: Call[Any, Any] = Call(self._server, scope, receive, headers, principal, query, body, raw)

@@ -73,6 +73,7 @@ _TAGS: Final = (
     "Triggers",
     "Batches",
     "Concurrency",
+    "Usage",
     "Notifications",
     "Push services",
     "Families",

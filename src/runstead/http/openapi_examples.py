@@ -123,6 +123,10 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "PutConcurrencyLimits": {
         "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
     },
+    "PutPrice": {
+        "model": {"provider": "acme", "model": "large-2", "input": 3_000_000, "output": 15_000_000},
+        "others": {"provider": "acme", "model": "*", "input": 500_000, "output": 2_000_000, "cached": 50_000},
+    },
     "CreateBatch": {
         "tasks": {
             "name": "Restock of May",

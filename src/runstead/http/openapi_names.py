@@ -27,6 +27,7 @@ from runstead.schedule import (
     ScheduleTargetKind,
 )
 from runstead.usage import Capture
+from runstead.usage_report import By
 from runstead.webhook import DeliveryStatus
 from runstead.worker import SessionStatus, WorkerStatus
 
@@ -106,6 +107,10 @@ _OPERATIONS: Final = {
     "triggers_fire": "fire_trigger",
     "concurrency_get": "get_concurrency_limits",
     "concurrency_put": "put_concurrency_limits",
+    "usage_page": "list_prices",
+    "usage_put": "put_price",
+    "usage_delete": "delete_price",
+    "usage_usage": "get_project_usage",
     "batches_create": "create_batch",
     "batches_page": "list_batches",
     "batches_get": "get_batch",
@@ -167,6 +172,7 @@ _CHOICES: Final = {
     "WebhookEvent": WebhookEvent,
     "DeliveryStatus": DeliveryStatus,
     "BatchStatus": BatchStatus,
+    "UsageBy": By,
     "PushScopeKind": ScopeKind,
     "PushServiceStatus": PushServiceStatus,
     "UsageCaptureStatus": Capture,

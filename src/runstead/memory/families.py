@@ -4,14 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
-import msgspec
-
-from runstead import limits
 from runstead.event import Event, FamilyEvent
 from runstead.memory.rows import Rows
 from runstead.run import Run
 from runstead.store import FamilyPage, TypeCount
-from runstead.usage import FamilyUsage, Reported, RunUsage, tally
+from runstead.usage import FamilyUsage, RunUsage, read, tally
 
 
 def page(
@@ -57,10 +54,5 @@ def usage(rows: Rows, run: Run) -> FamilyUsage:
 
 
 def _usage(run: Run) -> RunUsage:
-    reported = None
-    if run.metadata is not None:
-        told = msgspec.json.decode(run.metadata, type=Reported)
-        most = limits.name_chars_max
-        provider, model = (name and name[:most] for name in (told.provider, told.model))
-        reported = msgspec.structs.replace(told, provider=provider, model=model)
+    reported = None if run.metadata is None else read(run.metadata)
     return RunUsage(run.seq, run.path, run.terminal, reported)

@@ -1,6 +1,6 @@
 """The lead in memory."""
 
-from runstead.leadership import Lead, elect, resign
+from runstead.leadership import Lead, elect, in_office, resign
 from runstead.memory.journal import Journal
 from runstead.store import Leadership
 
@@ -13,6 +13,9 @@ class MemoryLeadership(Leadership):
     async def lead(self, owner: str, lease_ms: int) -> Lead:
         self._held = elect(self._held, owner, lease_ms, self._journal.clock())
         return self._held
+
+    async def held(self) -> Lead:
+        return in_office(self._held, self._journal.clock())
 
     async def resign(self, owner: str) -> None:
         self._held = resign(self._held, owner)

@@ -6,6 +6,7 @@ from typing import Any
 from runstead.clock import now_ms
 from runstead.memory.audit import MemoryAudit
 from runstead.memory.batches import MemoryBatches
+from runstead.memory.browser_sessions import MemoryBrowserSessions
 from runstead.memory.concurrency import MemoryConcurrency
 from runstead.memory.conversations import MemoryConversations
 from runstead.memory.directory import MemoryDirectory
@@ -13,7 +14,9 @@ from runstead.memory.discards import MemoryDiscards
 from runstead.memory.inputs import MemoryInputs
 from runstead.memory.journal import Journal
 from runstead.memory.leadership import MemoryLeadership
+from runstead.memory.prices import MemoryPrices
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
+from runstead.memory.replicas import MemoryCensus, MemoryReplicas
 from runstead.memory.retention import MemoryRetention
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
@@ -33,6 +36,10 @@ class MemoryStore:
         self.signing_keys = MemorySigningKeys(self._journal)
         self.leadership = MemoryLeadership(self._journal)
         self.concurrency = MemoryConcurrency(self._journal, rows)
+        self.browser_sessions = MemoryBrowserSessions(self._journal)
+        self.prices = MemoryPrices(self._journal)
+        self.replicas = MemoryReplicas(self._journal)
+        self.census = MemoryCensus(self._journal, rows)
         self.discards = MemoryDiscards(self._journal, rows)
         self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)
@@ -61,6 +68,10 @@ class MemoryStore:
     async def check(self) -> dict[str, Any]:
         self._journal.write(None, lambda _: (None, lambda: None))
         return self.facts()
+
+    @property
+    def address(self) -> str:
+        return "memory"
 
     def facts(self) -> dict[str, Any]:
         commits = self._journal.commits

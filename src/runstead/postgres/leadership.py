@@ -1,12 +1,12 @@
 """The lead among replicas, in one row of PostgreSQL."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import astuple
 
 from runstead import limits
 from runstead.errors import Error
-from runstead.leadership import Lead, elect, resign
+from runstead.leadership import Lead, elect, in_office, resign
 from runstead.postgres.connection import BROKEN, Connection, NoSessionError, connect, is_lost, trouble_with
 from runstead.postgres.pool import Pool
 from runstead.postgres.sql import Q
@@ -25,6 +25,9 @@ class PostgresLeadership:
     async def lead(self, owner: str, lease_ms: int) -> Lead:
         return await self._change(lambda held, now: elect(held, owner, lease_ms, now))
 
+    async def held(self) -> Lead:
+        return await self._asked(self._in_office)
+
     async def resign(self, owner: str) -> None:
         await self._change(lambda held, _now: resign(held, owner))
 
@@ -32,24 +35,33 @@ class PostgresLeadership:
         await self._pool.close()
 
     async def _change(self, decide: Callable[[Lead, int], Lead]) -> Lead:
+        return await self._asked(lambda connection: self._decided(connection, decide))
+
+    async def _asked(self, work: Callable[[Connection], Awaitable[Lead]]) -> Lead:
         try:
             try:
-                return await self._once(decide)
+                return await self._once(work)
             except BROKEN as trouble:
                 if not is_lost(trouble) or isinstance(trouble, NoSessionError):
                     raise
                 self._pool.drop_idle()
-                return await self._once(decide)
+                return await self._once(work)
         except BROKEN as trouble:
             raise trouble_with(trouble, "tell who leads") from trouble
 
-    async def _once(self, decide: Callable[[Lead, int], Lead]) -> Lead:
+    async def _once(self, work: Callable[[Connection], Awaitable[Lead]]) -> Lead:
         async with self._pool.session() as connection:
-            for _ in range(limits.race_retries_max):
-                held, now = await self._read(connection)
-                new = decide(held, now)
-                if new == held or await connection.fetchval(Q["put_lead"], *astuple(new), *astuple(held)):
-                    return new
+            return await work(connection)
+
+    async def _in_office(self, connection: Connection) -> Lead:
+        return in_office(*await self._read(connection))
+
+    async def _decided(self, connection: Connection, decide: Callable[[Lead, int], Lead]) -> Lead:
+        for _ in range(limits.race_retries_max):
+            held, now = await self._read(connection)
+            new = decide(held, now)
+            if new == held or await connection.fetchval(Q["put_lead"], *astuple(new), *astuple(held)):
+                return new
         raise Error("STORE_UNAVAILABLE", "Other replicas changed the lead again and again", retry_after_s=1)
 
     async def _read(self, connection: Connection) -> tuple[Lead, int]:

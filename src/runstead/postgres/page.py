@@ -1,17 +1,22 @@
 """The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from runstead.activity import GLIMPSE_FIELDS
 from runstead.postgres.sql import COLUMNS, RUNS
 from runstead.store import RunQuery
 
 _encode = msgspec.json.Encoder().encode
 
 
-def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
+#: What a chart reads.
+GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
+
+
+def page_sql(query: RunQuery, columns: str = COLUMNS, table: str = RUNS) -> tuple[str, list[Any]]:
     """Newest (or longest) first. All values are bound; only our own names are put together."""
     where = _of_the_index(query.statuses)
     # Of one project, what its own indexes are made of; see the migration `runs_by_project`.
@@ -59,7 +64,9 @@ def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
     if query.before is not None:
         add(place, *query.before[0 if by_duration else 1 :])
     arguments.append(query.limit)
-    sql = f"SELECT {COLUMNS} FROM {RUNS} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
+    sql = (
+        f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
+    )
     return sql, arguments
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from runstead.activity import Glimpse
 from runstead.event import Event, NewEvent
 from runstead.postgres.connection import Connection
 from runstead.run import FIELDS, Run, RunStatus
@@ -19,6 +20,11 @@ def to_run(row: Sequence[Any]) -> Run:
     values = list(row)
     values[_STATUS] = _STATUSES[values[_STATUS]]
     return Run(*values)
+
+
+def to_glimpse(row: Sequence[Any]) -> Glimpse:
+    seq, status, *times = row
+    return Glimpse(seq, _STATUSES[status], *times)
 
 
 def to_event(row: Sequence[Any]) -> Event:

@@ -97,6 +97,7 @@ _TYPES: Final = {field: _column_type(hint) for field, hint in get_type_hints(Run
 
 #: What `lock_names` locks names of.
 WEBHOOKS_OF, TRIGGERS_OF = 51, 52
+PRICES_OF = 53
 SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (

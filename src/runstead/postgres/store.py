@@ -9,6 +9,7 @@ from runstead.postgres.audit import PostgresAudit
 from runstead.postgres.batch import decide_batch
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.batches import PostgresBatches
+from runstead.postgres.browser_sessions import PostgresBrowserSessions
 from runstead.postgres.concurrency import PostgresConcurrency
 from runstead.postgres.connection import BROKEN, Connection, address, connect_alone, plainly, trouble_with
 from runstead.postgres.conversations import PostgresConversations
@@ -18,8 +19,10 @@ from runstead.postgres.inputs import PostgresInputs
 from runstead.postgres.leadership import PostgresLeadership
 from runstead.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.postgres.partitions import make_partitions
+from runstead.postgres.prices import PostgresPrices
 from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
+from runstead.postgres.replicas import PostgresCensus, PostgresReplicas
 from runstead.postgres.retention import PostgresRetention
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.schedules import PostgresSchedules
@@ -50,6 +53,10 @@ class PostgresStore:
     push_services: PostgresPushServices
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
+    replicas: PostgresReplicas
+    census: PostgresCensus
+    prices: PostgresPrices
+    browser_sessions: PostgresBrowserSessions
     audit: PostgresAudit
     retention: PostgresRetention
 
@@ -80,6 +87,10 @@ class PostgresStore:
         self.directory = PostgresDirectory(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
+        self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
+        self.prices = PostgresPrices(writer, readers)
+        self.replicas = PostgresReplicas(writer, readers, clock)
+        self.census = PostgresCensus(readers, clock)
         self.discards = PostgresDiscards(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.webhooks = PostgresWebhooks(writer, readers)
@@ -134,6 +145,10 @@ class PostgresStore:
         # Writes one row for real: a full disk or a standby lets an empty transaction pass.
         await self._writer.do(lambda c, now: c.execute(Q["pulse"], now))
         return self.facts()
+
+    @property
+    def address(self) -> str:
+        return address(self._url)
 
     def facts(self) -> dict[str, Any]:
         batcher, writer = self._batcher, self._writer

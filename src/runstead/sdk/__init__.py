@@ -61,6 +61,15 @@ from runstead.sdk.lease import (
 from runstead.sdk.message import Message, MessagePage, TokenUsage
 from runstead.sdk.notification import Notification
 from runstead.sdk.places import Places
+from runstead.sdk.price import (
+    DeletedPrice,
+    Price,
+    PriceAnswer,
+    PricedUsage,
+    PriceList,
+    ProjectUsage,
+    UsageGroup,
+)
 from runstead.sdk.project import (
     ApiKey,
     ApiKeyList,
@@ -160,6 +169,7 @@ __all__ = [
     "CreatedTrigger",
     "CreatedWebhook",
     "Deleted",
+    "DeletedPrice",
     "Delivery",
     "DeliveryAnswer",
     "DeliveryPage",
@@ -194,9 +204,14 @@ __all__ = [
     "Owner",
     "PageInfo",
     "Places",
+    "Price",
+    "PriceAnswer",
+    "PriceList",
+    "PricedUsage",
     "ProcessFailed",
     "Project",
     "ProjectList",
+    "ProjectUsage",
     "Projection",
     "ProjectionPage",
     "PushService",
@@ -239,6 +254,7 @@ __all__ = [
     "UnexpectedAnswerError",
     "UpcomingTimes",
     "Usage",
+    "UsageGroup",
     "UsageSum",
     "WaitTimeout",
     "Waiting",

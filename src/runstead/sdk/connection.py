@@ -18,6 +18,7 @@ from runstead.sdk.routes.conversations import ConversationRoutes
 from runstead.sdk.routes.create import CreateRoutes
 from runstead.sdk.routes.events import EventRoutes
 from runstead.sdk.routes.inputs import InputRoutes
+from runstead.sdk.routes.prices import PriceRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
 from runstead.sdk.routes.push_services import PushServiceRoutes
 from runstead.sdk.routes.records import RecordRoutes
@@ -60,6 +61,7 @@ class Routes(
     InputRoutes,
     WorkerRoutes,
     PushServiceRoutes,
+    PriceRoutes,
     ProjectRoutes,
     ScheduleRoutes,
     WebhookRoutes,

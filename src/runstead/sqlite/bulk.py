@@ -145,7 +145,8 @@ class SqliteBulk:
         return int(self._open.execute(sql).fetchone()[0])
 
     async def sequences(self) -> dict[str, int]:
-        return dict(self._open.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        found = self._open.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+        return {name: seq for name, seq in found if name not in NOT_COPIED}
 
     async def read(self, table: str, mark: bytes | None) -> Rows:
         return await asyncio.to_thread(self._read, table, mark)

@@ -5,18 +5,27 @@ from collections.abc import Callable
 
 from msgspec.structs import astuple
 
-from runstead.leadership import Lead, elect, resign
+from runstead.leadership import Lead, elect, in_office, resign
+from runstead.sqlite.readers import Readers
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
 
 
 class SqliteLeadership:
-    def __init__(self, writer: Writer, clock: Callable[[], int]) -> None:
+    def __init__(self, writer: Writer, readers: Readers, clock: Callable[[], int]) -> None:
         self._writer = writer
+        self._readers = readers
         self._clock = clock
 
     async def lead(self, owner: str, lease_ms: int) -> Lead:
         return await self._change(lambda held: elect(held, owner, lease_ms, self._clock()))
+
+    async def held(self) -> Lead:
+        def read(connection: sqlite3.Connection) -> Lead:
+            row = connection.execute(Q["lead"]).fetchone()
+            return Lead() if row is None else in_office(Lead(*row), self._clock())
+
+        return await self._readers.do(read)
 
     async def resign(self, owner: str) -> None:
         await self._change(lambda held: resign(held, owner))

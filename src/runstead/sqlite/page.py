@@ -1,12 +1,16 @@
 """The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
 
-from typing import Any
+from typing import Any, Final
 
+from runstead.activity import GLIMPSE_FIELDS
 from runstead.sqlite.sql import COLUMNS
 from runstead.store import RunQuery
 
+#: What a chart reads.
+GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 
-def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
+
+def page_sql(query: RunQuery, columns: str = COLUMNS) -> tuple[str, list[Any]]:
     """Newest (or longest) first. All values are bound; only our own names are put together."""
     where: list[str] = []
     arguments: list[Any] = []
@@ -56,4 +60,4 @@ def page_sql(query: RunQuery) -> tuple[str, list[Any]]:
         if query.before is not None:
             add("seq < ?", query.before[1])
     arguments.append(query.limit)
-    return f"SELECT {COLUMNS} FROM runs WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", arguments  # noqa: S608
+    return f"SELECT {columns} FROM runs WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", arguments  # noqa: S608

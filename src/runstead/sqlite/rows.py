@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import astuple
 
+from runstead.activity import Glimpse
 from runstead.event import Event, NewEvent
 from runstead.run import FIELDS, Run, RunStatus
 from runstead.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
@@ -33,6 +34,10 @@ def to_run(row: tuple[Any, ...]) -> Run:
         if values[place] is not None:
             values[place] = unpack_field(values[place], text=place == _LOGS)
     return Run(*values)
+
+
+def to_glimpse(seq: int, status: str, created_at: int, *ends: int | None) -> Glimpse:
+    return Glimpse(seq, _STATUSES[status], created_at, *ends)
 
 
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import astuple, replace
 
 from runstead import limits, transitions
+from runstead.activity import Glimpse
 from runstead.batch import Tally
 from runstead.conversation import StoredMessage
 from runstead.errors import not_found
@@ -19,7 +20,7 @@ from runstead.sqlite import batch_counts, families, queue, schedules, webhooks
 from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
-from runstead.sqlite.page import page_sql
+from runstead.sqlite.page import GLIMPSED, page_sql
 from runstead.sqlite.push_services import services_reaching
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
@@ -31,6 +32,7 @@ from runstead.sqlite.rows import (
     insert_run,
     rewrite_run,
     to_event,
+    to_glimpse,
     to_run,
 )
 from runstead.sqlite.seals import sealed
@@ -41,6 +43,8 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ReportPage,
+    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -129,6 +133,10 @@ class SqliteRuns:
         sql, arguments = page_sql(query)
         return await self._readers.do(lambda c: [to_run(row) for row in c.execute(sql, arguments)])
 
+    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
+        sql, arguments = page_sql(query, GLIMPSED)
+        return await self._readers.do(lambda c: [to_glimpse(*row) for row in c.execute(sql, arguments)])
+
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many("children", (seq, limit, after, kind))
 
@@ -194,6 +202,9 @@ class SqliteRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def reports(self, query: ReportQuery) -> ReportPage:
+        return await self._readers.do(lambda c: families.reports(c, query))
 
     async def exists(self, seq: int) -> bool:
         return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)

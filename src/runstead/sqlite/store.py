@@ -9,6 +9,7 @@ from typing import Any
 from runstead.clock import now_ms
 from runstead.sqlite.audit import SqliteAudit
 from runstead.sqlite.batches import SqliteBatches
+from runstead.sqlite.browser_sessions import SqliteBrowserSessions
 from runstead.sqlite.concurrency import SqliteConcurrency
 from runstead.sqlite.connection import connect, refuse_old_library
 from runstead.sqlite.conversations import SqliteConversations
@@ -17,8 +18,10 @@ from runstead.sqlite.discards import SqliteDiscards
 from runstead.sqlite.inputs import SqliteInputs
 from runstead.sqlite.leadership import SqliteLeadership
 from runstead.sqlite.migrate import migrate, pending
+from runstead.sqlite.prices import SqlitePrices
 from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.replicas import SqliteCensus, SqliteReplicas
 from runstead.sqlite.retention import SqliteRetention
 from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
@@ -46,6 +49,10 @@ class SqliteStore:
     push_services: SqlitePushServices
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
+    replicas: SqliteReplicas
+    census: SqliteCensus
+    prices: SqlitePrices
+    browser_sessions: SqliteBrowserSessions
     concurrency: SqliteConcurrency
     audit: SqliteAudit
     retention: SqliteRetention
@@ -75,6 +82,10 @@ class SqliteStore:
         self.directory = SqliteDirectory(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
+        self.browser_sessions = SqliteBrowserSessions(writer, readers)
+        self.prices = SqlitePrices(writer, readers)
+        self.replicas = SqliteReplicas(writer, readers)
+        self.census = SqliteCensus(writer, readers)
         self.discards = SqliteDiscards(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.webhooks = SqliteWebhooks(writer, readers)
@@ -84,7 +95,7 @@ class SqliteStore:
         self.push_services = SqlitePushServices(writer, readers, self._clock)
         self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
-        self.leadership = SqliteLeadership(writer, self._clock)
+        self.leadership = SqliteLeadership(writer, readers, self._clock)
         self.audit = SqliteAudit(readers)
         self.retention = SqliteRetention(writer, readers)
 
@@ -117,6 +128,10 @@ class SqliteStore:
         # Writes one row for real: a full or read-only disk lets an empty transaction pass.
         await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)))
         return self.facts()
+
+    @property
+    def address(self) -> str:
+        return str(self._path)
 
     def facts(self) -> dict[str, Any]:
         writer = self._writer

@@ -11,18 +11,24 @@ from typing import Any, Protocol
 
 from runstead.store.audit import Audit, AuditPage, Stats, TableSize
 from runstead.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
+from runstead.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.store.census import Census, Depth
 from runstead.store.concurrency import Concurrency
 from runstead.store.conversations import ConversationQuery, Conversations, DecideConversation, InputRequests
 from runstead.store.directory import Count, Directory, Guard
 from runstead.store.discards import Discards
 from runstead.store.leadership import Leadership
+from runstead.store.prices import Prices
 from runstead.store.push_services import PushServices
+from runstead.store.replicas import Replicas
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
     DecidePush,
     FamilyPage,
+    ReportPage,
+    ReportQuery,
     RunKey,
     RunQuery,
     Runs,
@@ -41,6 +47,8 @@ __all__ = [
     "AuditPage",
     "BatchQuery",
     "Batches",
+    "BrowserSessions",
+    "Census",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
@@ -53,9 +61,11 @@ __all__ = [
     "DecideOne",
     "DecidePush",
     "DecideSchedule",
+    "DecideSession",
     "DecideSync",
     "DecideTrigger",
     "DecideWebhook",
+    "Depth",
     "Directory",
     "Discards",
     "Doomed",
@@ -67,7 +77,11 @@ __all__ = [
     "Left",
     "Made",
     "Member",
+    "Prices",
     "PushServices",
+    "Replicas",
+    "ReportPage",
+    "ReportQuery",
     "Retention",
     "RunKey",
     "RunQuery",
@@ -115,6 +129,14 @@ class Store(Protocol):
     @property
     def discards(self) -> Discards: ...
     @property
+    def browser_sessions(self) -> BrowserSessions: ...
+    @property
+    def prices(self) -> Prices: ...
+    @property
+    def replicas(self) -> Replicas: ...
+    @property
+    def census(self) -> Census: ...
+    @property
     def leadership(self) -> Leadership: ...
     @property
     def audit(self) -> Audit: ...
@@ -139,6 +161,11 @@ class Store(Protocol):
 
     async def check(self) -> dict[str, Any]:
         """Prove that a commit works, then tell `facts`."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it is, for an operator: without user and password."""
         ...
 
     def facts(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ NOT_COPIED: Final = {
     "run_families": "made again from the runs and their order",
     "batch_counts": "made again from the batches and their runs",
     "leadership": "of the servers that run",
+    "replicas": "of the servers that run",
+    "browser_sessions": "a browser signs in again",
     "run_leftovers": "events that nobody finds are left behind",
 }
 

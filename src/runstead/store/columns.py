@@ -6,11 +6,14 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from runstead.browser_session import SESSION_FIELDS
 from runstead.conversation import Conversation, StoredMessage
 from runstead.input_request import ClosedInput, InputRequest, InputResponse
+from runstead.price import PRICE_FIELDS
 from runstead.principal import Scope
 from runstead.project import ApiKey, Member, Project
 from runstead.push_service import PushService, is_active
+from runstead.replica import REPLICA_FIELDS
 from runstead.run import RunStatus
 from runstead.schedule import SCHEDULE_FIELDS
 from runstead.webhook import WEBHOOK_FIELDS, Webhook
@@ -51,6 +54,9 @@ _WRITTEN_BY_THE_STORE: Final = 4
 #: Words of statements: the columns of a record in the order of its fields.
 WORDS: Final = {
     "project": ", ".join(Project.__struct_fields__),
+    "browser_session": ", ".join(SESSION_FIELDS),
+    "price": ", ".join(PRICE_FIELDS),
+    "replica": ", ".join(REPLICA_FIELDS),
     "member": ", ".join(Member.__struct_fields__),
     "key": ", ".join(ApiKey.__struct_fields__),
     "worker": ", ".join(Worker.__struct_fields__),

@@ -14,6 +14,10 @@ class Leadership(Protocol):
         """Take the lead or renew it, where it is free or the owner's; who has it then. Never have two owners one."""
         ...
 
+    async def held(self) -> Lead:
+        """Who has it; nobody (`owner` is None) where it has run out."""
+        ...
+
     async def resign(self, owner: str) -> None:
         """Give it up, where it is the owner's: the next one that asks has it at once."""
         ...

@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from runstead.activity import Glimpse
 from runstead.event import Event, FamilyEvent
 from runstead.push_service import PushService
 from runstead.run import Run
@@ -12,6 +13,7 @@ from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Fired, Transition, Want
 from runstead.usage import FamilyUsage
+from runstead.usage_report import Report
 
 
 class RunKey(NamedTuple):
@@ -98,6 +100,26 @@ class FamilyPage(msgspec.Struct, frozen=True):
     ended: bool
 
 
+class ReportQuery(msgspec.Struct, frozen=True):
+    """Runs of one project that were created in [since, until); `before` continues after a page: what it reached."""
+
+    project_id: str
+    since: int
+    until: int
+    limit: int
+    before: int | None = None
+
+
+class ReportPage(msgspec.Struct, frozen=True):
+    """What `looked` runs reported, those without metadata left out; `reached` is the seq of the last of them, None where
+    there were none. With less than were asked for there are no more.
+    """
+
+    reports: list[Report]
+    looked: int
+    reached: int | None
+
+
 class TypeCount(msgspec.Struct, frozen=True):
     """How often a type stands in a run's log, and from when to when."""
 
@@ -170,6 +192,10 @@ class Runs(Protocol):
         """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
         ...
 
+    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
+        """The runs of `page`, in its order, as far as charts need them: no large value is read."""
+        ...
+
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         """Direct children (of one kind) with a seq over `after`, oldest first."""
         ...
@@ -215,6 +241,10 @@ class Runs(Protocol):
 
     async def usage(self, run: Run) -> FamilyUsage:
         """What the run's family reported, summed up. No metadata stands in memory whole but one at a time."""
+        ...
+
+    async def reports(self, query: ReportQuery) -> ReportPage:
+        """What the newest `limit` runs of a stretch of time reported, newest first."""
         ...
 
     async def exists(self, seq: int) -> bool: ...

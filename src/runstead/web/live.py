@@ -5,7 +5,7 @@ session has ended does not go on reading: the browser opens it again, and is ask
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
@@ -36,7 +36,7 @@ def frame(told: Told) -> bytes:
     return f"{number}event: {told.name}\n{lines}\n".encode()
 
 
-def stream(app: App, parts: AsyncIterator[Told | None]) -> StreamingResponse:
+def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> StreamingResponse:
     """The answer to `hx-ext="sse" sse-connect="…"`."""
 
     async def frames() -> AsyncIterator[bytes]:

@@ -115,7 +115,9 @@ class Visit:
     def back(self, told: str, to: str) -> Response:
         """After a change: on to a page of ours, which says once what was done."""
         answer = RedirectResponse(to, 303)
-        answer.set_cookie(TOLD, quote(told, safe=""), max_age=30, path="/ui", httponly=True, samesite="strict")
+        answer.set_cookie(
+            TOLD, quote(told, safe=""), max_age=30, path="/ui", httponly=True, samesite="strict"
+        )
         return answer
 
 

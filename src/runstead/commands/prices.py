@@ -1,0 +1,65 @@
+"""Prices of models: those who read runs see them, admins set them."""
+
+from runstead import limits
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.errors import Error, not_found
+from runstead.price import Price
+from runstead.principal import Principal, Scope, refuse_bound
+
+
+async def page(app: App, principal: Principal, project: str) -> list[Price]:
+    """The project's prices, by provider, then model."""
+    refuse_bound(principal, "sees no prices")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    return await app.store.prices.of(found.id)
+
+
+async def put(
+    app: App,
+    principal: Principal,
+    project: str,
+    provider: str,
+    model: str,
+    *,
+    input: int,  # noqa: A002 - the member's name
+    output: int,
+    cached: int | None = None,
+    reasoning: int | None = None,
+) -> Price:
+    """Set the price of a model, or of a provider's other models (`price.ANY_MODEL`), in millionths of the currency per
+    million tokens. INVALID_REQUEST, PRICE_LIMIT_REACHED.
+    """
+    refuse_bound(principal, "has no part in prices")
+    found = await locate.project(app, principal, Scope.ADMIN, project)
+    for name, text in (("provider", provider), ("model", model)):
+        if not text or len(text) > limits.name_chars_max or "\0" in text:
+            raise Error(
+                "INVALID_REQUEST",
+                f"The {name} of a price has 1 to {limits.name_chars_max} characters, and no NUL",
+                errors=((f"$.{name}", "not a name"),),
+            )
+    given = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
+    for name, value in given.items():
+        if value is not None and not 0 <= value <= limits.price_max:
+            raise Error(
+                "INVALID_REQUEST",
+                f"A price is a whole number from 0 to {limits.price_max:,}, not {value}",
+                errors=((f"$.{name}", "out of range"),),
+            )
+    price = Price(found.id, provider, model, input, output, cached, reasoning)
+    return await app.store.prices.put(price, _room_for_one)
+
+
+def _room_for_one(count: int) -> None:
+    if count >= limits.prices_per_project_max:
+        raise Error("PRICE_LIMIT_REACHED", f"A project has at most {limits.prices_per_project_max} prices")
+
+
+async def delete(app: App, principal: Principal, project: str, provider: str, model: str) -> None:
+    """NOT_FOUND."""
+    refuse_bound(principal, "has no part in prices")
+    found = await locate.project(app, principal, Scope.ADMIN, project)
+    named = "\0" not in provider + model  # else PostgreSQL would not take it
+    if not named or not await app.store.prices.delete(found.id, provider, model):
+        raise not_found("Price")

@@ -1,0 +1,237 @@
+"""What models cost, and what a project used: `/projects/{project}/prices` and `/projects/{project}/usage`."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runstead import limits
+from runstead.clock import iso, now_ms
+from runstead.commands import prices as commands, usage_report
+from runstead.http.bodies import Moment, Name, moment_ms
+from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.run_view import Timestamp
+from runstead.price import Price
+from runstead.usage_report import By, Group
+
+routes = Routes("Usage")
+
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+_stretch_ms = 30 * 86_400_000
+Rate = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=limits.price_max,
+        description="In millionths of your currency for a million tokens: 2500000 is 2.50.",
+    ),
+]
+
+
+class PutPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model's tokens cost. The model `*` stands for those of the provider that have no price. Cached input without
+    a price costs what input does, reasoning what output does.
+    """
+
+    provider: Name
+    model: Name
+    input: Rate
+    output: Rate
+    cached: Rate | None = None
+    reasoning: Rate | None = None
+
+
+class PriceView(msgspec.Struct, frozen=True):
+    """In millionths of your currency for a million tokens."""
+
+    provider: str
+    model: str
+    input: int
+    output: int
+    cached: int | None
+    reasoning: int | None
+    updated_at: Timestamp
+
+
+class PriceAnswer(msgspec.Struct, frozen=True):
+    price: PriceView
+
+
+class PriceList(msgspec.Struct, frozen=True):
+    data: list[PriceView]
+
+
+class OfModel(msgspec.Struct, frozen=True, kw_only=True):
+    """Which price."""
+
+    provider: Name
+    model: Name
+
+
+class DeletedPrice(msgspec.Struct, frozen=True):
+    deleted: Literal[True]
+    provider: str
+    model: str
+
+
+def _view(price: Price) -> PriceView:
+    return PriceView(
+        price.provider,
+        price.model,
+        price.input,
+        price.output,
+        price.cached,
+        price.reasoning,
+        iso(price.updated_at),
+    )
+
+
+@routes.route("GET", "/projects/{project}/prices", answer=PriceList, errors=("NOT_FOUND",))
+async def page(call: Call[Nothing, Nothing]) -> Reply:
+    """The project's prices, by provider, then model."""
+    found = await commands.page(call.app, call.principal, call.path["project"])
+    return Reply(200, PriceList([_view(one) for one in found]))
+
+
+@routes.route(
+    "PUT",
+    "/projects/{project}/prices",
+    body=PutPrice,
+    answer=PriceAnswer,
+    errors=(*_WRITE, "PRICE_LIMIT_REACHED"),
+)
+async def put(call: Call[PutPrice, Nothing]) -> Reply:
+    """Set the price of one model. Needs the scope admin. What was used before is told by the new price, too."""
+    body = call.body
+    price = await commands.put(
+        call.app,
+        call.principal,
+        call.path["project"],
+        body.provider,
+        body.model,
+        input=body.input,
+        output=body.output,
+        cached=body.cached,
+        reasoning=body.reasoning,
+    )
+    return Reply(200, PriceAnswer(_view(price)))
+
+
+@routes.route("DELETE", "/projects/{project}/prices", query=OfModel, answer=DeletedPrice, errors=_WRITE)
+async def delete(call: Call[Nothing, OfModel]) -> Reply:
+    """Delete the price of one model. Needs the scope admin."""
+    provider, model = call.query.provider, call.query.model
+    await commands.delete(call.app, call.principal, call.path["project"], provider, model)
+    return Reply(200, DeletedPrice(True, provider, model))
+
+
+class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Of runs created from `since` on, before `until`: the last 30 days unless told otherwise."""
+
+    by: By = "model"
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class PricedUsage(msgspec.Struct, frozen=True):
+    """What one model used. Null where the completions named none. `cost_micros` is in millionths of your currency, null
+    without a price.
+    """
+
+    provider: str | None
+    model: str | None
+    runs: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+    cost_micros: int | None
+
+
+class UsageGroup(msgspec.Struct, frozen=True):
+    """`key`: the model, target, schedule id, id of the key or user that created the runs, day (UTC) or root run's id.
+    `cost_micros` leaves out what `unpriced_runs` used, which have no price.
+    """
+
+    key: str | None
+    runs: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+    cost_micros: int
+    unpriced_runs: int
+    models: Annotated[list[PricedUsage], Meta(description="Most tokens first, 1,000 at most.")]
+
+
+class ProjectUsage(msgspec.Struct, frozen=True):
+    """`truncated`: there are more runs than are looked at, and only the newest `runs_looked_at` count."""
+
+    by: By
+    since: Timestamp
+    until: Timestamp
+    groups: Annotated[
+        list[UsageGroup], Meta(description="Days newest first, else most tokens first; 1,000 at most.")
+    ]
+    groups_left_out: int
+    total: UsageGroup
+    runs_looked_at: int
+    truncated: bool
+
+
+def _group(group: Group) -> UsageGroup:
+    models = [
+        PricedUsage(
+            line.provider,
+            line.model,
+            line.runs,
+            line.tokens.input_tokens,
+            line.tokens.output_tokens,
+            line.tokens.cached_input_tokens,
+            line.tokens.reasoning_tokens,
+            line.tokens.total,
+            line.cost_micros,
+        )
+        for line in group.lines
+    ]
+    tokens = group.tokens
+    return UsageGroup(
+        group.key,
+        group.runs,
+        tokens.input_tokens,
+        tokens.output_tokens,
+        tokens.cached_input_tokens,
+        tokens.reasoning_tokens,
+        tokens.total,
+        group.cost_micros,
+        group.unpriced_runs,
+        models,
+    )
+
+
+@routes.route(
+    "GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=("NOT_FOUND",)
+)
+async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
+    """What the project's runs used, and what that cost by today's prices: of the newest 100,000 of the stretch."""
+    query = call.query
+    until = moment_ms("until", query.until)
+    until = now_ms() if until is None else until
+    since = moment_ms("since", query.since)
+    since = max(until - _stretch_ms, 0) if since is None else since
+    found = await usage_report.report(call.app, call.principal, call.path["project"], since, until, query.by)
+    return Reply(
+        200,
+        ProjectUsage(
+            found.by,
+            iso(found.since),
+            iso(found.until),
+            [_group(one) for one in found.groups],
+            found.groups_left_out,
+            _group(found.total),
+            found.looked,
+            found.truncated,
+        ),
+    )

@@ -1,0 +1,40 @@
+"""What is sealed opens with its own secret and for its own purpose alone."""
+
+from hypothesis import given, strategies
+
+from runstead.sealing import SECRET_BYTES, new_secret, seal, unseal
+
+SECRETS = strategies.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
+
+
+@given(SECRETS, strategies.binary(max_size=200))
+def test_a_value_comes_back_as_it_was(secret, value):
+    assert unseal(secret, "test", seal(secret, "test", value)) == value
+
+
+@given(SECRETS, SECRETS, strategies.binary(max_size=50))
+def test_another_secret_or_purpose_opens_nothing(secret, other, value):
+    sealed = seal(secret, "test", value)
+    assert unseal(secret, "other", sealed) is None
+    if other != secret:
+        assert unseal(other, "test", sealed) is None
+
+
+@given(strategies.binary(max_size=50), strategies.data())
+def test_a_value_that_was_changed_opens_no_more(value, data):
+    secret = new_secret()
+    sealed = bytearray(seal(secret, "test", value))
+    place = data.draw(strategies.integers(0, len(sealed) - 1))
+    sealed[place] ^= data.draw(strategies.integers(1, 255))
+    assert unseal(secret, "test", bytes(sealed)) is None
+
+
+@given(strategies.binary(max_size=40))
+def test_bytes_that_nobody_sealed_open_nothing(noise):
+    assert unseal(bytes(SECRET_BYTES), "test", noise) is None
+
+
+def test_the_same_value_looks_different_every_time():
+    secret = new_secret()
+    assert seal(secret, "test", b"value") != seal(secret, "test", b"value")
+    assert new_secret() != new_secret()

@@ -1,0 +1,121 @@
+"""What charts read and show, over every store."""
+
+import pytest
+
+from runstead import limits
+from runstead.activity import Glimpse
+from runstead.commands import charts
+from runstead.commands.app import App
+from runstead.errors import Error
+from runstead.memory import MemoryNotifier
+from runstead.principal import Principal, Scope
+from runstead.project import Project
+from runstead.run import RunStatus
+from runstead.store import RunQuery
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+ELSEWHERE = "99999999-9999-4999-8999-999999999999"
+READER = Principal("user", "ada", {PROJECT: frozenset({Scope.RUNS_READ})})
+MINUTE = 60_000
+
+
+@pytest.fixture
+def app(store):
+    return App(store, MemoryNotifier())
+
+
+@pytest.fixture
+async def busy(desk, clock):
+    """Four runs of the project, a minute apart: completed after 10 ms, failed, completed after 30 ms, pending."""
+    for run_id, status, took in (("a", "completed", 10), ("b", "failed", 20), ("c", "completed", 30)):
+        await desk.create(run_id, target=f"task:{run_id}", labels=b'{"team":"x"}')
+        await desk.claim(limit=1)
+        clock.advance(took)
+        await desk.complete(run_id, status)
+        clock.advance(MINUTE - took)
+    await desk.create("d", target="task:a")
+    await desk.create("elsewhere", project_id=ELSEWHERE)
+    return desk
+
+
+async def test_glimpses_are_the_runs_of_the_page_in_its_order(busy):
+    queries = (
+        RunQuery((PROJECT,)),
+        RunQuery((PROJECT, ELSEWHERE), limit=2),
+        RunQuery((PROJECT,), statuses=("completed",), sort="duration"),
+        RunQuery((PROJECT,), statuses=("failed", "pending"), before=(None, 4)),
+        RunQuery((PROJECT,), labels=(("team", "x"),), text="B"),
+        RunQuery((PROJECT,), root_only=True, targets=("task:a",), kinds=("task",)),
+        RunQuery(()),
+    )
+    for query in queries:
+        page = await busy.runs.page(query)
+        expected = [
+            Glimpse(run.seq, run.status, run.created_at, run.completed_at, run.duration_ms) for run in page
+        ]
+        found = await busy.runs.glimpses(query)
+        assert found == expected
+        assert all(isinstance(one.status, RunStatus) for one in found)
+    assert [one.duration_ms for one in await busy.runs.glimpses(queries[2])] == [30, 10]
+
+
+async def activity(app, clock, *, buckets=4, project=PROJECT, principal=READER, **filters):
+    until = clock.now + MINUTE
+    return await charts.activity(
+        app, principal, project, RunQuery((), **filters), until - 4 * MINUTE, until, buckets
+    )
+
+
+@pytest.fixture
+async def furnished(store, busy):
+    await store.directory.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
+    return busy
+
+
+async def test_runs_are_told_by_time_and_outcome(app, clock, furnished):
+    told = await activity(app, clock)
+    assert [bucket.counts for bucket in told.buckets] == [
+        {"completed": 1},
+        {"failed": 1},
+        {"completed": 1},
+        {"pending": 1},
+    ]
+    assert [bucket.p50_ms for bucket in told.buckets] == [10, None, 30, None]
+    assert (told.total.p50_ms, told.total.p95_ms, told.width_ms) == (10, 30, MINUTE)
+    assert not told.truncated
+
+
+async def test_the_filters_of_lists_hold_for_charts(app, clock, furnished):
+    told = await activity(app, clock, buckets=1, targets=("task:a",))
+    assert told.total.counts == {"completed": 1, "pending": 1}
+    assert (await activity(app, clock, statuses=("failed",))).total.counts == {"failed": 1}
+    assert (await activity(app, clock, project=None)).total.runs == 4
+
+
+async def test_only_the_newest_runs_are_looked_at(app, clock, furnished, monkeypatch):
+    monkeypatch.setattr(limits, "glimpses_max", 2)
+    told = await activity(app, clock)
+    assert told.truncated
+    assert [bucket.runs for bucket in told.buckets] == [0, 0, 1, 1]
+    assert told.complete_since == told.buckets[2].begins_at + 1
+    monkeypatch.setattr(limits, "glimpses_max", 4)
+    assert not (await activity(app, clock)).truncated
+
+
+async def test_the_chart_of_a_project_is_for_those_who_read_its_runs(app, clock, furnished):
+    stranger = Principal("user", "eve", {ELSEWHERE: frozenset({Scope.RUNS_READ})})
+    worker = Principal("worker", "w", {PROJECT: frozenset({Scope.WORKERS})})
+    for principal, code in ((stranger, "NOT_FOUND"), (worker, "FORBIDDEN")):
+        with pytest.raises(Error) as caught:
+            await activity(app, clock, principal=principal)
+        assert caught.value.code == code
+    assert (await activity(app, clock, project=None, principal=stranger)).total.runs == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "buckets"), [(5, 5, 1), (6, 5, 1), (-1, 5, 1), (1, 5, 0), (1, 5, 501)]
+)
+async def test_a_chart_that_cannot_be_is_refused(app, furnished, since, until, buckets):
+    with pytest.raises(Error) as caught:
+        await charts.activity(app, READER, PROJECT, RunQuery(()), since, until, buckets)
+    assert caught.value.code == "INVALID_REQUEST"

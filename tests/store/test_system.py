@@ -1,0 +1,152 @@
+"""What an administrator sees of the servers and the store, over every store."""
+
+import pytest
+
+from runstead import __version__, limits
+from runstead.commands import system
+from runstead.commands.app import App
+from runstead.errors import Error
+from runstead.leadership import Lead
+from runstead.memory import MemoryNotifier
+from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Principal
+from runstead.project import Project
+from runstead.replica import Replica
+from runstead.store import Depth
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+ELSEWHERE = "99999999-9999-4999-8999-999999999999"
+ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: DEFAULT_SCOPES})
+SILENCE = limits.replica_silence_s * 1000
+
+
+def replica(name="a"):
+    return Replica(f"host-{name}/1/ff", f"host-{name}", 1, "http://127.0.0.1:8720", "1.0.0")
+
+
+async def test_a_server_is_there_from_its_first_word_on(store, clock):
+    first = await store.replicas.note(replica("a"))
+    began = clock.now
+    assert (first.started_at, first.seen_at) == (began, began)
+    clock.advance(10_000)
+    second = await store.replicas.note(replica("b"))
+    again = await store.replicas.note(replica("a"))
+    assert (again.started_at, again.seen_at) == (began, clock.now)
+    assert await store.replicas.all() == [again, second]
+
+
+async def test_a_server_that_is_silent_is_forgotten(store, clock):
+    await store.replicas.note(replica("a"))
+    clock.advance(SILENCE - 1)
+    assert len(await store.replicas.all()) == 1
+    clock.advance(1)
+    assert await store.replicas.all() == []
+    second = await store.replicas.note(replica("b"))
+    assert await store.replicas.all() == [second]
+    back = await store.replicas.note(replica("a"))
+    assert back.started_at == clock.now
+
+
+async def test_a_server_that_stops_leaves(store):
+    await store.replicas.note(replica("a"))
+    other = await store.replicas.note(replica("b"))
+    await store.replicas.leave(replica("a").id)
+    await store.replicas.leave("nobody")
+    assert await store.replicas.all() == [other]
+
+
+async def test_who_leads_is_told_without_taking_the_lead(store, clock):
+    assert (await store.leadership.held()).owner is None
+    lead = await store.leadership.lead("a", 6_000)
+    assert await store.leadership.held() == lead
+    clock.advance(6_000)
+    assert await store.leadership.held() == Lead(lead.term)
+    assert (await store.leadership.lead("b", 6_000)).term == lead.term + 1
+    await store.leadership.resign("b")
+    assert (await store.leadership.held()).owner is None
+
+
+@pytest.fixture
+async def busy(desk, clock):
+    """Of the project: 2 available, 1 delayed, 1 running, 1 waiting, 1 completed; elsewhere 1 available."""
+    for run_id in ("running", "waiting", "done"):
+        await desk.create(run_id)
+        await desk.claim(limit=1)
+    await desk.wait("waiting")
+    await desk.complete("done")
+    await desk.create("now")
+    await desk.create("also")
+    await desk.create("later", available_at=clock.now + 1_000)
+    await desk.create("elsewhere", project_id=ELSEWHERE)
+    return desk
+
+
+async def test_what_is_queued_and_under_way_is_counted_by_project(busy, store, clock):
+    asked = [ELSEWHERE, PROJECT, "unknown"]
+    assert await store.census.depths(asked, 100) == [
+        Depth(ELSEWHERE, 1, 0, 0, 0),
+        Depth(PROJECT, 2, 1, 1, 1),
+        Depth("unknown", 0, 0, 0, 0),
+    ]
+    clock.advance(1_000)
+    assert await store.census.depths([PROJECT], 100) == [Depth(PROJECT, 3, 0, 1, 1)]
+    assert await store.census.depths([], 100) == []
+
+
+async def test_nobody_counts_further_than_the_bound(busy, store):
+    for n in range(3):
+        await busy.create(f"more-{n}")
+    (depth,) = await store.census.depths([PROJECT], 2)
+    assert (depth.available + depth.delayed, depth.running, depth.waiting) == (2, 1, 1)
+    await busy.claim(limit=3)
+    (depth,) = await store.census.depths([PROJECT], 2)
+    assert depth.running == 2
+
+
+@pytest.fixture
+async def app(store):
+    for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
+        await store.directory.create_project(Project(project_id, slug, slug.title(), 1), None, None)
+    return App(store, MemoryNotifier())
+
+
+async def test_an_administrator_sees_the_servers_and_their_own_projects(app, busy, engine):
+    app.replica = replica("a")
+    assert await system.note_replica(app) == 1
+    other = await app.store.replicas.note(replica("b"))
+    await app.store.leadership.lead(other.id, 6_000)
+    told = await system.get(app, ADMIN)
+    assert (told.version, told.engine, told.leader) == (__version__, engine, other.id)
+    assert (told.replica, told.leads) == (app.replica.id, False)
+    assert sorted(told.replicas, key=lambda one: one.id) == [app.replica, other]
+    assert told.facts["commits"] > 0
+    assert [(one.project.slug, one.depth) for one in told.depths] == [
+        ("inventory", Depth(PROJECT, 2, 1, 1, 1))
+    ]
+    assert (told.projects_left_out, told.counted_to) == (0, limits.census_runs_max)
+
+
+async def test_only_so_many_projects_are_counted(app, busy, monkeypatch):
+    monkeypatch.setattr(limits, "census_projects_max", 1)
+    told = await system.get(app, Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}))
+    assert (len(told.depths), told.projects_left_out) == (1, 1)
+
+
+async def test_the_address_of_the_store_holds_no_secret(store, engine):
+    assert store.address
+    assert "@" not in store.address
+    assert engine != "memory" or store.address == "memory"
+
+
+async def test_a_server_that_told_nobody_of_itself_is_no_trouble(app):
+    assert await system.note_replica(app) == 0
+    told = await system.get(app, ADMIN)
+    assert (told.replica, told.leader, told.replicas) == (None, None, [])
+
+
+async def test_whoever_administers_nothing_sees_nothing(app):
+    member = Principal("user", "eve", {PROJECT: DEFAULT_SCOPES})
+    bound = Principal("user", "ada", {PROJECT: ALL_SCOPES}, run_id="run")
+    for principal in (member, bound):
+        with pytest.raises(Error) as caught:
+            await system.get(app, principal)
+        assert caught.value.code == "FORBIDDEN"

@@ -1,0 +1,153 @@
+"""What a project used and what it cost, over every store."""
+
+import msgspec
+import pytest
+
+from runstead import limits
+from runstead.commands import prices, usage_report
+from runstead.commands.app import App
+from runstead.errors import Error
+from runstead.memory import MemoryNotifier
+from runstead.principal import ALL_SCOPES, Principal, Scope
+from runstead.project import Project
+from runstead.store import ReportQuery
+from runstead.usage import Reported
+from runstead.usage_report import Report
+
+PROJECT = "11111111-1111-4111-8111-111111111111"
+ELSEWHERE = "99999999-9999-4999-8999-999999999999"
+ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES})
+DAY = 86_400_000
+
+
+async def ended(desk, run_id, parent=None, *, given=None, **metadata):
+    await desk.create(run_id, parent=parent, **(given or {}))
+    told = msgspec.json.encode(metadata) if metadata else None
+    return (await desk.complete(run_id, metadata=told)).run
+
+
+@pytest.fixture
+async def used(desk, clock):
+    """root ─ child yesterday; today one of a schedule, one without metadata, and one that has not ended."""
+    await desk.create("root", target="agent:writer", created_by="key-1")
+    model = {"provider": "acme", "model": "m"}
+    child = {"target": "task:a", "created_by": "key-2"}
+    await ended(desk, "child", "root", given=child, **model, inputTokens=100, outputTokens=10)
+    await desk.complete("root", metadata=msgspec.json.encode(model | {"inputTokens": 50, "outputTokens": 5}))
+    clock.advance(DAY)
+    timed = {"target": "task:a", "schedule_id": "nightly"}
+    await ended(desk, "timed", given=timed, provider="acme", model="n", inputTokens=7, cachedInputTokens=3)
+    await ended(desk, "silent")
+    await desk.create("pending")
+    await desk.create("elsewhere", project_id=ELSEWHERE)
+    return desk
+
+
+def query(clock, limit=100, before=None, since=0, until=None):
+    return ReportQuery(PROJECT, since, clock.now + 1 if until is None else until, limit, before)
+
+
+async def test_reports_are_those_of_runs_with_metadata_newest_first(used, clock):
+    page = await used.runs.reports(query(clock))
+    assert [one.root_run_id for one in page.reports] == ["timed", "root", "root"]
+    run = await used.row("child")
+    assert page.reports[1] == Report(
+        run.seq, "root", run.created_at, "task:a", None, "key-2", Reported("acme", "m", 100, 10)
+    )
+    assert (page.looked, page.reached) == (5, (await used.row("root")).seq)
+
+
+async def test_every_look_is_bounded_and_goes_on_where_the_last_one_ended(used, clock):
+    seen, before, looks = [], None, []
+    while True:
+        page = await used.runs.reports(query(clock, 2, before))
+        seen += [one.seq for one in page.reports]
+        looks.append(page.looked)
+        if page.looked < 2:
+            break
+        before = page.reached
+    assert looks == [2, 2, 1]
+    assert seen == [(await used.row(name)).seq for name in ("timed", "child", "root")]
+    assert (await used.runs.reports(query(clock, 2, page.reached))).reached is None
+
+
+async def test_a_stretch_begins_with_its_first_moment_and_ends_before_its_last(used, clock):
+    at = (await used.row("timed")).created_at
+    assert (await used.runs.reports(query(clock, since=at))).looked == 3
+    assert (await used.runs.reports(query(clock, since=at + 1))).looked == 0
+    assert (await used.runs.reports(query(clock, until=at))).looked == 2
+
+
+async def test_names_are_cut_and_what_does_not_count_is_not_kept(desk, clock):
+    long = "m" * 1_000
+    await ended(desk, "run", model=long, inputTokens=1, notes="x" * 100_000)
+    (report,) = (await desk.runs.reports(query(clock))).reports
+    assert report.reported == Reported(None, long[: limits.name_chars_max], 1)
+
+
+@pytest.fixture
+async def app(store):
+    await store.directory.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
+    return App(store, MemoryNotifier())
+
+
+async def told(app, clock, by, principal=ADMIN, since=0):
+    return await usage_report.report(app, principal, PROJECT, since, clock.now + 1, by)
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("model", {"m": (2, 165), "n": (1, 7)}),
+        ("target", {"task:a": (2, 117), "agent:writer": (1, 55)}),
+        ("schedule", {None: (2, 165), "nightly": (1, 7)}),
+        ("key", {"key-2": (1, 110), "key-1": (1, 55), None: (1, 7)}),
+        ("day", {"2026-03-21": (1, 7), "2026-03-20": (2, 165)}),
+        ("family", {"root": (2, 165), "timed": (1, 7)}),
+    ],
+)
+async def test_usage_is_told_in_groups(app, used, clock, by, groups):
+    found = await told(app, clock, by)
+    assert [(one.key, (one.runs, one.tokens.total)) for one in found.groups] == list(groups.items())
+    assert (found.total.runs, found.total.tokens.total) == (3, 172)
+    assert (found.looked, found.truncated) == (5, False)
+
+
+async def test_what_was_used_costs_what_the_projects_prices_say(app, used, clock):
+    await prices.put(app, ADMIN, PROJECT, "acme", "m", input=2_000_000, output=10_000_000)
+    found = await told(app, clock, "family")
+    assert [(one.key, one.cost_micros, one.unpriced_runs) for one in found.groups] == [
+        ("root", 450, 0),
+        ("timed", 0, 1),
+    ]
+    await prices.put(app, ADMIN, PROJECT, "acme", "*", input=1_000_000, output=0, cached=0)
+    again = (await told(app, clock, "model")).total
+    assert (again.cost_micros, again.unpriced_runs) == (454, 0)
+    assert [(line.model, line.cost_micros) for line in again.lines] == [("m", 450), ("n", 4)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+async def test_only_the_newest_runs_count(app, used, clock, monkeypatch, rows):
+    monkeypatch.setattr(limits, "usage_rows_max", rows)
+    monkeypatch.setattr(limits, "usage_runs_max", 4)
+    found = await told(app, clock, "model")
+    assert (found.looked, found.truncated, found.total.runs) == (4, True, 2)
+    monkeypatch.setattr(limits, "usage_runs_max", 5)
+    found = await told(app, clock, "model")
+    assert (found.looked, found.truncated, found.total.runs) == (5, False, 3)
+
+
+async def test_usage_is_for_those_who_read_the_projects_runs(app, used, clock):
+    worker = Principal("worker", "w", {PROJECT: frozenset({Scope.WORKERS})})
+    stranger = Principal("user", "eve", {ELSEWHERE: ALL_SCOPES})
+    for principal, code in ((worker, "FORBIDDEN"), (stranger, "NOT_FOUND")):
+        with pytest.raises(Error) as caught:
+            await told(app, clock, "model", principal)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("since", "by"), [(0, "colour"), (10**15, "model"), (-1, "model")])
+async def test_a_report_that_cannot_be_is_refused(app, clock, since, by):
+    with pytest.raises(Error) as caught:
+        await told(app, clock, by, since=since)
+    assert caught.value.code == "INVALID_REQUEST"
