@@ -9,8 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from e2e.server import KEY, PROGRAM, Server, environment, until
 from playwright.sync_api import sync_playwright
+
+from e2e.server import KEY, PROGRAM, Server, environment, until
 
 from .browser import Tab
 from .conftest import CHROMIUM
