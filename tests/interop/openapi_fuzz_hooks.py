@@ -76,6 +76,7 @@ MADE = {
     *("cancel_input_request", "create_schedule", "delete_schedule", "register_push_service", "create_batch"),
     *(
         "create_webhook",
+    "retry_batch",
         "test_webhook",
         "delete_webhook",
         "create_trigger",
@@ -272,7 +273,7 @@ def _remember(operation, path, answer):
             forms[:] = [form for form in forms if form[1] != answer["id"]]
         case "create_schedule" if path["project"] == PROJECT:
             schedules.append(answer["schedule"]["id"])
-        case "create_batch" if path["project"] == PROJECT:
+        case "create_batch" | "retry_batch" if path["project"] == PROJECT:
             batches.append(answer["batch"]["id"])
         case "delete_schedule":
             schedules[:] = [one for one in schedules if one != answer["schedule"]["id"]]

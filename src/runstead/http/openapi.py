@@ -96,6 +96,7 @@ _LOCATED: Final = frozenset(
         "/triggers/{token}",
         "/projects/{project}/batches",
         "/projects/{project}/schedules/{schedule_id}/runs",
+        "/projects/{project}/batches/{batch_id}/retry",
     }
 )
 #: What takes any body.

@@ -111,6 +111,7 @@ _OPERATIONS: Final = {
     "batches_get": "get_batch",
     "batches_cancel": "cancel_batch",
     "batches_stream": "stream_batch",
+    "batches_retry": "retry_batch",
     "schedules_update": "update_schedule",
     "schedules_delete": "delete_schedule",
     "schedules_upcoming": "list_upcoming_times",
