@@ -206,6 +206,7 @@ webhooks_per_project_max: Final = 16
 webhook_url_chars_max: Final = 2_048
 webhook_secret_bytes_min: Final = 24
 webhook_secret_bytes_max: Final = 64
+webhook_old_secret_ms: Final = 24 * 3_600_000  # how long an old secret signs beside the new one
 webhook_value_bytes_max: Final = (
     16 * KIB
 )  # of an output, an error, metadata: a larger one is left out of the event

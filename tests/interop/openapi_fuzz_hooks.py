@@ -63,7 +63,9 @@ UNTOLD = {
     "register_push_service": r"\$\.(base_url|invoke_url)",
     # a run waits for the runs right below it
     "wait_run": r"\$\.awaited_run_id",
-    "create_webhook": r"\$\.url",
+    # a pattern cannot count the bytes of a base64
+    "create_webhook": r"\$\.(url|secret)",
+    "rotate_webhook": r"\$\.secret",
     "update_webhook": r"\$\.url",
     # no two of one target
     "put_concurrency_limits": r"\$\.limits\[\d+\]\.target",
@@ -74,9 +76,9 @@ MADE = {
     *("create_conversation", "delete_conversation", "create_run", "claim_runs", "wait_run", "append_events"),
     *("complete_run", "cancel_run", "create_input_request", "respond_to_input_request"),
     *("cancel_input_request", "create_schedule", "delete_schedule", "register_push_service", "create_batch"),
+    "retry_batch",
     *(
         "create_webhook",
-    "retry_batch",
         "test_webhook",
         "delete_webhook",
         "create_trigger",
