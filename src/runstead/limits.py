@@ -161,6 +161,7 @@ leader_look_s: Final = 2.0  # how often it is renewed, and others look whether i
 leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
 worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
+held_looked_max: Final = 2_000  # runs that are looked at for those that workers hold
 worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
 heard_per_tick_max: Final = 1_000
 watcher_tick_s: Final = 10.0

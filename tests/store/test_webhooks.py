@@ -294,6 +294,18 @@ async def test_the_log_is_read_from_the_newest_on_page_by_page(desk, store, cloc
     assert await store.webhooks.deliveries(ELSEWHERE, mine.id, 2) == []
 
 
+async def test_one_delivery_is_read_with_its_payload(store):
+    hook, other = await hooked(store), await hooked(store)
+    made = await store.webhooks.add(
+        PROJECT, hook.id, lambda hook, now: new_delivery("msg_1", hook, "webhook.test", None, b'{"a":1}', now)
+    )
+    assert made.payload == b'{"a":1}'
+    assert await store.webhooks.delivery(PROJECT, hook.id, "msg_1") == made
+    assert await store.webhooks.delivery(PROJECT, hook.id, "msg_2") is None
+    assert await store.webhooks.delivery(PROJECT, other.id, "msg_1") is None
+    assert await store.webhooks.delivery(ELSEWHERE, hook.id, "msg_1") is None
+
+
 async def test_a_delivery_is_added_by_hand_and_sent_again(store, clock):
     mine = await hooked(store)
 

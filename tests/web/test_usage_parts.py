@@ -6,11 +6,11 @@ from datetime import date
 
 import pytest
 from hypothesis import given, strategies as st
-from runstead.usage_report import Group, Line, UsageReport
 
 from runstead import limits
 from runstead.errors import Error
 from runstead.usage import Tokens
+from runstead.usage_report import Group, Line, UsageReport
 from runstead.web import money, usage_csv
 from runstead.web.form import fields_of
 from runstead.web.usage_chart import charts

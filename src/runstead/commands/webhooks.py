@@ -147,6 +147,17 @@ async def deliveries(
     return await app.store.webhooks.deliveries(webhook.project_id, webhook.id, limit, before, status)
 
 
+async def delivery(
+    app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str
+) -> tuple[Webhook, Delivery]:
+    """One with what was sent in it, and its webhook. NOT_FOUND."""
+    webhook = await get(app, principal, ref, webhook_id)
+    found = await app.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id)
+    if found is None:
+        raise not_found("Delivery")
+    return webhook, found
+
+
 async def redeliver(
     app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str, seal: Seal | None = None
 ) -> tuple[Webhook, Delivery]:
