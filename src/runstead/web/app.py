@@ -17,7 +17,22 @@ from runstead.http.auth import Authenticator
 from runstead.http.body import Disconnected, read_body
 from runstead.http.problems import STATUS
 from runstead.principal import Principal
-from runstead.web import access, cookie, runs, sign_in, static, system, triggers, webhooks, workers
+from runstead.web import (
+    access,
+    batches,
+    cookie,
+    run_changes,
+    run_chart,
+    runs,
+    schedules,
+    sign_in,
+    static,
+    system,
+    triggers,
+    usage,
+    webhooks,
+    workers,
+)
 from runstead.web.form import Fields, fields_of, header
 from runstead.web.pages import Page
 from runstead.web.render import render
@@ -25,7 +40,20 @@ from runstead.web.visit import Visit, csrf_of
 
 log = structlog.get_logger(__name__)
 
-NOUNS: Final = (runs, workers, webhooks, triggers, access, system, sign_in)
+NOUNS: Final = (
+    runs,
+    run_changes,
+    run_chart,
+    usage,
+    schedules,
+    batches,
+    workers,
+    webhooks,
+    triggers,
+    access,
+    system,
+    sign_in,
+)
 
 #: Nothing from elsewhere, nothing inline, no frame around us.
 POLICY: Final = (
