@@ -17,7 +17,7 @@ from runstead.http.auth import Authenticator
 from runstead.http.body import Disconnected, read_body
 from runstead.http.problems import STATUS
 from runstead.principal import Principal
-from runstead.web import cookie, runs, sign_in, static
+from runstead.web import cookie, run, run_actions, run_downloads, run_live, runs, sign_in, static
 from runstead.web.form import Fields, fields_of, header
 from runstead.web.pages import Page
 from runstead.web.render import render
@@ -25,7 +25,7 @@ from runstead.web.visit import Visit, csrf_of
 
 log = structlog.get_logger(__name__)
 
-NOUNS: Final = (runs, sign_in)
+NOUNS: Final = (runs, run, run_live, run_downloads, run_actions, sign_in)
 
 #: Nothing from elsewhere, nothing inline, no frame around us.
 POLICY: Final = (
