@@ -17,8 +17,9 @@ class Tab:
     requests that left the server.
     """
 
-    def __init__(self, context: BrowserContext) -> None:
+    def __init__(self, context: BrowserContext, base_url: str) -> None:
         self.context = context
+        self._base_url = base_url
         context.add_init_script(_BREACHES)
         self.page = context.new_page()
         self.troubles: list[str] = []
@@ -32,9 +33,7 @@ class Tab:
             self.troubles.append(text)
 
     def _ours(self, request) -> None:
-        if not request.url.startswith(
-            (self.context._options.get("baseURL", "http://127.0.0.1"), "data:", "blob:")
-        ):
+        if not request.url.startswith((self._base_url, "data:", "blob:")):
             self.troubles.append(f"a request to {request.url}")
 
     def open(self, path: str) -> None:

@@ -65,7 +65,7 @@ def open_tab(chromium, server):
     tabs = []
 
     def make(path="/ui", *, of=server, key=None, **context):
-        tab = Tab(chromium.new_context(base_url=of.url, **context))
+        tab = Tab(chromium.new_context(base_url=of.url, **context), of.url)
         tabs.append(tab)
         tab.sign_in(key or of.key)
         tab.open(path)
