@@ -76,7 +76,7 @@ def _shown(number: int, field: FormField, sent: Fields | None, why: str) -> Show
     if sent is None:
         value, checked = (default if isinstance(default, str) else ""), (default is True) or None
     else:
-        value, checked = given or "", None if given is None else given == "true"
+        value, checked = (given or "").replace("\r\n", "\n"), None if given is None else given == "true"
     if field.secret:
         value = ""
     return Shown(field, f"field-{number}", name, _attributes(field), value, checked, why)
