@@ -166,7 +166,7 @@ def main() -> int:
             worker.terminate()
             worker.wait()
             server.kill()
-    print("\n".join(troubles) or "nothing went wrong in the browser")
+    sys.stdout.write(("\n".join(troubles) or "nothing went wrong in the browser") + "\n")
     return bool(troubles)
 
 
