@@ -175,6 +175,13 @@ def test_a_moment_that_clocks_show_twice_stays_what_it_was(person, api):
     assert (stored["name"], stored["run_at"]) == ("renamed", second)
 
 
+def test_the_last_moment_of_all_is_shown_where_it_lies_in_no_year_of_the_zone(person, api):
+    schedule = made(api, run_at="9999-12-31T23:30:00Z", timezone="Pacific/Kiritimati")
+    for path in ("", "/edit"):
+        assert "9999-12-31" in person.get(f"{PLACE}/{schedule['id']}{path}").text
+    assert "Fri 9999-12-31 23:30 UTC" in row(person.get(PLACE), schedule)
+
+
 def test_a_schedule_is_paused_with_a_reason_and_resumed(person, api):
     schedule = made(api)
     place = f"{PLACE}/{schedule['id']}"

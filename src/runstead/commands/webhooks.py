@@ -110,6 +110,21 @@ async def change(
     return found
 
 
+async def rotate(
+    app: App, principal: Principal, ref: str, webhook_id: str, secret: str, seal: Seal | None = None
+) -> Webhook:
+    """Sign with another secret, and for `limits.webhook_old_secret_ms` with the one so far as well: also what is pending.
+    INVALID_REQUEST, NOT_FOUND.
+    """
+    project_id = await _project(app, principal, ref)
+    rules.check_secret(secret)
+
+    def decide(webhook: Webhook, now: int) -> Webhook:
+        return rules.rotated(webhook, secret, now)
+
+    return await app.store.webhooks.change(project_id, webhook_id, decide, seal)
+
+
 async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
     """With its deliveries: what is pending is sent no more."""
     project_id = await _project(app, principal, ref)

@@ -21,8 +21,12 @@ from runstead.web import (
     access,
     batches,
     cookie,
+    run,
+    run_actions,
     run_changes,
     run_chart,
+    run_downloads,
+    run_live,
     runs,
     schedules,
     sign_in,
@@ -52,6 +56,10 @@ NOUNS: Final = (
     triggers,
     access,
     system,
+    run,
+    run_live,
+    run_downloads,
+    run_actions,
     sign_in,
 )
 

@@ -6,7 +6,7 @@ list is read at most twice a second, and no reader takes more than a tenth of a 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -102,7 +102,9 @@ def _why(run: Run) -> str | None:
     return msgspec.json.decode(run.error, type=RunError).message
 
 
-async def follow(visit: Visit, project: Project, filters: Filters, seen: str) -> AsyncIterator[Told | None]:
+async def follow(
+    visit: Visit, project: Project, filters: Filters, seen: str
+) -> AsyncGenerator[Told | None, None]:
     """What a page has to do about its rows. `rows`: put each of these rows in the place of the one with its number, or in
     its order; `all`: the same, and there are no others; `older`: where the next page is, if there is one; `news`:
     something happened, be it in the rows or elsewhere. `seen` is the digest of what the page shows.

@@ -85,10 +85,18 @@ def zone_or_utc(name: str) -> tzinfo:
         return UTC
 
 
+def in_zone(at_ms: int, timezone: str) -> datetime:
+    """A moment by the clocks of a zone, of which whole seconds; in UTC where clocks there would show the year 10,000."""
+    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
+    try:
+        return moment.astimezone(zone_or_utc(timezone))
+    except OverflowError:
+        return moment
+
+
 def local(at_ms: int, timezone: str) -> str:
-    """A moment as clocks in the zone show it, without the zone: `2026-03-20T12:00:00`, parts of a second where there are any."""
-    moment = datetime.fromtimestamp(at_ms // 1000, zone_or_utc(timezone))
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    """As a field for a moment has it: `2026-03-20T12:00:00`, parts of a second where there are any."""
+    text = in_zone(at_ms, timezone).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{at_ms % 1000:03d}" if at_ms % 1000 else text
 
 

@@ -1,7 +1,6 @@
 """Schedules: the list, one of them, its form, and what can be done with it."""
 
 import uuid
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -62,7 +61,7 @@ def in_words(schedule: Schedule) -> str:
 
 def in_zone(at_ms: int, timezone: str) -> str:
     """A moment by the clocks of a zone: `Fri 2026-03-20 12:00 CET`."""
-    moment = datetime.fromtimestamp(at_ms / 1000, form.zone_or_utc(timezone))
+    moment = form.in_zone(at_ms, timezone)
     return moment.strftime("%a %Y-%m-%d %H:%M %Z" if moment.second == 0 else "%a %Y-%m-%d %H:%M:%S %Z")
 
 
