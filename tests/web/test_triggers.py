@@ -53,7 +53,12 @@ def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"target": "agent:no"}, "The target must be task:"),
+        ({"target": "robot:no"}, "The target must be task:"),
+        ({"conversation_id": "x"}, "The conversation is no id"),
+        (
+            {"conversation_id": "11111111-1111-4111-8111-111111111111"},
+            "Only an agent speaks in a conversation",
+        ),
         ({"config": "[1]"}, "The configuration is no JSON object"),
         ({"config": "{"}, "The configuration is no JSON object"),
         ({"signed_with": "short"}, "The signing secret must have 16"),
@@ -64,6 +69,14 @@ def test_a_trigger_that_does_not_fit_is_refused_at_its_form(browser, api, fields
     assert answer.status_code == 400
     assert sentence in refusal(answer)
     assert api.get("/projects/default/triggers")["data"] == []
+
+
+def test_a_trigger_starts_an_agent_where_it_shall_speak(browser, api):
+    project = api.project_id()
+    conversation = api.post("/conversations", {"project_id": project})["id"]
+    browser.send(PAGE, "/triggers", {"target": "agent:scribe", "conversation_id": conversation})
+    assert only(api)["conversation_id"] == conversation
+    assert "agent:scribe" in browser.page(PAGE)
 
 
 def test_what_a_trigger_is_called_is_text(browser, open_tab):

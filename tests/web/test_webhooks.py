@@ -97,6 +97,20 @@ def test_a_webhook_is_changed_disabled_enabled_and_deleted(browser, api):
     assert browser.get(mine).status_code == 404
 
 
+def test_a_webhook_gets_a_new_secret_which_is_shown_once(browser, api):
+    first = secret_in(create(browser))
+    mine = f"{PAGE}/{only(api)['id']}"
+    to, fields = browser.form(mine, "/rotate")
+    second = secret_in(browser.http.post(to, data=fields))
+    assert second.startswith("whsec_")
+    assert second != first
+    assert browser.told(browser.http.post(to, data=fields)).startswith("The new secret was made")
+    page = browser.page(mine)
+    assert "Signed with the old secret too, until" in page
+    assert second not in page
+    assert only(api)["old_secret_until"] is not None
+
+
 def test_a_delivery_that_cannot_arrive_is_shown_with_its_payload_and_sent_again(browser, api):
     # No address of this machine is called unless the server is told to.
     made = api.create(api.project_id(), "task:told", name="Tell of it")
