@@ -6,14 +6,14 @@ list is read at most twice a second, and no reader takes more than a tenth of a 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
 import msgspec
 from markupsafe import Markup
 
-from runstead.commands import runs as commands
+from runstead.commands import runs as commands, stretches
 from runstead.commands.notifications import Batch
 from runstead.errors import Error
 from runstead.http.run_pages import to_cursor
@@ -102,18 +102,21 @@ def _why(run: Run) -> str | None:
     return msgspec.json.decode(run.error, type=RunError).message
 
 
-async def follow(visit: Visit, project: Project, filters: Filters, seen: str) -> AsyncIterator[Told | None]:
+async def follow(
+    visit: Visit, project: Project, filters: Filters, seen: str
+) -> AsyncGenerator[Told | None, None]:
     """What a page has to do about its rows. `rows`: put each of these rows in the place of the one with its number, or in
     its order; `all`: the same, and there are no others; `older`: where the next page is, if there is one; `news`:
     something happened, be it in the rows or elsewhere. `seen` is the digest of what the page shows.
     """
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(visit, project), True, 0.0
+    query = await stretches.narrowed(visit.app, visit.principal, project.id, filters.query())
     async with aclosing(visit.app.notifications.follow(project.id)) as batches:
         async for batch in batches:
             if first or _concerns(batch, rows, filters):
                 began = loop.time()
-                found = await commands.page(visit.app, visit.principal, project.id, filters.query())
+                found = await commands.page(visit.app, visit.principal, project.id, query)
                 changed, missing = rows.show(found[:rows_shown])
                 floor = found[-1].seq if len(found) > rows_shown else 0
                 changed += [await rows.farewell(one, pushed=one.seq <= floor) for one in missing]

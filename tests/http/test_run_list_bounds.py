@@ -1,4 +1,7 @@
-"""What the list of runs costs is bounded by what it shows, not by how many runs there are or how much happens."""
+"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how much happens.
+
+It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of their own.
+"""
 
 import asyncio
 import sqlite3
