@@ -25,15 +25,22 @@ from runstead.web.run_rows import follow
 from runstead.web.visit import Visit
 
 
+class Clock:
+    now = 1_774_008_000_000
+
+    def __call__(self):
+        return self.now
+
+
 class Place:
     """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
 
-    def __init__(self, store, project):
+    def __init__(self, store, project, clock):
         self.app = App(store, MemoryNotifier())
         self.project = project
         self.principal = Principal("api_key", "k", {project.id: ALL_SCOPES})
         self.steps = 0
-        self.now = 1_774_008_000_000
+        self.clock = clock
 
     def visit(self, path, query=()):
         scope = {
@@ -67,10 +74,11 @@ class Place:
 async def place(sqlite_store, tmp_path, monkeypatch):
     from runstead.sqlite.readers import Readers
 
-    project = new_project("many", None)
-    place = Place(sqlite_store(tmp_path / "runs.db", lambda: place.now), project)
-    await place.app.store.open()
-    await place.app.store.directory.create_project(project, None, None)
+    clock = Clock()
+    store = sqlite_store(tmp_path / "runs.db", clock)
+    await store.open()
+    place = Place(store, new_project("many", None), clock)
+    await store.directory.create_project(place.project, None, None)
     read = Readers._read
 
     def counted(self, reading):
@@ -85,7 +93,7 @@ async def place(sqlite_store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Readers, "_read", counted)
     yield place
-    await place.app.store.close()
+    await store.close()
 
 
 @pytest.mark.parametrize("states", [(), ("pending",), ("pending", "running"), ("running", "waiting")])
@@ -176,12 +184,12 @@ async def test_a_stretch_of_time_costs_what_lies_in_it(place, monkeypatch):
     monkeypatch.setattr(limits, "order_slack_ms", 0)
     monkeypatch.setattr(limits, "order_near", 100)
     await place.fill(1_000)
-    place.now += 1_000
-    query = [("until", iso(place.now))]
+    place.clock.now += 1_000
+    query = [("until", iso(place.clock.now))]
     few = await place.cost(runs.index(place.visit("/", query)))
-    place.now += 1_000
+    place.clock.now += 1_000
     await place.fill(4_000)
     many = await place.cost(runs.index(place.visit("/", query)))
     assert 0 < few <= many <= few + 100
-    place.now += 1_000
-    assert await place.cost(runs.index(place.visit("/", [("since", iso(place.now))]))) <= 100
+    place.clock.now += 1_000
+    assert await place.cost(runs.index(place.visit("/", [("since", iso(place.clock.now))]))) <= 100
