@@ -132,7 +132,7 @@ def test_single_keys_can_be_switched_off(follow, make):
     make("task:nokeys")
     tab = follow("?target=task:nokeys")
     tab.page.keyboard.press("?")
-    tab.page.get_by_label("Single keys do something").uncheck()
+    tab.page.get_by_label("Use these keys").uncheck()
     tab.page.get_by_role("button", name="Close").click()
     tab.page.keyboard.press("j")
     assert tab.page.evaluate("document.activeElement.closest('#rows')") is None
