@@ -115,6 +115,42 @@ async def test_the_first_event_of_a_page_always_comes(desk, event):
     assert await numbers(desk, 1, 100, bytes_max=1) == [2]
 
 
+async def last(desk, before, limit, **options):
+    run = await desk.row("run-1")
+    return [e.event_id for e in await desk.runs.events_before(run.seq, before, limit, **options)]
+
+
+async def test_the_last_events_below_a_number_come_in_order(desk, event):
+    await desk.create("run-1")
+    await desk.create("run-2")
+    await desk.append("run-1", *(event("AB"[n % 2]) for n in range(10)))
+    await desk.append("run-2", event())
+    assert await last(desk, 11, 3) == [8, 9, 10]
+    assert await last(desk, 8, 3) == [5, 6, 7]
+    assert await last(desk, 3, 3) == [1, 2]
+    assert await last(desk, 1, 3) == []
+    assert await last(desk, 0, 3) == []
+    assert await last(desk, 2**53 - 1, 2) == [9, 10]
+    assert await last(desk, 10, 3, types=["A"]) == [5, 7, 9]
+    assert await last(desk, 10, 3, types=["C"]) == []
+
+
+async def test_the_last_events_stop_before_their_bytes_run_over_but_the_very_last_comes(desk, event):
+    await desk.create("run-1")
+    events = [event(x="a" * 100) for _ in range(5)]
+    await desk.append("run-1", *events)
+    size = len(events[0].payload)
+    assert await last(desk, 6, 100, bytes_max=3 * size) == [3, 4, 5]
+    assert await last(desk, 5, 2, bytes_max=3 * size) == [3, 4]
+    assert await last(desk, 6, 100, bytes_max=1) == [5]
+
+
+async def test_private_events_are_not_among_the_last_ones(desk, event):
+    await desk.create("run-1")
+    await desk.append("run-1", event(), event(PRIVATE), event(), event(PRIVATE), after=0)
+    assert await last(desk, 5, 2) == [1, 3]
+
+
 async def test_private_events_are_numbered_and_never_shown(desk, event):
     await desk.create("run-1")
     await desk.append("run-1", event(), event(PRIVATE), event(PRIVATE), event(), after=0)

@@ -38,14 +38,15 @@ def chromium():
 def server(request, tmp_path_factory):
     """The program over an empty store, for all tests of a file."""
     folder: Path = tmp_path_factory.mktemp("web")
+    kept = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts"}
     if request.param == "sqlite":
-        started = Server(folder, folder / "runstead.db").start()
+        started = Server(folder, folder / "runstead.db", **kept).start()
         yield started
         started.kill()
         return
     databases = request.getfixturevalue("databases")
     name = databases.lease()
-    started = Server(folder, databases.server.url(name)).start()
+    started = Server(folder, databases.server.url(name), **kept).start()
     yield started
     started.kill()
     databases.give_back(name)

@@ -72,6 +72,15 @@ async def page(
     return run, found[:limit], more
 
 
+async def before(
+    app: App, principal: Principal, named: Named, before: int, limit: int, types: Sequence[str] = ()
+) -> tuple[Run, list[Event]]:
+    """The last events below a number, in order. There may be more before them, even where there are fewer than `limit`."""
+    run = await runs.get(app, principal, named)
+    found = await app.store.runs.events_before(run.seq, before, limit, limits.event_page_bytes_max, types)
+    return run, found
+
+
 async def family_page(
     app: App, principal: Principal, run: Run, after: int, limit: int, types: Sequence[str] = ()
 ) -> FamilyPage:

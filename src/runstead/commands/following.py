@@ -7,18 +7,25 @@ each picks from it the types that it was asked for.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from runstead import limits
 from runstead.batch import Batch
 from runstead.event import TERMINAL_TYPES, Event, FamilyEvent
 from runstead.notifier import Notifier, batch_key, family_key, run_key
 from runstead.run import Run
-from runstead.store import FamilyPage, Store
+from runstead.store import FamilyPage, RunKey, Runs, Store
 
 T = TypeVar("T")
+
+
+class Sight(NamedTuple):
+    """A run as it stood, and the events that were stored since the last look, in order."""
+
+    run: Run
+    events: Sequence[Event]
 
 
 class Following:
@@ -46,6 +53,48 @@ class Following:
         """
         key = family_key(run.root_seq or run.seq)
         return self._follow(key, _FamilyLog(self._store, self._reads, run, after, types))
+
+    async def watch(self, run: Run, after: int) -> AsyncGenerator[Sight | None, None]:
+        """A run with its events after a number: at once, and again whenever something of it or its family was stored, also
+        what is told by no event. Who takes their time sees more at once. None is a sign of life. Ends once the run has
+        ended and all its events were seen, when it was deleted, and when the server stops.
+        """
+        loop = asyncio.get_running_loop()
+        after = min(after, run.latest_event_id)
+        last: tuple[int, int, int] | None = None
+        quiet_until = loop.time() + limits.stream_heartbeat_s
+        with self._notifier.subscribe(family_key(run.root_seq or run.seq)) as hint:
+            while not self._stopping.is_set():
+                stirred = hint.is_set()
+                hint.clear()
+                # The row first: events that came since are seen again with the next look, a status before its events never.
+                now = await self._look(run, last)
+                if now is None or now.seq != run.seq:
+                    return
+                events = await _next_events(self._store.runs, self._reads, run.seq, after)
+                if events or stirred or _face(now) != last:
+                    yield Sight(now, events)
+                    last, after = _face(now), events[-1].event_id if events else after
+                    quiet_until = loop.time() + limits.stream_heartbeat_s
+                    if now.terminal and after >= now.latest_event_id:
+                        return
+                    if events:
+                        continue
+                left = quiet_until - loop.time()
+                if left <= 0:
+                    yield None
+                    quiet_until = loop.time() + limits.stream_heartbeat_s
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, limits.stream_poll_s)):
+                        await hint.wait()
+
+    async def _look(self, run: Run, last: tuple[int, int, int] | None) -> Run | None:
+        """One read for all who watch it."""
+        key = RunKey(run.project_id, run.run_id)
+        return await self._reads.share(
+            ("run", run.seq), lambda: self._store.runs.get(key), lambda found: _face(found) != last
+        )
 
     async def follow_batch(self, batch: Batch) -> AsyncIterator[Batch | None]:
         """A batch as it stands, then whenever its counters have moved, but not more often than once in
@@ -135,6 +184,19 @@ class _Reads:
         return await asyncio.shield(task)
 
 
+def _face(run: Run | None) -> tuple[int, int, int] | None:
+    """What differs whenever a run does. The counters of what runs below move beside the version."""
+    return None if run is None else (run.version, run.descendants_total, run.descendants_active)
+
+
+async def _next_events(runs: Runs, reads: _Reads, seq: int, after: int) -> list[Event]:
+    return await reads.share(
+        (seq, after),
+        lambda: runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
+        bool,
+    )
+
+
 class _Log(ABC, Generic[T]):
     """A follower's place in a log: `ended` once nothing more can come."""
 
@@ -162,12 +224,7 @@ class _RunLog(_Log[Event]):
         self.ended = run.terminal and self._after == run.latest_event_id
 
     async def advance(self) -> tuple[Sequence[Event], bool]:
-        seq, after = self._run.seq, self._after
-        found: list[Event] = await self._reads.share(
-            (seq, after),
-            lambda: self._runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
-            bool,
-        )
+        found = await _next_events(self._runs, self._reads, self._run.seq, self._after)
         if not found:
             return found, False
         self._after = found[-1].event_id

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from runstead.artifact import ANY_TYPE, Stored, is_media_type
 from runstead.commands import artifacts as commands
-from runstead.commands.artifacts import NewArtifact
+from runstead.commands.artifacts import NewArtifact, Reading
 from runstead.errors import Error
 from runstead.http.bodies import Count, Positive
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
@@ -94,13 +94,19 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._ -]", "_", plain).strip(" .")[:128] or "artifact"
 
 
-def _headers(artifact: Stored) -> dict[str, str]:
-    """Whoever opens it in a browser gets a file, never a page of this origin."""
-    encoded = quote(artifact.name.replace("/", "_").replace("\\", "_"), safe="")
+def attachment(name: str) -> dict[str, str]:
+    """Whoever opens it in a browser gets a file of this name, never a page of this origin."""
+    encoded = quote(name.replace("/", "_").replace("\\", "_"), safe="")
     return {
-        "Content-Disposition": f"attachment; filename=\"{_safe(artifact.name)}\"; filename*=UTF-8''{encoded}",
+        "Content-Disposition": f"attachment; filename=\"{_safe(name)}\"; filename*=UTF-8''{encoded}",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+
+
+def _headers(artifact: Stored) -> dict[str, str]:
+    return {
+        **attachment(artifact.name),
         "Cache-Control": "private, no-cache",
         "Accept-Ranges": "bytes",
         "ETag": f'"{artifact.sha256}"',
@@ -134,18 +140,23 @@ def _range(told: str | None, size: int) -> tuple[int, int] | None:
 async def read(call: Call[Nothing, InProject]) -> Response:
     """Read an artifact's bytes: all, or those of one `Range`. Its `ETag` is their sha256."""
     reading = await commands.get(call.app, call.principal, named(call), call.path["name"])
+    return await answer(reading, call.header)
+
+
+async def answer(reading: Reading, header: Callable[[bytes], str | None]) -> Response:
+    """The bytes that a request with these headers asks for. RANGE_NOT_SATISFIABLE, NOT_FOUND."""
     artifact = reading.artifact
     headers = _headers(artifact)
-    tags = call.header(b"if-none-match")
+    tags = header(b"if-none-match")
     if tags is not None and {tag.strip().removeprefix("W/") for tag in tags.split(",")} & {
         headers["ETag"],
         "*",
     }:
         return Response(status_code=304, headers=headers)
-    only_if = call.header(b"if-range")
+    only_if = header(b"if-range")
     wanted = None
     if only_if is None or only_if.strip() == headers["ETag"]:
-        wanted = _range(call.header(b"range"), artifact.size)
+        wanted = _range(header(b"range"), artifact.size)
     start, end = wanted or (0, artifact.size)
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{artifact.size}"
@@ -160,6 +171,6 @@ async def read(call: Call[Nothing, InProject]) -> Response:
             yield chunk
 
     status = 200 if wanted is None else 206
-    answer = StreamingResponse(body(), status, headers)
-    answer.headers["Content-Type"] = artifact.media_type  # as it was given: Starlette would add a charset
-    return answer
+    response = StreamingResponse(body(), status, headers)
+    response.headers["Content-Type"] = artifact.media_type  # as it was given: Starlette would add a charset
+    return response

@@ -1,7 +1,7 @@
 """Runs in memory."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from runstead import limits
@@ -225,17 +225,19 @@ class MemoryRuns(Runs):
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        events = islice(self._rows.events.get(seq, ()), after, None)
-        found: list[Event] = []
-        size = 0
-        for event in events:
-            if event.private or (types and event.type not in types):
-                continue
-            size += len(event.payload)
-            if len(found) == limit or (found and bytes_max is not None and size > bytes_max):
-                break
-            found.append(event)
-        return found
+        return _bounded(islice(self._rows.events.get(seq, ()), after, None), limit, bytes_max, types)
+
+    async def events_before(
+        self,
+        seq: int,
+        before: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        return _bounded(
+            reversed(self._rows.events.get(seq, [])[: max(before - 1, 0)]), limit, bytes_max, types
+        )[::-1]
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         found = self._rows.events.get(seq, ())[event_id - 1 : event_id] if event_id > 0 else ()
@@ -293,3 +295,17 @@ class MemoryRuns(Runs):
             and run.implementation_kind == query.implementation_kind
             and run.worker_key in (None, query.worker_key)
         )
+
+
+def _bounded(events: Iterable[Event], limit: int, bytes_max: int | None, types: Sequence[str]) -> list[Event]:
+    """The first public ones of these types, as far as they fit."""
+    found: list[Event] = []
+    size = 0
+    for event in events:
+        if event.private or (types and event.type not in types):
+            continue
+        size += len(event.payload)
+        if len(found) == limit or (found and bytes_max is not None and size > bytes_max):
+            break
+        found.append(event)
+    return found

@@ -23,6 +23,20 @@ FROM (
 ) AS measured
 WHERE place = 1 OR bytes <= $5 ORDER BY event_id
 
+-- name: events_before
+SELECT event_id, type, payload, created_at, flags, sequence
+FROM (
+  SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes
+  FROM (
+    SELECT * FROM run_events
+    WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND event_id < $2
+      AND flags & 2 = 0 AND ($4::text[] IS NULL OR type = ANY ($4))
+    ORDER BY event_id DESC LIMIT $3
+  ) AS page
+  WINDOW told AS (ORDER BY event_id DESC)
+) AS measured
+WHERE place = 1 OR bytes <= $5 ORDER BY event_id
+
 -- name: tail
 SELECT event_id, type, payload, created_at, flags, sequence FROM run_events
 WHERE run_created_at = $1 AND run_seq = $2 AND event_id > $3 ORDER BY event_id LIMIT $4

@@ -114,6 +114,19 @@ class PostgresRuns:
         rows = await self._readers.rows(Q["events_after"], *arguments)
         return [to_event(row) for row in rows]
 
+    async def events_before(
+        self,
+        seq: int,
+        before: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        before = min(before, limits.events_per_run_max + 1)
+        most = limits.integer_max if bytes_max is None else bytes_max
+        rows = await self._readers.rows(Q["events_before"], seq, before, limit, list(types) or None, most)
+        return [to_event(row) for row in rows]
+
     async def event(self, seq: int, event_id: int) -> Event | None:
         if not 0 < event_id <= limits.events_per_run_max:
             return None

@@ -2,6 +2,10 @@
 SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events
 WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id LIMIT ?
 
+-- name: events_backwards
+SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events
+WHERE id > ? AND id < ? AND flags & ? = 0 ORDER BY id DESC LIMIT ?
+
 -- name: event
 SELECT id & 16777215, type, payload, created_at, flags, sequence FROM run_events WHERE id = ? AND flags & ? = 0
 

@@ -1,7 +1,7 @@
 """Runs in SQLite: writes as jobs for the writer, reads as reads for the readers."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import astuple, replace
@@ -32,7 +32,7 @@ from runstead.sqlite.rows import (
     insert_run,
     rewrite_run,
     to_event,
-    to_glimpse,
+    to_glimpses,
     to_run,
 )
 from runstead.sqlite.seals import sealed
@@ -135,7 +135,7 @@ class SqliteRuns:
 
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
         sql, arguments = page_sql(query, GLIMPSED)
-        return await self._readers.do(lambda c: [to_glimpse(*row) for row in c.execute(sql, arguments)])
+        return await self._readers.do(lambda c: to_glimpses(c.execute(sql, arguments)))
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many("children", (seq, limit, after, kind))
@@ -159,28 +159,26 @@ class SqliteRuns:
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        wanted = frozenset(types)
+        bounds = _bounds(seq, after, PRIVATE, -1 if types else limit)
+        return await self._readers.do(
+            lambda c: _page(c.execute(Q["events_between"], bounds), limit, bytes_max, types)
+        )
 
-        def read(connection: sqlite3.Connection) -> list[Event]:
-            events: list[Event] = []
-            size = 0
-            # Types are chosen here, row by row: no index could serve them, and a page stops where it is full.
-            cursor = connection.execute(
-                Q["events_between"], _bounds(seq, after, PRIVATE, -1 if wanted else limit)
-            )
-            for row in cursor:
-                if wanted and row[1] not in wanted:
-                    continue
-                event = to_event(row)
-                size += len(event.payload)
-                if bytes_max is not None and size > bytes_max and events:
-                    break
-                events.append(event)
-                if len(events) == limit:
-                    break
-            return events
-
-        return await self._readers.do(read)
+    async def events_before(
+        self,
+        seq: int,
+        before: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        first = seq << EVENT_BITS
+        end = first + min(before, limits.events_per_run_max + 1)
+        bounds = (first, end, PRIVATE, -1 if types else limit)
+        found = await self._readers.do(
+            lambda c: _page(c.execute(Q["events_backwards"], bounds), limit, bytes_max, types)
+        )
+        return found[::-1]
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         def read(connection: sqlite3.Connection) -> Event | None:
@@ -213,6 +211,26 @@ class SqliteRuns:
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
     first = seq << EVENT_BITS
     return first + min(after, limits.events_per_run_max), first + limits.events_per_run_max, hidden, limit
+
+
+def _page(
+    rows: Iterable[tuple[Any, ...]], limit: int, bytes_max: int | None, types: Sequence[str]
+) -> list[Event]:
+    """Types are chosen here, row by row: no index could serve them, and a page stops where it is full."""
+    wanted = frozenset(types)
+    events: list[Event] = []
+    size = 0
+    for row in rows:
+        if wanted and row[1] not in wanted:
+            continue
+        event = to_event(row)
+        size += len(event.payload)
+        if bytes_max is not None and size > bytes_max and events:
+            break
+        events.append(event)
+        if len(events) == limit:
+            break
+    return events
 
 
 def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:

@@ -224,6 +224,19 @@ class Runs(Protocol):
         """
         ...
 
+    async def events_before(
+        self,
+        seq: int,
+        before: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        """The last public events with a number below `before`, in order: at most `limit`, and no more once their payloads
+        exceed `bytes_max` (the last always comes).
+        """
+        ...
+
     async def event(self, seq: int, event_id: int) -> Event | None:
         """The public event of this number."""
         ...

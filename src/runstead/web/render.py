@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from runstead import __version__
 from runstead.clock import iso
 from runstead.web.static import address
-from runstead.web.text import cut, finalize, harmless, pretty
+from runstead.web.text import cut, finalize, harmless, pretty, preview
 
 
 def when(at_ms: int | None) -> Markup:
@@ -18,6 +18,11 @@ def when(at_ms: int | None) -> Markup:
         return Markup('<span class="none">—</span>')
     shown = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at_ms), shown, shown)
+
+
+def instant(at_ms: int) -> str:
+    """A moment to the millisecond, in UTC, where one row is compared with the next."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
 
 
 def took(duration_ms: float | None) -> str:
@@ -61,6 +66,12 @@ _STATUS_SIGNS: Final = {
     "completed": "●",
     "failed": "✕",
     "cancelled": "⊘",
+    "cancelling": "⊘",
+    "healthy": "●",
+    "stale": "◇",
+    "active": "●",
+    "paused": "‖",
+    "deleting": "⊘",
 }
 
 
@@ -94,6 +105,7 @@ ENVIRONMENT: Final = Environment(
 )
 ENVIRONMENT.filters |= {
     "when": when,
+    "instant": instant,
     "took": took,
     "size": size,
     "number": number,
@@ -101,6 +113,7 @@ ENVIRONMENT.filters |= {
     "short": short,
     "cut": cut,
     "pretty": pretty,
+    "preview": preview,
 }
 ENVIRONMENT.globals |= {"static": address, "version": __version__}
 

@@ -52,3 +52,9 @@ def pretty(value: bytes | None) -> str:
     if isinstance(decoded, str):
         return cut(decoded)
     return cut(msgspec.json.format(value, indent=2).decode())
+
+
+def preview(value: bytes, chars_max: int = 160) -> str:
+    """The beginning of a JSON value, as it stands."""
+    text = value[: chars_max * 4].decode(errors="replace")
+    return text if len(value) <= chars_max else text[:chars_max] + "…"

@@ -24,6 +24,7 @@
   tellTimes();
   setInterval(tellTimes, 10_000);
   document.addEventListener("runstead:parts", (event) => tellTimes(event.target)); // put in by a script of ours
+  document.addEventListener("htmx:afterSwap", () => tellTimes()); // before it is painted
   document.addEventListener("htmx:load", (event) => tellTimes(event.detail.elt.parentElement ?? document));
 
   document.addEventListener("submit", (event) => {

@@ -1,0 +1,131 @@
+// A run's page kept up to date. The server tells which parts have changed, and this puts them where they belong: what a
+// reader has opened, typed, chosen or marked stays as it is.
+(() => {
+  "use strict";
+
+  const said_max = 1_000, lines_max = 5_000;
+  const byId = (id) => document.getElementById(id);
+
+  // Make a part that is there like a new one, changing no more than differs.
+  function morph(old, fresh) {
+    if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName) {
+      if (old.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) {
+        if (old.data !== fresh.data) old.data = fresh.data;
+      } else {
+        old.replaceWith(document.importNode(fresh, true));
+      }
+      return;
+    }
+    if (old.nodeName === "TIME" && old.dateTime === fresh.dateTime) return; // page.js tells how long ago
+    for (const { name, value } of fresh.attributes) {
+      if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    for (const { name } of [...old.attributes]) {
+      if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    const kept = new Set([...fresh.children].map((one) => one.id).filter(Boolean));
+    let at = old.firstChild;
+    const skip = () => {
+      while (at?.id && !kept.has(at.id)) {
+        const gone = at;
+        at = at.nextSibling;
+        gone.remove();
+      }
+    };
+    for (const wanted of fresh.childNodes) {
+      skip();
+      const same = wanted.id
+        ? [...old.children].find((one) => one.id === wanted.id)
+        : at && !at.id && at.nodeName === wanted.nodeName ? at : null;
+      if (!same) {
+        old.insertBefore(document.importNode(wanted, true), at);
+        continue;
+      }
+      if (same === at) at = at.nextSibling;
+      else old.insertBefore(same, at);
+      morph(same, wanted);
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    }
+  }
+
+  // Add to what was said or logged. A piece says at which place its words begin: what is there already is not added twice.
+  function join(list, piece) {
+    const there = byId(piece.id);
+    if (!there) {
+      list.append(document.importNode(piece, true));
+      return;
+    }
+    there.className = piece.className;
+    for (const part of piece.querySelectorAll("[data-part]")) {
+      const mine = there.querySelector(`[data-part="${part.dataset.part}"]`);
+      if (mine.textContent !== part.textContent) mine.textContent = part.textContent;
+      mine.hidden = part.hidden;
+    }
+    const words = piece.querySelector("[data-words]"), mine = there.querySelector("[data-words]");
+    const length = mine.textContent.length, new_ones = words.textContent.slice(Math.max(length - Number(words.dataset.words), 0));
+    if (new_ones && mine.lastChild) mine.lastChild.appendData(new_ones);
+    else if (new_ones) mine.textContent = new_ones;
+    mine.hidden = words.hidden;
+  }
+
+  function put(html) {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const frame = byId("log-frame"), page = document.documentElement;
+    const at_end = page.scrollTop > 0 && page.scrollTop + page.clientHeight > page.scrollHeight - 40;
+    for (const part of template.content.children) {
+      const list = part.dataset.into ? byId(part.dataset.into) : null;
+      if (list) {
+        for (const piece of part.children) join(list, piece);
+        const most = list.id === "log" ? lines_max : said_max;
+        while (list.children.length > most) list.firstElementChild.remove();
+      } else if (part.id && byId(part.id)) {
+        morph(byId(part.id), part);
+      }
+    }
+    search();
+    htmx.trigger(document.body, "htmx:load", { elt: document.body }); // times are told anew
+    if (frame && byId("log-follow")?.checked) frame.scrollTop = frame.scrollHeight;
+    else if (at_end && byId("talk")) page.scrollTop = page.scrollHeight;
+  }
+
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    if (event.detail.type !== "parts") return;
+    event.preventDefault();
+    put(event.detail.data);
+  });
+
+  // The log: found in as one types, and followed while its end is in view.
+  function search() {
+    const field = byId("log-find");
+    if (!field) return;
+    const wanted = field.value.trim().toLowerCase();
+    for (const line of byId("log").children) line.hidden = Boolean(wanted) && !line.textContent.toLowerCase().includes(wanted);
+  }
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "log-find") search();
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "log-follow" && event.target.checked) byId("log-frame").scrollTop = byId("log-frame").scrollHeight;
+  });
+  byId("log-frame")?.addEventListener("scroll", (event) => {
+    const frame = event.target;
+    byId("log-follow").checked = frame.scrollTop + frame.clientHeight >= frame.scrollHeight - 8;
+  });
+  if (byId("log-follow")?.checked) byId("log-frame").scrollTop = byId("log-frame").scrollHeight;
+
+  // How long it has run, as the server writes it.
+  function took(ms) {
+    const seconds = ms / 1000, minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+    if (seconds < 60) return `${seconds.toFixed(1)} s`;
+    if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+    return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  }
+  setInterval(() => {
+    for (const one of document.querySelectorAll("[data-since]")) one.textContent = took(Math.max(Date.now() - Number(one.dataset.since), 0));
+  }, 1_000);
+})();

@@ -1,0 +1,116 @@
+"""Runs for the tests of a run's page, as their workers would bring them about."""
+
+import itertools
+
+RUNS = "/ui/projects/default/runs"
+_ids = itertools.count(1)
+
+
+class Made:
+    """A task run that a worker has claimed. `page` is the path of its page."""
+
+    def __init__(self, api, *, claimed=True, parent=None, title=None, **request):
+        self.api = api
+        self.id = f"made-{next(_ids)}"
+        self.page = f"{RUNS}/{self.id}"
+        body = {
+            "kind": "task",
+            "owner": {"kind": "project", "id": api.project_id()},
+            "public_id": self.id,
+            "request": {"target": f"task:{self.id}", **request},
+            **({"title": title} if title else {}),
+            **({"parent_run_id": parent.id} if parent else {}),
+        }
+        api.post("/runs", body)
+        if claimed:
+            self.claim()
+
+    def claim(self):
+        worker = self.api.register(f"worker-{self.id}")
+        assert self.api.claim(worker, f"task:{self.id}")["run_id"] == self.id
+        return worker
+
+    def append(self, *events):
+        self.api.append(self.id, list(events))
+
+    def log(self, lines):
+        self.append({"type": "CUSTOM", "name": "run.log", "value": {"lines": lines}})
+
+    def step(self, name, step_id="1"):
+        self.append({"type": "STEP_STARTED", "stepName": name, "stepId": step_id})
+
+    def end_step(self, name, step_id="1", **more):
+        self.append({"type": "STEP_FINISHED", "stepName": name, "stepId": step_id, **more})
+
+    def wait(self, reason, **members):
+        self.api.post(f"/runs/{self.id}/wait", {"reason": reason, **members})
+
+    def complete(self, status="completed", **members):
+        self.api.complete(self.id, status, **members)
+
+    def stored(self):
+        return self.api.run(self.id)
+
+    def artifact(self, name, content, media_type):
+        self.api.http.put(
+            f"/runs/{self.id}/artifacts/{name}", content=content, headers={"Content-Type": media_type}
+        ).raise_for_status()
+
+
+def say(delta, message="m"):
+    return {"type": "TEXT_MESSAGE_CONTENT", "messageId": message, "delta": delta}
+
+
+def begin(message="m", role="assistant"):
+    return {"type": "TEXT_MESSAGE_START", "messageId": message, "role": role}
+
+
+def call(call_id="c", name="search", arguments='{"q": "x"}'):
+    return (
+        {"type": "TOOL_CALL_START", "toolCallId": call_id, "toolCallName": name},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": arguments},
+        {"type": "TOOL_CALL_END", "toolCallId": call_id},
+    )
+
+
+def result(content, call_id="c", **more):
+    return {
+        "type": "TOOL_CALL_RESULT",
+        "toolCallId": call_id,
+        "messageId": f"{call_id}-result",
+        "content": content,
+        **more,
+    }
+
+
+class Asking:
+    """An agent run in a conversation, which waits until somebody fills in a form of these fields."""
+
+    def __init__(self, api, *fields, title="Where to?", **more):
+        self.api = api
+        self.conversation = api.post("/conversations")["id"]
+        self.id = f"asking-{next(_ids)}"
+        self.page = f"{RUNS}/{self.id}"
+        body = {
+            "kind": "agent",
+            "owner": {"kind": "conversation", "id": self.conversation},
+            "public_id": self.id,
+            "request": {"mode": "agent", "agent_id": "guide"},
+        }
+        api.post("/runs", body)
+        asked = {
+            "run_id": self.id,
+            "tool_call_id": "ask",
+            "kind": "form",
+            "requested_responder_type": "human",
+            "title": title,
+            "fields": list(fields),
+            **more,
+        }
+        self.request = api.post(f"/conversations/{self.conversation}/input-requests", asked)["id"]
+
+    def stored(self):
+        return self.api.run(self.id)
+
+    def asked(self):
+        return self.api.get(f"/conversations/{self.conversation}/input-requests/{self.request}")

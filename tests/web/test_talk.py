@@ -1,0 +1,166 @@
+"""The conversation, the log and the family of a run, as they grow."""
+
+from runstead.web import log_lines
+from runstead.web.family import children_shown_max, tree
+from runstead.web.log_lines import Lines
+from runstead.web.talk import Talk
+from runstead.web.words import Words
+
+from .told import custom, event, run
+
+
+def talk(*events):
+    found = Talk()
+    for one in events:
+        found.add(one)
+    return found
+
+
+def text(number, delta, message="m", kind="TEXT_MESSAGE_CONTENT"):
+    return event(number, kind, messageId=message, delta=delta)
+
+
+def test_a_message_grows_by_what_was_said_since_it_was_asked():
+    found = talk(event(1, "TEXT_MESSAGE_START", messageId="m", role="assistant"), text(2, "Hel"))
+    assert [(one.id, one.label, one.words) for one in found.whole()] == [("said-1", "assistant", (0, "Hel"))]
+    assert found.new() == []
+    found.add(text(3, "lo "))
+    found.add(text(4, "you"))
+    [more] = found.new()
+    assert (more.id, more.words, more.state) == ("said-1", (3, "lo you"), "open")
+    found.add(event(5, "TEXT_MESSAGE_END", messageId="m"))
+    [over] = found.new()
+    assert (over.words, over.state) == ((9, ""), "done")
+
+
+def test_the_place_of_new_words_is_counted_as_browsers_count():
+    found = talk(text(1, "a😀\x1b"))
+    found.whole()
+    found.add(text(2, "b"))
+    assert found.new()[0].words == (4, "b")
+
+
+def test_strange_characters_are_made_visible_before_they_are_counted():
+    found = talk(text(1, "a\u202eb"))
+    found.whole()
+    found.add(text(2, "c"))
+    assert found.new()[0].words == (len("a⟨U+202E⟩b"), "c")
+
+
+def test_reasoning_and_text_are_blocks_of_their_own():
+    found = talk(text(1, "hm", kind="REASONING_MESSAGE_CONTENT"), text(2, "Yes"))
+    assert [(one.kind, one.words.text) for one in found.whole()] == [("reasoning", "hm"), ("text", "Yes")]
+
+
+def test_a_call_tells_its_arguments_as_they_come_and_for_reading_once_they_are_whole():
+    found = talk(
+        event(1, "TOOL_CALL_START", toolCallId="c", toolCallName="search"),
+        event(2, "TOOL_CALL_ARGS", toolCallId="c", delta='{"q":'),
+    )
+    [call] = found.whole()
+    assert (call.kind, call.label, call.words.text, call.arguments, call.state) == (
+        "call",
+        "search",
+        '{"q":',
+        None,
+        "open",
+    )
+    found.add(event(3, "TOOL_CALL_ARGS", toolCallId="c", delta='"x"}'))
+    found.add(event(4, "TOOL_CALL_END", toolCallId="c"))
+    assert found.new()[0].arguments == '{\n  "q": "x"\n}'
+    found.add(event(5, "TOOL_CALL_RESULT", toolCallId="c", content="[1]", isError=True))
+    [over] = found.new()
+    assert (over.result, over.state) == ("[1]", "failed")
+
+
+def test_a_result_that_is_no_text_is_shown_as_json():
+    found = talk(event(1, "TOOL_CALL_RESULT", toolCallId="c", content="x", result={"a": 1}))
+    assert found.whole()[0].result == '{\n  "a": 1\n}'
+
+
+def test_a_message_that_began_before_the_window_goes_on_in_it():
+    assert talk(text(7, "lo")).whole()[0].id == "said-7"
+
+
+def test_chunks_go_on_where_the_last_one_was_and_begin_anew_after_something_else():
+    found = talk(
+        event(1, "TEXT_MESSAGE_CHUNK", messageId="m", delta="a"),
+        event(2, "TEXT_MESSAGE_CHUNK", delta="b"),
+        event(3, "TOOL_CALL_START", toolCallId="c", toolCallName="t"),
+        event(4, "TEXT_MESSAGE_CHUNK", delta="c"),
+    )
+    assert [one.words.text for one in found.whole()] == ["ab", "", "c"]
+
+
+def test_what_makes_no_sense_says_nothing():
+    assert (
+        talk(
+            event(1, "TOOL_CALL_ARGS", toolCallId=7, delta="x"),
+            event(2, "TOOL_CALL_END", toolCallId="never"),
+            event(3, "TEXT_MESSAGE_END", messageId="never"),
+            event(4, "STATE_SNAPSHOT", snapshot={}),
+        ).whole()
+        == []
+    )
+
+
+def test_no_block_holds_more_than_a_page_can_bear():
+    words = Words(10)
+    words.add("x" * 6)
+    words.add("y" * 1_000_000)
+    words.add("z")
+    assert words.whole.startswith("x" * 6 + "y" * 4 + " … ")
+    assert len(words.whole) < 100
+
+
+def test_lines_of_the_log_go_on_where_a_piece_broke_off():
+    lines = Lines()
+    lines.add(custom(1, "run.log", {"lines": "one\ntw"}))
+    assert [one.words.text for one in lines.whole()] == ["one", "tw"]
+    lines.add(custom(2, "run.log", {"lines": "o\nthree\n"}))
+    assert [(one.id, one.words) for one in lines.new()] == [
+        ("line-1-1", (2, "o")),
+        ("line-2-1", (0, "three")),
+    ]
+    assert [one.words.text for one in lines.whole()] == ["one", "two", "three"]
+
+
+def test_the_streams_of_a_program_do_not_mix():
+    lines = Lines()
+    lines.add(custom(1, "run.output", {"stream": "stdout", "text": "he"}))
+    lines.add(custom(2, "run.output", {"stream": "stderr", "text": "oh\n"}))
+    lines.add(custom(3, "run.output", {"stream": "stdout", "text": "llo\n"}))
+    assert [one.words.text for one in lines.whole()] == ["hello", "oh"]
+
+
+def test_what_is_no_log_is_passed_over():
+    lines = Lines()
+    for number, (name, value) in enumerate(
+        [("note", {"lines": "x"}), ("run.log", "x"), ("run.log", {"lines": 1})]
+    ):
+        lines.add(custom(number + 1, name, value))
+    assert lines.whole() == []
+
+
+def test_lines_are_found_by_what_they_hold_and_warnings_stand_out():
+    lines, hidden = log_lines.left("INFO a: fine\nERROR a: Broken\nWARNING a: broken soon\n", "broken")
+    assert [(one.id, one.level) for one in lines] == [("line-0-1", "error"), ("line-0-2", "warning")]
+    assert hidden == 0
+    assert log_lines.left("\n".join(map(str, range(3_000))))[1] == 2_000
+
+
+def test_a_family_is_a_tree_that_shows_where_one_is():
+    root = run(seq=1)
+    many = [
+        run(seq=n, parent_seq=1, path="/1/", run_id=f"run-{n}") for n in range(2, children_shown_max + 20)
+    ]
+    below = run(seq=900, parent_seq=many[-1].seq, path=f"/1/{many[-1].seq}/")
+    [top] = tree([root, *many, below], below)
+    assert top.run is root
+    assert len(top.below) == children_shown_max + 1
+    assert top.hidden == len(many) - len(top.below)
+    assert top.below[-1].below[0].run is below
+
+
+def test_a_family_whose_root_is_not_seen_has_several_trees():
+    assert [node.run.seq for node in tree([run(seq=5, parent_seq=4, path="/4/")], run(seq=5))] == [5]
