@@ -17,6 +17,7 @@ from runstead.run import Run
 from runstead.transition import EndedAttempt
 from runstead.web import log_lines, run_face, talk, timeline
 from runstead.web.family import tree
+from runstead.web.live import pace_s
 from runstead.web.log_lines import Lines
 from runstead.web.talk import Talk
 from runstead.web.visit import Visit
@@ -30,11 +31,13 @@ _pages_max: Final = 4  # of events that one part reads
 
 class View:
     """A part. `template` shows it whole, from `values`, and `parts` what of it changes; `joins` tells what is to be added to
-    what stands there, where it grows so; `whole` is whether `parts` must be shown anew.
+    what stands there, where it grows so; `whole` is whether `parts` must be shown anew, `pause_s` how long until the next
+    look.
     """
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
+    pause_s: ClassVar[float] = pace_s
 
     def __init__(self, visit: Visit, named: Named) -> None:
         self.visit = visit
@@ -251,16 +254,16 @@ class EventsView(View):
 
 class TreeView(View):
     template = "run_tree.html"
+    pause_s = 1.0  # a family may have ten thousand runs, and each of them may have changed
     parts = ("run_tree.html",)
 
     def __init__(self, visit: Visit, named: Named) -> None:
         super().__init__(visit, named)
         self._family: list[Run] = []
         self._run: Run
-        self._read_at = 0
 
     async def read(self, run: Run) -> None:
-        self._run, self._read_at = run, now_ms()
+        self._run = run
         try:
             self._family = await runs.tree(self.visit.app, self.visit.principal, self.named)
         except Error as error:
@@ -269,10 +272,8 @@ class TreeView(View):
             self._family = [run]
 
     async def take(self, sight: Sight) -> None:
-        # A family may have ten thousand runs, and each of them may have changed.
-        if sight.run.terminal or now_ms() - self._read_at > 1_000:
-            await self.read(sight.run)
-            self.whole = True
+        await self.read(sight.run)
+        self.whole = True
 
     def values(self) -> dict[str, Any]:
         return {"tree": tree(self._family, self._run), "family_size": len(self._family)}
