@@ -26,6 +26,7 @@ from runstead.web.waterfall import drawn
 said_shown: Final = 300
 rows_shown: Final = 100
 bars_in_overview: Final = 60
+events_in_overview: Final = 400
 _pages_max: Final = 4  # of events that one part reads
 
 
@@ -37,7 +38,7 @@ class View:
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
-    pause_s: ClassVar[float] = pace_s
+    pause_s: float = pace_s
 
     def __init__(self, visit: Visit, named: Named) -> None:
         self.visit = visit
@@ -109,25 +110,57 @@ class TimelineView(View):
         _, self._attempts = await runs.attempts(app, principal, self.named)
         if run.descendants_total and not self._after:
             self._children = await runs.children(app, principal, self.named)
+            # Each of very many may end at a time of its own: they are not read again for every one.
+            self.pause_s = max(pace_s, len(self._children) / 500)
 
     def values(self) -> dict[str, Any]:
         bars = self._found.bars(self._run, self._attempts, self._children)
         if self._after:
             bars = [bar for bar in bars if bar.event_id]
-        following = self._found.full_at or self._more
+        # The event that found no room begins the next page.
+        following = self._more if self._found.full_at is None else self._found.full_at - 1
+        return self._drawn(bars) | {"whole_timeline": True, "bars_after": following}
+
+    def _drawn(self, bars: list[timeline.Bar]) -> dict[str, Any]:
         return {
             "fall": drawn(bars, max(now_ms(), self._run.updated_at)),
             "tries": run_face.tries(self._run, self._attempts),
-            # The event that found no room begins the next page.
-            "bars_after": following - 1 if self._found.full_at else following,
-            "whole_timeline": self.room == timeline.bars_max,
         }
 
 
 class Overview(TimelineView):
+    """Of the timeline, the newest: how far the run has come."""
+
     template = "run_overview.html"
     parts = ("run_timeline.html", "run_results.html")
-    room = bars_in_overview
+    room = 5_000
+
+    async def read(self, run: Run) -> None:
+        await self._read_family(run)
+        self._found = timeline.Timeline(self.room)
+        _, found = await events.before(
+            self.visit.app,
+            self.visit.principal,
+            self.named,
+            run.latest_event_id + 1,
+            events_in_overview,
+            timeline.TYPES,
+        )
+        for event in found:
+            self._found.add(event)
+        self._cut = len(found) == events_in_overview
+
+    async def take(self, sight: Sight) -> None:
+        await super().take(sight)
+        if self._found.full_at is not None:
+            await self.read(sight.run)
+
+    def values(self) -> dict[str, Any]:
+        bars = self._found.bars(self._run, self._attempts, self._children)
+        return self._drawn(bars[-bars_in_overview:]) | {
+            "whole_timeline": False,
+            "bars_after": self._cut or len(bars) > bars_in_overview,
+        }
 
 
 class TalkView(View):
