@@ -9,7 +9,7 @@ import msgspec
 from runstead.run import RunStatus
 
 
-class Glimpse(msgspec.Struct, frozen=True):
+class Glimpse(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
     """As much of a run as a chart needs."""
 
     seq: int

@@ -59,9 +59,21 @@ def _refused(sentence: str) -> Error:
     return Error("INVALID_REQUEST", sentence, errors=(("$.schedule", sentence),))
 
 
+def words(expression: str) -> str:
+    """What an expression that passes `check` means, for people: `At 02:30 on Monday through Friday`."""
+    return CronSim(expression, _EPOCH).explain()
+
+
 @cache
 def _names() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
+
+
+@cache
+def zones() -> list[str]:
+    """The names that people choose from: places, and UTC."""
+    places = (name for name in _names() if "/" in name and not name.startswith(("Etc/", "SystemV/", "US/")))
+    return ["UTC", *sorted(places)]
 
 
 @cache

@@ -36,6 +36,7 @@ CODES: Final[dict[str, str]] = {
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
     "PRICE_LIMIT_REACHED": "The project has as many prices as one project can have.",
     "BATCH_CLOSED": "The batch is completed or was called off: it takes no more runs.",
+    "BATCH_NOT_RETRIABLE": "The batch has runs that have not ended, or none or too many that can be tried again.",
     "SCHEDULE_COMPLETED": "The schedule has had all its runs: max_runs of them, or the one of run_at.",
     "SCHEDULE_DELETING": "The schedule is being deleted: it changes no more and starts no runs.",
     "SCHEDULE_FROM_SOURCE": "The schedule is defined in the project's source: it is changed there, or paused here.",

@@ -161,6 +161,7 @@ leader_look_s: Final = 2.0  # how often it is renewed, and others look whether i
 leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
 worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
+held_looked_max: Final = 2_000  # runs that are looked at for those that workers hold
 worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
 heard_per_tick_max: Final = 1_000
 watcher_tick_s: Final = 10.0
@@ -168,6 +169,8 @@ silent_per_tick_max: Final = 256
 silent_told_max: Final = 10  # in one line of the log
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
 batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop does what is left
+batch_retry_page_rows: Final = 100
+batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are tried again together
 batches_per_tick_max: Final = 64
 batch_tick_s: Final = 0.5
 batch_progress_interval_s: Final = 0.1  # a follower is told of a batch at most once in it
@@ -228,6 +231,7 @@ webhooks_per_project_max: Final = 16
 webhook_url_chars_max: Final = 2_048
 webhook_secret_bytes_min: Final = 24
 webhook_secret_bytes_max: Final = 64
+webhook_old_secret_ms: Final = 24 * 3_600_000  # how long an old secret signs beside the new one
 webhook_value_bytes_max: Final = (
     16 * KIB
 )  # of an output, an error, metadata: a larger one is left out of the event

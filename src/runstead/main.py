@@ -156,6 +156,7 @@ class Main:
         def started() -> None:
             self.url = url
             print(f"runstead is ready on {self.url}", file=self._out, flush=True)
+            print(f"  dashboard: {self.url}/ui", file=self._out, flush=True)
             self.ready.set()
 
         self._server = _Server(config, app.stop, started)

@@ -9,13 +9,14 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.errors import Error
-from runstead.run import Kind, Run, RunStatus
+from runstead.run import Kind, Run
 
 _PREFIX: Final = "vft_"
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """One trigger as it is stored: a row. Of its token only the SHA-256 is kept. `config` is JSON text.
+    """One trigger as it is stored: a row. Of its token only the SHA-256 is kept. `config` is JSON text. The runs of an
+    agent speak in `conversation_id`, or each in a new one.
 
     Engines keep the fields as columns in this order.
     """
@@ -31,6 +32,7 @@ class Trigger(msgspec.Struct, frozen=True):
     disabled_at: int | None = None
     secret: str | None = None
     config: bytes | None = None
+    conversation_id: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -71,30 +73,6 @@ def changed(
 def run_id(trigger: Trigger, key: str | None) -> str:
     """The id of the run that a call starts: for a key always the same one."""
     return f"run_{uuid.uuid4() if key is None else uuid.uuid5(uuid.UUID(trigger.id), key)}"
-
-
-def run_of(trigger: Trigger, name: str, payload: bytes | None) -> Run:
-    """The run that a call with this payload (JSON text) starts."""
-    kind, _, target_id = trigger.target.partition(":")
-    return Run(
-        uid=str(uuid.uuid4()),
-        project_id=trigger.project_id,
-        run_id=name,
-        kind=trigger.kind,
-        status=RunStatus.PENDING,
-        owner_kind="project",
-        owner_id=trigger.project_id,
-        root_run_id=name,
-        created_at=0,
-        updated_at=0,
-        target=trigger.target,
-        workflow_id=target_id if kind == "workflow" else None,
-        trigger_kind="webhook",
-        trigger_id=trigger.id,
-        title=trigger.name,
-        config=trigger.config,
-        input=payload,
-    )
 
 
 def refuse_other(there: Run, payload: bytes | None) -> None:

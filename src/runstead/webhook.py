@@ -21,7 +21,7 @@ class Webhook(msgspec.Struct, frozen=True):
     """One webhook as it is stored: a row. `secret` is `whsec_<base64>`, kept as it is: the server signs with it.
 
     `events` are names of `webhook_event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the last
-    delivery that arrived. Engines keep the fields as columns in this order.
+    delivery that arrived. Until `old_secret_until`, `old_secret` signs as well. Engines keep the fields as columns.
     """
 
     id: str
@@ -35,6 +35,8 @@ class Webhook(msgspec.Struct, frozen=True):
     disabled_at: int | None = None
     disabled_reason: str | None = None
     failing_since: int | None = None
+    old_secret: str | None = None
+    old_secret_until: int | None = None
 
     def wants(self, event_type: str) -> bool:
         return self.disabled_at is None and ("*" in self.events or event_type in self.events)
@@ -116,6 +118,8 @@ def attempted(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, 
     """
     if delivery.status != "pending" or delivery.attempts != attempt.number:
         return webhook, delivery
+    if webhook.old_secret_until is not None and webhook.old_secret_until <= now:
+        webhook = replace(webhook, old_secret=None, old_secret_until=None)
     told = replace(
         delivery, last_status=attempt.status, last_error=attempt.reason, duration_ms=attempt.duration_ms
     )
@@ -181,6 +185,21 @@ def changed(
     return replace(webhook, updated_at=max(webhook.updated_at, now), **changes) if changes else webhook
 
 
+def rotated(webhook: Webhook, secret: str, now: int) -> Webhook:
+    """The row with another secret; the one so far signs for a while too, one before that no more. With the same secret
+    again nothing changes.
+    """
+    if secret == webhook.secret:
+        return webhook
+    return replace(
+        webhook,
+        secret=secret,
+        old_secret=webhook.secret,
+        old_secret_until=now + limits.webhook_old_secret_ms,
+        updated_at=max(webhook.updated_at, now),
+    )
+
+
 def check_secret(secret: str) -> None:
     """INVALID_REQUEST where it is no secret of Standard Webhooks."""
     key = b""
@@ -201,8 +220,19 @@ def secret_of(key: bytes) -> str:
     return _PREFIX + base64.b64encode(key).decode()
 
 
+def signatures(webhook: Webhook, message_id: str, timestamp_s: int, body: bytes, now: int) -> str:
+    """The header `webhook-signature` of Standard Webhooks: one signature for each secret that is good at `now`, blanks
+    between.
+    """
+    secrets = [webhook.secret]
+    until = webhook.old_secret_until
+    if webhook.old_secret is not None and until is not None and now < until:
+        secrets.append(webhook.old_secret)
+    return " ".join(signature(secret, message_id, timestamp_s, body) for secret in secrets)
+
+
 def signature(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
-    """The header `webhook-signature` of Standard Webhooks: HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
+    """One of them: HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
     key = base64.b64decode(secret.removeprefix(_PREFIX))
     mac = hmac.new(key, f"{message_id}.{timestamp_s}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(mac.digest()).decode()}"

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from runstead.run import RunStatus
+
 WorkerStatus = Literal["active", "offline"]
 SessionStatus = Literal["active", "completed", "failed", "cancelled"]
 
@@ -41,3 +43,18 @@ class Session(msgspec.Struct, frozen=True):
     updated_at: int
     metadata: bytes | None = None
     ended_at: int | None = None
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A run that somebody has a lease on, in short. `owner` is the id of the worker, or of the push service that it was
+    sent to. A cancelled one is held until its owner has stopped.
+    """
+
+    owner: str
+    run_id: str
+    title: str | None
+    target: str | None
+    status: RunStatus
+    attempt: int
+    attempt_started_at: int | None
+    lease_expires_at: int

@@ -111,6 +111,20 @@ def test_a_batch_is_watched_to_its_end(cli, shop, batch):
     assert [json.loads(line)["total"] for line in told.lines] == [3]
 
 
+def test_failed_runs_are_tried_again_as_a_new_batch(cli, shop, batch):
+    early = cli("batches", "retry", batch)
+    assert (early.code, "BATCH_NOT_RETRIABLE" in early.err) == (1, True)
+    for run in list(shop.iter_runs(batch_id=batch)):
+        shop.complete(run.run_id, "failed" if run.input == 2 else "completed")
+    second = cli("batches", "retry", batch).out.strip()
+    (run,) = shop.iter_runs(batch_id=second)
+    assert run.input == 2
+    shop.cancel(run.run_id)
+    assert cli("batches", "retry", second).code == 1
+    third = cli("batches", "retry", second, "--cancelled", "--name", "Third", "--json").json
+    assert (third["batch"]["name"], len(third["run_ids"])) == ("Third", 1)
+
+
 def test_a_cancelled_batch_ends_a_watch_with_5(cli, batch):
     assert cli("batches", "cancel", batch, "--reason", "enough").code == 0
     assert cli("batches", "watch", batch).code == 5

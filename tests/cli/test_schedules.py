@@ -1,5 +1,7 @@
 """`runstead schedules …` against a server."""
 
+import json
+
 import pytest
 
 
@@ -58,3 +60,63 @@ def test_when_must_be_said_once(cli, project):
     refused = cli("schedules", "create", "task:t", "--name", "n", "--cron", "nonsense")
     assert refused.code == 1
     assert "schedule" in refused.err
+
+
+def test_a_schedule_is_changed_and_what_is_not_named_stays(cli, shop, nightly):
+    done = cli(
+        "schedules", "update", nightly, "--cron", "30 7 * * *", "--config", "more=[1]", "--max-runs", 0
+    )
+    assert done.out.startswith(f"{nightly}  active, next 20")
+    one = shop.get_schedule(nightly)
+    assert (one.schedule, one.timezone, one.max_runs) == ("30 7 * * *", "Europe/Berlin", None)
+    assert (one.name, one.config, one.concurrency_policy) == ("Nightly", {"rows": 10, "more": [1]}, "Forbid")
+    options = ("--at", "2h", "--target", "workflow:w", "--config-json", "{}", "--name", "Once")
+    changed = cli("schedules", "update", nightly, *options, "--json").json
+    assert (changed["schedule"], changed["target"]["kind"], changed["name"]) == ("", "workflow", "Once")
+    assert not changed["config"]
+    assert changed["run_at"] is not None
+
+
+def test_a_change_must_be_one(cli, nightly):
+    for options in ((), ("--cron", "* * * * *", "--at", "2h"), ("--target", "nonsense")):
+        done = cli("schedules", "update", nightly, *options)
+        assert (done.code, done.out) == (2, "")
+    assert cli("schedules", "update", nightly, "--cron", "nonsense").code == 1
+    assert cli("schedules", "update", "nobody", "--name", "n").code == 1
+
+
+def source(key, cron="0 6 * * *"):
+    target = {"kind": "task", "id": "report"}
+    return {"source_trigger_id": key, "name": key.title(), "target": target, "schedule": cron}
+
+
+def test_a_file_of_schedules_is_made_what_there_is(cli, shop, tmp_path):
+    file = tmp_path / "schedules.json"
+
+    def sync(*wanted):
+        file.write_text(json.dumps(wanted))
+        return cli("schedules", "sync", file)
+
+    first = sync(source("daily"), source("weekly"))
+    assert [line.split()[::2] for line in first.lines] == [["created", "daily"], ["created", "weekly"]]
+    assert (first.code, first.err) == (0, "runstead: 0 unchanged\n")
+    second = sync(source("daily", "0 7 * * *"), source("hourly"))
+    told = {tuple(line.split()[::2]) for line in second.lines}
+    assert told == {("updated", "daily"), ("created", "hourly"), ("removed", "weekly")}
+    nothing = sync(source("daily", "0 7 * * *"), source("hourly"))
+    assert (nothing.out, nothing.err) == ("", "runstead: 2 unchanged\n")
+    request = json.dumps({"schedules": [source("daily", "0 7 * * *")]})
+    synced = cli("schedules", "sync", "-", "--json", stdin=request).json
+    assert {kind for kind, found in synced.items() if found} == {"removed", "unchanged"}
+    daily = synced["unchanged"][0]["id"]
+    refused = cli("schedules", "update", daily, "--name", "n")
+    assert (refused.code, "SCHEDULE_FROM_SOURCE" in refused.err) == (1, True)
+
+
+def test_a_file_that_holds_no_schedules_changes_nothing(cli, shop, tmp_path):
+    (tmp_path / "wrong.json").write_text("{")
+    assert cli("schedules", "sync", tmp_path / "wrong.json").code == 2
+    assert cli("schedules", "sync", tmp_path / "nowhere").code == 1
+    refused = cli("schedules", "sync", "-", stdin=json.dumps([source("a"), source("b", "nonsense")]))
+    assert (refused.code, "schedule" in refused.err) == (1, True)
+    assert shop.list_schedules().schedules == []

@@ -34,6 +34,35 @@ def test_a_delivery_is_listed_and_sent_again(cli, shop):
     assert cli("webhooks", "redeliver", webhook_id, delivery).out.startswith(delivery)
 
 
+def test_a_webhook_is_changed_and_tried(cli, shop):
+    webhook_id = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines[0]
+    options = ("--to", "http://127.0.0.1:9/other", "--event", "run.failed", "--event", "run.waiting")
+    told = f"{webhook_id}  active  http://127.0.0.1:9/other  run.failed,run.waiting\n"
+    assert cli("webhooks", "update", webhook_id, *options).out == told
+    delivery = cli("webhooks", "test", webhook_id)
+    assert delivery.out == f"{shop.list_deliveries(webhook_id).data[0].id}  pending\n"
+    assert not cli("webhooks", "update", webhook_id, "--disable", "--json").json["enabled"]
+    refused = cli("webhooks", "test", webhook_id)
+    assert (refused.code, "WEBHOOK_DISABLED" in refused.err) == (1, True)
+    assert "active" in cli("webhooks", "update", webhook_id, "--enable").out
+    assert cli("webhooks", "update", webhook_id).code == 2
+
+
+def test_a_webhooks_new_secret_is_shown_once(cli, shop, tmp_path):
+    webhook_id, secret = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines
+    done = cli("webhooks", "rotate", webhook_id)
+    assert done.lines[0] == webhook_id
+    assert done.lines[1].startswith("whsec_")
+    assert done.lines[1] != secret
+    assert "shown only now" in done.err
+    (tmp_path / "secret").write_text(f"{secret}\n")
+    given = cli("webhooks", "rotate", webhook_id, "--secret", f"@{tmp_path}/secret", "--json").json
+    assert given["secret"] == secret
+    assert given["webhook"]["old_secret_until"] is not None
+    assert "whsec_" not in cli("webhooks", "list", "--json").out
+    assert cli("webhooks", "rotate", webhook_id, "--secret", "nonsense").code == 1
+
+
 def test_members_are_added_listed_and_removed(cli, project):
     assert cli("members", "list").err == "no members\n"
     assert cli("members", "add", "ada", "--role", "admin").out == "ada  admin\n"

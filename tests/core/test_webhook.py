@@ -20,8 +20,10 @@ from runstead.webhook import (
     changed,
     check_secret,
     new_delivery,
+    rotated,
     secret_of,
     signature,
+    signatures,
 )
 from runstead.webhook_event import EVENT_TYPES, deliveries, event_of
 
@@ -68,6 +70,26 @@ def failure(number=1, **members):
 )
 def test_an_event_is_a_change_of_status(before, after, event):
     assert event_of(None if before is None else run(before), run(after)) == event
+
+
+def test_for_a_day_both_secrets_sign_and_the_new_one_alone_after_that():
+    old, new = webhook(), secret_of(b"n" * 32)
+    hook = rotated(old, new, NOON)
+    both = [signature(secret, "msg_1", 5, b"{}") for secret in (new, SECRET)]
+    end = NOON + limits.webhook_old_secret_ms
+    for now in (NOON, end - 1):
+        assert signatures(hook, "msg_1", 5, b"{}", now).split(" ") == both
+    assert signatures(hook, "msg_1", 5, b"{}", end) == both[0]
+    assert signatures(old, "msg_1", 5, b"{}", NOON) == both[1]
+
+
+def test_rotating_again_ends_the_oldest_secret_and_the_same_secret_changes_nothing():
+    second, third = secret_of(b"2" * 32), secret_of(b"3" * 32)
+    hook = rotated(webhook(), second, NOON)
+    assert rotated(hook, second, NOON + 5) is hook
+    again_ = rotated(hook, third, NOON + 5)
+    assert (again_.secret, again_.old_secret) == (third, second)
+    assert again_.old_secret_until == NOON + 5 + limits.webhook_old_secret_ms
 
 
 def test_only_who_asked_is_told_and_the_same_change_is_told_once():

@@ -20,7 +20,7 @@ from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.transitions import RESUMES
 
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
-CLI, ADMINISTRATION = "docs/cli.md", "docs/cli-administration.md"
+CLI, OTHERS = "docs/cli.md", ("docs/cli-starting.md", "docs/cli-administration.md")
 EVENTS, SDK = "docs/events-and-streams.md", "docs/sdk.md"
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
@@ -134,8 +134,8 @@ def test_a_page_names_no_route_that_does_not_exist(page):
 
 
 def options_under(heading):
-    under = (text(CLI) + text(ADMINISTRATION)).partition(f"{heading}\n")[2].partition("\n##")[0]
-    assert under, f"neither {CLI} nor {ADMINISTRATION} has the heading {heading}"
+    under = "".join(map(text, (CLI, *OTHERS))).partition(f"{heading}\n")[2].partition("\n##")[0]
+    assert under, f"none of {CLI}, {', '.join(OTHERS)} has the heading {heading}"
     return set(re.findall(r"^\| `(--[\w-]+)`", under, re.MULTILINE))
 
 
@@ -150,7 +150,7 @@ def test_every_command_is_told_with_its_options():
 
 
 def test_every_command_that_is_told_is_there():
-    told = re.findall(r"^### `runstead ([^`]+)`", text(CLI) + text(ADMINISTRATION), re.MULTILINE)
+    told = re.findall(r"^### `runstead ([^`]+)`", "".join(map(text, (CLI, *OTHERS))), re.MULTILINE)
     assert sorted(told) == sorted(commands())
 
 

@@ -184,7 +184,8 @@ async def test_triggers_are_for_admins_of_the_project_alone(triggers, api):
 @pytest.mark.parametrize(
     "change",
     [
-        {"target": "agent:scribe"},
+        {"target": "agent:"},
+        {"conversation_id": "11111111-1111-4111-8111-111111111111"},
         {"target": "task:"},
         {"target": "build"},
         {"config": {"a": "x" * limits.trigger_config_bytes_max}},

@@ -5,7 +5,8 @@ import hmac
 import json
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 from pushed import Service
@@ -97,6 +98,50 @@ async def test_a_replay_shows_no_secret_and_makes_no_second_webhook(receiver, ap
     again = await api.post(receiver.path, body, 201, by="admin", headers=headers)
     assert again == first | {"secret": None}
     assert len((await api.get(receiver.path, by="admin"))["data"]) == 1
+
+
+def signers(request, secrets):
+    """Which of the secrets the request is signed with, in order."""
+    told = []
+    for one in request.headers["webhook-signature"].split(" "):
+        for name, secret in secrets.items():
+            signed = {**request.headers, "webhook-signature": one}
+            with suppress(AssertionError):
+                verify(secret, SimpleNamespace(headers=signed, raw=request.raw, body=request.body))
+                told.append(name)
+    return told
+
+
+async def test_after_a_rotation_both_secrets_sign_what_is_pending_too(receiver, api):
+    made = await receiver.hook("run.completed")
+    path = f"{receiver.path}/{made['webhook']['id']}"
+    await receiver.finish()
+    rotated = await api.post(f"{path}/rotate", by="admin")
+    assert rotated["secret"] != made["secret"]
+    assert rotated["webhook"]["old_secret_until"] == "2026-03-21T12:00:00.000Z"
+    await receiver.look()
+    secrets = {"old": made["secret"], "new": rotated["secret"]}
+    assert signers(receiver.requests[-1], secrets) == ["new", "old"]
+    third = await api.post(f"{path}/rotate", {"secret": "whsec_" + "A" * 32}, by="admin")
+    assert third["secret"] == "whsec_" + "A" * 32
+    await receiver.finish()
+    await receiver.look()
+    assert signers(receiver.requests[-1], secrets | {"third": third["secret"]}) == ["third", "new"]
+    shown = await api.send("GET", path, by="admin")
+    assert "whsec_" not in shown.text
+    assert shown.json() == third["webhook"]
+
+
+async def test_a_rotation_is_replayed_without_its_secret_and_refuses_what_is_none(receiver, api):
+    made = await receiver.hook()
+    path = f"{receiver.path}/{made['webhook']['id']}/rotate"
+    first = await api.post(path, {}, by="admin", headers={"Idempotency-Key": "k"})
+    again = await api.post(path, {}, by="admin", headers={"Idempotency-Key": "k"})
+    assert again == first | {"secret": None}
+    told = await api.refused(400, "INVALID_REQUEST", "POST", path, {"secret": "whsec_short"}, by="admin")
+    assert [one["path"] for one in told["errors"]] == ["$.secret"]
+    assert await receiver.shown(made) == first["webhook"]
+    await api.refused(404, "NOT_FOUND", "POST", f"{receiver.path}/nobody/rotate", {}, by="admin")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,9 @@ UNTOLD = {
     "register_push_service": r"\$\.(base_url|invoke_url)",
     # a run waits for the runs right below it
     "wait_run": r"\$\.awaited_run_id",
-    "create_webhook": r"\$\.url",
+    # a pattern cannot count the bytes of a base64
+    "create_webhook": r"\$\.(url|secret)",
+    "rotate_webhook": r"\$\.secret",
     "update_webhook": r"\$\.url",
     # no two of one target
     # the one lies before the other
@@ -76,6 +78,7 @@ MADE = {
     *("create_conversation", "delete_conversation", "create_run", "claim_runs", "wait_run", "append_events"),
     *("complete_run", "cancel_run", "create_input_request", "respond_to_input_request"),
     *("cancel_input_request", "create_schedule", "delete_schedule", "register_push_service", "create_batch"),
+    "retry_batch",
     *(
         "create_webhook",
         "test_webhook",
@@ -278,7 +281,7 @@ def _remember(operation, path, answer):
             forms[:] = [form for form in forms if form[1] != answer["id"]]
         case "create_schedule" if path["project"] == PROJECT:
             schedules.append(answer["schedule"]["id"])
-        case "create_batch" if path["project"] == PROJECT:
+        case "create_batch" | "retry_batch" if path["project"] == PROJECT:
             batches.append(answer["batch"]["id"])
         case "delete_schedule":
             schedules[:] = [one for one in schedules if one != answer["schedule"]["id"]]

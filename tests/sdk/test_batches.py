@@ -44,6 +44,19 @@ def talk(kit):
     return make
 
 
+def test_a_batch_is_tried_again(talk):
+    answer = {"accepted": True, "batch": BATCH, "run_ids": ["r"]}
+    client, script = talk(httpx2.ReadError("reset"), *[httpx2.Response(202, json=answer)] * 2)
+    assert client.retry_batch("b").run_ids == ["r"]
+    client.retry_batch("b", cancelled=True, name="second", idempotency_key="k")
+    first, repeat, other = script.requests
+    assert first.url.path == "/projects/shop/batches/b/retry"
+    assert first.headers["Idempotency-Key"] == repeat.headers["Idempotency-Key"]
+    assert json.loads(first.content) == {}
+    assert json.loads(other.content) == {"cancelled": True, "name": "second"}
+    assert other.headers["Idempotency-Key"] == "k"
+
+
 def test_a_batch_is_created(talk):
     client, script = talk(
         httpx2.ReadError("reset"),

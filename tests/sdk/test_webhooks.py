@@ -57,11 +57,21 @@ def test_what_shows_a_secret_once_is_not_sent_twice(talk):
     for call in (
         lambda client: client.create_webhook("https://a.example"),
         lambda client: client.create_trigger("task:build"),
+        lambda client: client.rotate_webhook("w"),
     ):
         client, script = talk(httpx2.ReadError("reset"))
         with pytest.raises(RunsteadError):
             call(client)
         assert len(script.requests) == 1
+
+
+def test_a_new_secret_that_was_given_is_sent_again(talk):
+    client, script = talk(
+        httpx2.ReadError("reset"), httpx2.Response(200, json={"webhook": HOOK, "secret": "whsec_x"})
+    )
+    made = client.rotate_webhook("w", secret="whsec_x")
+    assert (made.secret, "whsec_x" in repr(made)) == ("whsec_x", False)
+    assert sent(script) == [("POST", "/projects/shop/webhooks/w/rotate", {"secret": "whsec_x"})] * 2
 
 
 def test_webhooks_are_read_changed_tried_and_deleted(talk):

@@ -51,6 +51,8 @@ async def furnish(store):
         secret_of(bytes(24)),
         1,
         1,
+        old_secret=secret_of(bytes(25)),
+        old_secret_until=2,
     )
     await store.webhooks.create(hook, lambda _count: None)
     trigger = Trigger(

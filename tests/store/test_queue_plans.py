@@ -82,6 +82,7 @@ def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
         ("due_projects", (NOW,)),
         ("due_head", ("p", NOW, 10)),
         ("occupancies", ("p", 10)),
+        ("held", ("p", '["w"]', 10)),
     ],
 )
 def test_sqlite_steps_from_what_there_is_to_the_next(sqlite, name, arguments):
@@ -202,6 +203,7 @@ def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own,
         ("queued_targets", ["p"]),
         ("due_heads", [NOW, 64]),
         ("occupancies", [["p"], 10]),
+        ("held", ["p", ["w"], 10]),
     ],
 )
 def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, arguments, mode):

@@ -7,9 +7,19 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
+from runstead import limits
 from runstead.errors import Error
 from runstead.seal import Replay
-from runstead.webhook import WEBHOOK_FIELDS, Attempt, Webhook, again, attempted, new_delivery, secret_of
+from runstead.webhook import (
+    WEBHOOK_FIELDS,
+    Attempt,
+    Webhook,
+    again,
+    attempted,
+    new_delivery,
+    rotated,
+    secret_of,
+)
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -52,7 +62,9 @@ async def settle(store, hook, delivery, reason=None, **members):
 async def test_a_webhook_is_read_as_it_was_written(store):
     values = {name: f"the {name}" for name in WEBHOOK_FIELDS} | {"project_id": PROJECT}
     values |= {"id": str(uuid.uuid4()), "events": ("run.failed", "run.completed")}
-    values |= {name: 100 + n for n, name in enumerate(WEBHOOK_FIELDS) if name.endswith(("_at", "_since"))}
+    values |= {
+        name: 100 + n for n, name in enumerate(WEBHOOK_FIELDS) if name.endswith(("_at", "_since", "_until"))
+    }
     mine = await hooked(store, **values)
     assert await store.webhooks.get(PROJECT, mine.id) == mine
     bare = await hooked(store)
@@ -94,6 +106,24 @@ async def test_changing_keeps_the_rest_and_answers_a_repeat_from_the_seal(store,
     with pytest.raises(Error) as caught:
         await store.webhooks.change(ELSEWHERE, mine.id, rename)
     assert caught.value.code == "NOT_FOUND"
+
+
+async def test_an_old_secret_is_kept_beside_the_new_one_until_an_attempt_comes_after_its_end(
+    desk, store, clock
+):
+    mine = await hooked(store)
+    new = secret_of(b"n" * 24)
+    changed = await store.webhooks.change(PROJECT, mine.id, lambda old, now: rotated(old, new, now))
+    assert (changed.secret, changed.old_secret) == (new, mine.secret)
+    assert changed.old_secret_until == clock.now + limits.webhook_old_secret_ms
+    await desk.create("a")
+    await desk.complete("a")
+    ((hook, delivery),) = await take(store)
+    assert hook == changed
+    clock.advance(limits.webhook_old_secret_ms)
+    await settle(store, mine, delivery, status=200)
+    kept = await store.webhooks.get(PROJECT, mine.id)
+    assert kept == replace(changed, old_secret=None, old_secret_until=None)
 
 
 async def test_every_way_to_a_new_status_writes_its_event_with_it(desk, store, clock):
@@ -292,6 +322,18 @@ async def test_the_log_is_read_from_the_newest_on_page_by_page(desk, store, cloc
     assert [one.run_id for one in rest] == ["a"]
     assert await told(store, mine, status="delivered") == [("run.completed", "a")]
     assert await store.webhooks.deliveries(ELSEWHERE, mine.id, 2) == []
+
+
+async def test_one_delivery_is_read_with_its_payload(store):
+    hook, other = await hooked(store), await hooked(store)
+    made = await store.webhooks.add(
+        PROJECT, hook.id, lambda hook, now: new_delivery("msg_1", hook, "webhook.test", None, b'{"a":1}', now)
+    )
+    assert made.payload == b'{"a":1}'
+    assert await store.webhooks.delivery(PROJECT, hook.id, "msg_1") == made
+    assert await store.webhooks.delivery(PROJECT, hook.id, "msg_2") is None
+    assert await store.webhooks.delivery(PROJECT, other.id, "msg_1") is None
+    assert await store.webhooks.delivery(ELSEWHERE, hook.id, "msg_1") is None
 
 
 async def test_a_delivery_is_added_by_hand_and_sent_again(store, clock):

@@ -11,7 +11,7 @@ from runstead.cli.connection import UNSAID, Reach, connected
 
 if TYPE_CHECKING:
     from runstead.cli.render import Screen
-    from runstead.sdk import Batch, BatchProgress, Client
+    from runstead.sdk import Batch, BatchProgress, Client, CreatedBatch
 
 BatchId = Annotated[str, Parameter(help="The batch's id")]
 USAGE = 2
@@ -145,6 +145,36 @@ def cancel_batch(
     say(document(done) if json else f"{safe(done.batch.id)}  {how}")
 
 
+@batches.command(name="retry")
+def retry_batch(
+    batch_id: BatchId,
+    /,
+    *,
+    cancelled: Annotated[bool, Parameter(help="Also the runs that were cancelled", negative="")] = False,
+    name: Annotated[str | None, Parameter(help="What people call the new one; else as the first")] = None,
+    wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
+    reach: Reach = UNSAID,
+    json: AsJson = False,
+) -> None:
+    """Run the failed runs of a batch again, as a new batch."""
+    with connected(reach, project=True) as client:
+        made = client.retry_batch(batch_id, cancelled=cancelled, name=name)
+        project = client.project
+    _show_new(made, project, reach, wait=wait, json=json)
+
+
+def _show_new(made: "CreatedBatch", project: str | None, reach: Reach, *, wait: bool, json: bool) -> None:
+    from runstead.cli.render import document  # noqa: PLC0415
+
+    if not wait:
+        say(document(made) if json else made.batch.id)
+        return
+    tell(made.batch.id)
+    with connected(reach, patient=True) as client:
+        client.project = project
+        sys.exit(_watch(client, made.batch.id, json=json))
+
+
 @batches.command(name="create")
 def create_batch(
     target: Annotated[str | None, Parameter(help="task:…, workflow:… or eval:…, for all of --inputs")] = None,
@@ -173,7 +203,6 @@ def create_batch(
 ) -> None:
     """Create up to 1,000 runs at once, all of them or none."""
     from runstead.cli.given import json_list  # noqa: PLC0415
-    from runstead.cli.render import document  # noqa: PLC0415
 
     if (runs is None) == (target is None or inputs is None):
         refuse("say which runs: a target with --inputs, or --runs", USAGE)
@@ -184,13 +213,7 @@ def create_batch(
     with connected(reach, project=True) as client:
         made = client.create_batch(wanted, name=name, on_complete=after)
         project = client.project
-    if not wait:
-        say(document(made) if json else made.batch.id)
-        return
-    tell(made.batch.id)
-    with connected(reach, patient=True) as client:
-        client.project = project
-        sys.exit(_watch(client, made.batch.id, json=json))
+    _show_new(made, project, reach, wait=wait, json=json)
 
 
 def _one_each(target: str, inputs: str, config_json: str | None) -> list[dict[str, Any]]:

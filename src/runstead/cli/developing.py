@@ -99,6 +99,7 @@ def _key(home: Path) -> str:
 
 def _welcome(reference: str, url: str, key: str, project: str) -> None:
     say(f"Runstead at {url}, serving {reference} for the project {project}")
+    say(f"Dashboard: {url}/ui")
     say(f"Its key, for development alone: {key}")
     say("")
     say("To create a run, in another terminal:")

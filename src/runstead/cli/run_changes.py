@@ -211,5 +211,7 @@ def _answers(reason: str | None, *, approve: bool | None) -> Any:
     if approve is not None or reason == "approval":
         return "approval"
     if reason == "input":
-        refuse("the run waits for an input request: answer that, and it goes on")
+        refuse(
+            "the run waits for a form: `runstead inputs get` shows it, `runstead inputs answer` fills it in"
+        )
     return {"tool": "tool_result", "event": "event"}.get(reason or "", "event")

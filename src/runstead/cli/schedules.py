@@ -1,20 +1,21 @@
-"""`runstead schedules …`."""
+"""`runstead schedules …`. What changes one that is there, or many, is in `schedule_changes.py`."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from runstead.cli import schedule_changes
 from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
 from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.schedule_changes import USAGE, ScheduleId, read_target
 
 if TYPE_CHECKING:
     from runstead.sdk import Schedule
 
-ScheduleId = Annotated[str, Parameter(help="The schedule's id")]
-USAGE = 2
-
 schedules = App(name="schedules", help="What starts by itself, and when.")
+schedules.command(schedule_changes.update_schedule, name="update")
+schedules.command(schedule_changes.sync_schedules, name="sync")
 
 
 @schedules.command(name="list")
@@ -115,15 +116,13 @@ def create_schedule(
     from runstead.cli.given import config as read_config, moment  # noqa: PLC0415
     from runstead.cli.render import document  # noqa: PLC0415
 
-    kind, separator, target_id = target.partition(":")
-    if not separator:
-        refuse(f"a target is task:…, workflow:… or agent:…, not {target!r}", USAGE)
+    aim = read_target(target)
     if (cron is None) == (at is None):
         refuse("say when: --cron or --at, one of them", USAGE)
     with connected(reach, project=True) as client:
         made = client.create_schedule(
             name,
-            {"kind": kind, "id": target_id},
+            aim,
             cron,
             run_at=None if at is None else moment("--at", at, ahead=True),
             timezone=timezone,

@@ -180,9 +180,9 @@ class Transcript:
 
 
 def resume_command(run_id: str, reason: str, call_id: str) -> str:
-    """What to type so that the run goes on."""
+    """What to type so that the run goes on; of a form, what shows it."""
     if reason == "input":
-        return "answer its input request in the conversation, and it goes on"
+        return safe(shlex.join(["runstead", "inputs", "get", run_id]))
     line = ["runstead", "runs", "resume", run_id]
     if reason == "approval":
         line.append("--approve")

@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import say, tell
+from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
 from runstead.cli.connection import UNSAID, Reach, connected
 
 if TYPE_CHECKING:
-    from runstead.sdk import Delivery, Webhook
+    from runstead.sdk import CreatedWebhook, Delivery, Webhook
 
 WebhookId = Annotated[str, Parameter(help="The webhook's id")]
+USAGE = 2
 
 webhooks = App(name="webhooks", help="Who is told of what happens.")
 
@@ -26,13 +27,17 @@ def list_webhooks(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
         found = client.list_webhooks().data
     columns: list[Column[Webhook]] = [
         Column("WEBHOOK", lambda one: one.id, whole=True),
-        Column("STATUS", lambda one: "active" if one.enabled else "disabled", status=True),
+        Column("STATUS", _status, status=True),
         Column("URL", lambda one: one.url),
         Column("EVENTS", lambda one: ",".join(one.events), leaves=1),
         Column("FAILING SINCE", lambda one: when(one.failing_since), leaves=2, whole=True),
         Column("REASON", lambda one: one.disabled_reason or "", leaves=3),
     ]
     print_list(found, columns, "webhooks", json=json)
+
+
+def _status(one: "Webhook") -> str:
+    return "active" if one.enabled else "disabled"
 
 
 @webhooks.command(name="create")
@@ -47,10 +52,14 @@ def create_webhook(
     json: AsJson = False,
 ) -> None:
     """Tell an address of what happens from now on. The secret that verifies it is shown once."""
-    from runstead.cli.render import document  # noqa: PLC0415
-
     with connected(reach, project=True) as client:
         made = client.create_webhook(url, event or ("*",))
+    _show_new(made, json=json)
+
+
+def _show_new(made: "CreatedWebhook", *, json: bool) -> None:
+    from runstead.cli.render import document  # noqa: PLC0415
+
     if json:
         say(document(made))
         return
@@ -58,6 +67,64 @@ def create_webhook(
     if made.secret is not None:
         say(made.secret)
         tell("runstead: the second line is the secret that verifies what arrives; it is shown only now")
+
+
+@webhooks.command(name="update")
+def update_webhook(
+    webhook_id: WebhookId,
+    /,
+    *,
+    to: Annotated[str | None, Parameter(help="Where to send what happens, and what is pending")] = None,
+    event: Annotated[
+        list[str] | None,
+        Parameter(help="In place of those so far: like run.completed; may repeat", negative=""),
+    ] = None,
+    enabled: Annotated[
+        bool | None,
+        Parameter(name="--enable", negative="--disable", help="Whether it is told of anything"),
+    ] = None,
+    reach: Reach = UNSAID,
+    json: AsJson = False,
+) -> None:
+    """Change where a webhook goes or what it asks for; enable or disable it."""
+    from runstead.cli.render import document, safe  # noqa: PLC0415
+
+    if to is None and not event and enabled is None:
+        refuse("say what to change: --to, --event, --enable or --disable", USAGE)
+    with connected(reach, project=True) as client:
+        one = client.update_webhook(webhook_id, url=to, events=event, enabled=enabled).webhook
+    say(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.url)}  {','.join(one.events)}")
+
+
+@webhooks.command(name="rotate")
+def rotate_webhook(
+    webhook_id: WebhookId,
+    /,
+    *,
+    secret: Annotated[
+        str | None,
+        Parameter(allow_leading_hyphen=True, help="Else one is made; better in @file or - for stdin"),
+    ] = None,
+    reach: Reach = UNSAID,
+    json: AsJson = False,
+) -> None:
+    """Give a webhook another secret, shown once. For 24 hours what it sends is signed with the old one too."""
+    from runstead.cli.given import contents  # noqa: PLC0415
+
+    given = None if secret is None else contents(secret).strip()
+    with connected(reach, project=True) as client:
+        made = client.rotate_webhook(webhook_id, secret=given)
+    _show_new(made, json=json)
+
+
+@webhooks.command(name="test")
+def send_test(webhook_id: WebhookId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
+    """Send a webhook something to try it with, and print the delivery's id: the deliveries tell what became of it."""
+    from runstead.cli.render import document, safe  # noqa: PLC0415
+
+    with connected(reach, project=True) as client:
+        delivery = client.test_webhook(webhook_id).delivery
+    say(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
 
 
 @webhooks.command(name="delete")

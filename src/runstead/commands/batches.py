@@ -10,13 +10,13 @@ from runstead import batch as rules, limits, transitions
 from runstead.batch import Batch, Changed
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.create import NewRun, conflict, draft, insert
+from runstead.commands.create import NewRun, again, conflict, draft, insert, push_agent
 from runstead.errors import Error, not_found
 from runstead.principal import Principal, Scope, refuse_bound
 from runstead.project import user_uuid
 from runstead.run import Run, RunStatus
 from runstead.seal import Seal
-from runstead.store import BatchQuery, Made, Member, RunKey
+from runstead.store import BatchQuery, Made, Member, RunKey, RunQuery
 from runstead.transition import Loaded, Transition, Want
 
 encode = msgspec.json.Encoder().encode
@@ -134,6 +134,80 @@ async def page(app: App, principal: Principal, ref: str, limit: int, before: int
     refuse_bound(principal, "lists no batches")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
     return await app.store.batches.page(BatchQuery(project.id, limit, before))
+
+
+async def retry(
+    app: App,
+    principal: Principal,
+    ref: str,
+    batch_id: str,
+    *,
+    cancelled: bool,
+    name: str | None = None,
+    seal: Seal | None = None,
+) -> Made:
+    """A new batch with the requests of the runs that have failed (and of those that were cancelled), oldest first, and
+    with what follows the first one: all of them, or none. A batch that is complete changes no more, so that reading it
+    beforehand is safe. Without a name it is called as the first one.
+
+    NOT_FOUND, BATCH_NOT_RETRIABLE; PARENT_CANCELLED where a run stands below one that was cancelled.
+    """
+    refuse_bound(principal, "retries no batches")
+    first = await _located(app, principal, Scope.RUNS_WRITE, ref, batch_id)
+    if first.completed_at is None:
+        told = f"Only a batch whose runs have all ended can be tried again: it is {first.status}"
+        raise Error("BATCH_NOT_RETRIABLE", told)
+    ended = await _to_retry(app, first, ("failed", "cancelled") if cancelled else ("failed",))
+    batch = Batch(
+        str(uuid.uuid4()),
+        first.project_id,
+        0,
+        name=first.name if name is None else name,
+        created_by=user_uuid(principal.id),
+        on_complete=first.on_complete,
+    )
+    made = await app.store.batches.create(batch, [_once_more(one, batch, principal) for one in ended], seal)
+    for written in made.runs:
+        app.publish(written)
+    return made
+
+
+async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[Run]:
+    """The batch's runs with these ends, oldest first. BATCH_NOT_RETRIABLE where there are none, or too many."""
+    query = RunQuery(
+        (batch.project_id,), statuses=statuses, batch_id=batch.id, limit=limits.batch_retry_page_rows
+    )
+    found: list[Run] = []
+    size = 0
+    while page := await app.store.runs.page(query):
+        # What they came to is of no use here, and may be large.
+        found += [replace(run, output=None, logs=None, metadata=None, error=None) for run in page]
+        size += sum(len(one or b"") for run in page for one in (run.config, run.input, run.request_snapshot))
+        if len(found) > limits.runs_per_batch_max or size > limits.batch_retry_bytes_max:
+            most = f"{limits.runs_per_batch_max:,} runs, or {limits.batch_retry_bytes_max // limits.MIB} MiB of them"
+            told = f"More than {most}, would be tried again together: retry them one by one"
+            raise Error("BATCH_NOT_RETRIABLE", told)
+        query = replace(query, before=(None, page[-1].seq))
+    if not found:
+        told = "has failed or was cancelled" if "cancelled" in statuses else "has failed"
+        raise Error(
+            "BATCH_NOT_RETRIABLE", f"No run that is kept of the batch {told}: there is nothing to try again"
+        )
+    return found[::-1]
+
+
+def _once_more(first: Run, batch: Batch, principal: Principal) -> Member:
+    made, message = again(first, principal)
+    run = replace(made, batch_id=batch.id)
+
+    def decide(loaded: Loaded) -> Transition:
+        try:
+            return insert(run, message, loaded)
+        except Error as refusal:
+            raise Error(refusal.code, f"{first.run_id}: {refusal.message}") from None
+
+    want = Want(parent_run_id=first.parent_run_id, push_agent=push_agent(run))
+    return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 
 async def cancel(

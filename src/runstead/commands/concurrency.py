@@ -44,3 +44,20 @@ async def put(
     # There may be more room than before.
     app.notifier.publish((queue_key(found.id), PUSH_KEY))
     return stored
+
+
+async def put_one(app: App, principal: Principal, project: str, limit: ConcurrencyLimit) -> list[Occupancy]:
+    """Set the limit of one target, or of the whole project, beside those that there are. What somebody else sets at the
+    same moment may be lost: limits are replaced together.
+    """
+    return await put(app, principal, project, [*await _others(app, principal, project, limit.target), limit])
+
+
+async def drop_one(app: App, principal: Principal, project: str, target: str | None) -> list[Occupancy]:
+    """Take the limit of one target, or of the whole project, away; the others stay, as in `put_one`."""
+    return await put(app, principal, project, await _others(app, principal, project, target))
+
+
+async def _others(app: App, principal: Principal, project: str, target: str | None) -> list[ConcurrencyLimit]:
+    found = await locate.project(app, principal, Scope.ADMIN, project)
+    return [one.limit for one in await app.store.concurrency.of(found.id) if one.limit.target != target]

@@ -71,14 +71,14 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
         if loaded.run is not None:
             if principal.family and loaded.run.parent_run_id != new.parent_run_id:
                 raise conflict(loaded.run)
-            return _again(loaded.run, run, new, loaded)
+            return _known(loaded.run, run, new, loaded)
         if loaded.batch is not None:
             admit(loaded.batch)
             return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
         return insert(run, message, loaded)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
-    want = Want(parent_run_id=new.parent_run_id, push_agent=_push_agent(run), batch_id=batch_id)
+    want = Want(parent_run_id=new.parent_run_id, push_agent=push_agent(run), batch_id=batch_id)
     written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
     app.publish(written)
     return written
@@ -152,7 +152,7 @@ def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
     )
 
 
-def _push_agent(run: Run) -> str | None:
+def push_agent(run: Run) -> str | None:
     """The agent whose push service may get the run: where it is started, and neither a worker's nor the caller's."""
     if run.queued or run.request_snapshot is None or run.status is not RunStatus.PENDING:
         return None
@@ -166,7 +166,7 @@ def conflict(there: Run) -> Error:
     )
 
 
-def _again(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
+def _known(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
     def names(run: Run) -> tuple[Any, ...]:
         return (run.kind, run.owner_kind, run.owner_id, run.target)
 
@@ -195,6 +195,20 @@ async def retry(
             "RUN_NOT_TERMINAL", f"Only a run that has ended can be tried again: it is {first.status.value}"
         )
     refuse_bound(principal, "creates no others")
+    run, message = again(first, principal)
+
+    def decide(loaded: Loaded) -> Transition:
+        over = loaded.batch is not None and loaded.batch.closed
+        return insert(replace(run, batch_id=None) if over else run, message, loaded)
+
+    want = Want(parent_run_id=first.parent_run_id, push_agent=push_agent(run), batch_id=first.batch_id)
+    written = await app.store.runs.apply(RunKey(first.project_id, run.run_id), decide, want, seal)
+    app.publish(written)
+    return written
+
+
+def again(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:
+    """A new run with the request of one that has ended, and the message that an agent's run speaks in."""
     creator = user_uuid(principal.id)
     message, agent = None, first.agent
     if first.kind == "agent":
@@ -216,15 +230,7 @@ async def retry(
         agent=agent,
         **{name: getattr(first, name) for name in _REQUEST},
     )
-
-    def decide(loaded: Loaded) -> Transition:
-        over = loaded.batch is not None and loaded.batch.closed
-        return insert(replace(run, batch_id=None) if over else run, message, loaded)
-
-    want = Want(parent_run_id=first.parent_run_id, push_agent=_push_agent(run), batch_id=first.batch_id)
-    written = await app.store.runs.apply(RunKey(first.project_id, new_id), decide, want, seal)
-    app.publish(written)
-    return written
+    return run, message
 
 
 #: What makes up a request: a retry takes these over.

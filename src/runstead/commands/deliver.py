@@ -11,7 +11,7 @@ from runstead import __version__, limits
 from runstead.clock import now_ms, to_ms
 from runstead.commands.app import App
 from runstead.egress import Answer, Egress, EgressError
-from runstead.webhook import Attempt, Delivery, Pair, Webhook, attempted, signature
+from runstead.webhook import Attempt, Delivery, Pair, Webhook, attempted, signatures
 
 Outcome = Literal["delivered", "retried", "failed", "disabled"]
 _AGENT: Final = f"Runstead/{__version__}"
@@ -42,12 +42,16 @@ async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery
 
 async def _attempt(egress: Egress, webhook: Webhook, delivery: Delivery) -> Attempt:
     timestamp = int(time.time())
+    assert delivery.next_attempt_at is not None
+    begun = (
+        delivery.next_attempt_at - limits.delivery_lease_ms
+    )  # by the store's clock, as the end of an old secret
     headers = {
         "content-type": "application/json",
         "user-agent": _AGENT,
         "webhook-id": delivery.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(webhook.secret, delivery.id, timestamp, delivery.payload),
+        "webhook-signature": signatures(webhook, delivery.id, timestamp, delivery.payload, begun),
     }
     began = time.monotonic()
     try:

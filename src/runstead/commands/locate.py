@@ -85,6 +85,14 @@ async def conversation(app: App, principal: Principal, scope: Scope, conversatio
     return live(found)
 
 
+async def refuse_place(app: App, principal: Principal, project_id: str, conversation_id: str | None) -> None:
+    """NOT_FOUND where the caller may not let what starts runs of this project by itself speak in it."""
+    if conversation_id is not None:
+        place = await conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+        if place.project_id != project_id:
+            raise not_found("Conversation")
+
+
 async def conversation_run_key(
     app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
 ) -> RunKey:

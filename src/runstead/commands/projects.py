@@ -24,14 +24,21 @@ async def create(
     """
     if principal.run_id is not None or principal.kind == "worker":
         raise Error("FORBIDDEN", "Projects are created with a user token or an admin's key")
+    if not may_create(principal):
+        raise Error("FORBIDDEN", "This needs the scope admin, which the credential does not carry")
     project = new_project(slug, name, user_uuid(principal.id))
     if principal.kind == "user":
         member = Member(project.id, principal.id, "admin", project.created_at)
         return await app.store.directory.create_project(project, member, None, seal)
-    if not any(Scope.ADMIN in scopes for scopes in principal.grants.values()):
-        raise Error("FORBIDDEN", "This needs the scope admin, which the credential does not carry")
     key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
     return await app.store.directory.create_project(project, None, key, seal)
+
+
+def may_create(principal: Principal) -> bool:
+    """Whether the caller may make projects: any user, and a key that is some project's admin."""
+    if principal.run_id is not None or principal.kind == "worker":
+        return False
+    return principal.kind == "user" or any(Scope.ADMIN in scopes for scopes in principal.grants.values())
 
 
 async def get(app: App, principal: Principal, ref: str) -> Project:
@@ -111,9 +118,15 @@ def _keeps_an_admin(leaving: str, now: int) -> Guard:
     """A project without an admin could be mended only in the database."""
 
     def guard(members: Sequence[Member], keys: Sequence[ApiKey]) -> None:
-        good = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
-        admins = [m.user_id for m in members if m.role == "admin"]
-        if admins == [leaving] and not any(Scope.ADMIN in key.scopes for key in good):
+        if last_admin(members, keys, now) == leaving:
             raise Error("LAST_ADMIN", "This is the project's last admin: name another one first")
 
     return guard
+
+
+def last_admin(members: Sequence[Member], keys: Sequence[ApiKey], now: int) -> str | None:
+    """The member whom no change may take the role from, since nobody else, and no key that is good, is admin."""
+    good = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+    admins = [m.user_id for m in members if m.role == "admin"]
+    alone = len(admins) == 1 and not any(Scope.ADMIN in key.scopes for key in good)
+    return admins[0] if alone else None

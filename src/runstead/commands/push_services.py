@@ -117,10 +117,23 @@ async def _own(app: App, principal: Principal, service_id: str) -> PushService:
     found = await app.store.push_services.get(service_id)
     if found is None:
         raise not_found("Push service")
-    if found.project_id is not None:
-        require(principal, Scope.RUNS_WRITE, found.project_id, "Push service")
-    elif found.registrant.startswith("key:"):
-        require(principal, Scope.RUNS_WRITE, found.registrant.removeprefix("key:"), "Push service")
-    elif principal.kind != "user" or found.registrant != f"user:{principal.id}":
-        raise not_found("Push service")
+    _require_own(principal, found)
     return found
+
+
+def _require_own(principal: Principal, service: PushService) -> None:
+    if service.project_id is not None:
+        require(principal, Scope.RUNS_WRITE, service.project_id, "Push service")
+    elif service.registrant.startswith("key:"):
+        require(principal, Scope.RUNS_WRITE, service.registrant.removeprefix("key:"), "Push service")
+    elif principal.kind != "user" or service.registrant != f"user:{principal.id}":
+        raise not_found("Push service")
+
+
+def may_change(principal: Principal, service: PushService) -> bool:
+    """Whether to offer that the caller disables it."""
+    try:
+        _require_own(principal, service)
+    except Error:
+        return False
+    return True

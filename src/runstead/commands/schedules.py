@@ -63,7 +63,7 @@ async def create(
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     schedule = drafted(new, project.id, user_uuid(principal.id))
     check(schedule, now_ms())
-    await check_place(app, principal, project.id, schedule.conversation_id)
+    await locate.refuse_place(app, principal, project.id, schedule.conversation_id)
 
     def decide(count: int, now: int) -> Schedule:
         refuse_more_than_fit(count + 1)
@@ -87,21 +87,13 @@ def drafted(new: NewSchedule, project_id: str, created_by: str | None) -> Schedu
     )
 
 
-async def check_place(app: App, principal: Principal, project_id: str, conversation_id: str | None) -> None:
-    """NOT_FOUND where the caller may not let a schedule of this project speak in it."""
-    if conversation_id is not None:
-        place = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
-        if place.project_id != project_id:
-            raise not_found("Conversation")
-
-
 async def change(
     app: App, principal: Principal, ref: str, schedule_id: str, wanted: Edit, seal: Seal | None = None
 ) -> Schedule:
     """Edit, pause or resume it. INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE."""
     refuse_bound(principal, "changes no schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    await check_place(app, principal, project.id, wanted.members.get("conversation_id"))
+    await locate.refuse_place(app, principal, project.id, wanted.members.get("conversation_id"))
     return await app.store.schedules.change(
         project.id, schedule_id, lambda schedule, now: schedule_edit.edit(schedule, wanted, now), seal
     )

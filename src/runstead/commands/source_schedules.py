@@ -10,7 +10,7 @@ from runstead import schedule_edit
 from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.schedules import NewSchedule, check_place, drafted
+from runstead.commands.schedules import NewSchedule, drafted
 from runstead.principal import Principal, Scope, refuse_bound
 from runstead.project import user_uuid
 from runstead.schedule import Schedule
@@ -38,7 +38,7 @@ async def sync(
     drafts = [_draft(one, project.id, user_uuid(principal.id)) for one in wanted]
     schedule_edit.check_synced(drafts, now_ms())
     for place in {one.conversation_id for one in drafts}:
-        await check_place(app, principal, project.id, place)
+        await locate.refuse_place(app, principal, project.id, place)
     return await app.store.schedules.sync(
         project.id, lambda known, now: schedule_edit.sync(known, drafts, now), seal
     )

@@ -19,7 +19,8 @@ from runstead.principal import Principal, Scope, refuse_bound
 from runstead.project import user_uuid
 from runstead.seal import Seal
 from runstead.store import RunKey, Written
-from runstead.transition import Loaded, Transition
+from runstead.transition import Loaded, Transition, Want
+from runstead.transitions import TriggerCall
 from runstead.trigger import Trigger
 from runstead.webhook import check_secret, signature
 
@@ -28,7 +29,7 @@ tolerance_s: Final = 300
 
 class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
     """`config` is JSON text. With a `secret`, calls must be signed: as Standard Webhooks where it is `whsec_…`, else
-    as GitHub signs.
+    as GitHub signs. `conversation_id` is for agents: each run of one speaks there, else in a new conversation.
     """
 
     target: str
@@ -36,6 +37,7 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     config: bytes | None = None
     secret: str | None = None
+    conversation_id: str | None = None
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
@@ -46,8 +48,12 @@ async def _project(app: App, principal: Principal, ref: str) -> str:
 async def create(
     app: App, principal: Principal, ref: str, new: NewTrigger, seal: Seal | None = None
 ) -> Trigger:
-    """INVALID_REQUEST, NOT_FOUND, TRIGGER_LIMIT_REACHED."""
+    """INVALID_REQUEST, NOT_FOUND (project, conversation), TRIGGER_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
+    if new.conversation_id is not None and not new.target.startswith("agent:"):
+        why = "Only an agent speaks in a conversation: leave conversation_id out"
+        raise Error("INVALID_REQUEST", why, errors=(("$.conversation_id", "not for this target"),))
+    await locate.refuse_place(app, principal, project_id, new.conversation_id)
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
     now = now_ms()
@@ -62,6 +68,7 @@ async def create(
         created_by=user_uuid(principal.id),
         secret=new.secret,
         config=new.config,
+        conversation_id=new.conversation_id,
     )
     return await app.store.triggers.create(trigger, _room_for_one, seal)
 
@@ -122,8 +129,9 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True):
 
 async def fire(app: App, fired: Fired) -> Written:
     """Start a run of the trigger's target with the payload; a repeat under the same key finds the run that it
-    started. NOT_FOUND for a token that is unknown or whose trigger is disabled: the two are not told apart.
-    UNAUTHENTICATED where a signature is asked for and does not fit; BODY_TOO_LARGE; IDEMPOTENCY_KEY_REUSED.
+    started. NOT_FOUND for a token that is unknown or whose trigger is disabled: the two are not told apart; and where
+    the conversation that the trigger names was deleted. UNAUTHENTICATED where a signature is asked for and does not fit;
+    BODY_TOO_LARGE; REQUEST_SNAPSHOT_TOO_LARGE; IDEMPOTENCY_KEY_REUSED.
     """
     trigger = await app.store.triggers.by_token(rules.token_hash(fired.token))
     if trigger is None or trigger.disabled_at is not None:
@@ -134,15 +142,20 @@ async def fire(app: App, fired: Fired) -> Written:
     if trigger.secret is not None:
         _check_signature(trigger.secret, fired)
     payload, key = fired.payload(), _key(fired)
-    run = rules.run_of(trigger, rules.run_id(trigger, key), payload)
+    made = TriggerCall(
+        run_id=rules.run_id(trigger, key),
+        uid=str(uuid.uuid4()),
+        message_id=str(uuid.uuid4()),
+        conversation_id=str(uuid.uuid4()),
+        payload=payload,
+    )
 
     def decide(loaded: Loaded) -> Transition:
-        if loaded.run is not None:
-            rules.refuse_other(loaded.run, payload)
-            return Transition(loaded.run, duplicate=True)
-        return transitions.create(run, now=loaded.now, parent=None, family_cancelled=False, message=None)
+        return transitions.call(loaded, trigger, made)
 
-    written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
+    agent_id = trigger.target.partition(":")[2] if trigger.kind == "agent" else None
+    key_of_run = RunKey(trigger.project_id, made.run_id)
+    written = await app.store.runs.apply(key_of_run, decide, Want(push_agent=agent_id))
     app.publish(written)
     return written
 

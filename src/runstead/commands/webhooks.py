@@ -110,6 +110,21 @@ async def change(
     return found
 
 
+async def rotate(
+    app: App, principal: Principal, ref: str, webhook_id: str, secret: str, seal: Seal | None = None
+) -> Webhook:
+    """Sign with another secret, and for `limits.webhook_old_secret_ms` with the one so far as well: also what is pending.
+    INVALID_REQUEST, NOT_FOUND.
+    """
+    project_id = await _project(app, principal, ref)
+    rules.check_secret(secret)
+
+    def decide(webhook: Webhook, now: int) -> Webhook:
+        return rules.rotated(webhook, secret, now)
+
+    return await app.store.webhooks.change(project_id, webhook_id, decide, seal)
+
+
 async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
     """With its deliveries: what is pending is sent no more."""
     project_id = await _project(app, principal, ref)
@@ -145,6 +160,17 @@ async def deliveries(
     """A page of what was sent, or is to be, newest first."""
     webhook = await get(app, principal, ref, webhook_id)
     return await app.store.webhooks.deliveries(webhook.project_id, webhook.id, limit, before, status)
+
+
+async def delivery(
+    app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str
+) -> tuple[Webhook, Delivery]:
+    """One with what was sent in it, and its webhook. NOT_FOUND."""
+    webhook = await get(app, principal, ref, webhook_id)
+    found = await app.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id)
+    if found is None:
+        raise not_found("Delivery")
+    return webhook, found
 
 
 async def redeliver(

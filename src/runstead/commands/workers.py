@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 
 import msgspec
@@ -22,7 +22,7 @@ from runstead.seal import Seal
 from runstead.store import ClaimQuery, RunKey, Written
 from runstead.transition import Loaded, Transition
 from runstead.transitions import Fence
-from runstead.worker import Session, Worker
+from runstead.worker import Held, Session, Worker
 
 
 def new_token() -> str:
@@ -105,6 +105,18 @@ async def page(
     refuse_bound(principal, "lists no workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     return await app.store.workers.page(found.id, after, limit, silent=silent)
+
+
+async def held(app: App, principal: Principal, project: str, owners: Sequence[str]) -> dict[str, list[Held]]:
+    """The runs of a project that these workers or push services hold now, by their ids, as far as
+    `limits.held_looked_max` lets them be seen. Who holds none is not in it.
+    """
+    refuse_bound(principal, "lists no workers")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    by_owner: dict[str, list[Held]] = {}
+    for one in await app.store.workers.held(found.id, owners, limits.held_looked_max) if owners else ():
+        by_owner.setdefault(one.owner, []).append(one)
+    return by_owner
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

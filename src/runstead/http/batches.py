@@ -183,7 +183,7 @@ def _new(body: CreateBatch) -> commands.NewBatch:
 
 
 class CreatedBatch(msgspec.Struct, frozen=True):
-    """`run_ids` stand in the order of the request."""
+    """`run_ids` stand in the order of the request, of a retry in that of the runs that were tried again."""
 
     accepted: bool
     batch: BatchView
@@ -201,13 +201,13 @@ class CreatedBatch(msgspec.Struct, frozen=True):
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs at once: all of them, or none."""
     new, ref = _new(call.body), call.path["project"]
+    return await call.once(lambda seal: commands.create(call.app, call.principal, ref, new, seal), _created)
 
-    def answer(made: Made) -> Reply:
-        place = f"/projects/{made.batch.project_id}/batches/{made.batch.id}"
-        ids = [written.run.run_id for written in made.runs]
-        return Reply(202, CreatedBatch(True, view(made.batch), ids), {"Location": place})
 
-    return await call.once(lambda seal: commands.create(call.app, call.principal, ref, new, seal), answer)
+def _created(made: Made) -> Reply:
+    place = f"/projects/{made.batch.project_id}/batches/{made.batch.id}"
+    ids = [written.run.run_id for written in made.runs]
+    return Reply(202, CreatedBatch(True, view(made.batch), ids), {"Location": place})
 
 
 class BatchPage(msgspec.Struct, frozen=True):
@@ -258,6 +258,38 @@ async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
             call.app, call.principal, path["project"], path["batch_id"], reason, seal
         ),
         answer,
+    )
+
+
+class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """`cancelled`: also the runs that were cancelled. The new batch has the name of the first unless it gets its own."""
+
+    cancelled: bool = False
+    name: Name | None = None
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/batches/{batch_id}/retry",
+    body=RetryBatch,
+    answer=CreatedBatch,
+    status=202,
+    errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED"),
+)
+async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
+    """Run the requests of a complete batch's failed runs again, as a new batch: all of them, or none."""
+    body, path = call.body, call.path
+    return await call.once(
+        lambda seal: commands.retry(
+            call.app,
+            call.principal,
+            path["project"],
+            path["batch_id"],
+            cancelled=body.cancelled,
+            name=body.name,
+            seal=seal,
+        ),
+        _created,
     )
 
 

@@ -25,6 +25,7 @@ from runstead.http.openapi_rules import (
     describe_resumes,
     describe_schedules,
     describe_targets,
+    describe_triggers,
     describe_webhooks,
     reference,
 )
@@ -96,6 +97,7 @@ _LOCATED: Final = frozenset(
         "/projects/{project}/triggers",
         "/triggers/{token}",
         "/projects/{project}/batches",
+        "/projects/{project}/batches/{batch_id}/retry",
         "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
@@ -155,6 +157,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     describe_schedules(components)
     describe_push_services(components)
     describe_webhooks(components)
+    describe_triggers(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})

@@ -116,8 +116,10 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         },
     },
     "UpdateWebhook": {"enable": {"enabled": True}},
+    "RotateWebhook": {"made": {}},
     "CreateTrigger": {
-        "build": {"name": "Push to main", "target": "task:build", "config": {"branch": "main"}}
+        "build": {"name": "Push to main", "target": "task:build", "config": {"branch": "main"}},
+        "mail": {"name": "Mail", "target": "agent:scribe", "config": {"prompt": "Sort this mail."}},
     },
     "UpdateTrigger": {"disable": {"enabled": False}},
     "PutConcurrencyLimits": {
@@ -137,6 +139,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "on_complete": {"target": "task:report"},
         },
     },
+    "RetryBatch": {"all": {"cancelled": True, "name": "Restock of May, second try"}},
     "RegisterPushService": {
         "project": {
             "service_name": "scribe",

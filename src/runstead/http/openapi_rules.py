@@ -12,6 +12,7 @@ from runstead.http.inputs import CreateInputRequest, InputRequestView
 from runstead.http.push_services import RegisterPushService
 from runstead.http.schedules import CreateSchedule, ScheduleTarget
 from runstead.http.source_schedules import SourceSchedule
+from runstead.http.triggers import CreateTrigger
 from runstead.http.waits import ResumeRun
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook
 
@@ -78,6 +79,12 @@ _FORM_FIELD: Final[list[Schema]] = [
         "then": {"properties": {"defaultValue": _TEXT}},
     },
 ]
+
+#: commands.triggers.create: agents alone speak.
+_TRIGGER: Final[Schema] = {
+    "if": {"properties": {"target": {"pattern": "^(task|workflow|eval):"}}},
+    "then": {"properties": {"conversation_id": _NULL}},
+}
 
 #: schedule.check
 _SCHEDULE_TARGET: Final[list[Schema]] = [
@@ -244,6 +251,11 @@ def describe_push_services(components: dict[str, Schema]) -> None:
         service["allOf"] = [_PUSH_SERVICE]
         for url in ("base_url", "invoke_url"):
             service["properties"][url]["pattern"] = _URL
+
+
+def describe_triggers(components: dict[str, Schema]) -> None:
+    if (trigger := components.get(CreateTrigger.__name__)) is not None:
+        trigger["allOf"] = [_TRIGGER]
 
 
 def describe_webhooks(components: dict[str, Schema]) -> None:

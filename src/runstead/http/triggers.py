@@ -15,6 +15,7 @@ from runstead.http.bodies import (
     NO_CONTROLS,
     JsonObject as Object,
     Name,
+    Uuid,
     bounded,
     json_object,
     json_value,
@@ -33,8 +34,8 @@ _Target = Annotated[
     str,
     Meta(
         max_length=limits.target_chars_max,
-        pattern=rf"^(task|workflow|eval):[^\x00-\x1f\x7f]+{END}",
-        description="`task:<id>`, `workflow:<id>` or `eval:<id>`.",
+        pattern=rf"^(task|workflow|eval|agent):[^\x00-\x1f\x7f]+{END}",
+        description="`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
     ),
 ]
 _MISSING = ("NOT_FOUND",)
@@ -43,13 +44,15 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
     """What a call starts. `config` goes to every run; with a `secret`, calls must be signed: as Standard Webhooks where
-    it begins with `whsec_`, else as GitHub signs (`X-Hub-Signature-256`).
+    it begins with `whsec_`, else as GitHub signs (`X-Hub-Signature-256`). An agent speaks in the conversation of
+    `conversation_id`, else in a new one for each run.
     """
 
     target: _Target
     name: Name | None = None
     config: Object | None = None
     secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=NO_CONTROLS)] | None = None
+    conversation_id: Uuid | None = None
 
 
 class UpdateTrigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,7 @@ class TriggerView(msgspec.Struct, frozen=True):
     enabled: bool
     disabled_at: Timestamp | None
     signed: bool
+    conversation_id: str | None
     created_by: str | None
     created_at: Timestamp
     updated_at: Timestamp
@@ -100,6 +104,7 @@ def view(trigger: Trigger) -> TriggerView:
         trigger.disabled_at is None,
         iso_or_none(trigger.disabled_at),
         trigger.secret is not None,
+        trigger.conversation_id,
         trigger.created_by,
         iso(trigger.created_at),
         iso(trigger.updated_at),
@@ -123,6 +128,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         name=body.name,
         config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
         secret=body.secret,
+        conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
     )
 
     def answer(made: Trigger) -> Reply:
@@ -210,12 +216,18 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     "/triggers/{token}",
     answer=Started,
     status=202,
-    errors=("UNAUTHENTICATED", "IDEMPOTENCY_KEY_REUSED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=(
+        "UNAUTHENTICATED",
+        "IDEMPOTENCY_KEY_REUSED",
+        "REQUEST_SNAPSHOT_TOO_LARGE",
+        "STORE_BUSY",
+        "STORE_UNAVAILABLE",
+    ),
     open=True,
     keyed=False,  # it is, for ever, and by other headers too
 )
 async def fire(call: Call[Nothing, Nothing]) -> Reply:
-    """Start a run of the trigger's target: the body, JSON or a form, is its input."""
+    """Start a run of the trigger's target: the body, JSON or a form, is its input; an agent is told it."""
     kind = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
 
     def payload() -> bytes | None:

@@ -23,6 +23,14 @@ WebhookEvent: TypeAlias = Literal[
 """`*` and the names of webhook_event.EVENT_TYPES."""
 _Url = Annotated[str, Meta(min_length=1, max_length=limits.webhook_url_chars_max)]
 _Events = Annotated[list[WebhookEvent], Meta(min_length=1, max_length=32)]
+_Secret = Annotated[
+    str,
+    Meta(
+        max_length=128,
+        pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$(?!\n)",
+        description="`whsec_` and the base64 of 24 to 64 random bytes.",
+    ),
+]
 _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
@@ -32,17 +40,7 @@ class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
     url: _Url
     events: _Events
-    secret: (
-        Annotated[
-            str,
-            Meta(
-                max_length=128,
-                pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$(?!\n)",
-                description="`whsec_` and the base64 of 24 to 64 random bytes.",
-            ),
-        ]
-        | None
-    ) = None
+    secret: _Secret | None = None
 
 
 class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +51,16 @@ class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool | None = None
 
 
+class RotateWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Without a `secret`, one is made."""
+
+    secret: _Secret | None = None
+
+
 class WebhookView(msgspec.Struct, frozen=True):
-    """`failing_since` is the first failure since the last delivery that arrived."""
+    """`failing_since` is the first failure since the last delivery that arrived. Until `old_secret_until`, what is sent is
+    signed with the secret before the current one as well.
+    """
 
     id: str
     project_id: str
@@ -64,6 +70,7 @@ class WebhookView(msgspec.Struct, frozen=True):
     disabled_at: Timestamp | None
     disabled_reason: str | None
     failing_since: Timestamp | None
+    old_secret_until: Timestamp | None
     created_by: str | None
     created_at: Timestamp
     updated_at: Timestamp
@@ -74,7 +81,7 @@ class WebhookAnswer(msgspec.Struct, frozen=True):
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
-    """`secret` is shown only here, and is null in the replay of an idempotency key."""
+    """`secret` is new, shown only here, and null in the replay of an idempotency key."""
 
     webhook: WebhookView
     secret: str | None
@@ -122,6 +129,7 @@ def view(webhook: Webhook) -> WebhookView:
         iso_or_none(webhook.disabled_at),
         webhook.disabled_reason,
         iso_or_none(webhook.failing_since),
+        iso_or_none(webhook.old_secret_until),
         webhook.created_by,
         iso(webhook.created_at),
         iso(webhook.updated_at),
@@ -217,6 +225,26 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a webhook with its deliveries: what is pending is sent no more."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["webhook_id"])
     return Reply(200, WebhookDeleted(deleted=True))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/webhooks/{webhook_id}/rotate",
+    body=RotateWebhook,
+    answer=CreatedWebhook,
+    errors=_WRITE,
+)
+async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
+    """Give a webhook another secret. For 24 hours what it is sent is signed with the old one too."""
+    path = call.path
+    secret = commands.new_secret() if call.body.secret is None else call.body.secret
+    return await call.once(
+        lambda seal: commands.rotate(
+            call.app, call.principal, path["project"], path["webhook_id"], secret, seal
+        ),
+        lambda webhook: Reply(200, CreatedWebhook(view(webhook), secret)),
+        secret,
+    )
 
 
 @routes.route(

@@ -131,12 +131,12 @@ class WorkerPage(msgspec.Struct, frozen=True):
 _cursor = msgspec.json.Decoder(tuple[str, str])
 
 
-def _to_cursor(worker: Worker) -> str:
+def to_cursor(worker: Worker) -> str:
     place = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
     return base64.urlsafe_b64encode(place).decode().rstrip("=")
 
 
-def _from_cursor(cursor: str) -> tuple[str, str]:
+def from_cursor(cursor: str) -> tuple[str, str]:
     try:
         return _cursor.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, msgspec.DecodeError):
@@ -161,12 +161,12 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
         call.app,
         call.principal,
         call.path["project"],
-        None if query.cursor is None else _from_cursor(query.cursor),
+        None if query.cursor is None else from_cursor(query.cursor),
         query.limit + 1,
         silent=None if query.status is None else query.status == "offline",
     )
     data = found[: query.limit]
-    following = _to_cursor(data[-1]) if len(found) > query.limit else None
+    following = to_cursor(data[-1]) if len(found) > query.limit else None
     return Reply(
         200, WorkerPage([view(worker) for worker in data], PageInfo(self=query.cursor, next=following))
     )

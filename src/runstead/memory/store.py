@@ -43,7 +43,7 @@ class MemoryStore:
         self.discards = MemoryDiscards(self._journal, rows)
         self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
         self.directory = MemoryDirectory(self._journal)
-        self.workers = MemoryWorkers(self._journal, rows.sessions)
+        self.workers = MemoryWorkers(self._journal, rows)
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
         self.schedules = MemorySchedules(self._journal, rows.schedules)

@@ -95,6 +95,11 @@ class MemoryWebhooks(Webhooks):
 
         return self._journal.write(seal, plan)
 
+    async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
+        found = self._rows.deliveries.get(delivery_id)
+        fits = found is not None and (found.webhook_id, found.project_id) == (webhook_id, project_id)
+        return found if fits else None
+
     async def deliveries(
         self,
         project_id: str,

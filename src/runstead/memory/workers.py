@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from runstead import limits
 from runstead.memory.journal import Effect, Journal
+from runstead.memory.rows import Rows
 from runstead.seal import Seal
 from runstead.store import Workers
-from runstead.worker import Session, Worker
+from runstead.worker import Held, Session, Worker
 
 Name = tuple[str, str, str]
 
@@ -18,13 +19,14 @@ def _name(worker: Worker) -> tuple[str, str]:
 
 
 class MemoryWorkers(Workers):
-    def __init__(self, journal: Journal, sessions: dict[int, dict[str, Session]]) -> None:
+    def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
+        self._rows = rows
         self._workers: dict[str, Worker] = {}
         self._ids: dict[Name, str] = {}
         self._tokens: dict[str, list[bytes]] = {}  # newest last
         self._owners: dict[bytes, str] = {}
-        self._sessions = sessions
+        self._sessions = rows.sessions
 
     async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
         name = (worker.project_id, worker.implementation_kind, worker.worker_key)
@@ -109,6 +111,26 @@ class MemoryWorkers(Workers):
             and (after is None or _name(worker) > after)
         ]
         return sorted(found, key=_name)[:limit]
+
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+        due = [
+            run for run in (self._rows.runs[seq] for seq in self._rows.due) if run.project_id == project_id
+        ]
+        soonest = sorted(due, key=lambda run: (run.due_at or 0, run.seq))[:looked_max]
+        return [
+            Held(
+                run.lease_owner,
+                run.run_id,
+                run.title,
+                run.target,
+                run.status,
+                run.attempt,
+                run.attempt_started_at,
+                run.lease_expires_at,
+            )
+            for run in sorted(soonest, key=lambda run: (run.attempt_started_at or 0, run.seq))
+            if run.lease_owner in owners and run.lease_owner is not None and run.lease_expires_at is not None
+        ]
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         def plan(now: int) -> tuple[Session, Effect]:

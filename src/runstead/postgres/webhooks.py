@@ -68,7 +68,8 @@ _ARRAYS: Final = ", ".join(
 _ADD: Final = (
     f"INSERT INTO webhook_deliveries ({', '.join(_STORED)}) SELECT * FROM unnest({_ARRAYS}) RETURNING seq"  # noqa: S608
 )
-_ONE: Final = f"SELECT {_DELIVERY} FROM webhook_deliveries WHERE id = $1 AND webhook_id = $2 FOR UPDATE"  # noqa: S608
+_READ_ONE: Final = f"SELECT {_DELIVERY} FROM webhook_deliveries WHERE id = $1 AND webhook_id = $2"  # noqa: S608
+_ONE: Final = f"{_READ_ONE} FOR UPDATE"
 _LOG: Final = (
     f"SELECT {_SHOWN} FROM webhook_deliveries"  # noqa: S608
     " WHERE webhook_id = $1 AND project_id = $2 AND ($3::bigint IS NULL OR seq < $3)"
@@ -234,6 +235,11 @@ class PostgresWebhooks:
             return pair
 
         return await self._writer.do(sealed(job, seal))
+
+    async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
+        row = await self._readers.row(_READ_ONE, delivery_id, webhook_id)
+        found = None if row is None else Delivery(*row)
+        return found if found is not None and found.project_id == project_id else None
 
     async def deliveries(
         self,

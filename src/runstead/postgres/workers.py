@@ -11,8 +11,8 @@ from runstead.postgres.seals import sealed
 from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
 from runstead.seal import Seal
-from runstead.store.columns import from_session
-from runstead.worker import Session, Worker
+from runstead.store.columns import from_session, to_held
+from runstead.worker import Held, Session, Worker
 
 
 class PostgresWorkers:
@@ -63,6 +63,10 @@ class PostgresWorkers:
     ) -> list[Worker]:
         rows = await self._readers.rows(Q["workers_page"], project_id, *(after or ("", "")), limit, silent)
         return [Worker(*row) for row in rows]
+
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+        rows = await self._readers.rows(Q["held"], project_id, list(owners), looked_max)
+        return [to_held(row) for row in rows]
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         async def job(connection: Connection, now: int) -> Session:

@@ -54,9 +54,11 @@ class ThreadContext(Blocking):
         call = self._context.tool_call(name, arguments, result=result)
         return self._spoken(call, at_once=result is not msgspec.UNSET)
 
-    def artifact(self, what: Any, **options: Any) -> StoredArtifact | None:
+    def artifact(
+        self, what: Any, name: str | None = None, media_type: str | None = None, **options: Any
+    ) -> StoredArtifact | None:
         """As `Context.artifact`; what is stored is there once it returns."""
-        told = self._context.artifact(what, **options)
+        told = self._context.artifact(what, name, media_type, **options)
         if isinstance(told, Noted):
             return None
         stored: StoredArtifact = self._wait(_awaiting(told))

@@ -180,9 +180,9 @@ class Telling:
     def artifact(
         self,
         what: bytes | bytearray | memoryview | str | os.PathLike[str],
-        *,
         name: str | None = None,
         media_type: str | None = None,
+        *,
         size: int | None = None,
         uri: str | None = None,
         sha256: str | None = None,

@@ -9,7 +9,9 @@ from runstead.sdk.answer import Answer, PageInfo
 
 
 class Webhook(Answer, frozen=True, kw_only=True):
-    """`failing_since` is the first failure since the last delivery that arrived; a disabled one says why."""
+    """`failing_since` is the first failure since the last delivery that arrived; a disabled one says why. Until
+    `old_secret_until`, what arrives is signed with the secret before the current one as well.
+    """
 
     id: str
     project_id: str
@@ -19,6 +21,7 @@ class Webhook(Answer, frozen=True, kw_only=True):
     disabled_at: datetime | None = None
     disabled_reason: str | None = None
     failing_since: datetime | None = None
+    old_secret_until: datetime | None = None
     created_by: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -68,7 +71,7 @@ class DeliveryPage(Answer, frozen=True, kw_only=True):
 
 
 class Trigger(Answer, frozen=True, kw_only=True):
-    """`signed`: whether calls must be."""
+    """`signed`: whether calls must be. `conversation_id`: where each run of an agent speaks; else each in a new one."""
 
     id: str
     project_id: str
@@ -78,6 +81,7 @@ class Trigger(Answer, frozen=True, kw_only=True):
     enabled: bool = True
     disabled_at: datetime | None = None
     signed: bool = False
+    conversation_id: str | None = None
     created_by: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

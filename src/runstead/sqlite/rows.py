@@ -1,6 +1,7 @@
 """Rows to values and back."""
 
 import sqlite3
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
@@ -36,8 +37,12 @@ def to_run(row: tuple[Any, ...]) -> Run:
     return Run(*values)
 
 
-def to_glimpse(seq: int, status: str, created_at: int, *ends: int | None) -> Glimpse:
-    return Glimpse(seq, _STATUSES[status], created_at, *ends)
+def to_glimpses(rows: Iterable[tuple[Any, ...]]) -> list[Glimpse]:
+    """In one go: a chart has many."""
+    return [
+        Glimpse(seq, _STATUSES[status], created_at, completed_at, duration_ms)
+        for seq, status, created_at, completed_at, duration_ms in rows
+    ]
 
 
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:

@@ -32,7 +32,7 @@ from runstead.sqlite.rows import (
     insert_run,
     rewrite_run,
     to_event,
-    to_glimpse,
+    to_glimpses,
     to_run,
 )
 from runstead.sqlite.seals import sealed
@@ -135,7 +135,7 @@ class SqliteRuns:
 
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
         sql, arguments = page_sql(query, GLIMPSED)
-        return await self._readers.do(lambda c: [to_glimpse(*row) for row in c.execute(sql, arguments)])
+        return await self._readers.do(lambda c: to_glimpses(c.execute(sql, arguments)))
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many("children", (seq, limit, after, kind))

@@ -164,6 +164,14 @@ class SqliteWebhooks:
 
         return await self._writer.do(sealed(job, seal))
 
+    async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
+        def read(connection: sqlite3.Connection) -> Delivery | None:
+            row = connection.execute(_ONE, (delivery_id, webhook_id)).fetchone()
+            found = None if row is None else Delivery(*row)
+            return found if found is not None and found.project_id == project_id else None
+
+        return await self._readers.do(read)
+
     async def deliveries(
         self,
         project_id: str,

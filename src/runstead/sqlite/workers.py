@@ -8,11 +8,12 @@ from msgspec.structs import astuple
 from runstead import limits
 from runstead.seal import Seal
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.rows import encode
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
-from runstead.store.columns import from_session
-from runstead.worker import Session, Worker
+from runstead.store.columns import from_session, to_held
+from runstead.worker import Held, Session, Worker
 
 
 class SqliteWorkers:
@@ -69,6 +70,10 @@ class SqliteWorkers:
     ) -> list[Worker]:
         given = (project_id, *(after or ("", "")), limit, silent)
         return await self._readers.do(lambda c: [Worker(*row) for row in c.execute(Q["workers_page"], given)])
+
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+        given = (project_id, encode(owners).decode(), looked_max)
+        return await self._readers.do(lambda c: [to_held(row) for row in c.execute(Q["held"], given)])
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
         def job(connection: sqlite3.Connection, now: int) -> Session:

@@ -14,9 +14,10 @@ from runstead.principal import Scope
 from runstead.project import ApiKey, Member, Project
 from runstead.push_service import PushService, is_active
 from runstead.replica import REPLICA_FIELDS
+from runstead.run import RunStatus
 from runstead.schedule import SCHEDULE_FIELDS
 from runstead.webhook import WEBHOOK_FIELDS, Webhook
-from runstead.worker import Session, Worker
+from runstead.worker import Held, Session, Worker
 
 _ASKED: Final = tuple(name for name in InputRequest.__struct_fields__ if name != "response")
 _RESPONSE: Final = (
@@ -118,6 +119,11 @@ def from_session(run_seq: int, session: Session, now: int) -> list[Any]:
         session.metadata,
         None if session.status == "active" else now,
     ]
+
+
+def to_held(row: Sequence[Any]) -> Held:
+    owner, run_id, title, target, status, *others = row
+    return Held(owner, run_id, title, target, RunStatus(status), *others)
 
 
 def to_webhook(row: Sequence[Any]) -> Webhook:

@@ -52,6 +52,10 @@ class Webhooks(Protocol):
         """Change a delivery, and its webhook where the decision does. NOT_FOUND."""
         ...
 
+    async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
+        """One with its payload, None where the project's webhook has none of this id."""
+        ...
+
     async def deliveries(
         self,
         project_id: str,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.seal import Seal
-from runstead.worker import Session, Worker
+from runstead.worker import Held, Session, Worker
 
 
 class Workers(Protocol):
@@ -34,6 +34,13 @@ class Workers(Protocol):
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
     ) -> list[Worker]:
         """A project's workers by (implementation_kind, worker_key), those beyond `after`; all, or (not) silent ones."""
+        ...
+
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+        """The runs of a project that one of these owners (ids of workers or push services) has a lease on, the attempt that
+        began first first. Looked for among the `looked_max` runs of the project whose deadlines come soonest: a lease is
+        short, so that only very many other deadlines before its end can hide it.
+        """
         ...
 
     async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:

@@ -5,6 +5,7 @@ Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule r
 
 from runstead.transitions.attempts import claim, claimable, referee, release, renew
 from runstead.transitions.beginnings import create, start
+from runstead.transitions.calls import TriggerCall, call
 from runstead.transitions.children import await_end, child_ended, told
 from runstead.transitions.ends import Completion, cancel, complete
 from runstead.transitions.firing import Firing, fire
@@ -24,8 +25,10 @@ __all__ = [
     "Fence",
     "Firing",
     "Seen",
+    "TriggerCall",
     "ask_input",
     "await_end",
+    "call",
     "cancel",
     "cancel_input",
     "child_ended",

@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from runstead.conversation import Conversation
 from runstead.errors import Error, not_found
-from runstead.run import AgentDetails, Run, RunStatus, TriggerKind
+from runstead.run import Run, RunStatus, TriggerKind
 from runstead.schedule import Schedule, fired
 from runstead.transition import Loaded, NewMessage, Transition
+from runstead.transitions import prompted
 from runstead.transitions.beginnings import create
-from runstead.transitions.machine import encode
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,28 +111,14 @@ def _conversation(schedule: Schedule, firing: Firing, now: int) -> Conversation 
 
 
 def _agent(schedule: Schedule, firing: Firing, place: str) -> dict[str, Any]:
-    """What an agent run has instead: its conversation, and a start payload (contract A3) that holds the prompt."""
-    prompt = msgspec.json.decode(schedule.config, type=dict[str, Any]).get("prompt")
-    said = {"id": f"{firing.message_id}:prompt", "role": "user", "parts": [{"type": "text", "text": prompt}]}
-    snapshot = {
-        "messages": [said] if isinstance(prompt, str) and prompt else [],
-        "context": {
-            "conversation_id": place,
-            "project_id": schedule.project_id,
-            "branch_id": schedule.runtime_target_branch_id,
-        },
-        "durable_root_run": {"run_id": firing.run_id, "message_id": firing.message_id},
-    }
-    details = AgentDetails(
+    """What an agent run has instead: it is told the prompt of the schedule's config."""
+    prompt = prompted.Prompt(
         agent_id=schedule.target_id,
+        conversation_id=place,
         message_id=firing.message_id,
+        texts=prompted.prompt_of(schedule.config),
+        branch_id=schedule.runtime_target_branch_id,
         requested_by_user_id=firing.requested_by_user_id,
     )
-    return {
-        "owner_kind": "conversation",
-        "owner_id": place,
-        "conversation_id": place,
-        "agent": encode(details),
-        "config": schedule.config,
-        "request_snapshot": encode(snapshot),
-    }
+    members = prompted.members(prompt, schedule.project_id, firing.run_id)
+    return {"config": schedule.config, **members}

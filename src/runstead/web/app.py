@@ -17,7 +17,26 @@ from runstead.http.auth import Authenticator
 from runstead.http.body import Disconnected, read_body
 from runstead.http.problems import STATUS
 from runstead.principal import Principal
-from runstead.web import cookie, run, run_actions, run_downloads, run_live, runs, sign_in, static
+from runstead.web import (
+    access,
+    batches,
+    cookie,
+    run,
+    run_actions,
+    run_changes,
+    run_chart,
+    run_downloads,
+    run_live,
+    runs,
+    schedules,
+    sign_in,
+    static,
+    system,
+    triggers,
+    usage,
+    webhooks,
+    workers,
+)
 from runstead.web.form import Fields, fields_of, header
 from runstead.web.pages import Page
 from runstead.web.render import render
@@ -25,7 +44,24 @@ from runstead.web.visit import Visit, csrf_of
 
 log = structlog.get_logger(__name__)
 
-NOUNS: Final = (runs, run, run_live, run_downloads, run_actions, sign_in)
+NOUNS: Final = (
+    runs,
+    run_changes,
+    run_chart,
+    usage,
+    schedules,
+    batches,
+    workers,
+    webhooks,
+    triggers,
+    access,
+    system,
+    run,
+    run_live,
+    run_downloads,
+    run_actions,
+    sign_in,
+)
 
 #: Nothing from elsewhere, nothing inline, no frame around us.
 POLICY: Final = (
@@ -99,7 +135,7 @@ class _Endpoint:
                 raise Error(
                     "FORBIDDEN", "The form is not from this session: reload the page, and send it again"
                 )
-        visit = Visit(self._app, scope, principal, session, secret, query, form)
+        visit = Visit(self._app, scope, principal, session, secret, query, form, self._authenticator.forget)
         try:
             page = self._pages.get("GET" if scope["method"] == "HEAD" else scope["method"])
             if page is None and self._pages:

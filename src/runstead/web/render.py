@@ -66,6 +66,12 @@ _STATUS_SIGNS: Final = {
     "completed": "●",
     "failed": "✕",
     "cancelled": "⊘",
+    "cancelling": "⊘",
+    "healthy": "●",
+    "stale": "◇",
+    "active": "●",
+    "paused": "‖",
+    "deleting": "⊘",
 }
 
 

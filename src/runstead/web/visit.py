@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -14,6 +15,7 @@ from runstead.commands import locate, projects
 from runstead.commands.app import App
 from runstead.principal import Principal, Scope, can
 from runstead.project import Project
+from runstead.web.cookie import encrypted
 from runstead.web.form import Fields, header
 from runstead.web.render import render
 
@@ -26,7 +28,9 @@ def csrf_of(secret: str) -> str:
 
 
 class Visit:
-    """A request with its session: `query` from the address, `form` from the body. `secret` is the cookie's."""
+    """A request with its session: `query` from the address, `form` from the body. `secret` is the cookie's. To be called once
+    what a credential may do has changed: `forget_credentials`.
+    """
 
     def __init__(
         self,
@@ -37,16 +41,23 @@ class Visit:
         secret: str,
         query: Fields,
         form: Fields,
+        forget_credentials: Callable[[], None],
     ) -> None:
         self.app = app
         self.principal = principal
         self.session = session
         self.query = query
         self.form = form
+        self.forget_credentials = forget_credentials
         self.path: dict[str, str] = scope["path_params"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.scheme: str = scope.get("scheme", "http")
         self.address = scope["path"] + (
             "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
+        )
+        #: Where the browser finds this server.
+        self.origin = (
+            f"{'https' if encrypted(scope, self.headers) else 'http'}://{header(self.headers, b'host') or ''}"
         )
         self._secret = secret
 
@@ -105,7 +116,9 @@ class Visit:
     def back(self, told: str, to: str) -> Response:
         """After a change: on to a page of ours, which says once what was done."""
         answer = RedirectResponse(to, 303)
-        answer.set_cookie(TOLD, quote(told), max_age=30, path="/ui", httponly=True, samesite="strict")
+        answer.set_cookie(
+            TOLD, quote(told, safe=""), max_age=30, path="/ui", httponly=True, samesite="strict"
+        )
         return answer
 
 

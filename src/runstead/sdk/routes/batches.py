@@ -44,6 +44,25 @@ class BatchRoutes(Described):
         return Call("GET", path("projects", self._project(project), "batches", batch_id), Batch)
 
     @route
+    def retry_batch(
+        self,
+        batch_id: str,
+        *,
+        cancelled: bool = False,
+        name: str | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedBatch]:
+        """`POST /projects/{ref}/batches/{id}/retry`: a new batch with the requests of the runs that have failed, with
+        `cancelled` of those that were cancelled too. Each new run's `retry_of` is the old one.
+
+        409 BATCH_NOT_RETRIABLE while a run has not ended, and where none, or more than 1,000, would be tried again.
+        """
+        where = path("projects", self._project(project), "batches", batch_id, "retry")
+        body = members(cancelled=cancelled or None, name=name)
+        return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
+
+    @route
     def cancel_batch(
         self,
         batch_id: str,

@@ -82,6 +82,30 @@ class WebhookRoutes(Described):
         return Call("PATCH", where, WebhookAnswer, body=body, idempotency_key=new_key())
 
     @route
+    def rotate_webhook(
+        self,
+        webhook_id: str,
+        *,
+        secret: str | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedWebhook]:
+        """`POST /projects/{ref}/webhooks/{id}/rotate`: another secret; for 24 hours the one so far signs as well. `secret`
+        of the answer is never shown again: keys and repeats as for `create_webhook`. Given, it is known, and the call may
+        be sent again.
+
+        400 with `errors` for what is no secret.
+        """
+        return Call(
+            "POST",
+            self._hooks(project, webhook_id, "rotate"),
+            CreatedWebhook,
+            body=members(secret=secret),
+            idempotency_key=idempotency_key,
+            repeatable=idempotency_key is not None or secret is not None,
+        )
+
+    @route
     def delete_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/webhooks/{id}`: with its deliveries."""
         return Call("DELETE", self._hooks(project, webhook_id), NoneType)
@@ -124,11 +148,13 @@ class WebhookRoutes(Described):
         name: str | None = None,
         config: Mapping[str, Any] | None = None,
         secret: str | None = None,
+        conversation_id: str | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
-        """`POST /projects/{ref}/triggers`. `target` is `task:<id>`, `workflow:<id>` or `eval:<id>`; with a `secret`, calls
-        must be signed. `token` of the answer is never shown again: keys and repeats as for `create_webhook`.
+        """`POST /projects/{ref}/triggers`. `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`; with a
+        `secret`, calls must be signed; `conversation_id` is where an agent speaks, else each run in a new one. `token` of
+        the answer is never shown again: keys and repeats as for `create_webhook`.
 
         400 with `errors` for what is not valid, 409 TRIGGER_LIMIT_REACHED.
         """
@@ -136,7 +162,9 @@ class WebhookRoutes(Described):
             "POST",
             self._triggers(project),
             CreatedTrigger,
-            body=members(target=target, name=name, config=config, secret=secret),
+            body=members(
+                target=target, name=name, config=config, secret=secret, conversation_id=conversation_id
+            ),
             idempotency_key=idempotency_key,
             repeatable=idempotency_key is not None,
         )

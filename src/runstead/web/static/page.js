@@ -23,12 +23,43 @@
 
   tellTimes();
   setInterval(tellTimes, 10_000);
+  document.addEventListener("runstead:parts", (event) => tellTimes(event.target)); // put in by a script of ours
+  document.addEventListener("htmx:afterSwap", () => tellTimes()); // before it is painted
   document.addEventListener("htmx:load", (event) => tellTimes(event.detail.elt.parentElement ?? document));
 
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
     if (question && !confirm(question)) event.preventDefault();
   });
+
+  // Single keys can be switched off (WCAG 2.2, 2.1.4): who dictates says letters all the time.
+  const keys = document.getElementById("keys");
+  const keysOn = () => localStorage.getItem("runstead.keys") !== "off" && !keys?.open;
+  if (keys) {
+    const on = document.getElementById("keys-on"), show = document.getElementById("show-keys");
+    on.checked = keysOn();
+    on.addEventListener("change", () => localStorage.setItem("runstead.keys", on.checked ? "on" : "off"));
+    show.hidden = false;
+    show.addEventListener("click", () => {
+      show.closest("details").open = false;
+      keys.showModal();
+    });
+  }
+  window.runstead = {keysOn};
+
+  // The colours that the reader chose; theme.js has put them in force.
+  const theme = document.getElementById("theme");
+  if (theme) {
+    const choice = document.getElementById("theme-choice");
+    theme.hidden = false;
+    choice.value = document.documentElement.dataset.theme ?? "";
+    choice.addEventListener("change", () => {
+      localStorage.setItem("runstead.theme", choice.value);
+      if (choice.value) document.documentElement.dataset.theme = choice.value;
+      else delete document.documentElement.dataset.theme;
+      document.dispatchEvent(new Event("runstead:theme"));
+    });
+  }
 
   // A menu closes where the reader goes on elsewhere.
   document.addEventListener("click", (event) => {
@@ -41,8 +72,9 @@
         menu.querySelector("summary").focus();
       }
     }
-    const writing = event.target.closest("input, textarea, select, [contenteditable]");
-    if (writing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const writing = event.target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+    if (writing || event.ctrlKey || event.metaKey || event.altKey || !keysOn()) return;
+    if (event.key === "?" && keys && !keys.open) keys.showModal();
     const wanted = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
     if (wanted) {
       event.preventDefault();

@@ -1,0 +1,10 @@
+// Lists that are asked for again leave alone what somebody is marking just now.
+(() => {
+  "use strict";
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const place = event.detail.target, marked = document.getSelection();
+    if (!place.matches?.("tbody[hx-get]")) return;
+    if (marked && !marked.isCollapsed && place.contains(marked.anchorNode)) event.detail.shouldSwap = false;
+  });
+})();

@@ -1,0 +1,53 @@
+// Parts that are asked for again every few seconds (`data-keeps`) keep what the reader does in them.
+(() => {
+  "use strict";
+
+  const last = new WeakMap();
+  let kept = null;
+
+  // The tokens of forms differ each time, and tell the reader nothing.
+  const plain = (html) => html.replace(/name="once" value="[^"]*"/g, "");
+
+  function selects(part) {
+    const selection = document.getSelection();
+    return !!selection && !selection.isCollapsed && part.contains(selection.anchorNode);
+  }
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const part = event.detail.target;
+    if (!part.matches("[data-keeps]") || !event.detail.shouldSwap) return;
+    const told = plain(event.detail.xhr.responseText);
+    const writing = document.activeElement?.matches("input, select, textarea") && part.contains(document.activeElement);
+    if (last.get(part) === told || selects(part) || writing) {
+      event.detail.shouldSwap = false;
+      return;
+    }
+    last.set(part, told);
+    kept = {
+      open: [...part.querySelectorAll("details[id]")].filter((one) => one.open).map((one) => one.id),
+      shut: [...part.querySelectorAll("details[id]")].filter((one) => !one.open).map((one) => one.id),
+      focus: part.contains(document.activeElement) ? focused(document.activeElement) : null,
+      scrolled: [...part.querySelectorAll(".wide")].map((one) => one.scrollLeft),
+    };
+  });
+
+  function focused(element) {
+    if (element.id) return (part) => part.querySelector(`#${CSS.escape(element.id)}`);
+    const near = element.closest("details[id]");
+    if (near && element.matches("summary")) return (part) => part.querySelector(`#${CSS.escape(near.id)} > summary`);
+    const href = element.getAttribute("href");
+    if (href) return (part) => part.querySelector(`a[href="${CSS.escape(href)}"]`);
+    const label = element.getAttribute("aria-label");
+    return (part) => (label ? part.querySelector(`[aria-label="${CSS.escape(label)}"]`) : null);
+  }
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const part = event.detail.target;
+    if (!part.matches("[data-keeps]") || !kept) return;
+    for (const id of kept.open) part.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+    for (const id of kept.shut) part.querySelector(`#${CSS.escape(id)}`)?.removeAttribute("open");
+    [...part.querySelectorAll(".wide")].forEach((one, place) => { one.scrollLeft = kept.scrolled[place] ?? 0; });
+    kept.focus?.(part)?.focus({preventScroll: true});
+    kept = null;
+  });
+})();

@@ -1,0 +1,174 @@
+"""Makes the pictures of docs/images: each page of the dashboard, in light and dark, over runs that are made for it.
+
+cd tests && python -m web.pictures ../docs/images
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from e2e.server import KEY, PROGRAM, Server, environment, until
+
+from .browser import Tab
+from .conftest import CHROMIUM
+
+WIDTH, HEIGHT = 1280, 860
+PROJECT = "/ui/projects/default"
+
+
+def fill(api) -> dict[str, str]:
+    """Makes what the pages show; the paths of the single ones, by the picture's name."""
+    project = api.project_id()
+
+    def run(kind, target, **request):
+        body = {
+            "kind": kind,
+            "owner": {"kind": "project", "id": project},
+            "request": {"target": f"{kind}:{target}", **request},
+        }
+        return api.post("/runs", body)["run"]["run_id"]
+
+    def is_(run_id, *statuses):
+        return until(
+            lambda: api.get(f"/runs/{run_id}")["status"] in statuses, f"{run_id} to be {statuses}", 60
+        )
+
+    def asked(run_id):
+        until(lambda: api.get(f"/runs/{run_id}")["waiting_reason"] == "approval", f"{run_id} to ask", 60)
+
+    api.http.put(
+        "/projects/default/prices",
+        json={
+            "provider": "anthropic",
+            "model": "claude-large",
+            "input": 3_000_000,
+            "output": 15_000_000,
+            "cached": 300_000,
+        },
+    )
+    schedule = api.post(
+        "/projects/default/schedules",
+        {
+            "name": "Weekly report",
+            "target": {"kind": "workflow", "id": "weekly-report"},
+            "schedule": "0 6 * * mon",
+            "timezone": "Europe/Lisbon",
+            "config": {"week": 47},
+        },
+    )
+    api.post(
+        "/projects/default/schedules",
+        {
+            "name": "Feeds",
+            "target": {"kind": "task", "id": "import-feed"},
+            "schedule": "*/10 * * * *",
+            "timezone": "UTC",
+            "config": {"feed": "https://feeds.example/1"},
+        },
+    )
+    feeds = [run("task", "import-feed", config={"feed": f"https://feeds.example/{n}"}) for n in range(1, 7)]
+    batch = api.post(
+        "/projects/default/batches",
+        {
+            "name": "Index of November",
+            "runs": [
+                {"kind": "task", "request": {"target": "task:index", "config": {"part": n}}}
+                for n in range(60)
+            ],
+        },
+    )
+    ended = run("workflow", "weekly-report", config={"week": 46})
+    asked(ended)
+    call = api.get(f"/runs/{ended}")["waiting_tool_call_id"]
+    api.post(f"/runs/{ended}/resume", {"type": "approval", "tool_call_id": call, "result": True})
+    is_(ended, "completed")
+    waiting = run("workflow", "weekly-report", config={"week": 47})
+    asked(waiting)
+    for feed in feeds:
+        is_(feed, "completed", "failed")
+    run("task", "nobody-serves-this", title="Waits for a worker")
+    cancelled = run("task", "nobody-serves-this", title="Called off")
+    api.post(f"/runs/{cancelled}/cancel", {"reason": "no longer needed"})
+    hook = api.post(
+        "/projects/default/webhooks",
+        {"url": "https://hooks.example/runstead", "events": ["run.completed", "run.failed"]},
+    )
+    api.post("/projects/default/triggers", {"target": "task:import-feed"})
+    return {
+        "runs": f"{PROJECT}/runs",
+        "run": f"{PROJECT}/runs/{ended}",
+        "run-waiting": f"{PROJECT}/runs/{waiting}",
+        "run-failed": f"{PROJECT}/runs/{feeds[2]}",
+        "usage": f"{PROJECT}/usage",
+        "schedules": f"{PROJECT}/schedules",
+        "schedule": f"{PROJECT}/schedules/{schedule['schedule']['id']}",
+        "batches": f"{PROJECT}/batches",
+        "batch": f"{PROJECT}/batches/{batch['batch']['id']}",
+        "workers": f"{PROJECT}/workers",
+        "webhooks": f"{PROJECT}/webhooks",
+        "webhook": f"{PROJECT}/webhooks/{hook['webhook']['id']}",
+        "access": f"{PROJECT}/access",
+        "system": "/ui/system",
+        "sessions": "/ui/sessions",
+    }
+
+
+def picture(url: str, pages: dict[str, str], to: Path, sizes: list[int]) -> list[str]:
+    """Writes one file for each page, scheme and width; what went wrong in the browser."""
+    troubles = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for scheme in ("light", "dark"):
+            for width in sizes:
+                size = {"width": width, "height": HEIGHT}
+                context = browser.new_context(
+                    base_url=url, color_scheme=scheme, viewport=size, locale="en-GB"
+                )
+                tab = Tab(context, url)
+                tab.open("/ui/sign-in")
+                suffix = scheme if width == WIDTH else f"{scheme}-{width}"
+                tab.page.screenshot(path=to / f"sign-in-{suffix}.png")
+                tab.sign_in(KEY)
+                for name, path in pages.items():
+                    tab.open(path)
+                    tab.page.wait_for_function("document.readyState === 'complete'")
+                    tab.page.wait_for_timeout(400)
+                    tab.page.screenshot(path=to / f"{name}-{suffix}.png", full_page=width != WIDTH)
+                troubles += tab.troubles
+                tab.close()
+        browser.close()
+    return troubles
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("to", type=Path)
+    parser.add_argument("--width", type=int, nargs="*", default=[WIDTH])
+    told = parser.parse_args()
+    told.to.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), Path(folder) / "runstead.db").start()
+        settings = environment(
+            RUNSTEAD_URL=server.url, RUNSTEAD_KEY=KEY, PYTHONPATH=str(Path(__file__).parents[1])
+        )
+        worker = subprocess.Popen(
+            [*PROGRAM, "worker", "web.pictured_app:app", "--concurrency", "4"], env=settings, cwd=folder
+        )
+        try:
+            with server.api() as api:
+                pages = fill(api)
+            troubles = picture(server.url, pages, told.to, told.width)
+        finally:
+            worker.terminate()
+            worker.wait()
+            server.kill()
+    sys.stdout.write(("\n".join(troubles) or "nothing went wrong in the browser") + "\n")
+    return bool(troubles)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Keys, members and limits of a project, and new projects."""
+
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from playwright.sync_api import Error as PageError, expect
+
+from e2e.server import Server
+
+from .plain_browser import PlainBrowser, refusal
+
+PAGE = "/ui/projects/default/access"
+SIGNING = ed25519.Ed25519PrivateKey.generate()
+
+
+@pytest.fixture
+def browser(server):
+    with PlainBrowser(server.url, server.key) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    """A server that knows users by their tokens."""
+    folder = tmp_path_factory.mktemp("tokens")
+    public = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    started = Server(folder, folder / "runstead.db", RUNSTEAD_JWT_PUBLIC_KEY=public).start()
+    yield started
+    started.kill()
+
+
+def as_user(server, name):
+    token = jwt.encode({"sub": name, "exp": int(time.time()) + 600}, SIGNING, "EdDSA")
+    return PlainBrowser(server.url, token)
+
+
+def new_key(browser, **fields):
+    answer = browser.send(PAGE, "/keys", {"name": "made", "scopes": ["runs:read"]} | fields)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def secret_in(answer):
+    return answer.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
+
+
+def keys(api, name="made"):
+    """Those of this name that are good."""
+    found = api.get("/projects/default/api-keys")["data"]
+    return [one for one in found if one["name"] == name and one["revoked_at"] is None]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(api):
+    yield
+    for one in keys(api):
+        api.http.delete(f"/projects/default/api-keys/{one['id']}").raise_for_status()
+    api.http.put("/projects/default/concurrency-limits", json={"limits": []}).raise_for_status()
+
+
+def test_a_key_is_made_shown_once_and_good_for_what_was_chosen(browser, api, server):
+    answer = new_key(browser, name="made", scopes=["runs:read", "workers"], days="7")
+    secret = secret_in(answer)
+    (made,) = keys(api)
+    assert made["scopes"] == ["runs:read", "workers"]
+    assert made["expires_at"] is not None
+    with server.api(secret) as other:
+        assert other.get("/projects/default")["slug"] == "default"
+    page = browser.page(PAGE)
+    assert f"vf_{made['prefix']}_…" in page
+    assert secret not in page
+
+
+def test_a_form_that_is_sent_again_makes_no_other_key(browser, api):
+    to, ready = browser.form(PAGE, "/keys")
+    filled = ready | {"name": "made", "scopes": "runs:read"}
+    secret = secret_in(browser.http.post(to, data=filled))
+    again = browser.http.post(to, data=filled)
+    assert secret not in again.text
+    assert browser.told(again).startswith("The key was made when the form was sent first.")
+    assert len(keys(api)) == 1
+    # What is filled in otherwise is another key.
+    assert secret_in(browser.http.post(to, data=filled | {"scopes": "workers"}))
+    assert len(keys(api)) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"scopes": []}, "No scope is chosen"),
+        ({"scopes": ["root"]}, "Invalid enum value"),
+        ({"days": "2"}, "The time until it expires"),
+        ({"name": "x" * 256}, "The name is longer than 255"),
+        ({"once": ""}, "The form is not whole"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+    answer = browser.send(PAGE, "/keys", {"name": "made", "scopes": ["runs:read"]} | fields)
+    assert answer.status_code == 400
+    assert sentence in refusal(answer)
+    assert keys(api) == []
+
+
+def test_a_revoked_key_opens_nothing_at_once(browser, api, server):
+    secret = secret_in(new_key(browser))
+    (made,) = keys(api)
+    with server.api(secret) as other:
+        other.get("/projects/default")
+        told = browser.told(browser.send(PAGE, f"/keys/{made['id']}/revoke"))
+        assert told == "The key made is revoked: it opens nothing more."
+        assert other.http.get("/projects/default").status_code == 401
+    assert "revoked" in browser.page(PAGE)
+
+
+def test_who_is_no_admin_sees_members_and_limits_and_why_not_more(browser, api, server):
+    secret = secret_in(new_key(browser))
+    api.post("/projects/default/members", {"user_id": "bob", "role": "admin"})
+    limits = {"limits": [{"target": "task:slow", "max_running": 3}]}
+    api.http.put("/projects/default/concurrency-limits", json=limits).raise_for_status()
+    with PlainBrowser(server.url, secret) as other:
+        page = other.page(PAGE)
+        for shown in ("does not carry the scope", "bob", "task:slow"):
+            assert shown in page
+        assert "API keys" not in page
+        assert 'method="post" action="/ui/projects' not in page
+        _, fields = other.form(PAGE, "/ui/sign-out")
+        for path, filled in (
+            ("keys", {"scopes": "admin", "once": "x"}),
+            ("members", {"user_id": "eve", "role": "admin"}),
+            ("members/remove", {"user_id": "bob"}),
+            ("limits", {"max_running": "1"}),
+            ("limits/remove", {"target": "task:slow"}),
+        ):
+            answer = other.http.post(f"/ui/projects/default/{path}", data=fields | filled)
+            assert answer.status_code == 403, path
+    api.http.delete("/projects/default/members/bob").raise_for_status()
+
+
+def test_members_are_added_changed_and_removed(browser, api):
+    user = "team/<b>ann</b>"
+    told = browser.told(browser.send(PAGE, "/members", {"user_id": user, "role": "viewer"}))
+    assert told == "team/&lt;b&gt;ann&lt;/b&gt; is viewer of the project."
+    browser.told(browser.send(PAGE, "/members", {"role": "member"}, user_id=user))
+    assert [(one["user_id"], one["role"]) for one in api.get("/projects/default/members")["data"]] == [
+        (user, "member")
+    ]
+    browser.told(browser.send(PAGE, "/members/remove", user_id=user))
+    assert api.get("/projects/default/members")["data"] == []
+    assert refusal(browser.send(PAGE, "/members", {"user_id": "", "role": "member"}))
+
+
+def test_limits_are_set_beside_each_other_and_removed(browser, api):
+    def limits():
+        found = api.get("/projects/default/concurrency-limits")["limits"]
+        return {one["target"]: one["max_running"] for one in found}
+
+    browser.told(browser.send(PAGE, "/limits", {"max_running": "20"}))
+    browser.told(browser.send(PAGE, "/limits", {"target": "task:a", "max_running": "2"}))
+    assert limits() == {None: 20, "task:a": 2}
+    browser.told(browser.send(PAGE, "/limits", {"max_running": "5"}, target="task:a"))
+    assert limits() == {None: 20, "task:a": 5}
+    browser.told(browser.send(PAGE, "/limits/remove", target=""))
+    assert limits() == {"task:a": 5}
+    for wrong in ("", "-1", "many", "10001", "²"):
+        answer = browser.send(PAGE, "/limits", {"max_running": wrong})
+        assert answer.status_code == 400
+        assert "The number must be from 0 to 10,000" in refusal(answer)
+
+
+def test_a_key_makes_a_project_whose_first_key_is_shown_once(browser, api, server):
+    slug = "made-by-a-key"
+    to, ready = browser.form("/ui/new-project", "/new-project")
+    filled = ready | {"slug": slug, "name": "Made <here>"}
+    answer = browser.http.post(to, data=filled)
+    secret = secret_in(answer)
+    with PlainBrowser(server.url, secret) as other:
+        assert "Access to Made &lt;here&gt;" in other.page(f"/ui/projects/{slug}/access")
+    assert browser.told(browser.http.post(to, data=filled)).startswith("The project was made")
+    again = browser.send("/ui/new-project", "/new-project", {"slug": slug})
+    assert again.status_code == 409
+    assert f'value="{slug}"' in again.text
+    assert "The short name has 1 to 63" in refusal(
+        browser.send("/ui/new-project", "/new-project", {"slug": "No!"})
+    )
+    with PlainBrowser(server.url, secret_in(new_key(browser))) as reader:
+        assert "Projects are made by users" in reader.page("/ui/new-project")
+
+
+def test_a_user_makes_a_project_and_stays_its_last_admin(tokens):
+    page = "/ui/projects/adas/access"
+    with as_user(tokens, "ada") as ada:
+        told = ada.told(ada.send("/ui/new-project", "/new-project", {"slug": "adas"}))
+        assert told == "The project adas is there, and you are its admin."
+        assert "The last admin: name another one first" in ada.page(page)
+        # The page offers no such form, so it is made by hand.
+        _, ready = ada.form(page, "/members")
+        for path, filled in (("members", {"role": "viewer"}), ("members/remove", {})):
+            answer = ada.http.post(f"/ui/projects/adas/{path}", data=ready | {"user_id": "ada"} | filled)
+            assert answer.status_code == 409
+            assert "last admin: name another one first" in refusal(answer)
+        ada.told(ada.send(page, "/members", {"user_id": "bob", "role": "admin"}))
+        left = ada.send(page, "/members/remove", user_id="ada")
+        assert left.headers["location"] == "/ui"
+        assert ada.get(page).status_code == 404
+    with as_user(tokens, "bob") as bob:
+        assert "The last admin" in bob.page(page)
+
+
+def test_a_person_makes_a_key_and_takes_it_away(open_tab, api):
+    tab = open_tab(PAGE)
+    page = tab.page
+    page.get_by_text("New key").click()
+    page.get_by_label("Name").fill("made")
+    page.get_by_label("everything, keys").check()
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.locator("#secret")).to_contain_text("vf_")
+    assert tab.serious() == []
+    page.get_by_role("link", name="I have kept it").click()
+    page.once("dialog", lambda asked: asked.dismiss())
+    page.get_by_role("button", name="Revoke made").click()
+    assert len(keys(api)) == 1
+    page.once("dialog", lambda asked: asked.accept())
+    page.get_by_role("button", name="Revoke made").click()
+    expect(page.locator(".told")).to_contain_text("The key made is revoked")
+    assert keys(api) == []
+
+
+def test_going_back_shows_no_secret(open_tab):
+    page = open_tab(PAGE).page
+    page.get_by_text("New key").click()
+    page.get_by_label("Name").fill("made")
+    page.get_by_role("button", name="Create the key").click()
+    page.get_by_role("link", name="I have kept it").click()
+    expect(page.get_by_role("heading", name="Members")).to_be_visible()
+    with pytest.raises(PageError, match="ERR_CACHE_MISS"):  # the browser did not keep it
+        page.go_back()
+
+
+def test_the_pages_keep_nobody_out(open_tab, api):
+    api.post("/projects/default/members", {"user_id": "ann", "role": "viewer"})
+    limits = {"limits": [{"target": "task:slow", "max_running": 3}, {"max_running": 0}]}
+    api.http.put("/projects/default/concurrency-limits", json=limits).raise_for_status()
+    tab = open_tab(PAGE)
+    for summary in ("New key", "Add a member", "New limit"):
+        tab.page.get_by_text(summary).click()
+    assert tab.serious() == []
+    tab.open("/ui/new-project")
+    assert tab.serious() == []
+    api.http.delete("/projects/default/members/ann").raise_for_status()

@@ -1,0 +1,127 @@
+"""The chart above the list of runs: its numbers, its sentence, its table, and drawing over a part of it."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from .run_lists import LIST, create, reader, run_ids_in
+
+CHART = "/ui/projects/default/list/chart"
+
+
+@pytest.fixture(scope="module")
+def ended(server):
+    """Runs in each of three states, all made just now."""
+    with server.api() as api:
+        made = [create(api, "task:charted") for _ in range(6)]
+        for run_id, status in zip(made, ["completed"] * 3 + ["failed"], strict=False):
+            api.complete(run_id, status)
+    return made
+
+
+@pytest.fixture
+def browser(server):
+    with reader(server) as client:
+        yield client
+
+
+def test_the_columns_hold_every_run_once(browser, ended):
+    found = browser.get(CHART + ".json?target=task:charted").json()
+    assert {status: sum(counts) for status, counts in found["counts"].items()} == {
+        "completed": 3,
+        "failed": 1,
+        "cancelled": 0,
+        "running": 0,
+        "waiting": 0,
+        "pending": 2,
+    }
+    assert len(found["begins_at"]) == 60 == len(found["p50_ms"]) == len(found["p95_ms"])
+    assert found["width_ms"] == 60_000
+    assert all(begins % 60_000 == 0 for begins in found["begins_at"])
+    assert found["summary"].startswith(
+        "In the last hour 6 runs were created: 3 completed, 1 failed, 2 pending."
+    )
+
+
+@pytest.mark.parametrize(
+    ("span", "width_ms"), [("15m", 15_000), ("6h", 300_000), ("24h", 900_000), ("7d", 7_200_000)]
+)
+def test_a_longer_time_has_wider_bars(browser, ended, span, width_ms):
+    found = browser.get(f"{CHART}.json?target=task:charted&span={span}").json()
+    assert found["width_ms"] == width_ms
+    assert sum(map(sum, found["counts"].values())) == 6
+
+
+def test_chosen_times_are_the_charts_too(browser, ended):
+    found = browser.get(f"{CHART}.json?since=2020-01-01T00:00:00&until=2020-01-01T00:00:30").json()
+    assert found["until"] - found["since"] == 30_000
+    assert len(found["begins_at"]) == 30
+    assert found["summary"] == "In this time no run was created."
+
+
+def test_times_that_are_the_wrong_way_round_are_refused(browser):
+    answer = browser.get(f"{CHART}.json?since=2020-01-02T00:00&until=2020-01-01T00:00")
+    assert answer.status_code == 400
+    assert "must lie before" in answer.text
+
+
+def test_the_table_has_the_same_numbers(browser, ended):
+    page = browser.get(CHART + "?target=task:charted")
+    assert "6 runs were created" in page.text
+    row = re.search(r'<th scope="row">.*?</tr>', page.text, re.DOTALL)[0]
+    numbers = [int(one) for one in re.findall(r'<td class="num">(\d+)</td>', row)]
+    assert sum(numbers) >= 1
+    assert len(numbers) == 6
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_chart_is_drawn_in_the_colours_of_the_states(open_tab, ended, scheme):
+    tab = open_tab(LIST + "?target=task:charted&span=15m", color_scheme=scheme)
+    expect(tab.page.locator("#chart-said")).to_contain_text("6 runs were created")
+    canvas = tab.page.locator("#plot canvas")
+    expect(canvas).to_be_visible()
+    drawn = """(canvas, name) => {
+        const probe = document.querySelector(`[data-series=${name}]`);
+        const wanted = getComputedStyle(probe).color.match(/\\d+/g).slice(0, 3).map(Number);
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        for (let at = 0; at < data.length; at += 4)
+            if (wanted.every((one, n) => Math.abs(data[at + n] - one) < 3) && data[at + 3] > 250) return true;
+        return false;
+    }"""
+    assert canvas.evaluate(drawn, "completed")
+    assert canvas.evaluate(drawn, "failed")
+    assert not canvas.evaluate(drawn, "waiting")
+
+
+def test_the_chart_follows_what_happens(open_tab, api, ended):
+    tab = open_tab(LIST + "?target=task:followed")
+    expect(tab.page.locator("#chart-said")).to_contain_text("no run was created")
+    create(api, "task:followed")
+    expect(tab.page.locator("#chart-said")).to_contain_text("1 run was created", timeout=15_000)
+
+
+def test_drawing_over_the_chart_sets_the_times_of_the_list(open_tab, ended):
+    tab = open_tab(LIST + "?target=task:charted&span=15m")
+    expect(tab.page.locator("#plot canvas")).to_be_visible()
+    box = tab.page.locator("#plot .u-over").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    tab.page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] * 0.75, middle, steps=4)
+    with tab.page.expect_navigation():
+        tab.page.mouse.up()
+    query = parse_qs(urlsplit(tab.page.url).query)
+    assert query["target"] == ["task:charted"]
+    assert query["since"][0] < query["until"][0]
+    expect(tab.page.get_by_label("From (UTC)")).to_have_value(query["since"][0])
+    expect(tab.page.locator("#rows tr")).to_have_count(0)  # all of them are newer
+    tab.page.get_by_role("link", name="Last 1 h").click()
+    expect(tab.page.locator("#rows tr")).to_have_count(6)
+
+
+def test_the_keyboard_sets_the_same_times(browser, ended, api):
+    created = api.run(ended[0])["created_at"][:19]
+    page = browser.get(LIST, params={"target": "task:charted", "since": created, "until": "2100-01-01T00:00"})
+    assert set(run_ids_in(page)) == set(ended)

@@ -1,0 +1,169 @@
+"""What the list of runs costs is bounded by what it shows, not by how many runs there are or how much happens."""
+
+import asyncio
+import sqlite3
+from contextlib import aclosing
+
+import pytest
+
+from runstead.clock import now_ms
+from runstead.commands import batches, create as creating, runs as commands
+from runstead.commands.app import App
+from runstead.commands.batches import NewBatch
+from runstead.commands.create import NewRun
+from runstead.commands.keys import new_project
+from runstead.memory import MemoryNotifier
+from runstead.principal import ALL_SCOPES, Principal
+from runstead.web import run_rows, runs
+from runstead.web.form import Fields
+from runstead.web.run_filters import Filters
+from runstead.web.run_rows import follow
+from runstead.web.visit import Visit
+
+
+class Place:
+    """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
+
+    def __init__(self, store, project):
+        self.app = App(store, MemoryNotifier())
+        self.project = project
+        self.principal = Principal("api_key", "k", {project.id: ALL_SCOPES})
+        self.steps = 0
+
+    def visit(self, path, query=()):
+        scope = {
+            "path": path,
+            "query_string": b"",
+            "headers": [],
+            "path_params": {"project": self.project.slug},
+        }
+        return Visit(self.app, scope, self.principal, None, "secret", Fields(list(query)), Fields([]))
+
+    def task(self):
+        return NewRun(kind="task", owner_kind="project", owner_id=self.project.id, target="task:many")
+
+    async def fill(self, count):
+        for _ in range(count // 1_000):
+            await batches.create(
+                self.app,
+                self.principal,
+                self.project.slug,
+                NewBatch(runs=tuple(self.task() for _ in range(1_000))),
+            )
+
+    async def cost(self, reading):
+        self.steps = 0
+        answer = await reading
+        assert answer.status_code == 200
+        return self.steps
+
+
+@pytest.fixture
+async def place(sqlite_store, tmp_path, monkeypatch):
+    from runstead.sqlite.readers import Readers
+
+    store = sqlite_store(tmp_path / "runs.db", now_ms)
+    await store.open()
+    project = new_project("many", None)
+    await store.directory.create_project(project, None, None)
+    place = Place(store, project)
+    read = Readers._read
+
+    def counted(self, reading):
+        def with_count(connection: sqlite3.Connection):
+            connection.set_progress_handler(count, 100)
+            return reading(connection)
+
+        return read(self, with_count)
+
+    def count():
+        place.steps += 1
+
+    monkeypatch.setattr(Readers, "_read", counted)
+    yield place
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    "query", [[], [("status", "pending")], [("status", "pending"), ("status", "running")]]
+)
+async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, query):
+    await place.fill(1_000)
+    few = await place.cost(runs.index(place.visit("/ui/projects/many/runs", query)))
+    await place.fill(4_000)
+    many = await place.cost(runs.index(place.visit("/ui/projects/many/runs", query)))
+    assert 0 < many <= few * 1.2
+
+
+async def test_a_page_far_back_costs_what_the_first_does(place):
+    await place.fill(3_000)
+    first = await place.cost(runs.index(place.visit("/ui/projects/many/runs")))
+    far = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
+    cursor = [("cursor", runs.to_cursor(far[-1], "created_at"))]
+    assert await place.cost(runs.index(place.visit("/ui/projects/many/runs", cursor))) <= first * 1.2
+
+
+async def reads_during(place, monkeypatch, filters, changes):
+    """What a follower of the list was told, and how often it read the list, while so much happened."""
+    reads, told, heard = [], [], asyncio.Event()
+    page = place.app.store.runs.page
+
+    async def counted(query):
+        reads.append(query.limit)
+        return await page(query)
+
+    monkeypatch.setattr(place.app.store.runs, "page", counted)
+    monkeypatch.setattr(run_rows, "reread_s", 0.2)
+
+    async def listen():
+        async with aclosing(follow(place.visit("/"), place.project, filters, "")) as parts:
+            async for one in parts:
+                told.append(one)
+                if one is not None and one.name == "news":
+                    heard.set()
+
+    listening = asyncio.ensure_future(listen())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await changes()
+    async with asyncio.timeout(10):
+        await heard.wait()
+    await asyncio.sleep(0.5)  # whatever is read beyond that
+    took = loop.time() - began
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    return reads, told, took
+
+
+async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeypatch):
+    async def changes():
+        for _ in range(300):
+            written = await creating.create(place.app, place.principal, place.task())
+            await commands.cancel(
+                place.app, place.principal, commands.Named(written.run.run_id, place.project.id), None
+            )
+
+    reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
+    assert 1 < len(reads) <= took / 0.2 + 2
+    assert set(reads) == {run_rows.rows_shown + 1}
+    assert len([one for one in told if one is not None]) <= 3 * len(reads)
+    last = [one.html for one in told if one is not None and one.name == "rows"][-1]
+    assert last.count("<tr") <= 2 * run_rows.rows_shown
+
+
+async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypatch):
+    await place.fill(1_000)
+    old = (await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=500)))[
+        -20:
+    ]
+
+    async def changes():
+        await asyncio.sleep(0.1)  # the follower's first look
+        for run in old:
+            await commands.cancel(
+                place.app, place.principal, commands.Named(run.run_id, place.project.id), None
+            )
+
+    reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)
+    assert len(reads) == 1
+    assert [one.name for one in told if one is not None and one.name == "rows"] == []

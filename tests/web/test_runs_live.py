@@ -1,0 +1,198 @@
+"""The list of runs in a browser: rows that come and change by themselves, keys, and what is done to checked rows."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .run_lists import LIST, create, frames, reader
+
+
+@pytest.fixture
+def make(api):
+    return lambda target, **members: create(api, target, **members)
+
+
+@pytest.fixture
+def follow(open_tab):
+    """follow(query): a tab at the list that hears of what happens."""
+
+    def follow(query="", **context):
+        tab = open_tab(LIST + query, **context)
+        expect(tab.page.get_by_role("button", name="Live")).to_be_visible()
+        return tab
+
+    return follow
+
+
+def row(tab, run_id):
+    return tab.page.locator("#rows tr", has=tab.page.locator(f'a[href$="/runs/{run_id}"]'))
+
+
+def test_a_run_comes_and_ends_without_a_reload(follow, api, make):
+    tab = follow("?target=task:live")
+    tab.page.evaluate("window.mark = 1")
+    run_id = make("task:live")
+    expect(row(tab, run_id)).to_contain_text("pending")
+    worker = api.register("live")
+    api.claim(worker, "task:live")
+    expect(row(tab, run_id)).to_contain_text("running")
+    second = make("task:live")
+    expect(tab.page.locator("#rows tr").first).to_contain_text(second[-8:])
+    api.complete(run_id, "failed", terminal_error_message="no such file")
+    expect(row(tab, run_id)).to_contain_text("no such file")
+    assert tab.page.evaluate("window.mark") == 1
+
+
+def test_what_the_reader_does_outlives_the_change_of_its_row(follow, api, make):
+    run_id = make("task:kept")
+    tab = follow("?target=task:kept")
+    box = row(tab, run_id).get_by_role("checkbox")
+    box.check()
+    box.focus()
+    api.complete(run_id)
+    expect(row(tab, run_id)).to_contain_text("completed")
+    expect(row(tab, run_id).get_by_role("checkbox")).to_be_checked()
+    expect(row(tab, run_id).get_by_role("checkbox")).to_be_focused()
+
+
+def test_new_rows_do_not_move_what_is_read(follow, make):
+    made = [make("task:scrolled") for _ in range(40)]
+    tab = follow("?target=task:scrolled", viewport={"width": 1000, "height": 400})
+    row(tab, made[5]).scroll_into_view_if_needed()
+    before = row(tab, made[5]).bounding_box()["y"]
+    new = make("task:scrolled")
+    expect(row(tab, new)).to_be_attached()
+    assert abs(row(tab, made[5]).bounding_box()["y"] - before) < 2
+
+
+def test_a_row_that_fits_no_more_is_shown_as_it_is_and_then_goes(follow, api, make):
+    run_id = make("task:leaving")
+    tab = follow("?target=task:leaving&status=pending")
+    expect(row(tab, run_id)).to_be_visible()
+    api.complete(run_id)
+    expect(row(tab, run_id)).to_have_class(re.compile("left"))
+    expect(row(tab, run_id)).to_contain_text("completed")
+    expect(row(tab, run_id)).to_have_count(0, timeout=15_000)
+    expect(tab.page.get_by_text("No run fits")).to_be_visible()
+
+
+def test_a_deleted_run_goes(follow, api, make):
+    run_id = make("task:deleted")
+    tab = follow("?target=task:deleted")
+    expect(row(tab, run_id)).to_be_visible()
+    api.complete(run_id)
+    api.http.delete(f"/runs/{run_id}").raise_for_status()
+    expect(row(tab, run_id)).to_have_count(0)
+
+
+def test_fifty_rows_stay_fifty_and_the_next_page_follows_on(follow, make):
+    made = [make("task:full") for _ in range(50)]
+    tab = follow("?target=task:full")
+    expect(tab.page.get_by_role("link", name="Older")).to_be_hidden()
+    new = make("task:full")
+    expect(row(tab, new)).to_be_visible()
+    expect(tab.page.locator("#rows tr")).to_have_count(50)
+    tab.page.get_by_role("link", name="Older").click()
+    expect(tab.page.locator("#rows tr")).to_have_count(1)
+    expect(row(tab, made[0])).to_be_visible()
+
+
+def test_the_reader_can_hold_the_list(follow, make):
+    tab = follow("?target=task:held")
+    tab.page.get_by_role("button", name="Live").click()
+    held = make("task:held")
+    paused = tab.page.get_by_role("button", name="Paused")
+    expect(paused).to_have_attribute("aria-pressed", "false")
+    assert row(tab, held).count() == 0
+    paused.click()
+    expect(row(tab, held)).to_be_visible()
+
+
+def test_keys_move_check_and_open(follow, make):
+    made = [make("task:keys") for _ in range(3)][::-1]
+    tab = follow("?target=task:keys")
+    keyboard = tab.page.keyboard
+    for key in ("j", "j", "ArrowDown", "k"):
+        keyboard.press(key)
+    expect(row(tab, made[1]).get_by_role("link").first).to_be_focused()
+    keyboard.press("x")
+    expect(row(tab, made[1]).get_by_role("checkbox")).to_be_checked()
+    keyboard.press("?")
+    expect(tab.page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    assert tab.serious() == []
+    keyboard.press("Escape")
+    keyboard.press("/")
+    expect(tab.page.get_by_role("searchbox")).to_be_focused()
+    keyboard.type("jx?/")
+    expect(tab.page.get_by_role("searchbox")).to_have_value("jx?/")
+
+
+def test_single_keys_can_be_switched_off(follow, make):
+    make("task:nokeys")
+    tab = follow("?target=task:nokeys")
+    tab.page.keyboard.press("?")
+    tab.page.get_by_label("Single keys do something").uncheck()
+    tab.page.get_by_role("button", name="Close").click()
+    tab.page.keyboard.press("j")
+    assert tab.page.evaluate("document.activeElement.closest('#rows')") is None
+
+
+def test_all_of_a_page_are_cancelled_after_one_question(follow, api, make):
+    made = [make("task:many") for _ in range(3)]
+    tab = follow("?target=task:many")
+    expect(tab.page.get_by_role("button", name="Cancel checked")).to_be_disabled()
+    tab.page.get_by_label("All on this page").check()
+    expect(tab.page.locator("#count")).to_have_text("3 checked")
+    asked = []
+    tab.page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    tab.page.get_by_role("button", name="Cancel checked").click()
+    expect(tab.page.get_by_text("3 cancelled.", exact=True)).to_be_visible()
+    assert asked == ["Cancel 3 runs?"]
+    assert {api.run(one)["status"] for one in made} == {"cancelled"}
+
+
+def test_no_to_the_question_changes_nothing(follow, api, make):
+    run_id = make("task:declined")
+    tab = follow("?target=task:declined")
+    row(tab, run_id).get_by_role("checkbox").check()
+    tab.page.once("dialog", lambda dialog: dialog.dismiss())
+    tab.page.get_by_role("button", name="Cancel checked").click()
+    expect(row(tab, run_id).get_by_role("checkbox")).to_be_checked()
+    assert api.run(run_id)["status"] == "pending"
+
+
+def test_only_rows_that_changed_are_sent(server, api, make):
+    made = [make("task:sent") for _ in range(5)]
+    with reader(server) as client:
+        page = client.get(LIST + "?target=task:sent").text
+        address = page.partition('data-live="')[2].partition('"')[0].replace("&amp;", "&")
+        with client.stream("GET", address) as told:
+            heard = frames(told.iter_lines())
+            api.complete(made[2])  # what was there when the page was made is not sent again
+            name, html = next(heard)
+            assert name in ("rows", "all")
+            if name == "rows":
+                assert html.count("<tr") == 1
+            assert "completed" in html
+
+
+def test_the_list_holds_no_serious_barrier(follow, api, make):
+    for status in ("completed", "failed", "cancelled"):
+        api.complete(make("task:axe", title="A title"), status)
+    make("task:axe")
+    for scheme in ("light", "dark"):
+        tab = follow("?target=task:axe&label=", color_scheme=scheme)
+        expect(tab.page.locator("#plot canvas")).to_be_visible()
+        tab.page.get_by_text("More filters").click()
+        assert tab.serious() == []
+
+
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+def test_no_width_scrolls_sideways(follow, make, width):
+    make("task:" + "wide" * 50, title="w" * 250)
+    tab = follow("", viewport={"width": width, "height": 800})
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.page.get_by_text("Account").click()
+    expect(tab.page.get_by_role("link", name="Sessions")).to_be_in_viewport()
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

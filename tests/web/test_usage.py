@@ -1,0 +1,188 @@
+"""The pages of usage and prices: what they tell, what admins change, and what can be taken away as a table."""
+
+import csv
+import io
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .person import Person, fits, words
+
+PLACE = "/ui/projects/default/usage"
+PRICE = {
+    "provider": "acme",
+    "model": "big",
+    "input": "2.50",
+    "output": "10",
+    "cached": "0.25",
+    "reasoning": "",
+}
+HOSTILE = "=<script>alert(1)</script>\u202e"
+
+
+@pytest.fixture(scope="module")
+def person(server):
+    person = Person(server)
+    yield person
+    person.close()
+
+
+@pytest.fixture(scope="module")
+def used(server):
+    """What the runs of these tests reported: two models, three targets, one of them a schedule's, one family."""
+    with server.api() as api:
+        project = api.project_id()
+        top = report(
+            api, api.create(project, "task:report"), "acme", "big", 1_000_000, 200_000, cached=400_000
+        )
+        report(api, api.create(project, "task:child", parent=top["run_id"]), "acme", "small", 5_000, 1_000)
+        body = {"name": "Nightly", "target": {"kind": "task", "id": "night"}, "schedule": "0 0 1 1 *"}
+        schedule = api.post("/projects/default/schedules", body)["schedule"]
+        started = api.post(f"/projects/default/schedules/{schedule['id']}/runs", {"idempotency_key": "k"})
+        report(api, api.run(started["run_id"]), "other", HOSTILE, 7, 3, reasoning=2)
+        return {"top": top, "schedule": schedule}
+
+
+def report(api, run, provider, model, given, out, *, cached=0, reasoning=0):
+    """End a run that reports this."""
+    told = {"provider": provider, "model": model, "inputTokens": given, "outputTokens": out,
+            "cachedInputTokens": cached, "reasoningTokens": reasoning}  # fmt: skip
+    return api.complete(run["run_id"], metadata=told)["run"]
+
+
+def row(page, text):
+    """The cells of the row with this text."""
+    found = next(part for part in page.text.split("<tr>")[1:] if text in part)
+    parts = re.split(r"</t[hd]>", found.partition("</tr>")[0])
+    return [" ".join(re.sub(r"<[^>]*>", " ", part).split()) for part in parts[:-1]]
+
+
+def test_the_sums_stand_on_top(person, used):
+    told = words(person.get(PLACE, period="today"))
+    assert "Input tokens 1,005,007 400,000 of them cached" in told
+    assert "Output tokens 201,003 2 of them reasoning" in told
+    assert "Runs that reported 3" in told
+
+
+@pytest.mark.parametrize(
+    ("by", "name", "numbers"),
+    [
+        ("model", ">big", ["1", "1,000,000", "400,000", "200,000", "0"]),
+        ("target", "task:child", ["1", "5,000", "0", "1,000", "0"]),
+        ("schedule", "Nightly", ["1", "7", "0", "3", "2"]),
+    ],
+)
+def test_usage_is_told_by(person, used, by, name, numbers):
+    assert row(person.get(PLACE, by=by), name)[1:6] == numbers
+
+
+def test_a_family_is_rolled_up_under_its_first_run(person, used):
+    page = person.get(PLACE, by="family")
+    assert row(page, used["top"]["run_id"])[1:6] == ["2", "1,005,000", "400,000", "201,000", "0"]
+    assert f"/runs/{used['top']['run_id']}" in page.text
+    assert "acme / small" in words(page)
+
+
+def test_a_key_is_told_by_its_name_to_who_may_know_it(server, person, used, api):
+    assert row(person.get(PLACE, by="key"), '<th scope="row">')[:2] == ["bootstrap", "3"]
+    key = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})["key"]
+    reader = Person(server, key)
+    assert row(reader.get(PLACE, by="key"), '<th scope="row">')[0] != "bootstrap"
+    reader.close()
+
+
+def test_the_time_stands_in_the_address(person, used):
+    old = person.get(PLACE, **{"from": "2020-01-01", "to": "2020-01-31", "by": "target"})
+    assert "No run of this time has reported" in words(old)
+    assert 'value="2020-01-01"' in old.text
+    assert "?by=day&amp;from=2020-01-01&amp;to=2020-01-31" in old.text
+    week = person.get(PLACE, period="7d")
+    assert re.search(r'period=7d" aria-current="true"', week.text)
+    assert "lies after" in words(person.get(PLACE, 400, **{"from": "2020-01-02", "to": "2020-01-01"}))
+
+
+def test_a_chart_has_a_bar_for_today(person, used):
+    page = person.get(PLACE, period="30d")
+    svg = page.text.partition("<svg")[2].partition("</svg>")[0]
+    assert svg.count("<g>") == 30
+    assert "1,206,010 tokens" in svg
+    assert 'height="100"' in svg
+
+
+def test_prices_are_set_and_costs_follow(person, used):
+    assert "no price" in words(person.get(PLACE, by="model"))
+    told = person.told(f"{PLACE}/prices", **PRICE)
+    assert "The price was stored." in told
+    assert "acme big 2.50 0.25 10.00 —" in told
+    cost = row(person.get(PLACE, by="model"), ">big")[-1]
+    assert cost == "3.60"  # 1.50 for input, 0.10 for what was cached, 2.00 for output
+    assert "2 of 3 runs have no price" in words(person.get(PLACE))
+    assert "Cost by day" in person.get(PLACE).text
+    change = person.get(f"{PLACE}/prices", provider="acme", model="big")
+    assert 'name="cached" value="0.25"' in change.text
+    person.post(f"{PLACE}/prices", **PRICE | {"model": "*", "input": "1", "output": "1", "cached": ""})
+    assert row(person.get(PLACE, by="model"), ">small")[-1] == "0.006"
+    assert "The price was deleted." in person.told(f"{PLACE}/prices/delete", provider="acme", model="*")
+    assert row(person.get(PLACE, by="model"), ">small")[-1] == "no price"
+    person.post(f"{PLACE}/prices/delete", 404, provider="acme", model="*")
+
+
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [
+        ("input", "free"),
+        ("output", "-1"),
+        ("cached", "0.0000001"),
+        ("reasoning", "1e9"),
+        ("provider", ""),
+        ("model", "x" * 300),
+    ],
+)
+def test_what_is_no_price_is_said_at_its_field(person, field, typed):
+    page = person.post(f"{PLACE}/prices", 400, **PRICE | {"provider": "refused", field: typed})
+    assert f'id="wrong-{field}"' in page.text
+    assert "refused" not in words(person.get(f"{PLACE}/prices"))
+
+
+def test_only_admins_change_prices(server):
+    with server.api() as api:
+        key = api.post("/projects/default/api-keys", {"name": "writer", "scopes": ["runs:write"]})["key"]
+    writer = Person(server, key)
+    page = writer.get(f"{PLACE}/prices")
+    assert "Store the price" not in page.text
+    assert "Admins of the project can change them." in words(page)
+    writer.post(f"{PLACE}/prices", 403, **PRICE)
+    writer.post(f"{PLACE}/prices/delete", 403, provider="acme", model="big")
+    writer.get(PLACE, by="key")
+    writer.close()
+
+
+def test_the_table_can_be_taken_away(person, used):
+    answer = person.get(f"{PLACE}.csv", by="target", period="today")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert re.fullmatch(
+        r'attachment; filename="usage-by-target-[\d-]+-to-[\d-]+\.csv"', answer.headers["content-disposition"]
+    )
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert {one["target"]: one["input_tokens"] for one in rows} == {
+        "task:report": "1000000", "task:child": "5000", "task:night": "7",
+    }  # fmt: skip
+    assert next(one for one in rows if one["target"] == "task:night")["model"] == f"'{HOSTILE}"
+
+
+def test_a_hostile_model_is_shown_as_text(person, used):
+    for by in ("model", "schedule"):
+        page = person.get(PLACE, by=by)
+        assert "<script>alert" not in page.text
+        assert "\u202e" not in page.text
+
+
+def test_the_pages_keep_nobody_out_and_fit_every_width(open_tab, used):
+    tab = open_tab(f"{PLACE}?by=family&period=30d")
+    expect(tab.page.get_by_role("heading", name="Usage")).to_be_visible()
+    assert tab.serious() == []
+    assert fits(tab, 360, 1280, 2560)
+    tab.open(f"{PLACE}/prices")
+    assert tab.serious() == []
+    assert fits(tab, 360, 1280, 2560)

@@ -1,0 +1,74 @@
+"""A report that does not hold everything says so, on its page and in the name of its table."""
+
+import msgspec
+import pytest
+
+from runstead import limits
+from runstead.clock import now_ms
+from runstead.commands import create as creating, runs as commands
+from runstead.commands.app import App
+from runstead.commands.create import NewRun
+from runstead.commands.keys import new_project
+from runstead.commands.runs import Named
+from runstead.memory import MemoryNotifier, MemoryStore
+from runstead.principal import ALL_SCOPES, Principal
+from runstead.transitions import NO_FENCE, Completion
+from runstead.web import usage
+from runstead.web.form import Fields
+from runstead.web.visit import Visit
+
+from .person import words
+
+
+@pytest.fixture
+async def show():
+    """show(page, name=value…): the answer to who asks with this query. Five runs have reported, of three targets."""
+    store = MemoryStore(now_ms)
+    await store.open()
+    project = new_project("many", None)
+    await store.directory.create_project(project, None, None)
+    app, principal = App(store, MemoryNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
+    told = msgspec.json.encode({"provider": "acme", "model": "big", "inputTokens": 1_000, "outputTokens": 1})
+    for number in range(5):
+        new = NewRun(kind="task", owner_kind="project", owner_id=project.id, target=f"task:{min(number, 2)}")
+        made = await creating.create(app, principal, new)
+        named = Named(made.run.run_id, project.id)
+        await commands.complete(
+            app, principal, named, Completion(status="completed", metadata=told), NO_FENCE
+        )
+
+    async def show(page, **query):
+        scope = {"path": "/", "query_string": b"", "headers": [], "path_params": {"project": "many"}}
+        fields = Fields(list(query.items()))
+        visit = Visit(app, scope, principal, None, "secret", fields, Fields([]), lambda: None)
+        answer = await page(visit)
+        answer.text = answer.body.decode()
+        return answer
+
+    yield show
+    await store.close()
+
+
+async def test_a_report_of_all_says_nothing_more(show):
+    page = words(await show(usage.index))
+    assert "Input tokens 5,000" in page
+    assert "Not all of it" not in page
+    assert "incomplete" not in (await show(usage.download)).headers["content-disposition"]
+
+
+async def test_a_report_of_the_newest_runs_alone_says_so(show, monkeypatch):
+    monkeypatch.setattr(limits, "usage_runs_max", 3)
+    page = words(await show(usage.index))
+    assert "Not all of it: more than 3 runs were created in this time, and only the newest 3" in page
+    assert "Input tokens 3,000" in page
+    assert "-incomplete.csv" in (await show(usage.download)).headers["content-disposition"]
+
+
+async def test_groups_that_are_left_out_are_counted(show, monkeypatch):
+    monkeypatch.setattr(limits, "usage_groups_max", 1)
+    page = words(await show(usage.index, by="target"))
+    assert "And 2 more, which the total has" in page
+    assert "Input tokens 5,000" in page
+    table = await show(usage.download, by="target")
+    assert table.text.count("\r\n") == 2
+    assert "-incomplete.csv" in table.headers["content-disposition"]

@@ -1,0 +1,243 @@
+"""Webhooks with their deliveries, and triggers."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx2
+import pytest
+from playwright.sync_api import expect
+
+from e2e.server import until
+
+from .plain_browser import PlainBrowser, refusal
+
+PAGE = "/ui/projects/default/webhooks"
+
+
+@pytest.fixture
+def browser(server):
+    with PlainBrowser(server.url, server.key) as browser:
+        yield browser
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(api):
+    yield
+    for kind in ("webhooks", "triggers"):
+        for one in api.get(f"/projects/default/{kind}")["data"]:
+            api.http.delete(f"/projects/default/{kind}/{one['id']}").raise_for_status()
+
+
+@pytest.fixture
+def receiver():
+    """Where webhooks go: `status` is what it answers, `got` the bodies that came."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            kept.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(kept.status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Says nothing."""
+
+    kept = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    kept.got, kept.status = [], 200
+    kept.address = f"http://127.0.0.1:{kept.server_port}/hook"
+    threading.Thread(target=kept.serve_forever, daemon=True).start()
+    yield kept
+    kept.shutdown()
+    kept.server_close()
+
+
+def create(browser, **fields):
+    answer = browser.send(PAGE, "/webhooks", {"url": "https://example.com/in", "events": ["*"]} | fields)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def only(api, kind="webhooks"):
+    (one,) = api.get(f"/projects/default/{kind}")["data"]
+    return one
+
+
+def secret_in(answer):
+    return answer.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
+
+
+def test_a_webhook_is_made_and_its_secret_shown_once(browser, api):
+    answer = create(browser, events=["run.failed", "run.completed"])
+    secret = secret_in(answer)
+    assert secret.startswith("whsec_")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in answer.headers
+    made = only(api)
+    assert (made["url"], made["events"]) == ("https://example.com/in", ["run.failed", "run.completed"])
+    page = browser.page(PAGE) + browser.page(f"{PAGE}/{made['id']}")
+    assert "https://example.com/in" in page
+    assert secret not in page
+
+
+def test_a_form_that_is_sent_again_makes_no_other_webhook(browser, api):
+    to, ready = browser.form(PAGE, "/webhooks")
+    filled = ready | {"url": "https://example.com/in", "events": "*"}
+    assert "whsec_" in browser.http.post(to, data=filled).text
+    again = browser.http.post(to, data=filled)
+    assert "whsec_" not in again.text
+    assert browser.told(again).startswith("The webhook was made when the form was sent first.")
+    only(api)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"events": []}, "No event is chosen"),
+        ({"url": ""}, "The address is missing"),
+        ({"url": "ftp://example.com"}, "url: "),
+        ({"secret": "whsec_short"}, "The secret must be whsec_"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+    given = {"url": "https://example.com/in", "events": ["*"]} | fields
+    answer = browser.send(PAGE, "/webhooks", given)
+    assert answer.status_code == 400
+    assert sentence in refusal(answer)
+    assert f'value="{given["url"]}"' in answer.text
+    assert api.get("/projects/default/webhooks")["data"] == []
+
+
+def test_a_webhook_is_changed_disabled_enabled_and_deleted(browser, api):
+    create(browser)
+    mine = f"{PAGE}/{only(api)['id']}"
+    browser.told(browser.send(mine, mine, {"url": "https://example.com/other", "events": ["run.failed"]}))
+    assert (only(api)["url"], only(api)["events"]) == ("https://example.com/other", ["run.failed"])
+    assert refusal(browser.send(mine, mine, {"url": "https://example.com/other"})).startswith("No event")
+    browser.told(browser.send(mine, "/disable"))
+    assert not only(api)["enabled"]
+    assert "Send a test" not in browser.page(mine)
+    browser.told(browser.send(mine, "/enable"))
+    assert only(api)["enabled"]
+    browser.told(browser.send(mine, "/delete"))
+    assert api.get("/projects/default/webhooks")["data"] == []
+    assert browser.get(mine).status_code == 404
+
+
+def test_a_delivery_that_cannot_arrive_is_shown_with_its_payload_and_sent_again(browser, api):
+    # No address of this machine is called unless the server is told to.
+    made = api.create(api.project_id(), "task:told", name="Tell of it")
+    create(browser, url="https://webhook.invalid/in", events=["run.completed"])
+    mine = f"{PAGE}/{only(api)['id']}"
+    api.complete(made["run_id"])
+    until(lambda: "next try" in browser.page(mine) and ">1</td>" in browser.page(mine), "a failed attempt")
+    page = browser.page(mine)
+    assert f"/ui/projects/default/runs/{made['run_id']}" in page
+    path = page.partition('<td><a href="')[2].partition('"')[0]
+    shown = browser.page(path)
+    assert made["run_id"] in shown.partition("<pre")[2]
+    assert "Tell of it" in shown.partition("<pre")[2]
+    told = browser.told(browser.send(mine, "/redeliver"))
+    assert told == "run.completed is on its way once more."
+    assert "No run" not in browser.page(f"{mine}?status=pending")
+    assert "None is delivered." in browser.page(f"{mine}?status=delivered")
+
+
+def test_deliveries_are_turned_over_page_by_page(browser, api):
+    create(browser, url="https://webhook.invalid/in")
+    mine = f"{PAGE}/{only(api)['id']}"
+    project = api.project_id()
+    made = [api.create(project, "task:pages")["run_id"] for _ in range(26)]
+    for run_id in made:
+        api.complete(run_id)
+        api.http.post(f"/projects/default/webhooks/{only(api)['id']}/test").raise_for_status()
+    first = browser.page(mine)
+    older = first.partition('<p class="paging"><a href="')[2].partition('"')[0]
+    rest = browser.page(older)
+    assert first.count("/redeliver") == 50
+    assert rest.count("/redeliver") == 2
+    assert browser.get(f"{mine}?cursor=x").status_code == 400
+
+
+def test_who_is_no_admin_learns_why_there_is_nothing_to_see(server, api, browser):
+    create(browser)
+    made = api.post("/projects/default/api-keys", {"name": "writer"})
+    with PlainBrowser(server.url, made["key"]) as other:
+        for path in (PAGE, f"{PAGE}/{only(api)['id']}", f"{PAGE}/{only(api)['id']}/deliveries/x"):
+            answer = other.get(path)
+            assert answer.status_code == 403
+            assert "does not carry the scope" in answer.text
+            assert "example.com" not in answer.text
+        _, fields = other.form(PAGE, "/ui/sign-out")
+        fields |= {"url": "https://example.com/mine", "events": "*", "once": "x"}
+        assert other.http.post(PAGE, data=fields).status_code == 403
+    assert only(api)["url"] == "https://example.com/in"
+
+
+def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, server):
+    fields = {"target": "task:called", "name": "From the shop", "config": '{"size": 3}'}
+    address = secret_in(browser.send(PAGE, "/triggers", fields))
+    assert address.startswith(f"{server.url}/triggers/vft_")
+    started = httpx2.post(address, json={"order": 7}).raise_for_status().json()
+    assert api.run(started["run_id"])["target"] == "task:called"
+    page = browser.page(PAGE)
+    assert "From the shop" in page
+    assert address.rpartition("/")[2] not in page
+    newer = secret_in(browser.send(PAGE, "/rotate"))
+    assert newer != address
+    assert httpx2.post(address).status_code == 404
+    browser.told(browser.send(PAGE, "/disable"))
+    assert httpx2.post(newer).status_code == 404
+    browser.told(browser.send(PAGE, "/enable"))
+    httpx2.post(newer).raise_for_status()
+    browser.told(browser.send(PAGE, f"/triggers/{only(api, 'triggers')['id']}/delete"))
+    assert api.get("/projects/default/triggers")["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"target": "agent:no"}, "The target must be task:"),
+        ({"config": "[1]"}, "The configuration is no JSON object"),
+        ({"config": "{"}, "The configuration is no JSON object"),
+        ({"signed_with": "short"}, "The signing secret must have 16"),
+    ],
+)
+def test_a_trigger_that_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+    answer = browser.send(PAGE, "/triggers", {"target": "task:a"} | fields)
+    assert answer.status_code == 400
+    assert sentence in refusal(answer)
+    assert api.get("/projects/default/triggers")["data"] == []
+
+
+def test_a_new_address_is_given_once_however_often_its_form_is_sent(browser, api):
+    browser.send(PAGE, "/triggers", {"target": "task:again"})
+    to, fields = browser.form(PAGE, "/rotate")
+    newest = secret_in(browser.http.post(to, data=fields))
+    assert browser.told(browser.http.post(to, data=fields)).startswith("The new address was made")
+    httpx2.post(newest).raise_for_status()
+
+
+def test_a_person_makes_a_webhook_and_watches_its_deliveries(open_tab, api):
+    tab = open_tab(PAGE)
+    page = tab.page
+    page.get_by_label("Address").fill("https://webhook.invalid/in")
+    page.get_by_label("every event").check()
+    page.get_by_role("button", name="Create the webhook").click()
+    expect(page.locator("#secret")).to_contain_text("whsec_")
+    page.get_by_role("link", name="I have kept it").click()
+    expect(page.get_by_text("Nothing was sent yet.")).to_be_visible()
+    api.complete(api.create(api.project_id(), "task:live")["run_id"])
+    expect(page.get_by_role("link", name="run.completed")).to_be_visible(timeout=12_000)
+
+
+def test_the_pages_keep_nobody_out(open_tab, browser, api):
+    create(browser, url="https://webhook.invalid/in")
+    browser.send(PAGE, "/triggers", {"target": "task:a", "config": '{"a": 1}'})
+    api.complete(api.create(api.project_id(), "task:seen")["run_id"])
+    tab = open_tab(PAGE)
+    assert tab.serious() == []
+    tab.open(f"{PAGE}/{only(api)['id']}")
+    assert tab.serious() == []
+    tab.page.get_by_role("link", name="run.completed").click()
+    assert tab.serious() == []

@@ -1,0 +1,136 @@
+"""The page of workers and push services."""
+
+import pytest
+from playwright.sync_api import expect
+
+from .plain_browser import PlainBrowser
+
+PAGE = "/ui/projects/default/workers"
+HOSTILE = '<script>alert(1)</script>\u202e"\x1b[31m'
+
+
+@pytest.fixture
+def browser(server):
+    with PlainBrowser(server.url, server.key) as browser:
+        yield browser
+
+
+@pytest.fixture
+def project(api):
+    return api.project_id()
+
+
+def register_service(api, key, **fields):
+    body = {"service_name": "scribe", "service_key": key, "scope_kind": "project", "project_id": "default"}
+    body |= {"base_url": "https://example.com", "invoke_url": "https://example.com/runs"}
+    return api.post("/agent-runtimes/push-services", body | fields)["service"]["id"]
+
+
+def row_of(page, name):
+    """The row of the table that tells of this one."""
+    return next(row for row in page.split("<tr") if name in row)
+
+
+def test_a_worker_is_shown_with_the_runs_that_it_holds(browser, api, project):
+    worker = api.register("holder")
+    made = api.create(project, "task:held", name="Count the boxes")
+    api.claim(worker, "task:held")
+    row = row_of(browser.page(PAGE), "holder")
+    assert "online" in row
+    assert "e2e" in row
+    assert f"/ui/projects/default/runs/{made['run_id']}" in row
+    assert "Count the boxes" in row
+    api.complete(made["run_id"])
+    assert "nothing" in row_of(browser.page(PAGE), "holder")
+
+
+def test_of_many_held_runs_the_first_are_linked_and_the_rest_counted(browser, api, project):
+    worker = api.register("busy")
+    for _ in range(7):
+        api.create(project, "task:many")
+        api.claim(worker, "task:many")
+    row = row_of(browser.page(PAGE), "busy")
+    assert row.count("/runs/") == 5
+    assert "and 2 more" in row
+
+
+def test_workers_are_shown_by_their_status(browser, api):
+    api.register("here")
+    assert "here" in browser.page(f"{PAGE}?show=online")
+    assert "No worker is offline." in browser.page(f"{PAGE}?show=offline")
+
+
+def test_what_a_worker_says_of_itself_is_text(browser, api):
+    body = {"implementation_kind": "e2e", "worker_key": "evil", "display_name": HOSTILE}
+    body |= {"metadata": {"note": HOSTILE}, "implementation_display_name": HOSTILE}
+    api.post("/agent-workers/projects/default/workers", body)
+    page = browser.page(PAGE)
+    assert "<script>alert" not in page
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in page
+
+
+def test_a_cursor_that_is_none_is_refused_with_a_sentence(browser):
+    answer = browser.get(f"{PAGE}?cursor=nonsense")
+    assert answer.status_code == 400
+    assert "cursor is none of this list" in answer.text
+
+
+def test_a_push_service_is_shown_and_disabled(browser, api):
+    service = register_service(api, "one", agent_id="writer", version="1.2", metadata={"zone": "north"})
+    row = row_of(browser.page(PAGE), "scribe")
+    for shown in ("active", "writer", "this project", "1.2", "https://example.com/runs", "north"):
+        assert shown in row, shown
+    told = browser.told(browser.send(PAGE, f"/push-services/{service}/disable"))
+    assert told.startswith("scribe is disabled")
+    row = row_of(browser.page(PAGE), "scribe")
+    assert "disabled" in row
+    assert "Enabled again once it registers" in row
+    register_service(api, "one")
+    assert "active" in row_of(browser.page(PAGE), "scribe")
+
+
+def test_a_push_service_is_disabled_by_nobody_who_only_reads(server, api):
+    service = register_service(api, "guarded", service_name="guarded")
+    made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})
+    with PlainBrowser(server.url, made["key"]) as reader:
+        page = reader.page(PAGE)
+        assert "guarded" in page
+        assert f"{service}/disable" not in page
+        _, fields = reader.form(PAGE, "/ui/sign-out")
+        answer = reader.http.post(f"/ui/projects/default/push-services/{service}/disable", data=fields)
+        assert answer.status_code == 403
+    assert api.get(f"/agent-runtimes/push-services/{service}")["service"]["status"] == "active"
+
+
+def test_the_page_follows_what_happens_and_keeps_what_is_open(open_tab, api, project):
+    worker = api.register("watched")
+    tab = open_tab(PAGE)
+    row = tab.page.get_by_role("row").filter(has_text="watched")
+    row.get_by_text("Details").click()
+    row.get_by_text("Details").focus()
+    expect(row).to_contain_text("nothing")
+    made = api.create(project, "task:watched", name="Seen live")
+    api.claim(worker, "task:watched")
+    expect(row.get_by_role("link", name="Seen live")).to_be_visible(timeout=12_000)
+    expect(row.get_by_text(worker)).to_be_visible()
+    assert tab.page.evaluate("document.activeElement.textContent") == "Details"
+    api.complete(made["run_id"])
+
+
+def test_the_page_keeps_nobody_out(open_tab, api):
+    register_service(api, "seen")
+    assert open_tab(PAGE).serious() == []
+
+
+def test_more_workers_than_a_page_holds_are_turned_over(browser, api):
+    for number in range(51):
+        body = {"implementation_kind": "zzz", "worker_key": f"w{number:03}"}
+        api.post("/agent-workers/projects/default/workers", body)
+    seen, path = "", PAGE
+    while path:
+        page = browser.page(path)
+        seen += page
+        path = page.partition('<p class="paging"><a href="')[2].partition('"')[0]
+    assert all(f"w{number:03}" in seen for number in range(51))
