@@ -135,7 +135,10 @@ def test_a_timeline_goes_on_where_a_page_had_no_room_for_more(person, api):
     assert ">s501<" in after
     assert ">s600<" in after
     assert ">s500<" not in after
-    assert "The whole timeline" in person.get(run.page).text
+    newest = person.get(run.page).text
+    assert "The whole timeline" in newest
+    assert ">s600<" in newest
+    assert ">s540<" not in newest
 
 
 def test_a_conversation_shows_its_last_words_and_leads_to_earlier_ones(person, api):

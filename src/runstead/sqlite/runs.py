@@ -1,7 +1,7 @@
 """Runs in SQLite: writes as jobs for the writer, reads as reads for the readers."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import astuple, replace
@@ -159,10 +159,9 @@ class SqliteRuns:
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        bounds = _bounds(seq, after, PRIVATE, -1 if types else limit)
-        return await self._readers.do(
-            lambda c: _page(c.execute(Q["events_between"], bounds), limit, bytes_max, types)
-        )
+        first, last, hidden, _ = _bounds(seq, after, PRIVATE, limit)
+        name = "events_of_types" if types else "events_between"
+        return await self._events(name, (first, last, hidden), limit, bytes_max, types)
 
     async def events_before(
         self,
@@ -173,12 +172,27 @@ class SqliteRuns:
         types: Sequence[str] = (),
     ) -> list[Event]:
         first = seq << EVENT_BITS
-        end = first + min(before, limits.events_per_run_max + 1)
-        bounds = (first, end, PRIVATE, -1 if types else limit)
-        found = await self._readers.do(
-            lambda c: _page(c.execute(Q["events_backwards"], bounds), limit, bytes_max, types)
-        )
-        return found[::-1]
+        bounds = (first, first + min(before, limits.events_per_run_max + 1), PRIVATE)
+        name = "events_of_types_backwards" if types else "events_backwards"
+        return (await self._events(name, bounds, limit, bytes_max, types))[::-1]
+
+    async def _events(
+        self, name: str, bounds: tuple[int, ...], limit: int, bytes_max: int | None, types: Sequence[str]
+    ) -> list[Event]:
+        arguments = (*bounds, encode(types).decode(), limit) if types else (*bounds, limit)
+
+        def read(connection: sqlite3.Connection) -> list[Event]:
+            events: list[Event] = []
+            size = 0
+            for row in connection.execute(Q[name], arguments):
+                event = to_event(row)
+                size += len(event.payload)
+                if bytes_max is not None and size > bytes_max and events:
+                    break
+                events.append(event)
+            return events
+
+        return await self._readers.do(read)
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         def read(connection: sqlite3.Connection) -> Event | None:
@@ -211,26 +225,6 @@ class SqliteRuns:
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
     first = seq << EVENT_BITS
     return first + min(after, limits.events_per_run_max), first + limits.events_per_run_max, hidden, limit
-
-
-def _page(
-    rows: Iterable[tuple[Any, ...]], limit: int, bytes_max: int | None, types: Sequence[str]
-) -> list[Event]:
-    """Types are chosen here, row by row: no index could serve them, and a page stops where it is full."""
-    wanted = frozenset(types)
-    events: list[Event] = []
-    size = 0
-    for row in rows:
-        if wanted and row[1] not in wanted:
-            continue
-        event = to_event(row)
-        size += len(event.payload)
-        if bytes_max is not None and size > bytes_max and events:
-            break
-        events.append(event)
-        if len(events) == limit:
-            break
-    return events
 
 
 def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from runstead.commands.following import Sight
 from runstead.errors import Error
 from runstead.web.form import header
-from runstead.web.live import Told, pace_s, stream
+from runstead.web.live import Told, stream
 from runstead.web.pages import Pages
 from runstead.web.run import HEAD, PLACE, Found, below, find, head, view_of
 from runstead.web.run_face import Recent
@@ -54,7 +54,7 @@ async def _changes(visit: Visit, found: Found) -> AsyncGenerator[Told | None, No
             elif sight is None:
                 yield None
             if not changes.found.run.terminal:
-                await asyncio.sleep(max(pace_s, len(html) / _bytes_per_s))
+                await asyncio.sleep(max(changes.view.pause_s, len(html) / _bytes_per_s))
     if changes.found.run.terminal:
         yield Told("end", "over")
 
@@ -66,31 +66,31 @@ class _Changes:
         self.found = found
         self._visit = visit
         self._recent = Recent()
-        self._view: View = VIEWS[view_of(visit)](visit, found.named)
+        self.view: View = VIEWS[view_of(visit)](visit, found.named)
         self._told: dict[str, int] = {}  # a sum of each part as it was told last
 
     async def begin(self) -> None:
         """Read what the page shows already."""
         await self._recent.read(self._visit, self.found.named, self.found.run)
-        await self._view.read(self.found.run)
-        self._view.values()
+        await self.view.read(self.found.run)
+        self.view.values()
 
     async def take(self, sight: Sight) -> None:
         self.found = self.found._replace(run=sight.run)
         for event in sight.events:
             self._recent.take(event)
-        await self._view.take(sight)
+        await self.view.take(sight)
 
     async def html(self) -> str:
         """All parts that have changed: run.js puts them where they belong."""
         shown = await head(self._visit, self.found, self._recent)
         found = [self._part(template, shown) for template in HEAD]
-        if self._view.whole:
-            self._view.whole = False
-            shown = below(self.found, self._view)
-            found += [self._part(template, shown) for template in self._view.parts]
+        if self.view.whole:
+            self.view.whole = False
+            shown = below(self.found, self.view)
+            found += [self._part(template, shown) for template in self.view.parts]
         else:
-            into, joins = self._view.joins()
+            into, joins = self.view.joins()
             if joins:
                 found.append(self._visit.fragment("run_joins.html", into=into, joins=joins))
         return "".join(found)

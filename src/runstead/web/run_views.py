@@ -17,6 +17,7 @@ from runstead.run import Run
 from runstead.transition import EndedAttempt
 from runstead.web import log_lines, run_face, talk, timeline
 from runstead.web.family import tree
+from runstead.web.live import pace_s
 from runstead.web.log_lines import Lines
 from runstead.web.talk import Talk
 from runstead.web.visit import Visit
@@ -25,16 +26,19 @@ from runstead.web.waterfall import drawn
 said_shown: Final = 300
 rows_shown: Final = 100
 bars_in_overview: Final = 60
+events_in_overview: Final = 400
 _pages_max: Final = 4  # of events that one part reads
 
 
 class View:
     """A part. `template` shows it whole, from `values`, and `parts` what of it changes; `joins` tells what is to be added to
-    what stands there, where it grows so; `whole` is whether `parts` must be shown anew.
+    what stands there, where it grows so; `whole` is whether `parts` must be shown anew, `pause_s` how long until the next
+    look.
     """
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
+    pause_s: float = pace_s
 
     def __init__(self, visit: Visit, named: Named) -> None:
         self.visit = visit
@@ -106,25 +110,57 @@ class TimelineView(View):
         _, self._attempts = await runs.attempts(app, principal, self.named)
         if run.descendants_total and not self._after:
             self._children = await runs.children(app, principal, self.named)
+            # Each of very many may end at a time of its own: they are not read again for every one.
+            self.pause_s = max(pace_s, len(self._children) / 500)
 
     def values(self) -> dict[str, Any]:
         bars = self._found.bars(self._run, self._attempts, self._children)
         if self._after:
             bars = [bar for bar in bars if bar.event_id]
-        following = self._found.full_at or self._more
+        # The event that found no room begins the next page.
+        following = self._more if self._found.full_at is None else self._found.full_at - 1
+        return self._drawn(bars) | {"whole_timeline": True, "bars_after": following}
+
+    def _drawn(self, bars: list[timeline.Bar]) -> dict[str, Any]:
         return {
             "fall": drawn(bars, max(now_ms(), self._run.updated_at)),
             "tries": run_face.tries(self._run, self._attempts),
-            # The event that found no room begins the next page.
-            "bars_after": following - 1 if self._found.full_at else following,
-            "whole_timeline": self.room == timeline.bars_max,
         }
 
 
 class Overview(TimelineView):
+    """Of the timeline, the newest: how far the run has come."""
+
     template = "run_overview.html"
     parts = ("run_timeline.html", "run_results.html")
-    room = bars_in_overview
+    room = 5_000
+
+    async def read(self, run: Run) -> None:
+        await self._read_family(run)
+        self._found = timeline.Timeline(self.room)
+        _, found = await events.before(
+            self.visit.app,
+            self.visit.principal,
+            self.named,
+            run.latest_event_id + 1,
+            events_in_overview,
+            timeline.TYPES,
+        )
+        for event in found:
+            self._found.add(event)
+        self._cut = len(found) == events_in_overview
+
+    async def take(self, sight: Sight) -> None:
+        await super().take(sight)
+        if self._found.full_at is not None:
+            await self.read(sight.run)
+
+    def values(self) -> dict[str, Any]:
+        bars = self._found.bars(self._run, self._attempts, self._children)
+        return self._drawn(bars[-bars_in_overview:]) | {
+            "whole_timeline": False,
+            "bars_after": self._cut or len(bars) > bars_in_overview,
+        }
 
 
 class TalkView(View):
@@ -251,16 +287,16 @@ class EventsView(View):
 
 class TreeView(View):
     template = "run_tree.html"
+    pause_s = 1.0  # a family may have ten thousand runs, and each of them may have changed
     parts = ("run_tree.html",)
 
     def __init__(self, visit: Visit, named: Named) -> None:
         super().__init__(visit, named)
         self._family: list[Run] = []
         self._run: Run
-        self._read_at = 0
 
     async def read(self, run: Run) -> None:
-        self._run, self._read_at = run, now_ms()
+        self._run = run
         try:
             self._family = await runs.tree(self.visit.app, self.visit.principal, self.named)
         except Error as error:
@@ -269,10 +305,8 @@ class TreeView(View):
             self._family = [run]
 
     async def take(self, sight: Sight) -> None:
-        # A family may have ten thousand runs, and each of them may have changed.
-        if sight.run.terminal or now_ms() - self._read_at > 1_000:
-            await self.read(sight.run)
-            self.whole = True
+        await self.read(sight.run)
+        self.whole = True
 
     def values(self) -> dict[str, Any]:
         return {"tree": tree(self._family, self._run), "family_size": len(self._family)}

@@ -1,0 +1,107 @@
+"""A run with a hundred thousand events: its page opens soon, and stays small."""
+
+import asyncio
+import statistics
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from e2e.server import Server
+from runstead.append import append
+from runstead.event import NewEvent, encode
+from runstead.sqlite.store import SqliteStore
+from runstead.store import RunKey
+from runstead.transitions import Fence
+
+from .person import Person
+from .run_pages import Made, begin, say
+
+EVENTS = 100_000
+VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """SQLite alone: what is measured is how much a page reads, and that is the same on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("web")
+    started = Server(folder, folder / "runstead.db").start()
+    yield started
+    started.kill()
+
+
+def told(number):
+    """Mostly words, some log lines and steps at the beginning: what a part looks for may be a long way back."""
+    if number < 2_000:
+        kind = ("STEP_STARTED", "STEP_FINISHED")[number % 2]
+        return {"type": kind, "stepName": f"step {number // 2}", "stepId": str(number // 2 + 1)}
+    if number < 3_000:
+        return {"type": "CUSTOM", "name": "run.log", "value": {"lines": f"line {number}\n"}}
+    return {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"m{number // 500}", "delta": f"word {number} "}
+
+
+def new(number):
+    members = told(number)
+    return NewEvent(members["type"], encode(members), external=True)
+
+
+async def fill(path, key):
+    """As appends do it, only more at a time."""
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        for first in range(0, EVENTS, 5_000):
+            events = tuple(new(number) for number in range(first, first + 5_000))
+            await store.runs.apply(
+                key,
+                lambda loaded, events=events: append(
+                    loaded.run,
+                    now=loaded.now,
+                    events=events,
+                    expected_event_id=None,
+                    expected_sequence=None,
+                    tail=(),
+                    fence=Fence(),
+                    keys={},
+                ),
+            )
+    finally:
+        await store.close()
+
+
+@pytest.fixture(scope="module")
+def large(server):
+    """The run, while it goes on."""
+    with server.api() as api:
+        run = Made(api)
+        asyncio.run(fill(server.database, RunKey(api.project_id(), run.id)))
+        assert run.stored()["latest_event_id"] == EVENTS
+        yield run
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_run_of_a_hundred_thousand_events_opens_soon_and_stays_small(server, large, view):
+    person, times = Person(server), []
+    for _ in range(3):
+        began = time.perf_counter()
+        page = person.get(f"{large.page}?view={view}")
+        times.append(time.perf_counter() - began)
+    person.close()
+    assert len(page.content) < 600_000
+    # It takes a tenth of a second; the machine of a test may have others to care for.
+    assert statistics.median(times) < 0.5, times
+
+
+def test_what_is_a_long_way_back_is_found_all_the_same(server, large):
+    person = Person(server)
+    assert "step 499<" in person.get(f"{large.page}?view=timeline").text
+    assert "line 2999" in person.get(f"{large.page}?view=log").text
+    assert f"word {EVENTS - 1}" in person.get(f"{large.page}?view=conversation").text
+    person.close()
+
+
+def test_such_a_run_goes_on_in_a_browser(open_tab, large):
+    page = open_tab(f"{large.page}?view=conversation").page
+    assert page.evaluate("document.querySelectorAll('*').length") < 3_000
+    large.append(begin("new"), say("And then it went on", "new"))
+    expect(page.locator("#talk")).to_contain_text("And then it went on")
