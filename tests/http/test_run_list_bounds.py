@@ -49,7 +49,9 @@ class Place:
             "headers": [],
             "path_params": {"project": self.project.slug},
         }
-        return Visit(self.app, scope, self.principal, None, "secret", Fields(list(query)), Fields([]))
+        return Visit(
+            self.app, scope, self.principal, None, "secret", Fields(list(query)), Fields([]), lambda: None
+        )
 
     def task(self):
         return NewRun(kind="task", owner_kind="project", owner_id=self.project.id, target="task:many")
