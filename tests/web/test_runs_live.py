@@ -44,6 +44,19 @@ def test_a_run_comes_and_ends_without_a_reload(follow, api, make):
     assert tab.page.evaluate("window.mark") == 1
 
 
+def test_a_hostile_name_that_comes_live_is_text(follow, api):
+    tab = follow("?target=task:hostile-live")
+    title = "<img src=x onerror='window.harmed=1'><script>window.harmed=1</script>\r\nevent: all\r\ndata: "
+    run_id = create(api, "task:hostile-live", title=title + "\u202e" + "x" * 150)
+    expect(row(tab, run_id)).to_contain_text("<img src=x")
+    api.complete(run_id, "failed", terminal_error_message=title * 20)
+    expect(row(tab, run_id)).to_contain_text("window.harmed=1")
+    expect(row(tab, run_id)).to_contain_text("failed")
+    assert tab.page.evaluate("window.harmed") is None
+    assert tab.page.locator("#rows img, #rows script").count() == 0
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_what_the_reader_does_outlives_the_change_of_its_row(follow, api, make):
     run_id = make("task:kept")
     tab = follow("?target=task:kept")
