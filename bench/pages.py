@@ -1,8 +1,9 @@
 """How long the newest page of a list of runs takes, as a client sees it.
 
     python bench/pages.py --key $KEY
+    python bench/pages.py --key $KEY --dashboard
 
-Prints the median and the 99th percentile of each list in ms.
+With `--dashboard` it is the dashboard's page, and what its chart asks for. Prints the median and the 99th percentile of each list in ms.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from typing import Final
 
 import httpx2
 
+CHARTS: Final = ["", "span=15m", "span=7d"]
 LISTS: Final = ["", "status=completed", "status=failed", "status=pending", "status=running&status=waiting"]
 
 
@@ -23,21 +25,31 @@ def main() -> None:
     parser.add_argument("--key", required=True)
     parser.add_argument("--project", default="default")
     parser.add_argument("--times", type=int, default=200)
+    parser.add_argument("--dashboard", action="store_true")
     told = parser.parse_args()
-    with httpx2.Client(
-        base_url=told.url, headers={"Authorization": f"Bearer {told.key}"}, timeout=60
-    ) as client:
+    headers = {} if told.dashboard else {"Authorization": f"Bearer {told.key}"}
+    with httpx2.Client(base_url=told.url, headers=headers, timeout=60) as client:
+        if not told.dashboard:
+            for filters in LISTS:
+                measure(client, f"/projects/{told.project}/runs?limit=50&{filters}", told.times)
+            return
+        client.post("/ui/sign-in", data={"credential": told.key})
         for filters in LISTS:
-            path = f"/projects/{told.project}/runs?limit=50&{filters}"
-            took = []
-            for _ in range(told.times):
-                began = time.perf_counter()
-                answer = client.get(path)
-                took.append((time.perf_counter() - began) * 1000)
-                answer.raise_for_status()
-            found = len(answer.json()["data"])
-            p99 = statistics.quantiles(took, n=100)[98]
-            print(f"{statistics.median(took):6.1f} ms  p99 {p99:6.1f} ms  {found:3} runs  {filters or 'all'}")
+            measure(client, f"/ui/projects/{told.project}/runs?{filters}", told.times)
+        for filters in CHARTS:
+            measure(client, f"/ui/projects/{told.project}/list/chart.json?{filters}", told.times)
+
+
+def measure(client: httpx2.Client, path: str, times: int) -> None:
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        answer = client.get(path)
+        took.append((time.perf_counter() - began) * 1000)
+        if answer.status_code != 200:
+            raise SystemExit(f"{path}: {answer.status_code}")
+    p99 = statistics.quantiles(took, n=100)[98]
+    print(f"{statistics.median(took):6.1f} ms  p99 {p99:6.1f} ms  {len(answer.content):7,} bytes  {path}")
 
 
 if __name__ == "__main__":

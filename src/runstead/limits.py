@@ -107,6 +107,8 @@ user_agent_chars_max: Final = 200
 
 # Charts
 glimpses_max: Final = 20_000  # runs of one chart: the newest
+order_slack_ms: Final = 5 * 60_000  # that runs may be stored out of the order of their times
+order_near: Final = 500  # runs among which it is looked no closer for a time
 chart_buckets_max: Final = 500
 
 # Usage, and what it costs

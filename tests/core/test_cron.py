@@ -284,3 +284,31 @@ def test_the_next_time_is_later_and_on_a_full_minute(found, after):
         assert found > after
         assert found % MINUTE == 0
         assert cron.next_time(expression, "Europe/Berlin", found - 1) == found
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("* * * * *", "Every minute"),
+        ("30 2 * * mon-fri", "At 02:30 on Monday through Friday"),
+        ("0 0 1 JAN *", "At 00:00 on January 1"),
+        (" 0  12 * * 7 ", "At 12:00 on Sunday"),
+    ],
+)
+def test_an_expression_is_told_in_words(expression, words):
+    assert cron.words(expression) == words
+
+
+@settings(max_examples=100, deadline=None)
+@given(found=st.tuples(*(fields(*bounds) for bounds in FIELDS.values())))
+def test_whatever_is_taken_has_words(found):
+    expression = " ".join(text for text, _ in found)
+    if refusal(expression) is None:
+        assert cron.words(expression)[0].isupper()
+
+
+def test_zones_are_offered_that_schedules_take():
+    zones = cron.zones()
+    assert zones[0] == "UTC"
+    assert "Europe/Berlin" in zones
+    assert [name for name in zones if cron.zone(name) is None] == []

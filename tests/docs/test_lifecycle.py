@@ -75,6 +75,16 @@ LIMITS = {
     "Times of a look ahead": f"1 to {limits.upcoming_times_max}, {limits.upcoming_times_default} unless told otherwise",
     "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
     "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
+    "Runs of a batch that are retried together": (
+        f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
+    ),
+    "Prices per project": f"{limits.prices_per_project_max:,}",
+    "One price": f"{limits.price_max // 1_000_000:,} of the currency for a million tokens",
+    "Runs that a report on usage looks at": f"the newest {limits.usage_runs_max:,}",
+    "Groups of a report on usage": f"{limits.usage_groups_max:,}",
+    "Runs of a chart": f"the newest {limits.glimpses_max:,}, in at most {limits.chart_buckets_max} buckets",
+    "Session of a browser": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
+    "Sessions of browsers per caller": f"{limits.browser_sessions_max}: with another, the oldest ends",
 }
 SENTENCES = {
     "docs/run-lifecycle.md": [
@@ -133,7 +143,7 @@ SENTENCES = {
         f"that are due, at most {limits.scheduler_rows_per_tick_max} at a time",
         f"all within {limits.shutdown_s} s",
     ],
-    "docs/api.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
+    "docs/api-conventions.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
     "docs/conversations.md": [
         f"has 1 to {limits.message_parts_max} parts",
         f"up to {limits.idempotency_key_chars_max} characters",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from runstead.sdk import Attempt, Cancellation, Event, Owner, Run, RunError
@@ -103,6 +104,23 @@ def test_the_demo_shows_four_runs_and_exits_0():
         ("task", "cancelled", 1),
         ("task", "completed", 2),
     ]
+    assert not any(map(alive, pids(shown).values()))
+
+
+@pytest.mark.timeout(60)
+def test_the_demo_stays_up_for_who_wants_to_look_at_its_runs(monkeypatch):
+    monkeypatch.setenv("RUNSTEAD_DEMO_STAYS", "1")
+    with playing() as process:
+        shown = until(process, "Ctrl-C ends the server")
+        url = re.search(r"http://127\.0\.0\.1:\d+/ui", shown)[0]
+        key = re.search(r"Sign in with the key (\w+)", shown)[1]
+        with httpx2.Client() as browser:
+            assert browser.post(f"{url}/sign-in", data={"credential": key}).status_code == 303
+            assert "task:inventory" in browser.get(f"{url}/projects/demo/runs").text
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, rest
+    assert "All as expected" in rest
     assert not any(map(alive, pids(shown).values()))
 
 
@@ -201,7 +219,7 @@ def test_a_failed_check_says_what_was_expected_and_what_was(checks):
 
 
 async def test_one_failed_check_is_shown_and_makes_the_demo_exit_1(demo, checks, monkeypatch, capsys):
-    async def play(terminal, folder):
+    async def play(terminal, folder, _):
         final = run("failed", latest_event_id=3)
         found = ended(checks, final, STORY, ["completed"])
         terminal.checks(checks.lifecycle(found, "completed", ["completed"]))

@@ -65,6 +65,30 @@ async def test_a_page_spans_the_projects_asked_for_and_no_other(desk):
     assert await ids(desk, ("nobody",)) == []
 
 
+async def test_a_page_keeps_to_the_bounds_on_the_seq(desk):
+    await fill(desk, *((f"run-{n}", {}) for n in range(5)))
+    seqs = {run.run_id: run.seq for run in await desk.runs.page(RunQuery((FIRST,)))}
+    assert await ids(desk, seq_over=seqs["run-1"]) == ["run-4", "run-3", "run-2"]
+    assert await ids(desk, seq_under=seqs["run-3"]) == ["run-2", "run-1", "run-0"]
+    assert await ids(desk, seq_over=seqs["run-1"], seq_under=seqs["run-3"]) == ["run-2"]
+    both = {"seq_over": seqs["run-0"], "seq_under": seqs["run-4"]}
+    assert await ids(desk, (FIRST, SECOND), **both) == ["run-3", "run-2", "run-1"]
+    assert await ids(desk, **both, before=(None, seqs["run-3"])) == ["run-2", "run-1"]
+    assert await ids(desk, **both, statuses=("pending", "running")) == ["run-3", "run-2", "run-1"]
+
+
+async def test_pages_of_several_states_go_on_in_one_order(desk):
+    for n in range(6):
+        await desk.create(f"run-{n}")
+    for run_id in ("run-1", "run-4"):
+        await desk.complete(run_id, "failed")
+    project = ((await desk.row("run-1")).project_id,)
+    states = ("failed", "pending", "waiting")
+    found = await desk.runs.page(RunQuery(project, states, limit=4))
+    assert [run.run_id for run in found] == ["run-5", "run-4", "run-3", "run-2"]
+    assert await ids(desk, project, statuses=states, before=(None, found[-1].seq)) == ["run-1", "run-0"]
+
+
 async def test_pages_filter_by_status(desk):
     for run_id in ("done", "broken", "idle"):
         await desk.create(run_id)

@@ -15,9 +15,11 @@ CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or sh
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once."""
+    """The browser, started once for a file: while it is there, Playwright's loop holds the thread, and no test of another
+    file that is async could run in it.
+    """
     if CHROMIUM is None:
         assert not REQUIRED, (
             "RUNSTEAD_REQUIRE_BROWSER is set, and there is no chromium: apt-get install chromium"

@@ -2,12 +2,13 @@
 
 import html
 import re
+import secrets
 
 import httpx2
 
 
 class Person:
-    """`get` reads a page, `post` sends a form of this session. Answers are httpx2's; redirects are not followed."""
+    """`get` reads a page, `post` sends a form of this session, each time anew. Answers are httpx2's; redirects are not followed."""
 
     def __init__(self, server, key=None):
         self.http = httpx2.Client(base_url=server.url, headers={"Accept": "text/html"}, timeout=30)
@@ -21,7 +22,7 @@ class Person:
         return answer
 
     def post(self, path, status=303, **fields):
-        answer = self.http.post(path, data={"csrf": self.csrf, **fields})
+        answer = self.http.post(path, data={"csrf": self.csrf, "once": secrets.token_hex(16), **fields})
         assert answer.status_code == status, (answer.status_code, words(answer))
         return answer
 

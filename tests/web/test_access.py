@@ -1,40 +1,18 @@
 """Keys, members and limits of a project, and new projects."""
 
-import time
-
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Error as PageError, expect
 
-from e2e.server import Server
-
+from .person import fits
 from .plain_browser import PlainBrowser, refusal
 
 PAGE = "/ui/projects/default/access"
-SIGNING = ed25519.Ed25519PrivateKey.generate()
 
 
 @pytest.fixture
 def browser(server):
     with PlainBrowser(server.url, server.key) as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory):
-    """A server that knows users by their tokens."""
-    folder = tmp_path_factory.mktemp("tokens")
-    public = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    started = Server(folder, folder / "runstead.db", RUNSTEAD_JWT_PUBLIC_KEY=public).start()
-    yield started
-    started.kill()
-
-
-def as_user(server, name):
-    token = jwt.encode({"sub": name, "exp": int(time.time()) + 600}, SIGNING, "EdDSA")
-    return PlainBrowser(server.url, token)
 
 
 def new_key(browser, **fields):
@@ -189,26 +167,6 @@ def test_a_key_makes_a_project_whose_first_key_is_shown_once(browser, api, serve
         assert "Projects are made by users" in reader.page("/ui/new-project")
 
 
-def test_a_user_makes_a_project_and_stays_its_last_admin(tokens):
-    page = "/ui/projects/adas/access"
-    with as_user(tokens, "ada") as ada:
-        told = ada.told(ada.send("/ui/new-project", "/new-project", {"slug": "adas"}))
-        assert told == "The project adas is there, and you are its admin."
-        assert "The last admin: name another one first" in ada.page(page)
-        # The page offers no such form, so it is made by hand.
-        _, ready = ada.form(page, "/members")
-        for path, filled in (("members", {"role": "viewer"}), ("members/remove", {})):
-            answer = ada.http.post(f"/ui/projects/adas/{path}", data=ready | {"user_id": "ada"} | filled)
-            assert answer.status_code == 409
-            assert "last admin: name another one first" in refusal(answer)
-        ada.told(ada.send(page, "/members", {"user_id": "bob", "role": "admin"}))
-        left = ada.send(page, "/members/remove", user_id="ada")
-        assert left.headers["location"] == "/ui"
-        assert ada.get(page).status_code == 404
-    with as_user(tokens, "bob") as bob:
-        assert "The last admin" in bob.page(page)
-
-
 def test_a_person_makes_a_key_and_takes_it_away(open_tab, api):
     tab = open_tab(PAGE)
     page = tab.page
@@ -239,7 +197,7 @@ def test_going_back_shows_no_secret(open_tab):
         page.go_back()
 
 
-def test_the_pages_keep_nobody_out(open_tab, api):
+def test_the_pages_keep_nobody_out_and_fit(open_tab, api):
     api.post("/projects/default/members", {"user_id": "ann", "role": "viewer"})
     limits = {"limits": [{"target": "task:slow", "max_running": 3}, {"max_running": 0}]}
     api.http.put("/projects/default/concurrency-limits", json=limits).raise_for_status()
@@ -247,6 +205,8 @@ def test_the_pages_keep_nobody_out(open_tab, api):
     for summary in ("New key", "Add a member", "New limit"):
         tab.page.get_by_text(summary).click()
     assert tab.serious() == []
+    assert fits(tab, 360, 1_280)
     tab.open("/ui/new-project")
     assert tab.serious() == []
+    assert fits(tab, 360, 1_280)
     api.http.delete("/projects/default/members/ann").raise_for_status()

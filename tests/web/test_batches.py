@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .person import Person, fits, words
+from .person import Person, fits, hidden, words
 
 PLACE = "/ui/projects/default/batches"
 
@@ -109,12 +109,41 @@ def test_what_follows_is_linked_once_it_is_there(person, api, worker):
     assert f"/ui/projects/default/runs/{run['run_id']}" in person.get(place(batch)).text
 
 
+def test_failed_runs_are_tried_again_as_a_new_batch(person, api, worker):
+    batch = made(api, 3, "task:again", name="Again")
+    work(api, worker, 2, "failed", target="task:again")
+    assert "again as" not in words(person.get(place(batch)))
+    person.post(f"{place(batch)}/retry", 409)
+    work(api, worker, 1, target="task:again")
+    page = person.get(place(batch))
+    assert "Try the failed runs again" in words(page)
+    form = {"once": hidden(page, "once")}
+    told = person.told(f"{place(batch)}/retry", **form)
+    assert "2 runs are tried again, in this new batch." in told
+    assert "0 of 2 runs have ended" in told
+    assert "was made when the form was sent first" in person.told(f"{place(batch)}/retry", **form)
+    assert api.get("/projects/default/batches", limit=3)["data"][1]["id"] == batch["id"]
+
+
+def test_cancelled_runs_are_tried_again_where_that_is_wanted(person, api, worker):
+    batch = made(api, 3, "task:mixed")
+    work(api, worker, 1, "failed", target="task:mixed")
+    person.post(f"{place(batch)}/cancel")
+    assert "and the cancelled ones" in words(person.get(place(batch)))
+    assert "1 run is tried again" in person.told(f"{place(batch)}/retry")
+    assert "3 runs are tried again" in person.told(f"{place(batch)}/retry", cancelled="1")
+    alone = made(api, 1, "task:never")
+    person.post(f"{place(alone)}/cancel")
+    assert "Try the cancelled runs again" in words(person.get(place(alone)))
+
+
 def test_who_may_only_read_cannot_call_it_off(server, api):
     batch = made(api, 1, "task:never")
     key = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})["key"]
     reader = Person(server, key)
     assert "Cancel the batch" not in words(reader.get(place(batch)))
     reader.post(f"{place(batch)}/cancel", 403)
+    reader.post(f"{place(batch)}/retry", 403)
     assert api.get(f"/projects/default/batches/{batch['id']}")["status"] == "running"
     reader.close()
 
@@ -147,11 +176,14 @@ def test_a_batch_is_watched_to_its_end_without_a_reload(open_tab, api, worker):
     expect(page.locator("#count-completed")).to_be_focused()
     expect(page.get_by_label("Reason")).to_have_value("half a sente")
     assert tab.serious() == []
-    work(api, worker, 3, target="task:watched")
+    work(api, worker, 1, "failed", target="task:watched")
+    work(api, worker, 2, target="task:watched")
     expect(percent).to_have_text("100 %")
     expect(page.get_by_text("Over since")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel the batch")).to_have_count(0)
     assert page.evaluate("window.here") is True
+    page.get_by_role("button", name="Try the failed runs again").click()
+    expect(page.get_by_role("status")).to_contain_text("1 run is tried again")
 
 
 def test_lists_follow_what_happens(open_tab, api, worker):

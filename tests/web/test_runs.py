@@ -37,7 +37,7 @@ def test_a_project_without_a_run_says_how_to_create_the_first(browser, api, serv
     if rows_in(page):  # another test was first
         pytest.skip("there are runs already")
     assert server.url in page.text
-    body = json.loads(unescape(re.search(r"-d '(.*?)'<", page.text)[1]))
+    body = json.loads(unescape(re.search(r"-d '(.*?)'<", page.text, re.DOTALL)[1]))
     assert api.post("/runs", body)["run"]["target"] == "task:hello"
     assert "No run yet" not in browser.get(LIST).text
 

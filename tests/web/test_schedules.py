@@ -85,6 +85,14 @@ def test_a_form_makes_a_schedule(person, api):
     assert stored["timezone"] == "Europe/Berlin"
 
 
+def test_a_form_that_is_sent_twice_makes_one_schedule(person, api):
+    form = FORM | {"name": "Sent twice", "once": hidden(person.get(f"{PLACE}/new"), "once")}
+    person.post(PLACE, **form)
+    assert "was created when the form was sent first" in person.told(PLACE, **form)
+    names = [one["name"] for one in api.get("/projects/default/schedules")["schedules"]]
+    assert names.count("Sent twice") == 1
+
+
 def test_a_moment_is_meant_by_the_clocks_of_the_schedules_zone(person, api):
     form = FORM | {"when": "once", "run_at": "2099-07-01T12:00", "max_runs": "", "name": "once"}
     place = person.post(PLACE, **form).headers["location"]

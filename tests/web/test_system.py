@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from .person import fits
 from .plain_browser import PlainBrowser
 
 PAGE = "/ui/system"
@@ -80,5 +81,7 @@ def test_the_page_is_told_again_by_itself(open_tab, api):
     expect(row.locator("td").first).to_have_text(str(before + 1), timeout=12_000)
 
 
-def test_the_page_keeps_nobody_out(open_tab):
-    assert open_tab(PAGE).serious() == []
+def test_the_page_keeps_nobody_out_and_fits(open_tab):
+    tab = open_tab(PAGE)
+    assert tab.serious() == []
+    assert fits(tab, 360, 2_560)

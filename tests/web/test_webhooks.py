@@ -1,15 +1,11 @@
-"""Webhooks with their deliveries, and triggers."""
+"""Webhooks with their deliveries."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-import httpx2
 import pytest
 from playwright.sync_api import expect
 
 from e2e.server import until
 
+from .person import fits
 from .plain_browser import PlainBrowser, refusal
 
 PAGE = "/ui/projects/default/webhooks"
@@ -27,29 +23,6 @@ def nothing_left(api):
     for kind in ("webhooks", "triggers"):
         for one in api.get(f"/projects/default/{kind}")["data"]:
             api.http.delete(f"/projects/default/{kind}/{one['id']}").raise_for_status()
-
-
-@pytest.fixture
-def receiver():
-    """Where webhooks go: `status` is what it answers, `got` the bodies that came."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            kept.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(kept.status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            """Says nothing."""
-
-    kept = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    kept.got, kept.status = [], 200
-    kept.address = f"http://127.0.0.1:{kept.server_port}/hook"
-    threading.Thread(target=kept.serve_forever, daemon=True).start()
-    yield kept
-    kept.shutdown()
-    kept.server_close()
 
 
 def create(browser, **fields):
@@ -124,6 +97,20 @@ def test_a_webhook_is_changed_disabled_enabled_and_deleted(browser, api):
     assert browser.get(mine).status_code == 404
 
 
+def test_a_webhook_gets_a_new_secret_which_is_shown_once(browser, api):
+    first = secret_in(create(browser))
+    mine = f"{PAGE}/{only(api)['id']}"
+    to, fields = browser.form(mine, "/rotate")
+    second = secret_in(browser.http.post(to, data=fields))
+    assert second.startswith("whsec_")
+    assert second != first
+    assert browser.told(browser.http.post(to, data=fields)).startswith("The new secret was made")
+    page = browser.page(mine)
+    assert "Signed with the old secret too, until" in page
+    assert second not in page
+    assert only(api)["old_secret_until"] is not None
+
+
 def test_a_delivery_that_cannot_arrive_is_shown_with_its_payload_and_sent_again(browser, api):
     # No address of this machine is called unless the server is told to.
     made = api.create(api.project_id(), "task:told", name="Tell of it")
@@ -174,50 +161,6 @@ def test_who_is_no_admin_learns_why_there_is_nothing_to_see(server, api, browser
     assert only(api)["url"] == "https://example.com/in"
 
 
-def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, server):
-    fields = {"target": "task:called", "name": "From the shop", "config": '{"size": 3}'}
-    address = secret_in(browser.send(PAGE, "/triggers", fields))
-    assert address.startswith(f"{server.url}/triggers/vft_")
-    started = httpx2.post(address, json={"order": 7}).raise_for_status().json()
-    assert api.run(started["run_id"])["target"] == "task:called"
-    page = browser.page(PAGE)
-    assert "From the shop" in page
-    assert address.rpartition("/")[2] not in page
-    newer = secret_in(browser.send(PAGE, "/rotate"))
-    assert newer != address
-    assert httpx2.post(address).status_code == 404
-    browser.told(browser.send(PAGE, "/disable"))
-    assert httpx2.post(newer).status_code == 404
-    browser.told(browser.send(PAGE, "/enable"))
-    httpx2.post(newer).raise_for_status()
-    browser.told(browser.send(PAGE, f"/triggers/{only(api, 'triggers')['id']}/delete"))
-    assert api.get("/projects/default/triggers")["data"] == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "sentence"),
-    [
-        ({"target": "agent:no"}, "The target must be task:"),
-        ({"config": "[1]"}, "The configuration is no JSON object"),
-        ({"config": "{"}, "The configuration is no JSON object"),
-        ({"signed_with": "short"}, "The signing secret must have 16"),
-    ],
-)
-def test_a_trigger_that_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
-    answer = browser.send(PAGE, "/triggers", {"target": "task:a"} | fields)
-    assert answer.status_code == 400
-    assert sentence in refusal(answer)
-    assert api.get("/projects/default/triggers")["data"] == []
-
-
-def test_a_new_address_is_given_once_however_often_its_form_is_sent(browser, api):
-    browser.send(PAGE, "/triggers", {"target": "task:again"})
-    to, fields = browser.form(PAGE, "/rotate")
-    newest = secret_in(browser.http.post(to, data=fields))
-    assert browser.told(browser.http.post(to, data=fields)).startswith("The new address was made")
-    httpx2.post(newest).raise_for_status()
-
-
 def test_a_person_makes_a_webhook_and_watches_its_deliveries(open_tab, api):
     tab = open_tab(PAGE)
     page = tab.page
@@ -231,13 +174,16 @@ def test_a_person_makes_a_webhook_and_watches_its_deliveries(open_tab, api):
     expect(page.get_by_role("link", name="run.completed")).to_be_visible(timeout=12_000)
 
 
-def test_the_pages_keep_nobody_out(open_tab, browser, api):
+def test_the_pages_keep_nobody_out_and_fit(open_tab, browser, api):
     create(browser, url="https://webhook.invalid/in")
     browser.send(PAGE, "/triggers", {"target": "task:a", "config": '{"a": 1}'})
     api.complete(api.create(api.project_id(), "task:seen")["run_id"])
     tab = open_tab(PAGE)
     assert tab.serious() == []
+    assert fits(tab, 360, 1_280)
     tab.open(f"{PAGE}/{only(api)['id']}")
     assert tab.serious() == []
+    assert fits(tab, 360, 1_280)
     tab.page.get_by_role("link", name="run.completed").click()
     assert tab.serious() == []
+    assert fits(tab, 360, 1_280)

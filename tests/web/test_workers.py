@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from .person import fits
 from .plain_browser import PlainBrowser
 
 PAGE = "/ui/projects/default/workers"
@@ -119,9 +120,11 @@ def test_the_page_follows_what_happens_and_keeps_what_is_open(open_tab, api, pro
     api.complete(made["run_id"])
 
 
-def test_the_page_keeps_nobody_out(open_tab, api):
+def test_the_page_keeps_nobody_out_and_fits(open_tab, api):
     register_service(api, "seen")
-    assert open_tab(PAGE).serious() == []
+    tab = open_tab(PAGE)
+    assert tab.serious() == []
+    assert fits(tab, 360, 2_560)
 
 
 def test_more_workers_than_a_page_holds_are_turned_over(browser, api):

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from runstead import limits
 from runstead.activity import Activity, summed_up
-from runstead.commands import runs
+from runstead.commands import stretches
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.principal import Principal
@@ -29,14 +29,13 @@ async def activity(
         raise Error("INVALID_REQUEST", f"A chart has 1 to {limits.chart_buckets_max} buckets, not {buckets}")
     query = replace(
         filters,
-        project_ids=await runs.readable(app, principal, project),
         created_after=since - 1,
         created_before=until,
         sort="created_at",
         before=None,
         limit=limits.glimpses_max + 1,
     )
-    found = await app.store.runs.glimpses(query)
+    found = await app.store.runs.glimpses(await stretches.narrowed(app, principal, project, query))
     truncated = len(found) > limits.glimpses_max
     return summed_up(
         found[: limits.glimpses_max], since=since, until=until, count=buckets, truncated=truncated

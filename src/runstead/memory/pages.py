@@ -21,6 +21,8 @@ def matches(run: Run, query: RunQuery) -> bool:
         and not (query.root_only and run.parent_seq is not None)
         and (query.created_after is None or run.created_at > query.created_after)
         and (query.created_before is None or run.created_at < query.created_before)
+        and (query.seq_over is None or run.seq > query.seq_over)
+        and (query.seq_under is None or run.seq < query.seq_under)
         and _labelled(run, query.labels)
         and (query.text is None or _mentions(run, query.text))
         and (query.sort == "created_at" or run.duration_ms is not None)

@@ -50,10 +50,14 @@ def page_sql(query: RunQuery, columns: str = COLUMNS, table: str = RUNS) -> tupl
         add("convert_from(labels, 'UTF8')::jsonb @> {}::jsonb", _encode(dict(query.labels)).decode())
         if len(dict(query.labels)) < len(set(query.labels)):
             add("false")  # one label with two values at once: no run has that
-    if query.created_after is not None:
-        add("created_at > {}::bigint", query.created_after)
-    if query.created_before is not None:
-        add("created_at < {}::bigint", query.created_before)
+    for condition, value in (
+        ("created_at > {}::bigint", query.created_after),
+        ("created_at < {}::bigint", query.created_before),
+        ("-seq < -{}::bigint" if of_one else "seq > {}::bigint", query.seq_over),
+        ("-seq > -{}::bigint" if of_one else "seq < {}::bigint", query.seq_under),
+    ):
+        if value is not None:
+            add(condition, value)
     if query.text is not None:
         escaped = query.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         add("(run_id ILIKE {0} OR title ILIKE {0} OR target ILIKE {0})", f"%{escaped}%")

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from runstead.activity import GLIMPSE_FIELDS
 from runstead.sqlite.sql import COLUMNS
 from runstead.store import RunQuery
@@ -12,6 +14,30 @@ GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 
 def page_sql(query: RunQuery, columns: str = COLUMNS) -> tuple[str, list[Any]]:
     """Newest (or longest) first. All values are bound; only our own names are put together."""
+    if _of_rare_states(query):
+        # One look for each state, which SQLite merges as it goes: it would else read all runs for the order's sake.
+        looks = [_look(replace(query, statuses=(status,)), columns) for status in query.statuses]
+    else:
+        looks = [_look(query, columns)]
+    sql = " UNION ALL ".join(look for look, _ in looks)
+    order = "duration_ms DESC, seq DESC" if query.sort == "duration" else "seq DESC"
+    arguments = [one for _, given in looks for one in given]
+    return f"{sql} ORDER BY {order} LIMIT ?", [*arguments, query.limit]
+
+
+def _of_rare_states(query: RunQuery) -> bool:
+    """Whether the index on states other than `completed` holds all of the list, and more than one state of it."""
+    others = query.batch_id, query.schedule_id, query.parent_run_id
+    return (
+        query.sort == "created_at"
+        and len(set(query.statuses)) == len(query.statuses) > 1
+        and "completed" not in query.statuses
+        and len(query.project_ids) == 1
+        and others == (None, None, None)
+    )
+
+
+def _look(query: RunQuery, columns: str) -> tuple[str, list[Any]]:
     where: list[str] = []
     arguments: list[Any] = []
 
@@ -29,20 +55,21 @@ def page_sql(query: RunQuery, columns: str = COLUMNS) -> tuple[str, list[Any]]:
         add("status <> 'completed'")  # says what the index on the other states says, so that it serves
     among("kind", query.kinds)
     among("target", query.targets)
-    if query.batch_id is not None:
-        add("batch_id = ?", query.batch_id)
-    if query.schedule_id is not None:
-        add("schedule_id = ?", query.schedule_id)
-    if query.parent_run_id is not None:
-        add("parent_run_id = ?", query.parent_run_id)
+    for condition, value in (
+        ("batch_id = ?", query.batch_id),
+        ("schedule_id = ?", query.schedule_id),
+        ("parent_run_id = ?", query.parent_run_id),
+        ("created_at > ?", query.created_after),
+        ("created_at < ?", query.created_before),
+        ("seq > ?", query.seq_over),
+        ("seq < ?", query.seq_under),
+    ):
+        if value is not None:
+            add(condition, value)
     if query.root_only:
         add("parent_seq IS NULL")
     for key, value in query.labels:
         add("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)", key, value)
-    if query.created_after is not None:
-        add("created_at > ?", query.created_after)
-    if query.created_before is not None:
-        add("created_at < ?", query.created_before)
     if query.text is not None:
         escaped = query.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         pattern = f"%{escaped}%"
@@ -52,12 +79,8 @@ def page_sql(query: RunQuery, columns: str = COLUMNS) -> tuple[str, list[Any]]:
         )
     if query.sort == "duration":
         add("duration_ms IS NOT NULL")
-        order = "duration_ms DESC, seq DESC"
         if query.before is not None:
             add("(duration_ms, seq) < (?, ?)", *query.before)
-    else:
-        order = "seq DESC"
-        if query.before is not None:
-            add("seq < ?", query.before[1])
-    arguments.append(query.limit)
-    return f"SELECT {columns} FROM runs WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", arguments  # noqa: S608
+    elif query.before is not None:
+        add("seq < ?", query.before[1])
+    return f"SELECT {columns} FROM runs WHERE {' AND '.join(where)}", arguments  # noqa: S608

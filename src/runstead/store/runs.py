@@ -68,8 +68,9 @@ class ClaimQuery(msgspec.Struct, frozen=True):
 
 class RunQuery(msgspec.Struct, frozen=True):
     """Filters are joined by and; within one filter any of its values will do, but every label must be there.
-    `created_after` and `created_before` are exclusive; sorted by duration, runs without one are left out. `before` continues after the last row
-    of a page: its sort value (None when sorted by creation) and its seq.
+    `created_after` and `created_before` are exclusive, and so are the bounds on the seq, `seq_over` and `seq_under`, which
+    spare an engine the rest of a long list. Sorted by duration, runs without one are left out. `before` continues after
+    the last row of a page: its sort value (None when sorted by creation) and its seq.
     """
 
     project_ids: tuple[str, ...]
@@ -87,6 +88,8 @@ class RunQuery(msgspec.Struct, frozen=True):
     sort: Literal["created_at", "duration"] = "created_at"
     before: tuple[int | None, int] | None = None
     limit: int = 50
+    seq_over: int | None = None
+    seq_under: int | None = None
 
 
 class FamilyPage(msgspec.Struct, frozen=True):

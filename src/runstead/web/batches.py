@@ -17,6 +17,7 @@ from runstead.run import Run
 from runstead.store import RunQuery
 from runstead.web import live
 from runstead.web.batch_pace import Pace
+from runstead.web.once import once, once_field
 from runstead.web.pages import Pages
 from runstead.web.visit import Visit, to
 
@@ -118,6 +119,7 @@ async def one(visit: Visit) -> Response:
         failed=failed[:runs_shown],
         more_failed=len(failed) > runs_shown,
         follow_up=follow_up,
+        once_field=once_field(),
     )
 
 
@@ -134,17 +136,18 @@ async def watch(visit: Visit) -> Response:
 
 
 async def _told(visit: Visit, project: Project, batch: Batch) -> AsyncGenerator[live.Told | None, None]:
-    pace, closed = Pace(), False
+    pace, offered = Pace(), ""
     async for found in visit.app.following.follow_batch(batch):
         if found is None:
             yield None
             continue
         left_ms = pace.time_left_ms(found, now_ms())
-        values = {"project": project, "one": shown(found), "left_ms": left_ms}
+        values = {"project": project, "one": shown(found), "left_ms": left_ms, "once_field": once_field()}
         yield live.Told("progress", visit.fragment("batch_progress.html", **values))
-        if found.closed and not closed:  # and not before: what is typed into the form stays there
+        offers = "retry" if found.completed_at is not None else "nothing" if found.closed else "cancel"
+        if offers not in ("cancel", offered):  # before, what is typed into the form stays there
             yield live.Told("buttons", visit.fragment("batch_buttons.html", **values))
-            closed = True
+            offered = offers
         if found.completed_at is not None:
             yield live.Told("over", "")
 
@@ -161,6 +164,25 @@ async def cancel(visit: Visit) -> Response:
         "The batch was called off." if changed.accepted else f"The batch is {changed.batch.status} already."
     )
     return visit.back(told, to("projects", project.slug, "batches", batch.id))
+
+
+@pages.post("/projects/{project}/batches/{batch_id}/retry")
+async def retry(visit: Visit) -> Response:
+    """On to the new batch. Who presses twice makes one."""
+    project, batch = await _named(visit, Scope.RUNS_WRITE)
+    cancelled = visit.form.one("cancelled") == "1"
+    made = await once(
+        visit,
+        lambda seal: commands.retry(
+            visit.app, visit.principal, project.id, batch.id, cancelled=cancelled, seal=seal
+        ),
+    )
+    if made is None:
+        told = "The new batch was made when the form was sent first."
+        return visit.back(told, to("projects", project.slug, "batches"))
+    count = len(made.runs)
+    told = f"{count:,} run{' is' if count == 1 else 's are'} tried again, in this new batch."
+    return visit.back(told, to("projects", project.slug, "batches", made.batch.id))
 
 
 async def _named(visit: Visit, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Batch]:

@@ -1,4 +1,4 @@
-"""What is made with a secret: made once, however often its form is sent, and the secret is in that one answer alone.
+"""What is made once, however often its form is sent; and where it has a secret, that one answer alone shows it.
 
 A form carries a token of its own, and the store keeps it with the effect as it keeps an idempotency key. So a reload of the
 answer, or a button pressed twice, makes nothing more, on whichever replica; and the secret waits nowhere to be fetched.
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def once_field() -> Markup:
-    """What a form holds that makes something with a secret."""
+    """What a form holds that makes something, with a secret or without."""
     return Markup('<input type="hidden" name="once" value="{}">').format(secrets.token_hex(16))
 
 

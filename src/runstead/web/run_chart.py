@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from runstead.activity import Activity, Bucket
-from runstead.clock import now_ms
+from runstead.clock import iso, now_ms
 from runstead.commands import charts
 from runstead.project import Project
 from runstead.run import RunStatus
@@ -84,6 +84,7 @@ async def table(visit: Visit) -> Response:
         filters=filters,
         buckets=[one for one in reversed(found.buckets) if one.runs],
         width_ms=found.width_ms,
+        iso=iso,
         outcomes=OUTCOMES,
         summary=summary(found, filters),
     )

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
-from runstead.commands import runs as commands
+from runstead.commands import runs as commands, stretches
 from runstead.commands.notifications import Batch
 from runstead.errors import Error
 from runstead.http.run_pages import to_cursor
@@ -110,11 +110,12 @@ async def follow(
     """
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(visit, project), True, 0.0
+    query = await stretches.narrowed(visit.app, visit.principal, project.id, filters.query())
     async with aclosing(visit.app.notifications.follow(project.id)) as batches:
         async for batch in batches:
             if first or _concerns(batch, rows, filters):
                 began = loop.time()
-                found = await commands.page(visit.app, visit.principal, project.id, filters.query())
+                found = await commands.page(visit.app, visit.principal, project.id, query)
                 changed, missing = rows.show(found[:rows_shown])
                 floor = found[-1].seq if len(found) > rows_shown else 0
                 changed += [await rows.farewell(one, pushed=one.seq <= floor) for one in missing]

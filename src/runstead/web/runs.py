@@ -2,7 +2,7 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from runstead.commands import projects, runs as commands
+from runstead.commands import projects, runs as commands, stretches
 from runstead.errors import not_found
 from runstead.http.run_pages import to_cursor
 from runstead.run import RunStatus
@@ -30,7 +30,8 @@ async def home(visit: Visit) -> Response:
 async def index(visit: Visit) -> Response:
     project = await visit.project()
     filters, cursor = filters_of(visit.query), visit.query.one("cursor")
-    found = await commands.page(visit.app, visit.principal, project.id, filters.query(cursor))
+    query = await stretches.narrowed(visit.app, visit.principal, project.id, filters.query(cursor))
+    found = await commands.page(visit.app, visit.principal, project.id, query)
     rows = Rows(visit, project)
     rows.show(found[:rows_shown])
     following = to_cursor(found[rows_shown - 1], filters.sort) if len(found) > rows_shown else ""

@@ -16,6 +16,7 @@ from runstead.schedule import UNPLANNED, Schedule
 from runstead.schedule_edit import Edit
 from runstead.store import RunQuery
 from runstead.web import schedule_form as form
+from runstead.web.once import once, once_field
 from runstead.web.pages import Pages
 from runstead.web.visit import Visit, to
 
@@ -100,9 +101,15 @@ async def create(visit: Visit) -> Response:
     project = await visit.project(Scope.RUNS_WRITE)
     values = form.typed(visit.form)
     try:
-        made = await commands.create(visit.app, visit.principal, project.id, form.new(values))
+        new = form.new(values)
+        made = await once(
+            visit, lambda seal: commands.create(visit.app, visit.principal, project.id, new, seal)
+        )
     except Error as refusal:
         return await _form(visit, project, values, refusal=refusal)
+    if made is None:
+        told = "The schedule was created when the form was sent first."
+        return visit.back(told, to("projects", project.slug, "schedules"))
     return visit.back("The schedule was created.", to("projects", project.slug, "schedules", made.id))
 
 
@@ -217,5 +224,6 @@ async def _form(
         values=values,
         wrong={} if refusal is None else form.by_field(refusal),
         zones=cron.zones(),
+        once_field=once_field(),
         status=200 if refusal is None else STATUS[refusal.code],
     )

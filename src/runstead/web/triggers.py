@@ -20,7 +20,8 @@ from runstead.web.webhooks import listing
 pages = Pages()
 
 TOLD: Final = {
-    "target": "The target must be task:<id>, workflow:<id> or eval:<id>",
+    "target": "The target must be task:<id>, workflow:<id>, eval:<id> or agent:<id>",
+    "conversation_id": "The conversation is no id of one: leave it out, and each run of an agent gets a new one",
     "secret": "The signing secret must have 16 to 255 characters, and no control characters",
 }
 
@@ -52,6 +53,7 @@ async def create(visit: Visit) -> Response:
             name=form.one("name"),
             config=json_object_of(form.one("config"), "The configuration"),
             secret=form.one("signed_with"),
+            conversation_id=form.one("conversation_id"),
         )
         new = commands.NewTrigger(
             target=body.target,
@@ -59,6 +61,7 @@ async def create(visit: Visit) -> Response:
             name=body.name,
             config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
             secret=body.secret,
+            conversation_id=body.conversation_id,
         )
         made = await once(
             visit, lambda seal: commands.create(visit.app, visit.principal, project.id, new, seal)

@@ -5,6 +5,8 @@ from typing import Any, Final, get_args
 
 from starlette.responses import Response
 
+from runstead import limits
+from runstead.clock import now_ms
 from runstead.commands import triggers, webhooks as commands
 from runstead.errors import Error
 from runstead.http.problems import STATUS
@@ -125,6 +127,7 @@ async def _show(visit: Visit, project: Project, refused: Error | None = None) ->
         refused=refused,
         filled=visit.form,
         once_field=once_field(),
+        now=now_ms(),
         **values,
     )
 
@@ -188,6 +191,30 @@ async def delete(visit: Visit) -> Response:
     project = await visit.project()
     await commands.delete(visit.app, visit.principal, project.id, visit.path["webhook_id"])
     return visit.back("The webhook is deleted.", to("projects", project.slug, "webhooks"))
+
+
+@pages.post("/projects/{project}/webhooks/{webhook_id}/rotate")
+async def rotate(visit: Visit) -> Response:
+    project, secret = await visit.project(), commands.new_secret()
+    made = await once(
+        visit,
+        lambda seal: commands.rotate(
+            visit.app, visit.principal, project.id, visit.path["webhook_id"], secret, seal
+        ),
+    )
+    if made is None:
+        return made_before(visit, "The new secret", _place(visit, project))
+    hours = limits.webhook_old_secret_ms // 3_600_000
+    return await reveal(
+        visit,
+        project,
+        title="The webhook has a new secret",
+        label="Its new secret",
+        secret=secret,
+        note=f"Give it to the receiver within {hours} hours: as long is what is sent signed with the old one too. It is shown"
+        " only now.",
+        to=_place(visit, project),
+    )
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/test")

@@ -15,12 +15,13 @@
 
   function length(ms) {
     if (ms === null || ms === undefined) return "—";
-    if (ms < 1000) return `${Math.round(ms)} ms`;
+    if (ms < 1000) return `${Number(ms.toFixed(1))} ms`;
     const s = ms / 1000;
     if (s < 60) return `${Number(s.toFixed(1))} s`;
     if (s < 3600) return `${Number((s / 60).toFixed(1))} min`;
     return s < 172800 ? `${Number((s / 3600).toFixed(1))} h` : `${Number((s / 86400).toFixed(1))} d`;
   }
+  const timed = () => data.p95_ms.some((one) => one !== null);
   const moment = (ms, seconds) => new Date(ms).toISOString().slice(0, seconds ? 19 : 16).replace("T", " ");
 
   // Where a day begins, the axis says which.
@@ -60,7 +61,7 @@
       axes: [
         axis({space: 70, size: 24, values: (_, at, __, ___, step) => at.map((one, n) => day(at, n, step) ?? moment(one * 1000).slice(11))}),
         axis({scale: "y", size: small ? 34 : 44, space: 30}),
-        axis({scale: "ms", side: 1, size: small ? 46 : 56, space: 30, grid: {show: false}, values: (_, at) => at.map(length)}),
+        axis({scale: "ms", side: 1, size: small ? 46 : 56, space: 30, grid: {show: false}, values: (_, at) => at.map((one) => (timed() ? length(one) : ""))}),
       ],
       series: [{}, ...[...statuses].reverse().map(bar), line("p50", []), line("p95", [5, 3])],
       cursor: {y: false, points: {show: false}, drag: {x: true, y: false, setScale: false}},

@@ -1,0 +1,56 @@
+"""Where in the order of runs a time is, so that a stretch of a long list is read without the rest.
+
+Runs are numbered in the order in which they are stored, and their times follow it, but for what passes between the clock and
+the commit, and for clocks that were set. So a time is found as a word in a dictionary is, by a few looks at one run each, and
+`order_slack_ms` is left on either side.
+"""
+
+from msgspec.structs import replace
+
+from runstead import limits
+from runstead.activity import Glimpse
+from runstead.commands import runs
+from runstead.commands.app import App
+from runstead.principal import Principal
+from runstead.store import RunQuery
+
+
+async def narrowed(app: App, principal: Principal, project: str | None, query: RunQuery) -> RunQuery:
+    """The query, about this project or every one that the caller may read; where that is a single one, with bounds on the
+    seq that follow from its times. FORBIDDEN, NOT_FOUND.
+    """
+    query = replace(query, project_ids=await runs.readable(app, principal, project))
+    since, until = query.created_after, query.created_before
+    if (since is None and until is None) or len(query.project_ids) != 1:
+        return query
+    (project_id,) = query.project_ids
+    newest = await _newest(app, project_id, None)
+    if newest is None:
+        return query
+    over = under = None
+    if since is not None:
+        over, _ = await _around(app, project_id, newest, since - limits.order_slack_ms)
+    if until is not None and until + limits.order_slack_ms <= newest.created_at:
+        _, under = await _around(app, project_id, newest, until + limits.order_slack_ms)
+    return replace(query, seq_over=over, seq_under=under)
+
+
+async def _around(app: App, project_id: str, newest: Glimpse, at: int) -> tuple[int, int]:
+    """Two numbers that are at most `limits.order_near` apart: the runs up to the first were created before `at`, those from
+    the second on not.
+    """
+    low, high = 0, newest.seq + 1
+    while high - low > limits.order_near:
+        middle = (low + high) // 2
+        found = await _newest(app, project_id, middle)
+        if found is None or found.created_at < at:
+            low = middle
+        else:
+            high = found.seq
+    return low, high
+
+
+async def _newest(app: App, project_id: str, up_to: int | None) -> Glimpse | None:
+    before = None if up_to is None else (None, up_to + 1)
+    found = await app.store.runs.glimpses(RunQuery((project_id,), before=before, limit=1))
+    return found[0] if found else None

@@ -1,0 +1,101 @@
+"""Triggers, on the page of the webhooks."""
+
+import httpx2
+import pytest
+
+from .plain_browser import PlainBrowser, refusal
+
+PAGE = "/ui/projects/default/webhooks"
+
+
+@pytest.fixture
+def browser(server):
+    with PlainBrowser(server.url, server.key) as browser:
+        yield browser
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(api):
+    yield
+    for one in api.get("/projects/default/triggers")["data"]:
+        api.http.delete(f"/projects/default/triggers/{one['id']}").raise_for_status()
+
+
+def only(api):
+    (one,) = api.get("/projects/default/triggers")["data"]
+    return one
+
+
+def secret_in(answer):
+    return answer.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
+
+
+def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, server):
+    fields = {"target": "task:called", "name": "From the shop", "config": '{"size": 3}'}
+    address = secret_in(browser.send(PAGE, "/triggers", fields))
+    assert address.startswith(f"{server.url}/triggers/vft_")
+    started = httpx2.post(address, json={"order": 7}).raise_for_status().json()
+    assert api.run(started["run_id"])["target"] == "task:called"
+    page = browser.page(PAGE)
+    assert "From the shop" in page
+    assert address.rpartition("/")[2] not in page
+    newer = secret_in(browser.send(PAGE, "/rotate"))
+    assert newer != address
+    assert httpx2.post(address).status_code == 404
+    browser.told(browser.send(PAGE, "/disable"))
+    assert httpx2.post(newer).status_code == 404
+    browser.told(browser.send(PAGE, "/enable"))
+    httpx2.post(newer).raise_for_status()
+    browser.told(browser.send(PAGE, f"/triggers/{only(api)['id']}/delete"))
+    assert api.get("/projects/default/triggers")["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"target": "robot:no"}, "The target must be task:"),
+        ({"conversation_id": "x"}, "The conversation is no id"),
+        (
+            {"conversation_id": "11111111-1111-4111-8111-111111111111"},
+            "Only an agent speaks in a conversation",
+        ),
+        ({"config": "[1]"}, "The configuration is no JSON object"),
+        ({"config": "{"}, "The configuration is no JSON object"),
+        ({"signed_with": "short"}, "The signing secret must have 16"),
+    ],
+)
+def test_a_trigger_that_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+    answer = browser.send(PAGE, "/triggers", {"target": "task:a"} | fields)
+    assert answer.status_code == 400
+    assert sentence in refusal(answer)
+    assert api.get("/projects/default/triggers")["data"] == []
+
+
+def test_a_trigger_starts_an_agent_where_it_shall_speak(browser, api):
+    project = api.project_id()
+    conversation = api.post("/conversations", {"project_id": project})["id"]
+    browser.send(PAGE, "/triggers", {"target": "agent:scribe", "conversation_id": conversation})
+    assert only(api)["conversation_id"] == conversation
+    assert "agent:scribe" in browser.page(PAGE)
+
+
+def test_what_a_trigger_is_called_is_text(browser, open_tab):
+    name = "</td><script>alert(1)</script>\u202e\"'"
+    browser.send(PAGE, "/triggers", {"target": "task:\u2066<img>", "name": name, "config": '{"a": "</pre>"}'})
+    page = browser.page(PAGE)
+    assert "<script>alert" not in page
+    assert "\u202e" not in page
+    assert "<img>" not in page
+    tab = open_tab(PAGE)
+    asked = []
+    tab.page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    tab.page.get_by_role("row").filter(has_text="alert(1)").get_by_role("button", name="Delete").click()
+    assert asked[0].startswith("Delete the trigger </td><script>alert(1)</script>⟨U+202E⟩\"'?")
+
+
+def test_a_new_address_is_given_once_however_often_its_form_is_sent(browser, api):
+    browser.send(PAGE, "/triggers", {"target": "task:again"})
+    to, fields = browser.form(PAGE, "/rotate")
+    newest = secret_in(browser.http.post(to, data=fields))
+    assert browser.told(browser.http.post(to, data=fields)).startswith("The new address was made")
+    httpx2.post(newest).raise_for_status()
