@@ -47,6 +47,7 @@ def test_a_failure_says_why_with_its_code_and_detail(person, api):
     for said in ("failed", "OUT_OF_STOCK", "Row 7 is gone", '"row": 7', "Exit code 3", "Retry", "Delete"):
         assert said in words(page)
     assert "line two" in page.text
+    assert "Row 7 is gone" in words(person.get(RUNS))
     whole = person.get(f"{run.page}/values/error")
     assert whole.json()["detail"] == {"row": 7}
 

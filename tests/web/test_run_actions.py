@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from .person import Person, words
-from .run_pages import RUNS, Made
+from .run_pages import RUNS, Made, call
 
 
 @pytest.fixture
@@ -70,6 +70,15 @@ def test_an_approval_is_answered(person, api, decision, told):
     answer = last_resume(api, run)
     assert (answer["type"], answer["result"]) == ("approval", decision == "approve")
     assert run.stored()["status"] == "running"
+
+
+def test_an_approval_of_a_tool_call_shows_its_arguments(person, api):
+    run = Made(api)
+    run.append(*call("c", "drop_table", '{"table": "orders"}'))
+    run.wait("approval", tool_call_id="c", tool_name="drop_table")
+    told = words(person.get(run.page))
+    assert "Approve drop_table ?" in told
+    assert '"table": "orders"' in told
 
 
 def test_an_approval_may_carry_a_comment(person, api):

@@ -198,18 +198,3 @@ def test_a_run_that_is_deleted_ends_its_stream(person, api):
     assert [event for _, event, _ in told(person, f"{run.page}/live?after=0")][-1] == "end"
     api.http.delete(f"/runs/{run.id}").raise_for_status()
     person.get(f"{run.page}/live?after=0", 404)
-
-
-VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
-
-
-def test_every_part_is_usable_for_everybody(open_tab, api):
-    run = Made(api, input={"a": 1}, title="Look at me")
-    run.step("fetch")
-    run.append(begin(), say("Words"), *call(), result("x"))
-    run.log("a line\nERROR another\n")
-    Made(api, parent=run, claimed=False)
-    tab = open_tab()
-    for view in VIEWS:
-        tab.open(f"{run.page}?view={view}")
-        assert tab.serious() == [], view

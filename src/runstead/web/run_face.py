@@ -148,7 +148,7 @@ def _queue(run: Run, now: int) -> str:
 
 
 class Asked(NamedTuple):
-    """What somebody may answer. `arguments` are those of a tool call that is waited for."""
+    """What somebody may answer. `arguments` are those of the tool call that is to be answered, or approved."""
 
     question: str = ""
     arguments: str = ""
@@ -206,7 +206,7 @@ class Recent:
             return Asked(request=found) if found.status == "open" else Asked()
         question = self._questions.get(run.waiting_tool_call_id or "", "")
         arguments = ""
-        if run.waiting_reason == "tool" and run.waiting_tool_call_id is not None:
+        if run.waiting_reason in ("tool", "approval") and run.waiting_tool_call_id is not None:
             arguments = await _arguments(visit, named, run)
         return Asked(question, arguments)
 

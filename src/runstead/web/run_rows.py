@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-import msgspec
 from markupsafe import Markup
 
 from runstead.commands import runs as commands, stretches
@@ -18,8 +17,9 @@ from runstead.commands.notifications import Batch
 from runstead.errors import Error
 from runstead.http.run_pages import to_cursor
 from runstead.project import Project
-from runstead.run import Run, RunError, RunStatus
+from runstead.run import Run, RunStatus
 from runstead.web.live import Told
+from runstead.web.run_face import failure
 from runstead.web.run_filters import Filters, rows_shown
 from runstead.web.visit import Visit
 
@@ -97,9 +97,8 @@ class Rows:
 
 def _why(run: Run) -> str | None:
     """The sentence of a failed run's error."""
-    if run.error is None or run.status is not RunStatus.FAILED:
-        return None
-    return msgspec.json.decode(run.error, type=RunError).message
+    found = failure(run.error) if run.status is RunStatus.FAILED else None
+    return None if found is None else found.message
 
 
 async def follow(
