@@ -126,6 +126,8 @@
     return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
   }
   setInterval(() => {
-    for (const one of document.querySelectorAll("[data-since]")) one.textContent = took(Math.max(Date.now() - Number(one.dataset.since), 0));
+    for (const one of document.querySelectorAll("[data-since]")) {
+      one.textContent = took(Math.max(Date.now() - Number(one.dataset.since), 0));
+    }
   }, 1_000);
 })();
