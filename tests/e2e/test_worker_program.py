@@ -2,8 +2,12 @@
 
 import signal
 import time
+from contextlib import ExitStack
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.sdk import Client
 
@@ -41,7 +45,7 @@ def ended(client, run_id, seconds=20):
     return until(lambda: (run := client.get_run(run_id)).terminal and run, f"the end of {run_id}", seconds)
 
 
-def test_an_app_is_served_for_several_projects_and_the_worker_says_what_it_serves(server, serve):
+def test_an_app_is_served_and_the_worker_says_what_it_serves(server, serve):
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--concurrency", "3")
         line = program.told("of project default serves")
@@ -59,6 +63,43 @@ def test_an_app_is_served_for_several_projects_and_the_worker_says_what_it_serve
         assert "Hello" in str(message.parts)
         program.signal()
         assert program.ended() == 0
+
+
+def test_one_worker_serves_two_projects_of_a_user(new_server, folder):
+    key = ed25519.Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    server = new_server(RUNSTEAD_JWT_PUBLIC_KEY=public).start()
+    token = jwt.encode({"userId": "ada", "exp": int(time.time()) + 600}, key, "EdDSA")
+    projects = ("shop", "blog")
+    with server.api(token) as user:
+        for slug in projects:
+            user.post("/projects", {"slug": slug})
+    worker = Program(
+        folder,
+        *("worker", "jobs:app", "--url", server.url, "--concurrency", "2"),
+        *("--project", "shop", "--project", "blog"),
+        RUNSTEAD_KEY=token,
+    )
+    try:
+        with ExitStack() as stack:
+            clients = [stack.enter_context(Client(server.url, token, project=slug)) for slug in projects]
+            held = clients[0].create_task_run("task:slow", config={"seconds": 60}).run
+            until(
+                lambda: clients[0].get_run(held.run_id).status == "running",
+                "the first project's run to run",
+                20,
+            )
+            # The first project would fill the worker: the other one's runs pass by what waits there.
+            waiting = [clients[0].create_task_run("task:slow", config={"seconds": 60}).run for _ in range(3)]
+            runs = [clients[1].create_task_run("task:count", config={"number": n}).run for n in range(4)]
+            assert [ended(clients[1], run.run_id).output for run in runs] == [1, 2, 3, 4]
+            for run in (held, *waiting):
+                clients[0].cancel(run.run_id)
+            assert {run.project_id for run in runs} != {held.project_id}
+        worker.signal()
+        assert worker.ended() == 0
+    finally:
+        worker.kill()
 
 
 def test_an_app_is_served_on_a_cluster(server, serve):

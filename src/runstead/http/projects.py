@@ -77,7 +77,9 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
         body = call.body
         return await commands.create(call.app, call.principal, body.slug, body.name, secret, seal)
 
-    return await call.once(command, answer, secret=shown)
+    reply = await call.once(command, answer, secret=shown)
+    call.forget_credentials()  # whoever made it may use it at once
+    return reply
 
 
 class ProjectList(msgspec.Struct, frozen=True):
