@@ -185,6 +185,15 @@ async def test_a_sign_of_life_ends_a_silence_and_the_next_one_is_told_again(work
     assert await silent(workers) == ["w-1"]
 
 
+async def test_many_workers_are_heard_of_at_a_time(workers, clock):
+    ids = [f"w-{n}" for n in range(50)]
+    for one in ids:
+        await workers.register(worker(id=one, worker_key=one), one.encode())
+    clock.advance(1)
+    await workers.heard(ids)
+    assert {(await workers.get(one)).last_heartbeat_at for one in ids} == {clock.now}
+
+
 async def test_the_longest_silent_come_first_up_to_the_limit(workers, clock, silence):
     for n in (3, 1, 4, 0, 2):
         await workers.register(worker(id=f"w-{n}", worker_key=f"{n}"), b"%d" % n)

@@ -53,7 +53,7 @@ class SqliteWorkers:
 
     async def heard(self, worker_ids: Sequence[str]) -> None:
         def job(connection: sqlite3.Connection, now: int) -> None:
-            connection.executemany(Q["worker_heartbeat"], [(now, worker_id) for worker_id in worker_ids])
+            connection.executemany(Q["worker_heard"], [(now, worker_id) for worker_id in worker_ids])
 
         await self._writer.do(job)
 

@@ -30,6 +30,9 @@ SELECT {worker} FROM workers WHERE id = ?
 UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
 RETURNING {worker}
 
+-- name: worker_heard
+UPDATE workers SET last_heartbeat_at = ?1, updated_at = ?1, silent_at = NULL WHERE id = ?2
+
 -- name: workers_fell_silent
 UPDATE workers SET silent_at = ?1 WHERE id IN
   (SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < ?2 ORDER BY last_heartbeat_at LIMIT ?3)

@@ -93,4 +93,27 @@
     if (number < last[0] || (number === last[0] && source !== last[1])) event.preventDefault();
     else seen.set(place, [number, source]);
   });
+
+  // A browser keeps six connections to a server, and each page that is followed live holds one: what nobody has looked at
+  // for a while lets go of its own, and goes on once it is looked at again.
+  const followed = new Map();
+  let rest = 0, resting = false;
+  document.addEventListener("htmx:sseOpen", (event) => followed.set(event.target, event.detail.source));
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(rest);
+    if (document.visibilityState === "hidden") {
+      rest = setTimeout(() => {
+        resting = true;
+        document.dispatchEvent(new Event("runstead:unseen"));
+        for (const source of followed.values()) source.close();
+      }, 20_000);
+    } else if (resting) {
+      resting = false;
+      document.dispatchEvent(new Event("runstead:seen"));
+      for (const place of followed.keys()) {
+        if (!place.isConnected) followed.delete(place);
+        else for (const part of [place, ...place.querySelectorAll("[sse-swap]")]) htmx.trigger(part, "htmx:afterProcessNode");
+      }
+    }
+  });
 })();

@@ -127,6 +127,8 @@
     // A page that is kept for the way back would follow for nobody.
     addEventListener("pagehide", () => stream.close());
     addEventListener("pageshow", (event) => event.persisted && button.dataset.state !== "held" && listen());
+    document.addEventListener("runstead:unseen", () => stream.close());
+    document.addEventListener("runstead:seen", () => button.dataset.state !== "held" && listen());
   }
 
   // What is done to checked rows.

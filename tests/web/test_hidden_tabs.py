@@ -1,0 +1,56 @@
+"""A page that nobody looks at leaves its connection to those that somebody does look at."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from e2e.server import until
+
+from .run_pages import Made
+
+
+def streams(server, api):
+    return float(re.search(r"^runstead_streams (\S+)$", api.http.get("/metrics").text, re.MULTILINE)[1])
+
+
+def turn(page, state):
+    page.evaluate(
+        "state => { Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        state,
+    )
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen_again(open_tab, api, server):
+    run = Made(api)
+    page = open_tab().page
+    page.clock.install()
+    page.goto(run.page)
+    run.step("fetch")
+    expect(page.locator("#run-timeline")).to_contain_text("fetch")
+    until(lambda: streams(server, api) == 1, "the page's stream")
+    turn(page, "hidden")
+    page.clock.fast_forward(25_000)
+    until(lambda: streams(server, api) == 0, "the stream to be let go")
+    run.end_step("fetch")
+    run.step("store")
+    turn(page, "visible")
+    expect(page.locator("#run-timeline")).to_contain_text("store")
+    run.complete(output=1)
+    expect(page.locator("#run-head")).to_contain_text("completed")
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_a_hidden_list_does_the_same(open_tab, api, server):
+    page = open_tab().page
+    page.clock.install()
+    page.goto("/ui/projects/default/runs")
+    until(lambda: streams(server, api) == 1, "the list's stream")
+    turn(page, "hidden")
+    page.clock.fast_forward(25_000)
+    until(lambda: streams(server, api) == 0, "the stream to be let go")
+    run = Made(api)
+    turn(page, "visible")
+    expect(page.locator("#rows")).to_contain_text(run.id)
