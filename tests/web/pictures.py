@@ -24,9 +24,10 @@ def fill(api) -> dict[str, str]:
     """Makes what the pages show; the paths of the single ones, by the picture's name."""
     project = api.project_id()
 
-    def run(kind, target, **request):
+    def run(kind, target, title=None, **request):
         body = {
             "kind": kind,
+            "title": title,
             "owner": {"kind": "project", "id": project},
             "request": {"target": f"{kind}:{target}", **request},
         }
@@ -40,6 +41,10 @@ def fill(api) -> dict[str, str]:
     def asked(run_id):
         until(lambda: api.get(f"/runs/{run_id}")["waiting_reason"] == "approval", f"{run_id} to ask", 60)
 
+    hook = api.post(
+        "/projects/default/webhooks",
+        {"url": "https://hooks.example/runstead", "events": ["run.completed", "run.failed"]},
+    )
     api.http.put(
         "/projects/default/prices",
         json={
@@ -70,7 +75,10 @@ def fill(api) -> dict[str, str]:
             "config": {"feed": "https://feeds.example/1"},
         },
     )
-    feeds = [run("task", "import-feed", config={"feed": f"https://feeds.example/{n}"}) for n in range(1, 7)]
+    feeds = [
+        run("task", "import-feed", title=f"Feed {n}", config={"feed": f"https://feeds.example/{n}"})
+        for n in range(1, 7)
+    ]
     batch = api.post(
         "/projects/default/batches",
         {
@@ -81,22 +89,18 @@ def fill(api) -> dict[str, str]:
             ],
         },
     )
-    ended = run("workflow", "weekly-report", config={"week": 46})
+    ended = run("workflow", "weekly-report", title="Report of week 46", config={"week": 46})
     asked(ended)
     call = api.get(f"/runs/{ended}")["waiting_tool_call_id"]
     api.post(f"/runs/{ended}/resume", {"type": "approval", "tool_call_id": call, "result": True})
     is_(ended, "completed")
-    waiting = run("workflow", "weekly-report", config={"week": 47})
+    waiting = run("workflow", "weekly-report", title="Report of week 47", config={"week": 47})
     asked(waiting)
     for feed in feeds:
         is_(feed, "completed", "failed")
     run("task", "nobody-serves-this", title="Waits for a worker")
     cancelled = run("task", "nobody-serves-this", title="Called off")
     api.post(f"/runs/{cancelled}/cancel", {"reason": "no longer needed"})
-    hook = api.post(
-        "/projects/default/webhooks",
-        {"url": "https://hooks.example/runstead", "events": ["run.completed", "run.failed"]},
-    )
     api.post("/projects/default/triggers", {"target": "task:import-feed"})
     return {
         "runs": f"{PROJECT}/runs",
