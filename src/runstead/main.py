@@ -87,6 +87,7 @@ class Main:
         self.ready = asyncio.Event()
         self.url = ""
         self._out = out
+        self.app: App | None = None  # what the commands work with, while it serves
         self._server: _Server | None = None
 
     async def run(self) -> None:
@@ -128,6 +129,7 @@ class Main:
         keyring = make_keyring(self.settings, store)
         egress = Egress(allow_private=self.settings.allow_private_egress)
         app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
+        self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring)
         config = uvicorn.Config(
             Door(

@@ -73,7 +73,7 @@ async def follow(live, after=None, path=PATH):
 
 def notifier(live):
     """Of the server that runs in this very process."""
-    return live.main._server.config.app._router.routes[0].app._server.app.notifier
+    return live.main.app.notifier
 
 
 async def project_id(live):
