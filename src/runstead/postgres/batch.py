@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runstead import limits, transitions
 from runstead.batch import Batch
 from runstead.concurrency import Rooms
-from runstead.errors import not_found
+from runstead.errors import Error, not_found
 from runstead.event import Event
 from runstead.postgres.batch_counts import load_batch
 from runstead.postgres.batcher import ALONE, Outcome
@@ -150,6 +150,13 @@ class _Batch:
 
     async def decide(self, command: Apply | Claim) -> Outcome:
         self._seals.replay(command.seal)
+        try:
+            return await self._decide(command)
+        except Error:
+            await self._seals.look_again(command.seal)
+            raise
+
+    async def _decide(self, command: Apply | Claim) -> Outcome:
         if isinstance(command, Claim):
             return self._claim(command)
         if not self._alone and _is_rare(command.want):

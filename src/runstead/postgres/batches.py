@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead import limits, transitions
 from runstead.batch import Batch, Changed, Tally, counted
-from runstead.errors import not_found
+from runstead.errors import Error, not_found
 from runstead.postgres.batch import Apply, apply_all
 from runstead.postgres.connection import Connection
 from runstead.postgres.draft import Draft, check
@@ -32,7 +32,11 @@ class PostgresBatches:
             await seals.load([seal])
             seals.replay(seal)
             applies = [Apply(key, decide, want, None) for key, decide, want in members]
-            written, draft = await apply_all(transaction, applies)
+            try:
+                written, draft = await apply_all(transaction, applies)
+            except Error:
+                await seals.look_again(seal)
+                raise
             assert all(one.before is None for one in written)
             new = replace(batch, created_at=transaction.now)
             values = (new.id, new.project_id, new.created_at, new.name, new.created_by)

@@ -44,6 +44,14 @@ class Seals:
             )
         raise Replay(status, body)
 
+    async def look_again(self, seal: Seal | None) -> None:
+        """For a command that is refused: another transaction may have used its key meanwhile, and done what is in this one's
+        way. Raises as `replay`.
+        """
+        if seal is not None and not self.known(seal):
+            await self.load([seal])
+            self.replay(seal)
+
     def answer(self, seal: Seal | None, result: Any) -> _Answer | None:
         """What is to be kept for the key, if anything. Who comes after it in this transaction gets it too."""
         answer = None if seal is None else seal.render(result)
@@ -60,7 +68,11 @@ def sealed(job: Job[T], seal: Seal | None) -> Job[T]:
         seals = Seals(connection)
         await seals.load([seal])
         seals.replay(seal)
-        result = await job(connection, now)
+        try:
+            result = await job(connection, now)
+        except Error:
+            await seals.look_again(seal)
+            raise
         answer = seals.answer(seal, result)
         if answer is not None:
             row = (seal.owner, seal.key, seal.digest, *answer, now)
