@@ -78,7 +78,7 @@ async def _play(terminal: Terminal, folder: Path, children: Children, looking: a
         if child is not server:
             terminal.checks([Check(f"exit code of {child.name}", 0, await children.end(child))])
     if looking is not None and not terminal.failures:
-        terminal.dashboard(url, key, "Ctrl-C ends the server, and the demo.")
+        terminal.dashboard(url, key, "Enter or Ctrl-C ends the server, and the demo.")
         await children.watch(looking.wait())
     terminal.checks([Check(f"exit code of {server.name}", 0, await children.end(server))])
     if looking is None and not terminal.failures:
@@ -105,6 +105,14 @@ async def main() -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupt, number)
+    if looking is not None and sys.stdin.isatty():
+
+        def enter() -> None:
+            sys.stdin.readline()
+            if terminal.waits:
+                looking.set()
+
+        loop.add_reader(sys.stdin, enter)
     began = loop.time()
     terminal.say(f"Runstead {__version__}: durable runs, shown on four of them", "bold")
     try:
