@@ -7,14 +7,12 @@ session has ended does not go on reading: the browser opens it again, and is ask
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from starlette.responses import StreamingResponse
 
 from runstead import telemetry
 from runstead.commands.app import App
-
-T = TypeVar("T")
 
 pace_s: Final = 0.1
 life_s: Final = 300.0
@@ -51,10 +49,3 @@ def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> StreamingRespo
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(frames(), 200, headers, "text/event-stream")
-
-
-async def paced(things: AsyncIterator[T], pause_s: float = pace_s) -> AsyncIterator[T]:
-    """The same, each no sooner than `pause_s` after the one before: what happens meanwhile comes together."""
-    async for one in things:
-        yield one
-        await asyncio.sleep(pause_s)

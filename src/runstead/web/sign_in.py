@@ -54,8 +54,7 @@ async def enter(
 
 @pages.post("/sign-out")
 async def leave(visit: Visit) -> Response:
-    assert visit.session is not None
-    await browser_sessions.revoke(visit.app, visit.principal, visit.session.id)
+    await browser_sessions.sign_out(visit.app, visit.secret)
     answer = RedirectResponse("/ui/sign-in", 303)
     cookie.take(answer)
     return answer

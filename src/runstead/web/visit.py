@@ -59,7 +59,7 @@ class Visit:
         self.origin = (
             f"{'https' if encrypted(scope, self.headers) else 'http'}://{header(self.headers, b'host') or ''}"
         )
-        self._secret = secret
+        self.secret = secret
 
     @property
     def by_htmx(self) -> bool:
@@ -89,7 +89,7 @@ class Visit:
                 principal=self.principal,
                 project=project,
                 projects=await projects.visible(self.app, self.principal),
-                csrf=csrf_of(self._secret),
+                csrf=csrf_of(self.secret),
                 csrf_field=self.csrf_field,
                 told=unquote(message)[:500],
                 may=self.may,
@@ -111,7 +111,7 @@ class Visit:
     @property
     def csrf_field(self) -> Markup:
         """What every form holds."""
-        return Markup('<input type="hidden" name="csrf" value="{}">').format(csrf_of(self._secret))
+        return Markup('<input type="hidden" name="csrf" value="{}">').format(csrf_of(self.secret))
 
     def back(self, told: str, to: str) -> Response:
         """After a change: on to a page of ours, which says once what was done."""
