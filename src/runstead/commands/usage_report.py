@@ -1,5 +1,7 @@
 """What a project used and what it cost, in groups."""
 
+from collections.abc import Sequence
+
 from runstead import limits
 from runstead.commands import locate
 from runstead.commands.app import App
@@ -15,20 +17,33 @@ async def report(app: App, principal: Principal, project: str, since: int, until
     """What runs that were created in [since, until) (ms) reported, of the newest `limits.usage_runs_max` of them, by
     today's prices. INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
     """
+    return (await reports(app, principal, project, since, until, (by,)))[0]
+
+
+async def reports(
+    app: App, principal: Principal, project: str, since: int, until: int, ways: Sequence[By]
+) -> list[UsageReport]:
+    """The same told in several ways, of one reading."""
     refuse_bound(principal, "reads no others")
     check_span(since, until)
-    if by not in WAYS:
-        raise Error("INVALID_REQUEST", f"Usage is told by one of {', '.join(WAYS)}, not {by!r}")
+    for by in ways:
+        if by not in WAYS:
+            raise Error("INVALID_REQUEST", f"Usage is told by one of {', '.join(WAYS)}, not {by!r}")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
-    reporter = Reporter(by, PriceList(await app.store.prices.of(found.id)))
+    prices = PriceList(await app.store.prices.of(found.id))
+    reporters = [Reporter(by, prices) for by in ways]
     looked, before = 0, None
     while True:
         limit = min(limits.usage_rows_max, limits.usage_runs_max + 1 - looked)
         page = await app.store.runs.reports(ReportQuery(found.id, since, until, limit, before))
         looked += page.looked
         truncated = looked > limits.usage_runs_max
-        reporter.add(one for one in page.reports if not truncated or one.seq != page.reached)
+        counted = [one for one in page.reports if not truncated or one.seq != page.reached]
+        for reporter in reporters:
+            reporter.add(counted)
         before = page.reached
         if truncated or page.looked < limit:
             looked = min(looked, limits.usage_runs_max)
-            return reporter.done(since=since, until=until, looked=looked, truncated=truncated)
+            return [
+                one.done(since=since, until=until, looked=looked, truncated=truncated) for one in reporters
+            ]

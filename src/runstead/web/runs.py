@@ -43,7 +43,7 @@ async def index(visit: Visit) -> Response:
         rows=rows.html,
         filters=filters,
         fresh=not found and not filters.any and not cursor,
-        server=_own_address(visit),
+        server=visit.origin,
         older=_page(slug, filters, following, [*trail, cursor] if cursor else []) if following else "",
         newer=_page(slug, filters, trail[-1] if trail else "", trail[:-1]) if cursor else "",
         newest=filters.address(slug) if trail else "",
@@ -73,9 +73,3 @@ def _page(slug: str, filters: Filters, cursor: str, trail: list[str]) -> str:
     direction, so the way back is that by which the reader came.
     """
     return filters.address(slug, cursor=cursor, trail=".".join(trail[-trail_pages_max:]))
-
-
-def _own_address(visit: Visit) -> str:
-    """Where the reader's browser reaches this server."""
-    scheme = header(visit.headers, b"x-forwarded-proto") or visit.scheme
-    return f"{'https' if scheme == 'https' else 'http'}://{header(visit.headers, b'host') or 'localhost'}"

@@ -48,10 +48,7 @@ class Row(msgspec.Struct, frozen=True):
 async def index(visit: Visit) -> Response:
     project = await visit.project()
     by, period = _by(visit), period_of(visit.query, now_ms())
-    report = await _report(visit, project, period, by)
-    daily = report
-    if by != "day" and period.days > 1:
-        daily = await _report(visit, project, period, "day")
+    report, daily = await _reports(visit, project, period, (by, "day"))
     names = await _names(visit, project, by)
     return await visit.page(
         "usage.html",
@@ -74,7 +71,7 @@ async def download(visit: Visit) -> Response:
     """The same report as a file, which is called incomplete where it is."""
     project = await visit.project()
     by, period = _by(visit), period_of(visit.query, now_ms())
-    report = await _report(visit, project, period, by)
+    [report] = await _reports(visit, project, period, (by,))
     table = usage_csv.table(report, await _names(visit, project, by))
     part = "-incomplete" if report.truncated or report.groups_left_out else ""
     name = f"usage-by-{by}-{period.first}-to-{period.last}{part}.csv"
@@ -87,8 +84,8 @@ def _by(visit: Visit) -> By:
     return next((way for way in WAYS if way == wanted), "model")
 
 
-async def _report(visit: Visit, project: Project, period: Period, by: By) -> UsageReport:
-    return await commands.report(visit.app, visit.principal, project.id, period.since, period.until, by)
+async def _reports(visit: Visit, project: Project, period: Period, ways: tuple[By, ...]) -> list[UsageReport]:
+    return await commands.reports(visit.app, visit.principal, project.id, period.since, period.until, ways)
 
 
 async def _names(visit: Visit, project: Project, by: By) -> dict[str, str]:

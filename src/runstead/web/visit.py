@@ -51,7 +51,6 @@ class Visit:
         self.forget_credentials = forget_credentials
         self.path: dict[str, str] = scope["path_params"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.scheme: str = scope.get("scheme", "http")
         self.address = scope["path"] + (
             "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
         )
