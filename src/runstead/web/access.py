@@ -28,7 +28,8 @@ LIFETIMES: Final = {
     "7": "in a week",
     "30": "in 30 days",
     "90": "in 90 days",
-} | {"365": "in a year"}
+    "365": "in a year",
+}
 SCOPES: Final = {
     Scope.RUNS_READ: "read runs",
     Scope.RUNS_WRITE: "create and change runs",
