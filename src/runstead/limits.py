@@ -139,6 +139,10 @@ stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # how long a lost hint can delay an event
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10
+processes_max: Final = 64  # of one `runstead serve`
+process_ready_s: Final = 60  # until a process that was started must accept requests
+process_backoff_s_max: Final = 10  # between the end of a process and the start of another
+process_metrics_s: Final = 1.0  # that /metrics waits for another process
 
 # Artifacts
 artifact_bytes_max: Final = 5 * 1024 * MIB  # unless a setting says otherwise

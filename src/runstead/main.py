@@ -14,7 +14,7 @@ from typing import TextIO
 
 import uvicorn
 
-from runstead import __version__, limits
+from runstead import __version__, limits, telemetry
 from runstead.artifacts import Artifacts
 from runstead.commands.app import App
 from runstead.commands.browser_sessions import note_seen
@@ -27,6 +27,7 @@ from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.listening import READY, listen, url_of
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
@@ -40,6 +41,7 @@ from runstead.loops.sweeper import sweep
 from runstead.loops.watcher import watch
 from runstead.notifier import REFEREE_KEY, Notifier
 from runstead.principal import ALL_SCOPES
+from runstead.process_metrics import Siblings
 from runstead.project import check_slug, new_key
 from runstead.replica import Replica
 from runstead.settings import Settings
@@ -80,10 +82,22 @@ class _Server(uvicorn.Server):
 
 
 class Main:
-    """One server. `await run()` serves until a signal or `stop()`; `url` is known once `ready` is set."""
+    """One server. `await run()` serves until a signal or `stop()`; `url` is known once `ready` is set.
 
-    def __init__(self, settings: Settings, out: TextIO = sys.stdout) -> None:
+    Under a supervisor it is given the socket to listen on, and `siblings`: the server's other processes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        out: TextIO = sys.stdout,
+        *,
+        listener: socket.socket | None = None,
+        siblings: Siblings | None = None,
+    ) -> None:
         self.settings = settings
+        self._listener = listener
+        self._siblings = siblings
         self.ready = asyncio.Event()
         self.url = ""
         self._out = out
@@ -99,7 +113,7 @@ class Main:
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
         # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
-        with closing(_listen(self.settings.host, self.settings.port)) as sock:
+        with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:
             await store.open()
             try:
                 await self._bootstrap(store)
@@ -150,14 +164,13 @@ class Main:
             backlog=4_096,
         )
 
-        host, port = sock.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        url = url_of(sock)
         leader = Leader(app)
         app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
 
         def started() -> None:
             self.url = url
-            print(f"runstead is ready on {self.url}", file=self._out, flush=True)
+            print(f"{READY}{self.url}", file=self._out, flush=True)
             print(f"  dashboard: {self.url}/ui", file=self._out, flush=True)
             self.ready.set()
 
@@ -166,10 +179,15 @@ class Main:
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
         loops += [asyncio.ensure_future(alone.run()) for alone in (leader, Dispatcher(app), Deliverer(app))]
+        if self._siblings is not None:
+            app.exposition_of_all = self._siblings.exposition
+            await self._siblings.open(lambda: telemetry.exposition(store.facts(), app.standing))
         try:
             await self._server.serve([sock])
         finally:
             app.stop()
+            if self._siblings is not None:
+                await self._siblings.close()
             await asyncio.gather(*loops, return_exceptions=True)
             with suppress(Exception):  # where the store does not take it, the others notice by themselves
                 await store.replicas.leave(leader.owner)
@@ -248,16 +266,3 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
         Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with
     ]
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
-    sock.set_inheritable(False)
-    return sock

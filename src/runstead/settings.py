@@ -14,6 +14,7 @@ from runstead.project import key_prefix
 NAMES: Final = (
     "RUNSTEAD_HOST",
     "RUNSTEAD_PORT",
+    "RUNSTEAD_PROCESSES",
     "RUNSTEAD_DATABASE_URL",
     "RUNSTEAD_SQLITE_SYNCHRONOUS",
     "RUNSTEAD_NOTIFIER",
@@ -42,6 +43,7 @@ class SettingError(ValueError):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8720
+    processes: int = 1
     database_url: str = "sqlite:///./runstead.db"
     sqlite_synchronous: str = "FULL"
     notifier: str | None = None
@@ -65,6 +67,7 @@ def load(
     host: str | None = None,
     port: int | None = None,
     database: str | None = None,
+    processes: int | None = None,
 ) -> Settings:
     """The settings; what the command line says wins. An empty variable is one that is not set."""
 
@@ -84,13 +87,15 @@ def load(
         raise SettingError(
             f"RUNSTEAD_SQLITE_SYNCHRONOUS must be one of {', '.join(_SYNCHRONOUS)}, not {synchronous!r}"
         )
+    database = database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db"
     key = get("RUNSTEAD_BOOTSTRAP_KEY")
     if key is not None and key_prefix(key) is None:
         raise SettingError("RUNSTEAD_BOOTSTRAP_KEY must have the form vf_<prefix>_<secret>")
     return Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,
-        database_url=database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db",
+        processes=_processes(processes, get("RUNSTEAD_PROCESSES"), database),
+        database_url=database,
         sqlite_synchronous=synchronous,
         notifier=_notifier(get("RUNSTEAD_NOTIFIER")),
         bootstrap_key=key,
@@ -106,6 +111,18 @@ def load(
         artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
         artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
     )
+
+
+def _processes(option: int | None, variable: str | None, database: str) -> int:
+    text = str(option) if option is not None else variable or "1"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= limits.processes_max):
+        raise SettingError(f"The number of processes must be from 1 to {limits.processes_max}, not {text!r}")
+    if int(text) > 1 and not is_postgres(database):
+        raise SettingError(
+            "Several processes need PostgreSQL (RUNSTEAD_DATABASE_URL=postgresql://...): SQLite lets one process write"
+            " at a time, so further ones would only wait for it, and memory:// is one process's own"
+        )
+    return int(text)
 
 
 def _days(told: str | None) -> int | None:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from runstead.leadership import Standing
+
 registry = CollectorRegistry()
 requests = Counter(
     "runstead_http_requests_total", "Answered requests.", ["route", "method", "status"], registry=registry
@@ -121,10 +123,10 @@ def loops() -> list[LoopState]:
     ]
 
 
-def exposition(facts: dict[str, Any], *, leads: bool, term: int) -> bytes:
-    """The text of `/metrics`, with the store's facts of this moment."""
-    leader.set(leads)
-    leader_term.set(term)
+def exposition(facts: dict[str, Any], standing: Standing) -> bytes:
+    """This process's text of `/metrics`, with the store's facts of this moment."""
+    leader.set(standing.leads)
+    leader_term.set(standing.term)
     queue_depth.set(facts.get("queue_depth", 0))
     commits.set(facts.get("commits", 0))
     commands.set(facts.get("commands", 0))

@@ -4,11 +4,13 @@ import os
 import resource
 import shutil
 import sqlite3
+import sys
+import sysconfig
 import types
 
 import pytest
 
-from runstead.cli import server_checks
+from runstead.cli import checks, server_checks
 from runstead.cli.finding import skew
 
 
@@ -25,6 +27,7 @@ def store(cli):
 
 
 def test_where_all_is_well_every_line_says_ok(store):
+    store.env.setattr(checks, "_optimized", lambda: True)  # or not, as the tests' Python was built
     done = store("doctor")
     assert (done.code, done.err) == (0, ""), done
     assert set(levels(done).values()) == {"ok"}, done.out
@@ -34,6 +37,23 @@ def test_where_all_is_well_every_line_says_ok(store):
     assert {"server", "server version", "clock of the server", "key"} <= levels(done).keys()
     for finding in store("doctor", "--json").json:
         assert finding.keys() == {"check", "level", "detail", "advice"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prefix", "level"),
+    [
+        ("'--prefix=/opt/python' '--enable-shared'", "/opt/python", "warn"),
+        ("'--prefix=/opt/python' '--enable-optimizations' '--with-lto'", "/opt/python", "ok"),
+        ("'--enable-shared' '--prefix=/usr'", "/usr", "ok"),
+        (None, "C:\\Python313", "ok"),
+    ],
+)
+def test_a_python_that_was_built_without_optimization_is_warned_of(bare, arguments, prefix, level):
+    bare.env.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": arguments}.get)
+    bare.env.setattr(sys, "base_prefix", prefix)
+    done = bare("doctor")
+    assert levels(done)["versions"] == level
+    assert ("--enable-optimizations" in done.out) == (level == "warn")
 
 
 def test_no_screen_of_the_doctor_shows_a_secret(store, server):

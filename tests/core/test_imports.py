@@ -25,10 +25,10 @@ PORTS = {"store", "notifier", "relay", "artifacts"}
 GATES = {"egress", "sealing", "signing"}
 ENGINES = {"memory", "sqlite", "postgres", "nats", "filesystem", "s3"}
 OUTSIDE = {"http", "web", "loops"}
-COMMAND_LINE = {"cli", "administration", "__main__"}
+COMMAND_LINE = {"cli", "administration", "__main__", "supervised"}
 
 #: The server for users' tests is wired of the same parts, over memory.
-WIRING = {"main", "engines", "testing"}
+WIRING = {"main", "engines", "testing", "supervisor", "supervised", "process_metrics", "listening"}
 
 #: Which rooms a room may know beside itself. Rooms that are not named here wire things, and may know all but main.
 MAY_IMPORT = dict.fromkeys(CORE, CORE) | dict.fromkeys(PORTS | ENGINES | GATES, CORE | PORTS)
@@ -37,7 +37,7 @@ MAY_IMPORT |= dict.fromkeys(OUTSIDE, CORE | PORTS | GATES | {"commands", "teleme
 MAY_IMPORT["web"] = MAY_IMPORT["web"] | {
     "http"
 }  # the same callers by the same credentials, and the same statuses: it stands on that door
-MAY_IMPORT |= {"sdk": set(), "bench": set(), "telemetry": set(), "settings": CORE, "__init__": set()}
+MAY_IMPORT |= {"sdk": set(), "bench": set(), "telemetry": CORE, "settings": CORE, "__init__": set()}
 
 
 def room(path):

@@ -56,6 +56,7 @@ LIMITS = {
     f"and values up to {limits.label_value_chars_max} characters",
     "Artifacts of a run": f"{limits.artifacts_max:,}",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` says otherwise",
+    "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",
     "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
     "Long poll of a claim": f"{limits.claim_wait_s_max} seconds",

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,7 @@ _EXAMPLE: Final = "choose-a-long-random-secret"
 
 def here(database: str | None) -> Iterator[Finding]:
     """The machine, and the settings and the store of a server that would be started here."""
-    python = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("versions", "ok", f"runstead {__version__}, Python {python}")
+    yield _versions()
     yield _config_file()
     yield _files()
     try:
@@ -39,6 +39,27 @@ def here(database: str | None) -> Iterator[Finding]:
     yield from _settings(settings)
     yield from _store(settings, told=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
     yield from _signing_keys(settings)
+
+
+def _versions() -> Finding:
+    python = ".".join(map(str, sys.version_info[:3]))
+    detail = f"runstead {__version__}, Python {python}"
+    if not _optimized():
+        return Finding(
+            "versions",
+            "warn",
+            f"{detail}, built without --enable-optimizations: the server is slower than it could be",
+            "use the Python of your distribution, of python.org or of uv, 3.13 or newer",
+        )
+    return Finding("versions", "ok", detail)
+
+
+def _optimized() -> bool:
+    """Whether the interpreter was built with profile-guided optimization, as far as its build tells. Distributions
+    (prefix /usr) build that way by recipes of their own, which `sysconfig` does not show; Windows shows nothing.
+    """
+    arguments = sysconfig.get_config_var("CONFIG_ARGS")
+    return not arguments or "--enable-optimizations" in arguments or sys.base_prefix == "/usr"
 
 
 def _config_file() -> Finding:

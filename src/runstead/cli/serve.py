@@ -1,13 +1,17 @@
 """`runstead serve`."""
 
 import asyncio
+import sys
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from runstead.cli.answers import refuse, refuse_database
 from runstead.cli.app import Database
+
+if TYPE_CHECKING:
+    from runstead.settings import Settings
 
 
 def serve(
@@ -19,25 +23,41 @@ def serve(
         int | None, Parameter(help="Port, 0 for any free one; else RUNSTEAD_PORT, else 8720")
     ] = None,
     database: Database = None,
+    processes: Annotated[
+        int | None,
+        Parameter(help="How many processes serve, with PostgreSQL; else RUNSTEAD_PROCESSES, else 1"),
+    ] = None,
 ) -> None:
     """Start the server and keep it up until SIGTERM or Ctrl-C."""
     import uvloop  # noqa: PLC0415 - each command loads what it needs: `runstead --help` stays quick
 
-    from runstead.main import Main  # noqa: PLC0415
     from runstead.settings import load  # noqa: PLC0415
     from runstead.telemetry import log_to_stderr  # noqa: PLC0415
 
     log_to_stderr()
     _allow_many_connections()
     try:
-        settings = load(host=host, port=port, database=database)
+        settings = load(host=host, port=port, database=database, processes=processes)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Main(settings).run())
+            status = runner.run(_serve(settings))
     except (ValueError, RuntimeError, OSError) as trouble:
         refuse(str(trouble))
     except Exception as trouble:
         refuse_database(trouble)
         raise
+    sys.exit(status)
+
+
+async def _serve(settings: "Settings") -> int:
+    """Until the server ended; the exit status."""
+    if settings.processes > 1:
+        from runstead.supervisor import Supervisor  # noqa: PLC0415
+
+        return await Supervisor(settings).run()
+    from runstead.main import Main  # noqa: PLC0415
+
+    await Main(settings).run()
+    return 0
 
 
 def _allow_many_connections() -> None:

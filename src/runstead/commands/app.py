@@ -1,7 +1,7 @@
 """What every command works with."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from runstead import limits
 from runstead.artifacts import Artifacts
@@ -65,6 +65,8 @@ class App:
         self.browsing: set[str] = set()
         # This server as others see it, None until it tells them.
         self.replica: Replica | None = None
+        # Adds the metrics of the server's other processes to this one's; None where it is the only one.
+        self.exposition_of_all: Callable[[bytes], Awaitable[bytes]] | None = None
         # A worker's project, kind and key never change: what a claim needs of it need not be read again.
         self._workers: dict[str, Worker] = {}
 

@@ -51,7 +51,8 @@ async def readyz(call: Call[Nothing, Nothing]) -> Reply:
 
 @routes.route("GET", "/metrics", answer=None, open=True, media_type="text/plain")
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
-    """Counters for Prometheus."""
-    standing = call.app.standing
-    text = telemetry.exposition(call.app.store.facts(), leads=standing.leads, term=standing.term)
+    """Counters for Prometheus, of all processes of the server."""
+    text = telemetry.exposition(call.app.store.facts(), call.app.standing)
+    if call.app.exposition_of_all is not None:
+        text = await call.app.exposition_of_all(text)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
