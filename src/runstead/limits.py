@@ -159,6 +159,7 @@ reaper_rows_per_tick_max: Final = 256
 forgotten_per_tick_max: Final = 1_000  # answers kept for idempotency keys
 reaper_tick_s: Final = 0.5
 awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
+loop_pause_s_min: Final = 0.02  # between two looks of a loop that waits for a deadline
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
 # A dead leader is replaced within the lease and one look of the others.
 leader_lease_s: Final = 6.0
@@ -166,6 +167,8 @@ leader_margin_s: Final = 0.5  # of it that a leader does not use: clocks do not 
 leader_look_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
 leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
+claim_pause_s_min: Final = 0.05  # between two looks of a claim that waits for a delayed run
+claim_look_ms_max: Final = 250  # that a look may have begun before its claim asks what is delayed
 worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
 held_looked_max: Final = 2_000  # runs that are looked at for those that workers hold
 worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life

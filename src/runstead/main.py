@@ -226,7 +226,13 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loops.append(Loop("retirer", limits.retention_tick_s, retirer.retire))
     return [
         *loops,
-        Loop("reaper", limits.reaper_tick_s, lambda: reap(app), key=REFEREE_KEY),
+        Loop(
+            "reaper",
+            limits.reaper_tick_s,
+            lambda: reap(app),
+            key=REFEREE_KEY,
+            soonest=app.store.runs.next_due,
+        ),
         Loop(
             "scheduler",
             limits.scheduler_tick_s,

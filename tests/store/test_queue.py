@@ -343,6 +343,30 @@ async def test_a_delayed_push_waits_and_hides_nobody(desk, clock):
     assert [run.run_id for run in await desk.dispatch(9)] == ["later"]
 
 
+# Delays
+
+
+async def test_the_next_delayed_run_is_known_by_project_and_kind(desk, clock):
+    async def soonest(*kinds, since=0):
+        return await desk.runs.next_available("p-a", kinds, since)
+
+    assert await soonest("task", "eval") is None
+    await desk.create("now", project_id="p-a")
+    assert await soonest("task") is None  # a look finds it
+    await desk.create("later", project_id="p-a", available_at=clock.now + 5_000, priority=7)
+    await desk.create("soon", project_id="p-a", available_at=clock.now + 2_000, priority=-7)
+    await desk.create("other", project_id="p-a", available_at=clock.now + 1_000, kind="eval")
+    await desk.create("elsewhere", available_at=clock.now + 500, project_id="p-2")
+    assert await soonest("task") == 2_000
+    assert await soonest("task", "eval") == 1_000
+    assert await soonest("workflow") is None
+    clock.advance(2_000)
+    assert await soonest("task") == 3_000
+    assert await soonest("task", since=250) == 0  # a look that has just begun may have missed it
+    clock.advance(251)
+    assert await soonest("task", since=250) == 2_749
+
+
 # Fairness
 
 

@@ -18,6 +18,18 @@ async def test_only_runs_that_are_due_are_decided(desk, clock):
     assert (await desk.row("long")).status is RunStatus.RUNNING
 
 
+async def test_the_soonest_deadline_is_known(desk, clock):
+    assert await desk.runs.next_due() is None
+    for run_id, lease_ms, project_id in [("long", 9_000, "p-1"), ("short", 5_000, "p-2")]:
+        await desk.create(run_id, project_id=project_id)
+        await desk.claim(lease_ms=lease_ms, project_id=project_id)
+    assert await desk.runs.next_due() == 5_000
+    clock.advance(5_001)
+    assert await desk.runs.next_due() == 0
+    await desk.referee()
+    assert await desk.runs.next_due() == 3_999
+
+
 async def test_what_was_decided_is_written(desk, clock):
     run = await desk.create("run-1")
     await desk.claim("ann", lease_ms=5_000)

@@ -118,7 +118,10 @@ class App:
                 keys.append(batch_key(run.batch_id))
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
-            if run.terminal and run.awaited_at is not None:
+            if (run.terminal and run.awaited_at is not None) or (
+                # Whoever enforces deadlines may be asleep until a later one.
+                run.due_at is not None and run.due_at < run.updated_at + limits.reaper_tick_s * 1000
+            ):
                 keys.append(REFEREE_KEY)
             if run.push_service_id is not None:
                 stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None

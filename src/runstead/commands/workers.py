@@ -177,11 +177,21 @@ async def claim(
                     both = app.notifier.subscribe(queue_key(project), room_key(project))
                     hint = subscriptions.enter_context(both)
                     continue
+            delay = await app.store.runs.next_available(project, query.kinds, limits.claim_look_ms_max)
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, limits.claim_poll_s)):
+                async with asyncio.timeout(min(left, _pause(delay))):
                     await hint.wait()
             if app.stopping.is_set() or await gone():
                 return []
+
+
+def _pause(delay_ms: int | None) -> float:
+    """Seconds until a claim looks again without a hint: when the next delayed run is available, but not too often, since
+    that run may be for another worker.
+    """
+    if delay_ms is None:
+        return limits.claim_poll_s
+    return min(max(delay_ms / 1000, limits.claim_pause_s_min), limits.claim_poll_s)
 
 
 def _kinds(claim: Claim) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class Loop(NamedTuple):
     #: Only on the leader: one look is enough for all replicas. Not for what is safe only so: no lead is ever sure.
     led: bool = True
     rows_max: int = limits.reaper_rows_per_tick_max
+    #: In how many ms there is something to do, None for nothing that is known: the next look is then.
+    soonest: Callable[[], Awaitable[int | None]] | None = None
     #: Hints for this key make it look at once.
     key: str | None = None
 
@@ -47,7 +49,19 @@ async def every(app: App, loop: Loop) -> None:
             took = clock() - began
             await pause(app.stopping, min(loop.seconds, took))
             if found < loop.rows_max and not app.stopping.is_set():
-                await pause(hint if loop.key is not None else app.stopping, loop.seconds - took)
+                left = min(loop.seconds - took, await _until_soonest(loop))
+                await pause(hint if loop.key is not None else app.stopping, left)
+
+
+async def _until_soonest(loop: Loop) -> float:
+    """Seconds. Not too few: what is due may be held by another replica."""
+    if loop.soonest is None:
+        return loop.seconds
+    try:
+        soonest = await loop.soonest()
+    except Error:  # the next tick meets the same trouble, and logs it
+        return loop.seconds
+    return loop.seconds if soonest is None else max(soonest / 1000, limits.loop_pause_s_min)
 
 
 async def tick(name: str, verb: Verb) -> int:

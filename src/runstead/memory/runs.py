@@ -120,6 +120,12 @@ class MemoryRuns(Runs):
 
         return self._journal.write(seal, plan)
 
+    async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
+        queued = (self._rows.runs[seq] for seq in self._rows.queued.get(project_id, ()))
+        now = self._journal.now()
+        times = [run.available_at for run in queued if run.kind in kinds and run.available_at is not None]
+        return min((max(at - now, 0) for at in times if at > now - since_ms), default=None)
+
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         def plan(now: int) -> tuple[list[Written], Effect]:
             timed = ((self._rows.runs[seq].due_at, seq) for seq in self._rows.due)
@@ -132,6 +138,11 @@ class MemoryRuns(Runs):
             return draft.results(), draft.commit
 
         return self._journal.write(None, plan)
+
+    async def next_due(self) -> int | None:
+        times = [self._rows.runs[seq].due_at for seq in self._rows.due]
+        now = self._journal.now()
+        return min((max(at - now, 0) for at in times if at is not None), default=None)
 
     async def dispatch(
         self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from runstead.postgres.concurrency import lock_rooms
+from runstead.postgres.connection import Connection
 from runstead.postgres.draft import Draft, check
 from runstead.postgres.push_services import services_reaching
 from runstead.postgres.sql import Q
@@ -14,20 +15,25 @@ from runstead.push_service import PushService
 from runstead.run import Run
 from runstead.store import DecideOne, DecidePush, Written
 from runstead.transition import Transition
-from runstead.turns import in_turns
-
-#: So many times the limit are looked at, for those that other replicas have locked.
-_SPARE: Final = 4
+from runstead.turns import LOOKED, in_turns, is_crowded, looks
 
 
 async def referee_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
     """Runs whose time is up and that nobody else holds, each decided and written."""
     now = await transaction.moment()
     lines: dict[str, list[Any]] = defaultdict(list)
-    for row in await transaction.connection.fetch(Q["due_heads"], now, limit * _SPARE):
+    # More than are taken, for those that other replicas have locked.
+    most = limit * LOOKED
+    rows = await transaction.connection.fetch(Q["due_soonest"], now, most)
+    if is_crowded(rows, most, limit):
+        for heads in looks(most):
+            rows = await transaction.connection.fetch(Q["due_heads"], now, heads)
+            if len(rows) >= most:
+                break
+    for row in rows:
         lines[row["project_id"]].append(row)
     turns = in_turns(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
-    seqs = [row["seq"] for row in islice(turns, limit * _SPARE)]
+    seqs = [row["seq"] for row in islice(turns, most)]
     if not seqs:
         return []
     draft = Draft()
@@ -48,7 +54,7 @@ async def dispatch_some(
     transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
 ) -> list[Run]:
     """Runs that are due to be pushed and that nobody else holds, each decided and written."""
-    seqs = await _turns(transaction, limit * _SPARE, busy, after)
+    seqs = await _turns(transaction, limit * LOOKED, busy, after)
     if not seqs:
         return []
     now = transaction.now
@@ -70,12 +76,12 @@ async def dispatch_some(
 
 async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
     """What may be pushed, in the order in which it shall be."""
-    heads = Q["push_heads"], await transaction.moment(), list(busy), limit
-    rows = await transaction.connection.fetch(*heads)
+    now = await transaction.moment()
+    rows = await _due_pushes(transaction.connection, now, limit, busy)
     limited = {row["project_id"] for row in rows if row["limited"]}
     rooms = await lock_rooms(transaction, sorted(limited))
     if limited:  # whoever held the lock has taken some of those
-        rows = await transaction.connection.fetch(*heads)
+        rows = await _due_pushes(transaction.connection, now, limit, busy)
     queues: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         if not row["limited"] or row["project_id"] in limited:
@@ -86,3 +92,15 @@ async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], afte
         lines.append([row for row in found if rooms.take_one(project, row["target"] or None)])
     turns = in_turns(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
     return [row["seq"] for row in islice(turns, limit)]
+
+
+async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:
+    """What is due, or where that is more than one look takes, the heads of each (project, service, target, priority)."""
+    most = limit * LOOKED
+    rows: list[Any] = await connection.fetch(Q["push_soonest"], now, most)
+    if len(rows) == most:
+        for heads in looks(limit):
+            rows = await connection.fetch(Q["push_heads"], now, list(busy), heads)
+            if len(rows) >= limit:
+                break
+    return [row for row in rows if row["push_service_id"] not in busy]

@@ -1,3 +1,9 @@
+-- name: due_soonest
+SELECT project_id, due_at, seq FROM runs WHERE due_at <= $1 ORDER BY due_at, seq LIMIT $2
+
+-- name: next_due
+SELECT due_at FROM runs WHERE due_at IS NOT NULL ORDER BY due_at, seq LIMIT 1
+
 -- name: due_heads
 -- The soonest of every project in which a deadline has passed: one look into the index from a project to the next.
 WITH RECURSIVE projects (name, soonest) AS (
@@ -35,6 +41,34 @@ WITH RECURSIVE found (name) AS (
   FROM found WHERE name IS NOT NULL
 )
 SELECT name FROM found WHERE name IS NOT NULL
+
+-- name: next_available
+-- Of the kinds $2: one look into the index for each priority that there is, and one for its soonest run after $3.
+WITH RECURSIVE steps (k, step) AS (
+  SELECT k, (
+    SELECT priority FROM runs WHERE project_id = $1 AND kind = k AND available_at IS NOT NULL AND seq > 0
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM unnest($2::text[]) AS kinds (k)
+  UNION ALL
+  SELECT k, (
+    SELECT priority FROM runs
+    WHERE project_id = $1 AND kind = k AND available_at IS NOT NULL AND seq > 0 AND priority < step
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM steps WHERE step IS NOT NULL
+)
+SELECT min(soonest.available_at)
+FROM steps CROSS JOIN LATERAL (
+  SELECT available_at FROM runs
+  WHERE project_id = $1 AND kind = k AND priority = step AND seq > 0 AND available_at > $3
+  ORDER BY available_at, seq LIMIT 1
+) AS soonest
+
+-- name: push_soonest
+SELECT project_id, push_service_id, target, seq, priority, available_at,
+  EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = runs.project_id) AS limited
+FROM runs WHERE push_service_id IS NOT NULL AND available_at <= $1 ORDER BY available_at, seq LIMIT $2
 
 -- name: push_heads
 -- What is due of each (project, service, target, priority) that is queued for push services; $2 the services to pass
@@ -90,7 +124,7 @@ WITH RECURSIVE projects (p) AS (
   )
   FROM steps WHERE step IS NOT NULL
 )
-SELECT p AS project_id, nullif(t, '') AS target, heads.*,
+SELECT p AS project_id, s AS push_service_id, nullif(t, '') AS target, heads.*,
   EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = p) AS limited
 FROM steps CROSS JOIN LATERAL (
   SELECT seq, priority, available_at FROM runs

@@ -9,12 +9,14 @@ from runstead.event import Event
 from runstead.postgres import families
 from runstead.postgres.batch import Apply, Claim
 from runstead.postgres.batcher import Batcher
+from runstead.postgres.connection import Connection
 from runstead.postgres.due import dispatch_some, referee_some
 from runstead.postgres.firings import fire_some
 from runstead.postgres.page import GLIMPSED, page_sql
 from runstead.postgres.readers import Readers
 from runstead.postgres.rows import to_event, to_glimpse, to_run
-from runstead.postgres.sql import Q
+from runstead.postgres.sql import CLOCK, Q
+from runstead.postgres.transaction import Clock
 from runstead.postgres.writer import Writer
 from runstead.run import Run
 from runstead.seal import Seal
@@ -36,7 +38,8 @@ from runstead.usage import FamilyUsage
 
 
 class PostgresRuns:
-    def __init__(self, batcher: Batcher, writer: Writer, readers: Readers) -> None:
+    def __init__(self, batcher: Batcher, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._clock = clock
         self._batcher = batcher
         self._writer = writer
         self._readers = readers
@@ -49,9 +52,25 @@ class PostgresRuns:
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         return cast(list[Run], await self._batcher.do(Claim(query, decide, seal)))
 
+    async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
+        async def read(connection: Connection) -> int | None:
+            now = self._clock.tick(await connection.fetchval(f"SELECT {CLOCK}"))
+            at = await connection.fetchval(Q["next_available"], project_id, list(kinds), now - since_ms)
+            return None if at is None else max(at - now, 0)
+
+        return await self._readers.do(read)
+
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         """Every replica may call it at the same time: each gets others."""
         return await self._writer.run(lambda transaction: referee_some(transaction, limit, decide))
+
+    async def next_due(self) -> int | None:
+        async def read(connection: Connection) -> int | None:
+            now = self._clock.tick(await connection.fetchval(f"SELECT {CLOCK}"))
+            at = await connection.fetchval(Q["next_due"])
+            return None if at is None else max(at - now, 0)
+
+        return await self._readers.do(read)
 
     async def dispatch(
         self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""

@@ -83,7 +83,7 @@ class PostgresStore:
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
-        self.runs = PostgresRuns(batcher, writer, readers)
+        self.runs = PostgresRuns(batcher, writer, readers, clock)
         self.directory = PostgresDirectory(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)

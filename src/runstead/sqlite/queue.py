@@ -14,7 +14,7 @@ from runstead.sqlite.rows import encode, to_run
 from runstead.sqlite.sql import COLUMNS, Q
 from runstead.store import ClaimQuery
 from runstead.store.lines import LineKind, apart_by_target, lines
-from runstead.turns import in_turns
+from runstead.turns import LOOKED, in_turns, is_crowded, looks
 
 _AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
 #: The index of a line, and what is equal in it; ?1 is the project.
@@ -72,9 +72,21 @@ def due_pushes(
     connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
 ) -> list[Run]:
     """Runs to be pushed, projects in turn."""
+    most = limit * LOOKED
+    due = [to_run(row) for row in connection.execute(Q["push_soonest"], (now, most))]
+    if (
+        len(due) == most
+    ):  # there is more: each (project, service, target, priority) shows as much as may be taken
+        steps = connection.execute(Q["push_steps"], (now, encode(busy).decode())).fetchall()
+        for heads in looks(limit):
+            head = [connection.execute(Q["push_head"], (*step, now, heads)) for step in steps]
+            due = [to_run(row) for rows in head for row in rows]
+            if len(due) >= limit:
+                break
     found: dict[str, list[Run]] = defaultdict(list)
-    for step in connection.execute(Q["push_steps"], (now, encode(busy).decode())).fetchall():
-        found[step[0]] += map(to_run, connection.execute(Q["push_head"], (*step, now, limit)))
+    for run in due:
+        if run.push_service_id not in busy:
+            found[run.project_id].append(run)
     queues = []
     for project, runs in found.items():
         rooms = Rooms.beside(project, occupancies(connection, project, limits.running_max))
@@ -84,8 +96,16 @@ def due_pushes(
 
 def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
     """Runs whose deadline has passed, projects in turn."""
-    heads: list[list[Any]] = [
-        connection.execute(Q["due_head"], (project, now, limit)).fetchall()
-        for (project,) in connection.execute(Q["due_projects"], (now,)).fetchall()
-    ]
-    return [seq for _, seq in islice(in_turns(heads, lambda head: head), limit)]
+    most = limit * LOOKED
+    rows: Sequence[Any] = connection.execute(Q["due_soonest"], (now, most)).fetchall()
+    if is_crowded(rows, most, limit):
+        projects = connection.execute(Q["due_projects"], (now,)).fetchall()
+        for heads in looks(limit):
+            found = [(name, connection.execute(Q["due_head"], (name, now, heads))) for (name,) in projects]
+            rows = [(name, *row) for name, head in found for row in head]
+            if len(rows) >= limit:
+                break
+    lines: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        lines[row[0]].append(row)
+    return [seq for *_, seq in islice(in_turns(list(lines.values()), lambda row: row[1:]), limit)]

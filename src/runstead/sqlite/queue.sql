@@ -1,3 +1,9 @@
+-- name: due_soonest
+SELECT project_id, due_at, seq FROM runs INDEXED BY runs_due_at WHERE due_at <= ? ORDER BY due_at, seq LIMIT ?
+
+-- name: next_due
+SELECT min(due_at) FROM runs INDEXED BY runs_due_at WHERE due_at IS NOT NULL
+
 -- name: due_projects
 -- Those in which a deadline has passed: one look into the index from a project to the next.
 WITH RECURSIVE projects (name) AS (
@@ -25,6 +31,31 @@ WITH RECURSIVE found (name) AS (
   FROM found WHERE name IS NOT NULL
 )
 SELECT name FROM found WHERE name IS NOT NULL
+
+-- name: next_available
+-- Of the kinds ?2: one look into the index for each priority that there is, and one for its soonest run after ?3.
+WITH RECURSIVE steps (k, step) AS (
+  SELECT value, (
+    SELECT max(priority) FROM runs INDEXED BY runs_queue_kind
+    WHERE project_id = ?1 AND kind = value AND available_at IS NOT NULL
+  )
+  FROM json_each(?2)
+  UNION ALL
+  SELECT k, (
+    SELECT max(priority) FROM runs INDEXED BY runs_queue_kind
+    WHERE project_id = ?1 AND kind = k AND available_at IS NOT NULL AND priority < step
+  )
+  FROM steps WHERE step IS NOT NULL
+)
+SELECT min((
+  SELECT min(available_at) FROM runs INDEXED BY runs_queue_kind
+  WHERE project_id = ?1 AND kind = k AND priority = step AND available_at > ?3
+))
+FROM steps WHERE step IS NOT NULL
+
+-- name: push_soonest
+SELECT {columns} FROM runs INDEXED BY runs_push_at
+WHERE push_service_id IS NOT NULL AND available_at <= ? ORDER BY available_at, seq LIMIT ?
 
 -- name: push_steps
 -- What is queued for push services apart by (project, service, target, priority), where something of it is due.

@@ -89,6 +89,12 @@ class SqliteRuns:
 
         return await self._writer.do(sealed(job, seal))
 
+    async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
+        now = self._writer.now()
+        arguments = (project_id, encode(kinds).decode(), now - since_ms)
+        (soonest,) = await self._readers.do(lambda c: c.execute(Q["next_available"], arguments).fetchone())
+        return None if soonest is None else max(soonest - now, 0)
+
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
             written = []
@@ -98,6 +104,10 @@ class SqliteRuns:
             return written
 
         return await self._writer.do(job)
+
+    async def next_due(self) -> int | None:
+        (at,) = await self._readers.do(lambda c: c.execute(Q["next_due"]).fetchone())
+        return None if at is None else max(at - self._writer.now(), 0)
 
     async def dispatch(
         self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""

@@ -157,10 +157,20 @@ class Runs(Protocol):
         """
         ...
 
+    async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
+        """In how many milliseconds the soonest delayed run of these kinds may be claimed, None where none is delayed. A run
+        that could be claimed at most `since_ms` ago counts too, as one of now: it may have been missed by a look before.
+        """
+        ...
+
     async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
         """At most `limit` runs whose `due_at` has passed, each decided and written. Projects take turns, so that one with
         many leaves room for others: every project's soonest one, then every project's second, each round soonest first.
         """
+        ...
+
+    async def next_due(self) -> int | None:
+        """In how many milliseconds the soonest deadline passes, 0 where one has, None where none runs."""
         ...
 
     async def dispatch(
