@@ -21,7 +21,7 @@ WHERE id IN (SELECT service_id FROM push_reach WHERE project_id = ANY ($1::text[
 UPDATE push_services SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2 RETURNING 1
 
 -- name: push_services_fell_silent
-WITH silent AS (
+WITH silent AS MATERIALIZED (
   SELECT id AS silent_id FROM push_services
   WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < $2
   ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)

@@ -6,7 +6,7 @@ RETURNING r.started_at
 
 -- name: forget_replicas
 -- Others may be doing the same: whoever is in the way is passed over.
-DELETE FROM replicas WHERE id IN (SELECT id FROM replicas WHERE seen_at <= $1 FOR UPDATE SKIP LOCKED)
+DELETE FROM replicas WHERE id = ANY (ARRAY(SELECT id FROM replicas WHERE seen_at <= $1 FOR UPDATE SKIP LOCKED))
 
 -- name: replicas
 SELECT {clock}, {replica} FROM replicas ORDER BY started_at, id

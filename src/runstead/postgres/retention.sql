@@ -51,13 +51,15 @@ DELETE FROM run_leftovers WHERE run_created_at >= $1 AND run_created_at < $2
 -- name: sweep_leftovers
 -- What no partition could take along.
 WITH swept AS (
-  DELETE FROM run_leftovers WHERE (run_created_at, run_seq) IN (
-    SELECT run_created_at, run_seq FROM run_leftovers WHERE run_created_at < $1 ORDER BY 1, 2 LIMIT $2
+  DELETE FROM run_leftovers WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM run_leftovers WHERE run_created_at < $1 ORDER BY run_created_at, run_seq LIMIT $2
     FOR UPDATE SKIP LOCKED
-  )
+  ))
   RETURNING run_created_at, run_seq
 ),
 gone AS (
-  DELETE FROM run_events AS e USING swept AS s WHERE e.run_created_at = s.run_created_at AND e.run_seq = s.run_seq
+  -- The first and the last creation leave few partitions; within those, a run has its number for itself.
+  DELETE FROM run_events WHERE run_seq = ANY (ARRAY(SELECT run_seq FROM swept))
+    AND run_created_at BETWEEN (SELECT min(run_created_at) FROM swept) AND (SELECT max(run_created_at) FROM swept)
 )
 SELECT count(*) FROM swept

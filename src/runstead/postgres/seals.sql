@@ -9,6 +9,9 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::byte
 ORDER BY owner COLLATE "C", key COLLATE "C"
 
 -- name: forget_seals
-WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-gone AS (DELETE FROM seals AS s USING old WHERE s.owner = old.owner AND s.key = old.key RETURNING 1)
+WITH gone AS (
+  DELETE FROM seals WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  )) RETURNING 1
+)
 SELECT count(*) FROM gone

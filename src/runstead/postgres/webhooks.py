@@ -102,8 +102,8 @@ FOR UPDATE OF d SKIP LOCKED
 _LEASE: Final = "UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = $2 WHERE seq = ANY ($1::bigint[])"
 _HOOKED: Final = "SELECT DISTINCT project_id FROM webhooks WHERE disabled_at IS NULL LIMIT $1"
 _PRUNE: Final = (
-    "WITH gone AS (DELETE FROM webhook_deliveries WHERE seq = ANY (ARRAY("
-    "SELECT seq FROM webhook_deliveries WHERE created_at < $1::bigint"
+    "WITH gone AS (DELETE FROM webhook_deliveries WHERE ctid = ANY (ARRAY("
+    "SELECT ctid FROM webhook_deliveries WHERE created_at < $1::bigint"
     " AND (next_attempt_at IS NULL OR next_attempt_at < $2::bigint) LIMIT $3 FOR UPDATE SKIP LOCKED"
     ")) RETURNING 1) SELECT count(*) FROM gone"
 )
