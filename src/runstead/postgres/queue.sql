@@ -15,9 +15,12 @@ WHERE soonest <= $1
 
 -- name: lock_due
 -- In the order given, as many as are free.
-SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
-LEFT JOIN run_families ON run_seq = seq
-WHERE due_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+SELECT free.* FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn)
+CROSS JOIN LATERAL (
+  SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY[turns.run]) AND due_at <= $2
+  ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+) AS free
+ORDER BY turn LIMIT $3
 
 -- name: queued_targets
 -- '' stands for none. One look into the index for each.
@@ -91,7 +94,7 @@ WITH RECURSIVE projects (p) AS (
   FROM steps WHERE step IS NOT NULL
 )
 SELECT p AS project_id, nullif(t, '') AS target, heads.*,
-  EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = p) AS limited
+  (SELECT true FROM concurrency_limits AS l WHERE l.project_id = p LIMIT 1) IS TRUE AS limited
 FROM steps CROSS JOIN LATERAL (
   SELECT seq, priority, available_at FROM runs
   WHERE project_id = p AND push_service_id = s AND coalesce(target, '') = t AND priority = step AND available_at <= $1
@@ -100,9 +103,12 @@ FROM steps CROSS JOIN LATERAL (
 
 -- name: lock_pushes
 -- In the order given, as many as are free.
-SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
-LEFT JOIN run_families ON run_seq = seq
-WHERE push_service_id IS NOT NULL AND available_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+SELECT free.* FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn)
+CROSS JOIN LATERAL (
+  SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY[turns.run]) AND push_service_id IS NOT NULL AND available_at <= $2
+  ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+) AS free
+ORDER BY turn LIMIT $3
 
 -- name: cancelled_pushes
 SELECT {columns} FROM {runs}

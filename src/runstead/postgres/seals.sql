@@ -1,6 +1,7 @@
 -- name: seals
 SELECT s.owner, s.key, s.digest, s.status, s.body
-FROM unnest($1::text[], $2::text[]) AS k (owner, key) JOIN seals AS s ON s.owner = k.owner AND s.key = k.key
+FROM unnest($1::text[], $2::text[]) AS k (owner, key)
+CROSS JOIN LATERAL (SELECT * FROM seals WHERE owner = k.owner AND key = k.key LIMIT 1) AS s
 
 -- name: add_seals
 INSERT INTO seals (owner, key, digest, status, body, created_at)
