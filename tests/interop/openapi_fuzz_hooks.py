@@ -339,6 +339,8 @@ def filter_failure(context, failure, case, response):
     """False for what is in order."""
     if "ensure_resource_availability" in failure.checks and "`POST /projects`" in failure.message:
         return False  # a project that a key made is there for the key that came with it, not for the maker
+    if "use_after_free" in failure.checks and re.search("`DELETE /projects/[^/]*/prices`", failure.message):
+        return False  # the query says which price is deleted: what is read at the same path is the list
     if "positive_data_acceptance" not in failure.checks:
         return True
     problem = {}

@@ -2,11 +2,14 @@
 
 import asyncio
 import random
+import re
 
 import asyncpg
 import pytest
 
 from runstead.errors import Error
+from runstead.postgres.connection import connect
+from runstead.postgres.sql import Q
 from runstead.schedule import Schedule
 
 
@@ -202,3 +205,47 @@ async def test_nothing_is_left_of_a_deleted_family(desk, event, sql):
     assert len(tables) >= 8
     for table, column in tables:
         assert sql(f"SELECT {column} FROM {table}") == [], table
+
+
+CHILDREN = """
+WITH made AS (
+  INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at, updated_at, seq,
+    parent_seq, parent_run_id, root_seq, path, push_failures, attempt, attempts_lost, latest_event_id,
+    latest_external_event_sequence, version, available_at)
+  SELECT 'u' || n, project_id, 'c' || n, kind, 'pending', owner_kind, owner_id, run_id, created_at, created_at,
+    nextval('run_seq'), seq, run_id, seq, '/' || seq || '/', 0, 0, 0, 0, 0, 1, created_at
+  FROM runs CROSS JOIN generate_series(1, {n}) AS n WHERE run_id = 'root'
+)
+UPDATE run_families SET descendants_total = {n}, descendants_active = {n}
+"""
+
+
+async def test_a_family_of_forty_thousand_is_cancelled_at_once(desk, sql):
+    await desk.create("root")
+    await desk.complete((await desk.create("first", parent="root")).run_id)
+    sql(CHILDREN.format(n=40_000))
+    await desk.cancel("root")
+    assert sql("SELECT count(*) FROM runs WHERE status = 'cancelled'") == [(40_001,)]
+    told = "SELECT sum(last - first + 1) FROM family_log"
+    assert sql(told) == sql("SELECT sum(latest_event_id) FROM runs") == sql("SELECT logged FROM run_families")
+
+
+async def test_the_places_of_a_family_cost_the_same_however_many_are_given_at_once(databases, database):
+    """Each look for the end of the log before it stepped over all the places that the statement had given already."""
+    session = await connect(databases.server.url(database))
+    try:
+        await session.execute(f"PREPARE log AS {Q['log_families']}")
+        pages = {}
+        for many in (1_000, 8_000):
+            given = (
+                f"SELECT array_agg({many}::bigint), array_agg(n), array_agg(n), array_agg(1), array_agg(1)"
+            )
+            [arrays] = await session.fetch(f"{given} FROM generate_series(1, {many}) AS n")
+            arguments = ", ".join(f"'{{{','.join(map(str, array))}}}'" for array in arrays)
+            rows = await session.fetch(
+                f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE log ({arguments})"
+            )
+            pages[many] = int(re.search(r"Buffers: shared hit=(\d+)", "\n".join(row[0] for row in rows))[1])
+    finally:
+        await session.close()
+    assert pages[8_000] / 8_000 < 2 * pages[1_000] / 1_000, pages

@@ -207,12 +207,12 @@ def _answers(responses: Schema) -> str:
         if "content" not in response:
             rows.append(f"<dt>{status}</dt><dd>no body</dd>")
             continue
-        [(media_type, content)] = response["content"].items()
+        media_type, content = next(iter(response["content"].items()))
         if status.startswith("2"):
             kind = (
                 type_of(content["schema"])[0]
                 if media_type == "application/json"
-                else f"<code>{media_type}</code>"
+                else " or ".join(f"<code>{kind}</code>" for kind in response["content"])
             )
             headers = ", ".join(response.get("headers", ()))
             rows.append(f"<dt>{status}</dt><dd>{kind}{f', with {headers}' if headers else ''}</dd>")

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from runstead import __version__, limits
+from runstead.artifact import ANY_TYPE
 from runstead.errors import CODES
 from runstead.event import TERMINAL_TYPES
 from runstead.http.bodies import NO_CONTROLS, NO_NUL
@@ -350,6 +351,8 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
     good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
+    if operation.media_type == ANY_TYPE:  # or whichever the bytes were stored with
+        good["content"]["*/*"] = {"schema": {}}
     if operation.path in _LOCATED and operation.method == "POST":
         good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
     if operation.keyed:

@@ -2,17 +2,17 @@
 SELECT {batch} FROM {batches} WHERE b.id = $1
 
 -- name: lock_batch
-SELECT {batch} FROM {batches} WHERE b.id = $1 AND b.project_id = $2 FOR NO KEY UPDATE OF b
+SELECT {batch} FROM {batches} WHERE b.id = ANY (ARRAY[$1::text]) AND b.project_id = $2 ORDER BY b.id FOR NO KEY UPDATE OF b
 
 -- name: batches_page
 SELECT {batch} FROM {batches} WHERE b.project_id = $1 AND b.seq < $2 ORDER BY b.seq DESC LIMIT $3
 
 -- name: unfinished_batches
 SELECT {batch} FROM {batches}
-WHERE b.seq = ANY (ARRAY(
-  (SELECT seq FROM batches WHERE cancel_requested_at IS NOT NULL AND completed_at IS NULL ORDER BY seq LIMIT $1)
+WHERE b.id = ANY (ARRAY(
+  (SELECT id FROM batches WHERE cancel_requested_at IS NOT NULL AND completed_at IS NULL ORDER BY seq LIMIT $1)
   UNION ALL
-  (SELECT seq FROM batches
+  (SELECT id FROM batches
    WHERE on_complete IS NOT NULL AND completed_at IS NOT NULL AND cancel_requested_at IS NULL
      AND followed_up_at IS NULL
    ORDER BY seq LIMIT $1)
@@ -35,7 +35,9 @@ WITH moved AS MATERIALIZED (
     $1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
     $9::integer[], $10::integer[]
   ) AS m (project_id, batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled)
-  JOIN batches AS b ON b.id = m.batch_id AND b.project_id = m.project_id
+  CROSS JOIN LATERAL (
+    SELECT FROM batches WHERE id = ANY (ARRAY[m.batch_id]) AND project_id = m.project_id ORDER BY id LIMIT 1
+  ) AS b
 ), counted AS (
   INSERT INTO batch_counts AS c
     (batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled)
@@ -63,15 +65,22 @@ WHERE id = $1 AND completed_at IS NULL
 -- The oldest runs of a batch that have not ended, and all that runs below them, locked lowest first.
 WITH members AS MATERIALIZED (
   SELECT seq, root_seq FROM runs
-  WHERE batch_id = $1 AND project_id = $2 AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT $3
+  WHERE batch_id = ANY (ARRAY[$1::text]) AND project_id = $2 AND status IN ('pending', 'running', 'waiting')
+  ORDER BY batch_id, seq LIMIT $3
+), parents AS MATERIALIZED (
+  SELECT m.* FROM members AS m
+  CROSS JOIN LATERAL (SELECT FROM run_families WHERE run_seq = m.seq AND descendants_active > 0 LIMIT 1) AS family
 )
 SELECT {locked} FROM {runs}
 WHERE seq = ANY (ARRAY(
   SELECT seq FROM members
   UNION
-  SELECT r.seq FROM members AS m
-  JOIN run_families AS f ON f.run_seq = m.seq AND f.descendants_active > 0
-  JOIN runs AS r ON r.root_seq = m.root_seq AND r.parent_seq IS NOT NULL
-    AND r.status IN ('pending', 'running', 'waiting') AND strpos(r.path, '/' || m.seq || '/') > 0
+  SELECT r.seq FROM parents AS m
+  CROSS JOIN LATERAL (
+    SELECT seq FROM runs
+    WHERE root_seq = ANY (ARRAY[m.root_seq]) AND parent_seq IS NOT NULL
+      AND status IN ('pending', 'running', 'waiting') AND strpos(path, '/' || m.seq || '/') > 0
+    ORDER BY root_seq, seq
+  ) AS r
 ))
 ORDER BY seq FOR UPDATE OF runs

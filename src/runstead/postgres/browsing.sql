@@ -2,9 +2,9 @@
 INSERT INTO browser_sessions ({browser_session}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: trim_browser_sessions
-DELETE FROM browser_sessions WHERE seq IN (
-  SELECT seq FROM browser_sessions WHERE identity = $1 ORDER BY seq DESC OFFSET $2
-)
+DELETE FROM browser_sessions WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM browser_sessions WHERE identity = $1 ORDER BY seq DESC OFFSET $2
+))
 
 -- name: browser_session_by_hash
 SELECT {clock}, {browser_session} FROM browser_sessions WHERE hash = $1
@@ -23,8 +23,8 @@ WITH gone AS (DELETE FROM browser_sessions WHERE identity = $1 RETURNING 1) SELE
 
 -- name: prune_browser_sessions
 WITH gone AS (
-  DELETE FROM browser_sessions WHERE seq IN (
-    SELECT seq FROM browser_sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
+  DELETE FROM browser_sessions WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM browser_sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
     FOR UPDATE SKIP LOCKED
-  ) RETURNING 1
+  )) RETURNING 1
 ) SELECT count(*) FROM gone

@@ -71,11 +71,13 @@ def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
         f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
         for kind in kinds
     )
-    order = "ORDER BY priority DESC, available_at, seq"
+    order = "ORDER BY head.priority DESC, head.available_at, head.seq"
     return (
-        f"{beginning} SELECT {LOCKED} FROM {RUNS}"  # noqa: S608
-        f" WHERE seq = ANY (ARRAY(SELECT seq FROM ({heads}) AS heads {order} LIMIT $3::bigint + $5))"
-        f" AND available_at <= $1::bigint {order} LIMIT $3::bigint {_LOCK}"
+        f"{beginning} SELECT run.* FROM ("  # noqa: S608
+        f"SELECT * FROM ({heads}) AS head {order} LIMIT $3::bigint + $5"
+        ") AS head CROSS JOIN LATERAL ("
+        f"SELECT {LOCKED} FROM {RUNS} WHERE seq = ANY (ARRAY[head.seq]) AND available_at <= $1::bigint ORDER BY seq {_LOCK}"
+        f") AS run {order} LIMIT $3::bigint"
     )
 
 

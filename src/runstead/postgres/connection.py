@@ -23,7 +23,7 @@ _SESSION: Final = {
     "default_transaction_isolation": "read committed",
     "jit": "off",
     # Statements are prepared once, often while a table is still empty: a plan for an empty table must not be kept. All
-    # of them find few rows through an index.
+    # of them find few rows through an index, and are written so that there is one way to do it (docs/decisions/0022).
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",

@@ -2,7 +2,7 @@
 SELECT id, message_count FROM conversations WHERE id = ANY ($1::text[]) AND status <> 'deleted' ORDER BY id FOR UPDATE
 
 -- name: live_conversations
-SELECT id FROM conversations WHERE id = ANY ($1::text[]) AND status <> 'deleted'
+SELECT id FROM conversations WHERE id = ANY ($1::text[]) AND status <> 'deleted' ORDER BY id
 
 -- name: add_conversation
 INSERT INTO conversations
@@ -33,4 +33,5 @@ UPDATE conversations SET project_id = $2, personal = $3, updated_at = $4, status
 WHERE id = $1
 
 -- name: runs_of_conversation
-SELECT runs.seq FROM messages JOIN runs ON runs.seq = messages.run_seq WHERE messages.conversation_id = $1
+SELECT run.seq FROM messages AS m CROSS JOIN LATERAL (SELECT seq FROM runs WHERE seq = m.run_seq LIMIT 1) AS run
+WHERE m.conversation_id = $1

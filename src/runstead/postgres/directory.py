@@ -64,8 +64,8 @@ class PostgresDirectory:
         return None if row is None else Project(*row)
 
     async def projects(self, ids: Sequence[str] | None) -> list[Project]:
-        wanted = None if ids is None else list(ids)
-        rows = await self._readers.rows(Q["projects"], wanted)
+        asked = (Q["projects"],) if ids is None else (Q["projects_by_id"], list(ids))
+        rows = await self._readers.rows(*asked)
         return [Project(*row) for row in rows]
 
     async def is_empty(self) -> bool:

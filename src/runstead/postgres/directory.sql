@@ -12,8 +12,10 @@ UNION ALL SELECT {project} FROM projects WHERE slug = $1 AND id <> $1
 SELECT {project} FROM projects WHERE slug = $1
 
 -- name: projects
-SELECT {project} FROM projects
-WHERE $1::text[] IS NULL OR id = ANY ($1) ORDER BY created_at, id
+SELECT {project} FROM projects ORDER BY created_at, id
+
+-- name: projects_by_id
+SELECT {project} FROM projects WHERE id = ANY ($1::text[]) ORDER BY created_at, id
 
 -- name: any_project
 SELECT 1 FROM projects LIMIT 1
@@ -33,11 +35,9 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE project_id = $2 
 RETURNING {key}
 
 -- name: touch_keys
-WITH used AS MATERIALIZED (
-  SELECT k.id, t.at FROM unnest($1::text[], $2::bigint[]) AS t (id, at) JOIN api_keys AS k ON k.id = t.id
-  ORDER BY k.id FOR UPDATE OF k
-)
-UPDATE api_keys AS k SET last_used_at = greatest(coalesce(k.last_used_at, 0), used.at) FROM used WHERE k.id = used.id
+WITH used AS MATERIALIZED (SELECT id FROM api_keys WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE)
+UPDATE api_keys SET last_used_at = greatest(coalesce(last_used_at, 0), ($2::bigint[])[array_position($1, id)])
+WHERE id = ANY (ARRAY(SELECT id FROM used))
 
 -- name: put_member
 INSERT INTO members ({member}) VALUES ($1, $2, $3, $4)

@@ -13,7 +13,8 @@ ON CONFLICT (run_seq) DO UPDATE SET
 RETURNING run_seq, logged
 
 -- name: log_families
--- A stretch that goes on where the family's last one ended makes that one longer.
+-- A stretch that goes on where the family's last one ended makes that one longer. The order has all ends looked up before
+-- the first row is written: else each look would step over the rows that this statement has just added.
 INSERT INTO family_log (root_seq, start, run_seq, first, last)
 SELECT s.root_seq, coalesce(e.start, s.start), s.run_seq, s.first, s.last
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[])
@@ -21,6 +22,7 @@ FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer
 LEFT JOIN LATERAL (
   SELECT * FROM family_log AS l WHERE l.root_seq = s.root_seq AND l.start < s.start ORDER BY l.start DESC LIMIT 1
 ) AS e ON e.run_seq = s.run_seq AND e.last = s.first - 1 AND e.start + e.last - e.first + 1 = s.start
+ORDER BY 1, 2
 ON CONFLICT (root_seq, start) DO UPDATE SET last = excluded.last
 
 -- name: family_state
@@ -43,7 +45,7 @@ FROM (
   FROM (
     SELECT r.run_id, l.start + e.event_id - l.first AS position, e.*
     FROM family_log AS l
-    JOIN runs AS r ON r.seq = l.run_seq
+    CROSS JOIN LATERAL (SELECT run_id, path, created_at FROM runs WHERE seq = l.run_seq LIMIT 1) AS r
     CROSS JOIN LATERAL (
       SELECT event_id, type, payload, created_at, flags, sequence FROM run_events
       WHERE run_created_at = r.created_at AND run_seq = l.run_seq
@@ -67,18 +69,29 @@ FROM (
   SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes, count(*) OVER () AS found
   FROM (
     SELECT r.run_id, e.event_id, e.type, e.payload, e.created_at, e.flags, e.sequence
-    FROM runs AS r JOIN run_events AS e ON e.run_created_at = r.created_at AND e.run_seq = r.seq
-    WHERE r.seq = $1 AND e.event_id > $2::bigint AND e.flags & 2 = 0 AND ($5::text[] IS NULL OR e.type = ANY ($5))
-    ORDER BY e.event_id LIMIT $3::bigint + 1
+    FROM runs AS r
+    CROSS JOIN LATERAL (
+      SELECT * FROM run_events
+      WHERE run_created_at = r.created_at AND run_seq = r.seq AND event_id > $2::bigint AND flags & 2 = 0
+        AND ($5::text[] IS NULL OR type = ANY ($5))
+      ORDER BY event_id LIMIT $3::bigint + 1
+    ) AS e
+    WHERE r.seq = $1
+    ORDER BY e.event_id
   ) AS page
   WINDOW told AS (ORDER BY event_id)
 ) AS measured
 WHERE place <= $3 AND (place = 1 OR bytes <= $4) ORDER BY event_id
 
 -- name: silent_family
-SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs
-WHERE metadata IS NULL AND (seq = $1 OR (root_seq = $1 AND parent_seq IS NOT NULL))
+SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs WHERE seq = $1 AND metadata IS NULL
+UNION ALL
+(SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs
+ WHERE root_seq = ANY (ARRAY[$1]) AND parent_seq IS NOT NULL AND metadata IS NULL ORDER BY root_seq, seq)
 
 -- name: reporting_family
 SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata FROM runs
-WHERE metadata IS NOT NULL AND (seq = $1 OR (root_seq = $1 AND parent_seq IS NOT NULL))
+WHERE seq = $1 AND metadata IS NOT NULL
+UNION ALL
+(SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata FROM runs
+ WHERE root_seq = ANY (ARRAY[$1]) AND parent_seq IS NOT NULL AND metadata IS NOT NULL ORDER BY root_seq, seq)

@@ -12,7 +12,9 @@ WHERE id = $1
 -- name: count_messages
 UPDATE conversations AS c SET message_count = moved.count, last_message_at = moved.at,
   updated_at = greatest(c.updated_at, moved.at), current_node = moved.node
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS moved (id, count, at, node) WHERE c.id = moved.id
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS moved (id, count, at, node)
+CROSS JOIN LATERAL (SELECT ctid FROM conversations WHERE id = moved.id LIMIT 1) AS found
+WHERE c.ctid = found.ctid
 
 -- name: add_messages
 INSERT INTO messages ({message})
@@ -23,7 +25,10 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigin
 SELECT {message} FROM messages WHERE conversation_id = $1 AND idempotency_key = $2
 
 -- name: parent_message
-SELECT id FROM messages WHERE conversation_id = $1 AND (id = $2 OR idempotency_key = $2) ORDER BY id = $2 DESC LIMIT 1
+(SELECT id FROM messages WHERE id = ANY (ARRAY[$2::text]) AND conversation_id = $1 ORDER BY id LIMIT 1)
+UNION ALL
+(SELECT id FROM messages WHERE conversation_id = $1 AND idempotency_key = $2 LIMIT 1)
+LIMIT 1
 
 -- name: messages_after
 -- Sizes are known without reading the values.
@@ -35,7 +40,10 @@ FROM (
   FROM (
     SELECT m.*, r.seq AS r_seq, r.run_id AS r_run_id, r.status AS r_status, r.latest_event_id AS r_latest,
       r.updated_at AS r_updated_at, r.metadata AS r_metadata
-    FROM messages AS m LEFT JOIN runs AS r ON r.seq = m.run_seq
+    FROM messages AS m
+    LEFT JOIN LATERAL (
+      SELECT seq, run_id, status, latest_event_id, updated_at, metadata FROM runs WHERE seq = m.run_seq LIMIT 1
+    ) AS r ON true
     WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3
   ) AS page
   WINDOW told AS (ORDER BY seq)

@@ -15,17 +15,19 @@ SELECT {service}, {reach} FROM push_services WHERE id = $1
 
 -- name: push_services_reaching
 SELECT {service}, {reach} FROM push_services
-WHERE id IN (SELECT service_id FROM push_reach WHERE project_id = ANY ($1::text[])) ORDER BY created_at, id
+WHERE id = ANY (ARRAY(
+  SELECT service_id FROM push_reach WHERE project_id = ANY ($1::text[]) ORDER BY project_id, service_id
+))
+ORDER BY created_at, id
 
 -- name: push_service_heartbeat
 UPDATE push_services SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHERE id = $2 RETURNING 1
 
 -- name: push_services_fell_silent
-WITH silent AS (
-  SELECT id AS silent_id FROM push_services
-  WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < $2
-  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE push_services SET silent_at = $1 FROM silent WHERE id = silent_id RETURNING {service}, {reach}
+UPDATE push_services SET silent_at = $1 WHERE id = ANY (ARRAY(
+  SELECT id FROM push_services WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < $2
+  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+)) RETURNING {service}, {reach}
 
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, $1), updated_at = $1 WHERE id = $2

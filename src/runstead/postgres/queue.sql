@@ -1,29 +1,33 @@
 -- name: due_soonest
-SELECT project_id, due_at, seq FROM runs WHERE due_at <= $1 ORDER BY due_at, seq LIMIT $2
+SELECT project_id, due_at, seq FROM runs WHERE due_at <= $1 AND version >= 0 ORDER BY due_at, seq LIMIT $2
 
 -- name: next_due
-SELECT due_at FROM runs WHERE due_at IS NOT NULL ORDER BY due_at, seq LIMIT 1
+SELECT due_at FROM runs WHERE due_at IS NOT NULL AND version >= 0 ORDER BY due_at, seq LIMIT 1
 
 -- name: due_heads
 -- The soonest of every project in which a deadline has passed: one look into the index from a project to the next.
 WITH RECURSIVE projects (name, soonest) AS (
-  (SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL ORDER BY project_id, due_at LIMIT 1)
+  (SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL AND seq > 0 ORDER BY project_id, due_at LIMIT 1)
   UNION ALL
   SELECT next.project_id, next.due_at FROM projects CROSS JOIN LATERAL (
-    SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL AND project_id > projects.name
+    SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL AND seq > 0 AND project_id > projects.name
     ORDER BY project_id, due_at LIMIT 1
   ) AS next
 )
 SELECT heads.* FROM projects CROSS JOIN LATERAL (
-  SELECT project_id, due_at, seq FROM runs WHERE project_id = projects.name AND due_at <= $1 ORDER BY due_at, seq LIMIT $2
+  SELECT project_id, due_at, seq FROM runs
+  WHERE project_id = projects.name AND due_at <= $1 AND seq > 0 ORDER BY due_at, seq LIMIT $2
 ) AS heads
 WHERE soonest <= $1
 
 -- name: lock_due
 -- In the order given, as many as are free.
-SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
-LEFT JOIN run_families ON run_seq = seq
-WHERE due_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+SELECT free.* FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn)
+CROSS JOIN LATERAL (
+  SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY[turns.run]) AND due_at <= $2
+  ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+) AS free
+ORDER BY turn LIMIT $3
 
 -- name: queued_targets
 -- '' stands for none. One look into the index for each.
@@ -67,7 +71,7 @@ FROM steps CROSS JOIN LATERAL (
 
 -- name: push_soonest
 SELECT project_id, push_service_id, target, seq, priority, available_at,
-  EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = runs.project_id) AS limited
+  (SELECT true FROM concurrency_limits AS l WHERE l.project_id = runs.project_id LIMIT 1) IS TRUE AS limited
 FROM runs WHERE push_service_id IS NOT NULL AND available_at <= $1 ORDER BY available_at, seq LIMIT $2
 
 -- name: push_heads
@@ -125,7 +129,7 @@ WITH RECURSIVE projects (p) AS (
   FROM steps WHERE step IS NOT NULL
 )
 SELECT p AS project_id, s AS push_service_id, nullif(t, '') AS target, heads.*,
-  EXISTS (SELECT FROM concurrency_limits AS l WHERE l.project_id = p) AS limited
+  (SELECT true FROM concurrency_limits AS l WHERE l.project_id = p LIMIT 1) IS TRUE AS limited
 FROM steps CROSS JOIN LATERAL (
   SELECT seq, priority, available_at FROM runs
   WHERE project_id = p AND push_service_id = s AND coalesce(target, '') = t AND priority = step AND available_at <= $1
@@ -134,9 +138,12 @@ FROM steps CROSS JOIN LATERAL (
 
 -- name: lock_pushes
 -- In the order given, as many as are free.
-SELECT {locked} FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn) JOIN runs ON seq = turns.run
-LEFT JOIN run_families ON run_seq = seq
-WHERE push_service_id IS NOT NULL AND available_at <= $2 ORDER BY turn LIMIT $3 FOR UPDATE OF runs SKIP LOCKED
+SELECT free.* FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn)
+CROSS JOIN LATERAL (
+  SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY[turns.run]) AND push_service_id IS NOT NULL AND available_at <= $2
+  ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+) AS free
+ORDER BY turn LIMIT $3
 
 -- name: cancelled_pushes
 SELECT {columns} FROM {runs}

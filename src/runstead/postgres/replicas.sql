@@ -6,7 +6,7 @@ RETURNING r.started_at
 
 -- name: forget_replicas
 -- Others may be doing the same: whoever is in the way is passed over.
-DELETE FROM replicas WHERE id IN (SELECT id FROM replicas WHERE seen_at <= $1 FOR UPDATE SKIP LOCKED)
+DELETE FROM replicas WHERE id = ANY (ARRAY(SELECT id FROM replicas WHERE seen_at <= $1 FOR UPDATE SKIP LOCKED))
 
 -- name: replicas
 SELECT {clock}, {replica} FROM replicas ORDER BY started_at, id
@@ -20,7 +20,7 @@ FROM unnest($1::text[]) WITH ORDINALITY AS named (project_id, place)
 CROSS JOIN LATERAL (
   SELECT count(*) AS queued, count(*) FILTER (WHERE available_at <= $2) AS available FROM (
     SELECT available_at FROM runs
-    WHERE project_id = named.project_id AND available_at IS NOT NULL AND seq > 0 LIMIT $3
+    WHERE project_id = named.project_id AND available_at IS NOT NULL LIMIT $3
   ) AS looked
 ) AS queue
 CROSS JOIN LATERAL (

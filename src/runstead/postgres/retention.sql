@@ -4,11 +4,16 @@ SELECT seq, created_at, coalesce(completed_at < $2 AND due_at IS NULL AND coales
 FROM {runs} WHERE seq > $1 AND parent_seq IS NULL ORDER BY seq LIMIT $3
 
 -- name: retention_family
-SELECT r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at, r.metadata, EXISTS (
-  SELECT 1 FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id
-  WHERE m.conversation_id = r.conversation_id AND m.run_seq = r.seq AND c.status <> 'deleted'
+WITH family AS MATERIALIZED (
+  (SELECT seq FROM runs WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL
+   ORDER BY root_seq DESC, seq DESC LIMIT $2)
+  UNION ALL
+  SELECT $1
 )
-FROM runs AS r WHERE r.seq = $1 OR (r.root_seq = $1 AND r.parent_seq IS NOT NULL)
+SELECT r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at, r.metadata,
+  (SELECT status <> 'deleted' FROM conversations WHERE id = r.conversation_id) IS TRUE
+  AND (SELECT true FROM messages WHERE conversation_id = r.conversation_id AND run_seq = r.seq LIMIT 1) IS TRUE
+FROM family CROSS JOIN LATERAL (SELECT * FROM runs WHERE seq = family.seq LIMIT 1) AS r
 ORDER BY r.seq DESC LIMIT $2
 
 -- name: lock_retired
@@ -22,19 +27,22 @@ SELECT id FROM conversations WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE
 -- name: keep_messages
 UPDATE messages AS m SET run_seq = NULL, parts = l.parts, outcome = l.outcome
 FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[]) AS l (conversation_id, run_seq, parts, outcome)
-WHERE m.conversation_id = l.conversation_id AND m.run_seq = l.run_seq
+CROSS JOIN LATERAL (
+  SELECT ctid FROM messages WHERE conversation_id = l.conversation_id AND run_seq = l.run_seq LIMIT 1
+) AS found
+WHERE m.ctid = found.ctid
 
 -- name: retire_runs
 -- All that belongs to them, but for their messages, their counters, and their events, which leave with their partition.
 WITH gone AS (DELETE FROM runs WHERE seq = ANY ($1::bigint[]) RETURNING seq, created_at, latest_event_id),
 events AS (INSERT INTO run_leftovers SELECT created_at, seq FROM gone WHERE latest_event_id > 0),
-keys AS (DELETE FROM run_event_keys USING gone WHERE run_seq = seq),
-attempts AS (DELETE FROM run_attempts USING gone WHERE run_seq = seq),
-receipts AS (DELETE FROM run_receipts USING gone WHERE run_seq = seq),
-sessions AS (DELETE FROM worker_sessions USING gone WHERE run_seq = gone.seq),
-inputs AS (DELETE FROM input_requests AS i USING gone WHERE i.run_seq = gone.seq),
-counters AS (DELETE FROM run_families USING gone WHERE run_seq = seq),
-log AS (DELETE FROM family_log USING gone WHERE root_seq = seq)
+keys AS (DELETE FROM run_event_keys WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+attempts AS (DELETE FROM run_attempts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+receipts AS (DELETE FROM run_receipts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+sessions AS (DELETE FROM worker_sessions WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+inputs AS (DELETE FROM input_requests WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+counters AS (DELETE FROM run_families WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+log AS (DELETE FROM family_log WHERE root_seq = ANY (ARRAY(SELECT seq FROM gone)))
 SELECT count(*) FROM gone
 
 -- name: leftover_months
@@ -51,13 +59,15 @@ DELETE FROM run_leftovers WHERE run_created_at >= $1 AND run_created_at < $2
 -- name: sweep_leftovers
 -- What no partition could take along.
 WITH swept AS (
-  DELETE FROM run_leftovers WHERE (run_created_at, run_seq) IN (
-    SELECT run_created_at, run_seq FROM run_leftovers WHERE run_created_at < $1 ORDER BY 1, 2 LIMIT $2
+  DELETE FROM run_leftovers WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM run_leftovers WHERE run_created_at < $1 ORDER BY run_created_at, run_seq LIMIT $2
     FOR UPDATE SKIP LOCKED
-  )
+  ))
   RETURNING run_created_at, run_seq
 ),
 gone AS (
-  DELETE FROM run_events AS e USING swept AS s WHERE e.run_created_at = s.run_created_at AND e.run_seq = s.run_seq
+  -- The first and the last creation leave few partitions; within those, a run has its number for itself.
+  DELETE FROM run_events WHERE run_seq = ANY (ARRAY(SELECT run_seq FROM swept))
+    AND run_created_at BETWEEN (SELECT min(run_created_at) FROM swept) AND (SELECT max(run_created_at) FROM swept)
 )
 SELECT count(*) FROM swept

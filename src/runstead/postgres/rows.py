@@ -6,6 +6,7 @@ from typing import Any, Final
 from runstead.activity import Glimpse
 from runstead.event import Event, NewEvent
 from runstead.postgres.connection import Connection
+from runstead.postgres.sql import update_one
 from runstead.run import FIELDS, Run, RunStatus
 from runstead.store.columns import changes
 
@@ -53,9 +54,8 @@ def flags_of(event: NewEvent) -> int:
 async def rewrite(connection: Connection, table: str, old: Any, new: Any) -> None:
     """Write what differs, of a record with an id that this transaction holds."""
     if changed := changes(old, new):
-        sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 2))
-        sql = f"UPDATE {table} SET {sets} WHERE id = $1"  # noqa: S608 - our own names
-        assert await connection.execute(sql, old.id, *changed.values()) == "UPDATE 1", (table, old.id)
+        written = await connection.execute(update_one(table, tuple(changed)), old.id, *changed.values())
+        assert written == "UPDATE 1", (table, old.id)
 
 
 def line_above(path: str) -> list[int]:

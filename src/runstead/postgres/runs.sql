@@ -1,3 +1,6 @@
+-- How statements are written so that PostgreSQL has one plan for each, whatever its statistics: docs/decisions/0022. In short:
+-- LATERAL with LIMIT instead of a join; `= ANY (ARRAY[…])` and ORDER BY all of an index, to name that one; `ctid`s to change.
+
 -- name: load
 -- Locks every run that is named, and the whole line above a parent, lowest first: the one order that all take. The time
 -- is read after each lock, the last one counts. A number for every run that is not there yet comes along, and which of
@@ -5,7 +8,7 @@
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
-  JOIN runs AS r ON r.run_id = k.run_id AND r.project_id = k.project_id
+  CROSS JOIN LATERAL (SELECT seq, path FROM runs WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
 ), line AS MATERIALIZED (
   SELECT seq FROM named
   UNION
@@ -32,29 +35,31 @@ SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = ANY ($2::text[])
 
 -- name: children
 SELECT {columns} FROM {runs}
-WHERE parent_seq = $1 AND seq > $3 AND ($4::text IS NULL OR kind = $4) ORDER BY seq LIMIT $2
+WHERE parent_seq = ANY (ARRAY[$1::bigint]) AND seq > $3 AND ($4::text IS NULL OR kind = $4)
+ORDER BY parent_seq, seq LIMIT $2
 
 -- name: family
 SELECT {columns} FROM {runs} WHERE seq = $1
 UNION ALL
 SELECT * FROM (
-  SELECT {columns} FROM {runs} WHERE root_seq = $1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT $2 - 1
+  SELECT {columns} FROM {runs} WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL
+  ORDER BY root_seq, seq LIMIT $2 - 1
 ) AS below
 
 -- name: any_descendant_alive
 SELECT 1 FROM runs
-WHERE root_seq = $1 AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
-LIMIT 1
+ORDER BY root_seq, seq LIMIT 1
 
 -- name: descendants_alive
 SELECT {locked} FROM {runs}
-WHERE root_seq = $1 AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
-ORDER BY seq FOR UPDATE OF runs
+ORDER BY root_seq, seq FOR UPDATE OF runs
 
 -- name: any_child
-SELECT 1 FROM runs WHERE parent_seq = $1 LIMIT 1
+SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_seq, seq LIMIT 1
 
 -- name: run_exists
 SELECT 1 FROM runs WHERE seq = $1
@@ -75,14 +80,16 @@ INSERT INTO run_receipts (run_seq, key, digest) SELECT * FROM unnest($1::bigint[
 -- name: delete_runs
 -- All that belongs to a run, but for its message and its counters. Its places in its family's order stay empty.
 WITH gone AS (DELETE FROM runs WHERE seq = $1 AND version = $2 RETURNING seq, created_at),
-events AS (DELETE FROM run_events AS e USING gone WHERE e.run_created_at = gone.created_at AND e.run_seq = gone.seq),
-keys AS (DELETE FROM run_event_keys USING gone WHERE run_seq = seq),
-attempts AS (DELETE FROM run_attempts USING gone WHERE run_seq = seq),
-receipts AS (DELETE FROM run_receipts USING gone WHERE run_seq = seq),
-sessions AS (DELETE FROM worker_sessions USING gone WHERE run_seq = gone.seq),
-inputs AS (DELETE FROM input_requests AS i USING gone WHERE i.run_seq = gone.seq),
-counters AS (DELETE FROM run_families USING gone WHERE run_seq = seq),
-log AS (DELETE FROM family_log USING gone WHERE root_seq = seq)
+events AS (
+  DELETE FROM run_events WHERE run_created_at = (SELECT created_at FROM gone) AND run_seq = (SELECT seq FROM gone)
+),
+keys AS (DELETE FROM run_event_keys WHERE run_seq = (SELECT seq FROM gone)),
+attempts AS (DELETE FROM run_attempts WHERE run_seq = (SELECT seq FROM gone)),
+receipts AS (DELETE FROM run_receipts WHERE run_seq = (SELECT seq FROM gone)),
+sessions AS (DELETE FROM worker_sessions WHERE run_seq = (SELECT seq FROM gone)),
+inputs AS (DELETE FROM input_requests WHERE run_seq = (SELECT seq FROM gone)),
+counters AS (DELETE FROM run_families WHERE run_seq = (SELECT seq FROM gone)),
+log AS (DELETE FROM family_log WHERE root_seq = (SELECT seq FROM gone))
 SELECT count(*) FROM gone
 
 -- name: alive_below
@@ -90,8 +97,12 @@ SELECT count(*) FROM gone
 SELECT {locked} FROM {runs}
 WHERE seq = ANY (ARRAY(
   SELECT r.seq FROM unnest($1::bigint[], $2::bigint[]) AS m (seq, root_seq)
-  JOIN runs AS r ON r.root_seq = m.root_seq AND r.parent_seq IS NOT NULL
-    AND r.status IN ('pending', 'running', 'waiting') AND strpos(r.path, '/' || m.seq || '/') > 0
+  CROSS JOIN LATERAL (
+    SELECT seq FROM runs
+    WHERE root_seq = ANY (ARRAY[m.root_seq]) AND parent_seq IS NOT NULL
+      AND status IN ('pending', 'running', 'waiting') AND strpos(path, '/' || m.seq || '/') > 0
+    ORDER BY root_seq, seq
+  ) AS r
 ))
 ORDER BY seq FOR UPDATE OF runs
 
@@ -99,16 +110,19 @@ ORDER BY seq FOR UPDATE OF runs
 SELECT nextval('run_seq') FROM generate_series(1, $1)
 
 -- name: runs_by_keys
-SELECT {columns} FROM {runs}
-WHERE (run_id, project_id) IN (SELECT run_id, project_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id))
+SELECT r.* FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
+CROSS JOIN LATERAL (SELECT {columns} FROM {runs} WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
 
 -- name: families_alive
 -- (run, one below it)
-SELECT top.seq, below.seq
-FROM unnest($1::bigint[], $2::bigint[]) AS top (seq, root_seq)
-JOIN runs AS below ON below.root_seq = top.root_seq
-WHERE below.parent_seq IS NOT NULL AND below.status IN ('pending', 'running', 'waiting')
-  AND strpos(below.path, '/' || top.seq || '/') > 0
+SELECT m.seq, below.seq
+FROM unnest($1::bigint[], $2::bigint[]) AS m (seq, root_seq)
+CROSS JOIN LATERAL (
+  SELECT seq FROM runs
+  WHERE root_seq = ANY (ARRAY[m.root_seq]) AND parent_seq IS NOT NULL
+    AND status IN ('pending', 'running', 'waiting') AND strpos(path, '/' || m.seq || '/') > 0
+  ORDER BY root_seq, seq
+) AS below
 ORDER BY below.seq
 
 -- name: lock_free_runs
@@ -118,7 +132,7 @@ SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDA
 SELECT seq, parent_seq, run_id FROM runs WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE
 
 -- name: children_seqs
-SELECT parent_seq, seq FROM runs WHERE parent_seq = ANY ($1::bigint[])
+SELECT parent_seq, seq FROM runs WHERE parent_seq = ANY ($1::bigint[]) ORDER BY parent_seq, seq
 
 -- name: runs_there
 SELECT run_id FROM runs WHERE project_id = $1 AND run_id = ANY ($2::text[]) LIMIT 1

@@ -1,6 +1,7 @@
 -- name: seals
 SELECT s.owner, s.key, s.digest, s.status, s.body
-FROM unnest($1::text[], $2::text[]) AS k (owner, key) JOIN seals AS s ON s.owner = k.owner AND s.key = k.key
+FROM unnest($1::text[], $2::text[]) AS k (owner, key)
+CROSS JOIN LATERAL (SELECT * FROM seals WHERE owner = k.owner AND key = k.key LIMIT 1) AS s
 
 -- name: add_seals
 INSERT INTO seals (owner, key, digest, status, body, created_at)
@@ -9,6 +10,9 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::byte
 ORDER BY owner COLLATE "C", key COLLATE "C"
 
 -- name: forget_seals
-WITH old AS (SELECT owner, key FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED),
-gone AS (DELETE FROM seals AS s USING old WHERE s.owner = old.owner AND s.key = old.key RETURNING 1)
+WITH gone AS (
+  DELETE FROM seals WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM seals WHERE created_at < $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+  )) RETURNING 1
+)
 SELECT count(*) FROM gone

@@ -31,7 +31,11 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
-RUNS: Final = "runs LEFT JOIN run_families ON run_seq = seq"
+# LIMIT keeps it a look-up for each run: as a join, it could be planned as a scan of all families.
+RUNS: Final = (
+    "runs LEFT JOIN LATERAL (SELECT descendants_total, descendants_active FROM run_families"
+    " WHERE run_seq = runs.seq LIMIT 1) AS family ON true"
+)
 
 # What nearly every transition moves is written with every update; anything else, and the large values above all, only
 # where it changed.
@@ -58,7 +62,10 @@ MOVING: Final = frozenset(
     }
 )
 
-_REACH: Final = "ARRAY(SELECT push_reach.project_id FROM push_reach WHERE service_id = push_services.id ORDER BY 1) AS reach"
+_REACH: Final = (
+    "ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"
+    " ORDER BY service_id, project_id) AS reach"
+)
 
 # A batch's own columns, and its counters from the few rows over which they are spread.
 BATCH: Final = ", ".join(
@@ -107,10 +114,23 @@ INSERT_SCHEDULE: Final = (
 
 
 @cache
+def update_one(table: str, changed: tuple[str, ...]) -> str:
+    """Sets these columns of the row with an id, which comes first."""
+    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 2))
+    return (
+        f"UPDATE {table} SET {sets} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own names
+        f"SELECT ctid FROM {table} WHERE id = ANY (ARRAY[$1::text]) ORDER BY id))"
+    )
+
+
+@cache
 def update_schedule(changed: tuple[str, ...]) -> str:
     """Sets these columns of one; its id and the version that was read come first, and guard it."""
     sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 3))
-    return f"UPDATE schedules SET {sets} WHERE id = $1 AND version = $2"  # noqa: S608 - our own names
+    return (
+        f"UPDATE schedules SET {sets} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own names
+        "SELECT ctid FROM schedules WHERE id = ANY (ARRAY[$1::text]) AND version = $2 ORDER BY id))"
+    )
 
 
 def _arrays(columns: Sequence[str], first: int = 1) -> str:
@@ -130,5 +150,7 @@ def update_runs(columns: tuple[str, ...]) -> str:
     arrays = f"$1::bigint[], $2::bigint[], {_arrays(columns, 3)}"
     return (
         f"UPDATE runs SET {sets} FROM unnest({arrays}) AS new (old_seq, old_version, {', '.join(columns)})"  # noqa: S608
-        " WHERE runs.seq = new.old_seq AND runs.version = new.old_version"
+        " CROSS JOIN LATERAL (SELECT ctid FROM runs AS old"
+        " WHERE old.seq = new.old_seq AND old.version = new.old_version LIMIT 1) AS found"
+        " WHERE runs.ctid = found.ctid"
     )

@@ -68,11 +68,14 @@ _ARRAYS: Final = ", ".join(
 _ADD: Final = (
     f"INSERT INTO webhook_deliveries ({', '.join(_STORED)}) SELECT * FROM unnest({_ARRAYS}) RETURNING seq"  # noqa: S608
 )
-_READ_ONE: Final = f"SELECT {_DELIVERY} FROM webhook_deliveries WHERE id = $1 AND webhook_id = $2"  # noqa: S608
+_READ_ONE: Final = (
+    f"SELECT {_DELIVERY} FROM webhook_deliveries"  # noqa: S608
+    " WHERE id = ANY (ARRAY[$1::text]) AND webhook_id = $2 ORDER BY id"
+)
 _ONE: Final = f"{_READ_ONE} FOR UPDATE"
 _LOG: Final = (
     f"SELECT {_SHOWN} FROM webhook_deliveries"  # noqa: S608
-    " WHERE webhook_id = $1 AND project_id = $2 AND ($3::bigint IS NULL OR seq < $3)"
+    " WHERE webhook_id = $1 AND project_id = $2 AND seq < coalesce($3::bigint, 9223372036854775807)"
     " AND ($4::text IS NULL OR status = $4) ORDER BY seq DESC LIMIT $5"
 )
 # From one webhook to the next within the index, however many deliveries each has; of each its share, unlocked, and of
@@ -85,25 +88,33 @@ WITH RECURSIVE steps (webhook_id) AS (
           WHERE d.next_attempt_at IS NOT NULL AND d.webhook_id > steps.webhook_id ORDER BY d.webhook_id LIMIT 1)
   FROM steps WHERE steps.webhook_id IS NOT NULL
 ), due AS MATERIALIZED (
-  SELECT share.seq FROM steps
-  JOIN webhooks AS w ON w.id = steps.webhook_id AND w.disabled_at IS NULL AND w.id <> ALL ($4::text[])
+  SELECT share.id FROM steps
   CROSS JOIN LATERAL (
-    SELECT d.seq, d.next_attempt_at FROM webhook_deliveries AS d
+    SELECT id FROM webhooks
+    WHERE id = ANY (ARRAY[steps.webhook_id]) AND disabled_at IS NULL AND id <> ALL ($4::text[]) ORDER BY id LIMIT 1
+  ) AS w
+  CROSS JOIN LATERAL (
+    SELECT d.id, d.seq, d.next_attempt_at FROM webhook_deliveries AS d
     WHERE d.webhook_id = w.id AND d.next_attempt_at <= $1::bigint ORDER BY d.next_attempt_at, d.seq LIMIT $3::bigint
   ) AS share
   ORDER BY share.next_attempt_at, share.seq LIMIT $2::bigint
 )
 SELECT {", ".join(f"h.{name}" for name in WEBHOOK_FIELDS)}, {", ".join(f"d.{name}" for name in DELIVERY_FIELDS)}
-FROM webhook_deliveries AS d JOIN webhooks AS h ON h.id = d.webhook_id
-WHERE d.seq = ANY (ARRAY(SELECT seq FROM due)) AND d.next_attempt_at <= $1::bigint
+FROM due
+CROSS JOIN LATERAL (
+  SELECT * FROM webhook_deliveries WHERE id = ANY (ARRAY[due.id]) AND next_attempt_at <= $1::bigint ORDER BY id
+  FOR UPDATE SKIP LOCKED
+) AS d
+CROSS JOIN LATERAL (SELECT * FROM webhooks WHERE id = ANY (ARRAY[d.webhook_id]) ORDER BY id LIMIT 1) AS h
 ORDER BY d.next_attempt_at, d.seq
-FOR UPDATE OF d SKIP LOCKED
 """  # noqa: S608
-_LEASE: Final = "UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = $2 WHERE seq = ANY ($1::bigint[])"
+_LEASE: Final = (
+    "UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = $2 WHERE id = ANY ($1::text[])"
+)
 _HOOKED: Final = "SELECT DISTINCT project_id FROM webhooks WHERE disabled_at IS NULL LIMIT $1"
 _PRUNE: Final = (
-    "WITH gone AS (DELETE FROM webhook_deliveries WHERE seq = ANY (ARRAY("
-    "SELECT seq FROM webhook_deliveries WHERE created_at < $1::bigint"
+    "WITH gone AS (DELETE FROM webhook_deliveries WHERE ctid = ANY (ARRAY("
+    "SELECT ctid FROM webhook_deliveries WHERE created_at < $1::bigint"
     " AND (next_attempt_at IS NULL OR next_attempt_at < $2::bigint) LIMIT $3 FOR UPDATE SKIP LOCKED"
     ")) RETURNING 1) SELECT count(*) FROM gone"
 )
@@ -260,7 +271,7 @@ class PostgresWebhooks:
             width = len(WEBHOOK_FIELDS)
             found = [(to_webhook(row[:width]), Delivery(*row[width:])) for row in rows]
             if found:
-                await connection.execute(_LEASE, [one.seq for _, one in found], now + lease_ms)
+                await connection.execute(_LEASE, [one.id for _, one in found], now + lease_ms)
             return [
                 (hook, replace(one, attempts=one.attempts + 1, next_attempt_at=now + lease_ms))
                 for hook, one in found

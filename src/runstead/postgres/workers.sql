@@ -31,14 +31,14 @@ UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL WHE
 RETURNING {worker}
 
 -- name: workers_heard
-WITH heard AS (SELECT id FROM workers WHERE id = ANY ($2::text[]) ORDER BY id FOR NO KEY UPDATE)
-UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL FROM heard WHERE workers.id = heard.id
+UPDATE workers SET last_heartbeat_at = $1, updated_at = $1, silent_at = NULL
+WHERE id = ANY (ARRAY(SELECT id FROM workers WHERE id = ANY ($2::text[]) ORDER BY id FOR NO KEY UPDATE))
 
 -- name: workers_fell_silent
-WITH silent AS (
-  SELECT id AS silent_id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < $2
-  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE workers SET silent_at = $1 FROM silent WHERE id = silent_id
+UPDATE workers SET silent_at = $1 WHERE id = ANY (ARRAY(
+  SELECT id FROM workers WHERE silent_at IS NULL AND last_heartbeat_at < $2
+  ORDER BY last_heartbeat_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+))
 RETURNING {worker}
 
 -- name: workers_page
@@ -65,7 +65,7 @@ SELECT {session} FROM worker_sessions WHERE run_seq = $1 ORDER BY updated_at DES
 SELECT lease_owner, run_id, title, target, status, attempt, attempt_started_at, lease_expires_at
 FROM (
   SELECT seq, lease_owner, run_id, title, target, status, attempt, attempt_started_at, lease_expires_at
-  FROM runs WHERE project_id = $1 AND due_at IS NOT NULL ORDER BY due_at, seq LIMIT $3
+  FROM runs WHERE project_id = $1 AND due_at IS NOT NULL AND seq > 0 ORDER BY due_at, seq LIMIT $3
 ) AS soonest
 WHERE lease_expires_at IS NOT NULL AND lease_owner = ANY ($2::text[])
 ORDER BY attempt_started_at, seq

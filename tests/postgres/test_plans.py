@@ -1,0 +1,210 @@
+"""Every statement has a plan that holds: made while its tables are (nearly) empty, and as good for a million rows.
+
+Sessions plan a statement once, whatever it is given (`plan_cache_mode`), and a fresh installation may be analysed before it
+has rows. Of an empty table, a scan of a whole index costs what a look-up costs: statements leave PostgreSQL no choice.
+"""
+
+import json
+import re
+
+import pytest
+
+from runstead.concurrency import Rooms
+from runstead.postgres.claims import claim_sql
+from runstead.postgres.connection import connect
+from runstead.postgres.page import page_sql
+from runstead.postgres.sql import MOVING, STORED, update_one, update_runs, update_schedule
+from runstead.store import ClaimQuery, RunQuery
+from runstead.store.lines import lines
+from statements import makers, written
+
+#: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
+FREE = re.compile(
+    r"(audit|check|stats|bulk)(_|\.)|(migrate|partitions|floor)\.|store\._look_ahead|retention\._is_left"
+)
+#: Tables that are small by nature: all of one may be read.
+SMALL = {
+    "pulse",  # one row
+    "leadership",  # one row
+    "replicas",  # as many as there are servers
+    "signing_keys",  # a few for each algorithm
+    "webhooks",  # a few for each project that has any
+}
+#: What a statement may do after all, and why.
+ALLOWED = {
+    "projects": "all of projects",  # an operator lists them
+    "workers_fell_silent": "all of workers_heard",  # those that are silent have left it
+    "push_services_fell_silent": "all of push_services_heard",  # those that are silent or disabled have left it
+    "cancelled_pushes": "all of runs_push_cancelled",  # runs are in it until their cancel is sent
+    "count_batches": "a join without an index",  # of what it was given with what it has just written
+    "webhooks._UNDER_WAY": "a join without an index",  # of sessions with their locks
+    "remove_browser_session": "id among browser_sessions_by_identity",  # one identity has few
+    "remove_member": "project_id among members_by_user",  # one user is in few projects
+    "revoke_key": "id among api_keys_by_project",  # one project has few
+}
+#: In claims: batches are in it while they are being called off.
+ALLOWED |= dict.fromkeys([f"claim {n}" for n in range(6)], "all of batches_cancelling")
+
+CLAIMS = [
+    ClaimQuery("p", ("task",)),
+    ClaimQuery("p", ("task", "eval", "workflow")),
+    ClaimQuery("p", ("task",), ("task:0",)),
+    ClaimQuery("p", ("task",), ("task:0", "task:1")),
+    ClaimQuery("p", ("agent",), (), "py", "w"),
+    ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+]
+PAGES = [
+    RunQuery(("p",), limit=25),
+    RunQuery(("p",), before=(0, 9), limit=25),
+    RunQuery(("p",), statuses=("pending",), limit=25),
+    RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
+]
+
+
+def made():
+    """What functions put together, in each of its shapes."""
+    moving = tuple(field for field in STORED if field in MOVING)
+    found = {
+        "update_runs": update_runs(moving),
+        "update_runs and more": update_runs((*moving, "output", "title")),
+        "update_schedule": update_schedule(("version", "status")),
+        "update_one webhook": update_one("webhooks", ("url",)),
+        "update_one delivery": update_one("webhook_deliveries", ("status", "next_attempt_at")),
+        "update_one trigger": update_one("triggers", ("name",)),
+    }
+    for n, claim in enumerate(CLAIMS):
+        found[f"claim {n}"] = claim_sql(list(lines(claim, 1, Rooms({}), claim.targets)))[0]
+    return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
+
+
+#: The functions that do. The last ones add FOR UPDATE to a statement, or ask for the time alone.
+MAKERS = {
+    "sql.update_runs",
+    "sql.update_schedule",
+    "sql.update_one",
+    "claims._sql",
+    "claims._steps",
+    "page.page_sql",
+}
+MAKERS |= {"runs.next_due", "runs.next_available"}
+MAKERS |= {"triggers.change", "webhooks._held", "schedules._moment", "push_services._now", "replicas.depths"}
+
+STATEMENTS = {
+    name: sql for name, sql in written("runstead.postgres").items() if not FREE.match(name)
+} | made()
+EXPLAIN = """
+CREATE FUNCTION pg_temp.plan(statement text) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (GENERIC_PLAN, FORMAT JSON) ' || statement INTO plan;
+  RETURN plan;
+END $$
+"""
+INDEXES = """
+SELECT c.relname, c.oid::regclass::text, i.indisunique,
+  ARRAY(SELECT pg_get_indexdef(c.oid, n, true) FROM generate_series(1, i.indnkeyatts) AS n), i.indrelid::regclass::text
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE c.relnamespace = 'public'::regnamespace
+"""
+COLUMNS = """
+SELECT attrelid::regclass::text, array_agg(attname::text), array_agg(format_type(atttypid, NULL))
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition AND attnum > 0
+  AND NOT attisdropped
+GROUP BY attrelid
+"""
+VALUES = {"text": "''", "bytea": "''", "boolean": "true"}
+
+
+async def fill(session):
+    """A row in every table."""
+    await session.execute("SET session_replication_role = replica")  # so that rows may refer to nothing
+    for table, columns, types in await session.fetch(COLUMNS):
+        values = ", ".join(f"{VALUES.get(kind, '1')}::{kind}" for kind in types)
+        await session.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) OVERRIDING SYSTEM VALUE VALUES ({values}) ON CONFLICT DO NOTHING"
+        )
+    await session.execute("RESET session_replication_role")
+
+
+@pytest.fixture(scope="module", params=["empty", "one row each"])
+def planned(databases, request):
+    """(the plan of each statement, the indexes by name), with the statistics of tables of this size."""
+
+    async def plan():
+        connection = await connect(databases.server.url(databases_name))
+        try:
+            if request.param == "one row each":
+                await fill(connection)
+            await connection.execute("VACUUM ANALYZE")
+            await connection.execute(EXPLAIN)
+            plans = {
+                name: json.loads(await connection.fetchval("SELECT pg_temp.plan($1)", sql))[0]["Plan"]
+                for name, sql in STATEMENTS.items()
+            }
+            return plans, {row[0]: row[2:] for row in await connection.fetch(INDEXES)}
+        finally:
+            await connection.close()
+
+    databases_name = databases.fresh()  # what other tests left shall choose no plan
+    return databases.call(plan())
+
+
+def nodes(plan, above=()):
+    """(node, those above it, the nearest first)"""
+    yield plan, above
+    for child in plan.get("Plans", ()):
+        yield from nodes(child, (plan, *above))
+
+
+def pins(condition, column):
+    """Whether a condition says that a column is equal to something."""
+    return re.search(rf"(?<![\w.]){re.escape(column)} = ", re.sub(r"\b\w+\.", "", condition)) is not None
+
+
+def bounds(condition, column):
+    """Whether a condition on an index says where in it, by its first column."""
+    column = re.escape(column)
+    return (
+        re.search(rf"(?<![\w.])({column} [=<>]|ROW\({column}\b)", re.sub(r"\b\w+\.", "", condition))
+        is not None
+    )
+
+
+def faults(plan, indexes):
+    """What of a plan would get slower with every row."""
+    for node, above in nodes(plan):
+        kind, table = node["Node Type"], node.get("Relation Name")
+        where, condition = node.get("Filter", ""), node.get("Index Cond")
+        if "Join Filter" in node or kind in {"Hash Join", "Merge Join"}:
+            yield "a join without an index"
+        if table in SMALL or kind not in {"Seq Scan", "Index Scan", "Index Only Scan"}:
+            continue
+        if kind == "Seq Scan":
+            yield f"all of {table}"
+        elif (index := node["Index Name"]) in indexes:  # else it is the catalogue's
+            unique, columns, _ = indexes[index]
+            if condition is None:
+                # The first rows of an index, in its order, are read as such.
+                if where or not above or above[0]["Node Type"] != "Limit":
+                    yield f"all of {index}"
+            elif not bounds(condition, columns[0]):
+                yield f"all of {index}"
+            elif not (unique and all(pins(condition, column) for column in columns)):
+                # What has a key is found by it.
+                keys = {other[1][0] for other in indexes.values() if other[0] and other[2] == table}
+                yield from (f"{key} among {index}" for key in sorted(keys) if pins(where, key))
+
+
+def test_every_statement_has_a_plan_that_holds(planned):
+    plans, indexes = planned
+    found = {name: set(faults(plan, indexes)) - {ALLOWED.get(name)} for name, plan in plans.items()}
+    assert {name: one for name, one in found.items() if one} == {}
+
+
+def test_every_exception_is_needed(planned):
+    plans, indexes = planned
+    assert {name: one for name, one in ALLOWED.items() if one not in faults(plans[name], indexes)} == {}
+
+
+def test_every_function_that_makes_a_statement_is_tried():
+    assert {name for name in makers("runstead.postgres") if not FREE.match(name)} == MAKERS
