@@ -7,6 +7,7 @@ import pytest
 
 from runstead.sdk import AsyncClient, ClaimedRun, LeaseLostError, Retries
 from runstead.sdk.job import Job
+from runstead.sdk.transport.through_httpx import HttpxTransport
 
 
 class Bench:
@@ -156,7 +157,8 @@ async def test_a_renewal_that_hangs_is_given_up_by_the_clock_too(kit, patient, l
     async def hang(request):
         await asyncio.Event().wait()
 
-    b.client._http = httpx2.AsyncClient(transport=httpx2.MockTransport(hang))
+    transport = httpx2.MockTransport(hang)
+    b.client._transport = HttpxTransport(httpx2.AsyncClient(transport=transport), "http://server")
     await b.time.pass_by(29)
     assert log == []
     await b.time.pass_by(1)
