@@ -7,6 +7,7 @@ import pytest
 
 from runstead.sdk import AsyncClient, ClaimedRun, LeaseLostError, Retries
 from runstead.sdk.job import Job
+from runstead.sdk.renewal import Renewals
 from runstead.sdk.transport.through_httpx import HttpxTransport
 
 
@@ -33,10 +34,10 @@ class Bench:
             handler,
             self.client,
             self._release,
-            30,
+            Renewals(self.client, 30, self.time.clock, self.time.sleep),
             Retries(draw=lambda: 1.0),
-            self.time.clock,
             self.time.sleep,
+            lambda _: None,
         )
         self.working = asyncio.ensure_future(self.job.work())
 
