@@ -66,7 +66,8 @@ def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str
         with working(url, key, concurrency) as worker:
             sampling = None
             if spy is not None:
-                record = ["py-spy", "record", "-f", "raw", "-o", str(spy), "-p", str(worker.pid), "-r", "200"]
+                py_spy = Path(sys.executable).with_name("py-spy")
+                record = [py_spy, "record", "-f", "raw", "-o", str(spy), "-p", str(worker.pid), "-r", "200"]
                 sampling = subprocess.Popen(record)
             while client.list_runs(status=["pending", "running"], limit=1).data:
                 time.sleep(0.2)

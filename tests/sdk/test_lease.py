@@ -7,6 +7,8 @@ import pytest
 
 from runstead.sdk import AsyncClient, ClaimedRun, LeaseLostError, Retries
 from runstead.sdk.job import Job
+from runstead.sdk.renewal import Renewals
+from runstead.sdk.transport.through_httpx import HttpxTransport
 
 
 class Bench:
@@ -32,10 +34,10 @@ class Bench:
             handler,
             self.client,
             self._release,
-            30,
+            Renewals(self.client, 30, self.time.clock, self.time.sleep),
             Retries(draw=lambda: 1.0),
-            self.time.clock,
             self.time.sleep,
+            lambda _: None,
         )
         self.working = asyncio.ensure_future(self.job.work())
 
@@ -156,7 +158,8 @@ async def test_a_renewal_that_hangs_is_given_up_by_the_clock_too(kit, patient, l
     async def hang(request):
         await asyncio.Event().wait()
 
-    b.client._http = httpx2.AsyncClient(transport=httpx2.MockTransport(hang))
+    transport = httpx2.MockTransport(hang)
+    b.client._transport = HttpxTransport(httpx2.AsyncClient(transport=transport), "http://server")
     await b.time.pass_by(29)
     assert log == []
     await b.time.pass_by(1)

@@ -13,8 +13,8 @@ Url = Annotated[str, Parameter(env_var="RUNSTEAD_URL", help="The server; else RU
 Concurrency = Annotated[int, Parameter(help="Runs at a time, of all projects together")]
 Grace = Annotated[float, Parameter(help="How long runs may go on after a stop")]
 
-#: Beside the claims that wait.
-_CALLS_AT_ONCE: Final = 8
+#: Beside the claims that wait. What is under way at the same time shares the server's commits.
+_CALLS_AT_ONCE: Final = 32
 
 
 def worker(
@@ -85,7 +85,7 @@ def _serve(
     from runstead.sdk import App, AsyncClient, Fleet, Places, RunsteadError  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("httpx2", "httpcore2"):
+    for noisy in ("httpx2", "httpcore2"):  # behind a proxy
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         found = load(reference)

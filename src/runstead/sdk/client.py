@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import httpx2
 
+from runstead.sdk.artifact import Upload
 from runstead.sdk.batch import BatchFollowing, BatchProgress
 from runstead.sdk.call import Call, T
 from runstead.sdk.connection import LIMITS, Connected, Key
@@ -20,6 +21,7 @@ from runstead.sdk.route import Sends
 from runstead.sdk.routes.runs import RunFilters
 from runstead.sdk.run import Run
 from runstead.sdk.streaming import Streaming, Told
+from runstead.sdk.transport.message import Request, httpx_arguments, of_httpx
 
 
 class Client(Connected, Sends):
@@ -72,13 +74,18 @@ class Client(Connected, Sends):
 
     def _once(self, exchange: Exchange[T]) -> Done[T] | float:
         try:
-            response = self._http.request(**self._wire(exchange.call, exchange.content))
+            request = self._request(exchange.call, exchange.content)
+            response = self._http.request(**self._arguments(request))
         except httpx2.RequestError as error:
             failure = no_answer(error, exchange.call.name)
         else:
-            return exchange.answered(response)
+            return exchange.answered(of_httpx(response, response.content))
         # Outside the except block: the error that may be raised here must not carry the request along.
         return exchange.failed(failure)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        body = request.content
+        return httpx_arguments(request, self._url, body.chunks() if isinstance(body, Upload) else body)
 
     def _project_id(self, ref: str) -> str:
         known = self._known_project_id(ref)
@@ -182,10 +189,9 @@ class Client(Connected, Sends):
         while True:
             call, error = streaming.call(), None
             try:
-                with self._http.stream(**self._stream_wire(call)) as response:
-                    if not response.is_success:
-                        response.read()
-                    error = streaming.opened(response)
+                with self._http.stream(**self._arguments(self._stream_request(call))) as response:
+                    content = b"" if response.is_success else response.read()
+                    error = streaming.opened(of_httpx(response, content), call.name)
                     if error is None:
                         for chunk in response.iter_bytes():
                             yield from streaming.feed(chunk)

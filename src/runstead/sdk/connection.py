@@ -11,7 +11,7 @@ import runstead
 from runstead.sdk.artifact import Upload
 from runstead.sdk.call import Call
 from runstead.sdk.retries import Retries
-from runstead.sdk.route import AsyncSends, Describes
+from runstead.sdk.route import Describes
 from runstead.sdk.routes.artifacts import ArtifactRoutes
 from runstead.sdk.routes.batches import BatchRoutes
 from runstead.sdk.routes.conversations import ConversationRoutes
@@ -27,14 +27,18 @@ from runstead.sdk.routes.schedules import ScheduleRoutes
 from runstead.sdk.routes.webhooks import WebhookRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
 from runstead.sdk.streaming import SILENCE_S
+from runstead.sdk.transport.message import Request
+from runstead.sdk.transport.pool import IDLE_MAX, IDLE_S_MAX
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 #: A credential, or a function that answers the one to use now (for tokens that expire).
 Key = str | Callable[[], str]
 
-#: Followers hold a connection each: their number is the caller's business, idle connections are not.
-LIMITS: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+LIMITS: Final = httpx2.Limits(
+    max_connections=None, max_keepalive_connections=IDLE_MAX, keepalive_expiry=IDLE_S_MAX
+)
+_AGENT: Final = {"User-Agent": f"runstead-python/{runstead.__version__}"}
 
 
 class Bearer(httpx2.Auth):
@@ -43,9 +47,11 @@ class Bearer(httpx2.Auth):
     def __init__(self, key: Key) -> None:
         self._key = key
 
+    def header(self) -> str:
+        return f"Bearer {self._key if isinstance(self._key, str) else self._key()}"
+
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        key = self._key if isinstance(self._key, str) else self._key()
-        request.headers["Authorization"] = f"Bearer {key}"
+        request.headers["Authorization"] = self.header()
         yield request
 
     def __repr__(self) -> str:
@@ -101,27 +107,23 @@ class Connected(Routes):
     def _known_project_id(self, ref: str) -> str | None:
         return ref if _UUID.fullmatch(ref) else self._project_ids.get(ref)
 
-    def _wire(self, call: Call[Any], content: bytes | Upload | None) -> dict[str, Any]:
-        """The arguments of the HTTP client's `request`."""
-        body: Any = content
-        if isinstance(content, Upload):
-            body = content.async_chunks() if isinstance(self, AsyncSends) else content.chunks()
-        return self._line(call, self._timeout_s + call.patience_s) | {"content": body}
+    def _request(self, call: Call[Any], content: bytes | Upload | None) -> Request:
+        return self._line(call, content, self._timeout_s + call.patience_s)
 
-    def _stream_wire(self, call: Call[Any]) -> dict[str, Any]:
-        """The arguments of the HTTP client's `stream`."""
-        return self._line(call, SILENCE_S)
+    def _stream_request(self, call: Call[Any]) -> Request:
+        return self._line(call, None, SILENCE_S)
 
-    def _line(self, call: Call[Any], read_s: float) -> dict[str, Any]:
-        agent = {"User-Agent": f"runstead-python/{runstead.__version__}"}
-        return {
-            "method": call.method,
-            "url": self._url + call.target,
-            "headers": call.head() | agent,
-            "auth": self._bearer,
-            "timeout": httpx2.Timeout(self._timeout_s, read=read_s),
-            "follow_redirects": False,
-        }
+    def _line(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
+        return Request(
+            call.method,
+            call.target,
+            call.head() | _AGENT,
+            content,
+            self._bearer,
+            self._timeout_s,
+            read_s,
+            call.repeatable,
+        )
 
 
 class Calls(Routes, Describes):

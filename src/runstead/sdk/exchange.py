@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Generic, TypeVar, cast
 
-import httpx2
 import msgspec
 
 from runstead.sdk.call import Call
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError, refusal
 from runstead.sdk.retries import Retries
+from runstead.sdk.transport.message import Response
 
 T = TypeVar("T")
 
@@ -30,12 +30,12 @@ class Exchange(Generic[T]):
         self._project = project
         self._repeats = 0
 
-    def answered(self, response: httpx2.Response) -> Done[T] | float:
+    def answered(self, response: Response) -> Done[T] | float:
         """The server answered, and the body was read."""
         if response.is_success:
             return Done(decode(response.content, self.call))
-        after = self._retries.retry_after_s(response.headers.get("Retry-After"))
-        error = refusal(response.status_code, response.content, self.call.name, after)
+        after = self._retries.retry_after_s(response.headers.get("retry-after"))
+        error = refusal(response.status, response.content, self.call.name, after)
         if error.code == "RUN_ID_AMBIGUOUS" and self._project is not None:
             self.call, self._project = self.call.naming(self._project), None
             return 0.0

@@ -14,6 +14,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.handler import Handler, blocks, call_handler, failed, succeeded
 from runstead.sdk.lease import ClaimedRun
 from runstead.sdk.logs import heard_by, install
+from runstead.sdk.renewal import LOSSES, Renewals, within
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import Completed, TerminalStatus
 from runstead.sdk.suspension import Parked
@@ -22,8 +23,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("runstead.sdk.worker")
 
-#: Answers that mean: this attempt writes nothing to this run any more.
-_LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TERMINAL", "NOT_FOUND"})
 #: How long a handler that is cancelled because the worker leaves may take to clean up.
 _CLEANUP_S: Final = 5.0
 
@@ -42,49 +41,55 @@ class Job:
         handler: Handler,
         client: AsyncClient,
         release: Callable[[ClaimedRun, str], Awaitable[None]],
-        lease_s: int,
+        renewals: Renewals,
         retries: Retries,
-        clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
+        handled: Callable[["Job"], None],
     ) -> None:
-        """`client` carries the original credential. `clock` answers seconds that only grow."""
+        """`client` carries the original credential. `handled` is called once the handler is done and only the run's
+        completion is left to send.
+        """
         self.run = run
         self._handler = handler
         self._client = client
         self._release = release
-        self._lease_s = lease_s
+        self._renewals = renewals
         self._retries = retries
-        self._clock = clock
         self._sleep = sleep
+        self._handled = handled
         self._calls = Calls()
-        self._lost = asyncio.Event()
-        self._dismissed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._dismissed: asyncio.Future[None] = loop.create_future()
         self._context = Context(run, self._calls, self._tell, sleep)
 
     def dismiss(self) -> None:
-        self._dismissed.set()
+        _settle(self._dismissed)
 
     async def work(self) -> None:
-        renewing = asyncio.ensure_future(self._renew())
+        self._lease = self._renewals.hold(self.run, self._lose)
         handling = asyncio.ensure_future(self._handle())
         try:
             await self._first(handling, self._lost, self._dismissed)
-            if handling.done() and not self._lost.is_set():
-                finished = _is_parked(handling) or await self._finish(self._completion(handling))
+            if handling.done() and not self._lost.done():
+                finished = _is_parked(handling)
+                if not finished:
+                    self._handled(self)
+                    finished = await self._finish(self._completion(handling))
             else:
                 finished = False
                 await self._stop(handling)
-            if not finished and self._lost.is_set():
+            if not finished and self._lost.done():
                 await self._let_go()
             elif not finished:
-                stopped = self._dismissed.is_set()
+                stopped = self._dismissed.done()
                 why = (
                     "The worker stopped before the run was done" if stopped else "Its completion was refused"
                 )
                 await self._release(self.run, why)
         finally:
             self._context.close()
-            renewing.cancel()
+            self._renewals.drop(self._lease)
             handling.cancel()
 
     async def _handle(self) -> Any:
@@ -116,7 +121,7 @@ class Job:
         try:
             answer = await self._send(completion, self._dismissed)
         except LeaseLostError:
-            return not self._dismissed.is_set()
+            return not self._dismissed.done()
         except RunsteadError as error:
             logger.warning("The completion of run %s was refused: %s", self.run.run_id, error)
             refused = RunFailed(f"The completion was refused: {error.detail}", "COMPLETION_REFUSED")
@@ -138,7 +143,7 @@ class Job:
             handling.cancel()
         await self._first(handling, self._dismissed)
         if not blocks(self._handler):
-            await self._within(_CLEANUP_S, handling)
+            await within(_CLEANUP_S, handling, self._sleep)
         if handling.done() and not handling.cancelled() and handling.exception() is not None:
             logger.debug("Run %s was stopped: %r", self.run.run_id, handling.exception())
 
@@ -156,93 +161,55 @@ class Job:
         except RunsteadError as error:
             logger.debug("Run %s was not told that its worker stopped: %s", self.run.run_id, error)
 
-    async def _renew(self) -> None:
-        """Keep the lease until the server says that it is lost, or until nobody can know it is not."""
-        until = self._clock() + self._lease_s
-        pause_s = self._lease_s / 3
-        while not self._lost.is_set():
-            await self._sleep(pause_s)
-            asked_at = self._clock()
-            beat = asyncio.ensure_future(
-                self._client.heartbeat(
-                    self.run.run_id,
-                    self.run.attempt,
-                    lease_duration_seconds=self._lease_s,
-                    lease_token=self.run.lease_token,
-                )
-            )
-            await self._within(until - asked_at, beat)
-            pause_s = self._lease_s / 3
-            error = beat.exception() if beat.done() and not beat.cancelled() else None
-            if beat.done() and not beat.cancelled() and error is None:
-                if not beat.result().held:
-                    self._lose("it was ended from outside")
-                until = asked_at + self._lease_s
-            elif isinstance(error, RunsteadError) and error.code in _LOSSES:
-                self._lose(error.detail)
-            elif self._clock() >= until:
-                self._lose("its lease could not be renewed in time")
-            else:
-                logger.warning("The lease of run %s was not renewed: %s", self.run.run_id, error)
-                pause_s = min(self._lease_s / 10, max(until - self._clock(), 0.0))
-
     def _lose(self, why: str) -> None:
         logger.warning("Run %s is lost: %s", self.run.run_id, why)
+        self._renewals.drop(self._lease)
         self._context.close()
-        self._lost.set()
+        _settle(self._lost)
 
     async def _tell(self, call: Call[T]) -> T:
         with heard_by(None):  # what it takes to tell is no part of what happened
             return await self._send(call, self._lost)
 
-    async def _send(self, call: Call[T], until: asyncio.Event) -> T:
-        """Send through outages of any length, until the event. LeaseLostError where the attempt has no say any more."""
+    async def _send(self, call: Call[T], until: "asyncio.Future[None]") -> T:
+        """Send through outages of any length, until then. LeaseLostError where the attempt has no say any more."""
         outages = 0
-        while True:
+        while not until.done():
             sending = asyncio.ensure_future(self._client.send(call))
             try:
                 await self._first(sending, until)
             finally:
                 sending.cancel()
             if not sending.done():
-                raise LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
+                break
             error = sending.exception()
             if error is None:
                 return sending.result()
             if not isinstance(error, RunsteadError):
                 raise error
-            if error.code in _LOSSES and (error.code != "NOT_FOUND" or self._is_mine(call)):
+            if error.code in LOSSES and (error.code != "NOT_FOUND" or self._is_mine(call)):
                 self._lose(error.detail)
                 raise LeaseLostError(error.detail) from error
             if not error.passing:
                 raise error
-            await self._within(
-                self._retries.delay_s(outages, error.retry_after_s), asyncio.ensure_future(until.wait())
-            )
+            pause = asyncio.ensure_future(self._sleep(self._retries.delay_s(outages, error.retry_after_s)))
+            try:
+                await self._first(pause, until)
+            finally:
+                pause.cancel()
             outages += 1
+        raise LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
 
     def _is_mine(self, call: Call[Any]) -> bool:
         """Whether the call is about this run, and not about one below it."""
         mine = path("runs", self.run.run_id)
         return call.path == mine or call.path.startswith(f"{mine}/")
 
-    async def _within(self, seconds: float, work: "asyncio.Future[Any]") -> None:
-        """Wait for it, but no longer than this: then it is cancelled."""
-        timer = asyncio.ensure_future(self._sleep(max(seconds, 0.0)))
-        try:
-            await asyncio.wait([work, timer], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            if not work.done():
-                work.cancel()
-            elif not work.cancelled():
-                work.exception()  # seen, also where whoever waits for it is being cancelled just now
-
-    async def _first(self, work: "asyncio.Future[Any]", *events: asyncio.Event) -> None:
+    async def _first(self, *futures: "asyncio.Future[Any]") -> None:
         """Wait for whichever comes first."""
-        waits = [asyncio.ensure_future(event.wait()) for event in events]
-        try:
-            await asyncio.wait([work, *waits], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

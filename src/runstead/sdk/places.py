@@ -10,6 +10,8 @@ class Places:
 
     def __init__(self, most: int) -> None:
         self.most = most
+        #: Runs without a place: only their completions are under way.
+        self.completing = 0
         self._seats: list[Seat] = []
 
     def seat(self) -> "Seat":
@@ -63,6 +65,20 @@ class Seat:
         if count:
             self.held -= count
             self._places.changed()
+
+    def give_early(self) -> bool:
+        """Give one back whose run is done but for its completion, until `completed`. False where as many of those are
+        under way as there are places: then it is held until the run has ended.
+        """
+        if self._places.completing >= self._places.most:
+            return False
+        self._places.completing += 1
+        self.give(1)
+        return True
+
+    def completed(self) -> None:
+        """What `give_early` was for is done."""
+        self._places.completing -= 1
 
     def leave(self) -> None:
         """Want nothing more."""

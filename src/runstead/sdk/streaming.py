@@ -4,12 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
-import httpx2
-
 from runstead.sdk.call import Call
 from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
 from runstead.sdk.retries import Retries
 from runstead.sdk.sse import Parser
+from runstead.sdk.transport.message import Response
 
 Told = TypeVar("Told")
 
@@ -37,14 +36,15 @@ class Streaming(ABC, Generic[Told]):
     def feed(self, chunk: bytes) -> Iterator[Told]:
         """What a part of the stream tells."""
 
-    def opened(self, response: httpx2.Response) -> RunsteadError | None:
-        """What is wrong with an answer, None where it is a stream. The body of one outside 2xx must have been read."""
-        name = f"GET {response.request.url.path}"
+    def opened(self, response: Response, name: str) -> RunsteadError | None:
+        """What is wrong with the answer to the call of this name, None where it is a stream. The body of one outside 2xx
+        must have been read.
+        """
         if not response.is_success:
-            after = self._retries.retry_after_s(response.headers.get("Retry-After"))
-            return refusal(response.status_code, response.content, name, after)
-        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status_code)
+            after = self._retries.retry_after_s(response.headers.get("retry-after"))
+            return refusal(response.status, response.content, name, after)
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status)
         return None
 
     def broke(self, error: RunsteadError | None = None) -> float:

@@ -16,6 +16,7 @@ from runstead.sdk.handler import Handler
 from runstead.sdk.job import Job
 from runstead.sdk.lease import Claim, ClaimedRun
 from runstead.sdk.places import Places
+from runstead.sdk.renewal import Renewals
 from runstead.sdk.retries import Retries
 from runstead.sdk.run import Kind
 
@@ -97,6 +98,8 @@ class Worker:
         self._registers = worker_id is None
         self._claims = client
         self._jobs: dict[asyncio.Future[None], Job] = {}
+        self._completing: set[Job] = set()
+        self._renewals = Renewals(client, lease_seconds, clock, sleep)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
 
@@ -256,18 +259,27 @@ class Worker:
             self._handler,
             self._client,
             self._release,
-            self._lease_s,
+            self._renewals,
             self._retries,
-            self._clock,
             self._sleep,
+            self._handled,
         )
         working = asyncio.ensure_future(job.work())
         self._jobs[working] = job
         working.add_done_callback(self._ended)
 
+    def _handled(self, job: Job) -> None:
+        """Another run may have the place while this one's completion is on its way."""
+        if self._seat.give_early():
+            self._completing.add(job)
+
     def _ended(self, working: "asyncio.Future[None]") -> None:
         job = self._jobs.pop(working)
-        self._seat.give(1)
+        if job in self._completing:
+            self._completing.remove(job)
+            self._seat.completed()
+        else:
+            self._seat.give(1)
         if not working.cancelled() and working.exception() is not None:
             logger.error("Run %s was dropped", job.run.run_id, exc_info=working.exception())
 
@@ -303,6 +315,7 @@ class Worker:
             job.dismiss()
         if self._jobs:
             await asyncio.wait(list(self._jobs))
+        self._renewals.close()
 
     async def _beat(self) -> None:
         """Tell the server that the worker lives, also while it is too busy to claim."""

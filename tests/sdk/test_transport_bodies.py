@@ -1,0 +1,149 @@
+"""What the async client's own connections upload, and what they stream."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from runstead.sdk import NoAnswerError, RunsteadError, UnexpectedAnswerError
+from runstead.sdk.call import Call
+
+sys.path.insert(0, str(Path(__file__).parent))
+from raw_server import OK, answers, on_uvloop, response, servers
+
+
+@pytest.fixture
+async def serve():
+    async with servers() as make:
+        yield make
+
+
+async def test_large_bodies_arrive_whole(serve, tmp_path):
+    stored = {"name": "n", "media_type": "t", "size": 1, "sha256": "s", "uri": "u"}
+    body = b'{"stored":true,"artifact":{"name":"n","media_type":"t","size":1,"sha256":"s","uri":"u"}}'
+    server, client = await serve(answers(*[response(body)] * 3))
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(256)) * 8000)
+    answer = await client.store_artifact("r", "n", file)
+    assert answer.artifact.name == stored["name"]
+    await client.store_artifact("r", "n", b"")
+    await client.send(Call("POST", "/x", bytes, body={"text": "z" * 5_000_000}))
+    first, empty, text = server.peers[0].bodies
+    assert (first, empty, len(text)) == (file.read_bytes(), b"", 5_000_011)
+    assert "Content-Length: 2048000" in server.requests[0]
+
+
+async def test_a_refusal_ends_an_upload_that_the_server_does_not_read(serve):
+    async def script(peer):
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.transport.pause_reading()
+        body = b'{"detail":"Too large","code":"ARTIFACT_TOO_LARGE"}'
+        await peer.send(response(body, status="413 Content Too Large"))
+        await asyncio.Event().wait()
+
+    server, client = await serve(script, answers(OK))
+    with pytest.raises(RunsteadError, match="ARTIFACT_TOO_LARGE"):
+        await client.store_artifact("r", "n", b"x" * 50_000_000)
+    await client.healthz()
+    assert len(server.peers) == 2
+
+
+async def test_a_file_that_shrinks_on_its_way_is_an_error(serve, tmp_path):
+    _, client = await serve(answers(OK))
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 100)
+    call = client.store_artifact.__wrapped__("r", "n", file)
+    file.write_bytes(b"x" * 60)
+    with pytest.raises(NoAnswerError, match="40 bytes before its announced length") as caught:
+        await client.send(call)
+    assert caught.value.hopeless
+
+
+async def test_an_encoded_answer_is_not_taken_for_a_value(serve):
+    _, client = await serve(answers(response(b"\x1f\x8b\x08\x00", "Content-Encoding: gzip")))
+    with pytest.raises(UnexpectedAnswerError):
+        await client.healthz()
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def frame(number, kind="CUSTOM"):
+    data = b'id: %d\nevent: X\ndata: {"type":"%s"}\n\n' % (number, kind.encode())
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+async def test_a_stream_is_read_as_it_comes_and_left_with_its_connection(serve):
+    seen = asyncio.Event()
+
+    async def script(peer):
+        await peer.request()
+        await peer.send(STREAM + frame(1))
+        await seen.wait()
+        await peer.send(frame(2))
+        await peer.left()
+
+    server, client = await serve(script)
+    following = client.follow("r")
+    assert (await anext(following)).event_id == 1
+    seen.set()
+    assert (await anext(following)).event_id == 2
+    await following.aclose()
+    await server.peers[0].gone.wait()
+
+
+async def test_a_stream_that_breaks_goes_on_over_another_connection(serve):
+    async def script(peer):
+        await peer.request()
+        await peer.send(STREAM + frame(1) + frame(2)[:9])
+
+    server, client = await serve(script, answers(STREAM + frame(2) + frame(3, "RUN_FINISHED")), retries=1)
+    following = client.follow("r")
+    assert [(await anext(following)).event_id for _ in range(3)] == [1, 2, 3]
+    assert "Last-Event-ID: 1" in server.requests[1]
+    await following.aclose()
+
+
+async def test_a_stream_that_is_refused_says_why(serve):
+    _, client = await serve(answers(response(b'{"detail":"No","code":"NOT_FOUND"}', status="404 Not Found")))
+    with pytest.raises(RunsteadError, match="NOT_FOUND"):
+        await anext(client.follow("r"))
+
+
+async def test_a_stream_is_read_no_further_ahead_than_there_is_room(serve):
+    """A follower that stands still holds back the server, and not the worker's memory."""
+    sent = 0
+
+    async def script(peer):
+        nonlocal sent
+        await peer.request()
+        await peer.send(STREAM)
+        while sent < 100_000_000:
+            await peer.send(b"10000\r\n" + b":" * 0x10000 + b"\r\n")
+            sent += 0x10000
+
+    _, client = await serve(script)
+    request = client._stream_request(Call("GET", "/x", type(None)))
+    async with client._transport.stream(request) as (_, chunks):
+        first = len(await anext(chunks))
+        before = -1
+        while before != sent:  # until nothing moves any more
+            before = sent
+            await asyncio.sleep(0.05)
+        assert sent < 50_000_000
+        read = first
+        while read < before:
+            read += len(await anext(chunks))
+        assert sent > before
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_a_refusal_ends_an_upload_that_the_server_does_not_read,
+        test_a_stream_is_read_no_further_ahead_than_there_is_room,
+    ],
+)
+def test_the_same_on_uvloop(test):
+    on_uvloop(test)
