@@ -8,9 +8,10 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import uvicorn
 
@@ -25,8 +26,10 @@ from runstead.egress import Egress
 from runstead.engines import make_artifacts, make_keyring, make_notifier, make_store
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
+from runstead.http.connections import Connections, bounds
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.http.protocol import Protocol
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
@@ -131,23 +134,24 @@ class Main:
         app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring)
+        http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
+        connections = Connections(
+            bounds(self.settings.connections_max, self.settings.connections_per_address_max)
+        )
+        protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Door(
-                open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
-                WebApp(app, authenticator),
-            ),
+            Door(open_to(origins, http), WebApp(app, authenticator)),
             loop="none",  # the caller's: cli/serve.py runs uvloop
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             access_log=False,
             log_level=logging.WARNING,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
             # Whoever sends the signal counts until the process is gone: the last two seconds are for the rest.
             timeout_graceful_shutdown=limits.shutdown_s - 2,
-            backlog=4_096,
+            backlog=connections.bounds.backlog,
         )
 
         host, port = sock.getsockname()[:2]
@@ -166,9 +170,11 @@ class Main:
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
         loops += [asyncio.ensure_future(alone.run()) for alone in (leader, Dispatcher(app), Deliverer(app))]
+        watch = asyncio.ensure_future(connections.watch())
         try:
             await self._server.serve([sock])
         finally:
+            watch.cancel()
             app.stop()
             await asyncio.gather(*loops, return_exceptions=True)
             with suppress(Exception):  # where the store does not take it, the others notice by themselves
