@@ -258,6 +258,7 @@ class Endpoint:
         self._server = server
         self._operations = operations
         self.path = path
+        self.methods = frozenset(operations)
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:

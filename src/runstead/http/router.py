@@ -24,6 +24,7 @@ class Router:
             methods = paths.setdefault(operation.path, {})
             assert operation.method not in methods, operation.path
             methods[operation.method] = operation
+        self.endpoints: list[Endpoint] = []
         self._root: _Node = {}
         for path, methods in paths.items():
             node, names = self._root, []
@@ -33,7 +34,8 @@ class Router:
                     names.append((part[1:-1], place))
                 node = node.setdefault(_ANYTHING if anything else part, {})
             assert _END not in node, path
-            node[_END] = (Endpoint(server, path, methods), tuple(names))
+            self.endpoints.append(Endpoint(server, path, methods))
+            node[_END] = (self.endpoints[-1], tuple(names))
         _spread(self._root)
 
     def find(self, path: str) -> tuple[Endpoint, dict[str, str]] | None:
