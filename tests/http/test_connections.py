@@ -13,7 +13,7 @@ async def test_an_address_has_so_many_connections_and_others_are_still_let_in(de
     wires = Wires(desk.http_app, given=Bounds(100, 2, 16))
     busy = [wires.open("192.0.2.7") for _ in range(2)]
     for protocol in busy:
-        protocol.pause_writing()  # their answers cannot go out: they stay
+        protocol.flow.pause_writing()  # their answers cannot go out: they stay
         protocol.data_received(HEALTH)
     refused = wires.open("192.0.2.7")
     assert answers(refused) == [429]
@@ -23,7 +23,7 @@ async def test_an_address_has_so_many_connections_and_others_are_still_let_in(de
     other.data_received(HEALTH)
     await desk.until(lambda: answers(other) == [200])
     for protocol in busy:
-        protocol.resume_writing()
+        protocol.flow.resume_writing()
     await wires.settle()
 
 
@@ -31,7 +31,7 @@ async def test_a_full_server_refuses_and_says_so(desk):
     wires = Wires(desk.http_app, given=Bounds(2, 2, 16))
     busy = [wires.open(f"192.0.2.{n}") for n in range(2)]
     for protocol in busy:
-        protocol.pause_writing()
+        protocol.flow.pause_writing()
         protocol.data_received(HEALTH)
     refused = wires.open("192.0.2.9")
     assert answers(refused) == [503]
@@ -39,7 +39,7 @@ async def test_a_full_server_refuses_and_says_so(desk):
     refused.data_received(HEALTH)  # which it may have sent before it read the refusal
     assert answers(refused) == [503]
     for protocol in busy:
-        protocol.resume_writing()
+        protocol.flow.resume_writing()
     await wires.settle()
     assert [answers(protocol) for protocol in busy] == [[200], [200]]
 
@@ -79,10 +79,10 @@ async def test_closed_connections_are_counted_no_more(desk):
 async def test_addresses_of_one_network_count_together(desk, first, second, same):
     wires = Wires(desk.http_app, given=Bounds(100, 1, 16))
     busy = wires.open(first)
-    busy.pause_writing()
+    busy.flow.pause_writing()
     busy.data_received(HEALTH)
     assert answers(wires.open(second)) == ([429] if same else [])
-    busy.resume_writing()
+    busy.flow.resume_writing()
     await wires.settle()
 
 

@@ -303,11 +303,11 @@ async def test_a_request_that_is_refused_behind_another_spoils_no_answer(desk, w
 
 async def test_an_answer_waits_until_the_one_before_is_read(wires):
     protocol = wires.open()
-    protocol.pause_writing()
+    protocol.flow.pause_writing()
     protocol.data_received(HEALTH)
     await asyncio.sleep(0.01)
     assert sent(protocol) == b""
-    protocol.resume_writing()
+    protocol.flow.resume_writing()
     await wires.settle()
     assert answers(protocol) == [200]
 
