@@ -5,7 +5,12 @@ from typing import Final
 #: Every code that an answer can carry, with the sentence that explains it to a person.
 CODES: Final[dict[str, str]] = {
     "INVALID_REQUEST": "The request is malformed or a value in it is not allowed.",
-    "BODY_TOO_LARGE": "The request body is larger than 10 MiB.",
+    "BODY_TOO_LARGE": "The request body is larger than the route takes: 10 MiB, or less where the route says so.",
+    "URL_TOO_LONG": "The request's URL is longer than 16 KiB.",
+    "HEADERS_TOO_LARGE": "The request line and the headers are larger than 64 KiB.",
+    "REQUEST_TIMEOUT": "The request did not come in time: the connection is closed.",
+    "ADDRESS_LIMIT_REACHED": "This address has as many connections as one address can have.",
+    "CONNECTION_LIMIT_REACHED": "The server has as many connections as it can have: try again after Retry-After.",
     "UNAUTHENTICATED": "There is no credential, or it is not valid.",
     "FORBIDDEN": "The credential is valid but does not carry the permission.",
     "NOT_FOUND": "There is no such thing, or the caller cannot see it.",

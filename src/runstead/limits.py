@@ -5,8 +5,24 @@ from typing import Final
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
+# Requests while they are read, of whomever
+header_bytes_max: Final = 64 * KIB  # of the request line and all headers
+url_bytes_max: Final = 16 * KIB
+header_s_max: Final = 10.0  # for a whole header to come, from the first byte, or from the connection's begin
+body_s_max: Final = 30.0  # for a body to be whole, or else to have grown by this many seconds' least share
+body_bytes_per_s_min: Final = 4 * KIB
+idle_s_max: Final = 75.0  # between two requests on one connection
+refused_s_max: Final = 2.0  # for a caller to read a refusal before it is cut off
+plain_body_bytes_max: Final = 64 * KIB  # which are read whole before anything is asked about the caller
+
+# Connections, where the limit on open files allows for as many
+connections_max: Final = 65_536
+files_kept_max: Final = 512  # of the open files, for the store and for what goes out
+backlog_max: Final = 4_096
+
 # Bodies and values
 body_bytes_max: Final = 10 * MIB
+sign_in_body_bytes_max: Final = 32 * KIB
 event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB

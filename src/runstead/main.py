@@ -1,16 +1,18 @@
 """The program as an object. Tests start it the same way the command does."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import uvicorn
 
@@ -25,8 +27,10 @@ from runstead.egress import Egress
 from runstead.engines import make_artifacts, make_keyring, make_notifier, make_store
 from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
+from runstead.http.connections import Connections, bounds
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.http.protocol import Protocol
 from runstead.listening import READY, listen, url_of
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
@@ -145,30 +149,34 @@ class Main:
         app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring)
+        http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
+        connections = Connections(
+            bounds(self.settings.connections_max, self.settings.connections_per_address_max)
+        )
+        protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Door(
-                open_to(self.settings.cors_origins or (), HttpApp(app, authenticator)),
-                WebApp(app, authenticator),
-            ),
+            Door(open_to(origins, http), WebApp(app, authenticator)),
             loop="none",  # the caller's: cli/serve.py runs uvloop
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             access_log=False,
             log_level=logging.WARNING,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=75,
             # Whoever sends the signal counts until the process is gone: the last two seconds are for the rest.
             timeout_graceful_shutdown=limits.shutdown_s - 2,
-            backlog=4_096,
+            backlog=connections.bounds.backlog,
         )
 
         url = url_of(sock)
         leader = Leader(app)
         app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
 
+        stack = ExitStack()  # of what holds while it serves
+
         def started() -> None:
+            stack.enter_context(_seldom_collected())
             self.url = url
             print(f"{READY}{self.url}", file=self._out, flush=True)
             print(f"  dashboard: {self.url}/ui", file=self._out, flush=True)
@@ -182,9 +190,12 @@ class Main:
         if self._siblings is not None:
             app.exposition_of_all = self._siblings.exposition
             await self._siblings.open(lambda: telemetry.exposition(store.facts(), app.standing))
+        watch = asyncio.ensure_future(connections.watch())
         try:
-            await self._server.serve([sock])
+            with stack:
+                await self._server.serve([sock])
         finally:
+            watch.cancel()
             app.stop()
             if self._siblings is not None:
                 await self._siblings.close()
@@ -211,6 +222,27 @@ class Main:
                 file=self._out,
                 flush=True,
             )
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let the garbage collector leave alone what lives as long as the server, and look at the rest less often.
+
+    A request leaves hardly a cycle behind, but its objects set the collector off, again and again over everything that was
+    loaded. Measured by turns with 64 callers: 1,590 lifecycles a second without this, 1,700 with freeze alone, 1,740
+    with both. Larger thresholds gain no more, and memory under load stays within 2 MB of what it was.
+
+    Nothing is collected before: the little garbage of the start is not worth the 40 ms that looking for it takes.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    gc.enable()  # `runstead serve` does without while it starts
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[Loop]:

@@ -30,6 +30,8 @@ NAMES: Final = (
     "RUNSTEAD_RETENTION_DAYS",
     "RUNSTEAD_ARTIFACTS_URL",
     "RUNSTEAD_ARTIFACT_BYTES_MAX",
+    "RUNSTEAD_CONNECTIONS_MAX",
+    "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -59,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int | None = None
     artifacts_url: str | None = None
     artifact_bytes_max: int = limits.artifact_bytes_max
+    connections_max: int | None = None
+    connections_per_address_max: int | None = None
 
 
 def load(
@@ -110,6 +114,10 @@ def load(
         retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
         artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
         artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
+        connections_max=_count("RUNSTEAD_CONNECTIONS_MAX", get("RUNSTEAD_CONNECTIONS_MAX")),
+        connections_per_address_max=_count(
+            "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
+        ),
     )
 
 
@@ -165,6 +173,14 @@ def _bytes(name: str, told: str | None) -> int:
     if not (told.isascii() and told.isdigit() and 0 < int(told) <= limits.integer_max):
         raise SettingError(f"{name} must be a number of bytes above 0, not {told!r}")
     return int(told)
+
+
+def _count(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= limits.integer_max):
+        raise SettingError(f"{name} must be a number above 0, not {text!r}")
+    return int(text)
 
 
 def is_postgres(url: str) -> bool:

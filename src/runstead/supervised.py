@@ -1,6 +1,7 @@
 """One of the processes of `runstead serve --processes N`. Started by supervisor.py, never by hand."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ async def serve(assignment: Assignment) -> None:
 
 
 def run() -> None:
+    gc.disable()  # until it serves, as in cli/serve.py
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor, and may be sent to all by name
     log_to_stderr()
     line = b""

@@ -2,22 +2,81 @@
 
 import logging
 import sys
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from runstead.leadership import Standing
 
 registry = CollectorRegistry()
-requests = Counter(
-    "runstead_http_requests_total", "Answered requests.", ["route", "method", "status"], registry=registry
-)
-seconds = Histogram(
-    "runstead_http_request_seconds",
-    "Time to answer a request.",
-    ["route", "method"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
+
+
+class _Answers:
+    """Of one route, method and status: plain numbers, since every answer is counted and metrics are asked for seldom."""
+
+    __slots__ = ("buckets", "count", "seconds", "since")
+
+    def __init__(self) -> None:
+        self.since = time.time()
+        self.count = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(_BUCKETS) + 1)
+
+
+_answers: dict[tuple[str, str, int], _Answers] = {}
+
+
+def count(route: str, method: str, status: int, took_s: float) -> None:
+    """Note one answered request."""
+    key = (route, method, status)
+    answers = _answers.get(key)
+    if answers is None:
+        answers = _answers[key] = _Answers()
+    answers.count += 1
+    answers.seconds += took_s
+    answers.buckets[bisect_left(_BUCKETS, took_s)] += 1
+
+
+class _Requests(Collector):
+    """What `count` has noted, as metrics."""
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "runstead_http_requests_total", "Answered requests.", labels=["route", "method", "status"]
+        )
+        seconds = HistogramMetricFamily(
+            "runstead_http_request_seconds", "Time to answer a request.", labels=["route", "method"]
+        )
+        routes: dict[tuple[str, str], list[_Answers]] = {}
+        for (route, method, status), answers in _answers.items():
+            requests.add_metric([route, method, str(status)], answers.count, created=answers.since)
+            routes.setdefault((route, method), []).append(answers)
+        bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
+        for names, of_route in routes.items():
+            sums = accumulate(map(sum, zip(*(answers.buckets for answers in of_route), strict=True)))
+            buckets = list(zip(bounds, sums, strict=True))
+            seconds.add_metric(names, buckets, sum(answers.seconds for answers in of_route))
+            labels = dict(zip(("route", "method"), names, strict=True))
+            seconds.add_sample(f"{seconds.name}_created", labels, min(one.since for one in of_route))
+        yield requests
+        yield seconds
+
+
+registry.register(_Requests())
+connections = Gauge("runstead_http_connections", "Open connections.", registry=registry)
+refused_connections = Counter(
+    "runstead_http_refused_connections_total",
+    "Connections that were closed with a refusal before there was a request to answer, by its code.",
+    ["code"],
     registry=registry,
 )
 streams = Gauge("runstead_streams", "Open event streams.", registry=registry)
@@ -73,20 +132,6 @@ loop_success = Gauge(
     ["loop"],
     registry=registry,
 )
-
-
-_children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
-
-
-def count(route: str, method: str, status: int, took_s: float) -> None:
-    """Note one answered request. Labelled children are kept: finding them costs more than counting."""
-    key = (route, method, status)
-    child = _children.get(key)
-    if child is None:
-        child = requests.labels(route, method, status), seconds.labels(route, method)
-        _children[key] = child
-    child[0].inc()
-    child[1].observe(took_s)
 
 
 def know_loop(name: str) -> None:

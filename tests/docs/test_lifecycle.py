@@ -42,6 +42,16 @@ def test_the_picture_is_drawn_for_light_and_dark_and_told_in_words():
 
 LIMITS = {
     "A request body": f"{limits.body_bytes_max // limits.MIB} MiB",
+    "The form of a sign-in": f"{limits.sign_in_body_bytes_max // limits.KIB} KiB",
+    "The request line and the headers": f"{limits.header_bytes_max // limits.KIB} KiB",
+    "A URL": f"{limits.url_bytes_max // limits.KIB} KiB",
+    "Time for a header to come": f"{limits.header_s_max:g} seconds",
+    "Time for a body to come": f"{limits.body_s_max:g} seconds, and longer while at least "
+    f"{limits.body_bytes_per_s_min // limits.KIB} KiB per second arrive",
+    "Time between two requests on a connection": f"{limits.idle_s_max:g} seconds",
+    "Connections": f"what the limit on open files allows for, {limits.connections_max:,} at most, "
+    "unless `RUNSTEAD_CONNECTIONS_MAX` says otherwise",
+    "Connections of one address": "half of them, unless `RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX` says otherwise",
     "One event": f"less than {limits.event_bytes_max // limits.KIB} KiB; "
     f"a private one less than {limits.private_event_bytes_max // limits.MIB} MiB",
     "Events per request": f"{limits.events_per_append_max}",

@@ -197,6 +197,9 @@ class Api:
         assert taken["run_id"] == run["run_id"]
         return taken, worker
 
+    async def until(self, condition):
+        await until(condition)
+
     async def subscribed(self):
         """Wait until somebody waits for a hint, as a long poll does."""
         await until(lambda: len(self.app.notifier))
@@ -256,12 +259,29 @@ async def pushing(api):
 
 
 @pytest.fixture
-async def desk():
+async def new_desk():
+    """new_desk(clock): one more `desk`."""
+    made = []
+
+    async def make(clock):
+        made.append(await _open(MemoryStore(clock), clock))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.client.aclose()
+
+
+@pytest.fixture
+def new_clock():
+    """new_clock(): one that stands still at noon."""
+    return Clock
+
+
+@pytest.fixture
+async def desk(new_desk):
     """Over memory alone: for what no engine has a part in."""
-    clock = Clock()
-    made = await _open(MemoryStore(clock), clock)
-    yield made
-    await made.client.aclose()
+    return await new_desk(Clock())
 
 
 class Live:

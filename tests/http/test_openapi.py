@@ -39,12 +39,9 @@ def test_the_document_is_valid(told):
 
 
 def test_it_covers_exactly_the_routes_that_are_served(desk, told):
-    served = {(route.path, method) for route in desk.http_app._router.routes for method in methods(route)}
+    endpoints = desk.http_app.router.endpoints
+    served = {(endpoint.path, method) for endpoint in endpoints for method in endpoint.methods}
     assert served == {(path, method.upper()) for path, found in told["paths"].items() for method in found}
-
-
-def methods(route):
-    return route.endpoint._operations
 
 
 def test_every_operation_says_what_it_does_under_a_name_of_its_own(told):

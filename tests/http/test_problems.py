@@ -7,17 +7,23 @@ from runstead.errors import CODES, Error
 from runstead.http.app import operations
 from runstead.http.problems import STATUS
 
+#: What is refused before there is a request that could be an operation's.
+BEFORE = {"REQUEST_TIMEOUT", "URL_TOO_LONG", "HEADERS_TOO_LARGE"}
+BEFORE |= {"ADDRESS_LIMIT_REACHED", "CONNECTION_LIMIT_REACHED"}
+
 
 def test_every_code_has_a_status_that_the_contract_knows():
     assert set(STATUS) == set(CODES)
-    assert set(STATUS.values()) <= {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
+    known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
+    assert {STATUS[code] for code in CODES.keys() - BEFORE} <= known
+    assert {STATUS[code] for code in BEFORE} == {408, 414, 429, 431, 503}
 
 
 def test_every_code_is_documented_by_some_operation():
     from runstead.http.openapi import codes_of
 
     documented = {code for operation in operations() for code in codes_of(operation)}
-    assert set(CODES) - documented == {"METHOD_NOT_ALLOWED"}
+    assert set(CODES) - documented == {"METHOD_NOT_ALLOWED", *BEFORE}
 
 
 async def test_a_problem_has_its_members_and_no_others(desk):

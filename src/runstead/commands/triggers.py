@@ -131,14 +131,11 @@ async def fire(app: App, fired: Fired) -> Written:
     """Start a run of the trigger's target with the payload; a repeat under the same key finds the run that it
     started. NOT_FOUND for a token that is unknown or whose trigger is disabled: the two are not told apart; and where
     the conversation that the trigger names was deleted. UNAUTHENTICATED where a signature is asked for and does not fit;
-    BODY_TOO_LARGE; REQUEST_SNAPSHOT_TOO_LARGE; IDEMPOTENCY_KEY_REUSED.
+    REQUEST_SNAPSHOT_TOO_LARGE; IDEMPOTENCY_KEY_REUSED.
     """
     trigger = await app.store.triggers.by_token(rules.token_hash(fired.token))
     if trigger is None or trigger.disabled_at is not None:
         raise not_found("Trigger")
-    if len(fired.raw) > limits.trigger_body_bytes_max:
-        most = limits.trigger_body_bytes_max // limits.MIB
-        raise Error("BODY_TOO_LARGE", f"The payload of a trigger is larger than {most} MiB")
     if trigger.secret is not None:
         _check_signature(trigger.secret, fired)
     payload, key = fired.payload(), _key(fired)

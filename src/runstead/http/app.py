@@ -1,11 +1,9 @@
 """All routes as one ASGI application."""
 
 import time
-from collections.abc import Iterable
 from typing import Final
 
-from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope as AsgiScope, Send
+from starlette.types import Message, Receive, Scope as AsgiScope, Send
 
 from runstead import telemetry
 from runstead.commands.app import App
@@ -40,14 +38,16 @@ from runstead.http import (
     webhooks,
     workers,
 )
+from runstead.http.asgi import respond
 from runstead.http.auth import Authenticator
-from runstead.http.endpoint import Endpoint, Operation, Server
+from runstead.http.endpoint import Operation, Server
 from runstead.http.problems import problem, shown
+from runstead.http.router import Router
 
-#: In the order in which they are tried: those of every lifecycle first.
+#: In the order in which the documentation shows them.
 NOUNS: Final = (
     events,
-    event_pages,  # before runs: it names a path that would be a run's
+    event_pages,
     runs,
     workers,
     waits,
@@ -85,8 +85,7 @@ class HttpApp:
     """The ASGI application. It never redirects, and every refusal is a problem."""
 
     def __init__(self, app: App, authenticator: Authenticator) -> None:
-        server = Server(app, authenticator)
-        self._router = _router(operations(), server)
+        self.router = Router(Server(app, authenticator), operations())
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,23 +107,11 @@ class HttpApp:
                 scope, receive, send
             )
             return
-        await self._router(scope, receive, note)
-        route = scope.get("route")
-        path = route.path if route is not None else "unknown"
+        found = self.router.find(scope["path"])
+        if found is None:
+            refusal = Error("NOT_FOUND", "There is no such path: see /docs")
+            await problem(refusal, shown(scope["path"]))(scope, receive, note)
+        else:
+            await respond(*found, scope, receive, note)
+        path = found[0].path if found is not None else "unknown"
         telemetry.count(path, scope["method"], status, time.perf_counter() - began)
-
-
-def _router(found: Iterable[Operation], server: Server) -> Router:
-    paths: dict[str, dict[str, Operation]] = {}
-    for operation in found:
-        methods = paths.setdefault(operation.path, {})
-        assert operation.method not in methods, operation.path
-        methods[operation.method] = operation
-    routes = [Route(path, Endpoint(server, methods)) for path, methods in paths.items()]
-    return Router(routes, redirect_slashes=False, default=_nowhere)
-
-
-async def _nowhere(scope: AsgiScope, receive: Receive, send: Send) -> None:
-    refusal = Error("NOT_FOUND", "There is no such path: see /docs")
-    response: ASGIApp = problem(refusal, shown(scope["path"]))
-    await response(scope, receive, send)

@@ -60,19 +60,19 @@ class Authenticator:
         self._keyring = keyring or Keyring(store.signing_keys, clock=clock)
         self._verifier = verifier
         self._clock = clock
-        self._seen: Recent[Principal] = Recent()
+        self._seen: Recent[tuple[str | None, str | None], Principal] = (
+            Recent()
+        )  # by both headers as they came
         self._forgets = 0
         self._used: dict[str, int] = {}
         self._flushed_at: int | None = None
 
     async def authenticate(self, authorization: str | None, x_api_key: str | None) -> Principal:
         """The caller; UNAUTHENTICATED, saying what is wrong, where the headers prove none."""
-        token = _credential(authorization, x_api_key)
-        digest = hashlib.sha256(token.encode()).digest()
-        now = self._clock()
-        principal = self._seen.live(digest, now)
+        headers, now = (authorization, x_api_key), self._clock()
+        principal = self._seen.live(headers, now)
         if principal is None:
-            principal = await self._look_up(token, digest, now)
+            principal = await self._look_up(headers, now)
         if principal.kind == "api_key":
             self._used[principal.id] = now
         return principal
@@ -101,24 +101,25 @@ class Authenticator:
         remembered is asked. UNAUTHENTICATED.
         """
         token = _credential(f"Bearer {credential}", None)
-        return await self._find(token, hashlib.sha256(token.encode()).digest(), self._clock())
+        return await self._find(token, self._clock())
 
-    async def _find(self, token: str, digest: bytes, now: int) -> _Found:
+    async def _find(self, token: str, now: int) -> _Found:
+        digest = hashlib.sha256(token.encode()).digest()
         if token.startswith("vf_"):
             return await self._api_key(token, digest, now)
         if token.startswith("vfw_"):
             return await self._worker(digest)
         return await self._user(token, now)
 
-    async def _look_up(self, token: str, digest: bytes, now: int) -> Principal:
+    async def _look_up(self, headers: tuple[str | None, str | None], now: int) -> Principal:
         forgets = self._forgets
-        principal, expires_at = await self._find(token, digest, now)
+        principal, expires_at = await self._find(_credential(*headers), now)
         # What was read before a forget() may be what was to be forgotten
         if forgets == self._forgets:
             until = now + seen_credential_ms
             if expires_at is not None:
                 until = min(until, expires_at)
-            self._seen.keep(digest, principal, now, until, seen_credentials_max)
+            self._seen.keep(headers, principal, now, until, seen_credentials_max)
         return principal
 
     async def _api_key(self, token: str, digest: bytes, now: int) -> _Found:

@@ -2,12 +2,13 @@
 
 import re
 from array import array
+from collections.abc import Mapping
 from functools import cache
 from itertools import accumulate
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
-from starlette.types import Receive, Scope as AsgiScope
+from starlette.types import Receive
 
 from runstead import limits
 from runstead.errors import Error
@@ -21,32 +22,27 @@ class Disconnected(Exception):  # noqa: N818 - the caller went away; nobody is l
     """The caller went away before its body was here."""
 
 
-async def read_body(scope: AsgiScope, receive: Receive) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > limits.body_bytes_max:
-            raise _too_large()
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limits.body_bytes_max:
-                raise _too_large()
-        body = b"".join(parts)
-    if len(body) > limits.body_bytes_max:
-        raise _too_large()
-    return body
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
+    """All of the body. BODY_TOO_LARGE before it is read where its length says so, else once more than that has come."""
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > bytes_max:
+        raise too_large(bytes_max)
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        more = message.get("more_body", False)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > bytes_max:
+            raise too_large(bytes_max)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _too_large() -> Error:
-    return Error("BODY_TOO_LARGE", f"The body is larger than {limits.body_bytes_max // limits.MIB} MiB")
+def too_large(bytes_max: int) -> Error:
+    most = f"{bytes_max // limits.MIB} MiB" if bytes_max >= limits.MIB else f"{bytes_max // limits.KIB} KiB"
+    return Error("BODY_TOO_LARGE", f"The body is larger than {most}")
 
 
 @cache

@@ -1,22 +1,21 @@
-"""Decode → call → encode, once for every route."""
+"""Decode → authenticate → call → encode, once for every route, whichever way its request came."""
 
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from functools import cache
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope as AsgiScope, Send
 
 from runstead import limits
 from runstead.commands.app import App
 from runstead.errors import Error, not_found
 from runstead.http.auth import Authenticator
-from runstead.http.body import Disconnected, decode_body, decode_query, read_body
+from runstead.http.body import Disconnected, decode_body, decode_query
 from runstead.http.problems import problem, shown
 from runstead.principal import Principal
 from runstead.seal import Replay, Seal
@@ -45,62 +44,64 @@ class Reply(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
+class Request(Protocol):
+    """One request as it came: over ASGI (`asgi.py`), or from the parser itself (`protocol.py`)."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str:
+        """Without its percent-encoding."""
+
+    @property
+    def path_params(self) -> dict[str, str]: ...
+    @property
+    def query_string(self) -> bytes: ...
+    @property
+    def headers(self) -> Headers:
+        """By their lower-case names."""
+
+    async def body(self, bytes_max: int) -> bytes:
+        """All of it. BODY_TOO_LARGE as soon as more has come; Disconnected where it breaks off."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Disconnected where it breaks off."""
+        ...
+
+    async def gone(self) -> bool:
+        """Whether the caller has hung up."""
+        ...
+
+
 class Call(Generic[B, Q]):
     """One request, as a handler gets it."""
 
-    __slots__ = (
-        "_headers",
-        "_receive",
-        "_scope",
-        "_server",
-        "app",
-        "body",
-        "path",
-        "principal",
-        "query",
-        "raw",
-    )
+    __slots__ = ("_request", "_server", "app", "body", "path", "principal", "query", "raw")
 
     def __init__(
-        self,
-        server: "Server",
-        scope: AsgiScope,
-        receive: Receive,
-        headers: Headers,
-        principal: Principal,
-        query: Q,
-        body: B,
-        raw: bytes,
+        self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
     ) -> None:
         self._server = server
-        self._scope = scope
-        self._receive = receive
-        self._headers = headers
+        self._request = request
         self.app = server.app
         self.principal = principal
-        self.path: dict[str, str] = scope["path_params"]
+        self.path = request.path_params
         self.query = query
         self.body = body
         self.raw = raw
 
     def header(self, name: bytes) -> str | None:
         """A header by its lower-case name."""
-        return _text(self._headers, name)
+        return _text(self._request.headers, name)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, of a route that is `streamed`. Disconnected where it breaks off."""
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            more = message.get("more_body", False)
-            if body := message.get("body"):
-                yield body
+        return self._request.chunks()
 
     async def gone(self) -> bool:
         """Whether the caller has hung up."""
-        return await Request(self._scope, self._receive).is_disconnected()
+        return await self._request.gone()
 
     def forget_credentials(self) -> None:
         """What a credential may do has changed: look it up again."""
@@ -135,8 +136,8 @@ class Call(Generic[B, Q]):
             in_use.discard(name)
 
     def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> Seal:
-        scope = self._scope
-        told = f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n" + self.raw
+        request = self._request
+        told = f"{request.method} {request.path}?".encode() + request.query_string + b"\n" + self.raw
 
         def render(result: R) -> tuple[int, bytes]:
             reply = answer(result)
@@ -168,6 +169,12 @@ class Operation(NamedTuple):
     media_type: str
     keyed: bool  # takes an Idempotency-Key
     streamed: bool = False  # its body is no JSON, and may be of any size: the handler reads it
+    body_bytes_max: int = limits.body_bytes_max
+
+    @property
+    def plain(self) -> bool:
+        """Whether it takes JSON whole and answers JSON whole: nothing of it is streamed."""
+        return self.answer is not None and self.media_type == "application/json" and not self.streamed
 
 
 class Routes:
@@ -191,6 +198,7 @@ class Routes:
         media_type: str = "application/json",
         keyed: bool | None = None,
         streamed: bool = False,
+        body_bytes_max: int = limits.body_bytes_max,
     ) -> Callable[[Handler], Handler]:
         """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own. POST and PATCH
         take an Idempotency-Key, unless `keyed` says otherwise.
@@ -215,6 +223,7 @@ class Routes:
                     media_type,
                     method in {"POST", "PATCH"} if keyed is None else keyed,
                     streamed,
+                    body_bytes_max,
                 )
             )
             return handler
@@ -234,72 +243,91 @@ class Server:
 _NOBODY: Final = Principal("user", "", {})
 
 
-class Endpoint:
-    """All methods of one path, as an ASGI application. Starlette has put the path's parts into the scope."""
+class Answer(NamedTuple):
+    """A reply as it is sent: `headers` with lower-case names, those of the body among them."""
 
-    def __init__(self, server: Server, operations: dict[str, Operation]) -> None:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Endpoint:
+    """All methods of one path."""
+
+    def __init__(self, server: Server, path: str, operations: dict[str, Operation]) -> None:
         self._server = server
         self._operations = operations
+        self.path = path
+        self.methods = frozenset(operations)
+        self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        response: Response | Reply
+    async def answer(self, request: Request) -> Answer | Response:
+        """What the request is answered, a refusal included; a Response where the handler made one. Disconnected."""
         try:
-            response = await self._respond(scope, receive)
+            return await self._respond(request)
         except Error as error:
-            response = problem(error, shown(scope["path"]))
+            return problem(error, shown(request.path))
         except Disconnected:
-            return
+            raise
         except Exception:
-            path = shown(scope["path"])
-            log.exception("request failed", method=scope["method"], path=path)
-            response = problem(Error("INTERNAL", "Something went wrong here; it was logged"), path)
-        if isinstance(response, Reply):
-            await _send(send, response)
-        else:
-            await response(scope, receive, send)
+            path = shown(request.path)
+            log.exception("request failed", method=request.method, path=path)
+            return problem(Error("INTERNAL", "Something went wrong here; it was logged"), path)
 
-    async def _respond(self, scope: AsgiScope, receive: Receive) -> Response | Reply:
-        operation = self._operations.get(scope["method"])
+    async def _respond(self, request: Request) -> Answer | Response:
+        operation = self._operations.get(request.method)
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
-            refusal = Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here; {allowed} is")
-            return problem(refusal, shown(scope["path"]), {"Allow": allowed})
-        headers: Headers = dict(scope["headers"])
+            refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
+            return problem(refusal, shown(request.path), {"Allow": allowed})
+        headers = request.headers
         principal = _NOBODY
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
                 _text(headers, b"authorization"), _text(headers, b"x-api-key")
             )
-        for name, value in scope["path_params"].items():
+        for name, value in request.path_params.items():
             _check_name(name, value)
-        raw = b"" if operation.method == "GET" or operation.streamed else await read_body(scope, receive)
-        body = _NOTHING if operation.body is Nothing else decode_body(raw, operation.body)
-        query = _nothing
-        if operation.query is not Nothing:
-            pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            query = decode_query(pairs, operation.query)
-        call: Call[Any, Any] = Call(self._server, scope, receive, headers, principal, query, body, raw)
+        raw = b""
+        if operation.method != "GET" and not operation.streamed:
+            raw = await request.body(operation.body_bytes_max)
+        body = _nothing if operation.body is Nothing else decode_body(raw, operation.body)
+        query = _nothing if operation.query is Nothing else _query(request.query_string, operation.query)
+        call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
         try:
-            return await operation.handler(call)
+            reply = await operation.handler(call)
         except Replay as stored:
-            return Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
+            reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
+        return _encoded(reply) if isinstance(reply, Reply) else reply
+
+
+def _query(text: bytes, shape: type[Any]) -> Any:
+    if not text:
+        key: Any = shape
+        return _defaults(key)
+    return decode_query(parse_qsl(text.decode("latin-1"), keep_blank_values=True), shape)
+
+
+@cache
+def _defaults(shape: type[Any]) -> Any:
+    """An empty query: queries are frozen, so that one value serves all."""
+    return decode_query([], shape)
+
+
+def _encoded(reply: Reply) -> Answer:
+    body = _encode(reply.value)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    for name, value in reply.headers.items():
+        if _CONTROL.search(value):
+            raise ValueError(f"{name} would break the answer's header")
+        headers.append((name.lower().encode(), value.encode("latin-1")))
+    return Answer(reply.status, headers, body)
 
 
 def _text(headers: Headers, name: bytes) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")
 
-
-async def _send(send: Send, reply: Reply) -> None:
-    """Nearly every answer goes through here, so it is spelled out where a Response would be built for it."""
-    body = _encode(reply.value)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-_NOTHING: Final = Nothing()
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 

@@ -70,12 +70,14 @@ class _Head(msgspec.Struct, frozen=True):
 _head = msgspec.json.Decoder(_Head)
 
 
-def new_events(raws: Sequence[msgspec.Raw]) -> tuple[NewEvent, ...]:
-    """The events as they are stored: each on one line, its type known, its size within bounds."""
+def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[NewEvent, ...]:
+    """The events as they are stored: each on one line (as all are if the body is `one_line`), its type known, its size
+    within bounds.
+    """
     events = []
     for place, raw in enumerate(raws):
         payload = bytes(raw)
-        if b"\n" in payload or b"\r" in payload or b"\t" in payload:
+        if not (one_line or _on_one_line(payload)):
             payload = msgspec.json.format(payload, indent=-1)
         try:
             head = _head.decode(payload)
@@ -91,8 +93,13 @@ def new_events(raws: Sequence[msgspec.Raw]) -> tuple[NewEvent, ...]:
     return tuple(events)
 
 
-def batch(body: AppendEvents) -> Batch:
-    events = new_events(body.events)
+def _on_one_line(text: bytes) -> bool:
+    return b"\n" not in text and b"\r" not in text and b"\t" not in text
+
+
+def batch(body: AppendEvents, raw: bytes) -> Batch:
+    """What the body asks to append; `raw` is the body as it came."""
+    events = new_events(body.events, one_line=_on_one_line(raw))
     refuse_terminal_types([event.type for event in events])
     if body.expected_previous_event_id is None and any(event.private for event in events):
         raise Error(
@@ -118,7 +125,7 @@ def _appended(written: Written, what: Batch, *, in_conversation: bool) -> Reply:
 
 
 async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
-    what = batch(call.body)
+    what = batch(call.body, call.raw)
     proof = fence(call, call.body.attempt)
     return await call.once(
         lambda seal: commands.append(call.app, call.principal, run, what, proof, seal),

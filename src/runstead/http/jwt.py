@@ -40,6 +40,7 @@ _JWS: Final = jwt.PyJWS(algorithms=["RS256", "EdDSA"])
 _PEM: Final = re.compile(r"-----BEGIN .+?-----END [^\n]+-----", re.DOTALL)
 _URL: Final = re.compile(r"https?://[^\s/?#]+([/?]\S*)?")
 _log = structlog.get_logger(__name__)
+K = TypeVar("K")
 T = TypeVar("T")
 Clock = Callable[[], int]
 Transport = httpx2.AsyncBaseTransport | None
@@ -78,19 +79,19 @@ class _Payload(msgspec.Struct, rename="camel"):
     token_use: _Name | None = None
 
 
-class Recent(dict[bytes, tuple[int, int, T]]):
-    """A few values by digest, each from `since` until `until` (ms), the oldest out first."""
+class Recent(dict[K, tuple[int, int, T]]):
+    """A few values by key, each from `since` until `until` (ms), the oldest out first."""
 
-    def live(self, digest: bytes, now: int) -> T | None:
-        entry = self.get(digest)
+    def live(self, key: K, now: int) -> T | None:
+        entry = self.get(key)
         # The lower bound: a wall clock that is set back must not prolong an entry
         return entry[2] if entry is not None and entry[0] <= now < entry[1] else None
 
-    def keep(self, digest: bytes, value: T, since: int, until: int, size_max: int) -> None:
-        self.pop(digest, None)
+    def keep(self, key: K, value: T, since: int, until: int, size_max: int) -> None:
+        self.pop(key, None)
         if len(self) >= size_max:
             del self[next(iter(self))]
-        self[digest] = (since, until, value)
+        self[key] = (since, until, value)
 
 
 class _Key(NamedTuple):
@@ -212,7 +213,7 @@ class TokenVerifier:
     ) -> None:
         if not public_key and not jwks_url:
             raise ValueError("JWTs need RUNSTEAD_JWT_PUBLIC_KEY or RUNSTEAD_JWKS_URL")
-        self._seen: Recent[Claims] = Recent()
+        self._seen: Recent[bytes, Claims] = Recent()
         self._own = _pem_keys(public_key) if public_key else ()
         self._jwks = _Jwks(jwks_url, clock, transport, self._seen.clear) if jwks_url else None
         self._issuer, self._audience, self._clock = issuer or None, audience or None, clock

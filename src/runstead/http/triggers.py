@@ -225,6 +225,7 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     ),
     open=True,
     keyed=False,  # it is, for ever, and by other headers too
+    body_bytes_max=limits.trigger_body_bytes_max,
 )
 async def fire(call: Call[Nothing, Nothing]) -> Reply:
     """Start a run of the trigger's target: the body, JSON or a form, is its input; an agent is told it."""

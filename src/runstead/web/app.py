@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
 
+from runstead import limits
 from runstead.browser_session import BrowserSession
 from runstead.commands import browser_sessions
 from runstead.commands.app import App
@@ -129,7 +130,7 @@ class _Endpoint:
         form = Fields([])
         if scope["method"] == "POST":
             cookie.refuse_other_sites(headers)
-            form = fields_of(await read_body(scope, receive))
+            form = fields_of(await read_body(headers, receive, limits.body_bytes_max))
             given = form.one("csrf") or header(headers, b"x-csrf-token") or ""
             if not hmac.compare_digest(given.encode(), csrf_of(secret).encode()):
                 raise Error(
@@ -174,7 +175,7 @@ class _SignIn:
             if scope["method"] == "POST":
                 headers = dict(scope["headers"])
                 cookie.refuse_other_sites(headers)
-                form = fields_of(await read_body(scope, receive))
+                form = fields_of(await read_body(headers, receive, limits.sign_in_body_bytes_max))
                 response = await sign_in.enter(self._app, self._authenticator, scope, headers, form)
             else:
                 response = sign_in.ask(fields_of(scope["query_string"]).one("next"))

@@ -1,0 +1,278 @@
+"""Every route is served by the short way and over ASGI alike: the same bytes, whatever is asked."""
+
+import random
+import secrets
+import sys
+import uuid
+
+import msgspec
+import pytest
+from pushed import PAIR
+from wire import Wires, body_of, request, status_of
+
+from runstead.http.app import operations
+from runstead.http.endpoint import Nothing
+from runstead.http.openapi_examples import EXAMPLES
+
+PLAIN = {f"{one.method} {one.path}" for one in operations() if one.plain}
+P = "/projects/inventory"
+
+
+def example(shape, name=None):
+    found = EXAMPLES[shape]
+    return next(iter(found.values())) if name is None else found[name]
+
+
+class World:
+    """A server whose ids, secrets and times are the same each time, and all that was sent over its wire."""
+
+    def __init__(self, api, plain):
+        self.api = api
+        self.wires = Wires(api.http_app, plain=plain)
+        self.transcript = []
+        self.answered = {}  # route → the statuses that it was seen to answer with
+
+    async def send(self, method, path, body=None, by="admin", **headers):
+        if by is not None:
+            headers["authorization"] = f"Bearer {self.api.keys.get(by, by)}"
+        raw = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+        sent = request(method, path, raw, **{"content_type": "application/json", **headers})
+        answer = await self.wires.ask(sent)
+        self.transcript.append((sent, answer))
+        found = self.api.http_app.router.find(path.partition("?")[0])
+        if found is not None:
+            route = f"{method} {found[0].path}"
+            self.answered.setdefault(route, set()).add(status_of(answer))
+        return answer
+
+    async def do(self, method, path, body=None, **options):
+        """What a good request is answered."""
+        answer = await self.send(method, path, body, **options)
+        assert status_of(answer) < 300, answer
+        return msgspec.json.decode(body_of(answer))
+
+
+@pytest.fixture
+def played_both_ways(monkeypatch, new_desk, new_clock):
+    """played_both_ways(story): the worlds in which it ran, without the short way and with it."""
+
+    async def play(story):
+        worlds = []
+        for plain in (False, True):
+            chance = random.Random(11)
+            monkeypatch.setattr(uuid, "uuid4", lambda c=chance: uuid.UUID(int=c.getrandbits(128), version=4))
+            monkeypatch.setattr(secrets, "token_bytes", lambda n=32, c=chance: c.randbytes(n))
+            monkeypatch.setattr(secrets, "token_hex", lambda n=32, c=chance: c.randbytes(n).hex())
+            monkeypatch.setattr(secrets, "token_urlsafe", lambda n=32, c=chance: c.randbytes(n).hex())
+            monkeypatch.setattr(random, "random", chance.random)
+            clock = new_clock()
+            for module in [
+                one
+                for name, one in sys.modules.items()
+                if name.startswith(("runstead.commands.", "runstead.http."))
+            ]:
+                if hasattr(module, "now_ms"):
+                    monkeypatch.setattr(module, "now_ms", clock)
+            api = await new_desk(clock)
+            await api.store.signing_keys.add(PAIR, only_first=True)
+            world = World(api, plain)
+            await story(world)
+            worlds.append(world)
+        return worlds
+
+    return play
+
+
+async def runs(world):
+    do = world.do
+    owner = {"kind": "project", "id": world.api.project.id}
+    task = {**example("CreateRun"), "owner": owner}
+    made = await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k")
+    assert await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k") == made
+    child = (await do("POST", "/runs", {**task, "parent_run_id": "first"}))["run"]["run_id"]
+    await do("POST", "/runs/first/events", example("AppendEvents"))
+    await do(
+        "POST", "/runs/first/events", b'{\n  "events": [\n    {"type":\t"CUSTOM", "name": "a\\nb"}\n  ]\n}'
+    )
+    for path in (
+        "events",
+        "events?limit=1",
+        "events/summary",
+        "events/1",
+        "children",
+        "tree",
+        "attempts",
+        "usage",
+    ):
+        await do("GET", f"/runs/first/{path}")
+    for path in (
+        "/runs",
+        "/runs?label=team:inventory&limit=1",
+        "/runs?q=%C3%A9",
+        f"{P}/runs",
+        "/runs/event-types",
+    ):
+        await do("GET", path)
+    run = await do("GET", "/runs/first")
+    assert status_of(await world.send("GET", "/runs/first", if_none_match=run["etag"])) == 304
+    await do("PATCH", "/runs/first", example("UpdateRun"), if_match=run["etag"])
+    await do("POST", f"/runs/first/children/{child}/event-writer-token")
+    await do("POST", "/runs/first/pause")
+    await do("POST", "/runs/first/resume", {"type": "unpause"})
+    worker = await do("POST", f"/agent-workers{P}/workers", example("RegisterWorker"))
+    await do("GET", f"/agent-workers{P}/workers")
+    place, token = f"/agent-workers/workers/{worker['worker']['id']}", worker["token"]
+    await do("POST", f"{place}/heartbeat", by=token)
+    claimed = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
+    held = f"{place}/runs/{claimed['run_id']}"
+    await do("POST", f"{held}/lease", example("RenewLease"), by=token)
+    await do("PUT", f"{held}/session", example("PutSession"), by=token)
+    await do("POST", f"/runs/{claimed['run_id']}/heartbeats", example("Heartbeat"))
+    await do("POST", f"/runs/{claimed['run_id']}/wait", example("WaitRun"))
+    await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
+    other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
+    await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
+    await do("POST", "/runs/first/complete", example("CompleteRun"))
+    again = (await do("POST", "/runs/first/retry"))["run"]["run_id"]
+    await do("POST", f"/runs/{again}/cancel", example("CancelRun"))
+    await do("DELETE", f"/runs/{again}")
+
+
+async def conversations(world):
+    do = world.do
+    talk = (await do("POST", "/conversations", example("CreateConversation")))["id"]
+    place = f"/conversations/{talk}"
+    agent = {**example("CreateRun", "agent"), "owner": {"kind": "conversation", "id": talk}}
+    run = (await do("POST", "/runs", agent))["run"]["run_id"]
+    await do("POST", f"{place}/runs/{run}/events", example("AppendEvents"))
+    for path in ("", f"/runs/{run}", f"/runs/{run}/events", f"/runs/{run}/children", f"/runs/{run}/snapshot"):
+        await do("GET", place + path)
+    await do("POST", f"{place}/messages", example("AddMessage"))
+    await do("GET", f"{place}/messages")
+    asked = {**example("CreateInputRequest"), "run_id": run}
+    one = (await do("POST", f"{place}/input-requests", asked))["id"]
+    await do("GET", f"{place}/input-requests")
+    await do("GET", f"{place}/input-requests/{one}")
+    await do("POST", f"{place}/input-requests/{one}/responses", example("RespondToInput"))
+    two = (await do("POST", f"{place}/input-requests", {**asked, "tool_call_id": "call_3"}))["id"]
+    await do("POST", f"{place}/input-requests/{two}/cancel")
+    await do("PATCH", place, example("UpdateConversation"))
+    await do("GET", "/conversations")
+    await do("DELETE", place)
+
+
+async def administration(world):
+    do = world.do
+    await do("POST", "/projects", {"slug": "third", "name": "Third"}, by=world.api.token())
+    await do("GET", "/projects")
+    await do("GET", P)
+    key = await do("POST", f"{P}/api-keys", example("CreateKey"))
+    await do("GET", f"{P}/api-keys")
+    await do("DELETE", f"{P}/api-keys/{key['id']}")
+    await do("POST", f"{P}/members", example("PutMember"))
+    await do("GET", f"{P}/members")
+    await do("DELETE", f"{P}/members/ada")
+    await do("PUT", f"{P}/concurrency-limits", example("PutConcurrencyLimits"))
+    await do("GET", f"{P}/concurrency-limits")
+    await do("PUT", f"{P}/prices", example("PutPrice"))
+    for path in ("prices", "usage"):
+        await do("GET", f"{P}/{path}")
+    await do("DELETE", f"{P}/prices?provider=acme&model=large-2")
+    service = (await do("POST", "/agent-runtimes/push-services", example("RegisterPushService")))["service"]
+    place = f"/agent-runtimes/push-services/{service['id']}"
+    await do("POST", f"{place}/heartbeat")
+    await do("GET", "/agent-runtimes/push-services")
+    await do("GET", place)
+    await do("DELETE", place)
+    for path in ("/healthz", "/readyz", "/.well-known/jwks.json"):
+        await do("GET", path, by=None)
+
+
+async def automation(world):
+    do = world.do
+    made = (await do("POST", f"{P}/schedules", example("CreateSchedule")))["schedule"]
+    place = f"{P}/schedules/{made['id']}"
+    for path in (f"{P}/schedules", place, f"{place}/upcoming"):
+        await do("GET", path)
+    await do("POST", f"{place}/runs", example("RunSchedule"))
+    await do("PATCH", place, example("UpdateSchedule"))
+    await do("DELETE", place)
+    await do("PUT", f"{P}/source-schedules", example("SyncSourceSchedules"))
+    hook = (await do("POST", f"{P}/webhooks", example("CreateWebhook")))["webhook"]
+    place = f"{P}/webhooks/{hook['id']}"
+    tested = (await do("POST", f"{place}/test"))["delivery"]
+    for path in (f"{P}/webhooks", place, f"{place}/deliveries"):
+        await do("GET", path)
+    await do("POST", f"{place}/deliveries/{tested['id']}/redeliver")
+    await do("PATCH", place, example("UpdateWebhook"))
+    await do("POST", f"{place}/rotate", example("RotateWebhook"))
+    await do("DELETE", place)
+    trigger = await do("POST", f"{P}/triggers", example("CreateTrigger"))
+    place = f"{P}/triggers/{trigger['trigger']['id']}"
+    await do("POST", f"/triggers/{trigger['token']}", {"ref": "main"}, by=None)
+    await do("GET", f"{P}/triggers")
+    await do("GET", place)
+    await do("PATCH", place, example("UpdateTrigger"))
+    await do("POST", f"{place}/rotate")
+    await do("DELETE", place)
+    batch = (await do("POST", f"{P}/batches", example("CreateBatch")))["batch"]
+    place = f"{P}/batches/{batch['id']}"
+    await do("GET", f"{P}/batches")
+    await do("GET", place)
+    await do("POST", f"{place}/cancel")
+    await do("POST", f"{place}/retry", example("RetryBatch"))
+
+
+async def refusals(world):
+    """Of every route, what goes wrong before its handler and at its first look."""
+    for one in operations():
+        if one.path == "/metrics":  # which counts what was asked before
+            continue
+        parts = [part if part[:1] != "{" else "nothing-here" for part in one.path.split("/")]
+        path = "/".join(parts)
+        body = b"" if one.body is Nothing else msgspec.json.encode(example(one.body.__name__))
+        if not one.open:
+            await world.send(one.method, path, body, by=None)
+            await world.send(one.method, path, body, by="vf_none_at_all")
+            await world.send(one.method, path, body, by="read")
+        if one.media_type != "text/event-stream":
+            await world.send(one.method, path, body)
+        await world.send("TRACE", path)
+        await world.send("HEAD", path)
+        await world.send("OPTIONS", path, origin="https://app.example")
+        await world.send(one.method, path + "/", body)
+        await world.send(one.method, path.replace("nothing-here", "%6eothing%20here"), body)
+        await world.send(one.method, path.replace("nothing-here", "a%2fb"), body)
+        await world.send(one.method, path.replace("nothing-here", "n" * 300), body)
+        if one.method != "GET":
+            await world.send(one.method, path, b'{"half": ')
+            await world.send(one.method, path, b"[]", content_type="text/plain")
+            await world.send(one.method, path, body, idempotency_key="k" * 256)
+        if one.query is not Nothing and one.media_type != "text/event-stream":
+            await world.send(one.method, f"{path}?limit=x&attempt=x&sort=x&project=none&model=%ff", body)
+    for path in ("/", "//runs", "/runs?#part", "/nowhere", "/runs/a/b/c"):
+        await world.send("GET", path)
+
+
+@pytest.mark.parametrize("story", [runs, conversations, administration, automation, refusals])
+async def test_a_story_is_answered_with_the_same_bytes_both_ways(played_both_ways, story):
+    asgi, plain = await played_both_ways(story)
+    assert len(asgi.transcript) == len(plain.transcript) > 10
+    for (sent, theirs), (sent_too, ours) in zip(asgi.transcript, plain.transcript, strict=True):
+        assert sent == sent_too, "the worlds have not the same ids"
+        assert ours == theirs, sent
+
+
+async def test_the_stories_get_a_good_answer_from_every_plain_route(played_both_ways):
+    async def all_of_them(world):
+        for story in (runs, conversations, administration, automation):
+            await story(world)
+
+    _, plain = await played_both_ways(all_of_them)
+    statuses = {f"{one.method} {one.path}": one.status for one in operations() if one.plain}
+    assert {route for route in PLAIN if statuses[route] not in plain.answered.get(route, ())} == set()
+
+
+async def test_refusals_are_of_every_kind(played_both_ways):
+    asgi, _ = await played_both_ways(refusals)
+    assert {200, 201, 400, 401, 403, 404, 405} <= {status_of(answer) for _, answer in asgi.transcript}

@@ -1,0 +1,120 @@
+"""Clients over real sockets that are slow, silent, or gone: they get no run, and keep nobody waiting."""
+
+import asyncio
+import json
+
+import pytest
+
+from runstead import limits
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Deadlines that a test can wait for. Ask for it before `live`."""
+    monkeypatch.setattr(limits, "header_s_max", 0.5)
+    monkeypatch.setattr(limits, "body_s_max", 0.5)
+
+
+async def connect(live):
+    return await asyncio.open_connection(*live.address())
+
+
+def claim(live, worker, **more):
+    body = json.dumps({"wait_seconds": 20, "kinds": ["task"], **more})
+    lines = [
+        f"POST /agent-workers/workers/{worker}/claim HTTP/1.1",
+        "Host: a",
+        f"Content-Length: {len(body)}",
+    ]
+    lines += [f"{name}: {value}" for name, value in live.headers.items()]
+    return "\r\n".join([*lines, "", body]).encode()
+
+
+async def worker_of(live):
+    body = {"implementation_kind": "claude", "worker_key": "one"}
+    return (await live.post("/agent-workers/projects/default/workers", body))["worker"]["id"]
+
+
+async def test_a_slow_loris_is_cut_off_while_others_are_served(hasty, live):
+    slow = [await connect(live) for _ in range(60)]
+
+    async def drip(reader, writer):
+        """What it is answered at last."""
+        writer.write(b"GET /healthz HTTP/1.1\r\nx: ")
+        answer = asyncio.ensure_future(reader.read())
+        while not answer.done():
+            writer.write(b"a")
+            await asyncio.wait([answer], timeout=0.05)
+        writer.close()
+        return await answer
+
+    dripping = asyncio.gather(*(drip(*one) for one in slow))
+    while not dripping.done():
+        assert (await live.client.get(f"{live.url}/healthz")).status_code == 200
+    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in await dripping)
+
+
+async def test_a_body_that_stops_holds_its_connection_no_longer_than_allowed(hasty, live):
+    reader, writer = await connect(live)
+    writer.write(b"POST /triggers/none HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n{")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_a_sign_in_takes_no_more_than_its_form_needs(live):
+    reader, writer = await connect(live)
+    head = "POST /ui/sign-in HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no end
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+
+
+@pytest.mark.parametrize("phase", ["header", "body", "command"])
+async def test_a_claim_whose_caller_hung_up_takes_no_run(live, phase):
+    worker = await worker_of(live)
+    request = claim(live, worker)
+    _, writer = await connect(live)
+    writer.write(request[: {"header": 20, "body": -3, "command": len(request)}[phase]])
+    await writer.drain()
+    if phase == "command":
+        await live.until(lambda: len(live.main.app.notifier))
+    served = len(live.main._server.server_state.connections)
+    writer.transport.abort() if phase == "body" else writer.close()
+    await live.until(lambda: len(live.main._server.server_state.connections) < served)
+    run_id = await live.create()
+    await live.until(lambda: not live.main._server.server_state.tasks)
+    run = (await live.client.get(f"{live.url}/runs/{run_id}", headers=live.headers)).json()
+    assert run["status"] == "pending"
+    taken = await live.post(f"/agent-workers/workers/{worker}/claim", {"kinds": ["task"]})
+    assert taken["run"]["run_id"] == run_id
+
+
+async def test_a_caller_that_hangs_up_while_it_is_answered_leaves_nothing_behind(live):
+    run_id = await live.create()
+    for _ in range(30):
+        await live.append(run_id, *({"type": "A", "text": "x" * 100_000} for _ in range(2)))
+    state = live.main._server.server_state
+    before = len(state.connections)
+    reader, writer = await connect(live)
+    path = f"/runs/{run_id}/events?limit=500"
+    one = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {live.headers['Authorization']}\r\n\r\n".encode()
+    writer.write(one * 50)  # far more than the sockets hold: its answers stand still half-way
+    await reader.readexactly(100)
+    writer.transport.abort()
+    await live.until(lambda: len(state.connections) <= before and not state.tasks)
+    assert (await live.client.get(f"{live.url}/healthz")).status_code == 200
+
+
+async def test_refused_connections_are_gone_soon(live):
+    refused = []
+    for _ in range(20):
+        reader, writer = await connect(live)
+        writer.write(b"GET /" + b"a" * (limits.url_bytes_max + 1))
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 414 ")
+        refused.append(writer)
+    state = live.main._server.server_state
+    await live.until(lambda: len(state.connections) <= 1)  # though no client closes
+    for writer in refused:
+        writer.close()

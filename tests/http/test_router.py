@@ -1,0 +1,55 @@
+"""A tree of dictionaries finds what patterns tried one after another would find."""
+
+from itertools import product
+
+import pytest
+from starlette.routing import Match, Route
+
+from runstead.http.app import operations
+from runstead.http.router import Router
+
+PATHS = list(dict.fromkeys(operation.path for operation in operations()))
+#: As patterns in a list have to stand: what is spelled out before what may be anything.
+LISTED = [
+    Route(path, print)
+    for path in sorted(PATHS, key=lambda path: [part[:1] == "{" for part in path.split("/")])
+]
+
+
+def by_patterns(path):
+    for route in LISTED:
+        matched, scope = route.matches({"type": "http", "path": path, "method": "GET"})
+        if matched is not Match.NONE:
+            return route.path, scope["path_params"]
+    return None
+
+
+@pytest.fixture(scope="module")
+def router():
+    return Router(None, operations())
+
+
+def by_tree(router, path):
+    found = router.find(path)
+    return None if found is None else (found[0].path, found[1])
+
+
+def test_every_path_is_found_with_what_stands_at_its_names(router):
+    for path in PATHS:
+        asked = path.replace("{", "the-").replace("}", "")
+        assert by_tree(router, asked) == by_patterns(asked)
+        assert by_tree(router, asked)[0] == path
+
+
+def test_paths_made_of_the_words_of_others_are_found_as_by_patterns(router):
+    words = sorted({part for path in PATHS for part in path.split("/") if part[:1] != "{"})
+    assert "" in words
+    for length in (1, 2, 3):
+        for parts in product([*words, "x"], repeat=length):
+            path = "/" + "/".join(parts)
+            assert by_tree(router, path) == by_patterns(path), path
+
+
+def test_a_word_where_a_name_may_stand_is_a_name_further_down(router):
+    assert by_tree(router, "/runs/event-types") == ("/runs/event-types", {})
+    assert by_tree(router, "/runs/event-types/events") == ("/runs/{run_id}/events", {"run_id": "event-types"})
