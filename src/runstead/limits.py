@@ -12,6 +12,7 @@ header_s_max: Final = 10.0  # for a whole header to come, from the first byte, o
 body_s_max: Final = 30.0  # for a body to be whole, or else to have grown by this many seconds' least share
 body_bytes_per_s_min: Final = 4 * KIB
 idle_s_max: Final = 75.0  # between two requests on one connection
+last_request_s: Final = 0.3  # that a stopping server gives a connection that has sent no request yet
 refused_s_max: Final = 2.0  # for a caller to read a refusal before it is cut off
 plain_body_bytes_max: Final = 64 * KIB  # which are read whole before anything is asked about the caller
 

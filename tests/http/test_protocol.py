@@ -330,6 +330,7 @@ async def test_who_wants_one_answer_gets_one_and_the_end(wires, asked):
 async def test_a_server_that_stops_lets_open_requests_finish(desk, wires, auth):
     worker, _ = await desk.worker()
     idle, busy = wires.open(), wires.open()
+    await wires.ask(HEALTH, idle)
     busy.data_received(request("POST", f"{worker}/claim", CLAIM, **auth))
     await desk.subscribed()
     for protocol in (idle, busy):
@@ -340,6 +341,29 @@ async def test_a_server_that_stops_lets_open_requests_finish(desk, wires, auth):
     assert answers(busy) == [200]
     assert b"connection: close" in sent(busy)
     assert busy.transport.closing
+
+
+async def test_a_server_that_stops_serves_the_request_of_a_connection_that_was_just_made(wires):
+    fresh, begun = wires.open(), wires.open()
+    begun.data_received(HEALTH[:10])
+    for protocol in (fresh, begun):
+        protocol.shutdown()
+        assert not protocol.transport.closing
+    fresh.data_received(HEALTH)
+    begun.data_received(HEALTH[10:])
+    await wires.settle()
+    for protocol in (fresh, begun):
+        assert answers(protocol) == [200]
+        assert b"connection: close" in sent(protocol)
+        assert protocol.transport.closing
+
+
+async def test_a_server_that_stops_waits_for_a_silent_connection_for_a_moment_alone(wires, monkeypatch):
+    monkeypatch.setattr(limits, "last_request_s", 0)
+    silent = wires.open()
+    silent.shutdown()
+    await asyncio.sleep(0.001)  # a timer that is due is run before this one
+    assert silent.transport.closing
 
 
 # Callers that hang up

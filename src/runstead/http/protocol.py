@@ -41,6 +41,7 @@ class Protocol(HttpToolsProtocol):
         self._phase = _BETWEEN
         self._active: RequestResponseCycle | Exchange | None = None  # whose answer is the next to be sent
         self._refused = False  # then what comes is thrown away
+        self._last = False  # the server stops: the request that is on its way is the last one
         self._read = 0  # bytes of the read that is being parsed
         self._unparsed = 0  # bytes of reads since anything was complete: a header, or a piece of a body
         self._tail = 0  # how many more the header may have, that began in the middle of a read
@@ -160,7 +161,7 @@ class Protocol(HttpToolsProtocol):
             return False
         if self.parser.get_http_version() != "1.1":
             return False
-        keep_alive = self.parser.should_keep_alive()
+        keep_alive = self.parser.should_keep_alive() and not self._last
         exchange: Any = Exchange(self, endpoint, method, path, path_params, query, headers, keep_alive)
         self.cycle = self._active = exchange
         return True
@@ -171,6 +172,8 @@ class Protocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers = self.scope["headers"] = headers
         super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._active = cycle
@@ -224,6 +227,20 @@ class Protocol(HttpToolsProtocol):
             self._refuse(
                 _late(f"The body was not whole within {guard.body.seconds:g} seconds, and hardly grew")
             )
+
+    def shutdown(self) -> None:
+        """The server stops. A connection that was just made, or a header that has begun, may still bring its request: closed
+        now, it would be reset. What is idle between two requests is closed.
+        """
+        if self._refused or (self._active is not None and self._phase != _HEADER):
+            super().shutdown()
+        else:
+            self._last = True
+            self.loop.call_later(limits.last_request_s, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self._answering() and self._phase != _BODY:
+            self.close()
 
     def close(self) -> None:
         self._leave()
