@@ -277,6 +277,10 @@ connect_s: Final = 5
 statement_s: Final = 10
 lock_s: Final = 2  # for a row that another transaction holds
 idle_transaction_s: Final = 10
+chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next batch is ended
+chain_s: Final = (
+    1.0  # so often a session ends a transaction without beginning another, and reports its statistics
+)
 in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
 race_retries_max: Final = 5
 statements_kept_max: Final = 512  # prepared, in each session
