@@ -14,6 +14,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -142,9 +143,9 @@ def report(engine: str, turns: dict[str, list[Turn]], concurrencies: list[int]) 
         for figure in ("p50_ms", "p99_ms"):
             completes = {n: [r["requests"]["complete"][figure] for r in rs] for n, rs in reports.items()}
             row(f"{figure} of complete at {number}", completes, 1)
-        errors = {name: sum(r["errors"]["count"] for r in rs) for name, rs in reports.items()}
-        if any(errors.values()):
-            print(f"errors at {number}: {errors}")
+        for name, measured in reports.items():
+            if errors := [kind for one in measured for kind in one["errors"]["kinds"]]:
+                print(f"errors of {name} at {number}: {errors}", file=sys.stderr)
     row("start to ready, s", {name: [one.start_s for one in made] for name, made in turns.items()}, 2)
     row("peak memory, MB", {name: [one.peak_mb for one in made] for name, made in turns.items()}, 0)
 
