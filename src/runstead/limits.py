@@ -291,6 +291,7 @@ partitions_ahead_months: Final = 2
 hints_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
 hint_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
 hint_pause_s: Final = 0.005  # after a message, so that many hints share the next
+hint_listeners_s: Final = 10  # so often one that sends sees whether any other replica listens
 hint_silence_s: Final = 15  # then it is seen whether the carrier is still there
 reconnect_s_max: Final = 5
 

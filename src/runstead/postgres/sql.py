@@ -120,6 +120,7 @@ CREATED: Final = tuple(field for field in STORED if field in _REQUIRED | _USUAL)
 #: What `lock_names` locks names of.
 WEBHOOKS_OF, TRIGGERS_OF = 51, 52
 PRICES_OF = 53
+LISTENING = 61  # with hints: not of names, for as long as a session listens
 SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (
