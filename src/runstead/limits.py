@@ -301,6 +301,10 @@ connect_s: Final = 5
 statement_s: Final = 10
 lock_s: Final = 2  # for a row that another transaction holds
 idle_transaction_s: Final = 10
+chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next batch is ended
+chain_s: Final = (
+    1.0  # so often a session ends a transaction without beginning another, and reports its statistics
+)
 in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
 race_retries_max: Final = 5
 statements_kept_max: Final = 512  # prepared, in each session
@@ -311,6 +315,7 @@ partitions_ahead_months: Final = 2
 hints_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
 hint_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
 hint_pause_s: Final = 0.005  # after a message, so that many hints share the next
+hint_listeners_s: Final = 10  # so often one that sends sees whether any other replica listens
 hint_silence_s: Final = 15  # then it is seen whether the carrier is still there
 reconnect_s_max: Final = 5
 

@@ -8,6 +8,9 @@ Hints about a project are not merged: each comes once, in the order in which its
 carried, every listener of every replica gets None instead of them, as soon as that can be told. Two replicas may write
 to one run within milliseconds and be heard in the wrong order: an update that says less than what was heard already is
 left out.
+
+A carrier that can know that no other replica listens sends nothing meanwhile (`_fall_silent`). A replica that joins
+greets the others; one that was silent has everybody look, and sends from then on (docs/decisions/0022).
 """
 
 import asyncio
@@ -37,7 +40,9 @@ class _Told(msgspec.Struct, frozen=True, array_like=True):
 
 _MARK: Final = "!"  # of such a line; keys begin with a word
 _LOST: Final = f"{_MARK}*"
-"""The line that tells of hints lost, about whichever project."""
+"""The line that says that hints were lost, or not sent: whoever follows anything looks."""
+_GREETING: Final = f"{_MARK}?"
+"""The line with which a replica says that it hears from now on."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(_Told).decode
@@ -74,6 +79,8 @@ class Relay(ABC):
         self._told: deque[str] = deque()  # lines
         self._owed = False  # hints that may not have arrived
         self._carried = False  # some over this connection
+        self._alone = False  # nothing is sent, since nobody would hear it
+        self._greetings = 0
         self._listeners: dict[str, list[Listener]] = {}
         self._seen = _Seen()
         self._stir = asyncio.Event()
@@ -96,7 +103,7 @@ class Relay(ABC):
     def publish(self, keys: Iterable[str]) -> None:
         told = list(keys)
         self._local.publish(told)
-        if told and len(self._pending) < limits.hints_kept_max:
+        if told and not self._alone and len(self._pending) < limits.hints_kept_max:
             self._pending.update(dict.fromkeys(told))
             self._stir.set()
 
@@ -106,14 +113,16 @@ class Relay(ABC):
     def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
         return self._local.subscribe(*keys)
 
-    def listened(self, project_id: str) -> bool:  # noqa: ARG002 - the port's
+    def listened(self, project_id: str) -> bool:
         """Other replicas may have listeners of any project."""
-        return True
+        return not self._alone or project_id in self._listeners
 
     def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
         for hint in hints:
             told = _Told(project_id, hint)
             self._deliver(told)
+            if self._alone:
+                continue
             if len(self._told) >= limits.hints_kept_max:
                 self._told.clear()
                 self._owed = True
@@ -121,7 +130,7 @@ class Relay(ABC):
             if len(line.encode()) > limits.hint_payload_bytes_max:
                 line = _line(_Told(project_id))
             self._told.append(line)
-        if hints:
+        if hints and not self._alone:
             self._stir.set()
 
     def listen(self, project_id: str, listener: Listener) -> None:
@@ -165,6 +174,24 @@ class Relay(ABC):
         self._lost.set()
         self._stir.set()
 
+    def _fall_silent(self) -> None:
+        """No other replica hears: what waits to be sent is for nobody. Only for a carrier over which the greeting of
+        every replica that joins arrives.
+        """
+        self._alone = True
+        self._pending.clear()
+        self._told.clear()
+        self._owed = self._carried = False
+
+    def _speak(self) -> None:
+        """Another replica may hear from now on. It may have joined since long before a change of which nothing was
+        sent, so it has to look.
+        """
+        if self._alone:
+            self._alone = False
+            self._owed = True
+            self._stir.set()
+
     def _hear(self, message: str) -> None:
         """Hints from any replica; one's own come back too."""
         sender, *lines = message.split("\n")
@@ -173,9 +200,16 @@ class Relay(ABC):
         self._local.publish(line for line in lines if not line.startswith(_MARK))
         for line in lines:
             if line == _LOST:
+                self._local.wake_all()
                 self._miss()
+            elif line == _GREETING:
+                self._greetings += 1
+                self._speak()
             elif line.startswith(_MARK):
                 self._deliver(_decode(line.removeprefix(_MARK)))
+
+    def _greeting(self) -> str:
+        return f"{self._name}\n{_GREETING}"
 
     async def _send(
         self, send: Callable[[str], Awaitable[object]], is_alive: Callable[[], Awaitable[object]]

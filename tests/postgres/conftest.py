@@ -112,6 +112,27 @@ def new_notifier(request, databases, database):
     return lambda: NatsNotifier(url, MemoryNotifier())
 
 
+async def _acquaint(notifiers):
+    """Until each hears each, and nothing is on its way any more."""
+    pairs = [(here, there) for here in notifiers for there in notifiers if there is not here]
+    for here, there in pairs:
+        with there.subscribe("hears") as hint:
+            async with asyncio.timeout(5):
+                while not hint.is_set():
+                    here.publish(["hears"])
+                    await asyncio.sleep(0.001)
+    for number, (here, there) in enumerate(pairs):
+        with there.subscribe(f"heard {number}") as hint:
+            here.publish([f"heard {number}"])
+            await asyncio.wait_for(hint.wait(), 5)
+
+
+@pytest.fixture
+def acquainted():
+    """await acquainted(notifiers): until each hears each, and nothing is on its way any more."""
+    return _acquaint
+
+
 @pytest.fixture
 async def apps(replicas, new_notifier):
     """apps(n): applications as n replicas run them, over one database."""
@@ -122,6 +143,7 @@ async def apps(replicas, new_notifier):
         notifiers = [new_notifier() for _ in desks]
         await asyncio.gather(*(notifier.open() for notifier in notifiers))
         made.extend(notifiers)
+        await _acquaint(made)
         return [(desk, App(desk.store, notifier)) for desk, notifier in zip(desks, notifiers, strict=True)]
 
     yield open_some

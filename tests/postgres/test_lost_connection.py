@@ -6,7 +6,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from runstead import transitions
+from runstead import limits, transitions
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.http.app import HttpApp
@@ -65,14 +65,17 @@ async def test_a_session_that_breaks_again_and_again_is_told(desk, sql):
     assert (await desk.change("run-1", rewrite)).run.version == 2
 
 
-@pytest.fixture
-def break_at_commit(monkeypatch):
+@pytest.fixture(params=[0, 3600], ids=["plain", "chained"])
+def break_at_commit(request, monkeypatch):
     """break_at_commit(really): the next commit's session breaks; before that it commits, or not."""
+    monkeypatch.setattr(limits, "chain_s", request.param)
+    monkeypatch.setattr(limits, "chain_idle_s", 3600)
     execute = asyncpg.Connection.execute
+    commit = "COMMIT AND CHAIN" if request.param else "COMMIT"
     armed = []
 
     async def broken(self, query, *arguments, **options):
-        if query == "COMMIT" and armed:
+        if query == commit and armed:
             if armed.pop():
                 await execute(self, query)
             self.terminate()
@@ -101,6 +104,15 @@ async def test_a_commit_that_never_arrived_is_found_out_and_done_again(desk, bre
     assert await desk.row("run-1") == written.run
 
 
+async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(desk, break_at_commit):
+    await desk.create("run-1")
+    for turn in range(6):
+        break_at_commit(turn % 2 == 0)
+        assert (await desk.change("run-1", rewrite)).run.version == 2 + 2 * turn
+        assert (await desk.change("run-1", rewrite)).run.version == 3 + 2 * turn
+    assert (await desk.row("run-1")).version == 13
+
+
 async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch, new_desk, own_server):
     monkeypatch.setattr("runstead.limits.in_doubt_s", 0.2)
     desk = await new_desk(own_server.url())
@@ -108,7 +120,7 @@ async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch,
     execute = asyncpg.Connection.execute
 
     async def broken(self, query, *arguments, **options):
-        if query == "COMMIT":
+        if query.startswith("COMMIT"):
             own_server.stop()
         return await execute(self, query, *arguments, **options)
 

@@ -13,7 +13,18 @@ from runstead.concurrency import Rooms
 from runstead.postgres.claims import claim_sql
 from runstead.postgres.connection import connect
 from runstead.postgres.page import page_sql
-from runstead.postgres.sql import MOVING, STORED, update_one, update_runs, update_schedule
+from runstead.postgres.sql import (
+    BROUGHT,
+    CREATED,
+    MOVING,
+    STORED,
+    Q,
+    insert_runs,
+    together,
+    update_one,
+    update_runs,
+    update_schedule,
+)
 from runstead.store import ClaimQuery, RunQuery
 from runstead.store.lines import lines
 from statements import makers, written
@@ -67,11 +78,16 @@ def made():
     found = {
         "update_runs": update_runs(moving),
         "update_runs and more": update_runs((*moving, "output", "title")),
+        "update_runs that end": update_runs(moving, BROUGHT),
+        "insert_runs": insert_runs(CREATED),
+        "insert_runs and more": insert_runs(STORED),
         "update_schedule": update_schedule(("version", "status")),
         "update_one webhook": update_one("webhooks", ("url",)),
         "update_one delivery": update_one("webhook_deliveries", ("status", "next_attempt_at")),
         "update_one trigger": update_one("triggers", ("name",)),
     }
+    several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
+    found["together"] = together(several)
     for n, claim in enumerate(CLAIMS):
         found[f"claim {n}"] = claim_sql(list(lines(claim, 1, Rooms({}), claim.targets)))[0]
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
@@ -86,7 +102,7 @@ MAKERS = {
     "claims._steps",
     "page.page_sql",
 }
-MAKERS |= {"runs.next_due", "runs.next_available"}
+MAKERS |= {"sql.insert_runs", "sql.together", "runs.next_due", "runs.next_available"}
 MAKERS |= {"triggers.change", "webhooks._held", "schedules._moment", "push_services._now", "replicas.depths"}
 
 STATEMENTS = {

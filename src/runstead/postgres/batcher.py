@@ -35,7 +35,7 @@ class _Waiting(NamedTuple):
 
 class Batcher:
     def __init__(self, url: str, clock: Clock, decide: Decider) -> None:
-        self._transactions = Transactions(url, clock, limits.batches_max)
+        self._transactions = Transactions(url, clock, limits.batches_max, chained=True)
         self._decide = decide
         self._queue: deque[_Waiting] = deque()
         self._flushers: set[asyncio.Task[None]] = set()

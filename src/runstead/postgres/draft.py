@@ -1,4 +1,4 @@
-"""What one transaction changes, kept apart until all of it is decided, then written with one statement for each table.
+"""What one transaction changes, kept apart until all of it is decided, then written with few statements: mostly with one.
 
 Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
 schedules, conversations, new runs, seals, counters of families and counters of batches, each sorted. Deliveries to
@@ -21,18 +21,17 @@ from runstead.postgres.connection import Connection
 from runstead.postgres.families import FamilyLog
 from runstead.postgres.inputs import add_input, close_input
 from runstead.postgres.messages import add_messages, delete_message, lock_live
-from runstead.postgres.rows import columns_of, flags_of, line_above, to_event, to_run
+from runstead.postgres.rows import flags_of, line_above, to_event, to_run
 from runstead.postgres.schedules import note_ends, rewrite
-from runstead.postgres.sql import INSERT_RUNS, MOVING, STORED, Q, update_runs
+from runstead.postgres.sql import Q
 from runstead.postgres.webhooks import Telling, tell
+from runstead.postgres.writes import Write, inserted, run_together, updated
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.store import RunKey
 from runstead.transition import NewMessage, Transition
 from runstead.webhook_event import event_of
-
-_MOVING = tuple(field for field in STORED if field in MOVING)
 
 
 class Change(NamedTuple):
@@ -182,23 +181,7 @@ class Draft:
         if self._ends:
             await note_ends(connection, self._ends)
         await self._write_conversations(connection)
-        new = [run for seq, run in self.runs.items() if seq not in self._locked]
-        if new:
-            rows = [[getattr(run, field) for field in STORED] for run in new]
-            await connection.execute(INSERT_RUNS, *columns_of(rows))
-        if self._log.found:
-            await connection.execute(Q["found_families"], self._log.found)
-        await self._write_changed(connection)
-        added = {
-            "add_events": [row for rows in self._events.values() for row in rows],
-            "add_attempts": self._attempts,
-            "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
-            "add_event_keys": [(*name, *told) for name, told in self._keys.items()],
-            "add_seals": self._seals,
-        }
-        for query, values in added.items():
-            if values:
-                await connection.execute(Q[query], *columns_of(values))
+        await self._write_runs(connection)
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"
@@ -207,19 +190,27 @@ class Draft:
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
 
-    async def _write_changed(self, connection: Connection) -> None:
-        """What differs, guarded by the versions that were read. Rows that change the same columns go together."""
-        groups: dict[tuple[str, ...], list[tuple[Run, Run]]] = defaultdict(list)
-        for seq, old in self._locked.items():
-            new = self.runs[seq]
-            if new.version != old.version:
-                groups[_changed(old, new)].append((old, new))
-        for columns, pairs in groups.items():
-            rows = [
-                (old.seq, old.version, *(getattr(new, column) for column in columns)) for old, new in pairs
-            ]
-            written = await connection.execute(update_runs(columns), *columns_of(rows))
-            assert written == f"UPDATE {len(rows)}", (written, len(rows))
+    async def _write_runs(self, connection: Connection) -> None:
+        new = [run for seq, run in self.runs.items() if seq not in self._locked]
+        changed = [(old, self.runs[seq]) for seq, old in self._locked.items()]
+        usual, rare = updated((old, new) for old, new in changed if new.version != old.version)
+        together = [inserted(new)] if new else []
+        if usual is not None:
+            together.append(usual)
+        if self._events:
+            together.append(Write(Q["add_events"], [row for rows in self._events.values() for row in rows]))
+        if self._seals:
+            together.append(Write(Q["add_seals"], self._seals))
+        await run_together(connection, together)
+        if self._log.found:
+            await connection.execute(Q["found_families"], self._log.found)
+        rest = {
+            "add_attempts": self._attempts,
+            "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
+            "add_event_keys": [(*name, *told) for name, told in self._keys.items()],
+        }
+        for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
+            await write.run(connection)
 
     async def _write_conversations(self, connection: Connection) -> None:
         for conversation in self._conversations:
@@ -267,15 +258,3 @@ def check(old: Run | None, transition: Transition, seq: int) -> Change:
     assert new.latest_event_id - latest == len(transition.events)
     assert new.latest_external_event_sequence - sequence == sum(event.counted for event in transition.events)
     return Change(old, new, transition)
-
-
-def _changed(old: Run, new: Run) -> tuple[str, ...]:
-    """The columns to write: what moves nearly always, and what else differs."""
-    others: Sequence[str] = [
-        field
-        for field in STORED
-        if field not in MOVING
-        and (was := getattr(old, field)) is not (becomes := getattr(new, field))
-        and was != becomes
-    ]
-    return (*_MOVING, *others)

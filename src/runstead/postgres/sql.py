@@ -1,7 +1,9 @@
 """The statements: named ones from the .sql files, and the few whose shape depends on what is written or asked."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
+from types import NoneType
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
@@ -62,6 +64,9 @@ MOVING: Final = frozenset(
     }
 )
 
+#: What a completion brings beside what moves: set once, so a value that is not given leaves the stored one as it is.
+BROUGHT: Final = ("exit_code", "error", "metadata", "artifacts", "output", "logs")
+
 _REACH: Final = (
     "ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"
     " ORDER BY service_id, project_id) AS reach"
@@ -102,9 +107,27 @@ def _column_type(hint: object) -> str:
 
 _TYPES: Final = {field: _column_type(hint) for field, hint in get_type_hints(Run).items()}
 
+_REQUIRED: Final = {name for name, hint in get_type_hints(Run).items() if NoneType not in get_args(hint)}
+_USUAL: Final = {
+    *(
+        "root_seq",
+        "available_at",
+        "due_at",
+        "target",
+        "title",
+        "created_by",
+        "timeout_seconds",
+        "backoff_limit",
+    ),
+    *("trigger_kind", "labels", "config", "input"),
+}
+CREATED: Final = tuple(field for field in STORED if field in _REQUIRED | _USUAL)
+"""What most runs are created with. The other columns may be NULL, and are left out where they are so in all of a batch."""
+
 #: What `lock_names` locks names of.
 WEBHOOKS_OF, TRIGGERS_OF = 51, 52
 PRICES_OF = 53
+LISTENING = 61  # with hints: not of names, for as long as a session listens
 SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (
@@ -137,20 +160,43 @@ def _arrays(columns: Sequence[str], first: int = 1) -> str:
     return ", ".join(f"${place}::{_TYPES[field]}[]" for place, field in enumerate(columns, first))
 
 
-INSERT_RUNS: Final = (
-    f"INSERT INTO runs ({', '.join(STORED)}) SELECT * FROM unnest({_arrays(STORED)})"  # noqa: S608 - our own names
-    f' AS made ({", ".join(STORED)}) ORDER BY run_id COLLATE "C", project_id COLLATE "C"'
-)
+@cache
+def insert_runs(columns: tuple[str, ...]) -> str:
+    """Inserts many runs, with these columns of theirs."""
+    names = ", ".join(columns)
+    return (
+        f"INSERT INTO runs ({names}) SELECT * FROM unnest({_arrays(columns)})"  # noqa: S608 - our own names
+        f' AS made ({names}) ORDER BY run_id COLLATE "C", project_id COLLATE "C"'
+    )
 
 
 @cache
-def update_runs(columns: tuple[str, ...]) -> str:
-    """Sets these columns of many runs; their seqs and the versions that were read come first, and guard it."""
-    sets = ", ".join(f"{column} = new.{column}" for column in columns)
-    arrays = f"$1::bigint[], $2::bigint[], {_arrays(columns, 3)}"
+def update_runs(columns: tuple[str, ...], kept: tuple[str, ...] = ()) -> str:
+    """Sets these columns of many runs; their seqs and the versions that were read come first, and guard it. Then come
+    the `kept` columns: NULL leaves one as it is.
+    """
+    sets = [f"{column} = new.{column}" for column in columns]
+    sets += [f"{column} = coalesce(new.{column}, runs.{column})" for column in kept]
+    names = (*columns, *kept)
+    arrays = f"$1::bigint[], $2::bigint[], {_arrays(names, 3)}"
     return (
-        f"UPDATE runs SET {sets} FROM unnest({arrays}) AS new (old_seq, old_version, {', '.join(columns)})"  # noqa: S608
+        f"UPDATE runs SET {', '.join(sets)} FROM unnest({arrays}) AS new (old_seq, old_version, {', '.join(names)})"  # noqa: S608
         " CROSS JOIN LATERAL (SELECT ctid FROM runs AS old"
         " WHERE old.seq = new.old_seq AND old.version = new.old_version LIMIT 1) AS found"
         " WHERE runs.ctid = found.ctid"
     )
+
+
+@cache
+def together(statements: tuple[str, ...]) -> str:
+    """Writes of different rows as one statement, with their arguments one after the other; it tells how many rows each
+    has written. They are worked off in this order, since each is first looked at where its rows are counted.
+    """
+    parts: list[str] = []
+    given = 0
+    for number, statement in enumerate(statements):
+        moved = re.sub(r"\$(\d+)", lambda place: f"${int(place[1]) + given}", statement)  # noqa: B023 - used at once
+        parts.append(f"s{number} AS ({moved} RETURNING 1)")
+        given += max(int(place) for place in re.findall(r"\$(\d+)", statement))
+    counts = ", ".join(f"(SELECT count(*) FROM s{number})" for number in range(len(statements)))  # noqa: S608
+    return f"WITH {', '.join(parts)} SELECT {counts}"

@@ -1,9 +1,15 @@
-"""One transaction: begun, committed, and where the session breaks just then, asked after."""
+"""One transaction: begun, committed, and where the session breaks just then, asked after.
+
+Batches follow one another so closely that BEGIN is worth saving: COMMIT AND CHAIN begins the next transaction, which is
+empty until the next batch comes. Each asks for its own number, so what is asked after is always the one that broke.
+"""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import asyncpg
 
@@ -65,12 +71,14 @@ class _InDoubtError(Exception):
 
 
 class Transactions:
-    """Runs work in transactions, `size` at a time."""
+    """Runs work in transactions, `size` at a time. `chained`: for work that comes without a pause."""
 
-    def __init__(self, url: str, clock: Clock, size: int) -> None:
+    def __init__(self, url: str, clock: Clock, size: int, *, chained: bool = False) -> None:
         self._url = url
         self._clock = clock
-        self._pool = Pool(lambda: connect(url), size)
+        self._chained = chained
+        self._pool = Pool(lambda: connect(url), size, chained=chained)
+        self._unchained_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self.commits = 0
 
     async def run(self, work: Work[T]) -> T:
@@ -99,20 +107,35 @@ class Transactions:
     async def _once(self, work: Work[T]) -> T:
         async with self._pool.session() as connection:
             try:
-                await connection.execute("BEGIN")
+                if not connection.is_in_transaction():
+                    await connection.execute("BEGIN")
                 transaction = Transaction(connection, self._clock)
                 result = await work(transaction)
             except BaseException as trouble:
                 await _roll_back(connection, trouble)
                 raise
             try:
-                await connection.execute("COMMIT")
+                outcome = await connection.execute(self._commit(connection))
             except BROKEN as trouble:
                 if not connection.is_closed() and not is_lost(trouble):
                     raise
                 connection.terminate()
                 raise _InDoubtError(transaction, result) from trouble
+            # What a COMMIT says of a transaction in which a statement failed is ROLLBACK.
+            assert outcome == "COMMIT", outcome
             return result
+
+    def _commit(self, connection: Connection) -> str:
+        """How the session's transaction ends. One that never ended without another's beginning would report nothing of
+        what it did to the tables, and autovacuum would leave them alone.
+        """
+        if not self._chained:
+            return "COMMIT"
+        now = time.monotonic()
+        if now - self._unchained_at.get(connection, -math.inf) < limits.chain_s:
+            return "COMMIT AND CHAIN"
+        self._unchained_at[connection] = now
+        return "COMMIT"
 
     async def _was_committed(self, xid: str | None) -> bool:
         """PostgreSQL remembers what became of a transaction. Where it cannot be asked, the caller has to be told."""
@@ -121,7 +144,11 @@ class Transactions:
         while status == "in progress" and time.monotonic() < until:
             try:
                 async with self._pool.session() as connection:
-                    status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+                    try:
+                        status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+                    except BROKEN as trouble:  # perhaps in a transaction, which goes on no more
+                        await _roll_back(connection, trouble)
+                        raise
             except asyncpg.InvalidParameterValueError:
                 return False  # a standby took over, and never heard of it
             except BROKEN:
