@@ -171,6 +171,13 @@ sweeper_tick_s: Final = 10.0
 # Queues and loops
 writer_queue_max: Final = 4_096
 writer_group_max: Final = 64
+# What SQLite's writer does on the event loop rather than in its thread
+loop_held_s_max: Final = 0.01  # then the thread does the rest of the group
+loop_spared_times: Final = 20  # as long as it was held, the thread does all of it
+loop_runs_max: Final = 16  # that one command changes
+loop_bytes_max: Final = 64 * KIB  # of large values, in one command
+run_cache_entries_max: Final = 4_096
+run_cache_bytes_max: Final = 16 * MIB
 readers_max: Final = 4
 reaper_rows_per_tick_max: Final = 256
 forgotten_per_tick_max: Final = 1_000  # answers kept for idempotency keys

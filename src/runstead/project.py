@@ -4,6 +4,7 @@ import hashlib
 import re
 import secrets
 import uuid
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -77,6 +78,7 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+@lru_cache(1_024)
 def user_uuid(user_id: str) -> str:
     """The uuid that stands for a user in `created_by`: the id itself where it is one."""
     try:

@@ -73,6 +73,7 @@ class Want(msgspec.Struct, frozen=True):
     event_keys: tuple[str, ...] = ()
     push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
     batch_id: str | None = None  # of the run's project; a mere label is None in `Loaded`
+    fresh: bool = False  # its id was made for this command: no run has it
 
 
 class Transition(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sqlite3
+import sys
 import time
 from contextlib import asynccontextmanager, closing
 
@@ -113,6 +114,51 @@ async def test_while_somebody_else_locks_the_file_nobody_waits_longer_than_for_o
     assert await served.stored() == set()
     _, after = await served.create("run-after")
     assert after.status_code == 202
+
+
+#: A program that holds the only place for a writer: an operator's shell, a backup.
+HOLDER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+time.sleep(3)
+connection.execute("ROLLBACK")
+"""
+
+
+async def test_while_another_process_holds_the_lock_for_3_s_reads_are_answered_and_writes_wait(served):
+    await served.create("first")
+    answers, enough = [], asyncio.Event()
+
+    async def load(caller):
+        number = 0
+        while not enough.is_set():
+            answers.append(await served.create(f"load-{caller}-{number}"))
+            number += 1
+
+    loads = [asyncio.ensure_future(load(caller)) for caller in range(8)]
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, str(served.path), stdout=asyncio.subprocess.PIPE
+    )
+    assert await holder.stdout.readline() == b"held\n"
+    held = asyncio.ensure_future(holder.wait())
+    looks = []
+    while not held.done():
+        began = time.perf_counter()
+        for path in ("/healthz", "/runs/first"):
+            assert (await served.http.get(path)).status_code == 200
+        looks.append(time.perf_counter() - began)
+    assert await held == 0
+    assert len(looks) > 50
+    assert max(looks) < 1, sorted(looks)[-5:]
+    during = len(answers)
+    answers += [await served.create(f"after-{number}") for number in range(20)]
+    enough.set()
+    await asyncio.gather(*loads)
+    assert len(answers) >= during + 20 + len(loads)
+    assert {answer.status_code for _, answer in answers} == {202}
+    assert await served.stored() == {"first", *(name for name, _ in answers)}
 
 
 async def test_many_callers_at_once_are_all_answered_and_what_was_accepted_is_stored(served, monkeypatch):

@@ -5,6 +5,8 @@ import uuid
 
 import pytest
 
+from runstead.commands.create import new_uuid
+
 UUID = "9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e"
 
 
@@ -279,3 +281,12 @@ async def test_an_id_of_any_characters_has_an_address_that_leads_to_it(api, run_
     response = await api.send("POST", "/runs", api.task(public_id=run_id))
     assert response.status_code == 202
     assert (await api.get(response.headers["location"]))["run_id"] == run_id
+
+
+def test_the_uuids_of_runs_are_random_and_well_formed():
+    made = {new_uuid() for _ in range(2_000)}
+    assert len(made) == 2_000
+    for text in made:
+        read = uuid.UUID(text)
+        assert (str(read), read.version, read.variant) == (text, 4, uuid.RFC_4122)
+    assert {text[19] for text in made} == set("89ab")

@@ -151,6 +151,14 @@ async def test_no_worker_claims_what_is_pushed(desk):
     assert await desk.claim(**query) == []
 
 
+async def test_a_cancelled_run_that_was_deleted_is_not_stopped_any_more(desk):
+    await pushed(desk, "a")
+    await desk.dispatch(1)
+    await desk.cancel("a")
+    await desk.delete("a")
+    assert await desk.runs.cancelled_pushes(9, ()) == []
+
+
 async def test_cancelled_runs_are_found_until_they_have_stopped(desk, clock):
     for name in ("a", "b", "never-sent"):
         await pushed(desk, name)

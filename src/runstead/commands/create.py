@@ -1,6 +1,6 @@
 """Creating runs: the one command with many members, so it has a file of its own."""
 
-import uuid
+import os
 from typing import Any
 
 import msgspec
@@ -19,6 +19,13 @@ from runstead.store import RunKey, Written
 from runstead.transition import Loaded, NewMessage, Transition, Want
 
 encode = msgspec.json.Encoder().encode
+
+
+def new_uuid() -> str:
+    """A random uuid (version 4), in half the time that `uuid` takes."""
+    text = os.urandom(16).hex()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +85,12 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
         return insert(run, message, loaded)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
-    want = Want(parent_run_id=new.parent_run_id, push_agent=push_agent(run), batch_id=batch_id)
+    want = Want(
+        parent_run_id=new.parent_run_id,
+        push_agent=push_agent(run),
+        batch_id=batch_id,
+        fresh=new.run_id is None,
+    )
     written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
     app.publish(written)
     return written
@@ -93,19 +105,19 @@ async def _project_of(app: App, principal: Principal, new: NewRun) -> str:
 
 
 def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewMessage | None]:
-    run_id = new.run_id if new.run_id is not None else f"run_{uuid.uuid4()}"
+    run_id = new.run_id if new.run_id is not None else f"run_{new_uuid()}"
     creator = user_uuid(principal.id)
     details, message = new.agent, None
     if new.kind == "agent":
         assert details is not None
-        message = NewMessage(str(uuid.uuid4()), new.owner_id, creator)
+        message = NewMessage(new_uuid(), new.owner_id, creator)
         details = replace(
             details,
             message_id=message.id,
             requested_by_user_id=principal.id if principal.kind == "user" else None,
         )
     run = Run(
-        uid=str(uuid.uuid4()),
+        uid=new_uuid(),
         project_id=project_id,
         run_id=run_id,
         kind=new.kind,
@@ -201,7 +213,12 @@ async def retry(
         over = loaded.batch is not None and loaded.batch.closed
         return insert(replace(run, batch_id=None) if over else run, message, loaded)
 
-    want = Want(parent_run_id=first.parent_run_id, push_agent=push_agent(run), batch_id=first.batch_id)
+    want = Want(
+        parent_run_id=first.parent_run_id,
+        push_agent=push_agent(run),
+        batch_id=first.batch_id,
+        fresh=True,
+    )
     written = await app.store.runs.apply(RunKey(first.project_id, run.run_id), decide, want, seal)
     app.publish(written)
     return written
@@ -214,12 +231,12 @@ def again(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:
     if first.kind == "agent":
         if first.conversation_id is None:
             raise not_found("Conversation")
-        message = NewMessage(str(uuid.uuid4()), first.conversation_id, creator)
+        message = NewMessage(new_uuid(), first.conversation_id, creator)
         details = msgspec.json.decode(first.agent or b"{}", type=AgentDetails)
         agent = encode(replace(details, message_id=message.id))
-    new_id = f"run_{uuid.uuid4()}"
+    new_id = f"run_{new_uuid()}"
     run = Run(
-        uid=str(uuid.uuid4()),
+        uid=new_uuid(),
         run_id=new_id,
         root_run_id=new_id,
         status=RunStatus.PENDING,

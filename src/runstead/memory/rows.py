@@ -124,6 +124,7 @@ class Rows:
         if run.artifacts is not None:
             self.discards[run.uid] = None
         del self.runs[seq], self._seqs[run.project_id, run.run_id]
+        self.pushed.discard(seq)
         assert run.root_seq is not None
         self._families[run.root_seq].remove(seq)
         if run.parent_seq is not None:

@@ -33,6 +33,7 @@ _UNFINISHED: Final = " UNION ALL ".join(
 class SqliteBatches:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
+        self._cache = writer.cache
         self._readers = readers
 
     async def create(self, batch: Batch, members: Sequence[Member], seal: Seal | None = None) -> Made:
@@ -40,7 +41,7 @@ class SqliteBatches:
             # All are decided before anything is written, so that a refusal fails alone.
             decided = []
             for key, decide, want in members:
-                loaded = load_run(connection, key, want, now)
+                loaded = load_run(connection, self._writer, key, want, now)
                 transition = decide(loaded)
                 assert loaded.run is None, key
                 decided.append((transition, want, key))
@@ -52,9 +53,11 @@ class SqliteBatches:
             for transition, want, key in decided:
                 # Its first child gives a parent a family: the ones after it have to see that.
                 parent = (
-                    load_run(connection, key, want, now).parent if want.parent_run_id is not None else None
+                    load_run(connection, self._writer, key, want, now).parent
+                    if want.parent_run_id is not None
+                    else None
                 )
-                written.append(write_run(connection, None, transition, now, parent, tally))
+                written.append(write_run(connection, self._cache, None, transition, now, parent, tally))
             count(connection, tally)
             made = load(connection, batch.id, batch.project_id)
             assert made is not None
@@ -91,7 +94,9 @@ class SqliteBatches:
             for (seq,) in alive:
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
                 if not run.terminal:  # one above it may have taken it along
-                    written.append(write_run(connection, run, decide(run, now), now, tally=tally))
+                    written.append(
+                        write_run(connection, self._cache, run, decide(run, now), now, tally=tally)
+                    )
             count(connection, tally)
             return written
 

@@ -40,7 +40,7 @@ class SqliteBrowserSessions:
 
     async def touch(self, ids: Sequence[str]) -> None:
         await self._writer.do(
-            lambda c, now: c.executemany(Q["touch_browser_session"], [(now, one) for one in ids])
+            lambda c, now: c.executemany(Q["touch_browser_session"], [(now, one) for one in ids]).rowcount
         )
 
     async def remove(self, session_id: str, identity: str) -> bool:

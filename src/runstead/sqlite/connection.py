@@ -30,7 +30,7 @@ def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     # The writer's working set are the right edges of its trees; readers lean on the system's page cache.
-    connection.execute(f"PRAGMA cache_size = -{8 * 1024 if read_only else 64 * 1024}")
+    connection.execute(f"PRAGMA cache_size = -{8 * 1024 if read_only else 16 * 1024}")
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")

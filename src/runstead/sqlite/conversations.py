@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec.structs import astuple, replace
 
+from runstead import limits
 from runstead.conversation import Conversation, Spoken, StoredMessage
 from runstead.errors import Error
 from runstead.seal import Seal
@@ -78,7 +79,8 @@ class SqliteConversations:
         return await self._writer.do(sealed(job, seal))
 
     async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
-        return await self._writer.do(sealed(lambda c, now: write_message(c, message, now), seal))
+        quick = len(message.parts or b"") <= limits.loop_bytes_max
+        return await self._writer.do(sealed(lambda c, now: write_message(c, message, now), seal), quick=quick)
 
     async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
         return await self._readers.do(lambda c: read_messages(c, conversation_id, after, limit, bytes_max))

@@ -1,4 +1,4 @@
-"""Which runs come next: for workers, for push services and for the referee. Called in the writer thread."""
+"""Which runs come next: for workers, for push services and for the referee. Called in the writer's transactions."""
 
 import sqlite3
 from collections import defaultdict
@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any, Final
 
 from runstead import limits
-from runstead.concurrency import Rooms
+from runstead.concurrency import Occupancy, Rooms
 from runstead.run import Run, in_queue
 from runstead.sqlite.concurrency import occupancies
-from runstead.sqlite.rows import encode, to_run
+from runstead.sqlite.rows import encode, stored_bytes, to_run
 from runstead.sqlite.sql import COLUMNS, Q
+from runstead.sqlite.writer import Writer
 from runstead.store import ClaimQuery
 from runstead.store.lines import LineKind, apart_by_target, lines
 from runstead.turns import LOOKED, in_turns, is_crowded, looks
@@ -52,16 +53,24 @@ def _head_sql(line: LineKind) -> str:
 HEADS: Final = {line: _head_sql(line) for line in _LINES}
 
 
-def claimable_runs(connection: sqlite3.Connection, query: ClaimQuery, now: int) -> list[Run]:
+def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQuery, now: int) -> list[Run]:
     """The runs that a claim gets, in order: one short index scan for each line that the worker takes from."""
     project, limit = query.project_id, query.limit
-    rooms = Rooms.beside(project, occupancies(connection, project, limits.running_max))
+    occupied: list[Occupancy] = []
+    if project not in writer.cache.without_limits:
+        writer.leave_loop()  # counting what runs may take long
+        occupied = occupancies(connection, project, limits.running_max)
+        if not occupied:
+            writer.cache.without_limits.add(project)
+    rooms = Rooms.beside(project, occupied)
     targets: Sequence[str] = query.targets
     if apart_by_target(query, rooms):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     found: dict[int, Run] = {}
     for line in lines(query, limit, rooms, targets):
         for row in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)):
+            if stored_bytes(row) > limits.loop_bytes_max:
+                writer.leave_loop()
             run = to_run(row)
             found[run.seq] = run
     fitting = (run for run in sorted(found.values(), key=in_queue) if rooms.take(run))

@@ -34,7 +34,7 @@ class SqliteReplicas:
         return await self._readers.do(lambda c: [Replica(*row) for row in c.execute(Q["replicas"], (since,))])
 
     async def leave(self, replica_id: str) -> None:
-        await self._writer.do(lambda c, _: c.execute(Q["leave_replica"], (replica_id,)))
+        await self._writer.do(lambda c, _: c.execute(Q["leave_replica"], (replica_id,)).rowcount)
 
 
 class SqliteCensus:

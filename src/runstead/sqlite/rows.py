@@ -1,8 +1,10 @@
 """Rows to values and back."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, Final
 
 import msgspec
@@ -24,6 +26,8 @@ _STATUS: Final = FIELDS.index("status")
 _SEQ: Final = FIELDS.index("seq")
 _ROOT: Final = FIELDS.index("root_seq")
 _LOGS: Final = FIELDS.index("logs")
+_PLACES: Final = range(len(FIELDS))
+_packed = attrgetter(*(FIELDS[place] for place in sorted(PACKED)))
 
 
 def to_run(row: tuple[Any, ...]) -> Run:
@@ -35,6 +39,19 @@ def to_run(row: tuple[Any, ...]) -> Run:
         if values[place] is not None:
             values[place] = unpack_field(values[place], text=place == _LOGS)
     return Run(*values)
+
+
+def stored_bytes(row: Sequence[Any]) -> int:
+    """Of what may have to be unpacked."""
+    return sum([len(row[place]) for place in PACKED if row[place] is not None])
+
+
+def changed_bytes(old: Run | None, new: Run) -> int:
+    """Of what would have to be packed."""
+    values = _packed(new)
+    if old is not None:
+        return sum([len(a) for a, b in zip(values, _packed(old), strict=True) if a is not b and a])
+    return sum(map(len, filter(None, values)))
 
 
 def to_glimpses(rows: Iterable[tuple[Any, ...]]) -> list[Glimpse]:
@@ -60,9 +77,8 @@ def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     """Write what differs, guarded by the version that was read."""
     assert new.version > old.version
     was, becomes = astuple(old), astuple(new)
-    changed = tuple(
-        [place for place, (a, b) in enumerate(zip(was, becomes, strict=True)) if a is not b and a != b]
-    )
+    others = compress(_PLACES, map(is_not, was, becomes))
+    changed = tuple([place for place in others if was[place] != becomes[place]])
     values = [pack_field(becomes[place]) if place in PACKED else becomes[place] for place in changed]
     written = connection.execute(update_run(changed), (*values, old.seq, old.version)).rowcount
     assert written == 1, f"run {old.seq} was not at version {old.version}"

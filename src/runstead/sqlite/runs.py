@@ -17,6 +17,7 @@ from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.sqlite import batch_counts, families, queue, schedules, webhooks
+from runstead.sqlite.cache import WriterCache
 from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
@@ -27,10 +28,12 @@ from runstead.sqlite.rows import (
     PRIVATE,
     add_events,
     ancestors,
+    changed_bytes,
     delete_run,
     encode,
     insert_run,
     rewrite_run,
+    stored_bytes,
     to_event,
     to_glimpses,
     to_run,
@@ -67,27 +70,32 @@ from runstead.usage import FamilyUsage
 class SqliteRuns:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
+        self._cache = writer.cache
         self._readers = readers
 
     async def apply(
         self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
-            loaded = _load(connection, key, want, now)
+            loaded = _load(connection, self._writer, key, want, now)
             transition = decide(loaded)
+            if _takes_long(loaded.run, transition):
+                self._writer.leave_loop()
             if transition.schedule is not None:
                 assert loaded.schedule is not None
                 schedules.rewrite(connection, loaded.schedule, transition.schedule)
-            return _write(connection, loaded.run, transition, now, loaded.parent)
+            return _write(connection, self._cache, loaded.run, transition, now, loaded.parent)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(sealed(job, seal), quick=True)
 
     async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
-            runs = queue.claimable_runs(connection, query, now)
-            return [_write(connection, run, decide(run, now), now).run for run in runs]
+            runs = queue.claimable_runs(connection, self._writer, query, now)
+            if len(runs) > limits.loop_runs_max:
+                self._writer.leave_loop()
+            return [_write(connection, self._cache, run, decide(run, now), now).run for run in runs]
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(sealed(job, seal), quick=True)
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         now = self._writer.now()
@@ -100,7 +108,7 @@ class SqliteRuns:
             written = []
             for seq in queue.due_seqs(connection, now, limit):
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
-                written.append(_write(connection, run, decide(run, now), now))
+                written.append(_write(connection, self._cache, run, decide(run, now), now))
             return written
 
         return await self._writer.do(job)
@@ -116,7 +124,7 @@ class SqliteRuns:
             written = []
             for run in queue.due_pushes(connection, now, limit, busy, after):
                 services = services_reaching(connection, (run.project_id,), now)
-                written.append(_write(connection, run, decide(run, now, services), now).run)
+                written.append(_write(connection, self._cache, run, decide(run, now, services), now).run)
             return written
 
         return await self._writer.do(job)
@@ -124,7 +132,8 @@ class SqliteRuns:
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
         def job(connection: sqlite3.Connection, now: int) -> list[WrittenFiring]:
             return [
-                _fire(connection, schedule, decide, now) for schedule in schedules.due(connection, now, limit)
+                _fire(connection, self._cache, schedule, decide, now)
+                for schedule in schedules.due(connection, now, limit)
             ]
 
         return await self._writer.do(job)
@@ -237,13 +246,48 @@ def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, in
     return first + min(after, limits.events_per_run_max), first + limits.events_per_run_max, hidden, limit
 
 
+def _row(connection: sqlite3.Connection, key: RunKey) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = connection.execute(Q["run_by_key"], (key.run_id, key.project_id)).fetchone()
+    return row
+
+
 def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:
-    row = connection.execute(Q["run_by_key"], (key.run_id, key.project_id)).fetchone()
+    row = _row(connection, key)
     return None if row is None else to_run(row)
 
 
-def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> Loaded:
-    run = _run(connection, key)
+def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want) -> Run | None:
+    """The run as it stands. An id that was made just now is looked for only where it may have been stored already: where
+    its group failed, in the thread.
+    """
+    if want.fresh and writer.on_loop:
+        return None
+    run = writer.cache.get(key)
+    if run is not None:
+        return run
+    row = _row(connection, key)
+    if row is None:
+        return None
+    if stored_bytes(row) > limits.loop_bytes_max:
+        writer.leave_loop()
+    return to_run(row)
+
+
+def _takes_long(old: Run | None, transition: Transition) -> bool:
+    """Whether writing it would hold the event loop up."""
+    run = transition.run
+    if run is old and not transition.deletes:
+        return False
+    size = sum([len(event.payload) for event in transition.events])
+    return (
+        transition.deletes
+        or (transition.cancels_family and run.descendants_active > limits.loop_runs_max)
+        or size + changed_bytes(old, run) > limits.loop_bytes_max
+    )
+
+
+def _load(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
+    run = _known(connection, writer, key, want)
     if want is NOTHING_ELSE:
         return Loaded(now, run)
     parent, family_cancelled, receipt, schedule = None, False, None, None
@@ -255,6 +299,7 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
         above = ancestors(replace(parent, path=f"{parent.path}{parent.seq}/"))
         family_cancelled = connection.execute(Q["cancelled_among"], (above,)).fetchone() is not None
     if run is not None and want.tail_after is not None and want.tail_after < run.latest_event_id:
+        writer.leave_loop()
         bounds = _bounds(run.seq, want.tail_after, 0, limits.events_per_append_max)
         tail = tuple(to_event(row) for row in connection.execute(Q["events_between"], bounds))
     if run is not None and want.receipt_key is not None:
@@ -281,6 +326,7 @@ def _load(connection: sqlite3.Connection, key: RunKey, want: Want, now: int) -> 
 
 def _write(
     connection: sqlite3.Connection,
+    cache: WriterCache,
     old: Run | None,
     transition: Transition,
     now: int,
@@ -294,7 +340,8 @@ def _write(
     if transition.deletes:
         assert run is old
         delete_run(connection, run)
-        _count_family(connection, run, transition)
+        cache.drop(run.seq)
+        _count_family(connection, cache, run, transition)
         return Written(run, transition, before=old)
     if run is old:
         return Written(run, transition, before=old)
@@ -305,12 +352,9 @@ def _write(
         run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
     else:
         rewrite_run(connection, old, run)
-    if tally is None:
-        alone = Tally()
-        alone.note(old, run)
-        batch_counts.count(connection, alone)
-    else:
-        tally.note(old, run)
+    cache.put(run)
+    if run.batch_id is not None:
+        _count_batch(connection, old, run, tally)
     latest = 0 if old is None else old.latest_event_id
     assert run.latest_event_id - latest == len(transition.events)
     if transition.events:
@@ -340,16 +384,23 @@ def _write(
         close_input(connection, transition.closed_input)
     if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
         schedules.note_end(connection, run)
-    webhooks.tell(connection, old, run, now)
-    _count_family(connection, run, transition)
+    webhooks.tell(connection, cache, old, run, now)
+    _count_family(connection, cache, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)
-    cancelled = _cancel_family(connection, run, now, tally)
+    cancelled = _cancel_family(connection, cache, run, now, tally)
     return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
 
 
+def _count_batch(connection: sqlite3.Connection, old: Run | None, run: Run, tally: Tally | None) -> None:
+    alone = Tally() if tally is None else tally
+    alone.note(old, run)
+    if tally is None:
+        batch_counts.count(connection, alone)
+
+
 def _fire(
-    connection: sqlite3.Connection, schedule: Schedule, decide: DecideFiring, now: int
+    connection: sqlite3.Connection, cache: WriterCache, schedule: Schedule, decide: DecideFiring, now: int
 ) -> WrittenFiring:
     due = load_due(connection, schedule, now)
     fired = decide(due)
@@ -357,20 +408,24 @@ def _fire(
         schedules.remove(connection, schedule)
     elif fired.schedule is not schedule:
         schedules.rewrite(connection, schedule, fired.schedule)
-    written = [] if fired.transition is None else [_write(connection, None, fired.transition, now)]
+    written = [] if fired.transition is None else [_write(connection, cache, None, fired.transition, now)]
     for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
-        written.append(_write(connection, run, transition, now))
+        written.append(_write(connection, cache, run, transition, now))
     return WrittenFiring(schedule, fired, tuple(written))
 
 
-def _count_family(connection: sqlite3.Connection, run: Run, transition: Transition) -> None:
+def _count_family(
+    connection: sqlite3.Connection, cache: WriterCache, run: Run, transition: Transition
+) -> None:
     if run.path != "/" and (transition.family_total or transition.family_active):
+        for seq in run.path.strip("/").split("/"):
+            cache.drop(int(seq))
         counts = (transition.family_total, transition.family_active, ancestors(run))
         connection.execute(Q["count_family"], counts)
 
 
 def _cancel_family(
-    connection: sqlite3.Connection, run: Run, now: int, tally: Tally | None
+    connection: sqlite3.Connection, cache: WriterCache, run: Run, now: int, tally: Tally | None
 ) -> tuple[Run, ...]:
     rows = connection.execute(Q["descendants_alive"], (run.root_seq, f"/{run.seq}/")).fetchall()
     cancelled = []
@@ -378,7 +433,11 @@ def _cancel_family(
         below = to_run(row)
         transition = transitions.cancel(below, now=now, reason=run.cancel_reason)
         # The whole family is at hand already: nobody below needs to look for more, and nobody below stays active.
-        written = _write(connection, below, replace(transition, cancels_family=False), now, tally=tally)
+        alone = replace(transition, cancels_family=False)
+        written = _write(connection, cache, below, alone, now, tally=tally)
+        cache.drop(
+            below.seq
+        )  # what it was read with does not count those below it that were written before it
         cancelled.append(replace(written.run, descendants_active=0))
     return tuple(cancelled)
 

@@ -126,7 +126,7 @@ class SqliteStore:
         assert writer is not None, "not open"
 
         # Writes one row for real: a full or read-only disk lets an empty transaction pass.
-        await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)))
+        await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)).rowcount, quick=True)
         return self.facts()
 
     @property

@@ -9,6 +9,7 @@ import msgspec
 from runstead.errors import not_found
 from runstead.run import Run
 from runstead.seal import Seal
+from runstead.sqlite.cache import WriterCache
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import encode, rewrite
 from runstead.sqlite.seals import sealed
@@ -86,12 +87,16 @@ def _add(connection: sqlite3.Connection, delivery: Delivery) -> int:
     return seq
 
 
-def tell(connection: sqlite3.Connection, old: Run | None, new: Run, now: int) -> None:
+def tell(connection: sqlite3.Connection, cache: WriterCache, old: Run | None, new: Run, now: int) -> None:
     """Store the deliveries of a run's change, in its transaction."""
+    if new.project_id in cache.without_webhooks:
+        return
     event = event_of(old, new)
     if event is None:
         return
     rows = connection.execute(_OF_PROJECT, (new.project_id,)).fetchall()
+    if not rows:
+        cache.without_webhooks.add(new.project_id)
     for delivery in deliveries(new, event, map(to_webhook, rows), now) if rows else ():
         _add(connection, delivery)
 

@@ -49,7 +49,7 @@ class SqliteWorkers:
             row = connection.execute(Q["worker_heartbeat"], (now, worker_id)).fetchone()
             return None if row is None else Worker(*row)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(sealed(job, seal), quick=True)
 
     async def heard(self, worker_ids: Sequence[str]) -> None:
         def job(connection: sqlite3.Connection, now: int) -> None:
@@ -81,7 +81,7 @@ class SqliteWorkers:
                 *connection.execute(Q["put_session"], from_session(run_seq, session, now)).fetchone()
             )
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(sealed(job, seal), quick=True)
 
     async def session(self, run_seq: int) -> Session | None:
         def read(connection: sqlite3.Connection) -> Session | None:
