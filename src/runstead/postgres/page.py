@@ -16,12 +16,16 @@ _encode = msgspec.json.Encoder().encode
 GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 
 
-def page_sql(query: RunQuery, columns: str = COLUMNS, table: str = RUNS) -> tuple[str, list[Any]]:
-    """Newest (or longest) first. All values are bound; only our own names are put together."""
-    where = _of_the_index(query.statuses)
+def page_sql(
+    query: RunQuery, columns: str = COLUMNS, table: str = RUNS, seqs: Sequence[int] | None = None
+) -> tuple[str, list[Any]]:
+    """Newest (or longest) first, with `seqs` of these alone. All values are bound; only our own names are put together."""
+    where = _of_the_index(query.statuses) if seqs is None else []
     # Of one project, what its own indexes are made of; see the migration `runs_by_project`.
     of_one = (
-        len(query.project_ids) == 1 and query.batch_id is query.schedule_id is query.parent_run_id is None
+        len(query.project_ids) == 1
+        and query.batch_id is query.schedule_id is query.parent_run_id is None
+        and seqs is None
     )
     arguments: list[Any] = []
 
@@ -37,6 +41,8 @@ def page_sql(query: RunQuery, columns: str = COLUMNS, table: str = RUNS) -> tupl
         elif values:
             add(f"{column} = ANY ({{}}::text[])", list(values))
 
+    if seqs is not None:
+        add("seq = ANY ({}::bigint[])", list(seqs))
     among("project_id", query.project_ids or ("",))
     among("status", query.statuses)
     among("kind", query.kinds)

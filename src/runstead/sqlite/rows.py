@@ -37,6 +37,10 @@ def to_run(row: tuple[Any, ...]) -> Run:
     return Run(*values)
 
 
+def to_runs(rows: Iterable[tuple[Any, ...]]) -> list[Run]:
+    return [to_run(row) for row in rows]
+
+
 def to_glimpses(rows: Iterable[tuple[Any, ...]]) -> list[Glimpse]:
     """In one go: a chart has many."""
     return [
