@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from runstead import transitions
+from runstead.commands.projects import new_project
 from runstead.event import NewEvent
 from runstead.run import Run, RunStatus
 from runstead.sqlite.connection import connect
@@ -71,12 +72,14 @@ async def index(path: Path) -> None:
 
 
 async def prepare(path: Path) -> str:
-    """The id of the project that the runs belong to: the store's first, or a new one named default."""
+    """The id of the project that the runs belong to: the store's first, or a new one."""
     store = SqliteStore(path)
     await store.open()
     found = await store.directory.projects(None)
+    project = found[0] if found else new_project("default", None)
+    await store.directory.ensure_project(project, None, None)
     await store.close()
-    return found[0].id if found else str(uuid.uuid4())
+    return project.id
 
 
 def main() -> None:
