@@ -6,10 +6,13 @@ for offset n, so that sets are joined by one operation. A stored set is a list o
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Final
 
 BLOCK: Final = 4_096
 _BYTES: Final = BLOCK // 8
+_BITS: Final = [1 << offset for offset in range(BLOCK)]
 _LIST_MAX: Final = (
     _BYTES // 2 - 1
 )  # a list is always shorter than the bits, so its length tells which of them it is
@@ -32,10 +35,7 @@ def unpack(stored: bytes) -> int:
 
 
 def bits_of(offsets: Iterable[int]) -> int:
-    found = bytearray(_BYTES)
-    for offset in offsets:
-        found[offset >> 3] |= 1 << (offset & 7)
-    return int.from_bytes(found, "little")
+    return reduce(or_, map(_BITS.__getitem__, offsets), 0)
 
 
 def _bytes(bits: int) -> bytes:

@@ -24,19 +24,21 @@ from runstead.store.postings import (
     with_durations,
 )
 from runstead.store.run_terms import (
+    BOUNDS,
     DURATIONS,
     ENDED,
     OPEN,
     PROJECTS,
-    TIMES,
+    Bounds,
     Facts,
     Value,
+    bounds_of,
     grams,
-    pack_times,
+    pack_bounds,
     status_term,
     terms_of,
     terms_of_value,
-    unpack_times,
+    unpack_bounds,
     values_of,
 )
 
@@ -161,7 +163,7 @@ def _built(runs: Sequence[Facts]) -> dict[bytes, bytes]:
     found = {term: pack_offsets(members) for term, members in offsets.items() if term not in shared}
     found |= {term: pack(bits | bits_of(offsets.get(term, ()))) for term, bits in shared.items()}
     if runs:
-        found[TIMES] = pack_times(min(run.created_at for run in runs), max(run.created_at for run in runs))
+        found[BOUNDS] = pack_bounds(bounds_of(runs))
         found[DURATIONS] = pack_durations(_durations(runs))
     return dict(sorted(found.items()))
 
@@ -194,7 +196,7 @@ async def _work_in(tables: Tables) -> int:
 
 async def _block_changes(tables: Tables, block: int, seqs: Mapping[int, bool]) -> list[Statement]:
     runs = {one.seq: one for one in _facts(await tables.read("index_facts_of", list(seqs)))}
-    wanted = {TIMES, DURATIONS, OPEN, *ENDED}
+    wanted = {BOUNDS, DURATIONS, OPEN, *ENDED}
     for seq, named in seqs.items():
         if named and seq in runs:
             wanted.update(terms_of(runs[seq]))
@@ -214,7 +216,7 @@ async def _block_changes(tables: Tables, block: int, seqs: Mapping[int, bool]) -
 def _changed(
     stored: Mapping[bytes, bytes], runs: Mapping[int, Facts], seqs: Mapping[int, bool]
 ) -> dict[bytes, bytes]:
-    bits = {term: unpack(of) for term, of in stored.items() if term not in (TIMES, DURATIONS)}
+    bits = {term: unpack(of) for term, of in stored.items() if term not in (BOUNDS, DURATIONS)}
     projects = [term for term in bits if PROJECTS[0] <= term < PROJECTS[1]]
     for seq, named in seqs.items():
         place = 1 << seq % BLOCK
@@ -228,9 +230,10 @@ def _changed(
         for term in terms_of(run) if named else (status_term(run.status),):
             bits[term] = bits.get(term, 0) | place
     found = {term: pack(of) for term, of in bits.items()}
-    first, last = unpack_times(stored[TIMES])
-    times = [run.created_at for run in runs.values()]
-    found[TIMES] = pack_times(min([first, *times]), max([last, *times]))
+    was, now = unpack_bounds(stored[BOUNDS]), bounds_of(runs.values())
+    found[BOUNDS] = pack_bounds(
+        Bounds(min(was.first, now.first), max(was.last, now.last), max(was.longest, now.longest))
+    )
     found[DURATIONS] = with_durations(stored[DURATIONS], _durations(runs.values()))
     return found
 
@@ -251,14 +254,15 @@ async def faults(tables: Tables, after: int) -> tuple[list[str], int | None]:
 
 
 def _missing(stored: Mapping[bytes, bytes], runs: Sequence[Facts]) -> Iterator[str]:
-    bits = {term: unpack(of) for term, of in stored.items() if term not in (TIMES, DURATIONS)}
-    first, last = unpack_times(stored[TIMES]) if TIMES in stored else (1, 0)
+    bits = {term: unpack(of) for term, of in stored.items() if term not in (BOUNDS, DURATIONS)}
+    bounds = unpack_bounds(stored[BOUNDS]) if BOUNDS in stored else bounds_of(())
     slices = unpack_slices(stored.get(DURATIONS, b""))
     for run in runs:
         offset = run.seq % BLOCK
         if any(not bits.get(term, 0) >> offset & 1 for term in terms_of(run)):
             yield f"The run {run.run_id} (number {run.seq}) is missing in the index of runs where a list looks for it"
-        if not first <= run.created_at <= last:
+        if not bounds.first <= run.created_at <= bounds.last:
             yield f"The run {run.run_id} (number {run.seq}) was created at a time that the index of runs does not say"
-        if run.duration_ms is not None and duration_at(slices, offset) != run.duration_ms:
+        duration = run.duration_ms
+        if duration is not None and (duration_at(slices, offset) != duration or duration > bounds.longest):
             yield f"The run {run.run_id} (number {run.seq}) took another time than the index of runs says"

@@ -22,7 +22,7 @@ from runstead.store.postings import (
     shorter,
     unpack,
 )
-from runstead.store.run_terms import DURATIONS, TIMES, Wanted, by_rows_alone, unpack_times, wanted
+from runstead.store.run_terms import BOUNDS, DURATIONS, Wanted, by_rows_alone, unpack_bounds, wanted
 from runstead.store.runs import RunQuery
 
 Found: TypeAlias = Run | Glimpse
@@ -32,6 +32,7 @@ Sets: TypeAlias = dict[int, int]
 #: Blocks that are looked at in one go, newest first: few where the newest have enough.
 _blocks_first: Final = 4
 _blocks_max: Final = 512
+_blocks_longest: Final = 64  # those with the longest runs, at first
 #: So many found are read and put in order without a look at the durations in the index.
 _few: Final = 256
 _read_max: Final = 4_096  # found runs that one statement reads
@@ -116,9 +117,9 @@ def _in_time(query: RunQuery, blocks: list[int]) -> Generator[Ask, Sequence[Any]
     if after is None and before is None:
         return blocks
     kept = []
-    for block, _, stored in (yield Terms(blocks, [TIMES])):
-        first, last = unpack_times(stored)
-        if (after is None or last > after) and (before is None or first < before):
+    for block, _, stored in (yield Terms(blocks, [BOUNDS])):
+        bounds = unpack_bounds(stored)
+        if (after is None or bounds.last > after) and (before is None or bounds.first < before):
             kept.append(block)
     return sorted(kept, reverse=True)
 
@@ -151,23 +152,38 @@ def _seqs(block: int, bits: int) -> Iterator[int]:
 
 
 def _longest(query: RunQuery, blocks: Sequence[int], room: int) -> Generator[Ask, Sequence[Any], list[Found]]:
+    """The longest `room` runs. Blocks come in the order of their longest run, until no other can have a longer one than
+    those that were found.
+    """
+    rows = yield Terms(blocks, [BOUNDS])
+    most = {block: unpack_bounds(stored).longest for block, _, stored in rows}
+    order = sorted((block for block in most if most[block] >= 0), key=most.__getitem__, reverse=True)
     terms = wanted(query)
-    sets: Sets = {}
-    for start in range(0, len(blocks), _blocks_max):
-        sets |= yield from _candidates(terms, blocks[start : start + _blocks_max])
+    found: list[Found] = []
+    start, count = 0, _blocks_longest
+    while start < len(order):
+        least = (found[-1].duration_ms or 0) if len(found) == room else 0
+        some = [block for block in order[start : start + count] if most[block] >= least]
+        if not some:
+            break
+        start, count = start + count, _blocks_max
+        sets = yield from _candidates(terms, some)
+        found += yield from _longest_of(query, sets, room)
+        found = sorted(found, key=_place(query), reverse=True)[:room]
+    return found
+
+
+def _longest_of(query: RunQuery, sets: Sets, room: int) -> Generator[Ask, Sequence[Any], list[Found]]:
     if sum(bits.bit_count() for bits in sets.values()) <= _few:
         seqs = [seq for block, bits in sets.items() for seq in _seqs(block, bits)]
         return list((yield Page(query, seqs))) if seqs else []
     order = sorted(sets)
-    stored: dict[int, bytes] = {}
-    for start in range(0, len(order), _blocks_max):
-        rows = yield Terms(order[start : start + _blocks_max], [DURATIONS])
-        stored |= {block: durations for block, _, durations in rows}
+    stored = {block: durations for block, _, durations in (yield Terms(order, [DURATIONS]))}
+    # Blocks stand side by side here, whatever lies between them.
     slices = joined_slices([stored.get(block, b"") for block in order])
     left = joined([sets[block] for block in order])
     if query.before is not None:
         duration, seq = query.before
-        # Blocks stand side by side here, whatever lies between them.
         block = seq // BLOCK
         place = sum(one < block for one in order) * BLOCK + (seq % BLOCK if block in sets else 0)
         left = shorter(slices, left, duration or 0, place)

@@ -8,7 +8,7 @@ Terms are grams, three characters of a text that a list can be searched for, or 
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from operator import itemgetter
@@ -16,10 +16,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from runstead import limits
 from runstead.store.runs import RunQuery
 
-#: What is kept of a block beside sets of runs: the first and last time of creation, and the durations.
-TIMES: Final = b"\xffc"
+#: What is kept of a block beside sets of runs: its bounds, and the durations.
+BOUNDS: Final = b"\xffc"
 DURATIONS: Final = b"\xffd"
 ROOT: Final = b"\xffr"
 PROJECTS: Final = (b"\xffp", b"\xffq")  # all terms from the first up to the second
@@ -134,13 +135,29 @@ def terms_of_value(value: Value) -> frozenset[bytes]:
     return frozenset(terms)
 
 
-def pack_times(first: int, last: int) -> bytes:
-    return struct.pack("<qq", first, last)
+class Bounds(NamedTuple):
+    """Of a block: the first and last time of creation of its runs, and the longest duration. It may be wider."""
+
+    first: int
+    last: int
+    longest: int
 
 
-def unpack_times(stored: bytes) -> tuple[int, int]:
-    first, last = struct.unpack("<qq", stored)
-    return first, last
+def bounds_of(runs: Iterable[Facts]) -> Bounds:
+    """Those of no run are met by no run."""
+    first, last, longest = limits.timestamp_ms_max, -1, -1
+    for run in runs:
+        first, last = min(first, run.created_at), max(last, run.created_at)
+        longest = max(longest, -1 if run.duration_ms is None else run.duration_ms)
+    return Bounds(first, last, longest)
+
+
+def pack_bounds(bounds: Bounds) -> bytes:
+    return struct.pack("<qqq", *bounds)
+
+
+def unpack_bounds(stored: bytes) -> Bounds:
+    return Bounds(*struct.unpack("<qqq", stored))
 
 
 class Wanted(msgspec.Struct, frozen=True):
