@@ -1,20 +1,22 @@
-"""Fill a SQLite store with completed runs of ten events each, to measure what size costs.
+"""Fill a SQLite store with ended runs of ten events each, to measure what size costs.
 
     python bench/fill.py runstead.db --runs 1000000
 
 The rows are those that a server would have written; they go in by large transactions, since this is not what is
-measured.
+measured. With `--index` the index of runs is made as well, as a server's loop would make it.
 """
 
 import argparse
 import asyncio
 import sqlite3
+import time
 import uuid
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from runstead import transitions
+from runstead.commands.projects import new_project
 from runstead.event import NewEvent
 from runstead.run import Run, RunStatus
 from runstead.sqlite.connection import connect
@@ -26,10 +28,13 @@ PAYLOAD = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"m1","delta":"' + b"x" * 
 EVENTS = tuple(NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(10))
 USAGE = b'{"provider":"bench","model":"none","inputTokens":10,"outputTokens":20}'
 PER_TRANSACTION = 10_000
+TEAMS = ("red", "green", "blue")
 
 
-def add(connection: sqlite3.Connection, project_id: str, now: int) -> None:
-    """One whole life, as its final row and its log."""
+def add(
+    connection: sqlite3.Connection, project_id: str, now: int, number: int = 0, count: int = len(EVENTS)
+) -> None:
+    """One whole life, as its final row and its log. Its number says what it is called, and how it ends."""
     run_id = f"run_{uuid.uuid4()}"
     new = Run(
         str(uuid.uuid4()),
@@ -42,25 +47,39 @@ def add(connection: sqlite3.Connection, project_id: str, now: int) -> None:
         run_id,
         now,
         now,
-        target="task:bench",
+        target=f"task:bench-{number % 20}",
+        title=f"Nightly report {number}",
+        labels=b'{"team":"%s","order":"%d"}' % (TEAMS[number % 3].encode(), number),
     )
     run = transitions.create(new, now=now, parent=None, family_cancelled=False, message=None).run
     run = transitions.claim(run, now=now, worker=project_id, lease_ms=60_000, token=uuid.uuid4().hex).run
-    run = replace(run, latest_event_id=len(EVENTS), latest_external_event_sequence=len(EVENTS))
+    run = replace(run, latest_event_id=count, latest_external_event_sequence=count)
+    over = now + 20 + number * 7_919 % 60_000  # a prime: all durations come
+    status = "failed" if number % 50 == 0 else "completed"
     end = transitions.complete(
-        run, now=now + 20, completion=Completion(status="completed", metadata=USAGE), fence=NO_FENCE
+        run, now=over, completion=Completion(status=status, metadata=USAGE), fence=NO_FENCE
     )
     stored = replace(end.run, seq=insert_run(connection, end.run))
-    add_events(connection, stored, (*EVENTS, *end.events), now + 20, 0)
+    add_events(connection, stored, (*EVENTS[:count], *end.events), over, 0)
+
+
+async def index(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    while await store.run_index.advance():
+        pass
+    await store.close()
 
 
 async def prepare(path: Path) -> str:
-    """The id of the project that the runs belong to: the store's first, or a new one named default."""
+    """The id of the project that the runs belong to: the store's first, or a new one."""
     store = SqliteStore(path)
     await store.open()
     found = await store.directory.projects(None)
+    project = found[0] if found else new_project("default", None)
+    await store.directory.ensure_project(project, None, None)
     await store.close()
-    return found[0].id if found else str(uuid.uuid4())
+    return project.id
 
 
 def main() -> None:
@@ -69,17 +88,23 @@ def main() -> None:
     )
     parser.add_argument("path", type=Path)
     parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--events", type=int, default=10, help="beside the terminal one, at most 10")
+    parser.add_argument("--index", action="store_true")
     options = parser.parse_args()
     project_id = asyncio.run(prepare(options.path))
     connection = connect(options.path, "OFF")
     for first in range(0, options.runs, PER_TRANSACTION):
         connection.execute("BEGIN")
         for number in range(first, min(first + PER_TRANSACTION, options.runs)):
-            add(connection, project_id, 1_700_000_000_000 + number * 10)
+            add(connection, project_id, 1_700_000_000_000 + number * 10, number, options.events)
         connection.execute("COMMIT")
         print(f"\r{min(first + PER_TRANSACTION, options.runs):,} runs", end="", flush=True)
     print()
     connection.close()
+    if options.index:
+        began = time.monotonic()
+        asyncio.run(index(options.path))
+        print(f"indexed in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ OWN: Final = {
     "root_seq": "n",
     "run_seq": "n",
     "run_created_at": "t.run_created_at - age",
+    "title": "'Nightly report ' || n",
+    "labels": """convert_to(format('{"team":"%s","order":"%s"}', (ARRAY['red', 'green', 'blue'])[1 + n % 3], n), 'UTF8')""",
 } | {column: f"t.{column} - age" for column in TIMES}
 
 
@@ -110,7 +112,11 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
         await store.close()
 
 
-async def copy_sql(session: asyncpg.Connection, table: str) -> str:
+#: Of a run that has ended. (One that waits has the target that claims ask for.)
+ENDED: Final = {"target": "'task:bench-' || n % 20", "duration_ms": "20 + n * 7919 % 60000"}
+
+
+async def copy_sql(session: asyncpg.Connection, table: str, own: dict[str, str]) -> str:
     """Copies of the template's rows of a table, for the numbers $2 to $3; $1 is the template, $4 the last number."""
     columns = [
         row[0]
@@ -120,7 +126,7 @@ async def copy_sql(session: asyncpg.Connection, table: str) -> str:
             table,
         )
     ]
-    values = ", ".join(OWN.get(column, f"t.{column}") for column in columns)
+    values = ", ".join(own.get(column, f"t.{column}") for column in columns)
     named = "seq" if table == "runs" else "run_seq"
     return (  # our own names
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values}"  # noqa: S608
@@ -138,7 +144,8 @@ async def copy_all(url: str, template: Run, runs: int) -> None:
     while month < template.created_at + 31 * 86_400_000:
         await make_partitions(admin, month)
         month += 28 * 86_400_000
-    statements = [await copy_sql(admin, table) for table in ("runs", "run_events")]
+    own = OWN | (ENDED if template.terminal else {})
+    statements = [await copy_sql(admin, table, own) for table in ("runs", "run_events")]
     indexes = await admin.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'runs' AND indexname != 'runs_pkey'"
     )
@@ -171,6 +178,14 @@ async def copy_all(url: str, template: Run, runs: int) -> None:
     await admin.close()
 
 
+async def index(url: str) -> None:
+    store = PostgresStore(url)
+    await store.open()
+    while await store.run_index.advance():
+        pass
+    await store.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -179,9 +194,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--events", type=int, default=2, help="beside the terminal one")
     parser.add_argument("--pending", action="store_true", help="runs that wait to be claimed")
+    parser.add_argument("--index", action="store_true", help="make the index of runs as well")
     options = parser.parse_args()
     template = asyncio.run(one_life(options.url, options.events, pending=options.pending))
     asyncio.run(copy_all(options.url, template, options.runs))
+    if options.index:
+        began = time.monotonic()
+        asyncio.run(index(options.url))
+        print(f"indexed in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

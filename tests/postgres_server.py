@@ -46,6 +46,7 @@ TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions"]
 TABLES += ["model_prices"]
 TABLES += ["replicas"]
+TABLES += ["run_terms", "run_index_changes"]
 TABLES += [
     "leadership",
     "push_services",
@@ -57,6 +58,7 @@ TABLES += [
     "projects",
 ]
 CLEAR = [f"DELETE FROM {table}" for table in TABLES]
+CLEAR += ["UPDATE run_index SET mark = 0, noted = 0"]
 CLEAR += [
     f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")
 ]

@@ -122,6 +122,14 @@ browser_sessions_pruned_max: Final = 1_000  # at a time
 browser_seen_s: Final = 30.0  # how often it is stored which browsers were seen
 user_agent_chars_max: Final = 200
 
+# The index of runs
+index_tick_s: Final = 1.0
+index_rows_max: Final = 1_000  # terms that one transaction stores
+index_blocks_noted_max: Final = 16  # whose changes are noted before they are indexed
+index_changes_max: Final = 4_096  # that are worked in at a time
+index_blocks_per_tick_max: Final = 64  # that such changes may lie in
+index_settle_s: Final = 5.0  # how long transactions that began before are waited for
+
 # Charts
 glimpses_max: Final = 20_000  # runs of one chart: the newest
 order_slack_ms: Final = 5 * 60_000  # that runs may be stored out of the order of their times

@@ -36,6 +36,7 @@ from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
 from runstead.loops.finisher import finish
+from runstead.loops.indexer import index
 from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune, prune_browsers, prune_deliveries
 from runstead.loops.reaper import reap
@@ -272,6 +273,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             rows_max=limits.scheduler_rows_per_tick_max,
         ),
         Loop("finisher", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max),
+        Loop("indexer", limits.index_tick_s, lambda: index(app), rows_max=1),
         Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(
             "delivery pruner",

@@ -27,6 +27,11 @@ async def check(store: Store, progress: Progress = lambda *_: None) -> AsyncIter
         after, more = page.reached, page.more
         looked += len(page.runs)
         progress(looked, after, max(newest, after))
+    reached: int | None = -1
+    while reached is not None:
+        sentences, reached = await store.run_index.faults(reached)
+        for sentence in sentences:
+            yield Violation("the_index_finds_the_run", sentence)
     for name in CHECKS:
         for values in await audit.others(name):
             yield broken(name, values)

@@ -19,6 +19,7 @@ from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.replicas import MemoryCensus, MemoryReplicas
 from runstead.memory.retention import MemoryRetention
 from runstead.memory.rows import Rows
+from runstead.memory.run_index import MemoryRunIndex
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
 from runstead.memory.triggers import MemoryTriggers
@@ -52,6 +53,7 @@ class MemoryStore:
         self.batches = MemoryBatches(self._journal, rows, self.runs)
         self.audit = MemoryAudit(rows)
         self.retention = MemoryRetention(self._journal, rows)
+        self.run_index = MemoryRunIndex()
 
     async def open(self) -> None:
         pass

@@ -14,16 +14,24 @@ _encode = msgspec.json.Encoder().encode
 
 #: What a chart reads.
 GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
+#: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
+_CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
 
 
-def page_sql(query: RunQuery, columns: str = COLUMNS, table: str = RUNS) -> tuple[str, list[Any]]:
-    """Newest (or longest) first. All values are bound; only our own names are put together."""
-    where = _of_the_index(query.statuses)
+def page_sql(
+    query: RunQuery, columns: str = COLUMNS, table: str = RUNS, seqs: Sequence[int] | None = None
+) -> tuple[str, list[Any]]:
+    """Newest (or longest) first, with `seqs` of these alone. All values are bound; only our own names are put together."""
+    where = _of_the_index(query.statuses) if seqs is None else []
     # Of one project, what its own indexes are made of; see the migration `runs_by_project`.
     of_one = (
-        len(query.project_ids) == 1 and query.batch_id is query.schedule_id is query.parent_run_id is None
+        len(query.project_ids) == 1
+        and query.batch_id is query.schedule_id is query.parent_run_id is None
+        and seqs is None
     )
-    arguments: list[Any] = []
+    arguments: list[Any] = [] if seqs is None else [list(seqs)]
+    if seqs is not None:
+        table = table.replace("runs", _CHOSEN, 1)
 
     def add(condition: str, *values: Any) -> None:
         """`{}` in the condition stands for each value in turn."""
@@ -53,8 +61,9 @@ def page_sql(query: RunQuery, columns: str = COLUMNS, table: str = RUNS) -> tupl
     for condition, value in (
         ("created_at > {}::bigint", query.created_after),
         ("created_at < {}::bigint", query.created_before),
-        ("-seq < -{}::bigint" if of_one else "seq > {}::bigint", query.seq_over),
-        ("-seq > -{}::bigint" if of_one else "seq < {}::bigint", query.seq_under),
+        # For both orders: the planner, which knows no values, may take the index of either.
+        ("seq > {0}::bigint AND -seq < -{0}::bigint" if of_one else "seq > {}::bigint", query.seq_over),
+        ("seq < {0}::bigint AND -seq > -{0}::bigint" if of_one else "seq < {}::bigint", query.seq_under),
     ):
         if value is not None:
             add(condition, value)

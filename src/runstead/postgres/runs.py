@@ -12,10 +12,11 @@ from runstead.postgres.batcher import Batcher
 from runstead.postgres.connection import Connection
 from runstead.postgres.due import dispatch_some, referee_some
 from runstead.postgres.firings import fire_some
-from runstead.postgres.page import GLIMPSED, page_sql
+from runstead.postgres.page import GLIMPSED
 from runstead.postgres.readers import Readers
 from runstead.postgres.rows import to_event, to_glimpse, to_run
-from runstead.postgres.sql import CLOCK, Q
+from runstead.postgres.run_index import found
+from runstead.postgres.sql import CLOCK, COLUMNS, Q
 from runstead.postgres.transaction import Clock
 from runstead.postgres.writer import Writer
 from runstead.run import Run
@@ -94,12 +95,10 @@ class PostgresRuns:
         return await self._many(Q["runs_by_id"], run_id, list(project_ids))
 
     async def page(self, query: RunQuery) -> list[Run]:
-        sql, arguments = page_sql(query)
-        return await self._many(sql, *arguments)
+        return await found(self._readers, query, COLUMNS, to_run)
 
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
-        sql, arguments = page_sql(query, GLIMPSED, "runs")
-        return [to_glimpse(row) for row in await self._readers.rows(sql, *arguments)]
+        return await found(self._readers, query, GLIMPSED, to_glimpse, "runs")
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many(Q["children"], seq, limit, after, kind)

@@ -1,7 +1,9 @@
 """The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from runstead.activity import GLIMPSE_FIELDS
@@ -10,11 +12,18 @@ from runstead.store import RunQuery
 
 #: What a chart reads.
 GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
+#: These runs, each by its number.
+_CHOSEN: Final = "(SELECT value AS chosen FROM json_each(?)) CROSS JOIN runs ON seq = chosen"
 
 
-def page_sql(query: RunQuery, columns: str = COLUMNS) -> tuple[str, list[Any]]:
-    """Newest (or longest) first. All values are bound; only our own names are put together."""
-    if _of_rare_states(query):
+def page_sql(
+    query: RunQuery, columns: str = COLUMNS, seqs: Sequence[int] | None = None
+) -> tuple[str, list[Any]]:
+    """Newest (or longest) first, with `seqs` of these alone. All values are bound; only our own names are put together."""
+    if seqs is not None:
+        sql, arguments = _look(query, columns, _CHOSEN)
+        looks = [(sql, [msgspec.json.encode(seqs).decode(), *arguments])]
+    elif _of_rare_states(query):
         # One look for each state, which SQLite merges as it goes: it would else read all runs for the order's sake.
         looks = [_look(replace(query, statuses=(status,)), columns) for status in query.statuses]
     else:
@@ -37,7 +46,7 @@ def _of_rare_states(query: RunQuery) -> bool:
     )
 
 
-def _look(query: RunQuery, columns: str) -> tuple[str, list[Any]]:
+def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list[Any]]:
     where: list[str] = []
     arguments: list[Any] = []
 
@@ -83,4 +92,4 @@ def _look(query: RunQuery, columns: str) -> tuple[str, list[Any]]:
             add("(duration_ms, seq) < (?, ?)", *query.before)
     elif query.before is not None:
         add("seq < ?", query.before[1])
-    return f"SELECT {columns} FROM runs WHERE {' AND '.join(where)}", arguments  # noqa: S608
+    return f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)}", arguments  # noqa: S608

@@ -54,6 +54,10 @@ def changed_bytes(old: Run | None, new: Run) -> int:
     return sum(map(len, filter(None, values)))
 
 
+def to_runs(rows: Iterable[tuple[Any, ...]]) -> list[Run]:
+    return [to_run(row) for row in rows]
+
+
 def to_glimpses(rows: Iterable[tuple[Any, ...]]) -> list[Glimpse]:
     """In one go: a chart has many."""
     return [

@@ -21,7 +21,7 @@ from runstead.sqlite.cache import WriterCache
 from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
-from runstead.sqlite.page import GLIMPSED, page_sql
+from runstead.sqlite.page import GLIMPSED
 from runstead.sqlite.push_services import services_reaching
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
@@ -37,9 +37,11 @@ from runstead.sqlite.rows import (
     to_event,
     to_glimpses,
     to_run,
+    to_runs,
 )
+from runstead.sqlite.run_index import found
 from runstead.sqlite.seals import sealed
-from runstead.sqlite.sql import EVENT_BITS, Q
+from runstead.sqlite.sql import COLUMNS, EVENT_BITS, Q
 from runstead.sqlite.writer import Writer
 from runstead.store import (
     ClaimQuery,
@@ -149,12 +151,10 @@ class SqliteRuns:
         return await self._many("runs_by_id", arguments)
 
     async def page(self, query: RunQuery) -> list[Run]:
-        sql, arguments = page_sql(query)
-        return await self._readers.do(lambda c: [to_run(row) for row in c.execute(sql, arguments)])
+        return await self._readers.do(lambda c: found(c, query, COLUMNS, to_runs))
 
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
-        sql, arguments = page_sql(query, GLIMPSED)
-        return await self._readers.do(lambda c: to_glimpses(c.execute(sql, arguments)))
+        return await self._readers.do(lambda c: found(c, query, GLIMPSED, to_glimpses))
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many("children", (seq, limit, after, kind))

@@ -22,6 +22,7 @@ from runstead.store.prices import Prices
 from runstead.store.push_services import PushServices
 from runstead.store.replicas import Replicas
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
+from runstead.store.run_index import RunIndex
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
@@ -83,6 +84,7 @@ __all__ = [
     "ReportPage",
     "ReportQuery",
     "Retention",
+    "RunIndex",
     "RunKey",
     "RunQuery",
     "Runs",
@@ -142,6 +144,8 @@ class Store(Protocol):
     def audit(self) -> Audit: ...
     @property
     def retention(self) -> Retention: ...
+    @property
+    def run_index(self) -> RunIndex: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""

@@ -18,6 +18,9 @@ NOT_COPIED: Final = {
     "replicas": "of the servers that run",
     "browser_sessions": "a browser signs in again",
     "run_leftovers": "events that nobody finds are left behind",
+    "run_index": "the loop makes the index of runs again",
+    "run_terms": "the loop makes the index of runs again",
+    "run_index_changes": "the loop makes the index of runs again",
 }
 
 

@@ -16,6 +16,7 @@ from runstead.push_service import PushService, is_active
 from runstead.replica import REPLICA_FIELDS
 from runstead.run import RunStatus
 from runstead.schedule import SCHEDULE_FIELDS
+from runstead.store.run_terms import FACTS
 from runstead.webhook import WEBHOOK_FIELDS, Webhook
 from runstead.worker import Held, Session, Worker
 
@@ -66,6 +67,7 @@ WORDS: Final = {
     "schedule": ", ".join(SCHEDULE_FIELDS),
     "request": ", ".join((*_ASKED, *_RESPONSE)),
     "service": ", ".join(_SERVICE),
+    "facts": ", ".join(FACTS),
 }
 
 

@@ -1,0 +1,411 @@
+"""Lists that are found by the index of runs: what is indexed, what is younger, and what has changed since."""
+
+import asyncio
+import random
+from itertools import count
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from msgspec.structs import replace
+
+from desk import NOON, PROJECT, Desk
+from runstead.commands.check import check
+from runstead.memory.pages import matches, sort_key
+from runstead.run import RunStatus
+from runstead.store import RunQuery
+from runstead.store.postings import BLOCK
+from runstead.transition import Transition
+from runstead.transitions import rewrite
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
+
+#: One row for each seq up to the end of its block, of another project; what a run needs, and no more.
+FILL = {
+    "sqlite": """INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at,
+ updated_at, path, descendants_total, descendants_active, push_failures, attempt, attempts_lost, latest_event_id,
+ latest_external_event_sequence, version) WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})
+ SELECT 'u', 'filler', 'filler-{mark}-' || n, 'task', 'pending', 'project', 'p', 'r', {at}, {at}, '/', 0, 0, 0, 0, 0, 0, 0,
+ 1 FROM n""",
+    "postgres": """INSERT INTO runs (uid, project_id, run_id, kind, status, owner_kind, owner_id, root_run_id, created_at,
+ updated_at, path, push_failures, attempt, attempts_lost, latest_event_id, latest_external_event_sequence, version, seq,
+ root_seq) SELECT 'u', 'filler', 'filler-{mark}-' || n, 'task', 'pending', 'project', 'p', 'r', {at}, {at}, '/', 0, 0, 0, 0, 0,
+ 1, n, n FROM (SELECT nextval('run_seq') AS n FROM generate_series(1, {count})) AS fresh""",
+}
+INDEXED = "SELECT mark, noted FROM run_index"
+
+
+@pytest.fixture
+def execute(store, engine):
+    """execute(sql): beside the store."""
+
+    def on_sqlite(sql):
+        import sqlite3
+        from contextlib import closing
+
+        with closing(sqlite3.connect(store._path)) as connection, connection:
+            return connection.execute(sql).fetchall()
+
+    def on_postgres(sql):
+        return [tuple(row) for row in store._databases.execute(store.database, sql)]
+
+    return on_postgres if engine == "postgres" else on_sqlite
+
+
+@pytest.fixture
+def settle(store, engine, execute):
+    """settle(): what is there by now is indexed, and younger runs begin a block of their own."""
+    marks = count()
+
+    async def fill_and_advance():
+        newest = execute("SELECT max(seq) FROM runs")[0][0]
+        missing = BLOCK - newest % BLOCK
+        execute(FILL[engine].format(count=missing, mark=next(marks), at=NOON))
+        while await store.run_index.advance():
+            pass
+
+    return fill_and_advance
+
+
+async def ids(desk, project_ids=(PROJECT,), **filters):
+    return [run.run_id for run in await desk.runs.page(RunQuery(tuple(project_ids), **filters))]
+
+
+async def found(store):
+    return [one.sentence async for one in check(store) if one.rule == "the_index_finds_the_run"]
+
+
+async def rename(desk, run_id, **names):
+    await desk.change(run_id, lambda to: Transition(rewrite(to.run, to.now, **names)))
+
+
+async def test_the_newest_runs_are_found_before_they_are_indexed(desk, settle):
+    await desk.create("old", target="task:a")
+    await settle()
+    await desk.create("young", target="task:a")
+    assert await ids(desk, targets=("task:a",)) == ["young", "old"]
+    assert await ids(desk, targets=("task:b",)) == []
+
+
+FILTERS = [
+    {"targets": ("task:a", "task:b")},
+    {"kinds": ("eval",)},
+    {"labels": (("team", "red"),)},
+    {"text": "epor"},
+    {"text": "EP"},
+    {"text": "é"},
+    {"root_only": True, "text": "epor"},
+    {"statuses": ("completed",)},
+    {"statuses": ("completed", "pending")},
+    {"schedule_id": "s-1", "statuses": ("pending", "completed")},
+    {"created_after": NOON - 1, "created_before": NOON + 1},
+    {"sort": "duration"},
+    {"sort": "duration", "labels": (("team", "red"),)},
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=repr)
+async def test_a_filter_finds_what_is_indexed_and_what_is_not(desk, clock, settle, filters):
+    fields = {"target": "task:a", "title": "Réport", "labels": b'{"team":"red"}', "schedule_id": "s-1"}
+    for name in ("indexed", "young"):
+        await desk.create(f"{name} report", kind="eval", **fields)
+        await desk.complete(f"{name} report")
+        await desk.create(f"{name} other", target="task:c", status=RunStatus.PENDING)
+        if name == "indexed":
+            await settle()
+    got = await ids(desk, **filters)
+    assert [one for one in got if "report" in one] == ["young report", "indexed report"]
+    assert (
+        await ids(desk, labels=(("team", "green"),), **{k: v for k, v in filters.items() if k != "labels"})
+        == []
+    )
+
+
+async def test_a_run_that_ends_after_it_was_indexed_is_found_in_its_new_state(desk, settle, clock):
+    await desk.create("run")
+    await settle()
+    clock.advance(70)
+    await desk.complete("run")
+    for _ in range(2):  # before the loop has seen it, and after
+        assert await ids(desk, statuses=("completed",)) == ["run"]
+        assert await ids(desk, sort="duration") == ["run"]
+        assert await ids(desk, statuses=("pending",), kinds=("task",)) == []
+        assert await found(desk.store) == []
+        await desk.store.run_index.advance()
+
+
+async def test_a_run_that_is_renamed_is_found_by_its_new_name_alone(desk, settle):
+    await desk.create("run", title="before", labels=b'{"team":"red"}')
+    await settle()
+    await rename(desk, "run", title="after", labels=b'{"team":"blue"}')
+    for _ in range(2):
+        assert await ids(desk, text="after") == await ids(desk, labels=(("team", "blue"),)) == ["run"]
+        assert await ids(desk, text="before") == await ids(desk, labels=(("team", "red"),)) == []
+        assert await found(desk.store) == []
+        await desk.store.run_index.advance()
+
+
+async def test_a_run_that_was_deleted_is_found_no_more_and_a_dead_block_leaves(desk, settle, execute):
+    for name in ("first", "second"):
+        await desk.create(name, title="here")
+        await desk.complete(name)
+    await settle()
+    await desk.delete("first")
+    for _ in range(2):
+        assert await ids(desk, text="here") == ["second"]
+        assert await ids(desk, sort="duration") == ["second"]
+        await desk.store.run_index.advance()
+    assert await found(desk.store) == []
+    execute("DELETE FROM runs WHERE project_id = 'filler'")
+    await desk.delete("second")
+    while await desk.store.run_index.advance():
+        pass
+    assert execute("SELECT count(*) FROM run_terms") == [(0,)]
+    assert await ids(desk, text="here") == []
+
+
+async def test_what_retention_deletes_leaves_the_index(desk, settle, execute, clock):
+    await desk.create("old")
+    await desk.complete("old")
+    await settle()
+    execute("DELETE FROM runs WHERE project_id = 'filler'")
+    clock.advance(10_000)
+    page = await desk.store.retention.doomed(1_000, 0, 10)
+    assert await desk.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
+    while await desk.store.run_index.advance():
+        pass
+    assert execute("SELECT count(*) FROM run_terms") == [(0,)]
+    assert execute("SELECT count(*) FROM run_index_changes") == [(0,)]
+
+
+async def test_a_change_between_noting_and_reading_a_block_is_not_lost(desk, settle, execute, store):
+    """The block is noted first; whatever changes before it is read is read with it, whatever changes later is noted."""
+    await desk.create("run", title="before")
+    index, advanced = store.run_index, asyncio.Event()
+    read = type(index).read
+
+    async def renaming(self, name, *arguments):
+        rows = await read(self, name, *arguments)
+        if name == "index_facts" and not advanced.is_set():
+            advanced.set()
+            await rename(desk, "run", title="after")
+        return rows
+
+    type(index).read = renaming
+    try:
+        await settle()
+    finally:
+        type(index).read = read
+    assert advanced.is_set()
+    assert await ids(desk, text="after") == ["run"]
+    assert await found(store) == []
+
+
+async def test_two_that_keep_the_index_at_once_do_not_lose_each_others_work(desk, settle, store, execute):
+    for n in range(20):
+        await desk.create(f"run-{n}", title="before")
+    await settle()
+    for n in range(20):
+        await rename(desk, f"run-{n}", title=f"after {n}")
+    await desk.create("young")
+    while sum(await asyncio.gather(*(store.run_index.advance() for _ in range(3)))):
+        pass
+    assert len(await ids(desk, text="after")) == 20
+    assert await found(store) == []
+    assert execute("SELECT count(*) FROM run_index_changes") == [(0,)]
+
+
+async def test_the_check_says_what_the_index_lacks(desk, settle, execute):
+    await desk.create("run", title="here")
+    await settle()
+    assert await found(desk.store) == []
+    execute("UPDATE runs SET created_at = created_at + 1 WHERE run_id = 'run'")
+    assert len(await found(desk.store)) == 1
+    execute("UPDATE runs SET created_at = created_at - 1, target = 'task:moved' WHERE run_id = 'run'")
+    assert len(await found(desk.store)) == 1
+    execute("DELETE FROM run_terms")
+    assert len(await found(desk.store)) >= BLOCK
+
+
+async def test_many_projects_are_found_at_once(desk, settle):
+    projects = [f"p-{n}" for n in range(40)]
+    for project in projects:
+        await desk.create("run", project_id=project, title="here")
+    await settle()
+    assert len(await ids(desk, projects[:3], text="here")) == 3
+    assert len(await ids(desk, projects, text="here", limit=100)) == 40
+    assert await ids(desk, projects[:2]) == ["run", "run"]
+
+
+async def test_pages_go_on_through_blocks_without_loss_or_repetition(desk, settle, clock):
+    rng = random.Random(3)
+    for part in range(3):
+        for n in range(30):
+            await desk.create(
+                f"run-{part}-{n}", status=RunStatus.RUNNING, title=rng.choice(["here", "there"])
+            )
+            clock.advance(rng.randrange(4))
+            await desk.complete(f"run-{part}-{n}")
+        if part < 2:
+            await settle()
+    for sort in ("created_at", "duration"):
+        read, before = [], None
+        while page := await desk.runs.page(
+            RunQuery((PROJECT,), text="here", sort=sort, before=before, limit=7)
+        ):
+            read += page
+            before = (page[-1].duration_ms if sort == "duration" else None, page[-1].seq)
+        assert len({run.seq for run in read}) == len(read) == 90
+        assert read == sorted(read, key=lambda run: sort_key(run, RunQuery((), sort=sort)), reverse=True)
+
+
+async def test_more_than_a_few_are_put_in_order_by_the_durations_of_the_index(desk, settle, execute):
+    """So many that they are not read whole: a block of runs that have ended, among them equal durations."""
+    await desk.create("first")
+    await settle()
+    execute(
+        "UPDATE runs SET status = 'completed', completed_at = 1, duration_ms = seq * 7919 % 1000"
+        f" WHERE project_id = 'filler' AND seq > {BLOCK // 2}"
+    )
+    while await desk.store.run_index.advance():
+        pass
+    runs = await desk.runs.page(RunQuery(("filler",), limit=BLOCK))
+    ended = [run for run in runs if run.duration_ms is not None]
+    wanted = sorted(ended, key=lambda run: (run.duration_ms, run.seq), reverse=True)
+    assert await desk.runs.page(RunQuery(("filler",), sort="duration", limit=50)) == wanted[:50]
+    before = (wanted[777].duration_ms, wanted[777].seq)
+    page = await desk.runs.page(RunQuery(("filler",), sort="duration", before=before, limit=50))
+    assert page == wanted[778:828]
+
+
+# --- against a naive model ---------------------------------------------------------------------------------------------
+
+WORDS = ["Nightly report", "report", "Ré\U0001f389port", "100%", "a_b", "ab", "", None]
+LABELS = [None, {"team": "red"}, {"team": "blue", "env": "prod"}, {"a:b": "c\\"}]
+runs = st.fixed_dictionaries(
+    {
+        "target": st.sampled_from([None, "task:a", "task:Report"]),
+        "title": st.sampled_from(WORDS),
+        "labels": st.sampled_from(LABELS),
+        "kind": st.sampled_from(["task", "eval"]),
+        "project_id": st.sampled_from([PROJECT, "p-2"]),
+        "end": st.sampled_from([None, "completed", "failed"]),
+        "later": st.sampled_from([None, "rename", "end", "delete"]),
+    }
+)
+queries = st.fixed_dictionaries(
+    {"project_ids": st.sampled_from([(PROJECT,), (PROJECT, "p-2"), ("p-2",)])},
+    optional={
+        "targets": st.sampled_from([("task:a",), ("task:a", "task:Report"), ("none",)]),
+        "kinds": st.sampled_from([("eval",), ("task", "eval"), ("agent",)]),
+        "statuses": st.sampled_from(
+            [("completed",), ("pending",), ("completed", "failed"), ("pending", "failed")]
+        ),
+        "labels": st.sampled_from(
+            [(("team", "red"),), (("team", "blue"), ("env", "prod")), (("a:b", "c\\"),)]
+        ),
+        "text": st.sampled_from(["report", "RE", "r", "é", "\U0001f389", "00%", "_", "run-1", "zz", "rt"]),
+        "root_only": st.booleans(),
+        "created_after": st.integers(NOON - 2, NOON + 60),
+        "created_before": st.integers(NOON - 2, NOON + 60),
+        "sort": st.sampled_from(["created_at", "duration"]),
+        "limit": st.integers(1, 30),
+    },
+)
+
+
+@given(
+    made=st.lists(st.lists(runs, max_size=8), min_size=1, max_size=3),
+    asked=st.lists(queries, min_size=1, max_size=12),
+    worked_in=st.booleans(),
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_lists_are_those_of_a_model_that_looks_at_every_run(
+    databases, tmp_path_factory, engine, made, asked, worked_in
+):
+    asyncio.run(_as_the_model(databases, tmp_path_factory, engine, made, asked, worked_in))
+
+
+async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked_in):
+    from desk import Clock
+
+    clock = Clock()
+    store, execute = _new(databases, tmp_path_factory, engine, clock)
+    await store.open()
+    try:
+        desk, marks = Desk(store, clock), count()
+        later = []
+        for part, some in enumerate(made):
+            for n, fields in enumerate(some):
+                run_id, end, after = f"run-{part}-{n}", fields["end"], fields["later"]
+                told = {name: value for name, value in fields.items() if name not in ("end", "later")}
+                told["labels"] = None if told["labels"] is None else msgspec.json.encode(told["labels"])
+                run = await desk.create(run_id, **told)
+                key = desk.key(run_id, told["project_id"])
+                if end is not None:
+                    await _end(desk, key, end, clock)
+                later.append((key, after, end, run))
+            if part < len(made) - 1 or len(made) == 1:
+                newest = execute("SELECT coalesce(max(seq), 0) FROM runs")[0][0]
+                execute(FILL[engine].format(count=BLOCK - newest % BLOCK, mark=next(marks), at=NOON))
+                while await store.run_index.advance():
+                    pass
+        for key, after, end, _ in later:
+            if after == "rename":
+                names = {"title": "renamed report", "labels": b'{"team":"red"}'}
+                await desk.runs.apply(
+                    key, lambda to, names=names: Transition(rewrite(to.run, to.now, **names))
+                )
+            elif after == "end" and end is None:
+                await _end(desk, key, "failed", clock)
+            elif after == "delete" and end is not None:
+                from runstead import transitions
+
+                await desk.runs.apply(key, lambda to: transitions.delete(to.run))
+        if worked_in:
+            while await store.run_index.advance():
+                pass
+        every = await desk.runs.page(RunQuery((PROJECT, "p-2"), limit=1_000))
+        for given_query in asked:
+            query = RunQuery(**given_query)
+            wanted = [run for run in every if matches(run, query)]
+            wanted.sort(key=lambda run: sort_key(run, query), reverse=True)
+            assert await desk.runs.page(query) == wanted[: query.limit], query
+            if wanted:
+                middle = wanted[len(wanted) // 2]
+                before = (middle.duration_ms if query.sort == "duration" else None, middle.seq)
+                rest = replace(query, before=before)
+                assert await desk.runs.page(rest) == wanted[len(wanted) // 2 + 1 :][: query.limit], rest
+        assert await found(store) == []
+    finally:
+        await store.close()
+
+
+async def _end(desk, key, status, clock):
+    from runstead import transitions
+    from runstead.transitions import NO_FENCE, Completion
+
+    clock.advance(7)
+    end = Completion(status=status, error_message="broken" if status == "failed" else None)
+    await desk.runs.apply(
+        key, lambda to: transitions.complete(to.run, now=to.now, completion=end, fence=NO_FENCE)
+    )
+
+
+def _new(databases, tmp_path_factory, engine, clock):
+    import sqlite3
+    from contextlib import closing
+
+    from postgres_server import LeasedStore
+    from runstead.sqlite.store import SqliteStore
+
+    if engine == "postgres":
+        store = LeasedStore(databases, clock)
+        return store, lambda sql: [tuple(row) for row in databases.execute(store.database, sql)]
+    path = tmp_path_factory.mktemp("index") / "runs.db"
+
+    def execute(sql):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            return connection.execute(sql).fetchall()
+
+    return SqliteStore(path, clock, "OFF"), execute
