@@ -53,6 +53,11 @@ ALLOWED = {
     "remove_member": "project_id among members_by_user",  # one user is in few projects
     "revoke_key": "id among api_keys_by_project",  # one project has few
 }
+#: Of one row, and what the loop has not indexed yet.
+ALLOWED |= dict.fromkeys(
+    ("index_mark", "index_state", "index_version", "move_mark", "note_changes"), "all of run_index"
+)
+ALLOWED |= {"index_changed": "all of run_index_changes"}
 #: In claims: batches are in it while they are being called off.
 ALLOWED |= dict.fromkeys([f"claim {n}" for n in range(6)], "all of batches_cancelling")
 

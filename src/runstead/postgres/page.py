@@ -17,6 +17,9 @@ GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 #: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
 _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
 
+#: The few runs that are not indexed yet, by the index of their order.
+_NEWEST: Final = "(SELECT * FROM runs WHERE seq > ${}::bigint ORDER BY seq OFFSET 0) AS runs"
+
 
 def page_sql(
     query: RunQuery, columns: str = COLUMNS, table: str = RUNS, seqs: Sequence[int] | None = None
@@ -30,8 +33,7 @@ def page_sql(
         and seqs is None
     )
     arguments: list[Any] = [] if seqs is None else [list(seqs)]
-    if seqs is not None:
-        table = table.replace("runs", _CHOSEN, 1)
+    table = table if seqs is None else table.replace("runs", _CHOSEN, 1)
 
     def add(condition: str, *values: Any) -> None:
         """`{}` in the condition stands for each value in turn."""
@@ -73,6 +75,7 @@ def page_sql(
     by_duration = query.sort == "duration"
     if by_duration:
         add("duration_ms IS NOT NULL")
+    table = _table(table, query, arguments)
     place, order = _order(by_duration=by_duration, of_one=of_one)
     if query.before is not None:
         add(place, *query.before[0 if by_duration else 1 :])
@@ -81,6 +84,14 @@ def page_sql(
         f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
     )
     return sql, arguments
+
+
+def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:
+    """The longest of the newest runs are looked for among those alone."""
+    if query.sort != "duration" or query.seq_over is None:
+        return table
+    arguments.append(query.seq_over)
+    return table.replace("runs", _NEWEST.format(len(arguments)), 1)
 
 
 def _order(*, by_duration: bool, of_one: bool) -> tuple[str, str]:
