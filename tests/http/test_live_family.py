@@ -142,11 +142,12 @@ async def test_a_stream_that_tells_nothing_of_what_comes_still_beats_and_ends(li
 
 
 async def test_followers_of_a_run_that_is_deleted_before_they_saw_its_end_are_let_go(api, monkeypatch):
-    monkeypatch.setattr(limits, "stream_heartbeat_s", 0.02)
+    monkeypatch.setattr(limits, "stream_poll_s", 0.02)
+    monkeypatch.setattr(limits, "stream_tick_s", 0.02)
     run_id = (await api.create())["run_id"]
     run = await api.store.runs.get(RunKey(api.project.id, run_id))
     await api.complete(run_id)
     assert (await api.send("DELETE", f"/runs/{run_id}", by="admin")).status_code == 200
     async with asyncio.timeout(10):
         for follow in (api.app.following.follow, api.app.following.follow_family):
-            assert [batch async for batch in follow(run, 0) if batch is not None] == []
+            assert [frames async for frames in follow(run, 0, bytes) if frames is not None] == []

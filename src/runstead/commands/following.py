@@ -1,24 +1,30 @@
 """Following a log live: replay, then whatever is appended, with nothing lost or told twice in between.
 
 There is one log, the store's. A follower subscribes to hints before its first read, then reads by cursor whenever it
-is woken, and also now and then without a hint. Followers of one log that stand at the same event share one read, and
-each picks from it the types that it was asked for.
+is woken, and also now and then without a hint. Followers of one log that stand at the same event share one read and the
+frames made of it (`tail.py`), and each picks from it the types that it was asked for.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
 
 from runstead import limits
 from runstead.batch import Batch
+from runstead.commands.tail import Page, Tail, Typed
+from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES, Event, FamilyEvent
 from runstead.notifier import Notifier, batch_key, family_key, run_key
 from runstead.run import Run
-from runstead.store import FamilyPage, RunKey, Runs, Store
+from runstead.store import RunKey, Runs, Store
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Typed)
 
 
 class Sight(NamedTuple):
@@ -29,30 +35,62 @@ class Sight(NamedTuple):
 
 
 class Following:
-    """The reads under way in this process, shared by what they read."""
+    """The logs that are followed in this process, and the reads under way, shared by what they read."""
 
     def __init__(self, store: Store, notifier: Notifier, stopping: asyncio.Event) -> None:
         self._store = store
         self._notifier = notifier
         self._stopping = stopping
         self._reads = _Reads()
+        self._logs: dict[int, Tail[Event]] = {}  # by the seq of the run
+        self._families: dict[int, Tail[FamilyEvent]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     def follow(
-        self, run: Run, after: int, types: Sequence[str] = ()
-    ) -> AsyncIterator[Sequence[Event] | None]:
-        """Batches of a run's events after a number, in order, until the terminal one; with `types`, those alone.
-        None says that nothing was told for `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
+        self, run: Run, after: int, to_frame: Callable[[Event], bytes], types: Sequence[str] = ()
+    ) -> AsyncGenerator[bytes | None, None]:
+        """The frames of a run's events after a number, in order, until the terminal one; with `types`, of those alone.
+        None says that nothing was sent for `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
         """
-        return self._follow(run_key(run.seq), _RunLog(self._store, self._reads, run, after, types))
+        # A cursor ahead of the log would wait for ever behind the terminal event.
+        after = min(after, run.latest_event_id)
+        ended = run.terminal and after == run.latest_event_id
+        seq, runs = run.seq, self._store.runs  # not the run itself: its row may be large, and the stream long
+
+        async def read(place: int) -> Page[Event]:
+            found = await runs.events(seq, place, limits.event_rows_max, limits.stream_page_bytes_max)
+            if not found:
+                return Page(found, place, ended=False)
+            return Page(found, found[-1].event_id, ended=found[-1].type in TERMINAL_TYPES)
+
+        return self._follow(
+            self._logs, seq, run_key(seq), read, after, to_frame, frozenset(types), ended=ended
+        )
 
     def follow_family(
-        self, run: Run, after: int, types: Sequence[str] = ()
-    ) -> AsyncIterator[Sequence[FamilyEvent] | None]:
+        self, run: Run, after: int, to_frame: Callable[[FamilyEvent], bytes], types: Sequence[str] = ()
+    ) -> AsyncGenerator[bytes | None, None]:
         """The same for a run and all below it, new ones included, after a position in the family; until the run and
         all below it have ended.
         """
+
+        async def read(place: int) -> Page[FamilyEvent]:
+            rows, size = limits.event_rows_max, limits.stream_page_bytes_max
+            page = await self._store.runs.family_events(run, place, rows, size)
+            return Page(page.events, page.reached, ended=page.ended and not page.more)
+
         key = family_key(run.root_seq or run.seq)
-        return self._follow(key, _FamilyLog(self._store, self._reads, run, after, types))
+        return self._follow(self._families, run.seq, key, read, after, to_frame, frozenset(types))
+
+    def wake(self) -> None:
+        """The server stops: end every stream."""
+        for tail in self._tails():
+            tail.wake()
+
+    def _tails(self) -> list[Tail[Any]]:
+        return [*self._logs.values(), *self._families.values()]
 
     async def watch(self, run: Run, after: int) -> AsyncGenerator[Sight | None, None]:
         """A run with its events after a number: at once, and again whenever something of it or its family was stored, also
@@ -137,28 +175,86 @@ class Following:
             or batch
         )
 
-    async def _follow(self, key: str, log: "_Log[T]") -> AsyncIterator[Sequence[T] | None]:
+    async def _follow(
+        self,
+        tails: dict[int, Tail[E]],
+        seq: int,
+        key: str,
+        read: Callable[[int], Awaitable[Page[E]]],
+        after: int,
+        to_frame: Callable[[E], bytes],
+        types: frozenset[str],
+        *,
+        ended: bool = False,
+    ) -> AsyncGenerator[bytes | None, None]:
         loop = asyncio.get_running_loop()
-        quiet_until = loop.time() + limits.stream_heartbeat_s
-        with self._notifier.subscribe(key) as hint:
-            while not log.ended and not self._stopping.is_set():
-                hint.clear()
-                events, moved = await log.advance()
-                if events:
-                    yield events
-                    quiet_until = loop.time() + limits.stream_heartbeat_s
+        beat_at = loop.time() + limits.stream_heartbeat_s
+        tail = self._join(tails, seq, key, read)
+        try:
+            while not ended and not self._stopping.is_set():
+                page = await tail.after(after, beat_at)
+                if page is None:
+                    if loop.time() >= beat_at:
+                        yield None
+                        beat_at = loop.time() + limits.stream_heartbeat_s
                     continue
-                left = quiet_until - loop.time()
-                if left <= 0 and not log.ended:
-                    yield None
-                    quiet_until = loop.time() + limits.stream_heartbeat_s
-                    await log.look()
-                    continue
-                if moved or log.ended:
-                    continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await hint.wait()
+                after, ended, frames = page.reached, page.ended, page.frames(to_frame, types)
+                del page  # a follower that is slow to take its frames keeps nothing else
+                if frames:
+                    yield frames
+                    beat_at = loop.time() + limits.stream_heartbeat_s
+        finally:
+            tail.followers -= 1
+            if not tail.followers:
+                del tails[seq]
+                self._notifier.detach(key, tail)
+
+    def _join(
+        self, tails: dict[int, Tail[E]], seq: int, key: str, read: Callable[[int], Awaitable[Page[E]]]
+    ) -> Tail[E]:
+        """The tail that all followers of a log share, subscribed before any of them reads."""
+        tail = tails.get(seq)
+        if tail is None:
+            tail = tails[seq] = Tail(read)
+            self._notifier.attach(key, tail)
+        tail.followers += 1
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._look_at = loop.time() + limits.stream_poll_s
+            self._timer = loop.call_later(limits.stream_tick_s, self._tick)
+        return tail
+
+    def _tick(self) -> None:
+        """One timer for all followers: heartbeats, and a look for changes whose notification was lost."""
+        tails = self._tails()
+        if not tails:
+            self._timer = None
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(limits.stream_tick_s, self._tick)
+        now = loop.time()
+        for tail in tails:
+            tail.wake(now)
+        if self._looking is None and now >= self._look_at:
+            self._look_at = now + limits.stream_poll_s
+            self._looking = asyncio.ensure_future(self._look_at_all())
+
+    async def _look_at_all(self) -> None:
+        """One read for all runs that are followed, and one for each family."""
+        try:
+            for family in self._families.values():
+                family.set()
+            seqs = list(self._logs)
+            for first in range(0, len(seqs), limits.streams_looked_at_max):
+                some = seqs[first : first + limits.streams_looked_at_max]
+                latest = await self._store.runs.latest_event_ids(some)
+                for seq in some:
+                    if (tail := self._logs.get(seq)) is not None:
+                        tail.look(latest.get(seq))
+        except Error as error:
+            log.warning("could not look for new events; trying again", error=str(error))
+        finally:
+            self._looking = None
 
 
 class _Reads:
@@ -195,61 +291,3 @@ async def _next_events(runs: Runs, reads: _Reads, seq: int, after: int) -> list[
         lambda: runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
         bool,
     )
-
-
-class _Log(ABC, Generic[T]):
-    """A follower's place in a log: `ended` once nothing more can come."""
-
-    def __init__(self, store: Store, reads: _Reads, run: Run, after: int, types: Sequence[str]) -> None:
-        self._runs = store.runs
-        self._reads = reads
-        self._run = run
-        self._after = after
-        self._types = frozenset(types)
-        self.ended = False
-
-    @abstractmethod
-    async def advance(self) -> tuple[Sequence[T], bool]:
-        """Go on by one read: the events that were asked for, and whether there were any at all."""
-
-    @abstractmethod
-    async def look(self) -> None:
-        """Nothing came for a while: see whether the log is still there."""
-
-
-class _RunLog(_Log[Event]):
-    def __init__(self, store: Store, reads: _Reads, run: Run, after: int, types: Sequence[str]) -> None:
-        # A cursor ahead of the log would wait for ever behind the terminal event.
-        super().__init__(store, reads, run, min(after, run.latest_event_id), types)
-        self.ended = run.terminal and self._after == run.latest_event_id
-
-    async def advance(self) -> tuple[Sequence[Event], bool]:
-        found = await _next_events(self._runs, self._reads, self._run.seq, self._after)
-        if not found:
-            return found, False
-        self._after = found[-1].event_id
-        self.ended = found[-1].type in TERMINAL_TYPES
-        wanted = self._types
-        return [event for event in found if event.type in wanted] if wanted else found, True
-
-    async def look(self) -> None:
-        """A run that was deleted has no terminal event to wait for."""
-        self.ended = not await self._runs.exists(self._run.seq)
-
-
-class _FamilyLog(_Log[FamilyEvent]):
-    async def advance(self) -> tuple[Sequence[FamilyEvent], bool]:
-        run, after = self._run, self._after
-        page: FamilyPage = await self._reads.share(
-            ("family", run.seq, after),
-            lambda: self._runs.family_events(run, after, limits.event_rows_max, limits.event_page_bytes_max),
-            lambda page: page.reached != after,
-        )
-        self._after = page.reached
-        self.ended = page.ended and not page.more
-        wanted = self._types
-        told = [one for one in page.events if one.event.type in wanted] if wanted else page.events
-        return told, page.reached != after
-
-    async def look(self) -> None:
-        """Nothing to do: every read tells whether the run is still there."""
