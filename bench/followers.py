@@ -13,6 +13,7 @@ import asyncio
 import json
 import re
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -76,6 +77,16 @@ async def follow() -> None:
     print(json.dumps(delays), flush=True)
 
 
+def start_crowd() -> "subprocess.Popen[str]":
+    command = [sys.executable, __file__, "--crowd"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def start_spy(file: str, pid: int) -> "subprocess.Popen[bytes]":
+    record = ["py-spy", "record", "-f", "raw", "-r", "500", "-o", file, "-p", str(pid)]
+    return subprocess.Popen(record)
+
+
 def rss_kib(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -105,19 +116,14 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
     for _ in range(300):  # so that what the server keeps anyway is not counted as the followers'
         await append(run_ids[-1])
     before = rss_kib(server.pid)
-    crowd = subprocess.Popen(
-        [sys.executable, __file__, "--crowd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    crowd = start_crowd()
     assert crowd.stdin is not None
     assert crowd.stdout is not None
     followed = [run_ids[number % arguments.runs] for number in range(arguments.followers)]
     print(target.host, target.port, key, *followed, file=crowd.stdin, flush=True)
     loop = asyncio.get_running_loop()
     assert await loop.run_in_executor(None, crowd.stdout.readline) == "open\n"
-    spy = None
-    if arguments.spy:
-        command = ["py-spy", "record", "-f", "raw", "-r", "500", "-o", arguments.spy, "-p", str(server.pid)]
-        spy = subprocess.Popen([*command, "-d", str(arguments.seconds)])
+    spy = start_spy(arguments.spy, server.pid) if arguments.spy else None
     used, began = cpu_s(server), time.monotonic()
     count = int(arguments.seconds * arguments.rate)
     for number in range(count):
@@ -130,6 +136,7 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
     delays = json.loads(await loop.run_in_executor(None, crowd.stdout.readline))
     crowd.wait()
     if spy is not None:
+        spy.send_signal(signal.SIGINT)  # then it writes
         spy.wait()
     expected = count * arguments.followers // arguments.runs
     assert len(delays) == expected, f"{len(delays)} of {expected} events arrived"

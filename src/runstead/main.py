@@ -27,6 +27,7 @@ from runstead.http.app import HttpApp
 from runstead.http.auth import Authenticator
 from runstead.http.cors import open_to
 from runstead.http.jwt import TokenVerifier
+from runstead.http.write_deadline import WriteDeadline
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.every import Loop, every
@@ -137,7 +138,7 @@ class Main:
                 WebApp(app, authenticator),
             ),
             loop="none",  # the caller's: cli/serve.py runs uvloop
-            http="httptools",
+            http=WriteDeadline,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -42,8 +42,7 @@ class Following:
         self._notifier = notifier
         self._stopping = stopping
         self._reads = _Reads()
-        self._logs: dict[int, Tail[Event]] = {}  # by the seq of the run
-        self._families: dict[int, Tail[FamilyEvent]] = {}
+        self._tails: dict[str, Tail[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._look_at = 0.0
         self._looking: asyncio.Task[None] | None = None
@@ -57,17 +56,9 @@ class Following:
         # A cursor ahead of the log would wait for ever behind the terminal event.
         after = min(after, run.latest_event_id)
         ended = run.terminal and after == run.latest_event_id
-        seq, runs = run.seq, self._store.runs  # not the run itself: its row may be large, and the stream long
-
-        async def read(place: int) -> Page[Event]:
-            found = await runs.events(seq, place, limits.event_rows_max, limits.stream_page_bytes_max)
-            if not found:
-                return Page(found, place, ended=False)
-            return Page(found, found[-1].event_id, ended=found[-1].type in TERMINAL_TYPES)
-
-        return self._follow(
-            self._logs, seq, run_key(seq), read, after, to_frame, frozenset(types), ended=ended
-        )
+        # Not the run itself: its row may be large, and the stream long.
+        tail = _RunTail(self._store.runs, run.seq)
+        return self._follow(tail, run_key(run.seq), after, to_frame, frozenset(types), ended=ended)
 
     def follow_family(
         self, run: Run, after: int, to_frame: Callable[[FamilyEvent], bytes], types: Sequence[str] = ()
@@ -75,22 +66,13 @@ class Following:
         """The same for a run and all below it, new ones included, after a position in the family; until the run and
         all below it have ended.
         """
-
-        async def read(place: int) -> Page[FamilyEvent]:
-            rows, size = limits.event_rows_max, limits.stream_page_bytes_max
-            page = await self._store.runs.family_events(run, place, rows, size)
-            return Page(page.events, page.reached, ended=page.ended and not page.more)
-
-        key = family_key(run.root_seq or run.seq)
-        return self._follow(self._families, run.seq, key, read, after, to_frame, frozenset(types))
+        tail = _FamilyTail(self._store.runs, run)
+        return self._follow(tail, family_key(run.root_seq or run.seq), after, to_frame, frozenset(types))
 
     def wake(self) -> None:
         """The server stops: end every stream."""
-        for tail in self._tails():
+        for tail in self._tails.values():
             tail.wake()
-
-    def _tails(self) -> list[Tail[Any]]:
-        return [*self._logs.values(), *self._families.values()]
 
     async def watch(self, run: Run, after: int) -> AsyncGenerator[Sight | None, None]:
         """A run with its events after a number: at once, and again whenever something of it or its family was stored, also
@@ -177,10 +159,8 @@ class Following:
 
     async def _follow(
         self,
-        tails: dict[int, Tail[E]],
-        seq: int,
+        tail: Tail[E],
         key: str,
-        read: Callable[[int], Awaitable[Page[E]]],
         after: int,
         to_frame: Callable[[E], bytes],
         types: frozenset[str],
@@ -189,7 +169,7 @@ class Following:
     ) -> AsyncGenerator[bytes | None, None]:
         loop = asyncio.get_running_loop()
         beat_at = loop.time() + limits.stream_heartbeat_s
-        tail = self._join(tails, seq, key, read)
+        tail = self._join(tail, key)
         try:
             while not ended and not self._stopping.is_set():
                 page = await tail.after(after, beat_at)
@@ -203,37 +183,34 @@ class Following:
                 if frames:
                     yield frames
                     beat_at = loop.time() + limits.stream_heartbeat_s
+                frames = b""
         finally:
             tail.followers -= 1
             if not tail.followers:
-                del tails[seq]
+                del self._tails[tail.name]
                 self._notifier.detach(key, tail)
 
-    def _join(
-        self, tails: dict[int, Tail[E]], seq: int, key: str, read: Callable[[int], Awaitable[Page[E]]]
-    ) -> Tail[E]:
-        """The tail that all followers of a log share, subscribed before any of them reads."""
-        tail = tails.get(seq)
-        if tail is None:
-            tail = tails[seq] = Tail(read)
+    def _join(self, tail: Tail[E], key: str) -> Tail[E]:
+        """The tail that all followers of this log share, subscribed before any of them reads."""
+        shared = self._tails.setdefault(tail.name, tail)
+        if shared is tail:
             self._notifier.attach(key, tail)
-        tail.followers += 1
+        shared.followers += 1
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._look_at = loop.time() + limits.stream_poll_s
             self._timer = loop.call_later(limits.stream_tick_s, self._tick)
-        return tail
+        return shared
 
     def _tick(self) -> None:
         """One timer for all followers: heartbeats, and a look for changes whose notification was lost."""
-        tails = self._tails()
-        if not tails:
+        if not self._tails:
             self._timer = None
             return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(limits.stream_tick_s, self._tick)
         now = loop.time()
-        for tail in tails:
+        for tail in self._tails.values():
             tail.wake(now)
         if self._looking is None and now >= self._look_at:
             self._look_at = now + limits.stream_poll_s
@@ -242,19 +219,51 @@ class Following:
     async def _look_at_all(self) -> None:
         """One read for all runs that are followed, and one for each family."""
         try:
-            for family in self._families.values():
-                family.set()
-            seqs = list(self._logs)
-            for first in range(0, len(seqs), limits.streams_looked_at_max):
-                some = seqs[first : first + limits.streams_looked_at_max]
-                latest = await self._store.runs.latest_event_ids(some)
-                for seq in some:
-                    if (tail := self._logs.get(seq)) is not None:
-                        tail.look(latest.get(seq))
+            runs: list[_RunTail] = []
+            for tail in self._tails.values():
+                if isinstance(tail, _RunTail):
+                    runs.append(tail)
+                else:
+                    tail.set()
+            for first in range(0, len(runs), limits.streams_looked_at_max):
+                some = runs[first : first + limits.streams_looked_at_max]
+                latest = await self._store.runs.latest_event_ids([tail.seq for tail in some])
+                for tail in some:
+                    tail.look(latest.get(tail.seq))
         except Error as error:
             log.warning("could not look for new events; trying again", error=str(error))
         finally:
             self._looking = None
+
+
+class _RunTail(Tail[Event]):
+    __slots__ = ("_runs", "seq")
+
+    def __init__(self, runs: Runs, seq: int) -> None:
+        super().__init__(f"run:{seq}")
+        self._runs = runs
+        self.seq = seq
+
+    async def read(self, place: int) -> Page[Event]:
+        rows, size = limits.event_rows_max, limits.stream_page_bytes_max
+        found = await self._runs.events(self.seq, place, rows, size)
+        if not found:
+            return Page(found, place, ended=False)
+        return Page(found, found[-1].event_id, ended=found[-1].type in TERMINAL_TYPES)
+
+
+class _FamilyTail(Tail[FamilyEvent]):
+    __slots__ = ("_run", "_runs")
+
+    def __init__(self, runs: Runs, run: Run) -> None:
+        super().__init__(f"family:{run.seq}")
+        self._runs = runs
+        self._run = run
+
+    async def read(self, place: int) -> Page[FamilyEvent]:
+        rows, size = limits.event_rows_max, limits.stream_page_bytes_max
+        page = await self._runs.family_events(self._run, place, rows, size)
+        return Page(page.events, page.reached, ended=page.ended and not page.more)
 
 
 class _Reads:

@@ -6,7 +6,8 @@ its own until it has caught up, so it delays no other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 
@@ -54,17 +55,21 @@ class _Group(Generic[T]):
         self.changes = -1  # how many notifications the tail had got when the last read began
 
 
-class Tail(Generic[T]):
-    """One log with its followers. `read` returns the page after a place; `set` is called at every change notification."""
+class Tail(ABC, Generic[T]):
+    """One log with its followers. `set` is called at every change notification."""
 
-    __slots__ = ("_changes", "_groups", "_latest", "_read", "followers")
+    __slots__ = ("_changes", "_groups", "_latest", "followers", "name")
 
-    def __init__(self, read: Callable[[int], Awaitable[Page[T]]]) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.followers = 0
-        self._read = read
         self._groups: dict[int, _Group[T]] = {}
         self._changes = 0
         self._latest = 0
+
+    @abstractmethod
+    async def read(self, place: int) -> Page[T]:
+        """The page after a place, from the store."""
 
     async def after(self, place: int, beat_at: float) -> Page[T] | None:
         """The next page after a place, as soon as there is one; None once the loop's clock passes `beat_at`, or when all
@@ -117,7 +122,7 @@ class Tail(Generic[T]):
         try:
             while group.changes != self._changes:
                 group.changes = self._changes
-                page = await self._read(place)
+                page = await self.read(place)
                 if page.ended or page.reached != place:
                     # Whoever comes to this place from now on reads for itself.
                     self._groups.pop(place, None)

@@ -321,11 +321,12 @@ def frame(batch: Batch) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(told))
 
 
-async def _frames(batches: AsyncIterator[Batch | None], seen: str | None) -> AsyncGenerator[bytes, None]:
-    yield b": progress of a batch\n\n"
+async def _frames(
+    batches: AsyncIterator[Batch | None], seen: str | None
+) -> AsyncGenerator[bytes | None, None]:
     async for batch in batches:
         if batch is None:
-            yield b": heartbeat\n\n"
+            yield None
         elif batch.completed_at is not None or _cursor(batch) != seen:
             seen = None
             yield frame(batch)
@@ -342,4 +343,5 @@ async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Follow a batch: a `progress` event now and whenever its counters have moved, and a `completed` event at its end."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
-    return EventStream(_frames(call.app.following.follow_batch(found), seen))
+    frames = _frames(call.app.following.follow_batch(found), seen)
+    return EventStream(frames, b": progress of a batch\n\n")

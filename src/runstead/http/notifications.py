@@ -51,7 +51,7 @@ def _sign_of_life(batch: Batch) -> bytes:
 
 async def _frames(
     notifications: Notifications, project_id: str, cursor: str | None
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[bytes | None, None]:
     async with aclosing(notifications.follow(project_id, cursor)) as batches:
         async for batch in batches:
             yield b"".join(map(frame, batch.told)) if batch.told else _sign_of_life(batch)

@@ -1,7 +1,6 @@
 """Runs as server-sent events (WHATWG HTML, "Server-sent events")."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -63,11 +62,7 @@ class FamilyFrame(msgspec.Struct, frozen=True):
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), pascal(one.type).encode(), data)
 
 
-async def _with_comments(frames: AsyncIterator[bytes | None]) -> AsyncGenerator[bytes, None]:
-    # The first bytes come at once, so that a proxy or a client sees an open stream before the first event.
-    yield b": stream of run events\n\n"
-    async for some in frames:
-        yield b": heartbeat\n\n" if some is None else some
+_OPENING: Final = b": stream of run events\n\n"
 
 
 async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStream:
@@ -76,7 +71,7 @@ async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStr
     run = await runs.get(call.app, call.principal, name)
     following = call.app.following
     if not query.include_descendants:
-        return EventStream(_with_comments(following.follow(run, _after(call), frame, query.event_type)))
+        return EventStream(following.follow(run, _after(call), frame, query.event_type), _OPENING)
     refuse_bound(call.principal, "reads no others")
     header = call.header(b"last-event-id")
     if header is not None and header.strip():
@@ -84,7 +79,7 @@ async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStr
     else:
         after = from_cursor(run, query.cursor, "Query: cursor")
     to_frame = FamilyFrame(mark_of(run), view)
-    return EventStream(_with_comments(following.follow_family(run, after, to_frame, query.event_type)))
+    return EventStream(following.follow_family(run, after, to_frame, query.event_type), _OPENING)
 
 
 @routes.route(

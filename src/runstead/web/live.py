@@ -35,8 +35,7 @@ def frame(told: Told) -> bytes:
 def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> EventStream:
     """The answer to `hx-ext="sse" sse-connect="…"`."""
 
-    async def frames() -> AsyncGenerator[bytes, None]:
-        yield b": a page\nretry: 1000\n\n"
+    async def frames() -> AsyncGenerator[bytes | None, None]:
         deadline = asyncio.get_running_loop().time() + life_s
         async with aclosing(parts) as told:
             async for one in told:
@@ -44,4 +43,4 @@ def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> EventStream:
                 if asyncio.get_running_loop().time() > deadline or app.stopping.is_set():
                     return
 
-    return EventStream(frames())
+    return EventStream(frames(), b": a page\nretry: 1000\n\n")
