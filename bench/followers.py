@@ -41,9 +41,9 @@ class _Created(msgspec.Struct):
 
 
 class Follower(asyncio.Protocol):
-    """One stream. Notes how long each event was on its way, in ns."""
+    """One stream. Notes when each event was sent, and how long it was on its way, in ns."""
 
-    def __init__(self, request: bytes, delays: list[int], opened: asyncio.Semaphore) -> None:
+    def __init__(self, request: bytes, delays: list[tuple[int, int]], opened: asyncio.Semaphore) -> None:
         self._request, self._delays, self._opened = request, delays, opened
         self._rest = b""
 
@@ -57,7 +57,7 @@ class Follower(asyncio.Protocol):
         text = self._rest + data
         end = 0
         for match in _SENT.finditer(text):
-            self._delays.append(now - int(match[1]))
+            self._delays.append((int(match[1]), now - int(match[1])))
             end = match.end()
         self._rest = text[end:][-64:]  # an event may be cut in two
 
@@ -65,16 +65,17 @@ class Follower(asyncio.Protocol):
 async def follow() -> None:
     """The followers' process: opens a stream for each line of stdin, and at its end prints the delays."""
     host, port, key, *run_ids = sys.stdin.readline().split()
-    delays: list[int] = []
+    delays: list[tuple[int, int]] = []
     opened = asyncio.Semaphore(0)
     loop = asyncio.get_running_loop()
     for run_id in run_ids:
         head = f"GET /runs/{run_id}/stream HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {key}\r\n\r\n".encode()
         await loop.create_connection(lambda head=head: Follower(head, delays, opened), host, int(port))
         await opened.acquire()
+    ready = time.monotonic_ns()
     print("open", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
-    print(json.dumps(delays), flush=True)
+    print(json.dumps([delay for sent, delay in delays if sent > ready]), flush=True)
 
 
 def start_crowd() -> "subprocess.Popen[str]":
@@ -113,8 +114,10 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
         (await ask(connection, "POST", "/runs", run, headers, status=202, answer=_Created)).run.run_id
         for _ in range(arguments.runs + 1)
     ]
-    for _ in range(300):  # so that what the server keeps anyway is not counted as the followers'
-        await append(run_ids[-1])
+    for run_id in run_ids + [run_ids.pop()] * 300:
+        # So that what the server keeps anyway, like pages of the database, is not counted as the followers'.
+        await append(run_id)
+        await connection.request("GET", f"/runs/{run_id}/events?limit=1", b"", headers)
     before = rss_kib(server.pid)
     crowd = start_crowd()
     assert crowd.stdin is not None
@@ -123,6 +126,8 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
     print(target.host, target.port, key, *followed, file=crowd.stdin, flush=True)
     loop = asyncio.get_running_loop()
     assert await loop.run_in_executor(None, crowd.stdout.readline) == "open\n"
+    await asyncio.sleep(1)
+    grown = rss_kib(server.pid) - before
     spy = start_spy(arguments.spy, server.pid) if arguments.spy else None
     used, began = cpu_s(server), time.monotonic()
     count = int(arguments.seconds * arguments.rate)
@@ -131,7 +136,6 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
         await append(run_ids[number % arguments.runs])
     used, took = cpu_s(server) - used, time.monotonic() - began
     await asyncio.sleep(0.5)
-    grown = rss_kib(server.pid) - before
     print(file=crowd.stdin, flush=True)
     delays = json.loads(await loop.run_in_executor(None, crowd.stdout.readline))
     crowd.wait()
@@ -144,7 +148,7 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
     print(
         f"{arguments.followers} followers of {arguments.runs} runs, {count / took:.0f} appends/s:"
         f" append sent to event arrived p50 {cuts[499] / 1e6:.2f} ms, p99 {cuts[989] / 1e6:.2f} ms;"
-        f" {grown / arguments.followers:.1f} KiB a follower; server {100 * used / took:.0f} % of a core"
+        f" {grown / arguments.followers:.1f} KiB an open follower; server {100 * used / took:.0f} % of a core"
     )
 
 

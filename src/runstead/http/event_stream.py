@@ -51,6 +51,7 @@ class EventStream(Response):
                         await send(_body(self._opening))
                     async for frame in frames:
                         await send(_body(_HEARTBEAT if frame is None else frame))
+                        del frame  # or it would stay until the next one
                 await send(_body(b"", more=False))
         except asyncio.CancelledError:
             if not hang_up.done() or sending.uncancel():
