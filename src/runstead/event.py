@@ -76,6 +76,10 @@ class FamilyEvent(msgspec.Struct, frozen=True):
     position: int
     event: Event
 
+    @property
+    def type(self) -> str:
+        return self.event.type
+
 
 def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:
     """`content` is text, since AG-UI allows no other value there; what is not text stands whole in `result`."""

@@ -162,6 +162,12 @@ backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
 stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # how long a lost hint can delay an event
+stream_tick_s: Final = 0.5  # between two looks at whose heartbeat is due
+streams_looked_at_max: Final = 1_000  # runs in one read
+stream_page_bytes_max: Final = 64 * KIB  # that a follower is sent at once, or one event
+write_silence_s: Final = (
+    30  # a connection whose peer takes no byte of what waits for it for so long is closed
+)
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10
 processes_max: Final = 64  # of one `runstead serve`

@@ -51,6 +51,14 @@ REFEREE_KEY: Final = "referee"
 LEADER_KEY: Final = "leader"
 
 
+class Signal(Protocol):
+    """What a notifier sets: an asyncio.Event, or a subscriber that does something of its own at once."""
+
+    def set(self) -> None:
+        """Never blocks, never fails."""
+        ...
+
+
 class Notifier(Protocol):
     async def open(self) -> None:
         """Start to hear of other processes, where it does. One that cannot yet tries on by itself."""
@@ -69,6 +77,12 @@ class Notifier(Protocol):
     def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
         """An event that is set at every hint for one of the keys; the subscriber clears it before it reads the store."""
         ...
+
+    def attach(self, key: str, signal: Signal) -> None:
+        """Call `signal.set` at every hint for the key, on the event loop's thread, until `detach`."""
+        ...
+
+    def detach(self, key: str, signal: Signal) -> None: ...
 
     # Hints about a project. Listeners keep them in order and number them, so these are not merged: each comes once, and
     # those of one run in the order of its commits. An engine that carries hints between processes must tell every

@@ -26,7 +26,7 @@ import structlog
 
 from runstead import limits
 from runstead.hint import Hint
-from runstead.notifier import Listener, Notifier
+from runstead.notifier import Listener, Notifier, Signal
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +112,12 @@ class Relay(ABC):
 
     def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
         return self._local.subscribe(*keys)
+
+    def attach(self, key: str, signal: Signal) -> None:
+        self._local.attach(key, signal)
+
+    def detach(self, key: str, signal: Signal) -> None:
+        self._local.detach(key, signal)
 
     def listened(self, project_id: str) -> bool:
         """Other replicas may have listeners of any project."""

@@ -85,6 +85,8 @@ LIMITS = {
     "`config` of a trigger": f"{limits.trigger_config_bytes_max // limits.KIB} KiB",
     "Times of a look ahead": f"1 to {limits.upcoming_times_max}, {limits.upcoming_times_default} unless told otherwise",
     "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
+    "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, beside the connection's buffers",
+    "A peer that takes no byte of what waits for it": f"closed after {limits.write_silence_s} seconds",
     "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"

@@ -297,10 +297,10 @@ class Live:
         assert response.status_code < 300, response.text
         return response.json()
 
-    async def create(self):
+    async def create(self, **members):
         project = (await self.client.get(f"{self.url}/projects/default", headers=self.headers)).json()
         owner = {"kind": "project", "id": project["id"]}
-        body = {"kind": "task", "owner": owner, "request": {"target": "task:speak"}}
+        body = {"kind": "task", "owner": owner, "request": {"target": "task:speak"}, **members}
         return (await self.post("/runs", body))["run"]["run_id"]
 
     async def append(self, run_id, *events):

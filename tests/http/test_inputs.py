@@ -283,11 +283,11 @@ async def test_a_worker_asks_under_its_fence_and_goes_on_with_its_lease(api):
 async def test_a_follower_is_woken_by_the_answer(api, asked):
     await asked.ask()
     run = await api.store.runs.find(asked.run_id, [api.project.id])
-    following = api.app.following.follow(run[0], 0)
+    following = api.app.following.follow(run[0], 0, lambda event: event.type.encode())
     first = asyncio.ensure_future(anext(following))
     await api.subscribed()
     await asked.answer()
-    assert [event.type for event in await asyncio.wait_for(first, 5)] == ["TOOL_CALL_RESULT"]
+    assert await asyncio.wait_for(first, 5) == b"TOOL_CALL_RESULT"
     await following.aclose()
 
 

@@ -21,13 +21,6 @@ async def read(reader, seen, stop_after=None):
     return False
 
 
-async def child_of(live, parent):
-    project = (await live.client.get(f"{live.url}/projects/default", headers=live.headers)).json()
-    owner = {"kind": "project", "id": project["id"]}
-    body = {"kind": "task", "owner": owner, "request": {"target": "task:x"}, "parent_run_id": parent}
-    return (await live.post("/runs", body))["run"]["run_id"]
-
-
 def told(seen):
     return [(run_id, event_id) for _, run_id, event_id in seen]
 
@@ -48,10 +41,10 @@ async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(li
         await live.append(root, {"type": "A"})
         speaking = []
         for n in range(12):
-            child = await child_of(live, root)
+            child = await live.create(parent_run_id=root)
             speaking.append(asyncio.create_task(speak(child, 10)))
             if n % 3 == 0:
-                speaking.append(asyncio.create_task(speak(await child_of(live, child), 5)))
+                speaking.append(asyncio.create_task(speak(await live.create(parent_run_id=child), 5)))
             await live.append(root, {"type": "B"})
         await asyncio.gather(*speaking)
         await speak(root, 1)
@@ -88,13 +81,13 @@ async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(li
 
 async def test_a_familys_stream_ends_with_the_last_of_it(live):
     root = await live.create()
-    child = await child_of(live, root)
+    child = await live.create(parent_run_id=root)
     seen = []
     reader, writer = await live.open_stream(f"/runs/{root}/stream?include_descendants=true")
     reading = asyncio.create_task(read(reader, seen))
     await live.complete(root)
     await live.until(lambda: told(seen) == [(root, 1)])
-    late = await child_of(live, child)  # new ones are followed too
+    late = await live.create(parent_run_id=child)  # new ones are followed too
     await live.append(late, {"type": "A"})
     await live.until(lambda: told(seen)[-1] == (late, 1))
     await live.complete(child)
@@ -109,7 +102,7 @@ async def test_a_familys_stream_ends_with_the_last_of_it(live):
 
 async def test_a_familys_stream_ends_when_it_is_cancelled(live):
     root = await live.create()
-    child = await child_of(live, root)
+    child = await live.create(parent_run_id=root)
     reader, writer = await live.open_stream(f"/runs/{root}/stream?include_descendants=true")
     seen = []
     reading = asyncio.create_task(read(reader, seen))
@@ -142,11 +135,12 @@ async def test_a_stream_that_tells_nothing_of_what_comes_still_beats_and_ends(li
 
 
 async def test_followers_of_a_run_that_is_deleted_before_they_saw_its_end_are_let_go(api, monkeypatch):
-    monkeypatch.setattr(limits, "stream_heartbeat_s", 0.02)
+    monkeypatch.setattr(limits, "stream_poll_s", 0.02)
+    monkeypatch.setattr(limits, "stream_tick_s", 0.02)
     run_id = (await api.create())["run_id"]
     run = await api.store.runs.get(RunKey(api.project.id, run_id))
     await api.complete(run_id)
     assert (await api.send("DELETE", f"/runs/{run_id}", by="admin")).status_code == 200
     async with asyncio.timeout(10):
         for follow in (api.app.following.follow, api.app.following.follow_family):
-            assert [batch async for batch in follow(run, 0) if batch is not None] == []
+            assert [frames async for frames in follow(run, 0, bytes) if frames is not None] == []

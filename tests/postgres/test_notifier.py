@@ -90,6 +90,10 @@ async def test_ones_own_hints_do_not_come_back(notifiers):
         assert not own.is_set()
 
 
+def number(logged):
+    return b"%d " % logged.event_id
+
+
 async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(apps, event):
     (here, _), (there, app) = await apps(2)
     publisher = (await apps(1))[0][1]
@@ -97,8 +101,8 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
     seen, came = [], asyncio.Event()
 
     async def follow():
-        async for events in app.following.follow(await there.row("run-1"), 0):
-            seen.extend((logged.event_id, time.perf_counter()) for logged in events or ())
+        async for frames in app.following.follow(await there.row("run-1"), 0, number):
+            seen.extend((int(told), time.perf_counter()) for told in (frames or b"").split())
             came.set()
 
     following = asyncio.ensure_future(follow())
@@ -118,15 +122,16 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
 
 async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
     monkeypatch.setattr(limits, "stream_poll_s", 0.05)
+    monkeypatch.setattr(limits, "stream_tick_s", 0.05)
     (here, _), (there, app) = await apps(2)
     monkeypatch.setattr(app.notifier, "_hear", lambda _: None)
     run = await here.create("run-1")
 
     async def follow():
         return [
-            logged.event_id
-            async for events in app.following.follow(await there.row("run-1"), 0)
-            for logged in events or ()
+            int(told)
+            async for frames in app.following.follow(await there.row("run-1"), 0, number)
+            for told in (frames or b"").split()
         ]
 
     following = asyncio.ensure_future(follow())

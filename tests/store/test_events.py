@@ -252,3 +252,13 @@ async def test_concurrent_appends_leave_no_gap_and_lose_nothing(desk, event):
     writers = [msgspec.json.decode(e.payload)["by"] for e in log]
     assert writers[::2] == writers[1::2]
     assert sorted(writers[::2]) == list(range(30))
+
+
+async def test_the_newest_event_ids_of_many_runs_come_at_once(desk, event):
+    for run_id in "abc":
+        await desk.create(run_id)
+    await desk.append("a", event(), event(), event())
+    await desk.append("b", event(), event(PRIVATE), after=0)
+    seqs = [(await desk.row(run_id)).seq for run_id in "abc"]
+    assert await desk.runs.latest_event_ids([*seqs, 999_999]) == dict(zip(seqs, [3, 2, 0], strict=True))
+    assert await desk.runs.latest_event_ids([]) == {}

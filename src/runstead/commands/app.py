@@ -73,6 +73,7 @@ class App:
     def stop(self) -> None:
         """Tell everybody who waits that the server shuts down. On the event loop's thread."""
         self.stopping.set()
+        self.following.wake()
         self.notifier.wake_all()
         self.notifications.wake()
 

@@ -1,24 +1,30 @@
 """Following a log live: replay, then whatever is appended, with nothing lost or told twice in between.
 
 There is one log, the store's. A follower subscribes to hints before its first read, then reads by cursor whenever it
-is woken, and also now and then without a hint. Followers of one log that stand at the same event share one read, and
-each picks from it the types that it was asked for.
+is woken, and also now and then without a hint. Followers of one log that stand at the same event share one read and the
+frames made of it (`tail.py`), and each picks from it the types that it was asked for.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
 
 from runstead import limits
 from runstead.batch import Batch
+from runstead.commands.tail import Page, Tail, Typed
+from runstead.errors import Error
 from runstead.event import TERMINAL_TYPES, Event, FamilyEvent
 from runstead.notifier import Notifier, batch_key, family_key, run_key
 from runstead.run import Run
-from runstead.store import FamilyPage, RunKey, Runs, Store
+from runstead.store import RunKey, Runs, Store
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Typed)
 
 
 class Sight(NamedTuple):
@@ -29,30 +35,44 @@ class Sight(NamedTuple):
 
 
 class Following:
-    """The reads under way in this process, shared by what they read."""
+    """The logs that are followed in this process, and the reads under way, shared by what they read."""
 
     def __init__(self, store: Store, notifier: Notifier, stopping: asyncio.Event) -> None:
         self._store = store
         self._notifier = notifier
         self._stopping = stopping
         self._reads = _Reads()
+        self._tails: dict[str, Tail[Any]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._look_at = 0.0
+        self._looking: asyncio.Task[None] | None = None
 
     def follow(
-        self, run: Run, after: int, types: Sequence[str] = ()
-    ) -> AsyncIterator[Sequence[Event] | None]:
-        """Batches of a run's events after a number, in order, until the terminal one; with `types`, those alone.
-        None says that nothing was told for `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
+        self, run: Run, after: int, to_frame: Callable[[Event], bytes], types: Sequence[str] = ()
+    ) -> AsyncGenerator[bytes | None, None]:
+        """The frames of a run's events after a number, in order, until the terminal one; with `types`, of those alone.
+        None says that nothing was sent for `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
         """
-        return self._follow(run_key(run.seq), _RunLog(self._store, self._reads, run, after, types))
+        # A cursor ahead of the log would wait for ever behind the terminal event.
+        after = min(after, run.latest_event_id)
+        ended = run.terminal and after == run.latest_event_id
+        # Not the run itself: its row may be large, and the stream long.
+        tail = _RunTail(self._store.runs, run.seq)
+        return self._follow(tail, run_key(run.seq), after, to_frame, frozenset(types), ended=ended)
 
     def follow_family(
-        self, run: Run, after: int, types: Sequence[str] = ()
-    ) -> AsyncIterator[Sequence[FamilyEvent] | None]:
+        self, run: Run, after: int, to_frame: Callable[[FamilyEvent], bytes], types: Sequence[str] = ()
+    ) -> AsyncGenerator[bytes | None, None]:
         """The same for a run and all below it, new ones included, after a position in the family; until the run and
         all below it have ended.
         """
-        key = family_key(run.root_seq or run.seq)
-        return self._follow(key, _FamilyLog(self._store, self._reads, run, after, types))
+        tail = _FamilyTail(self._store.runs, run)
+        return self._follow(tail, family_key(run.root_seq or run.seq), after, to_frame, frozenset(types))
+
+    def wake(self) -> None:
+        """The server stops: end every stream."""
+        for tail in self._tails.values():
+            tail.wake()
 
     async def watch(self, run: Run, after: int) -> AsyncGenerator[Sight | None, None]:
         """A run with its events after a number: at once, and again whenever something of it or its family was stored, also
@@ -137,28 +157,113 @@ class Following:
             or batch
         )
 
-    async def _follow(self, key: str, log: "_Log[T]") -> AsyncIterator[Sequence[T] | None]:
+    async def _follow(
+        self,
+        tail: Tail[E],
+        key: str,
+        after: int,
+        to_frame: Callable[[E], bytes],
+        types: frozenset[str],
+        *,
+        ended: bool = False,
+    ) -> AsyncGenerator[bytes | None, None]:
         loop = asyncio.get_running_loop()
-        quiet_until = loop.time() + limits.stream_heartbeat_s
-        with self._notifier.subscribe(key) as hint:
-            while not log.ended and not self._stopping.is_set():
-                hint.clear()
-                events, moved = await log.advance()
-                if events:
-                    yield events
-                    quiet_until = loop.time() + limits.stream_heartbeat_s
+        beat_at = loop.time() + limits.stream_heartbeat_s
+        tail = self._join(tail, key)
+        try:
+            while not ended and not self._stopping.is_set():
+                page = await tail.after(after, beat_at)
+                if page is None:
+                    if loop.time() >= beat_at:
+                        yield None
+                        beat_at = loop.time() + limits.stream_heartbeat_s
                     continue
-                left = quiet_until - loop.time()
-                if left <= 0 and not log.ended:
-                    yield None
-                    quiet_until = loop.time() + limits.stream_heartbeat_s
-                    await log.look()
-                    continue
-                if moved or log.ended:
-                    continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await hint.wait()
+                after, ended, frames = page.reached, page.ended, page.frames(to_frame, types)
+                del page  # a follower that is slow to take its frames keeps nothing else
+                if frames:
+                    yield frames
+                    beat_at = loop.time() + limits.stream_heartbeat_s
+                frames = b""
+        finally:
+            tail.followers -= 1
+            if not tail.followers:
+                del self._tails[tail.name]
+                self._notifier.detach(key, tail)
+
+    def _join(self, tail: Tail[E], key: str) -> Tail[E]:
+        """The tail that all followers of this log share, subscribed before any of them reads."""
+        shared = self._tails.setdefault(tail.name, tail)
+        if shared is tail:
+            self._notifier.attach(key, tail)
+        shared.followers += 1
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._look_at = loop.time() + limits.stream_poll_s
+            self._timer = loop.call_later(limits.stream_tick_s, self._tick)
+        return shared
+
+    def _tick(self) -> None:
+        """One timer for all followers: heartbeats, and a look for changes whose notification was lost."""
+        if not self._tails:
+            self._timer = None
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(limits.stream_tick_s, self._tick)
+        now = loop.time()
+        for tail in self._tails.values():
+            tail.wake(now)
+        if self._looking is None and now >= self._look_at:
+            self._look_at = now + limits.stream_poll_s
+            self._looking = asyncio.ensure_future(self._look_at_all())
+
+    async def _look_at_all(self) -> None:
+        """One read for all runs that are followed, and one for each family."""
+        try:
+            runs: list[_RunTail] = []
+            for tail in self._tails.values():
+                if isinstance(tail, _RunTail):
+                    runs.append(tail)
+                else:
+                    tail.set()
+            for first in range(0, len(runs), limits.streams_looked_at_max):
+                some = runs[first : first + limits.streams_looked_at_max]
+                latest = await self._store.runs.latest_event_ids([tail.seq for tail in some])
+                for tail in some:
+                    tail.look(latest.get(tail.seq))
+        except Error as error:
+            log.warning("could not look for new events; trying again", error=str(error))
+        finally:
+            self._looking = None
+
+
+class _RunTail(Tail[Event]):
+    __slots__ = ("_runs", "seq")
+
+    def __init__(self, runs: Runs, seq: int) -> None:
+        super().__init__(f"run:{seq}")
+        self._runs = runs
+        self.seq = seq
+
+    async def read(self, place: int) -> Page[Event]:
+        rows, size = limits.event_rows_max, limits.stream_page_bytes_max
+        found = await self._runs.events(self.seq, place, rows, size)
+        if not found:
+            return Page(found, place, ended=False)
+        return Page(found, found[-1].event_id, ended=found[-1].type in TERMINAL_TYPES)
+
+
+class _FamilyTail(Tail[FamilyEvent]):
+    __slots__ = ("_run", "_runs")
+
+    def __init__(self, runs: Runs, run: Run) -> None:
+        super().__init__(f"family:{run.seq}")
+        self._runs = runs
+        self._run = run
+
+    async def read(self, place: int) -> Page[FamilyEvent]:
+        rows, size = limits.event_rows_max, limits.stream_page_bytes_max
+        page = await self._runs.family_events(self._run, place, rows, size)
+        return Page(page.events, page.reached, ended=page.ended and not page.more)
 
 
 class _Reads:
@@ -195,61 +300,3 @@ async def _next_events(runs: Runs, reads: _Reads, seq: int, after: int) -> list[
         lambda: runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
         bool,
     )
-
-
-class _Log(ABC, Generic[T]):
-    """A follower's place in a log: `ended` once nothing more can come."""
-
-    def __init__(self, store: Store, reads: _Reads, run: Run, after: int, types: Sequence[str]) -> None:
-        self._runs = store.runs
-        self._reads = reads
-        self._run = run
-        self._after = after
-        self._types = frozenset(types)
-        self.ended = False
-
-    @abstractmethod
-    async def advance(self) -> tuple[Sequence[T], bool]:
-        """Go on by one read: the events that were asked for, and whether there were any at all."""
-
-    @abstractmethod
-    async def look(self) -> None:
-        """Nothing came for a while: see whether the log is still there."""
-
-
-class _RunLog(_Log[Event]):
-    def __init__(self, store: Store, reads: _Reads, run: Run, after: int, types: Sequence[str]) -> None:
-        # A cursor ahead of the log would wait for ever behind the terminal event.
-        super().__init__(store, reads, run, min(after, run.latest_event_id), types)
-        self.ended = run.terminal and self._after == run.latest_event_id
-
-    async def advance(self) -> tuple[Sequence[Event], bool]:
-        found = await _next_events(self._runs, self._reads, self._run.seq, self._after)
-        if not found:
-            return found, False
-        self._after = found[-1].event_id
-        self.ended = found[-1].type in TERMINAL_TYPES
-        wanted = self._types
-        return [event for event in found if event.type in wanted] if wanted else found, True
-
-    async def look(self) -> None:
-        """A run that was deleted has no terminal event to wait for."""
-        self.ended = not await self._runs.exists(self._run.seq)
-
-
-class _FamilyLog(_Log[FamilyEvent]):
-    async def advance(self) -> tuple[Sequence[FamilyEvent], bool]:
-        run, after = self._run, self._after
-        page: FamilyPage = await self._reads.share(
-            ("family", run.seq, after),
-            lambda: self._runs.family_events(run, after, limits.event_rows_max, limits.event_page_bytes_max),
-            lambda page: page.reached != after,
-        )
-        self._after = page.reached
-        self.ended = page.ended and not page.more
-        wanted = self._types
-        told = [one for one in page.events if one.event.type in wanted] if wanted else page.events
-        return told, page.reached != after
-
-    async def look(self) -> None:
-        """Nothing to do: every read tells whether the run is still there."""

@@ -1,13 +1,12 @@
 """Batches: `/projects/{project}/batches…` (contract C)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.responses import StreamingResponse
 
-from runstead import limits, telemetry
+from runstead import limits
 from runstead.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.clock import iso, iso_or_none
 from runstead.commands import batches as commands
@@ -17,9 +16,9 @@ from runstead.http.bodies import JsonObject as Object, Name, PageInfo, RunId, Te
 from runstead.http.conversations import NumberedPage
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.event_stream import EventStream
 from runstead.http.run_view import JsonObject, Timestamp
 from runstead.http.runs import CancelRun
-from runstead.http.stream import HEADERS
 from runstead.store import Made
 
 routes = Routes("Batches")
@@ -322,15 +321,15 @@ def frame(batch: Batch) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(told))
 
 
-async def _frames(batches: AsyncIterator[Batch | None], seen: str | None) -> AsyncIterator[bytes]:
-    with telemetry.streams.track_inprogress():
-        yield b": progress of a batch\n\n"
-        async for batch in batches:
-            if batch is None:
-                yield b": heartbeat\n\n"
-            elif batch.completed_at is not None or _cursor(batch) != seen:
-                seen = None
-                yield frame(batch)
+async def _frames(
+    batches: AsyncIterator[Batch | None], seen: str | None
+) -> AsyncGenerator[bytes | None, None]:
+    async for batch in batches:
+        if batch is None:
+            yield None
+        elif batch.completed_at is not None or _cursor(batch) != seen:
+            seen = None
+            yield frame(batch)
 
 
 @routes.route(
@@ -340,10 +339,9 @@ async def _frames(batches: AsyncIterator[Batch | None], seen: str | None) -> Asy
     media_type="text/event-stream",
     errors=_MISSING,
 )
-async def stream(call: Call[Nothing, Nothing]) -> StreamingResponse:
+async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Follow a batch: a `progress` event now and whenever its counters have moved, and a `completed` event at its end."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
-    return StreamingResponse(
-        _frames(call.app.following.follow_batch(found), seen), 200, HEADERS, "text/event-stream"
-    )
+    frames = _frames(call.app.following.follow_batch(found), seen)
+    return EventStream(frames, b": progress of a batch\n\n")

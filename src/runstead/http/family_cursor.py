@@ -12,7 +12,12 @@ _FORM: Final = re.compile(r"f([0-9a-f]{8})-([0-9]{1,16})")
 
 
 def to_cursor(run: Run, position: int) -> str:
-    return f"f{_mark(run)}-{position}"
+    return cursor_at(mark_of(run), position)
+
+
+def cursor_at(mark: str, position: int) -> str:
+    """The cursor of a position in the family that has this mark."""
+    return f"f{mark}-{position}"
 
 
 def from_cursor(run: Run, cursor: str | None, where: str) -> int:
@@ -20,7 +25,7 @@ def from_cursor(run: Run, cursor: str | None, where: str) -> int:
     if cursor is None or not cursor.strip():
         return 0
     match = _FORM.fullmatch(cursor.strip())
-    if match is None or match[1] != _mark(run) or int(match[2]) > limits.integer_max:
+    if match is None or match[1] != mark_of(run) or int(match[2]) > limits.integer_max:
         raise Error(
             "INVALID_REQUEST",
             f"{where} is no cursor of this family: take one from its list or stream, with include_descendants",
@@ -29,5 +34,6 @@ def from_cursor(run: Run, cursor: str | None, where: str) -> int:
     return int(match[2])
 
 
-def _mark(run: Run) -> str:
+def mark_of(run: Run) -> str:
+    """The same for all runs of a family."""
     return f"{zlib.crc32(str(run.root_seq or run.seq).encode()):08x}"

@@ -1,20 +1,19 @@
 """What happens in a project as server-sent events: hints, over one connection."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from starlette.responses import StreamingResponse
 
-from runstead import limits, telemetry
+from runstead import limits
 from runstead.clock import iso
 from runstead.commands import locate
 from runstead.commands.notifications import Batch, Notifications, Told
 from runstead.http.endpoint import Call, Nothing, Routes
+from runstead.http.event_stream import EventStream
 from runstead.http.run_view import Timestamp
-from runstead.http.stream import HEADERS
 from runstead.principal import Scope, refuse_bound
 
 routes = Routes("Notifications")
@@ -50,11 +49,12 @@ def _sign_of_life(batch: Batch) -> bytes:
     return b": following\n" + (b"" if batch.cursor is None else b"id: %b\n" % batch.cursor.encode()) + b"\n"
 
 
-async def _frames(notifications: Notifications, project_id: str, cursor: str | None) -> AsyncIterator[bytes]:
-    with telemetry.streams.track_inprogress():
-        async with aclosing(notifications.follow(project_id, cursor)) as batches:
-            async for batch in batches:
-                yield b"".join(map(frame, batch.told)) if batch.told else _sign_of_life(batch)
+async def _frames(
+    notifications: Notifications, project_id: str, cursor: str | None
+) -> AsyncGenerator[bytes | None, None]:
+    async with aclosing(notifications.follow(project_id, cursor)) as batches:
+        async for batch in batches:
+            yield b"".join(map(frame, batch.told)) if batch.told else _sign_of_life(batch)
 
 
 @routes.route(
@@ -65,7 +65,7 @@ async def _frames(notifications: Notifications, project_id: str, cursor: str | N
     media_type="text/event-stream",
     errors=("NOT_FOUND",),
 )
-async def notifications(call: Call[Nothing, NotificationsFrom]) -> StreamingResponse:
+async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
     """Follow what happens in a project: hints that runs and conversations changed, from now on or after a cursor.
 
     A cursor that is unknown or too old gets one `resync` first: read the lists again.
@@ -75,5 +75,4 @@ async def notifications(call: Call[Nothing, NotificationsFrom]) -> StreamingResp
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
         cursor = cursor[: limits.hint_cursor_chars_max]  # a longer one is nobody's, and stays so
-    frames = _frames(call.app.notifications, project.id, cursor)
-    return StreamingResponse(frames, 200, HEADERS, "text/event-stream")
+    return EventStream(_frames(call.app.notifications, project.id, cursor))

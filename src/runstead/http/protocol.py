@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from runstead import limits, telemetry
 from runstead.errors import Error
@@ -19,6 +19,7 @@ from runstead.http.connections import Connections, Deadline
 from runstead.http.endpoint import Answer, Endpoint, Headers
 from runstead.http.problems import problem, shown
 from runstead.http.router import Router
+from runstead.http.write_deadline import WriteDeadline
 
 _BETWEEN, _HEADER, _BODY = range(3)  # what is read: nothing of a request yet, its header, its body
 
@@ -26,7 +27,7 @@ _BETWEEN, _HEADER, _BODY = range(3)  # what is read: nothing of a request yet, i
 _NOT_PLAIN: Final = (b"transfer-encoding", b"expect", b"upgrade")
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(WriteDeadline):
     """One connection."""
 
     def __init__(

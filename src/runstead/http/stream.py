@@ -1,13 +1,11 @@
 """Runs as server-sent events (WHATWG HTML, "Server-sent events")."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
-from starlette.responses import StreamingResponse
 
-from runstead import limits, telemetry
+from runstead import limits
 from runstead.commands import runs
 from runstead.commands.runs import Named
 from runstead.errors import Error
@@ -15,16 +13,13 @@ from runstead.event import Event, FamilyEvent, pascal
 from runstead.http.bodies import Name
 from runstead.http.endpoint import Call, Nothing, Routes
 from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
+from runstead.http.event_stream import EventStream
 from runstead.http.events import named_in_conversation
-from runstead.http.family_cursor import from_cursor, to_cursor
+from runstead.http.family_cursor import cursor_at, from_cursor, mark_of
 from runstead.http.runs import MISSING, named
 from runstead.principal import refuse_bound
-from runstead.run import Run
 
 routes = Routes("Events")
-
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-T = TypeVar("T")
 
 
 class StreamFrom(WhichEvents, frozen=True, kw_only=True):
@@ -53,39 +48,38 @@ def _after(call: Call[Nothing, Any]) -> int:
     return int(text)
 
 
-def family_frame(run: Run, one: FamilyEvent, view: View) -> bytes:
-    """`id` is the family's cursor, `data` the item as the list with include_descendants shows it."""
-    cursor = to_cursor(run, one.position)
-    data = msgspec.json.encode(view(one.event, one.run_id, cursor))
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), pascal(one.event.type).encode(), data)
+class FamilyFrame(msgspec.Struct, frozen=True):
+    """`id` is the family's cursor, `data` the item as the list with include_descendants shows it. Followers of one family
+    with the same view have equal ones, and so share the frames.
+    """
+
+    mark: str
+    view: View
+
+    def __call__(self, one: FamilyEvent) -> bytes:
+        cursor = cursor_at(self.mark, one.position)
+        data = msgspec.json.encode(self.view(one.event, one.run_id, cursor))
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), pascal(one.type).encode(), data)
 
 
-async def _frames(
-    batches: AsyncIterator[Sequence[T] | None], to_frame: Callable[[T], bytes]
-) -> AsyncIterator[bytes]:
-    with telemetry.streams.track_inprogress():
-        # The first bytes come at once, so that a proxy or a client sees an open stream before the first event.
-        yield b": stream of run events\n\n"
-        async for events in batches:
-            yield b": heartbeat\n\n" if events is None else b"".join(map(to_frame, events))
+_OPENING: Final = b": stream of run events\n\n"
 
 
-async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> StreamingResponse:
+async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStream:
     query: StreamFrom = call.query
     query.check()
     run = await runs.get(call.app, call.principal, name)
-    if query.include_descendants:
-        refuse_bound(call.principal, "reads no others")
-        header = call.header(b"last-event-id")
-        if header is not None and header.strip():
-            after = from_cursor(run, header, "Last-Event-ID")
-        else:
-            after = from_cursor(run, query.cursor, "Query: cursor")
-        family = call.app.following.follow_family(run, after, query.event_type)
-        frames = _frames(family, lambda one: family_frame(run, one, view))
+    following = call.app.following
+    if not query.include_descendants:
+        return EventStream(following.follow(run, _after(call), frame, query.event_type), _OPENING)
+    refuse_bound(call.principal, "reads no others")
+    header = call.header(b"last-event-id")
+    if header is not None and header.strip():
+        after = from_cursor(run, header, "Last-Event-ID")
     else:
-        frames = _frames(call.app.following.follow(run, _after(call), query.event_type), frame)
-    return StreamingResponse(frames, 200, HEADERS, "text/event-stream")
+        after = from_cursor(run, query.cursor, "Query: cursor")
+    to_frame = FamilyFrame(mark_of(run), view)
+    return EventStream(following.follow_family(run, after, to_frame, query.event_type), _OPENING)
 
 
 @routes.route(
@@ -96,7 +90,7 @@ async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> Streamin
     media_type="text/event-stream",
     errors=MISSING,
 )
-async def stream(call: Call[Nothing, StreamFromInProject]) -> StreamingResponse:
+async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     """Replay a run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
     return await _stream(call, named(call), event_view)
 
@@ -109,6 +103,6 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> StreamingResponse:
     media_type="text/event-stream",
     errors=("NOT_FOUND",),
 )
-async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> StreamingResponse:
+async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> EventStream:
     """Replay an agent run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
     return await _stream(call, named_in_conversation(call), conversation_event_view)

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from runstead.hint import Hint
-from runstead.notifier import Listener
+from runstead.notifier import Listener, Signal
 
 
 class MemoryNotifier:
     """See `runstead.notifier.Notifier`. Keys that nobody subscribes to cost one look-up and are not kept."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[str, set[asyncio.Event]] = {}
+        self._subscribers: dict[str, set[Signal]] = {}
         self._listeners: dict[str, list[Listener]] = {}
 
     async def open(self) -> None:
@@ -34,7 +34,18 @@ class MemoryNotifier:
                 event.set()
 
     def subscribe(self, *keys: str) -> "Subscription":
-        return Subscription(self._subscribers, keys)
+        return Subscription(self, keys)
+
+    def attach(self, key: str, signal: Signal) -> None:
+        self._subscribers.setdefault(key, set()).add(signal)
+
+    def detach(self, key: str, signal: Signal) -> None:
+        signals = self._subscribers.get(key)
+        if signals is None:
+            return
+        signals.discard(signal)
+        if not signals:
+            del self._subscribers[key]
 
     def listened(self, project_id: str) -> bool:
         return project_id in self._listeners
@@ -61,23 +72,18 @@ class MemoryNotifier:
 class Subscription:
     """Subscribed from `with` to its end."""
 
-    __slots__ = ("_event", "_keys", "_subscribers")
+    __slots__ = ("_event", "_keys", "_notifier")
 
-    def __init__(self, subscribers: dict[str, set[asyncio.Event]], keys: tuple[str, ...]) -> None:
-        self._subscribers = subscribers
+    def __init__(self, notifier: MemoryNotifier, keys: tuple[str, ...]) -> None:
+        self._notifier = notifier
         self._keys = keys
         self._event = asyncio.Event()
 
     def __enter__(self) -> asyncio.Event:
         for key in self._keys:
-            self._subscribers.setdefault(key, set()).add(self._event)
+            self._notifier.attach(key, self._event)
         return self._event
 
     def __exit__(self, *_: object) -> None:
         for key in self._keys:
-            events = self._subscribers.get(key)
-            if events is None:
-                continue
-            events.discard(self._event)
-            if not events:
-                del self._subscribers[key]
+            self._notifier.detach(key, self._event)

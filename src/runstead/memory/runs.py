@@ -290,8 +290,9 @@ class MemoryRuns(Runs):
         ]
         return ReportPage(found, len(runs), runs[-1].seq if runs else None)
 
-    async def exists(self, seq: int) -> bool:
-        return seq in self._rows.runs
+    async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
+        runs = self._rows.runs
+        return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
 
     def _wanted(self, run: Run, query: ClaimQuery) -> bool:
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):

@@ -167,5 +167,5 @@ class PostgresRuns:
     async def reports(self, query: ReportQuery) -> ReportPage:
         return await self._readers.do(lambda c: families.reports(c, query))
 
-    async def exists(self, seq: int) -> bool:
-        return await self._readers.row(Q["run_exists"], seq) is not None
+    async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
+        return dict(await self._readers.rows(Q["latest_event_ids"], list(seqs)))

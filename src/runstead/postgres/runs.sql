@@ -61,8 +61,8 @@ ORDER BY root_seq, seq FOR UPDATE OF runs
 -- name: any_child
 SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_seq, seq LIMIT 1
 
--- name: run_exists
-SELECT 1 FROM runs WHERE seq = $1
+-- name: latest_event_ids
+SELECT seq, latest_event_id FROM runs WHERE seq = ANY ($1::bigint[])
 
 -- name: attempts
 SELECT attempt, lease_owner, started_at, ended_at, outcome, error FROM run_attempts WHERE run_seq = $1 ORDER BY attempt

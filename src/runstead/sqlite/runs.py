@@ -237,8 +237,9 @@ class SqliteRuns:
     async def reports(self, query: ReportQuery) -> ReportPage:
         return await self._readers.do(lambda c: families.reports(c, query))
 
-    async def exists(self, seq: int) -> bool:
-        return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)
+    async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
+        told = encode(seqs).decode()
+        return await self._readers.do(lambda c: dict(c.execute(Q["latest_event_ids"], (told,)).fetchall()))
 
 
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:

@@ -42,8 +42,8 @@ SELECT seq FROM runs WHERE parent_seq = ?
 -- name: move_run
 UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
 
--- name: run_exists
-SELECT 1 FROM runs WHERE seq = ?
+-- name: latest_event_ids
+SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 
 -- name: delete_run
 DELETE FROM runs WHERE seq = ? AND version = ?

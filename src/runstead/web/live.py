@@ -5,14 +5,12 @@ session has ended does not go on reading: the browser opens it again, and is ask
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from starlette.responses import StreamingResponse
-
-from runstead import telemetry
 from runstead.commands.app import App
+from runstead.http.event_stream import EventStream
 
 pace_s: Final = 0.1
 life_s: Final = 300.0
@@ -34,18 +32,15 @@ def frame(told: Told) -> bytes:
     return f"{number}event: {told.name}\n{lines}\n".encode()
 
 
-def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> StreamingResponse:
+def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> EventStream:
     """The answer to `hx-ext="sse" sse-connect="…"`."""
 
-    async def frames() -> AsyncIterator[bytes]:
-        with telemetry.streams.track_inprogress():
-            yield b": a page\nretry: 1000\n\n"
-            deadline = asyncio.get_running_loop().time() + life_s
-            async with aclosing(parts) as told:
-                async for one in told:
-                    yield b": still here\n\n" if one is None else frame(one)
-                    if asyncio.get_running_loop().time() > deadline or app.stopping.is_set():
-                        return
+    async def frames() -> AsyncGenerator[bytes | None, None]:
+        deadline = asyncio.get_running_loop().time() + life_s
+        async with aclosing(parts) as told:
+            async for one in told:
+                yield b": still here\n\n" if one is None else frame(one)
+                if asyncio.get_running_loop().time() > deadline or app.stopping.is_set():
+                    return
 
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(frames(), 200, headers, "text/event-stream")
+    return EventStream(frames(), b": a page\nretry: 1000\n\n")
