@@ -124,6 +124,7 @@ user_agent_chars_max: Final = 200
 
 # The index of runs
 index_tick_s: Final = 1.0
+index_facts_max: Final = 512  # runs that one statement reads; a block is a multiple of it
 index_rows_max: Final = 1_000  # terms that one transaction stores
 index_blocks_noted_max: Final = 16  # whose changes are noted before they are indexed
 index_changes_max: Final = 4_096  # that are worked in at a time

@@ -117,7 +117,9 @@ async def _index_next(tables: Tables) -> int:
     if not await tables.settled():
         return 0
     block = min(max(state.oldest, state.mark), state.noted - 1) // BLOCK
-    facts = _facts(await tables.read("index_facts", block * BLOCK, (block + 1) * BLOCK))
+    facts: list[Facts] = []
+    for first in range(block * BLOCK, (block + 1) * BLOCK, limits.index_facts_max):
+        facts += _facts(await tables.read("index_facts", first, first + limits.index_facts_max))
     terms = await asyncio.to_thread(_built, facts)
     rows = [(block, term, runs) for term, runs in terms.items()]
     step = limits.index_rows_max
