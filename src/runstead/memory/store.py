@@ -18,6 +18,7 @@ from runstead.memory.prices import MemoryPrices
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.replicas import MemoryCensus, MemoryReplicas
 from runstead.memory.retention import MemoryRetention
+from runstead.memory.rollups import MemoryRollups
 from runstead.memory.rows import Rows
 from runstead.memory.runs import MemoryRuns
 from runstead.memory.schedules import MemorySchedules
@@ -52,6 +53,7 @@ class MemoryStore:
         self.batches = MemoryBatches(self._journal, rows, self.runs)
         self.audit = MemoryAudit(rows)
         self.retention = MemoryRetention(self._journal, rows)
+        self.rollups = MemoryRollups(self._journal, rows)
 
     async def open(self) -> None:
         pass

@@ -21,10 +21,12 @@ from runstead.postgres.connection import Connection
 from runstead.postgres.families import FamilyLog
 from runstead.postgres.inputs import add_input, close_input
 from runstead.postgres.messages import add_messages, delete_message, lock_live
+from runstead.postgres.rollups import note_gone
 from runstead.postgres.rows import columns_of, flags_of, line_above, to_event, to_run
 from runstead.postgres.schedules import note_ends, rewrite
 from runstead.postgres.sql import INSERT_RUNS, MOVING, STORED, Q, update_runs
 from runstead.postgres.webhooks import Telling, tell
+from runstead.rollup import Entry
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
@@ -63,6 +65,7 @@ class Draft:
         self.unhooked: set[str] = set()
         """Projects of which it is known that they have no webhooks."""
         self._deleted: list[Run] = []
+        self._entries: list[Entry] = []
         self._log = FamilyLog()
         self._tally = Tally(limits.batch_slots)
         self._seals: list[tuple[Any, ...]] = []
@@ -131,6 +134,7 @@ class Draft:
                 self._ends.append(new)
             if new.project_id not in self.unhooked and (event := event_of(old, new)) is not None:
                 self._told.append(Telling(new, event, now))
+            self._entries += ended(old, new)
             if new.path != "/" and (transition.family_total or transition.family_active):
                 self._count(new, transition)
 
@@ -195,10 +199,13 @@ class Draft:
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
             "add_event_keys": [(*name, *told) for name, told in self._keys.items()],
             "add_seals": self._seals,
+            "add_rollup_entries": self._entries,
         }
         for query, values in added.items():
             if values:
                 await connection.execute(Q[query], *columns_of(values))
+        if self._deleted:
+            await note_gone(connection, self._deleted)
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from runstead import limits
-from runstead.activity import Glimpse
+from runstead.activity import Glimpse, Share
 from runstead.event import Event
 from runstead.postgres import families
 from runstead.postgres.batch import Apply, Claim
 from runstead.postgres.batcher import Batcher
 from runstead.postgres.due import dispatch_some, referee_some
 from runstead.postgres.firings import fire_some
-from runstead.postgres.page import GLIMPSED, page_sql
+from runstead.postgres.page import GLIMPSED, page_sql, shares
 from runstead.postgres.readers import Readers
 from runstead.postgres.rows import to_event, to_glimpse, to_run
 from runstead.postgres.sql import Q
@@ -23,8 +23,6 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -81,6 +79,9 @@ class PostgresRuns:
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
         sql, arguments = page_sql(query, GLIMPSED, "runs")
         return [to_glimpse(row) for row in await self._readers.rows(sql, *arguments)]
+
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return await self._readers.do(lambda c: shares(c, query, origin, width))
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many(Q["children"], seq, limit, after, kind)
@@ -145,9 +146,6 @@ class PostgresRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
-
-    async def reports(self, query: ReportQuery) -> ReportPage:
-        return await self._readers.do(lambda c: families.reports(c, query))
 
     async def exists(self, seq: int) -> bool:
         return await self._readers.row(Q["run_exists"], seq) is not None

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
+from runstead.rollup import FACT_FIELDS
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
 from runstead.store.columns import WORDS
@@ -84,6 +85,7 @@ Q: Final = statements(
         "batches": BATCHES,
         "counted": ", ".join(COUNTED),
         "reach": _REACH,
+        "facts": ", ".join(FACT_FIELDS),
     },
 )
 
@@ -98,6 +100,7 @@ _TYPES: Final = {field: _column_type(hint) for field, hint in get_type_hints(Run
 #: What `lock_names` locks names of.
 WEBHOOKS_OF, TRIGGERS_OF = 51, 52
 PRICES_OF = 53
+ROLLUPS = 54
 SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (

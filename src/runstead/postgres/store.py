@@ -24,6 +24,7 @@ from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
 from runstead.postgres.replicas import PostgresCensus, PostgresReplicas
 from runstead.postgres.retention import PostgresRetention
+from runstead.postgres.rollups import PostgresRollups
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.schedules import PostgresSchedules
 from runstead.postgres.signing_keys import PostgresSigningKeys
@@ -59,6 +60,7 @@ class PostgresStore:
     browser_sessions: PostgresBrowserSessions
     audit: PostgresAudit
     retention: PostgresRetention
+    rollups: PostgresRollups
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -103,6 +105,7 @@ class PostgresStore:
         self.leadership = PostgresLeadership(self._url, self._clock)
         self._leadership = self.leadership
         self.retention = PostgresRetention(self._url, writer, readers)
+        self.rollups = PostgresRollups(self._url, writer, readers)
 
     async def migrate(self) -> list[str]:
         return await self._alone(self._migrated)

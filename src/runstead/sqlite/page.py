@@ -1,14 +1,16 @@
 """The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
 
+import sqlite3
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from runstead.activity import GLIMPSE_FIELDS
+from runstead import limits
+from runstead.activity import GLIMPSE_FIELDS, Share, share
 from runstead.sqlite.sql import COLUMNS
 from runstead.store import RunQuery
 
-#: What a chart reads.
+#: What tells where a run stands.
 GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 
 
@@ -23,6 +25,17 @@ def page_sql(query: RunQuery, columns: str = COLUMNS) -> tuple[str, list[Any]]:
     order = "duration_ms DESC, seq DESC" if query.sort == "duration" else "seq DESC"
     arguments = [one for _, given in looks for one in given]
     return f"{sql} ORDER BY {order} LIMIT ?", [*arguments, query.limit]
+
+
+def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
+    """See `runstead.store.Runs.shares`."""
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
+    found = connection.execute(
+        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
+        f" FROM ({sql}) GROUP BY 1, 2, 3",
+        (origin, width, *arguments),
+    )
+    return [share(origin + place * width, *told) for place, *told in found]
 
 
 def _of_rare_states(query: RunQuery) -> bool:

@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec.structs import astuple, replace
 
-from runstead import limits, transitions
-from runstead.activity import Glimpse
+from runstead import limits, rollup, transitions
+from runstead.activity import Glimpse, Share
 from runstead.batch import Tally
 from runstead.conversation import StoredMessage
 from runstead.errors import not_found
@@ -16,11 +16,11 @@ from runstead.push_service import choose
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
-from runstead.sqlite import batch_counts, families, queue, schedules, webhooks
+from runstead.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
-from runstead.sqlite.page import GLIMPSED, page_sql
+from runstead.sqlite.page import GLIMPSED, page_sql, shares
 from runstead.sqlite.push_services import services_reaching
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
@@ -43,8 +43,6 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -137,6 +135,9 @@ class SqliteRuns:
         sql, arguments = page_sql(query, GLIMPSED)
         return await self._readers.do(lambda c: to_glimpses(c.execute(sql, arguments)))
 
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return await self._readers.do(lambda c: shares(c, query, origin, width))
+
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many("children", (seq, limit, after, kind))
 
@@ -215,9 +216,6 @@ class SqliteRuns:
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
 
-    async def reports(self, query: ReportQuery) -> ReportPage:
-        return await self._readers.do(lambda c: families.reports(c, query))
-
     async def exists(self, seq: int) -> bool:
         return await self._readers.do(lambda c: c.execute(Q["run_exists"], (seq,)).fetchone() is not None)
 
@@ -283,6 +281,9 @@ def _write(
     run = transition.run
     if transition.deletes:
         assert run is old
+        rollups.note(
+            connection, rollup.gone(rollup.end_of(run), rolled_up=rollups.rolled_up(connection, run.seq))
+        )
         delete_run(connection, run)
         _count_family(connection, run, transition)
         return Written(run, transition, before=old)
@@ -331,6 +332,7 @@ def _write(
     if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
         schedules.note_end(connection, run)
     webhooks.tell(connection, old, run, now)
+    rollups.note(connection, rollup.ended(old, run))
     _count_family(connection, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)

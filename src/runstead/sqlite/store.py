@@ -23,6 +23,7 @@ from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.replicas import SqliteCensus, SqliteReplicas
 from runstead.sqlite.retention import SqliteRetention
+from runstead.sqlite.rollups import SqliteRollups
 from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
 from runstead.sqlite.signing_keys import SqliteSigningKeys
@@ -56,6 +57,7 @@ class SqliteStore:
     concurrency: SqliteConcurrency
     audit: SqliteAudit
     retention: SqliteRetention
+    rollups: SqliteRollups
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -98,6 +100,7 @@ class SqliteStore:
         self.leadership = SqliteLeadership(writer, readers, self._clock)
         self.audit = SqliteAudit(readers)
         self.retention = SqliteRetention(writer, readers)
+        self.rollups = SqliteRollups(writer, readers)
 
     async def migrate(self) -> list[str]:
         try:

@@ -22,13 +22,12 @@ from runstead.store.prices import Prices
 from runstead.store.push_services import PushServices
 from runstead.store.replicas import Replicas
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
+from runstead.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     Runs,
@@ -43,6 +42,7 @@ from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
+    "ActivityQuery",
     "Audit",
     "AuditPage",
     "BatchQuery",
@@ -70,6 +70,7 @@ __all__ = [
     "Discards",
     "Doomed",
     "DoomedPage",
+    "Edge",
     "FamilyPage",
     "Guard",
     "InputRequests",
@@ -80,9 +81,8 @@ __all__ = [
     "Prices",
     "PushServices",
     "Replicas",
-    "ReportPage",
-    "ReportQuery",
     "Retention",
+    "Rollups",
     "RunKey",
     "RunQuery",
     "Runs",
@@ -94,6 +94,9 @@ __all__ = [
     "TableSize",
     "Triggers",
     "TypeCount",
+    "UsagePage",
+    "UsageQuery",
+    "WaySums",
     "Webhooks",
     "Workers",
     "Written",
@@ -142,6 +145,8 @@ class Store(Protocol):
     def audit(self) -> Audit: ...
     @property
     def retention(self) -> Retention: ...
+    @property
+    def rollups(self) -> Rollups: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
