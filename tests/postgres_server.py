@@ -46,6 +46,7 @@ TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions"]
 TABLES += ["model_prices"]
 TABLES += ["replicas"]
+TABLES += ["rollup_entries", "usage_rollups", "activity_rollups", "rollup_backlog", "rollup_open"]
 TABLES += [
     "leadership",
     "push_services",

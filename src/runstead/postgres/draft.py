@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import astuple, replace
 
-from runstead import limits
+from runstead import limits, rollup
 from runstead.batch import Tally
 from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event
@@ -134,7 +134,7 @@ class Draft:
                 self._ends.append(new)
             if new.project_id not in self.unhooked and (event := event_of(old, new)) is not None:
                 self._told.append(Telling(new, event, now))
-            self._entries += ended(old, new)
+            self._entries += rollup.ended(old, new)
             if new.path != "/" and (transition.family_total or transition.family_active):
                 self._count(new, transition)
 
