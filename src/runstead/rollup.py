@@ -22,13 +22,8 @@ DAY: Final = 86_400_000
 
 Action = Literal["ended", "left", "joined", "deleted"]
 
-#: What an action does to (usage, activity, what was used by runs that are gone). Usage outlives the run, a chart does not.
-EFFECTS: Final[dict[Action, tuple[int, int, int]]] = {
-    "ended": (1, 1, 0),
-    "left": (-1, -1, 0),
-    "joined": (1, 1, 0),
-    "deleted": (0, -1, 1),
-}
+#: What an action does to charts: those tell of runs that are there. Usage outlives its run.
+ACTIVITY: Final[dict[Action, int]] = {"ended": 1, "left": -1, "joined": 1, "deleted": -1}
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -236,11 +231,20 @@ def shares(one: Facts) -> Iterator[Share]:
     yield "family", coded(one.root_run_id), *told
 
 
-def _gone(one: Facts) -> Iterator[Share]:
-    """Of a run that was deleted: what the sums hold and the rows do not."""
-    yield "gone", "ended", "", "", _NO_TOKENS
+def uses(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
+    """What an action adds to the sums of usage, by (sign, share). A run that is deleted leaves its family's sum for that of
+    no family, so that sums of families do not pile up; and it is noted as gone, to tell the sums from the rows.
+    """
+    if action != "deleted":
+        sign = -1 if action == "left" else 1
+        yield from ((sign, share) for share in shares(one))
+        return
+    yield 1, ("gone", "ended", "", "", _NO_TOKENS)
     if one.tokens is not None:
-        yield "gone", "used", coded(one.provider), coded(one.model), one.tokens
+        told = coded(one.provider), coded(one.model), one.tokens
+        yield -1, ("family", coded(one.root_run_id), *told)
+        yield 1, ("family", "", *told)
+        yield 1, ("gone", "used", *told)
 
 
 def rounded(duration_ms: int) -> int:
@@ -259,19 +263,20 @@ class Additions:
         self.activity: dict[ActivityKey, tuple[int, Durations]] = {}
 
     def add(self, action: Action, project_id: str, one: Facts) -> None:
-        usage, activity, left = EFFECTS[action]
-        if activity:
-            self._count(project_id, one, activity)
-        if usage:
-            self._use(project_id, one.created_at, shares(one), usage)
-        if left:
-            self._use(project_id, one.created_at, _gone(one), left)
-
-    def _use(self, project_id: str, at: int, added: Iterable[Share], sign: int) -> None:
-        for way, name, provider, model, tokens in added:
+        for sign, (way, name, provider, model, tokens) in uses(action, one):
             for width in USAGE_WIDTHS[way]:
-                key = UsageKey(project_id, way, width, at // width * width, name, provider, model)
+                bucket = one.created_at // width * width
+                key = UsageKey(project_id, way, width, bucket, name, provider, model)
                 add(self.usage.setdefault(key, [0, 0, 0, 0, 0]), sign, tokens)
+        self._count(project_id, one, ACTIVITY[action])
+
+    @property
+    def emptied(self) -> tuple[list[UsageKey], list[ActivityKey]]:
+        """Sums that may have come to nothing, and go then."""
+        return (
+            [key for key, sums in self.usage.items() if sums[0] < 0],
+            [key for key, (runs, _) in self.activity.items() if runs < 0],
+        )
 
     def _count(self, project_id: str, one: Facts, sign: int) -> None:
         named = [("all", ""), ("target", coded(one.target))]
@@ -365,33 +370,23 @@ class Line(NamedTuple):
     reasoning_tokens: int
 
 
-def lines(way: str, found: Iterable[tuple[int, Facts]]) -> list[Line]:
-    """What runs add that no sum has yet, by (sign, facts), grouped as the sums of a way are."""
-    summed: dict[tuple[str, str, str], Sums] = {}
-    for sign, one in found:
-        for its_way, *key, tokens in shares(one):
-            if its_way == way:
-                name, provider, model = key
-                add(summed.setdefault((name, provider, model), [0, 0, 0, 0, 0]), sign, tokens)
-    return [Line(*key, *sums) for key, sums in summed.items()]
-
-
 Told = Iterable[tuple[Action, bytes]]
 """Entries of one project: what they did, and their facts."""
 
-
-def unsummed_usage(entries: Told, where: Cover) -> list[tuple[int, Facts]]:
-    """What entries add to the buckets of a stretch, as (sign, facts)."""
-    return [
-        (usage, one)
-        for action, told in entries
-        if (usage := EFFECTS[action][0]) and where.holds((one := stored(told)).created_at)
-    ]
+Unsummed = list[tuple[Action, Facts]]
 
 
-def unsummed_activity(entries: Told, where: Cover) -> list[tuple[int, Facts]]:
-    return [
-        (activity, one)
-        for action, told in entries
-        if (activity := EFFECTS[action][1]) and where.holds((one := stored(told)).created_at)
-    ]
+def unsummed(entries: Told, where: Cover) -> Unsummed:
+    """The entries that the buckets of a stretch lack."""
+    read = ((action, stored(told)) for action, told in entries)
+    return [(action, one) for action, one in read if where.holds(one.created_at)]
+
+
+def lines(way: str, found: Unsummed) -> list[Line]:
+    """What runs add that no sum has yet, grouped as the sums of a way are."""
+    summed: dict[tuple[str, str, str], Sums] = {}
+    for action, one in found:
+        for sign, (its_way, name, provider, model, tokens) in uses(action, one):
+            if its_way == way:
+                add(summed.setdefault((name, provider, model), [0, 0, 0, 0, 0]), sign, tokens)
+    return [Line(*key, *sums) for key, sums in summed.items()]

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from runstead.clock import iso
 from runstead.rollup import (
+    ACTIVITY,
     ACTIVITY_WIDTHS,
     DAY,
-    EFFECTS,
     USAGE_WIDTHS,
     Action,
     Durations,
@@ -52,8 +52,8 @@ class Auditor:
 
     def entry(self, project_id: str, action: Action, one: Facts) -> None:
         """What the sums do not know yet."""
-        usage, activity, gone = EFFECTS[action]
-        self._note(project_id, one, gone - usage, -activity)
+        usage = {"ended": -1, "joined": -1, "left": 1, "deleted": 1}[action]
+        self._note(project_id, one, usage, -ACTIVITY[action])
 
     def _note(self, project_id: str, one: Facts, usage: int, activity: int) -> None:
         day = one.created_at // DAY

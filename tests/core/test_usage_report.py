@@ -32,10 +32,10 @@ PRICES = PriceList([Price("p", "a", "a", 7, 11), Price("p", "b", "*", 1_000_000,
 
 def told(by, found):
     """The groups, and the total."""
-    summed = lines(by, [(1, one) for one in found])
+    summed = lines(by, [("ended", one) for one in found])
     if by == "model":
         summed = [line._replace(name=line.model) for line in summed]
-    return groups_of(by, summed, PRICES), total_of(lines("model", [(1, one) for one in found]), PRICES)
+    return groups_of(by, summed, PRICES), total_of(lines("model", [("ended", one) for one in found]), PRICES)
 
 
 @given(strategies.sampled_from(WAYS), FACTS)
@@ -98,8 +98,10 @@ def test_days_come_newest_first_and_all_else_by_tokens():
 
 def test_a_run_that_reported_nothing_only_counts_as_ended():
     silent = facts(0, "task", "failed", 5, None, None, None, "root", None)
-    assert [(line.name, line.runs) for line in lines("ended", [(1, silent), (1, used())])] == [("", 2)]
-    assert [line.runs for line in lines("model", [(1, silent), (1, used())])] == [1]
+    assert [(line.name, line.runs) for line in lines("ended", [("ended", silent), ("ended", used())])] == [
+        ("", 2)
+    ]
+    assert [line.runs for line in lines("model", [("ended", silent), ("ended", used())])] == [1]
 
 
 def test_names_are_cut_and_hold_no_nul_and_absurd_counts_end_at_a_bound():

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 from collections import Counter, defaultdict
 
 import msgspec
@@ -26,6 +27,7 @@ from runstead.principal import ALL_SCOPES, Principal
 from runstead.project import Project
 from runstead.rollup import DAY, HOUR, QUARTER, Additions, rounded
 from runstead.store import RunQuery
+from runstead.store.sql_files import migrations
 from runstead.transition import NewMessage
 from runstead.usage_report import WAYS
 
@@ -74,6 +76,32 @@ async def sound(store):
 def told(found):
     groups = {one.key: (one.runs, one.tokens.input_tokens) for one in found.groups}
     return groups, (found.total.runs, found.total.tokens.input_tokens), found.runs
+
+
+def as_of_an_older_version(store, engine):
+    """Forget all sums, as if the store had been brought up to date just now."""
+    tables = ("rollup_entries", "usage_rollups", "activity_rollups", "rollup_backlog", "rollup_open")
+    name = {"sqlite": "0019_rollups", "postgres": "0016_rollups"}[engine]
+    # What the migration does beside making tables.
+    made = re.findall(r"^INSERT [^;]+;", migrations(f"runstead.{engine}")[name], re.MULTILINE)
+    assert len(made) == 2
+    statements = [*(f"DELETE FROM {table}" for table in tables), *made]
+    if engine == "sqlite":
+        return store._writer.do(lambda connection, _: [connection.execute(one) for one in statements])
+
+    async def job(connection, _):
+        for one in statements:
+            await connection.execute(one)
+
+    return store._writer.do(job)
+
+
+@pytest.fixture
+def grow_old(store, engine):
+    """grow_old(): see `as_of_an_older_version`."""
+    if engine == "memory":
+        pytest.skip("memory is never older than the program")
+    return lambda: as_of_an_older_version(store, engine)
 
 
 # -- one at a time
@@ -173,6 +201,16 @@ async def test_a_family_counts_together_however_its_members_were_added_up(app, d
     assert told(await report(app, by="family")) == ({"root": (2, 6)}, (2, 6), 2)
 
 
+async def test_what_deleted_runs_used_belongs_to_no_family(app, desk):
+    await complete(desk, "gone", 5)
+    await complete(desk, "kept", 1)
+    await fold_all(desk.store)
+    await desk.delete("gone")
+    for _ in range(2):
+        assert told(await report(app, by="family")) == ({None: (1, 5), "kept": (1, 1)}, (2, 6), 2)
+        await fold_all(desk.store)
+
+
 @pytest.mark.parametrize(
     ("filters", "counts"),
     [
@@ -208,6 +246,58 @@ async def test_a_check_finds_a_sum_that_is_wrong(app, desk, monkeypatch):
     assert {one.rule for one in found} == {"rollups"}
     assert any("usage by model" in one.sentence for one in found)
     assert any("activity by all" in one.sentence for one in found)
+
+
+# -- a store of an older version
+
+
+async def test_an_old_store_is_added_up_a_few_runs_at_a_time_and_told_of_meanwhile(
+    app, desk, clock, grow_old
+):
+    for n in range(7):
+        await complete(desk, f"run-{n}", 10**n)
+        clock.advance(7 * 60_000)
+    await desk.create("open")
+    await grow_old()
+    await desk.complete("open", metadata=used(10**7))
+    await complete(desk, "new", 10**8)
+    looked = [1]
+    while looked[-1]:
+        assert told(await report(app)) == ({"m": (9, 111_111_111)}, (9, 111_111_111), 9)
+        assert (await activity(app, NOON, NOON + DAY)).total.counts == {"completed": 9}
+        await sound(desk.store)
+        looked.append(await desk.store.rollups.catch_up(3))
+        if len(looked) == 3:
+            await fold_all(desk.store)
+    assert looked[1:] == [3, 3, 2, 0]
+    assert not (await report(app)).truncated
+
+
+async def test_what_an_old_store_has_not_added_up_yet_is_read_up_to_a_bound(app, desk, grow_old, monkeypatch):
+    for n in range(5):
+        await complete(desk, f"run-{n}", 10**n)
+    await grow_old()
+    monkeypatch.setattr(limits, "usage_backlog_max", 2)
+    found = await report(app)
+    assert (found.truncated, found.total.tokens.input_tokens) == (True, 11_000)
+    await desk.store.rollups.catch_up(3)
+    found = await report(app)
+    assert (found.truncated, found.total.tokens.input_tokens) == (False, 11_111)
+
+
+@pytest.mark.parametrize("added", [0, 1, 2])
+async def test_a_run_of_an_old_store_that_is_deleted_meanwhile_counts_once(app, desk, grow_old, added):
+    await complete(desk, "older", 1)
+    await complete(desk, "newer", 10)
+    await grow_old()
+    await desk.store.rollups.catch_up(added) if added else None
+    await desk.delete("newer")
+    await desk.delete("older")
+    for _ in range(3):
+        assert told(await report(app)) == ({"m": (2, 11)}, (2, 11), 2)
+        await sound(desk.store)
+        await desk.store.rollups.catch_up(1)
+        await fold_all(desk.store)
 
 
 # -- hazards
@@ -249,9 +339,10 @@ async def test_two_leaders_that_tick_at_once_add_each_end_once(app, desk):
 class Sums(RuleBasedStateMachine):
     """Runs are created, end, are deleted and added up in any order; reports are those of a naive sum at any moment."""
 
-    def __init__(self, make):
+    def __init__(self, make, engine):
         super().__init__()
         self.runner, self.desk, self.clock, self.app = make()
+        self.engine = engine
         self.names = itertools.count()
         self.alive, self.over = {}, {}  # run_id → what the naive sums need
 
@@ -299,6 +390,15 @@ class Sums(RuleBasedStateMachine):
     def fold(self, limit):
         self._do(self.desk.store.rollups.fold(limit))
 
+    @precondition(lambda self: self.engine != "memory" and all(there for *_, there in self.over.values()))
+    @rule()
+    def grow_old(self):
+        self._do(as_of_an_older_version(self.desk.store, self.engine))
+
+    @rule(limit=strategies.integers(1, 5))
+    def catch_up(self, limit):
+        self._do(self.desk.store.rollups.catch_up(limit))
+
     @rule(limit=strategies.integers(1, 5))
     def crash_in_a_tick(self, limit):
         """The transaction is gone before its commit."""
@@ -325,7 +425,7 @@ class Sums(RuleBasedStateMachine):
         found = self._do(report(self.app, since, until, by))
         groups = defaultdict(lambda: (0, 0))
         runs = sum(since <= run.created_at < until for run in self.alive.values())
-        for run, tokens, model, _ in self.over.values():
+        for run, tokens, model, there in self.over.values():
             if since <= run.created_at < until:
                 runs += 1
                 if tokens is not None:
@@ -335,7 +435,7 @@ class Sums(RuleBasedStateMachine):
                         "schedule": run.schedule_id,
                         "key": run.created_by,
                         "day": f"2026-03-{20 + (run.created_at - NOON + DAY // 2) // DAY}",
-                        "family": run.run_id,
+                        "family": run.run_id if there else None,
                     }[by]
                     groups[key] = (groups[key][0] + 1, groups[key][1] + tokens)
         if by == "day":
@@ -389,7 +489,7 @@ def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
 
         class Machine(Sums):
             def __init__(self):
-                super().__init__(make)
+                super().__init__(make, engine)
 
             def teardown(self):
                 runner.run(open_stores.pop().close())

@@ -48,6 +48,13 @@ class MemoryRollups(Rollups):
                 for ms, count in durations.items():
                     took[ms] += count
                 self._activity[name] = before + runs, took
+            used, active = additions.emptied
+            for key in used:
+                if not self._usage[key][0]:
+                    del self._usage[key]
+            for name in active:
+                if not self._activity[name][0]:
+                    del self._activity[name]
 
         return self._journal.write(None, lambda _: (len(entries), effect))
 

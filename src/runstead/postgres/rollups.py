@@ -172,6 +172,9 @@ async def _add(connection: Connection, additions: Additions) -> None:
                 durations.update(unpacked(before))
             told.append((*key, runs, packed(durations)))
         await connection.execute(Q["add_activity"], *columns_of(told))
+    for query, emptied in zip(("drop_empty_usage", "drop_empty_activity"), additions.emptied, strict=True):
+        if emptied:
+            await connection.execute(Q[query], *columns_of(emptied))
 
 
 def _facts(row: Iterable[Any]) -> Facts:

@@ -104,6 +104,9 @@ def _add(connection: sqlite3.Connection, additions: Additions) -> None:
         if row is not None:
             durations.update(unpacked(row[0]))
         connection.execute(Q["add_activity"], (*key, runs, packed(durations)))
+    used, active = additions.emptied
+    connection.executemany(Q["drop_empty_usage"], used)
+    connection.executemany(Q["drop_empty_activity"], active)
 
 
 def _facts(row: Iterable[Any]) -> Facts:

@@ -34,6 +34,14 @@ INSERT INTO activity_rollups (project_id, way, width, bucket, name, kind, status
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, durations = excluded.durations
 
+-- name: drop_empty_usage
+DELETE FROM usage_rollups
+WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND provider = ? AND model = ? AND runs = 0
+
+-- name: drop_empty_activity
+DELETE FROM activity_rollups
+WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND kind = ? AND status = ? AND runs = 0
+
 -- name: rollup_backlog
 SELECT below_seq FROM rollup_backlog
 

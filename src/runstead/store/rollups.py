@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from runstead.activity import Grid, Share
 from runstead.rollup import (
+    ACTIVITY,
     QUARTER,
     USAGE_WIDTHS,
     Cover,
@@ -15,12 +16,12 @@ from runstead.rollup import (
     Line,
     Span,
     Told,
+    Unsummed,
     coded,
     cover,
     took_of,
     unpacked,
-    unsummed_activity,
-    unsummed_usage,
+    unsummed,
 )
 from runstead.run import TERMINAL, RunStatus
 from runstead.store.runs import RunQuery
@@ -49,9 +50,9 @@ class UsageQuery(msgspec.Struct, frozen=True):
     def cover(self) -> Cover:
         return cover(self.since, self.until, (QUARTER,))
 
-    def unsummed(self, entries: Told, rows: Iterable[Facts]) -> list[tuple[int, Facts]]:
+    def unsummed(self, entries: Told, rows: Iterable[Facts]) -> Unsummed:
         """What no sum has: entries of the project, and rows that were read."""
-        return [*unsummed_usage(entries, self.cover), *((1, one) for one in rows)]
+        return [*unsummed(entries, self.cover), *[("ended", one) for one in rows]]
 
     def spans(self, way: str) -> list[Span]:
         """The buckets of this way: three spans, some of which may be empty."""
@@ -138,12 +139,13 @@ class ActivityQuery(msgspec.Struct, frozen=True):
         """What entries of the project say."""
         where = cover(self.since, self.until, Grid(self.origin, self.width).widths)
         targets, schedule_id = self.filters.targets, self.filters.schedule_id
-        for sign, one in unsummed_activity(entries, where):
+        for action, one in unsummed(entries, where):
             if (
                 self.admits(one.kind, one.status.value)
                 and (not targets or one.target in targets)
                 and schedule_id in (None, one.schedule_id)
             ):
+                sign = ACTIVITY[action]
                 yield Share(one.created_at, one.status, sign, took_of(one, sign))
 
 
