@@ -19,6 +19,7 @@ from runstead.usage import read
 QUARTER: Final = 900_000
 HOUR: Final = 3_600_000
 DAY: Final = 86_400_000
+WEEKS: Final = 28 * DAY
 
 Action = Literal["ended", "left", "joined", "deleted"]
 
@@ -99,13 +100,13 @@ Durations = Counter[int]
 
 #: Which widths a way of telling usage is summed up in. Most families are there for one bucket only.
 USAGE_WIDTHS: Final[dict[str, tuple[int, ...]]] = {
-    "model": (QUARTER, DAY),
-    "target": (QUARTER, DAY),
-    "schedule": (QUARTER, DAY),
-    "key": (QUARTER, DAY),
+    "model": (QUARTER, DAY, WEEKS),
+    "target": (QUARTER, DAY, WEEKS),
+    "schedule": (QUARTER, DAY, WEEKS),
+    "key": (QUARTER, DAY, WEEKS),
     "day": (QUARTER, DAY),
     "family": (QUARTER,),
-    "ended": (QUARTER, DAY),
+    "ended": (QUARTER, DAY, WEEKS),
     "gone": (DAY,),
 }
 ACTIVITY_WIDTHS: Final = (QUARTER, HOUR, DAY)

@@ -8,8 +8,8 @@ from runstead.clock import iso
 from runstead.rollup import (
     ACTIVITY,
     ACTIVITY_WIDTHS,
-    DAY,
     USAGE_WIDTHS,
+    WEEKS,
     Action,
     Durations,
     Facts,
@@ -24,11 +24,11 @@ _wrong_max: Final = 100
 _NOTHING: Final = [0, 0, 0, 0, 0]
 
 Place = tuple[str, int, str, str]
-"""Project and day, then provider and model, or kind and status."""
+"""Project and weeks, then provider and model, or kind and status."""
 
 
 class Auditor:
-    """By days: every way and width has to come to what the runs come to, deleted ones (`gone`) included for usage."""
+    """By stretches of 28 days: every way and width has to come to what the runs come to, deleted ones (`gone`) included for usage."""
 
     def __init__(self) -> None:
         self._used: dict[Place, Sums] = defaultdict(lambda: list(_NOTHING))
@@ -56,11 +56,11 @@ class Auditor:
         self._note(project_id, one, usage, -ACTIVITY[action])
 
     def _note(self, project_id: str, one: Facts, usage: int, activity: int) -> None:
-        day = one.created_at // DAY
-        add(self._ended[project_id, day, "", ""], usage, ())
+        weeks = one.created_at // WEEKS
+        add(self._ended[project_id, weeks, "", ""], usage, ())
         if one.tokens is not None:
-            add(self._used[project_id, day, coded(one.provider), coded(one.model)], usage, one.tokens)
-        active = self._active[project_id, day, one.kind, one.status.value]
+            add(self._used[project_id, weeks, coded(one.provider), coded(one.model)], usage, one.tokens)
+        active = self._active[project_id, weeks, one.kind, one.status.value]
         active[0] += activity
         _join(active[1], took_of(one, activity))
 
@@ -69,14 +69,14 @@ class Auditor:
         project_id: str,
         way: str,
         width: int,
-        day: int,
+        weeks: int,
         name: str,
         provider: str,
         model: str,
         *sums: int,
     ) -> None:
-        """Sums of usage of one day; `name` only of what is gone."""
-        place = project_id, day, provider, model
+        """Sums of usage of one weeks; `name` only of what is gone."""
+        place = project_id, weeks, provider, model
         gone = self._ended if name == "ended" else self._used
         into = gone if way == "gone" else self._usage[way, width]
         for at, value in enumerate(sums):
@@ -87,14 +87,14 @@ class Auditor:
         project_id: str,
         way: str,
         width: int,
-        day: int,
+        weeks: int,
         kind: str,
         status: str,
         runs: int,
         durations: bytes,
     ) -> None:
         if way != "schedule":  # only some runs have one
-            found = self._activity[way, width][project_id, day, kind, status]
+            found = self._activity[way, width][project_id, weeks, kind, status]
             found[0] += runs
             _join(found[1], unpacked(durations))
 
@@ -121,10 +121,10 @@ def _differences(
     for place in sorted(found.keys() | wanted.keys()):
         there, told = (_plain(one.get(place, ())) for one in (found, wanted))
         if there != told:
-            project_id, day, *names = place
+            project_id, weeks, *names = place
             of = " ".join(name.removeprefix(":") for name in names)
             yield (
-                f"The {what} of the project {project_id} on {iso(day * DAY)[:10]} ({of}), in buckets of"
+                f"The {what} of the project {project_id} in the 28 days from {iso(weeks * WEEKS)[:10]} on ({of}), in buckets of"
                 f" {width // 60_000} minutes, is {there}, and the runs come to {told}"
             )
 

@@ -38,7 +38,7 @@ def test_a_long_stretch_is_mostly_days(since, length):
     )
 
 
-@pytest.mark.parametrize("year", [1973, 1999, 2026])
+@pytest.mark.parametrize("year", [2000, 2026])
 def test_the_days_of_every_time_zone_are_made_of_quarter_hours(year):
     for zone in sorted(available_timezones()):
         midnight = datetime(year, 7, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)

@@ -8,6 +8,7 @@ from runstead.memory.journal import Journal
 from runstead.memory.pages import matches
 from runstead.memory.rows import Rows
 from runstead.rollup import (
+    WEEKS,
     ActivityKey,
     Additions,
     Durations,
@@ -143,16 +144,16 @@ class MemoryRollups(Rollups):
                 key.project_id,
                 key.way,
                 key.width,
-                key.bucket // 86_400_000,
+                key.bucket // WEEKS,
                 name,
                 key.provider,
                 key.model,
                 *sums,
             )
         for told, (runs, durations) in self._activity.items():
-            day = told.bucket // 86_400_000
+            weeks = told.bucket // WEEKS
             auditor.activity(
-                told.project_id, told.way, told.width, day, told.kind, told.status, runs, packed(durations)
+                told.project_id, told.way, told.width, weeks, told.kind, told.status, runs, packed(durations)
             )
         return auditor.wrong()
 

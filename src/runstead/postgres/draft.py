@@ -193,7 +193,7 @@ class Draft:
         if self._log.found:
             await connection.execute(Q["found_families"], self._log.found)
         await self._write_changed(connection)
-        added = {
+        added: dict[str, Sequence[Sequence[Any]]] = {
             "add_events": [row for rows in self._events.values() for row in rows],
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],

@@ -172,9 +172,11 @@ async def _add(connection: Connection, additions: Additions) -> None:
                 durations.update(unpacked(before))
             told.append((*key, runs, packed(durations)))
         await connection.execute(Q["add_activity"], *columns_of(told))
-    for query, emptied in zip(("drop_empty_usage", "drop_empty_activity"), additions.emptied, strict=True):
-        if emptied:
-            await connection.execute(Q[query], *columns_of(emptied))
+    used, active = additions.emptied
+    if used:
+        await connection.execute(Q["drop_empty_usage"], *columns_of(used))
+    if active:
+        await connection.execute(Q["drop_empty_activity"], *columns_of(active))
 
 
 def _facts(row: Iterable[Any]) -> Facts:
@@ -200,7 +202,7 @@ async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
     unsummed = query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)), rows)
 
     async def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
-        spans = [number for span in query.spans(way) for number in span]
+        spans = columns_of(query.spans(way)) or [[]] * 3
         added = columns_of(lines(way, unsummed)) or [[]] * 8
         found = await connection.fetch(Q["usage_lines"], project, way, *spans, *added, groups, by_model)
         return WaySums([Line(*row[:-1]) for row in map(tuple, found)], found[0][-1] if found else 0)

@@ -107,21 +107,20 @@ WHERE project_id = $1 AND status IN ('pending', 'running', 'waiting') AND status
 
 -- name: usage_lines
 WITH parts AS (
-  SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
-  FROM usage_rollups WHERE project_id = $1 AND way = $2 AND width = $3 AND bucket >= $4 AND bucket < $5
-  UNION ALL
-  SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
-  FROM usage_rollups WHERE project_id = $1 AND way = $2 AND width = $6 AND bucket >= $7 AND bucket < $8
-  UNION ALL
-  SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
-  FROM usage_rollups WHERE project_id = $1 AND way = $2 AND width = $9 AND bucket >= $10 AND bucket < $11
+  SELECT u.* FROM unnest($3::bigint[], $4::bigint[], $5::bigint[]) AS s (width, since, until)
+  CROSS JOIN LATERAL (
+    SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
+    FROM usage_rollups AS r
+    WHERE r.project_id = $1 AND r.way = $2 AND r.width = s.width AND r.bucket >= s.since AND r.bucket < s.until
+    OFFSET 0
+  ) AS u
   UNION ALL
   SELECT * FROM unnest(
-    $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[]
+    $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]
   )
 ),
 lines AS MATERIALIZED (
-  SELECT CASE WHEN $21 THEN model ELSE name END AS name, provider, model, sum(runs)::bigint AS runs, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
+  SELECT CASE WHEN $15 THEN model ELSE name END AS name, provider, model, sum(runs)::bigint AS runs, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
     sum(cached_input_tokens)::bigint AS cached_input_tokens, sum(reasoning_tokens)::bigint AS reasoning_tokens
   
   FROM parts GROUP BY 1, 2, 3 HAVING sum(runs) <> 0
@@ -130,7 +129,7 @@ named AS MATERIALIZED (
   SELECT name, sum(input_tokens + output_tokens) AS tokens FROM lines GROUP BY name
 ),
 first AS MATERIALIZED (
-  SELECT name FROM named ORDER BY CASE WHEN $2 = 'day' THEN name ELSE '' END DESC, tokens DESC, name LIMIT $20
+  SELECT name FROM named ORDER BY CASE WHEN $2 = 'day' THEN name ELSE '' END DESC, tokens DESC, name LIMIT $14
 )
 SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name IN (SELECT name FROM first)
 
@@ -149,14 +148,14 @@ WHERE status IN ('completed', 'failed', 'cancelled') AND (
 SELECT project_id, action, facts FROM rollup_entries
 
 -- name: audit_usage
-SELECT project_id, way, width, bucket / 86400000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
+SELECT project_id, way, width, bucket / 2419200000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
   sum(cached_input_tokens), sum(reasoning_tokens)
 FROM (
   SELECT *, CASE WHEN way = 'gone' THEN name ELSE '' END AS part FROM usage_rollups
-) AS parted GROUP BY project_id, way, width, bucket / 86400000, part, provider, model
+) AS parted GROUP BY project_id, way, width, bucket / 2419200000, part, provider, model
 
 -- name: audit_activity
-SELECT project_id, way, width, bucket / 86400000, kind, status, runs, durations FROM activity_rollups
+SELECT project_id, way, width, bucket / 2419200000, kind, status, runs, durations FROM activity_rollups
 
 -- name: add_rollup_entries
 INSERT INTO rollup_entries (run_seq, version, action, project_id, facts)

@@ -133,8 +133,8 @@ def _usage(connection: sqlite3.Connection, query: UsageQuery) -> UsagePage:
     unsummed = query.unsummed(entries, rows)
 
     def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
-        spans = [number for span in query.spans(way) for number in span]
-        given = (project, way, *spans, encode(lines(way, unsummed)).decode(), groups, by_model)
+        parts = (encode(one).decode() for one in (query.spans(way), lines(way, unsummed)))
+        given = (project, way, *parts, groups, by_model)
         found = connection.execute(Q["usage_lines"], given).fetchall()
         return WaySums([Line(*row[:-1]) for row in found], found[0][-1] if found else 0)
 

@@ -82,19 +82,15 @@ WHERE project_id = ? AND status IN ('pending', 'running', 'waiting') AND status 
 -- name: usage_lines
 WITH parts AS (
   SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
-  FROM usage_rollups WHERE project_id = ?1 AND way = ?2 AND width = ?3 AND bucket >= ?4 AND bucket < ?5
-  UNION ALL
-  SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
-  FROM usage_rollups WHERE project_id = ?1 AND way = ?2 AND width = ?6 AND bucket >= ?7 AND bucket < ?8
-  UNION ALL
-  SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
-  FROM usage_rollups WHERE project_id = ?1 AND way = ?2 AND width = ?9 AND bucket >= ?10 AND bucket < ?11
+  FROM json_each(?3) AS s CROSS JOIN usage_rollups AS u
+  WHERE u.project_id = ?1 AND u.way = ?2 AND u.width = s.value ->> 0 AND u.bucket >= s.value ->> 1
+    AND u.bucket < s.value ->> 2
   UNION ALL
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
-  FROM json_each(?12)
+  FROM json_each(?4)
 ),
 lines AS MATERIALIZED (
-  SELECT iif(?14, model, name) AS name, provider, model, sum(runs) AS runs, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+  SELECT iif(?6, model, name) AS name, provider, model, sum(runs) AS runs, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(reasoning_tokens) AS reasoning_tokens
   FROM parts GROUP BY 1, 2, 3 HAVING sum(runs) <> 0
 ),
@@ -102,7 +98,7 @@ named AS MATERIALIZED (
   SELECT name, sum(input_tokens + output_tokens) AS tokens FROM lines GROUP BY name
 ),
 first AS MATERIALIZED (
-  SELECT name FROM named ORDER BY iif(?2 = 'day', name, '') DESC, tokens DESC, name LIMIT ?13
+  SELECT name FROM named ORDER BY iif(?2 = 'day', name, '') DESC, tokens DESC, name LIMIT ?5
 )
 SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name IN (SELECT name FROM first)
 
@@ -121,11 +117,11 @@ WHERE status IN ('completed', 'failed', 'cancelled') AND (
 SELECT project_id, action, facts FROM rollup_entries
 
 -- name: audit_usage
-SELECT project_id, way, width, bucket / 86400000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
+SELECT project_id, way, width, bucket / 2419200000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
   sum(cached_input_tokens), sum(reasoning_tokens)
 FROM (
   SELECT *, iif(way = 'gone', name, '') AS part FROM usage_rollups
-) GROUP BY project_id, way, width, bucket / 86400000, part, provider, model
+) GROUP BY project_id, way, width, bucket / 2419200000, part, provider, model
 
 -- name: audit_activity
-SELECT project_id, way, width, bucket / 86400000, kind, status, runs, durations FROM activity_rollups
+SELECT project_id, way, width, bucket / 2419200000, kind, status, runs, durations FROM activity_rollups

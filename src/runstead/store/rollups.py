@@ -54,10 +54,9 @@ class UsageQuery(msgspec.Struct, frozen=True):
         """What no sum has: entries of the project, and rows that were read."""
         return [*unsummed(entries, self.cover), *[("ended", one) for one in rows]]
 
-    def spans(self, way: str) -> list[Span]:
-        """The buckets of this way: three spans, some of which may be empty."""
-        found = cover(self.since, self.until, USAGE_WIDTHS[way]).spans
-        return [*found, *[Span(0, 0, 0)] * (3 - len(found))]
+    def spans(self, way: str) -> tuple[Span, ...]:
+        """The buckets of this way."""
+        return cover(self.since, self.until, USAGE_WIDTHS[way]).spans
 
 
 class WaySums(NamedTuple):
