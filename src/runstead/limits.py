@@ -115,7 +115,7 @@ tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, that sums count: s
 usage_backlog_max: Final = (
     100_000  # runs that a report reads while a store from before there were sums is added up
 )
-rollup_rows_per_tick_max: Final = 250  # ended runs that one transaction adds to the sums
+rollup_rows_per_tick_max: Final = 100  # ended runs that one transaction adds to the sums
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
 prices_per_project_max: Final = 1_000

@@ -213,39 +213,44 @@ def uncoded(key: str) -> str | None:
     return key[1:] if key else None
 
 
-_NO_TOKENS: Final = (0, 0, 0, 0)
+Tokens = tuple[int, int, int, int]
+"""Input, output, cached input, reasoning."""
 
-Share = tuple[str, str, str, str, tuple[int, int, int, int]]
-"""A way, then the name, provider and model as `coded`, and tokens: what one run adds to the sums of that way."""
+_NO_TOKENS: Final[Tokens] = (0, 0, 0, 0)
 
-
-def shares(one: Facts) -> Iterator[Share]:
-    yield "ended", "", "", "", _NO_TOKENS
-    if one.tokens is None:
-        return
-    told = coded(one.provider), coded(one.model), one.tokens
-    yield "model", "", *told
-    yield "target", coded(one.target), *told
-    yield "schedule", coded(one.schedule_id), *told
-    yield "key", coded(one.created_by), *told
-    yield "day", coded(iso(one.created_at)[:10]), *told
-    yield "family", coded(one.root_run_id), *told
+Share = tuple[str, str, str, str, Tokens]
+"""A way, then the name, provider and model as `coded`, and tokens: what runs add to the sums of that way."""
 
 
-def uses(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
-    """What an action adds to the sums of usage, by (sign, share). A run that is deleted leaves its family's sum for that of
-    no family, so that sums of families do not pile up; and it is noted as gone, to tell the sums from the rows.
+def uses(one: "_Alike", tokens: Tokens) -> Iterator[tuple[int, Share]]:
+    """What entries that are alike add to the sums of usage, by (sign, share); those of families apart. Of a run that is
+    deleted it is noted that it is gone, to tell the sums from the rows.
     """
-    if action != "deleted":
-        sign = -1 if action == "left" else 1
-        yield from ((sign, share) for share in shares(one))
+    sign = -1 if one.action == "left" else 1
+    told = coded(one.provider), coded(one.model), tokens
+    if one.action == "deleted":
+        yield 1, ("gone", "ended", "", "", _NO_TOKENS)
+        if one.reported:
+            yield 1, ("gone", "used", *told)
         return
-    yield 1, ("gone", "ended", "", "", _NO_TOKENS)
-    if one.tokens is not None:
-        told = coded(one.provider), coded(one.model), one.tokens
-        yield -1, ("family", coded(one.root_run_id), *told)
+    yield sign, ("ended", "", "", "", _NO_TOKENS)
+    if one.reported:
+        yield sign, ("model", "", *told)
+        yield sign, ("target", coded(one.target), *told)
+        yield sign, ("schedule", coded(one.schedule_id), *told)
+        yield sign, ("key", coded(one.created_by), *told)
+        yield sign, ("day", coded(iso(one.bucket)[:10]), *told)
+
+
+def of_family(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
+    """What a run that reported adds to the sums of families. One that is deleted leaves its family's for that of no family,
+    so that sums of families do not pile up.
+    """
+    told = coded(one.provider), coded(one.model), one.tokens or _NO_TOKENS
+    root = coded(one.root_run_id)
+    yield -1 if action in ("left", "deleted") else 1, ("family", root, *told)
+    if action == "deleted":
         yield 1, ("family", "", *told)
-        yield 1, ("gone", "used", *told)
 
 
 def rounded(duration_ms: int) -> int:
@@ -256,20 +261,85 @@ def rounded(duration_ms: int) -> int:
     return (duration_ms + step // 2) // step * step
 
 
-class Additions:
-    """What some entries add to the sums."""
+class _Alike(NamedTuple):
+    """What entries have in common that add to the same sums, but for those of families."""
 
-    def __init__(self) -> None:
+    action: Action
+    project_id: str
+    bucket: int
+    kind: Kind
+    status: RunStatus
+    target: str | None
+    schedule_id: str | None
+    created_by: str | None
+    provider: str | None
+    model: str | None
+    reported: bool
+
+
+Added = tuple[Action, str, Facts]
+"""What a run did, the project that it belongs to, and its facts."""
+
+
+class Additions:
+    """What some entries add to the sums. Entries are alike, most of them: those are joined first."""
+
+    def __init__(self, entries: Iterable[Added]) -> None:
         self.usage: dict[UsageKey, Sums] = {}
         self.activity: dict[ActivityKey, tuple[int, Durations]] = {}
+        alike: dict[_Alike, tuple[Sums, Durations]] = {}
+        for action, project_id, one in entries:
+            bucket = one.created_at // QUARTER * QUARTER
+            key = _Alike(
+                action,
+                project_id,
+                bucket,
+                one.kind,
+                one.status,
+                one.target,
+                one.schedule_id,
+                one.created_by,
+                one.provider,
+                one.model,
+                one.tokens is not None,
+            )
+            found = alike.get(key)
+            if found is None:
+                found = alike[key] = ([0, 0, 0, 0, 0], Counter())
+            sums, durations = found
+            add(sums, 1, one.tokens or ())
+            if one.duration_ms is not None and one.status is RunStatus.COMPLETED:
+                durations[rounded(one.duration_ms)] += 1
+            if one.tokens is not None:
+                for sign, share in of_family(action, one):
+                    self._use(project_id, bucket, sign, share, 1)
+        for key, (sums, durations) in alike.items():
+            _, used, made, cached, reasoned = sums
+            for sign, share in uses(key, (used, made, cached, reasoned)):
+                self._use(key.project_id, key.bucket, sign, share, sums[0])
+            self._count(key, ACTIVITY[key.action], sums[0], durations)
 
-    def add(self, action: Action, project_id: str, one: Facts) -> None:
-        for sign, (way, name, provider, model, tokens) in uses(action, one):
-            for width in USAGE_WIDTHS[way]:
-                bucket = one.created_at // width * width
-                key = UsageKey(project_id, way, width, bucket, name, provider, model)
-                add(self.usage.setdefault(key, [0, 0, 0, 0, 0]), sign, tokens)
-        self._count(project_id, one, ACTIVITY[action])
+    def _use(self, project_id: str, at: int, sign: int, share: Share, runs: int) -> None:
+        way, name, provider, model, tokens = share
+        for width in USAGE_WIDTHS[way]:
+            key = UsageKey(project_id, way, width, at // width * width, name, provider, model)
+            sums = self.usage.get(key)
+            if sums is None:
+                sums = self.usage[key] = [0, 0, 0, 0, 0]
+            add(sums, sign, tokens, runs)
+
+    def _count(self, one: _Alike, sign: int, runs: int, durations: Durations) -> None:
+        named = [("all", ""), ("target", coded(one.target))]
+        if one.schedule_id is not None:
+            named.append(("schedule", coded(one.schedule_id)))
+        for way, name in named:
+            for width in ACTIVITY_WIDTHS:
+                bucket = one.bucket // width * width
+                key = ActivityKey(one.project_id, way, width, bucket, name, one.kind, one.status.value)
+                before, took = self.activity.get(key, (0, Counter()))
+                for ms, count in durations.items():
+                    took[ms] += sign * count
+                self.activity[key] = before + sign * runs, took
 
     @property
     def emptied(self) -> tuple[list[UsageKey], list[ActivityKey]]:
@@ -279,23 +349,9 @@ class Additions:
             [key for key, (runs, _) in self.activity.items() if runs < 0],
         )
 
-    def _count(self, project_id: str, one: Facts, sign: int) -> None:
-        named = [("all", ""), ("target", coded(one.target))]
-        if one.schedule_id is not None:
-            named.append(("schedule", coded(one.schedule_id)))
-        took = took_of(one, sign)
-        for way, name in named:
-            for width in ACTIVITY_WIDTHS:
-                bucket = one.created_at // width * width
-                key = ActivityKey(project_id, way, width, bucket, name, one.kind, one.status.value)
-                runs, durations = self.activity.get(key, (0, Counter()))
-                for ms, count in took.items():
-                    durations[ms] += count
-                self.activity[key] = runs + sign, durations
 
-
-def add(sums: Sums, sign: int, tokens: Sequence[int]) -> None:
-    sums[0] += sign
+def add(sums: Sums, sign: int, tokens: Sequence[int], runs: int = 1) -> None:
+    sums[0] += sign * runs
     for place, count in enumerate(tokens, 1):
         sums[place] += sign * count
 
@@ -386,8 +442,9 @@ def unsummed(entries: Told, where: Cover) -> Unsummed:
 def lines(way: str, found: Unsummed) -> list[Line]:
     """What runs add that no sum has yet, grouped as the sums of a way are."""
     summed: dict[tuple[str, str, str], Sums] = {}
-    for action, one in found:
-        for sign, (its_way, name, provider, model, tokens) in uses(action, one):
-            if its_way == way:
-                add(summed.setdefault((name, provider, model), [0, 0, 0, 0, 0]), sign, tokens)
+    for key, sums in Additions((action, "", one) for action, one in found).usage.items():
+        if key.way == way and key.width == QUARTER:
+            there = summed.setdefault((key.name, key.provider, key.model), [0, 0, 0, 0, 0])
+            for place, value in enumerate(sums):
+                there[place] += value
     return [Line(*key, *sums) for key, sums in summed.items()]

@@ -35,9 +35,7 @@ class MemoryRollups(Rollups):
 
     async def fold(self, limit: int) -> int:
         entries = self._rows.rollup_entries[:limit]
-        additions = Additions()
-        for entry in entries:
-            additions.add(entry.action, entry.project_id, stored(entry.facts))
+        additions = Additions((one.action, one.project_id, stored(one.facts)) for one in entries)
 
         def effect() -> None:
             del self._rows.rollup_entries[:limit]

@@ -17,6 +17,7 @@ from runstead.postgres.sql import ROLLUPS, Q
 from runstead.postgres.writer import Writer
 from runstead.rollup import (
     FACT_FIELDS,
+    Added,
     Additions,
     End,
     Entry,
@@ -131,11 +132,8 @@ class PostgresRollups:
 
 
 async def _fold(connection: Connection, limit: int) -> int:
-    additions = Additions()
     entries = await connection.fetch(Q["take_rollup_entries"], limit)
-    for action, project_id, told in entries:
-        additions.add(action, project_id, stored(told))
-    await _add(connection, additions)
+    await _add(connection, Additions((action, project, stored(told)) for action, project, told in entries))
     return len(entries)
 
 
@@ -143,12 +141,9 @@ async def _catch_up(connection: Connection, limit: int) -> int:
     below = await connection.fetchval(Q["rollup_backlog"])
     if below is None:
         return 0
-    additions = Additions()
     runs = await connection.fetch(Q["rollup_backlog_runs"], below, limit)
-    for _, project_id, counts, *told in runs:
-        if counts:
-            additions.add("ended", project_id, _facts(told))
-    await _add(connection, additions)
+    found: list[Added] = [("ended", project, _facts(told)) for _, project, counts, *told in runs if counts]
+    await _add(connection, Additions(found))
     if len(runs) < limit:
         await connection.execute(Q["end_rollup_backlog"])
         await connection.execute(Q["forget_rollup_open"], 0)

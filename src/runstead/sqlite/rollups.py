@@ -6,7 +6,19 @@ from typing import Any, Final, TypeVar
 
 from runstead import limits
 from runstead.activity import Share
-from runstead.rollup import FACT_FIELDS, Additions, Entry, Facts, Line, facts, lines, packed, stored, unpacked
+from runstead.rollup import (
+    FACT_FIELDS,
+    Added,
+    Additions,
+    Entry,
+    Facts,
+    Line,
+    facts,
+    lines,
+    packed,
+    stored,
+    unpacked,
+)
 from runstead.rollup_audit import Auditor
 from runstead.run import RunStatus
 from runstead.sqlite.packing import unpack_field
@@ -69,11 +81,8 @@ class SqliteRollups:
 
 
 def _fold(connection: sqlite3.Connection, limit: int) -> int:
-    additions = Additions()
     entries = connection.execute(Q["rollup_entries"], (limit,)).fetchall()
-    for _, _, action, project_id, told in entries:
-        additions.add(action, project_id, stored(told))
-    _add(connection, additions)
+    _add(connection, Additions((action, project, stored(told)) for *_, action, project, told in entries))
     connection.executemany(Q["drop_rollup_entry"], [entry[:3] for entry in entries])
     return len(entries)
 
@@ -82,12 +91,9 @@ def _catch_up(connection: sqlite3.Connection, limit: int) -> int:
     row = connection.execute(Q["rollup_backlog"]).fetchone()
     if row is None:
         return 0
-    additions = Additions()
     runs = connection.execute(Q["rollup_backlog_runs"], (row[0], limit)).fetchall()
-    for _, project_id, counts, *told in runs:
-        if counts:
-            additions.add("ended", project_id, _facts(told))
-    _add(connection, additions)
+    found: list[Added] = [("ended", project, _facts(told)) for _, project, counts, *told in runs if counts]
+    _add(connection, Additions(found))
     if len(runs) < limit:
         connection.execute(Q["end_rollup_backlog"])
         connection.execute(Q["forget_rollup_open"], (0,))
