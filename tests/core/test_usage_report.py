@@ -7,6 +7,7 @@ from hypothesis import given, strategies
 from runstead import limits
 from runstead.price import Price, PriceList
 from runstead.rollup import Facts, facts, lines, uncoded
+from runstead.run import RunStatus
 from runstead.usage_report import WAYS, groups_of, total_of
 
 NAMES = strategies.none() | strategies.sampled_from(["a", "b", "*", ""])
@@ -16,7 +17,7 @@ FACTS = strategies.lists(
         Facts,
         strategies.integers(0, 3 * 86_400_000),
         strategies.just("task"),
-        strategies.just("completed"),
+        strategies.just(RunStatus.COMPLETED),
         strategies.none(),
         NAMES,
         NAMES,
@@ -70,7 +71,9 @@ def test_what_has_no_price_is_counted_and_costs_nothing(found):
 def used(created_at=0, target="task:a", tokens=(10, 1, 0, 0), **metadata):
     names = ("inputTokens", "outputTokens", "cachedInputTokens", "reasoningTokens")
     told_of = {"provider": "acme", "model": "m"} | dict(zip(names, tokens, strict=True)) | metadata
-    return facts(created_at, "task", "completed", 5, target, "s", "key", "root", msgspec.json.encode(told_of))
+    return facts(
+        created_at, "task", RunStatus.COMPLETED, 5, target, "s", "key", "root", msgspec.json.encode(told_of)
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_days_come_newest_first_and_all_else_by_tokens():
 
 
 def test_a_run_that_reported_nothing_only_counts_as_ended():
-    silent = facts(0, "task", "failed", 5, None, None, None, "root", None)
+    silent = facts(0, "task", RunStatus.FAILED, 5, None, None, None, "root", None)
     assert [(line.name, line.runs) for line in lines("ended", [("ended", silent), ("ended", used())])] == [
         ("", 2)
     ]
