@@ -47,6 +47,7 @@ TABLES += ["browser_sessions"]
 TABLES += ["model_prices"]
 TABLES += ["replicas"]
 TABLES += ["run_terms", "run_index_changes"]
+TABLES += ["rollup_entries", "usage_rollups", "activity_rollups", "rollup_backlog", "rollup_open"]
 TABLES += [
     "leadership",
     "push_services",

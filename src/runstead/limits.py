@@ -132,14 +132,17 @@ index_blocks_per_tick_max: Final = 64  # that such changes may lie in
 index_settle_s: Final = 5.0  # how long transactions that began before are waited for
 
 # Charts
-glimpses_max: Final = 20_000  # runs of one chart: the newest
 order_slack_ms: Final = 5 * 60_000  # that runs may be stored out of the order of their times
 order_near: Final = 500  # runs among which it is looked no closer for a time
 chart_buckets_max: Final = 500
 
 # Usage, and what it costs
-usage_runs_max: Final = 100_000  # of one report: the newest
-usage_rows_max: Final = 5_000  # that one read looks at
+tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, that sums count: so that none overflows
+usage_backlog_max: Final = (
+    100_000  # runs that a report reads while a store from before there were sums is added up
+)
+rollup_rows_per_tick_max: Final = 100  # ended runs that one transaction adds to the sums
+rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens

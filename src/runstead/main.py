@@ -41,6 +41,7 @@ from runstead.loops.leader import Leader
 from runstead.loops.pruner import prune, prune_browsers, prune_deliveries
 from runstead.loops.reaper import reap
 from runstead.loops.retirer import Retirer
+from runstead.loops.rollups import roll_up
 from runstead.loops.scheduler import schedule
 from runstead.loops.sweeper import sweep
 from runstead.loops.watcher import watch
@@ -288,6 +289,9 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             rows_max=limits.browser_sessions_pruned_max,
         ),
         Loop("sweeper", limits.sweeper_tick_s, lambda: sweep(app), rows_max=limits.discards_per_tick_max),
+        Loop(
+            "roll-ups", limits.rollup_tick_s, lambda: roll_up(app), rows_max=limits.rollup_rows_per_tick_max
+        ),
         Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "last heard",

@@ -1,81 +1,96 @@
 """Runs over time: every run counts once, in the bucket of its time."""
 
+from collections import Counter
+
 from hypothesis import given, strategies
 
-from runstead.activity import Glimpse, quantile, summed_up
+from runstead.activity import Grid, grid, quantile, share, summed_up
+from runstead.rollup import DAY, HOUR, QUARTER, rounded
 from runstead.run import RunStatus
 
 SINCE, UNTIL = 1_000, 1_700
-GLIMPSES = strategies.lists(
+SHARES = strategies.lists(
     strategies.builds(
-        Glimpse,
-        seq=strategies.integers(1, 10**6),
-        status=strategies.sampled_from(RunStatus),
-        created_at=strategies.integers(SINCE - 50, UNTIL + 50),
-        duration_ms=strategies.none() | strategies.integers(0, 10**6),
+        share,
+        strategies.integers(SINCE, UNTIL - 1),
+        strategies.sampled_from(RunStatus),
+        strategies.none() | strategies.integers(0, 10**6),
+        strategies.integers(1, 3),
     )
 )
 
 
-def told(glimpses, count=7, **options):
-    return summed_up(glimpses, since=SINCE, until=UNTIL, count=count, **options)
+def told(shares, count=7):
+    return summed_up(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
 
 
-@given(GLIMPSES, strategies.integers(1, 100))
-def test_every_run_of_the_stretch_counts_in_the_one_bucket_that_holds_its_time(glimpses, count):
-    activity = told(glimpses, count)
-    assert len(activity.buckets) == count
+@given(SHARES, strategies.integers(1, 100))
+def test_every_run_of_the_stretch_counts_in_the_one_bucket_that_holds_its_time(shares, count):
+    activity = told(shares, count)
     begins = [bucket.begins_at for bucket in activity.buckets]
-    assert begins == list(range(SINCE, SINCE + count * activity.width_ms, activity.width_ms))
+    assert begins == list(range(SINCE, UNTIL, activity.width_ms))
+    assert len(begins) <= count
     for bucket in activity.buckets:
-        end = min(bucket.begins_at + activity.width_ms, UNTIL)
-        inside = [one for one in glimpses if bucket.begins_at <= one.created_at < end]
-        assert bucket.runs == len(inside)
-        assert all(
-            bucket.counts[status] == sum(one.status is status for one in inside) for status in bucket.counts
-        )
-    assert activity.total.runs == sum(SINCE <= one.created_at < UNTIL for one in glimpses)
-    assert activity.total.runs == sum(bucket.runs for bucket in activity.buckets)
+        end = bucket.begins_at + activity.width_ms
+        inside = Counter()
+        for one in shares:
+            if bucket.begins_at <= one.at < end:
+                inside[one.status] += one.runs
+        assert bucket.counts == inside
+    assert (
+        activity.total.runs == sum(bucket.runs for bucket in activity.buckets) == sum(s.runs for s in shares)
+    )
 
 
-@given(GLIMPSES)
-def test_quantiles_are_of_the_runs_that_completed(glimpses):
-    activity = told(glimpses, 1)
-    took = [
-        one.duration_ms
-        for one in glimpses
-        if one.status is RunStatus.COMPLETED
-        and one.duration_ms is not None
-        and SINCE <= one.created_at < UNTIL
-    ]
-    if not took:
-        assert (activity.total.p50_ms, activity.total.p95_ms) == (None, None)
-    else:
-        assert activity.total.p50_ms in took
-        assert activity.total.p50_ms <= activity.total.p95_ms <= max(took)
-    assert activity.buckets[0] == activity.total
+@given(SHARES)
+def test_quantiles_are_of_the_runs_that_completed(shares):
+    activity = told(shares, 1)
+    took = Counter()
+    for one in shares:
+        took.update(one.durations)
+    assert all(one.status is RunStatus.COMPLETED for one in shares if one.durations)
+    assert (activity.total.p50_ms, activity.total.p95_ms) == (quantile(took, 50), quantile(took, 95))
 
 
-@given(strategies.lists(strategies.integers(), min_size=1).map(sorted), strategies.integers(1, 100))
-def test_a_quantile_is_the_smallest_value_that_so_many_do_not_exceed(ordered, percent):
-    found = quantile(ordered, percent)
-    assert sum(value <= found for value in ordered) * 100 >= percent * len(ordered)
-    assert sum(value < found for value in ordered) * 100 < percent * len(ordered)
+@given(strategies.lists(strategies.integers(0), min_size=1), strategies.integers(1, 100))
+def test_a_quantile_is_the_smallest_value_that_so_many_do_not_exceed(values, percent):
+    found = quantile(Counter(values), percent)
+    assert sum(value <= found for value in values) * 100 >= percent * len(values)
+    assert sum(value < found for value in values) * 100 < percent * len(values)
 
 
 def test_known_quantiles():
-    assert quantile([], 50) is None
-    assert [quantile([1, 2, 3, 4], percent) for percent in (50, 95)] == [2, 4]
-    assert quantile(range(1, 101), 95) == 95
+    assert quantile(Counter(), 50) is None
+    assert [quantile(Counter([1, 2, 3, 4]), percent) for percent in (50, 95)] == [2, 4]
+    assert quantile(Counter(range(1, 101)), 95) == 95
 
 
-def test_what_was_cut_off_is_told():
-    glimpses = [Glimpse(1, RunStatus.FAILED, 1_500), Glimpse(2, RunStatus.PENDING, 1_600)]
-    assert (told(glimpses).truncated, told(glimpses).complete_since) == (False, SINCE)
-    cut = told(glimpses, truncated=True)
-    assert (cut.truncated, cut.complete_since) == (True, 1_501)
+def test_a_run_that_was_counted_and_is_gone_is_taken_off_again():
+    shares = [
+        share(1_500, "completed", 40, 3),
+        share(1_500, "completed", 40, -3),
+        share(1_600, "failed", None, 1),
+    ]
+    activity = told(shares, 1)
+    assert (activity.total.counts, activity.total.p50_ms) == ({RunStatus.FAILED: 1}, None)
 
 
-def test_a_stretch_shorter_than_its_buckets_has_buckets_of_a_millisecond():
-    activity = summed_up([Glimpse(1, RunStatus.FAILED, 5)], since=5, until=6, count=3)
-    assert [(bucket.begins_at, bucket.runs) for bucket in activity.buckets] == [(5, 1), (6, 0), (7, 0)]
+@given(strategies.integers(0, 10**12))
+def test_a_duration_is_rounded_by_two_and_a_half_percent_at_most(ms):
+    assert abs(rounded(ms) - ms) * 40 <= ms
+    assert rounded(rounded(ms)) == rounded(ms)
+
+
+@given(strategies.integers(0, 10**12), strategies.integers(1, 10**11), strategies.integers(1, 500))
+def test_wide_buckets_are_made_of_sums_and_begin_no_later_than_the_stretch(since, length, count):
+    where = grid(since, since + length, count)
+    assert where.origin <= since < where.origin + max(DAY, where.width)
+    assert -(-(since + length - where.origin) // where.width) <= count + 1
+    assert bool(where.widths) == (where.width >= QUARTER)
+
+
+def test_buckets_are_made_of_the_widest_sums_that_fit_into_them():
+    assert Grid(0, 2 * HOUR).widths == [QUARTER, HOUR]
+    assert Grid(0, 3 * DAY).widths == [QUARTER, HOUR, DAY]
+    assert Grid(QUARTER, HOUR).widths == [QUARTER]
+    assert Grid(0, 300_000).widths == []

@@ -1,71 +1,79 @@
 """Whatever the groups are, every run and token stands in one of them, and all of them in the total."""
 
+import msgspec
 import pytest
 from hypothesis import given, strategies
 
 from runstead import limits
 from runstead.price import Price, PriceList
-from runstead.usage import Reported
-from runstead.usage_report import WAYS, Report, Reporter
+from runstead.rollup import Facts, facts, lines, uncoded
+from runstead.run import RunStatus
+from runstead.usage_report import WAYS, groups_of, total_of
 
-NAMES = strategies.none() | strategies.sampled_from(["a", "b", "*"])
-COUNTS = strategies.none() | strategies.integers(0, 10**6)
-REPORTS = strategies.lists(
+NAMES = strategies.none() | strategies.sampled_from(["a", "b", "*", ""])
+COUNTS = strategies.integers(0, 10**6)
+FACTS = strategies.lists(
     strategies.builds(
-        Report,
-        seq=strategies.integers(1),
-        root_run_id=strategies.sampled_from(["r-1", "r-2"]),
-        created_at=strategies.integers(0, 3 * 86_400_000),
-        target=NAMES,
-        schedule_id=NAMES,
-        created_by=NAMES,
-        reported=strategies.builds(Reported, NAMES, NAMES, COUNTS, COUNTS, COUNTS, COUNTS),
+        Facts,
+        strategies.integers(0, 3 * 86_400_000),
+        strategies.just("task"),
+        strategies.just(RunStatus.COMPLETED),
+        strategies.none(),
+        NAMES,
+        NAMES,
+        NAMES,
+        strategies.sampled_from(["r-1", "r-2"]),
+        NAMES,
+        NAMES,
+        strategies.tuples(COUNTS, COUNTS, COUNTS, COUNTS),
     )
 )
 PRICES = PriceList([Price("p", "a", "a", 7, 11), Price("p", "b", "*", 1_000_000, 3)])
 
 
-def told(by, reports, prices=PRICES):
-    reporter = Reporter(by, prices)
-    reporter.add(reports)
-    return reporter.done(since=0, until=1, looked=len(reports), truncated=False)
+def told(by, found):
+    """The groups, and the total."""
+    summed = lines(by, [("ended", one) for one in found])
+    if by == "model":
+        summed = [line._replace(name=line.model) for line in summed]
+    return groups_of(by, summed, PRICES), total_of(lines("model", [("ended", one) for one in found]), PRICES)
 
 
-@given(strategies.sampled_from(WAYS), REPORTS)
-def test_groups_and_lines_add_up_to_the_total(by, reports):
-    report = told(by, reports)
-    assert report.total.runs == len(reports)
-    for count in ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"):
-        total = sum(getattr(one.reported, count) or 0 for one in reports)
-        assert getattr(report.total.tokens, count) == total
-        assert sum(getattr(group.tokens, count) for group in report.groups) == total
-        for group in (*report.groups, report.total):
+@given(strategies.sampled_from(WAYS), FACTS)
+def test_groups_and_lines_add_up_to_the_total(by, found):
+    groups, total = told(by, found)
+    assert total.runs == len(found)
+    for place, count in enumerate(
+        ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+    ):
+        assert getattr(total.tokens, count) == sum(one.tokens[place] for one in found)
+        assert sum(getattr(group.tokens, count) for group in groups) == getattr(total.tokens, count)
+        for group in (*groups, total):
             assert sum(getattr(line.tokens, count) for line in group.lines) == getattr(group.tokens, count)
-    assert sum(group.runs for group in report.groups) == len(reports)
-    assert sum(group.unpriced_runs for group in report.groups) == report.total.unpriced_runs
+    assert sum(group.runs for group in groups) == len(found)
+    assert sum(group.unpriced_runs for group in groups) == total.unpriced_runs
     # Rounded once each: the groups may differ from the total by half a millionth apiece.
-    assert abs(sum(group.cost_micros for group in report.groups) - report.total.cost_micros) <= len(
-        report.groups
-    )
-    assert len({group.key for group in report.groups}) == len(report.groups)
+    assert abs(sum(group.cost_micros for group in groups) - total.cost_micros) <= len(groups)
+    assert len({group.key for group in groups}) == len(groups)
 
 
-@given(REPORTS)
-def test_what_has_no_price_is_counted_and_costs_nothing(reports):
-    report = told("model", reports)
-    unpriced = [one for one in reports if PRICES.of(one.reported.provider, one.reported.model) is None]
-    assert report.total.unpriced_runs == len(unpriced)
-    assert told("model", unpriced).total.cost_micros == 0
+@given(FACTS)
+def test_what_has_no_price_is_counted_and_costs_nothing(found):
+    _, total = told("model", found)
+    unpriced = [one for one in found if PRICES.of(one.provider, one.model) is None]
+    assert total.unpriced_runs == len(unpriced)
+    assert told("model", unpriced)[1].cost_micros == 0
     assert all(
-        (line.cost_micros is None) == (PRICES.of(line.provider, line.model) is None)
-        for line in report.total.lines
+        (line.cost_micros is None) == (PRICES.of(line.provider, line.model) is None) for line in total.lines
     )
 
 
-def report(**fields):
-    given = {"seq": 1, "root_run_id": "root", "created_at": 0, "target": "task:a", "schedule_id": "s"}
-    given |= {"created_by": "key", "reported": Reported("acme", "m", 10, 1)}
-    return Report(**(given | fields))
+def used(created_at=0, target="task:a", tokens=(10, 1, 0, 0), **metadata):
+    names = ("inputTokens", "outputTokens", "cachedInputTokens", "reasoningTokens")
+    told_of = {"provider": "acme", "model": "m"} | dict(zip(names, tokens, strict=True)) | metadata
+    return facts(
+        created_at, "task", RunStatus.COMPLETED, 5, target, "s", "key", "root", msgspec.json.encode(told_of)
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,22 +88,30 @@ def report(**fields):
     ],
 )
 def test_what_a_group_is_named_after(by, key):
-    (group,) = told(by, [report(), report(seq=2)]).groups
+    ((group,), _) = told(by, [used(), used()])
     assert (group.key, group.runs) == (key, 2)
 
 
 def test_days_come_newest_first_and_all_else_by_tokens():
     day = 86_400_000
-    reports = [
-        report(created_at=at, target=f"t-{at // day}", reported=Reported("a", "m", 10 + at // day))
-        for at in (0, day, 2 * day)
+    found = [used(at, f"t-{at // day}", (10 + at // day, 0, 0, 0)) for at in (0, day, 2 * day)]
+    assert [group.key for group in told("day", found)[0]] == ["1970-01-03", "1970-01-02", "1970-01-01"]
+    assert [group.key for group in told("target", found)[0]] == ["t-2", "t-1", "t-0"]
+
+
+def test_a_run_that_reported_nothing_only_counts_as_ended():
+    silent = facts(0, "task", RunStatus.FAILED, 5, None, None, None, "root", None)
+    assert [(line.name, line.runs) for line in lines("ended", [("ended", silent), ("ended", used())])] == [
+        ("", 2)
     ]
-    assert [group.key for group in told("day", reports).groups] == ["1970-01-03", "1970-01-02", "1970-01-01"]
-    assert [group.key for group in told("target", reports).groups] == ["t-2", "t-1", "t-0"]
+    assert [line.runs for line in lines("model", [("ended", silent), ("ended", used())])] == [1]
 
 
-def test_groups_beyond_the_bound_stay_in_the_total(monkeypatch):
-    monkeypatch.setattr(limits, "usage_groups_max", 2)
-    found = told("target", [report(target=f"t-{n}", reported=Reported("a", "m", n)) for n in range(5)])
-    assert [group.key for group in found.groups] == ["t-4", "t-3"]
-    assert (found.groups_left_out, found.total.tokens.input_tokens) == (3, 10)
+def test_names_are_cut_and_hold_no_nul_and_absurd_counts_end_at_a_bound():
+    found = used(model="m" * 1_000, provider="a\0b", tokens=(1 << 60, 1, 0, 0))
+    assert (found.model, found.provider) == ("m" * limits.name_chars_max, "a\N{REPLACEMENT CHARACTER}b")
+    assert found.tokens == (limits.tokens_per_run_max, 1, 0, 0)
+
+
+def test_a_name_that_is_missing_is_not_an_empty_one():
+    assert [uncoded(key) for key in ("", ":", "::a")] == [None, "", ":a"]

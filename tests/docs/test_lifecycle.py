@@ -93,9 +93,10 @@ LIMITS = {
     ),
     "Prices per project": f"{limits.prices_per_project_max:,}",
     "One price": f"{limits.price_max // 1_000_000:,} of the currency for a million tokens",
-    "Runs that a report on usage looks at": f"the newest {limits.usage_runs_max:,}",
+    "Tokens of one kind of one run, in reports": f"{limits.tokens_per_run_max:,}",
+    "Runs that a report on usage reads beside the sums, after an upgrade": f"the newest {limits.usage_backlog_max:,}",
     "Groups of a report on usage": f"{limits.usage_groups_max:,}",
-    "Runs of a chart": f"the newest {limits.glimpses_max:,}, in at most {limits.chart_buckets_max} buckets",
+    "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Session of a browser": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
     "Sessions of browsers per caller": f"{limits.browser_sessions_max}: with another, the oldest ends",
 }

@@ -104,6 +104,7 @@ async def live(desk):
         await desk.append(run_id, event())
         await desk.complete(run_id)
     await desk.delete("gone")
+    await desk.store.rollups.fold(2)
     await desk.create("cancelled")
     await desk.create("cancelled-child", parent="cancelled")
     await desk.cancel("cancelled")

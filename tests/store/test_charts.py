@@ -2,7 +2,6 @@
 
 import pytest
 
-from runstead import limits
 from runstead.activity import Glimpse
 from runstead.commands import charts
 from runstead.commands.app import App
@@ -82,7 +81,6 @@ async def test_runs_are_told_by_time_and_outcome(app, clock, furnished):
     ]
     assert [bucket.p50_ms for bucket in told.buckets] == [10, None, 30, None]
     assert (told.total.p50_ms, told.total.p95_ms, told.width_ms) == (10, 30, MINUTE)
-    assert not told.truncated
 
 
 async def test_the_filters_of_lists_hold_for_charts(app, clock, furnished):
@@ -90,16 +88,6 @@ async def test_the_filters_of_lists_hold_for_charts(app, clock, furnished):
     assert told.total.counts == {"completed": 1, "pending": 1}
     assert (await activity(app, clock, statuses=("failed",))).total.counts == {"failed": 1}
     assert (await activity(app, clock, project=None)).total.runs == 4
-
-
-async def test_only_the_newest_runs_are_looked_at(app, clock, furnished, monkeypatch):
-    monkeypatch.setattr(limits, "glimpses_max", 2)
-    told = await activity(app, clock)
-    assert told.truncated
-    assert [bucket.runs for bucket in told.buckets] == [0, 0, 1, 1]
-    assert told.complete_since == told.buckets[2].begins_at + 1
-    monkeypatch.setattr(limits, "glimpses_max", 4)
-    assert not (await activity(app, clock)).truncated
 
 
 async def test_the_chart_of_a_project_is_for_those_who_read_its_runs(app, clock, furnished):

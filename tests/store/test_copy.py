@@ -58,7 +58,8 @@ async def target(request, tmp_path, clock):
 async def test_a_copy_is_what_its_source_is(lived, target, bulks, event, clock, engine):
     source, into = await bulks(target)
     copied = await copy(source, into, lambda *_: None)
-    assert [name for name, rows in copied.items() if not rows] == [], "every kind of row is copied"
+    only_after_an_upgrade = ["rollup_backlog", "rollup_open"]
+    assert sorted(name for name, rows in copied.items() if not rows) == only_after_an_upgrade
     for table in copied:
         assert await digest(source, table) == await digest(into, table)
     assert [violation async for violation in check(target)] == []

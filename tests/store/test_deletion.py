@@ -53,11 +53,13 @@ async def test_no_table_holds_anything_of_a_deleted_run(desk_at, tmp_path, event
     )
     assert held["messages"] == held["worker_sessions"] == 1
     await desk.delete("a")
+    assert await desk.store.rollups.fold(10) == 2  # its end, and that it is gone
     left = rows_of(path, run.seq)
     assert {table for table, count in left.items() if count} == {"family_log"}
     await desk.complete("root")
     root = await desk.row("root")
     await desk.delete("root")
+    assert await desk.store.rollups.fold(10) == 2
     assert not any(rows_of(path, run.seq).values())
     assert not any(rows_of(path, root.seq).values())
 

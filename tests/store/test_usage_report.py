@@ -3,16 +3,12 @@
 import msgspec
 import pytest
 
-from runstead import limits
 from runstead.commands import prices, usage_report
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.memory import MemoryNotifier
 from runstead.principal import ALL_SCOPES, Principal, Scope
 from runstead.project import Project
-from runstead.store import ReportQuery
-from runstead.usage import Reported
-from runstead.usage_report import Report
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -43,48 +39,6 @@ async def used(desk, clock):
     return desk
 
 
-def query(clock, limit=100, before=None, since=0, until=None):
-    return ReportQuery(PROJECT, since, clock.now + 1 if until is None else until, limit, before)
-
-
-async def test_reports_are_those_of_runs_with_metadata_newest_first(used, clock):
-    page = await used.runs.reports(query(clock))
-    assert [one.root_run_id for one in page.reports] == ["timed", "root", "root"]
-    run = await used.row("child")
-    assert page.reports[1] == Report(
-        run.seq, "root", run.created_at, "task:a", None, "key-2", Reported("acme", "m", 100, 10)
-    )
-    assert (page.looked, page.reached) == (5, (await used.row("root")).seq)
-
-
-async def test_every_look_is_bounded_and_goes_on_where_the_last_one_ended(used, clock):
-    seen, before, looks = [], None, []
-    while True:
-        page = await used.runs.reports(query(clock, 2, before))
-        seen += [one.seq for one in page.reports]
-        looks.append(page.looked)
-        if page.looked < 2:
-            break
-        before = page.reached
-    assert looks == [2, 2, 1]
-    assert seen == [(await used.row(name)).seq for name in ("timed", "child", "root")]
-    assert (await used.runs.reports(query(clock, 2, page.reached))).reached is None
-
-
-async def test_a_stretch_begins_with_its_first_moment_and_ends_before_its_last(used, clock):
-    at = (await used.row("timed")).created_at
-    assert (await used.runs.reports(query(clock, since=at))).looked == 3
-    assert (await used.runs.reports(query(clock, since=at + 1))).looked == 0
-    assert (await used.runs.reports(query(clock, until=at))).looked == 2
-
-
-async def test_names_are_cut_and_what_does_not_count_is_not_kept(desk, clock):
-    long = "m" * 1_000
-    await ended(desk, "run", model=long, inputTokens=1, notes="x" * 100_000)
-    (report,) = (await desk.runs.reports(query(clock))).reports
-    assert report.reported == Reported(None, long[: limits.name_chars_max], 1)
-
-
 @pytest.fixture
 async def app(store):
     await store.directory.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
@@ -110,7 +64,7 @@ async def test_usage_is_told_in_groups(app, used, clock, by, groups):
     found = await told(app, clock, by)
     assert [(one.key, (one.runs, one.tokens.total)) for one in found.groups] == list(groups.items())
     assert (found.total.runs, found.total.tokens.total) == (3, 172)
-    assert (found.looked, found.truncated) == (5, False)
+    assert (found.runs, found.truncated) == (5, False)
 
 
 async def test_what_was_used_costs_what_the_projects_prices_say(app, used, clock):
@@ -126,15 +80,11 @@ async def test_what_was_used_costs_what_the_projects_prices_say(app, used, clock
     assert [(line.model, line.cost_micros) for line in again.lines] == [("m", 450), ("n", 4)]
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 100])
-async def test_only_the_newest_runs_count(app, used, clock, monkeypatch, rows):
-    monkeypatch.setattr(limits, "usage_rows_max", rows)
-    monkeypatch.setattr(limits, "usage_runs_max", 4)
-    found = await told(app, clock, "model")
-    assert (found.looked, found.truncated, found.total.runs) == (4, True, 2)
-    monkeypatch.setattr(limits, "usage_runs_max", 5)
-    found = await told(app, clock, "model")
-    assert (found.looked, found.truncated, found.total.runs) == (5, False, 3)
+async def test_a_stretch_begins_with_its_first_moment_and_ends_before_its_last(app, used, clock):
+    at = (await used.row("timed")).created_at
+    for since, until, runs in ((at, at + 1, 3), (at + 1, at + 2, 0), (0, at, 2), (0, at + 1, 5)):
+        found = await usage_report.report(app, ADMIN, PROJECT, since, until, "model")
+        assert found.runs == runs
 
 
 async def test_usage_is_for_those_who_read_the_projects_runs(app, used, clock):

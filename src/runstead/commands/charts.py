@@ -3,12 +3,13 @@
 from msgspec.structs import replace
 
 from runstead import limits
-from runstead.activity import Activity, summed_up
+from runstead.activity import Activity, Grid, Share, grid, summed_up
 from runstead.commands import stretches
 from runstead.commands.app import App
 from runstead.errors import Error
 from runstead.principal import Principal
-from runstead.store import RunQuery
+from runstead.rollup import cover
+from runstead.store import ActivityQuery, RunQuery
 
 
 async def activity(
@@ -21,24 +22,43 @@ async def activity(
     buckets: int,
 ) -> Activity:
     """Of the runs of one project, or of every project that the caller may read, those that the filters let through and
-    that were created in [since, until) (ms): the newest `limits.glimpses_max` of them. The filters' projects, sort,
+    that were created in [since, until) (ms), in about so many buckets (see `activity.grid`). The filters' projects, sort,
     place, limit and times do not count. INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
     """
     check_span(since, until)
     if not 1 <= buckets <= limits.chart_buckets_max:
         raise Error("INVALID_REQUEST", f"A chart has 1 to {limits.chart_buckets_max} buckets, not {buckets}")
     query = replace(
-        filters,
-        created_after=since - 1,
-        created_before=until,
-        sort="created_at",
-        before=None,
-        limit=limits.glimpses_max + 1,
+        filters, created_after=since - 1, created_before=until, sort="created_at", before=None, limit=0
     )
-    found = await app.store.runs.glimpses(await stretches.narrowed(app, principal, project, query))
-    truncated = len(found) > limits.glimpses_max
-    return summed_up(
-        found[: limits.glimpses_max], since=since, until=until, count=buckets, truncated=truncated
+    query = await stretches.narrowed(app, principal, project, query)
+    where = grid(since, until, buckets)
+    shares = await _summed(app, query, since, until, where)
+    if shares is None:
+        shares = await app.store.runs.shares(query, where.origin, where.width)
+    return summed_up(shares, since=since, until=until, where=where)
+
+
+async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
+    """From sums, where they know the filters and are as narrow as the buckets."""
+    plain = RunQuery(
+        query.project_ids,
+        query.statuses,
+        query.kinds,
+        query.targets,
+        schedule_id=query.schedule_id,
+        created_after=query.created_after,
+        created_before=query.created_before,
+        limit=query.limit,
+        seq_over=query.seq_over,
+        seq_under=query.seq_under,
+    )
+    chosen = len(query.targets) + (query.schedule_id is not None)
+    if query != plain or chosen > 1 or len(query.project_ids) != 1 or not where.widths:
+        return None
+    edges = await stretches.edges(app, query.project_ids[0], cover(since, until, where.widths).edges)
+    return await app.store.rollups.activity(
+        ActivityQuery(query, since, until, where.origin, where.width, edges)
     )
 
 

@@ -35,3 +35,5 @@ async def check(store: Store, progress: Progress = lambda *_: None) -> AsyncIter
     for name in CHECKS:
         for values in await audit.others(name):
             yield broken(name, values)
+    for sentence in await store.rollups.audit():
+        yield Violation("rollups", sentence)

@@ -5,6 +5,8 @@ the commit, and for clocks that were set. So a time is found as a word in a dict
 `order_slack_ms` is left on either side.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from runstead import limits
@@ -12,7 +14,7 @@ from runstead.activity import Glimpse
 from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.principal import Principal
-from runstead.store import RunQuery
+from runstead.store import Edge, RunQuery
 
 
 async def narrowed(app: App, principal: Principal, project: str | None, query: RunQuery) -> RunQuery:
@@ -23,16 +25,31 @@ async def narrowed(app: App, principal: Principal, project: str | None, query: R
     since, until = query.created_after, query.created_before
     if (since is None and until is None) or len(query.project_ids) != 1:
         return query
-    (project_id,) = query.project_ids
+    over, under = await _bounds(app, query.project_ids[0], since, until)
+    return replace(query, seq_over=over, seq_under=under)
+
+
+async def edges(app: App, project_id: str, found: Iterable[tuple[int, int]]) -> list[Edge]:
+    """These stretches of time with bounds on the seq of their runs."""
+    bounded = []
+    for since, until in found:
+        over, under = await _bounds(app, project_id, since, until)
+        bounded.append(Edge(since, until, over or 0, limits.integer_max if under is None else under))
+    return bounded
+
+
+async def _bounds(
+    app: App, project_id: str, since: int | None, until: int | None
+) -> tuple[int | None, int | None]:
     newest = await _newest(app, project_id, None)
     if newest is None:
-        return query
+        return None, None
     over = under = None
     if since is not None:
         over, _ = await _around(app, project_id, newest, since - limits.order_slack_ms)
     if until is not None and until + limits.order_slack_ms <= newest.created_at:
         _, under = await _around(app, project_id, newest, until + limits.order_slack_ms)
-    return replace(query, seq_over=over, seq_under=under)
+    return over, under
 
 
 async def _around(app: App, project_id: str, newest: Glimpse, at: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from runstead.http.bodies import Moment, Name, moment_ms
 from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import Timestamp
 from runstead.price import Price
+from runstead.rollup import QUARTER
 from runstead.usage_report import By, Group
 
 routes = Routes("Usage")
@@ -126,7 +127,9 @@ async def delete(call: Call[Nothing, OfModel]) -> Reply:
 
 
 class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Of runs created from `since` on, before `until`: the last 30 days unless told otherwise."""
+    """Of runs created from `since` on, before `until`: the last 30 days unless told otherwise, up to the end of this
+    quarter hour.
+    """
 
     by: By = "model"
     since: Moment | None = None
@@ -167,7 +170,9 @@ class UsageGroup(msgspec.Struct, frozen=True):
 
 
 class ProjectUsage(msgspec.Struct, frozen=True):
-    """`truncated`: there are more runs than are looked at, and only the newest `runs_looked_at` count."""
+    """`runs_looked_at`: the runs that were created in the stretch. `truncated` is false, but for a while after the upgrade of
+    a store from before there were sums: until all is added up, only its newest 100,000 runs count beside the sums.
+    """
 
     by: By
     since: Timestamp
@@ -215,10 +220,10 @@ def _group(group: Group) -> UsageGroup:
     "GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=("NOT_FOUND",)
 )
 async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
-    """What the project's runs used, and what that cost by today's prices: of the newest 100,000 of the stretch."""
+    """What the project's runs used, and what that cost by today's prices."""
     query = call.query
     until = moment_ms("until", query.until)
-    until = now_ms() if until is None else until
+    until = (now_ms() // QUARTER + 1) * QUARTER if until is None else until
     since = moment_ms("since", query.since)
     since = max(until - _stretch_ms, 0) if since is None else since
     found = await usage_report.report(call.app, call.principal, call.path["project"], since, until, query.by)
@@ -231,7 +236,7 @@ async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
             [_group(one) for one in found.groups],
             found.groups_left_out,
             _group(found.total),
-            found.looked,
+            found.runs,
             found.truncated,
         ),
     )

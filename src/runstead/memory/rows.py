@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from runstead import rollup
 from runstead.batch import Batch
 from runstead.conversation import Conversation, StoredMessage
 from runstead.errors import not_found
@@ -32,6 +33,7 @@ class Rows:
         self.batches: dict[str, Batch] = {}  # in order of creation
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
+        self.rollup_entries: list[rollup.Entry] = []
         self.discards: dict[str, None] = {}  # uids of deleted runs that had artifacts, in order
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
         self.attempts: dict[int, list[EndedAttempt]] = defaultdict(list)
@@ -90,11 +92,14 @@ class Rows:
         del self._seqs[run.project_id, run.run_id]
         self._seqs[project_id, run.run_id] = seq
         self.queued[run.project_id].discard(seq)
+        if run.terminal:
+            self.rollup_entries.extend(rollup.moved(rollup.end_of(run), project_id, rolled_up=True))
         self.put(replace(run, project_id=project_id, version=run.version + 1))
 
     def put(self, run: Run) -> None:
         """Store a row, new or changed, and keep the indexes true."""
         seq = run.seq
+        self.rollup_entries.extend(rollup.ended(self.runs.get(seq), run))
         if seq not in self.runs:
             assert run.root_seq is not None
             assert seq > self.latest_seq, seq
@@ -121,6 +126,7 @@ class Rows:
     def remove(self, run: Run) -> None:
         """Drop a row and all that belongs to it. A root is the last of its family."""
         seq = run.seq
+        self.rollup_entries.extend(rollup.gone(rollup.end_of(run), rolled_up=True))
         if run.artifacts is not None:
             self.discards[run.uid] = None
         del self.runs[seq], self._seqs[run.project_id, run.run_id]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from runstead import limits
-from runstead.activity import GLIMPSE_FIELDS, Glimpse
+from runstead.activity import GLIMPSE_FIELDS, Glimpse, Share
 from runstead.errors import not_found
 from runstead.event import Event
 from runstead.memory import families
@@ -16,6 +16,7 @@ from runstead.memory.inputs import find_input
 from runstead.memory.journal import Effect, Journal
 from runstead.memory.pages import matches, sort_key
 from runstead.memory.push_services import MemoryPushServices
+from runstead.memory.rollups import shares
 from runstead.memory.rows import Rows
 from runstead.push_service import choose
 from runstead.run import Run, RunStatus, in_queue
@@ -25,8 +26,6 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     Runs,
@@ -37,8 +36,7 @@ from runstead.store import (
 from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Loaded, Transition, Want
 from runstead.transitions import claimable
 from runstead.turns import in_turns
-from runstead.usage import FamilyUsage, read
-from runstead.usage_report import Report
+from runstead.usage import FamilyUsage
 
 
 class MemoryRuns(Runs):
@@ -218,6 +216,9 @@ class MemoryRuns(Runs):
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
         return [Glimpse(*(getattr(run, name) for name in GLIMPSE_FIELDS)) for run in await self.page(query)]
 
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return shares(self._rows, query, origin, width)
+
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))
         return list(islice(found, limit))
@@ -264,31 +265,6 @@ class MemoryRuns(Runs):
 
     async def usage(self, run: Run) -> FamilyUsage:
         return families.usage(self._rows, run)
-
-    async def reports(self, query: ReportQuery) -> ReportPage:
-        below = self._rows.latest_seq + 1 if query.before is None else query.before
-        runs = [
-            run
-            for run in self._rows.runs.values()
-            if run.project_id == query.project_id
-            and query.since <= run.created_at < query.until
-            and run.seq < below
-        ]
-        runs = sorted(runs, key=lambda run: -run.seq)[: query.limit]
-        found = [
-            Report(
-                run.seq,
-                run.root_run_id,
-                run.created_at,
-                run.target,
-                run.schedule_id,
-                run.created_by,
-                read(run.metadata),
-            )
-            for run in runs
-            if run.metadata is not None
-        ]
-        return ReportPage(found, len(runs), runs[-1].seq if runs else None)
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         runs = self._rows.runs

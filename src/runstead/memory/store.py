@@ -18,6 +18,7 @@ from runstead.memory.prices import MemoryPrices
 from runstead.memory.push_services import MemoryPushServices, MemorySigningKeys
 from runstead.memory.replicas import MemoryCensus, MemoryReplicas
 from runstead.memory.retention import MemoryRetention
+from runstead.memory.rollups import MemoryRollups
 from runstead.memory.rows import Rows
 from runstead.memory.run_index import MemoryRunIndex
 from runstead.memory.runs import MemoryRuns
@@ -54,6 +55,7 @@ class MemoryStore:
         self.audit = MemoryAudit(rows)
         self.retention = MemoryRetention(self._journal, rows)
         self.run_index = MemoryRunIndex()
+        self.rollups = MemoryRollups(self._journal, rows)
 
     async def open(self) -> None:
         pass

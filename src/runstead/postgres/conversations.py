@@ -9,6 +9,7 @@ from runstead.errors import Error
 from runstead.postgres.connection import Connection
 from runstead.postgres.messages import to_spoken, write_message
 from runstead.postgres.readers import Readers
+from runstead.postgres.rollups import note_moved
 from runstead.postgres.seals import sealed
 from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
@@ -100,4 +101,5 @@ async def _move_runs(connection: Connection, conversation: Conversation, held: _
     taken = await connection.fetchval(Q["runs_there"], conversation.project_id, names)
     if taken is not None:
         raise Error("RUN_ID_CONFLICT", f"The project holds a run {taken}, as the conversation does")
+    await note_moved(connection, seqs, conversation.project_id)
     await connection.execute(Q["move_runs"], conversation.project_id, seqs)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import astuple, replace
 
-from runstead import limits
+from runstead import limits, rollup
 from runstead.batch import Tally
 from runstead.conversation import Conversation, StoredMessage
 from runstead.event import Event
@@ -21,11 +21,13 @@ from runstead.postgres.connection import Connection
 from runstead.postgres.families import FamilyLog
 from runstead.postgres.inputs import add_input, close_input
 from runstead.postgres.messages import add_messages, delete_message, lock_live
+from runstead.postgres.rollups import note_gone
 from runstead.postgres.rows import flags_of, line_above, to_event, to_run
 from runstead.postgres.schedules import note_ends, rewrite
 from runstead.postgres.sql import Q
 from runstead.postgres.webhooks import Telling, tell
 from runstead.postgres.writes import Write, inserted, run_together, updated
+from runstead.rollup import Entry
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
@@ -62,6 +64,7 @@ class Draft:
         self.unhooked: set[str] = set()
         """Projects of which it is known that they have no webhooks."""
         self._deleted: list[Run] = []
+        self._entries: list[Entry] = []
         self._log = FamilyLog()
         self._tally = Tally(limits.batch_slots)
         self._seals: list[tuple[Any, ...]] = []
@@ -130,6 +133,7 @@ class Draft:
                 self._ends.append(new)
             if new.project_id not in self.unhooked and (event := event_of(old, new)) is not None:
                 self._told.append(Telling(new, event, now))
+            self._entries += rollup.ended(old, new)
             if new.path != "/" and (transition.family_total or transition.family_active):
                 self._count(new, transition)
 
@@ -182,6 +186,8 @@ class Draft:
             await note_ends(connection, self._ends)
         await self._write_conversations(connection)
         await self._write_runs(connection)
+        if self._deleted:
+            await note_gone(connection, self._deleted)
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"
@@ -201,6 +207,8 @@ class Draft:
             together.append(Write(Q["add_events"], [row for rows in self._events.values() for row in rows]))
         if self._seals:
             together.append(Write(Q["add_seals"], self._seals))
+        if self._entries:
+            together.append(Write(Q["add_rollup_entries"], self._entries))
         await run_together(connection, together)
         if self._log.found:
             await connection.execute(Q["found_families"], self._log.found)

@@ -15,9 +15,8 @@ from runstead.postgres.connection import Connection
 from runstead.postgres.rows import columns_of, to_event
 from runstead.postgres.sql import Q
 from runstead.run import Run
-from runstead.store import FamilyPage, ReportPage, ReportQuery
+from runstead.store import FamilyPage
 from runstead.usage import FamilyUsage, RunUsage, read, tally
-from runstead.usage_report import Report
 
 
 class _Stretch(NamedTuple):
@@ -114,18 +113,3 @@ async def usage(connection: Connection, run: Run) -> FamilyUsage:
         ):
             family.append(RunUsage(seq, path, ended, read(metadata)))
     return tally(run.seq, family)
-
-
-async def reports(connection: Connection, query: ReportQuery) -> ReportPage:
-    """See `runstead.store.Runs.reports`."""
-    before = limits.integer_max if query.before is None else query.before
-    given = (query.project_id, query.since, query.until, before, query.limit)
-    found: list[Report] = []
-    looked, reached = 0, None
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        # A few at a time: metadata may be large.
-        async for told in connection.cursor(Q["reports"], *given, prefetch=200):
-            looked, reached, metadata = looked + 1, told[0], told[6]
-            if metadata is not None:
-                found.append(Report(*(*told[:6], read(metadata))))
-    return ReportPage(found, looked, reached)

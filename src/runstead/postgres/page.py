@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from runstead.activity import GLIMPSE_FIELDS
+from runstead import limits
+from runstead.activity import GLIMPSE_FIELDS, Share, share
+from runstead.postgres.connection import Connection
 from runstead.postgres.sql import COLUMNS, RUNS
 from runstead.store import RunQuery
 
 _encode = msgspec.json.Encoder().encode
 
 
-#: What a chart reads.
+#: What tells where a run stands.
 GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 #: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
 _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
@@ -92,6 +95,18 @@ def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:
         return table
     arguments.append(query.seq_over)
     return table.replace("runs", _NEWEST.format(len(arguments)), 1)
+
+
+async def shares(connection: Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
+    """See `runstead.store.Runs.shares`."""
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED, "runs")
+    place = f"(created_at - ${len(arguments) + 1}::bigint) / ${len(arguments) + 2}::bigint"
+    counted = (
+        f"SELECT {place}, status, CASE WHEN status = 'completed' THEN duration_ms END, count(*)"  # noqa: S608
+        f" FROM ({sql}) AS found GROUP BY 1, 2, 3"
+    )
+    rows = await connection.fetch(counted, *arguments, origin, width)
+    return [share(origin + at * width, *told) for at, *told in rows]
 
 
 def _order(*, by_duration: bool, of_one: bool) -> tuple[str, str]:

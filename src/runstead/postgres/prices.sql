@@ -11,9 +11,3 @@ SELECT {price} FROM model_prices WHERE project_id = $1 ORDER BY provider, model
 
 -- name: delete_price
 DELETE FROM model_prices WHERE project_id = $1 AND provider = $2 AND model = $3 RETURNING true
-
--- name: reports
--- The newest runs of a stretch of time, whether they reported anything or not: so that a look is bounded.
-SELECT seq, root_run_id, created_at, target, schedule_id, created_by, metadata FROM runs
-WHERE project_id = $1 AND created_at >= $2 AND created_at < $3 AND -seq > -$4::bigint AND seq > 0
-ORDER BY -seq LIMIT $5

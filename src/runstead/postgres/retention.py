@@ -13,6 +13,7 @@ from runstead.conversation import MessageRun
 from runstead.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.postgres.messages import delete_message
 from runstead.postgres.readers import Readers
+from runstead.postgres.rollups import note_leaving
 from runstead.postgres.rows import columns_of, line_above
 from runstead.postgres.sql import Q
 from runstead.postgres.writer import Writer
@@ -108,6 +109,7 @@ async def _retire(connection: Connection, before: int, runs: Sequence[tuple[Doom
     silent = places.keys() - {seq for _, seq, _, _ in stay}
     for seq in sorted(silent):
         await delete_message(connection, places[seq], seq)
+    await note_leaving(connection, seqs)
     written = await connection.fetchval(Q["retire_runs"], seqs)
     assert written == len(seqs), (written, len(seqs))
     fewer = Counter(above for seq in seqs for above in line_above(held[seq][1]) if above not in named)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from runstead import limits
-from runstead.activity import Glimpse
+from runstead.activity import Glimpse, Share
 from runstead.event import Event
 from runstead.postgres import families
 from runstead.postgres.batch import Apply, Claim
@@ -12,7 +12,7 @@ from runstead.postgres.batcher import Batcher
 from runstead.postgres.connection import Connection
 from runstead.postgres.due import dispatch_some, referee_some
 from runstead.postgres.firings import fire_some
-from runstead.postgres.page import GLIMPSED
+from runstead.postgres.page import GLIMPSED, shares
 from runstead.postgres.readers import Readers
 from runstead.postgres.rows import to_event, to_glimpse, to_run
 from runstead.postgres.run_index import found
@@ -26,8 +26,6 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -100,6 +98,9 @@ class PostgresRuns:
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
         return await found(self._readers, query, GLIMPSED, to_glimpse, "runs")
 
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return await self._readers.do(lambda c: shares(c, query, origin, width))
+
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many(Q["children"], seq, limit, after, kind)
 
@@ -163,9 +164,6 @@ class PostgresRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
-
-    async def reports(self, query: ReportQuery) -> ReportPage:
-        return await self._readers.do(lambda c: families.reports(c, query))
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         return dict(await self._readers.rows(Q["latest_event_ids"], list(seqs)))

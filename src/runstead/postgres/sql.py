@@ -7,6 +7,7 @@ from types import NoneType
 from typing import Final, get_args, get_type_hints
 
 from runstead.batch import BATCH_FIELDS, COUNTED
+from runstead.rollup import FACT_FIELDS
 from runstead.run import FIELDS, LARGE, Run
 from runstead.schedule import SCHEDULE_FIELDS
 from runstead.store.columns import WORDS
@@ -96,6 +97,7 @@ Q: Final = statements(
         "batches": BATCHES,
         "counted": ", ".join(COUNTED),
         "reach": _REACH,
+        "facts": ", ".join(FACT_FIELDS),
     },
 )
 
@@ -128,6 +130,7 @@ CREATED: Final = tuple(field for field in STORED if field in _REQUIRED | _USUAL)
 WEBHOOKS_OF, TRIGGERS_OF = 51, 52
 PRICES_OF = 53
 LISTENING = 61  # with hints: not of names, for as long as a session listens
+ROLLUPS = 54
 SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
 
 INSERT_SCHEDULE: Final = (

@@ -24,6 +24,7 @@ from runstead.postgres.push_services import PostgresPushServices
 from runstead.postgres.readers import Readers
 from runstead.postgres.replicas import PostgresCensus, PostgresReplicas
 from runstead.postgres.retention import PostgresRetention
+from runstead.postgres.rollups import PostgresRollups
 from runstead.postgres.run_index import PostgresRunIndex
 from runstead.postgres.runs import PostgresRuns
 from runstead.postgres.schedules import PostgresSchedules
@@ -61,6 +62,7 @@ class PostgresStore:
     audit: PostgresAudit
     retention: PostgresRetention
     run_index: PostgresRunIndex
+    rollups: PostgresRollups
 
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -106,6 +108,7 @@ class PostgresStore:
         self._leadership = self.leadership
         self.retention = PostgresRetention(self._url, writer, readers)
         self.run_index = PostgresRunIndex(writer, readers)
+        self.rollups = PostgresRollups(self._url, writer, readers)
 
     async def migrate(self) -> list[str]:
         return await self._alone(self._migrated)

@@ -66,7 +66,9 @@ class UsageGroup(Answer, frozen=True, kw_only=True):
 
 
 class ProjectUsage(Answer, frozen=True, kw_only=True):
-    """`truncated`: there are more runs than are looked at, and only the newest `runs_looked_at` count."""
+    """`runs_looked_at`: the runs that were created in the stretch. `truncated`: a store of an older version is still being
+    added up, and some of its runs do not count yet.
+    """
 
     by: str
     since: datetime

@@ -8,9 +8,12 @@ from msgspec.structs import astuple, replace
 from runstead import limits
 from runstead.conversation import Conversation, Spoken, StoredMessage
 from runstead.errors import Error
+from runstead.rollup import end_of, moved
 from runstead.seal import Seal
 from runstead.sqlite.messages import read_messages, write_message
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.rollups import note, rolled_up
+from runstead.sqlite.rows import to_run
 from runstead.sqlite.seals import sealed
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
@@ -100,4 +103,9 @@ def _move_runs(connection: sqlite3.Connection, conversation: Conversation) -> No
         there = connection.execute(Q["run_by_key"], (run_id, conversation.project_id)).fetchone()
         if there is not None:
             raise Error("RUN_ID_CONFLICT", f"The project holds a run {run_id}, as the conversation does")
+    for seq in moving:
+        run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
+        if run.terminal:
+            entries = moved(end_of(run), conversation.project_id, rolled_up=rolled_up(connection, seq))
+            note(connection, entries)
     connection.executemany(Q["move_run"], [(conversation.project_id, seq) for seq in moving])

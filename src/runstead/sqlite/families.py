@@ -13,9 +13,8 @@ from runstead.event import FamilyEvent
 from runstead.run import Run
 from runstead.sqlite.rows import PRIVATE, to_event
 from runstead.sqlite.sql import EVENT_BITS, Q
-from runstead.store import FamilyPage, ReportPage, ReportQuery
-from runstead.usage import FamilyUsage, Reported, RunUsage, read, tally
-from runstead.usage_report import Report
+from runstead.store import FamilyPage
+from runstead.usage import FamilyUsage, Reported, RunUsage, tally
 
 
 class _Stretch(NamedTuple):
@@ -126,16 +125,3 @@ def usage(connection: sqlite3.Connection, run: Run) -> FamilyUsage:
 def _usage(row: tuple[Any, ...]) -> RunUsage:
     seq, path, ended, reported, *told = row
     return RunUsage(seq, path, bool(ended), Reported(*told) if reported else None)
-
-
-def reports(connection: sqlite3.Connection, query: ReportQuery) -> ReportPage:
-    """See `runstead.store.Runs.reports`."""
-    before = limits.integer_max if query.before is None else query.before
-    given = (query.project_id, query.since, query.until, before, query.limit)
-    found: list[Report] = []
-    looked, reached = 0, None
-    for told in connection.execute(Q["reports"], given):
-        looked, reached, metadata = looked + 1, told[0], told[6]
-        if metadata is not None:
-            found.append(Report(*(*told[:6], read(metadata))))
-    return ReportPage(found, looked, reached)

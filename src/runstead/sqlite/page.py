@@ -1,16 +1,18 @@
 """The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from runstead.activity import GLIMPSE_FIELDS
+from runstead import limits
+from runstead.activity import GLIMPSE_FIELDS, Share, share
 from runstead.sqlite.sql import COLUMNS
 from runstead.store import RunQuery
 
-#: What a chart reads.
+#: What tells where a run stands.
 GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
 #: These runs, each by its number.
 _CHOSEN: Final = "(SELECT value AS chosen FROM json_each(?)) CROSS JOIN runs ON seq = chosen"
@@ -32,6 +34,17 @@ def page_sql(
     order = "duration_ms DESC, seq DESC" if query.sort == "duration" else "seq DESC"
     arguments = [one for _, given in looks for one in given]
     return f"{sql} ORDER BY {order} LIMIT ?", [*arguments, query.limit]
+
+
+def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
+    """See `runstead.store.Runs.shares`."""
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
+    found = connection.execute(
+        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
+        f" FROM ({sql}) GROUP BY 1, 2, 3",
+        (origin, width, *arguments),
+    )
+    return [share(origin + place * width, *told) for place, *told in found]
 
 
 def _of_rare_states(query: RunQuery) -> bool:

@@ -11,8 +11,3 @@ SELECT {price} FROM model_prices WHERE project_id = ? ORDER BY provider, model
 
 -- name: delete_price
 DELETE FROM model_prices WHERE project_id = ? AND provider = ? AND model = ?
-
--- name: reports
--- The newest runs of a stretch of time, whether they reported anything or not: so that a look is bounded.
-SELECT seq, root_run_id, created_at, target, schedule_id, created_by, metadata FROM runs
-WHERE project_id = ? AND created_at >= ? AND created_at < ? AND seq < ? ORDER BY seq DESC LIMIT ?

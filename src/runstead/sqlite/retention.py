@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from runstead import limits
 from runstead.conversation import MessageRun
+from runstead.rollup import end_of, gone
 from runstead.run import Run, RunStatus
 from runstead.sqlite.readers import Readers
+from runstead.sqlite.rollups import note, rolled_up
 from runstead.sqlite.rows import delete_run, to_run
 from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
@@ -69,6 +71,7 @@ def _retire(connection: sqlite3.Connection, before: int, runs: Sequence[tuple[Do
         if left is not None:
             values = (run.conversation_id, run.seq, left.parts, left.outcome)
             connection.execute(Q["keep_message"], values)
+        note(connection, gone(end_of(run), rolled_up=rolled_up(connection, run.seq)))
         delete_run(connection, run)
         fewer.update(above for above in map(int, filter(None, run.path.split("/"))) if above not in named)
         count += 1

@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec.structs import astuple, replace
 
-from runstead import limits, transitions
-from runstead.activity import Glimpse
+from runstead import limits, rollup, transitions
+from runstead.activity import Glimpse, Share
 from runstead.batch import Tally
 from runstead.conversation import StoredMessage
 from runstead.errors import not_found
@@ -16,12 +16,12 @@ from runstead.push_service import choose
 from runstead.run import Run
 from runstead.schedule import Schedule
 from runstead.seal import Seal
-from runstead.sqlite import batch_counts, families, queue, schedules, webhooks
+from runstead.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.sqlite.cache import WriterCache
 from runstead.sqlite.firings import load_due
 from runstead.sqlite.inputs import add_input, close_input, load_input
 from runstead.sqlite.messages import add_message
-from runstead.sqlite.page import GLIMPSED
+from runstead.sqlite.page import GLIMPSED, shares
 from runstead.sqlite.push_services import services_reaching
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.rows import (
@@ -48,8 +48,6 @@ from runstead.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     TypeCount,
@@ -156,6 +154,9 @@ class SqliteRuns:
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
         return await self._readers.do(lambda c: found(c, query, GLIMPSED, to_glimpses))
 
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return await self._readers.do(lambda c: shares(c, query, origin, width))
+
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
         return await self._many("children", (seq, limit, after, kind))
 
@@ -233,9 +234,6 @@ class SqliteRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.do(lambda c: families.usage(c, run))
-
-    async def reports(self, query: ReportQuery) -> ReportPage:
-        return await self._readers.do(lambda c: families.reports(c, query))
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         told = encode(seqs).decode()
@@ -340,6 +338,9 @@ def _write(
     run = transition.run
     if transition.deletes:
         assert run is old
+        rollups.note(
+            connection, rollup.gone(rollup.end_of(run), rolled_up=rollups.rolled_up(connection, run.seq))
+        )
         delete_run(connection, run)
         cache.drop(run.seq)
         _count_family(connection, cache, run, transition)
@@ -386,6 +387,7 @@ def _write(
     if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
         schedules.note_end(connection, run)
     webhooks.tell(connection, cache, old, run, now)
+    rollups.note(connection, rollup.ended(old, run))
     _count_family(connection, cache, run, transition)
     if not transition.cancels_family or run.descendants_active == 0:
         return Written(run, transition, before=old)

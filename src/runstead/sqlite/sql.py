@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Final
 
+from runstead.rollup import FACT_FIELDS
 from runstead.run import FIELDS, LARGE
 from runstead.store.columns import WORDS
 from runstead.store.sql_files import statements
@@ -21,7 +22,10 @@ _AUDITED: Final = ", ".join(
 _REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
-Q: Final = statements(__package__, WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH})
+Q: Final = statements(
+    __package__,
+    WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH, "facts": ", ".join(FACT_FIELDS)},
+)
 
 INSERT_RUN: Final = (
     f"INSERT INTO runs ({', '.join(f for f in FIELDS if f != 'seq')}) "  # noqa: S608 - our own names

@@ -23,6 +23,7 @@ from runstead.sqlite.push_services import SqlitePushServices
 from runstead.sqlite.readers import Readers
 from runstead.sqlite.replicas import SqliteCensus, SqliteReplicas
 from runstead.sqlite.retention import SqliteRetention
+from runstead.sqlite.rollups import SqliteRollups
 from runstead.sqlite.run_index import SqliteRunIndex
 from runstead.sqlite.runs import SqliteRuns
 from runstead.sqlite.schedules import SqliteSchedules
@@ -58,6 +59,7 @@ class SqliteStore:
     audit: SqliteAudit
     retention: SqliteRetention
     run_index: SqliteRunIndex
+    rollups: SqliteRollups
 
     def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
         refuse_old_library()
@@ -101,6 +103,7 @@ class SqliteStore:
         self.audit = SqliteAudit(readers)
         self.retention = SqliteRetention(writer, readers)
         self.run_index = SqliteRunIndex(writer, readers)
+        self.rollups = SqliteRollups(writer, readers)
 
     async def migrate(self) -> list[str]:
         try:

@@ -22,14 +22,13 @@ from runstead.store.prices import Prices
 from runstead.store.push_services import PushServices
 from runstead.store.replicas import Replicas
 from runstead.store.retention import Doomed, DoomedPage, Left, Retention
+from runstead.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
 from runstead.store.run_index import RunIndex
 from runstead.store.runs import (
     ClaimQuery,
     DecideOne,
     DecidePush,
     FamilyPage,
-    ReportPage,
-    ReportQuery,
     RunKey,
     RunQuery,
     Runs,
@@ -44,6 +43,7 @@ from runstead.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.store.workers import Workers
 
 __all__ = [
+    "ActivityQuery",
     "Audit",
     "AuditPage",
     "BatchQuery",
@@ -71,6 +71,7 @@ __all__ = [
     "Discards",
     "Doomed",
     "DoomedPage",
+    "Edge",
     "FamilyPage",
     "Guard",
     "InputRequests",
@@ -81,9 +82,8 @@ __all__ = [
     "Prices",
     "PushServices",
     "Replicas",
-    "ReportPage",
-    "ReportQuery",
     "Retention",
+    "Rollups",
     "RunIndex",
     "RunKey",
     "RunQuery",
@@ -96,6 +96,9 @@ __all__ = [
     "TableSize",
     "Triggers",
     "TypeCount",
+    "UsagePage",
+    "UsageQuery",
+    "WaySums",
     "Webhooks",
     "Workers",
     "Written",
@@ -146,6 +149,8 @@ class Store(Protocol):
     def retention(self) -> Retention: ...
     @property
     def run_index(self) -> RunIndex: ...
+    @property
+    def rollups(self) -> Rollups: ...
 
     async def open(self) -> None:
         """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""

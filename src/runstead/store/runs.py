@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from runstead.activity import Glimpse
+from runstead.activity import Glimpse, Share
 from runstead.event import Event, FamilyEvent
 from runstead.push_service import PushService
 from runstead.run import Run
@@ -13,7 +13,6 @@ from runstead.schedule import Schedule
 from runstead.seal import Seal
 from runstead.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Fired, Transition, Want
 from runstead.usage import FamilyUsage
-from runstead.usage_report import Report
 
 
 class RunKey(NamedTuple):
@@ -103,26 +102,6 @@ class FamilyPage(msgspec.Struct, frozen=True):
     ended: bool
 
 
-class ReportQuery(msgspec.Struct, frozen=True):
-    """Runs of one project that were created in [since, until); `before` continues after a page: what it reached."""
-
-    project_id: str
-    since: int
-    until: int
-    limit: int
-    before: int | None = None
-
-
-class ReportPage(msgspec.Struct, frozen=True):
-    """What `looked` runs reported, those without metadata left out; `reached` is the seq of the last of them, None where
-    there were none. With less than were asked for there are no more.
-    """
-
-    reports: list[Report]
-    looked: int
-    reached: int | None
-
-
 class TypeCount(msgspec.Struct, frozen=True):
     """How often a type stands in a run's log, and from when to when."""
 
@@ -206,7 +185,13 @@ class Runs(Protocol):
         ...
 
     async def glimpses(self, query: RunQuery) -> list[Glimpse]:
-        """The runs of `page`, in its order, as far as charts need them: no large value is read."""
+        """The runs of `page`, in its order: no large value is read."""
+        ...
+
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        """All runs that the filters let through, counted by state and by bars of `width` ms that begin at `origin`; sort,
+        place and limit do not count.
+        """
         ...
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
@@ -267,10 +252,6 @@ class Runs(Protocol):
 
     async def usage(self, run: Run) -> FamilyUsage:
         """What the run's family reported, summed up. No metadata stands in memory whole but one at a time."""
-        ...
-
-    async def reports(self, query: ReportQuery) -> ReportPage:
-        """What the newest `limit` runs of a stretch of time reported, newest first."""
         ...
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:

@@ -107,6 +107,4 @@ def summary(found: Activity, filters: Filters) -> str:
         told += (
             f" Half of the completed took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
         )
-    if found.truncated:
-        told += " There were more: only the newest of them are counted."
     return told

@@ -1,0 +1,127 @@
+-- name: add_rollup_entry
+INSERT INTO rollup_entries (run_seq, version, action, project_id, facts) VALUES (?, ?, ?, ?, ?)
+
+-- name: any_rollup_entry
+SELECT 1 FROM rollup_entries LIMIT 1
+
+-- name: rollup_entries
+SELECT run_seq, version, action, project_id, facts FROM rollup_entries ORDER BY run_seq, version, action LIMIT ?
+
+-- name: rollup_entries_of
+SELECT action, facts FROM rollup_entries WHERE project_id = ?
+
+-- name: drop_rollup_entry
+DELETE FROM rollup_entries WHERE run_seq = ? AND version = ? AND action = ?
+
+-- name: add_usage
+INSERT INTO usage_rollups
+  (project_id, way, width, bucket, name, provider, model,
+   runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+  runs = runs + excluded.runs,
+  input_tokens = input_tokens + excluded.input_tokens,
+  output_tokens = output_tokens + excluded.output_tokens,
+  cached_input_tokens = cached_input_tokens + excluded.cached_input_tokens,
+  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens
+
+-- name: activity_durations
+SELECT durations FROM activity_rollups
+WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND kind = ? AND status = ?
+
+-- name: add_activity
+INSERT INTO activity_rollups (project_id, way, width, bucket, name, kind, status, runs, durations)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, durations = excluded.durations
+
+-- name: drop_empty_usage
+DELETE FROM usage_rollups
+WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND provider = ? AND model = ? AND runs = 0
+
+-- name: drop_empty_activity
+DELETE FROM activity_rollups
+WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND kind = ? AND status = ? AND runs = 0
+
+-- name: rollup_backlog
+SELECT below_seq FROM rollup_backlog
+
+-- name: not_rolled_up
+SELECT 1 FROM rollup_backlog WHERE below_seq > ?1 AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = ?1)
+
+-- name: rollup_backlog_runs
+SELECT r.seq, r.project_id, r.status IN ('completed', 'failed', 'cancelled')
+  AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq), {facts}
+FROM runs r WHERE r.seq < ? ORDER BY r.seq DESC LIMIT ?
+
+-- name: move_rollup_backlog
+UPDATE rollup_backlog SET below_seq = ?
+
+-- name: end_rollup_backlog
+DELETE FROM rollup_backlog
+
+-- name: forget_rollup_open
+DELETE FROM rollup_open WHERE run_seq >= ?
+
+-- name: edge_facts
+SELECT {facts} FROM runs
+WHERE project_id = ? AND seq > ? AND seq < ? AND created_at >= ? AND created_at < ?
+  AND status IN ('completed', 'failed', 'cancelled')
+
+-- name: backlog_facts
+-- Of whole buckets, what was not added yet.
+SELECT {facts} FROM runs r
+WHERE project_id = ? AND seq < ? AND created_at >= ? AND created_at < ?
+  AND status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
+ORDER BY seq DESC LIMIT ?
+
+-- name: count_living
+SELECT count(*) FROM runs
+WHERE project_id = ? AND status IN ('pending', 'running', 'waiting') AND status <> 'completed'
+  AND created_at >= ? AND created_at < ?
+
+-- name: usage_lines
+WITH parts AS (
+  SELECT name, provider, model, runs, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens
+  FROM json_each(?3) AS s CROSS JOIN usage_rollups AS u
+  WHERE u.project_id = ?1 AND u.way = ?2 AND u.width = s.value ->> 0 AND u.bucket >= s.value ->> 1
+    AND u.bucket < s.value ->> 2
+  UNION ALL
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+  FROM json_each(?4)
+),
+lines AS MATERIALIZED (
+  SELECT iif(?6, model, name) AS name, provider, model, sum(runs) AS runs, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+    sum(cached_input_tokens) AS cached_input_tokens, sum(reasoning_tokens) AS reasoning_tokens
+  FROM parts GROUP BY 1, 2, 3 HAVING sum(runs) <> 0
+),
+named AS MATERIALIZED (
+  SELECT name, sum(input_tokens + output_tokens) AS tokens FROM lines GROUP BY name
+),
+first AS MATERIALIZED (
+  SELECT name FROM named ORDER BY iif(?2 = 'day', name, '') DESC, tokens DESC, name LIMIT ?5
+)
+SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name IN (SELECT name FROM first)
+
+-- name: activity_between
+SELECT bucket, kind, status, runs, durations FROM activity_rollups
+WHERE project_id = ? AND way = ? AND name = ? AND width = ? AND bucket >= ? AND bucket < ?
+
+-- name: audit_rollup_runs
+SELECT project_id, {facts} FROM runs r
+WHERE status IN ('completed', 'failed', 'cancelled') AND (
+  NOT EXISTS (SELECT 1 FROM rollup_backlog WHERE below_seq > r.seq)
+  OR EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
+)
+
+-- name: audit_rollup_entries
+SELECT project_id, action, facts FROM rollup_entries
+
+-- name: audit_usage
+SELECT project_id, way, width, bucket / 2419200000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
+  sum(cached_input_tokens), sum(reasoning_tokens)
+FROM (
+  SELECT *, iif(way = 'gone', name, '') AS part FROM usage_rollups
+) GROUP BY project_id, way, width, bucket / 2419200000, part, provider, model
+
+-- name: audit_activity
+SELECT project_id, way, width, bucket / 2419200000, kind, status, runs, durations FROM activity_rollups

@@ -1,0 +1,499 @@
+"""Sums of what runs used and came to are exact at any moment, over every store."""
+
+import asyncio
+import itertools
+import re
+from collections import Counter, defaultdict
+
+import msgspec
+import pytest
+from hypothesis import settings, strategies
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from desk import NOON, PROJECT, Clock, Desk
+from runstead import limits
+from runstead.activity import grid, summed_up
+from runstead.commands import charts, usage_report
+from runstead.commands.app import App
+from runstead.commands.check import check
+from runstead.conversation import Conversation
+from runstead.memory import MemoryNotifier
+from runstead.principal import ALL_SCOPES, Principal
+from runstead.project import Project
+from runstead.rollup import DAY, HOUR, QUARTER, Additions, rounded
+from runstead.store import RunQuery
+from runstead.store.sql_files import migrations
+from runstead.transition import NewMessage
+from runstead.usage_report import WAYS
+
+ELSEWHERE = "99999999-9999-4999-8999-999999999999"
+ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES})
+AGENT = {"kind": "agent", "implementation_kind": "python"}
+
+
+async def open_app(store):
+    for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
+        await store.directory.create_project(Project(project_id, slug, slug, 1), None, None)
+    return App(store, MemoryNotifier())
+
+
+@pytest.fixture
+async def app(store):
+    return await open_app(store)
+
+
+def used(tokens, model="m"):
+    return msgspec.json.encode({"provider": "acme", "model": model, "inputTokens": tokens, "outputTokens": 1})
+
+
+async def complete(desk, run_id, tokens=10, model="m", **given):
+    await desk.create(run_id, **given)
+    return (await desk.complete(run_id, metadata=used(tokens, model))).run
+
+
+async def report(app, since=0, until=NOON + 400 * DAY, by="model", project=PROJECT):
+    return await usage_report.report(app, ADMIN, project, since, until, by)
+
+
+async def activity(app, since, until, buckets=10, project=PROJECT, **filters):
+    return await charts.activity(app, ADMIN, project, RunQuery((), **filters), since, until, buckets)
+
+
+async def fold_all(store):
+    while await store.rollups.fold(3):
+        pass
+
+
+async def sound(store):
+    assert [found.sentence for found in [found async for found in check(store)]] == []
+
+
+def told(found):
+    groups = {one.key: (one.runs, one.tokens.input_tokens) for one in found.groups}
+    return groups, (found.total.runs, found.total.tokens.input_tokens), found.runs
+
+
+def as_of_an_older_version(store, engine):
+    """Forget all sums, as if the store had been brought up to date just now."""
+    tables = ("rollup_entries", "usage_rollups", "activity_rollups", "rollup_backlog", "rollup_open")
+    name = {"sqlite": "0019_rollups", "postgres": "0016_rollups"}[engine]
+    # What the migration does beside making tables.
+    made = re.findall(r"^INSERT [^;]+;", migrations(f"runstead.{engine}")[name], re.MULTILINE)
+    assert len(made) == 2
+    statements = [*(f"DELETE FROM {table}" for table in tables), *made]
+    if engine == "sqlite":
+        return store._writer.do(lambda connection, _: [connection.execute(one) for one in statements])
+
+    async def job(connection, _):
+        for one in statements:
+            await connection.execute(one)
+
+    return store._writer.do(job)
+
+
+@pytest.fixture
+def grow_old(store, engine):
+    """grow_old(): see `as_of_an_older_version`."""
+    if engine == "memory":
+        pytest.skip("memory is never older than the program")
+    return lambda: as_of_an_older_version(store, engine)
+
+
+# -- one at a time
+
+
+async def test_a_report_is_the_same_before_during_and_after_a_tick(app, desk, clock):
+    for n in range(7):
+        await complete(desk, f"run-{n}", n, f"m-{n % 2}", target=f"task:{n % 3}")
+        clock.advance(7 * 60_000)
+    await desk.create("pending")
+    reports = {by: told(await report(app, by=by)) for by in WAYS}
+    chart = await activity(app, NOON, NOON + DAY, 96)
+    assert reports["model"] == ({"m-0": (4, 12), "m-1": (3, 9)}, (7, 21), 8)
+    assert chart.total.counts == {"completed": 7, "pending": 1}
+    while await desk.store.rollups.fold(3):
+        assert {by: told(await report(app, by=by)) for by in WAYS} == reports
+        assert await activity(app, NOON, NOON + DAY, 96) == chart
+        await sound(desk.store)
+
+
+async def test_a_tick_takes_no_more_than_it_may(app, desk):
+    for n in range(5):
+        await complete(desk, f"run-{n}")
+    assert [await desk.store.rollups.fold(2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_usage_outlives_its_run_and_a_chart_does_not(app, desk, clock):
+    await complete(desk, "kept", 1)
+    await complete(desk, "early", 10)
+    await desk.delete("early")  # its end is not added up yet
+    await complete(desk, "late", 100)
+    await fold_all(desk.store)
+    await desk.delete("late")
+    for _ in range(2):
+        assert told(await report(app)) == ({"m": (3, 111)}, (3, 111), 3)
+        assert (await activity(app, NOON, NOON + DAY)).total.counts == {"completed": 1}
+        await sound(desk.store)
+        await fold_all(desk.store)
+
+
+async def test_usage_outlives_what_retention_removes(app, desk, clock):
+    await complete(desk, "old", 10)
+    await fold_all(desk.store)
+    clock.advance(2 * DAY)
+    page = await desk.store.retention.doomed(DAY, 0, 10)
+    assert await desk.store.retention.retire(DAY, [(one, None) for one in page.runs]) == 1
+    assert told(await report(app)) == ({"m": (1, 10)}, (1, 10), 1)
+    assert (await activity(app, NOON, NOON + DAY)).total.runs == 0
+    await fold_all(desk.store)
+    assert told(await report(app)) == ({"m": (1, 10)}, (1, 10), 1)
+    await sound(desk.store)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+async def test_a_run_that_moves_takes_its_usage_along(app, desk, folded):
+    await desk.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
+    await complete(desk, "told", 10, conversation_id="c-1", message=NewMessage("m-1", "c-1", None), **AGENT)
+    if folded:
+        await fold_all(desk.store)
+    await desk.store.conversations.change(
+        "c-1", lambda old, _now: msgspec.structs.replace(old, project_id=ELSEWHERE)
+    )
+    for _ in range(2):
+        assert told(await report(app)) == ({}, (0, 0), 0)
+        assert told(await report(app, project=ELSEWHERE)) == ({"m": (1, 10)}, (1, 10), 1)
+        await sound(desk.store)
+        await fold_all(desk.store)
+
+
+async def test_part_of_a_quarter_hour_is_told_from_the_runs(app, desk, clock):
+    for n in range(4):
+        await complete(desk, f"run-{n}", 10**n)
+        clock.advance(5 * 60_000)
+    await fold_all(desk.store)
+    found = await report(app, NOON + 1, NOON + 15 * 60_000 + 1)
+    assert (found.total.tokens.input_tokens, found.runs) == (1110, 3)
+    found = await report(app, NOON + 5 * 60_000, NOON + 10 * 60_000)
+    assert found.total.tokens.input_tokens == 10
+
+
+async def test_groups_beyond_the_bound_are_left_out_where_they_have_the_fewest_tokens(app, desk, monkeypatch):
+    monkeypatch.setattr(limits, "usage_groups_max", 2)
+    for n in range(5):
+        await complete(desk, f"run-{n}", n, target=f"task:{n}")
+        if n == 2:
+            await fold_all(desk.store)
+    found = await report(app, by="target")
+    assert ([one.key for one in found.groups], found.groups_left_out) == (["task:4", "task:3"], 3)
+    assert found.total.tokens.input_tokens == 10
+
+
+async def test_a_family_counts_together_however_its_members_were_added_up(app, desk):
+    await desk.create("root")
+    await complete(desk, "child", 5, parent="root")
+    await fold_all(desk.store)
+    await desk.complete("root", metadata=used(1))
+    assert told(await report(app, by="family")) == ({"root": (2, 6)}, (2, 6), 2)
+
+
+async def test_what_deleted_runs_used_belongs_to_no_family(app, desk):
+    await complete(desk, "gone", 5)
+    await complete(desk, "kept", 1)
+    await fold_all(desk.store)
+    await desk.delete("gone")
+    for _ in range(2):
+        assert told(await report(app, by="family")) == ({None: (1, 5), "kept": (1, 1)}, (2, 6), 2)
+        await fold_all(desk.store)
+
+
+@pytest.mark.parametrize(
+    ("filters", "counts"),
+    [
+        ({"targets": ("task:a",)}, {"completed": 2, "pending": 1}),
+        ({"targets": ("task:a",), "statuses": ("completed", "running")}, {"completed": 2}),
+        ({"schedule_id": "nightly"}, {"completed": 1}),
+        ({"statuses": ("failed", "pending")}, {"failed": 1, "pending": 1}),
+        ({"kinds": ("eval",)}, {"failed": 1}),
+        ({"targets": ("task:a", "task:b")}, {"completed": 2, "failed": 1, "pending": 1}),
+        ({"text": "one"}, {"completed": 1}),
+    ],
+)
+async def test_filters_of_lists_hold_for_sums_too(app, desk, filters, counts):
+    await complete(desk, "one", target="task:a", schedule_id="nightly")
+    await complete(desk, "two", target="task:a")
+    await desk.create("three", target="task:b", kind="eval")
+    await desk.complete("three", "failed")
+    await desk.create("four", target="task:a")
+    for _ in range(2):
+        assert (await activity(app, NOON, NOON + DAY, **filters)).total.counts == counts
+        await fold_all(desk.store)
+
+
+async def test_a_check_finds_a_sum_that_is_wrong(app, desk, monkeypatch):
+    await complete(desk, "run")
+    await desk.store.rollups.fold(10)
+    await sound(desk.store)
+    plain = Additions._use
+    monkeypatch.setattr(Additions, "_use", lambda *given: (plain(*given), plain(*given)))
+    await complete(desk, "twice")
+    await desk.store.rollups.fold(10)
+    found = [found async for found in check(desk.store)]
+    assert {one.rule for one in found} == {"rollups"}
+    assert any("usage by model" in one.sentence for one in found)
+
+
+# -- a store of an older version
+
+
+async def test_an_old_store_is_added_up_a_few_runs_at_a_time_and_told_of_meanwhile(
+    app, desk, clock, grow_old
+):
+    for n in range(7):
+        await complete(desk, f"run-{n}", 10**n)
+        clock.advance(7 * 60_000)
+    await desk.create("open")
+    await grow_old()
+    await desk.complete("open", metadata=used(10**7))
+    await complete(desk, "new", 10**8)
+    looked = [1]
+    while looked[-1]:
+        assert told(await report(app)) == ({"m": (9, 111_111_111)}, (9, 111_111_111), 9)
+        assert (await activity(app, NOON, NOON + DAY)).total.counts == {"completed": 9}
+        await sound(desk.store)
+        looked.append(await desk.store.rollups.catch_up(3))
+        if len(looked) == 3:
+            await fold_all(desk.store)
+    assert looked[1:] == [3, 3, 2, 0]
+    assert not (await report(app)).truncated
+
+
+async def test_what_an_old_store_has_not_added_up_yet_is_read_up_to_a_bound(app, desk, grow_old, monkeypatch):
+    for n in range(5):
+        await complete(desk, f"run-{n}", 10**n)
+    await grow_old()
+    monkeypatch.setattr(limits, "usage_backlog_max", 2)
+    found = await report(app)
+    assert (found.truncated, found.total.tokens.input_tokens) == (True, 11_000)
+    await desk.store.rollups.catch_up(3)
+    found = await report(app)
+    assert (found.truncated, found.total.tokens.input_tokens) == (False, 11_111)
+
+
+@pytest.mark.parametrize("added", [0, 1, 2])
+async def test_a_run_of_an_old_store_that_is_deleted_meanwhile_counts_once(app, desk, grow_old, added):
+    await complete(desk, "older", 1)
+    await complete(desk, "newer", 10)
+    await grow_old()
+    await desk.store.rollups.catch_up(added) if added else None
+    await desk.delete("newer")
+    await desk.delete("older")
+    for _ in range(3):
+        assert told(await report(app)) == ({"m": (2, 11)}, (2, 11), 2)
+        await sound(desk.store)
+        await desk.store.rollups.catch_up(1)
+        await fold_all(desk.store)
+
+
+# -- hazards
+
+
+async def test_a_crash_in_a_tick_leaves_all_of_it_or_nothing(app, desk, monkeypatch):
+    for n in range(4):
+        await complete(desk, f"run-{n}", target=f"task:{n}")
+    plain, calls = Additions._count, itertools.count()
+
+    def broken(*given):
+        if next(calls) == 2:
+            raise RuntimeError("killed")
+        plain(*given)
+
+    monkeypatch.setattr(Additions, "_count", broken)
+    with pytest.raises(RuntimeError):
+        await desk.store.rollups.fold(10)
+    assert told(await report(app)) == ({"m": (4, 40)}, (4, 40), 4)
+    monkeypatch.undo()
+    assert await desk.store.rollups.fold(10) == 4
+    assert told(await report(app)) == ({"m": (4, 40)}, (4, 40), 4)
+    await sound(desk.store)
+
+
+async def test_two_leaders_that_tick_at_once_add_each_end_once(app, desk):
+    for n in range(20):
+        await complete(desk, f"run-{n}")
+    while any(await asyncio.gather(*(desk.store.rollups.fold(3) for _ in range(4)))):
+        pass
+    await fold_all(desk.store)
+    assert told(await report(app)) == ({"m": (20, 200)}, (20, 200), 20)
+    await sound(desk.store)
+
+
+# -- any order of things
+
+
+class Sums(RuleBasedStateMachine):
+    """Runs are created, end, are deleted and added up in any order; reports are those of a naive sum at any moment."""
+
+    def __init__(self, make, engine):
+        super().__init__()
+        self.runner, self.desk, self.clock, self.app = make()
+        self.engine = engine
+        self.names = itertools.count()
+        self.alive, self.over = {}, {}  # run_id → what the naive sums need
+
+    def _do(self, work):
+        return self.runner.run(work)
+
+    @rule(
+        named=strategies.sampled_from(["task:a", "task:b", None]),
+        schedule=strategies.sampled_from([None, "nightly"]),
+        key=strategies.sampled_from([None, "key"]),
+    )
+    def create(self, named, schedule, key):
+        run_id = f"run-{next(self.names)}"
+        run = self._do(self.desk.create(run_id, target=named, schedule_id=schedule, created_by=key))
+        self.alive[run_id] = run
+
+    @rule(ms=strategies.sampled_from([1, 90, 60_000, QUARTER, HOUR, DAY - 1]))
+    def wait(self, ms):
+        self.clock.advance(ms)
+
+    @precondition(lambda self: self.alive)
+    @rule(
+        data=strategies.data(),
+        status=strategies.sampled_from(["completed", "completed", "failed", "cancelled"]),
+        tokens=strategies.none() | strategies.integers(0, 100),
+        model=strategies.sampled_from(["m", "n", None]),
+    )
+    def end(self, data, status, tokens, model):
+        run_id = data.draw(strategies.sampled_from(sorted(self.alive)))
+        metadata = None if tokens is None else msgspec.json.encode({"model": model, "inputTokens": tokens})
+        written = self._do(self.desk.complete(run_id, status, metadata=metadata))
+        del self.alive[run_id]
+        self.over[run_id] = (written.run, tokens, model, True)
+
+    @precondition(lambda self: any(there for *_, there in self.over.values()))
+    @rule(data=strategies.data())
+    def delete(self, data):
+        run_id = data.draw(
+            strategies.sampled_from(sorted(name for name, (*_, there) in self.over.items() if there))
+        )
+        self._do(self.desk.delete(run_id))
+        self.over[run_id] = (*self.over[run_id][:3], False)
+
+    @rule(limit=strategies.integers(1, 5))
+    def fold(self, limit):
+        self._do(self.desk.store.rollups.fold(limit))
+
+    @precondition(lambda self: self.engine != "memory" and all(there for *_, there in self.over.values()))
+    @rule()
+    def grow_old(self):
+        self._do(as_of_an_older_version(self.desk.store, self.engine))
+
+    @rule(limit=strategies.integers(1, 5))
+    def catch_up(self, limit):
+        self._do(self.desk.store.rollups.catch_up(limit))
+
+    @rule(limit=strategies.integers(1, 5))
+    def crash_in_a_tick(self, limit):
+        """The transaction is gone before its commit."""
+        plain = Additions._count
+
+        def broken(*_given):
+            raise RuntimeError("killed")
+
+        Additions._count = broken
+        try:
+            self._do(self.desk.store.rollups.fold(limit))
+        except RuntimeError:
+            pass
+        finally:
+            Additions._count = plain
+
+    @rule(
+        since=strategies.integers(0, 3 * 96).map(lambda n: NOON - DAY + n * QUARTER),
+        length=strategies.integers(1, 3 * 96).map(lambda n: n * QUARTER),
+        by=strategies.sampled_from(WAYS),
+    )
+    def report(self, since, length, by):
+        until = since + length
+        found = self._do(report(self.app, since, until, by))
+        groups = defaultdict(lambda: (0, 0))
+        runs = sum(since <= run.created_at < until for run in self.alive.values())
+        for run, tokens, model, there in self.over.values():
+            if since <= run.created_at < until:
+                runs += 1
+                if tokens is not None:
+                    key = {
+                        "model": model,
+                        "target": run.target,
+                        "schedule": run.schedule_id,
+                        "key": run.created_by,
+                        "day": f"2026-03-{20 + (run.created_at - NOON + DAY // 2) // DAY}",
+                        "family": run.run_id if there else None,
+                    }[by]
+                    groups[key] = (groups[key][0] + 1, groups[key][1] + tokens)
+        if by == "day":
+            assert len(found.groups) == len(groups)
+            assert sorted((one.runs, one.tokens.total) for one in found.groups) == sorted(groups.values())
+        else:
+            assert {one.key: (one.runs, one.tokens.total) for one in found.groups} == dict(groups)
+        assert found.runs == runs
+
+    @rule(
+        since=strategies.integers(NOON - DAY, NOON + DAY),
+        length=strategies.integers(1, 40 * DAY),
+        buckets=strategies.integers(1, 60),
+        named=strategies.none() | strategies.just("task:a"),
+    )
+    def chart(self, since, length, buckets, named):
+        until = since + length
+        found = self._do(activity(self.app, since, until, buckets, targets=(named,) if named else ()))
+        where = grid(since, until, buckets)
+        counts, took = defaultdict(Counter), defaultdict(Counter)
+        there = [run for run, *_, kept in self.over.values() if kept] + list(self.alive.values())
+        for run in there:
+            if since <= run.created_at < until and named in (None, run.target):
+                place = (run.created_at - where.origin) // where.width
+                counts[place][run.status] += 1
+                if run.status == "completed":
+                    took[place][rounded(run.duration_ms)] += 1
+        for place, bucket in enumerate(found.buckets):
+            assert bucket.counts == counts[place]
+            ordered = sorted(took[place].elements())
+            middle = ordered[-(-len(ordered) // 2) - 1] if ordered else None
+            assert bucket.p50_ms == middle
+        assert summed_up([], since=since, until=until, where=where).buckets[0].begins_at == where.origin
+
+    @rule()
+    def check(self):
+        self._do(sound(self.desk.store))
+
+
+def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
+    open_stores = []
+
+    with asyncio.Runner() as runner:
+
+        def make():
+            clock = Clock()
+            store = new_store(clock)
+            runner.run(store.open())
+            open_stores.append(store)
+            return runner, Desk(store, clock), clock, runner.run(open_app(store))
+
+        class Machine(Sums):
+            def __init__(self):
+                super().__init__(make, engine)
+
+            def teardown(self):
+                runner.run(open_stores.pop().close())
+
+        examples = {"memory": 60, "sqlite": 25, "postgres": 6}[engine]
+        run_state_machine_as_test(
+            Machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
+        )
