@@ -66,10 +66,8 @@ class SqliteDirectory:
         return await self._readers.do(read)
 
     async def projects(self, ids: Sequence[str] | None) -> list[Project]:
-        wanted = None if ids is None else encode(list(ids)).decode()
-        return await self._readers.do(
-            lambda c: [Project(*row) for row in c.execute(Q["projects"], (wanted,))]
-        )
+        asked = (Q["projects"],) if ids is None else (Q["projects_by_id"], (encode(list(ids)).decode(),))
+        return await self._readers.do(lambda c: [Project(*row) for row in c.execute(*asked)])
 
     async def is_empty(self) -> bool:
         return await self._readers.do(lambda c: c.execute(Q["any_project"]).fetchone() is None)

@@ -9,8 +9,10 @@ UNION ALL SELECT {project} FROM projects WHERE slug = ?1 AND id <> ?1
 SELECT {project} FROM projects WHERE slug = ?
 
 -- name: projects
-SELECT {project} FROM projects
-WHERE ?1 IS NULL OR id IN (SELECT value FROM json_each(?1)) ORDER BY created_at, id
+SELECT {project} FROM projects ORDER BY created_at, id
+
+-- name: projects_by_id
+SELECT {project} FROM projects WHERE id IN (SELECT value FROM json_each(?)) ORDER BY created_at, id
 
 -- name: any_project
 SELECT 1 FROM projects LIMIT 1

@@ -7,7 +7,10 @@ SELECT r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at, r.metadata, E
   SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id
   WHERE m.conversation_id = r.conversation_id AND m.run_seq = r.seq AND c.status <> 'deleted'
 )
-FROM runs r WHERE r.seq = ?1 OR (r.root_seq = ?1 AND r.parent_seq IS NOT NULL)
+FROM (
+  SELECT * FROM (SELECT seq FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq DESC LIMIT ?2)
+  UNION ALL SELECT ?1
+) AS family CROSS JOIN runs r ON r.seq = family.seq
 ORDER BY r.seq DESC LIMIT ?2
 
 -- name: keep_message

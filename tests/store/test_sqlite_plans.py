@@ -1,0 +1,126 @@
+"""No statement of SQLite reads or sorts a whole table that grows with the runs. It plans without statistics, from its rules."""
+
+import re
+from contextlib import closing
+
+import pytest
+
+from runstead.run import FIELDS
+from runstead.sqlite.connection import connect
+from runstead.sqlite.migrate import migrate
+from runstead.sqlite.page import page_sql
+from runstead.sqlite.queue import HEADS
+from runstead.sqlite.rows import _update as update_one
+from runstead.sqlite.schedules import _update as update_schedule
+from runstead.sqlite.sql import insert_events, update_run
+from runstead.store import RunQuery
+from statements import makers, written
+
+#: What reads whole tables on purpose: `db check`, `db copy`, migrations, the measuring of the disk.
+FREE = re.compile(r"(audit|check|stats|bulk)(_|\.)|(migrate|floor)\.")
+#: What a statement reads whole, and why.
+READ = {
+    "projects": "projects",  # an operator lists them
+    "any_project": "projects",  # up to the first
+    "discards": "discarded_artifacts",  # the first ones, in the order of its key
+    "batches._UNFINISHED": "batches",  # the first ones of two indexes, in their order
+    "webhooks._HOOKED": "webhooks",  # few have any
+    "push_services_fell_silent": "push_services",  # few
+    "lead": "leadership",  # one row
+    "store.check": "pulse",  # one row
+    "replicas": "replicas",  # one for each server
+    "forget_replicas": "replicas",
+    "signing_keys": "signing_keys",  # a few for each algorithm
+    "drop_signing_keys": "signing_keys",
+}
+#: What a statement sorts, or groups.
+SORTED = {
+    "projects": "all of them, for an operator",
+    "projects_by_id": "those of one user",
+    "members": "those of one project",
+    "event_counts": "the types of one log",
+    "input_requests_of_run": "those of one run",
+    "parent_message": "two at most",
+    "push_services_reaching": "those of a few projects",
+    "push_services_fell_silent": "few",
+    "replicas": "one for each server",
+    "retention_family": "one page, and the root",
+    "signing_keys": "few",
+    "drop_signing_keys": "few",
+    "session": "those of one run",
+    "held": "as many as are looked at",
+}
+
+
+def made():
+    """What functions put together, in each of its shapes."""
+    found = {f"head {line}": sql for line, sql in HEADS.items()}
+    found |= {"update_run": update_run((FIELDS.index("status"),)), "insert_events": insert_events(2)}
+    found |= {
+        f"update_one {table}": update_one(table, ("id",))
+        for table in ("webhooks", "webhook_deliveries", "triggers")
+    }
+    found["update_schedule"] = update_schedule(("status",))
+    pages = [
+        RunQuery(("p",), limit=25),
+        RunQuery(("p",), before=(0, 9), limit=25),
+        RunQuery(("p",), statuses=("pending", "failed"), limit=25),
+        RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
+    ]
+    return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(pages)}
+
+
+#: The functions that do. The last one is told the key of a batch.
+MAKERS = {
+    "queue._head_sql",
+    "sql.update_run",
+    "sql.insert_events",
+    "rows._update",
+    "schedules._update",
+    "page._look",
+}
+MAKERS |= {"batch_counts.rewrite"}
+
+STATEMENTS = {name: sql for name, sql in written("runstead.sqlite").items() if not FREE.match(name)} | made()
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory):
+    """Name → the lines of its plan."""
+    with closing(connect(tmp_path_factory.mktemp("plans") / "empty.db", "OFF")) as connection:
+        migrate(connection)
+
+        def plan(sql):
+            marks = [int(number or 0) for number in re.findall(r"\?(\d*)", sql)]
+            many = max(*marks, 0) or len(marks) if marks else 0
+            return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * many)]
+
+        return {name: plan(sql) for name, sql in STATEMENTS.items()}
+
+
+def read_whole(lines):
+    """The tables of a plan that are read from their beginning; not what it makes itself, which it calls by a name too."""
+    own = {line.split()[1] for line in lines if line.startswith(("CO-ROUTINE", "MATERIALIZE"))}
+    names = {line.split()[1] for line in lines if line.startswith("SCAN")} - own - {"json_each", "CONSTANT"}
+    return {name for name in names if not name.endswith("-ROW")}  # of VALUES
+
+
+def test_no_statement_reads_a_whole_table(plans):
+    found = {name: read_whole(lines) - {READ.get(name.partition(":")[0])} for name, lines in plans.items()}
+    assert {name: tables for name, tables in found.items() if tables} == {}
+
+
+def test_no_statement_makes_an_index_or_sorts_what_may_be_much(plans):
+    for name, lines in plans.items():
+        assert not any("AUTOMATIC" in line for line in lines), name
+        assert name in SORTED or not any("TEMP B-TREE" in line for line in lines), (name, lines)
+
+
+def test_every_exception_is_needed(plans):
+    named = {name.partition(":")[0]: lines for name, lines in plans.items() if read_whole(lines)}
+    assert {name: table for name, table in READ.items() if table not in read_whole(named.get(name, []))} == {}
+    assert [name for name in SORTED if not any("TEMP B-TREE" in line for line in plans[name])] == []
+
+
+def test_every_function_that_makes_a_statement_is_tried():
+    assert {name for name in makers("runstead.sqlite") if not FREE.match(name)} == MAKERS
