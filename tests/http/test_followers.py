@@ -7,6 +7,8 @@ import pytest
 
 from runstead import limits, telemetry
 from runstead.http import stream
+from runstead.http.event_stream import EventStream
+from runstead.web.app import dress
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -179,6 +181,27 @@ async def test_a_follower_that_reads_slowly_is_not_closed(live, monkeypatch):
 
 def loop_time():
     return asyncio.get_running_loop().time()
+
+
+async def test_the_headers_of_a_pages_stream_are_no_other_streams():
+    async def frames():
+        yield b"data: 1\n\n"
+
+    async def headers_of(answer):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        await answer({"type": "http"}, asyncio.Event().wait, send)
+        assert b"".join(message.get("body", b"") for message in sent) == b": hello\n\ndata: 1\n\n"
+        return dict(sent[0]["headers"])
+
+    of_page = await headers_of(dress(EventStream(frames(), b": hello\n\n")))
+    own = {b"cache-control", b"x-accel-buffering", b"content-type"}
+    assert own < set(of_page)
+    assert of_page[b"content-security-policy"].startswith(b"default-src 'none'")
+    assert set(await headers_of(EventStream(frames(), b": hello\n\n"))) == own
 
 
 @pytest.mark.parametrize("hang_up", ["close", "reset"])

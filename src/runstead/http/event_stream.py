@@ -23,13 +23,13 @@ class EventStream(Response):
 
     The opening comes at once, so that a proxy or a client sees an open stream before the first event. Everything is sent
     in the request's own task: Starlette's way costs each follower another one that makes the frames, and a task group
-    around both. Headers are one list for all, for the same reason: thousands of these are open at once.
+    around both.
     """
 
     def __init__(self, frames: AsyncGenerator[bytes | None, None], opening: bytes = b"") -> None:
         self.status_code = 200
         self.background = None
-        self.raw_headers = _HEADERS
+        self.raw_headers = [*_HEADERS]  # its own: a page's answer gets more of them
         self._frames = frames
         self._opening = opening
 
@@ -45,8 +45,7 @@ class EventStream(Response):
         try:
             with telemetry.streams.track_inprogress():
                 async with aclosing(self._frames) as frames:
-                    # A copy: what is around the application may add headers of its own.
-                    await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
+                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                     if self._opening:
                         await send(_body(self._opening))
                     async for frame in frames:
