@@ -23,6 +23,8 @@ async def old(desk, event, sql):
         await desk.complete(name)
     sql(f"UPDATE run_events SET run_created_at = {first + DAY}")
     sql(f"UPDATE runs SET created_at = {first + DAY}, completed_at = {first + 2 * DAY}, duration_ms = {DAY}")
+    sql("DELETE FROM rollup_entries")  # runs of that time ended before there were any
+    sql("INSERT INTO rollup_backlog SELECT max(seq) + 1 FROM runs")
     yield desk
     sql(f"DROP TABLE IF EXISTS {OCTOBER}")
 
