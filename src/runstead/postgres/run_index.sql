@@ -13,10 +13,10 @@ SELECT id, seq, named FROM run_index_changes ORDER BY id LIMIT $1
 SELECT DISTINCT seq FROM run_index_changes
 
 -- name: index_facts
-SELECT {facts} FROM runs WHERE seq >= $1 AND seq < $2 ORDER BY seq
+SELECT {indexed} FROM runs WHERE seq >= $1 AND seq < $2 ORDER BY seq
 
 -- name: index_facts_of
-SELECT {facts} FROM runs WHERE seq = ANY ($1::bigint[])
+SELECT {indexed} FROM runs WHERE seq = ANY ($1::bigint[])
 
 -- name: index_terms
 SELECT t.block, t.term, t.runs FROM unnest($1::integer[]) AS b (block) CROSS JOIN unnest($2::bytea[]) AS w (term)

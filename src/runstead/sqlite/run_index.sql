@@ -13,10 +13,10 @@ SELECT id, seq, named FROM run_index_changes ORDER BY id LIMIT ?
 SELECT DISTINCT seq FROM run_index_changes
 
 -- name: index_facts
-SELECT {facts} FROM runs WHERE seq >= ? AND seq < ? ORDER BY seq
+SELECT {indexed} FROM runs WHERE seq >= ? AND seq < ? ORDER BY seq
 
 -- name: index_facts_of
-SELECT {facts} FROM runs WHERE seq IN (SELECT value FROM json_each(?))
+SELECT {indexed} FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 
 -- name: index_span
 SELECT block, term, runs FROM json_each(?) AS b CROSS JOIN run_terms ON block = b.value AND term >= ? AND term < ?

@@ -67,7 +67,7 @@ WORDS: Final = {
     "schedule": ", ".join(SCHEDULE_FIELDS),
     "request": ", ".join((*_ASKED, *_RESPONSE)),
     "service": ", ".join(_SERVICE),
-    "facts": ", ".join(FACTS),
+    "indexed": ", ".join(FACTS),
 }
 
 
