@@ -1,0 +1,156 @@
+"""What a batch writes goes to the database as few statements, of few shapes, each held to the rows it has to write."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+
+from runstead import transitions
+from runstead.postgres.sql import BROUGHT, CREATED
+from runstead.postgres.writes import Write, inserted, run_together, updated
+from runstead.transition import Transition
+from runstead.transitions import Completion, Fence
+
+
+@pytest.fixture
+def statements(monkeypatch):
+    """The statements that write runs, in order."""
+    seen = []
+
+    def note(name):
+        ask = getattr(asyncpg.Connection, name)
+
+        async def noted(self, query, *arguments, **options):
+            if "INTO run" in query or "UPDATE run" in query:
+                seen.append(query)
+            return await ask(self, query, *arguments, **options)
+
+        monkeypatch.setattr(asyncpg.Connection, name, noted)
+
+    note("execute")
+    note("fetchrow")
+    return seen
+
+
+@pytest.fixture
+async def session(databases, database):
+    connection = await asyncpg.connect(databases.server.url(database))
+    yield connection
+    await connection.close()
+
+
+def rewrite(to, **changes):
+    return Transition(transitions.rewrite(to.run, to.now, **changes))
+
+
+async def test_creating_appending_and_completing_at_once_is_one_statement(desk, event, statements):
+    first, second = await desk.create("run-1"), await desk.create("run-2")
+    statements.clear()
+    await asyncio.gather(
+        desk.create("run-3"), desk.append(first.run_id, event(n=1)), desk.complete(second.run_id)
+    )
+    [statement] = statements
+    assert statement.startswith("WITH s0 AS (INSERT INTO runs")
+    assert [run.status for run in await desk.rows()] == ["pending", "completed", "pending"]
+    assert {run.run_id: run.latest_event_id for run in await desk.rows()} == {
+        "run-1": 1,
+        "run-2": 1,
+        "run-3": 0,
+    }
+
+
+async def test_there_are_few_shapes_of_the_statement_that_writes_a_batch(desk, event, sealed, statements):
+    """New runs with few columns or all, updates of what moves or more, events or not, seals or not."""
+
+    def commands(turn, n, run_id):
+        yield lambda: desk.create(f"plain-{turn}-{n}")
+        yield lambda: desk.create(f"rare-{turn}-{n}", workflow_id="w", parent=run_id)
+        yield lambda: desk.append(run_id, event(n=n))
+        yield lambda: desk.claim(limit=1)
+        yield lambda: desk.change(run_id, lambda to: rewrite(to, metadata=b"%d" % n, exit_code=n))
+
+    async def write(turn):
+        run = await desk.create(f"run-{turn}")
+        for n in range(32):
+            chosen = [each() for place, each in enumerate(commands(turn, n, run.run_id)) if n & 1 << place]
+            await asyncio.gather(*chosen)
+
+    await write(1)
+    merged = {statement for statement in statements if statement.startswith("WITH s0")}
+    assert 4 < len(merged) <= 3 * 3 * 2 * 2 - 1
+    known = set(statements)
+    statements.clear()
+    await write(2)
+    assert set(statements) <= known
+
+
+def test_columns_that_new_runs_go_without_may_be_null(sql):
+    needed = sql(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'runs'"
+        " AND (is_nullable = 'NO' OR column_default IS NOT NULL) AND column_name <> 'familied'"
+    )
+    assert {row[0] for row in needed} <= set(CREATED)
+
+
+async def test_a_run_with_a_rare_column_is_stored_whole_beside_plain_ones(desk, statements):
+    statements.clear()
+    plain, rare = await asyncio.gather(desk.create("run-1"), desk.create("run-2", workflow_id="w-1"))
+    assert len(statements) == 1
+    assert [await desk.row("run-1"), await desk.row("run-2")] == [plain, rare]
+    assert rare.workflow_id == "w-1"
+
+
+async def test_a_completion_that_brings_nothing_keeps_what_is_there_beside_one_that_brings_much(desk):
+    for n in (1, 2):
+        await desk.create(f"run-{n}")
+        await desk.change(f"run-{n}", lambda to: rewrite(to, metadata=b'{"a":1}', exit_code=3))
+
+    def complete(**brings):
+        completion = Completion(status="completed", **brings)
+        return lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=Fence())
+
+    await asyncio.gather(
+        desk.change("run-1", complete()),
+        desk.change("run-2", complete(output=b"[1]", metadata=b"{}", exit_code=0)),
+    )
+    one, two = await desk.row("run-1"), await desk.row("run-2")
+    assert (one.metadata, one.exit_code, one.output) == (b'{"a":1}', 3, None)
+    assert (two.metadata, two.exit_code, two.output) == (b"{}", 0, b"[1]")
+
+
+@pytest.mark.parametrize("field", BROUGHT)
+async def test_a_value_that_is_taken_away_is_taken_away(desk, field):
+    value = {"exit_code": 1, "logs": "x"}.get(field, b"{}")
+    await desk.create("run-1")
+    await desk.change("run-1", lambda to: rewrite(to, **{field: value}))
+    await desk.change("run-1", lambda to: rewrite(to, **{field: None}))
+    assert getattr(await desk.row("run-1"), field) is None
+
+
+@pytest.mark.parametrize("company", [False, True])
+async def test_a_row_that_is_not_at_the_version_that_was_read_fails_the_write(desk, session, company):
+    old, other = await desk.create("run-1"), await desk.create("run-2")
+    stale = replace(old, version=7)
+    usual, rare = updated([(stale, replace(stale, version=8)), (other, replace(other, version=2))])
+    assert rare == []
+    new = replace(old, seq=10_000, root_seq=10_000, uid="u", run_id="run-3")
+    writes = [inserted([new]), usual] if company else [usual]
+    transaction = session.transaction()
+    await transaction.start()
+    with pytest.raises(AssertionError):
+        await run_together(session, writes)
+    await transaction.rollback()
+    assert [run.version for run in (await desk.row("run-1"), await desk.row("run-2"))] == [1, 1]
+
+
+async def test_places_of_arguments_move_along_with_the_statements(session):
+    await session.execute("CREATE TEMPORARY TABLE seen (a bigint, b text)")
+    add = "INSERT INTO seen SELECT * FROM unnest($1::bigint[], $2::text[])"
+    change = "UPDATE seen SET b = 'x' WHERE a = ANY ($1::bigint[])"
+    await run_together(session, [Write(add, [(n, str(n)) for n in range(12)])])
+    await run_together(
+        session, [Write(add, [(20, "20")]), Write(change, [(3,), (4,)]), Write(add, [(21, "21"), (22, "22")])]
+    )
+    assert await session.fetchval("SELECT count(*) FROM seen WHERE b = 'x' AND a IN (3, 4)") == 2
+    assert await session.fetchval("SELECT count(*) FROM seen") == 15
