@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test serve lint format dev lock clean
+.PHONY: demo test serve lint format dev dist lock clean
 
 # The program's dependencies, and what building and testing it takes: exact versions, by hash.
 $(VENV)/dev: requirements/dev.txt
@@ -36,10 +36,15 @@ test: $(VENV)/wheel ## Run every test against the built wheel
 serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve
 
-lint: $(VENV)/dev ## Style and types
+# .pre-commit-config.yaml repeats these commands; a test compares the two.
+lint: $(VENV)/dev ## Style, types, and the files in .github
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml .github/workflows/release.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix --quiet . || true
@@ -48,6 +53,10 @@ format: $(VENV)/dev
 dev: $(VENV)/dev ## Install the source tree itself, to work on it
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@rm -f $(VENV)/wheel
+
+dist: $(VENV)/dev ## Build the wheel and the source distribution, as a release does
+	rm -rf dist
+	$(BIN)/hatchling build >/dev/null
 
 lock: $(VENV)/dev ## Take newer packages in
 	$(BIN)/python -m pip install --quiet uv
