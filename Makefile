@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test serve lint format dev dist lock clean
+.PHONY: demo test test-long serve lint format dev dist lock clean
 
 # The program's dependencies, and what building and testing it takes: exact versions, by hash.
 $(VENV)/dev: requirements/dev.txt
@@ -30,8 +30,12 @@ demo: $(VENV)/wheel ## Show the main job on a fresh SQLite file
 	$(BIN)/python -P demo/demo.py
 
 # Each worker has servers of its own; a file of tests stays with one, since its tests share what the file sets up.
-test: $(VENV)/wheel ## Run every test against the built wheel
-	$(BIN)/python -P -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+PYTEST := $(BIN)/python -P -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: $(VENV)/wheel ## Run the tests against the built wheel
+	$(PYTEST) $(TESTS)
+
+test-long: $(VENV)/wheel ## Run them all: over every engine, and what takes long
+	$(PYTEST) -m '' $(TESTS)
 
 serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for postgres_server.py: tests 
 
 #: Files and rooms whose files take longest. Workers take files in order: what comes last should be short.
 SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop", "store", "http")
+#: So many files are listed at the end.
+SLOWEST = 10
 
 
 def pytest_collection_modifyitems(items):
@@ -39,6 +42,21 @@ def pytest_runtest_protocol(item):
         fcntl.flock(machine, how)
         fcntl.flock(gate, fcntl.LOCK_UN)
         return (yield)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The files that took longest, in all workers: where a suite that has become slow has to be looked into."""
+    spent = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                spent[report.nodeid.partition("::")[0]] += report.duration
+    if len(spent) > SLOWEST:
+        terminalreporter.section(
+            f"slowest {SLOWEST} files of {len(spent)}, {sum(spent.values()):.0f} s in all"
+        )
+        for path, seconds in spent.most_common(SLOWEST):
+            terminalreporter.write_line(f"{seconds:6.1f} s  {path}")
 
 
 @pytest.fixture(scope="session")

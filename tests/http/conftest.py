@@ -224,9 +224,23 @@ async def _open(store, clock):
     return made
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def pytest_generate_tests(metafunc):
+    """tests/store proves that engines do the same: over each of them is the long form. A file in which the engine may
+    matter nevertheless (locks, races, orders, lists), and one of every noun, is marked `postgres`.
+    """
+    if "new_store" in metafunc.fixturenames:
+        on_postgres = metafunc.definition.get_closest_marker("postgres")
+        engines = [
+            pytest.param("memory", marks=pytest.mark.long),
+            "sqlite",
+            pytest.param("postgres", marks=() if on_postgres else pytest.mark.long),
+        ]
+        metafunc.parametrize("new_store", engines, indirect=True)
+
+
+@pytest.fixture
 def new_store(request, tmp_path):
-    """new_store(clock): an empty store of each engine, not open yet."""
+    """new_store(clock): an empty store of the engine, not open yet."""
     if request.param == "postgres":
         return request.getfixturevalue("postgres_store")
     if request.param == "sqlite":

@@ -6,6 +6,8 @@ import pytest
 
 from runstead import limits
 
+pytestmark = pytest.mark.postgres
+
 NOWHERE = "77777777-7777-4777-8777-777777777777"
 
 

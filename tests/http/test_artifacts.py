@@ -12,6 +12,8 @@ from runstead.filesystem import FilesystemArtifacts
 from runstead.loops.sweeper import sweep
 from runstead.sdk import AsyncClient, Client, RunsteadError
 
+pytestmark = pytest.mark.postgres
+
 CSV = b"a,b\n1,2\n"
 SHA = hashlib.sha256(CSV).hexdigest()
 

@@ -4,6 +4,8 @@ import pytest
 
 from runstead import limits
 
+pytestmark = pytest.mark.postgres
+
 PLACE = "/projects/inventory/batches"
 
 

@@ -11,6 +11,8 @@ from runstead.commands import batches as commands
 from runstead.errors import Error
 from runstead.loops.finisher import finish
 
+pytestmark = pytest.mark.postgres
+
 PLACE = "/projects/inventory/batches"
 NOWHERE = str(uuid.UUID(int=7))
 MEMBERS = {

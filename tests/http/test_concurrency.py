@@ -7,6 +7,8 @@ import pytest
 from runstead import limits
 from runstead.clock import iso
 
+pytestmark = pytest.mark.postgres
+
 PLACE = "/projects/inventory/concurrency-limits"
 PAYLOAD = {"input": {"messages": []}}
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 A, B, C, D = ({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": letter} for letter in "abcd")
 PRIVATE = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "prompt": "secret"}
 MISMATCH = "External run event cursor mismatch"

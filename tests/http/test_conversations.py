@@ -6,6 +6,8 @@ import pytest
 
 from runstead.commands.keys import new_project
 
+pytestmark = pytest.mark.postgres
+
 MEMBERS = """id type status message_count created_by created_at updated_at project_id title summary current_node
 last_message_at metadata agent_id runtime_target_kind runtime_target_environment_id runtime_target_branch_id
 archived_at"""

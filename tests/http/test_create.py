@@ -7,6 +7,8 @@ import pytest
 
 from runstead.commands.create import new_uuid
 
+pytestmark = pytest.mark.postgres
+
 UUID = "9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e"
 
 

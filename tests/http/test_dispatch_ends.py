@@ -3,6 +3,7 @@
 import hashlib
 
 import jwt
+import pytest
 from pushed import Service
 
 from runstead import limits
@@ -10,6 +11,8 @@ from runstead.commands import dispatch
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.reaper import reap
 from runstead.signing import unpadded
+
+pytestmark = pytest.mark.postgres
 
 
 async def test_a_silent_service_gets_nothing_and_a_heartbeat_revives_it(pushing):

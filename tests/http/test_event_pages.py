@@ -1,6 +1,10 @@
 """One event, counts of events, and the types there are. Lists page by page are in test_events.py."""
 
+import pytest
+
 from runstead.event import DELTA_TYPES, TERMINAL_TYPES
+
+pytestmark = pytest.mark.postgres
 
 PRIVATE = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "prompt": "secret"}
 

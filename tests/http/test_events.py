@@ -6,6 +6,8 @@ import pytest
 
 from runstead import limits
 
+pytestmark = pytest.mark.postgres
+
 MISMATCH = "External run event cursor mismatch"
 WAITING = "Cannot append external events while the run is waiting for a tool result"
 A, B, C, D = ({"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": letter} for letter in "abcd")

@@ -1,5 +1,9 @@
 """`/runs/{run_id}/children`, `/tree`, `/attempts`: what belongs to a run."""
 
+import pytest
+
+pytestmark = pytest.mark.postgres
+
 
 async def family(api):
     """a ─ b ─ d, a ─ c: created in the order a, b, c, d."""

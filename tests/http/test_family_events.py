@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 
 async def family(api):
     """A root agent run with a child and a grandchild, all of them tasks but the root: their ids, the root's path."""

@@ -2,8 +2,12 @@
 
 import re
 
+import pytest
+
 from runstead.errors import Error
 from runstead.leadership import Standing
+
+pytestmark = pytest.mark.postgres
 
 
 async def test_a_process_that_answers_is_healthy(api):

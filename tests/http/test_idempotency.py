@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 KEY = {"Idempotency-Key": "k1"}
 
 

@@ -5,6 +5,8 @@ import uuid
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 MEMBERS = """id conversation_id run_id tool_call_id kind status requested_responder_type title description fields
 recommendations metadata created_at expires_at submitted_at cancelled_at expired_at latest_response"""
 RESPONSE = "id input_request_id conversation_id run_id actor_type actor_id values created_at withheld"

@@ -3,8 +3,12 @@
 import asyncio
 import json
 
+import pytest
+
 from runstead import limits
 from runstead.store import RunKey
+
+pytestmark = pytest.mark.postgres
 
 
 async def read(reader, seen, stop_after=None):

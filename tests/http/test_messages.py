@@ -7,6 +7,8 @@ import pytest
 from runstead import limits
 from runstead.loops.retirer import Retirer
 
+pytestmark = pytest.mark.postgres
+
 MEMBERS = """id conversation_id seq role parts status parent_id created_by model token_usage finish_reason edited_at
 idempotency_key metadata created_at updated_at run_id truncated"""
 HELLO = {"role": "user", "parts": [{"type": "text", "text": "Hello"}]}

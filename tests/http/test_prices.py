@@ -4,6 +4,8 @@ import pytest
 
 from runstead import limits
 
+pytestmark = pytest.mark.postgres
+
 PRICE = {"provider": "acme", "model": "m/1", "input": 2_000_000, "output": 10_000_000}
 PATH = "/projects/inventory/prices"
 

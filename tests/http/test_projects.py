@@ -4,6 +4,8 @@ import pytest
 
 from runstead.project import token_hash
 
+pytestmark = pytest.mark.postgres
+
 
 async def test_an_admin_key_creates_a_project_and_gets_its_first_key(api):
     response = await api.send("POST", "/projects", {"slug": "third", "name": "Third"}, by="admin")

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 
 async def patch(api, run_id, body, **headers):
     return await api.send("PATCH", f"/runs/{run_id}", body, headers=headers)

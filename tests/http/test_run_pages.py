@@ -5,6 +5,8 @@ import uuid
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 BATCH = str(uuid.uuid4())
 
 

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+pytestmark = pytest.mark.postgres
+
 MEMBERS = [
     "run_id",
     "kind",

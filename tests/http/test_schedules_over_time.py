@@ -9,6 +9,8 @@ from runstead import limits
 from runstead.clock import iso, to_ms
 from runstead.loops.scheduler import schedule as look
 
+pytestmark = pytest.mark.postgres
+
 PLACE = "/projects/inventory/schedules"
 SOURCE = "/projects/inventory/source-schedules"
 HOUR = 3_600

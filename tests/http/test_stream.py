@@ -4,6 +4,8 @@ import pytest
 
 from runstead.event import pascal
 
+pytestmark = pytest.mark.postgres
+
 
 def frames(response):
     """(id, event, data) of each frame; comments are left out."""

@@ -7,6 +7,8 @@ import pytest
 from runstead.commands import waits
 from runstead.notifier import REFEREE_KEY
 
+pytestmark = pytest.mark.postgres
+
 
 async def waiting(api, **wait):
     run_id = (await api.create())["run_id"]

@@ -16,6 +16,8 @@ from runstead.egress import Egress
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.pruner import prune_deliveries
 
+pytestmark = pytest.mark.postgres
+
 FINE = (200, {})
 
 

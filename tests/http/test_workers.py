@@ -8,6 +8,8 @@ from runstead import limits
 from runstead.commands.workers import note_heard
 from runstead.loops.watcher import watch
 
+pytestmark = pytest.mark.postgres
+
 WORKER = """id project_id implementation_kind worker_key display_name status metadata last_heartbeat_at created_at
 updated_at"""
 WORKER_RUN = """run_id conversation_id message_id project_id agent_id status request_snapshot source_target_kind

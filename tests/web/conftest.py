@@ -15,10 +15,10 @@ CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or sh
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium():
-    """The browser, started once for a file: while it is there, Playwright's loop holds the thread, and no test of another
-    file that is async could run in it.
+    """The browser, started once for this folder, and gone before a test of another: while it is there, Playwright's loop
+    holds the thread, and no test that is async could run in it.
     """
     if CHROMIUM is None:
         assert not REQUIRED, (
@@ -36,12 +36,29 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def server(request, tmp_path_factory):
+def pytest_generate_tests(metafunc):
+    """Pages are read from stores, which tests/store proves to do the same: over both engines is the long form. A file in
+    which the engine may matter nevertheless is marked `postgres`.
+    """
+    named = any("engine" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "engine" in metafunc.fixturenames and not named:
+        on_postgres = metafunc.definition.get_closest_marker("postgres")
+        engines = ["sqlite", pytest.param("postgres", marks=() if on_postgres else pytest.mark.long)]
+        metafunc.parametrize("engine", engines, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def engine(request):
+    """What the server stores in."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def server(engine, request, tmp_path_factory):
     """The program over an empty store, for all tests of a file."""
     folder: Path = tmp_path_factory.mktemp("web")
     kept = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts"}
-    if request.param == "sqlite":
+    if engine == "sqlite":
         started = Server(folder, folder / "runstead.db", **kept).start()
         yield started
         started.kill()

@@ -22,7 +22,7 @@ def turn(page, state):
     )
 
 
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen_again(open_tab, api, server):
     run = Made(api)
     page = open_tab().page
@@ -42,7 +42,7 @@ def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen_again(o
     expect(page.locator("#run-head")).to_contain_text("completed")
 
 
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_hidden_list_does_the_same(open_tab, api, server):
     page = open_tab().page
     page.clock.install()

@@ -10,6 +10,8 @@ from e2e.server import Server
 
 from .plain_browser import PlainBrowser
 
+pytestmark = pytest.mark.postgres
+
 PLACE = "/ui/projects/default"
 #: What is made: the page of its form, where that goes, what is filled in, and the pages that tell of it afterwards.
 MADE = {

@@ -8,6 +8,8 @@ import pytest
 
 from .run_lists import LIST, create, csrf_in, link, reader, rows_in, run_ids_in
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 def browser(server):

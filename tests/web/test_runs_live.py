@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 from .run_lists import LIST, create, frames, reader
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 def make(api):

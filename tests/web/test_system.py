@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from .person import fits
 from .plain_browser import PlainBrowser
 
+pytestmark = pytest.mark.postgres
+
 PAGE = "/ui/system"
 
 

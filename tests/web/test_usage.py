@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 
 from .person import Person, fits, words
 
+pytestmark = pytest.mark.postgres
+
 PLACE = "/ui/projects/default/usage"
 PRICE = {
     "provider": "acme",
