@@ -12,7 +12,7 @@ import pytest
 from runstead.concurrency import Rooms
 from runstead.postgres.claims import claim_sql
 from runstead.postgres.connection import connect
-from runstead.postgres.page import page_sql
+from runstead.postgres.page import page_sql, shares_sql
 from runstead.postgres.sql import (
     BROUGHT,
     CREATED,
@@ -36,6 +36,8 @@ FREE = re.compile(
 #: Tables that are small by nature: all of one may be read.
 SMALL = {
     "pulse",  # one row
+    "run_index",  # one row
+    "rollup_backlog",  # one row, or none
     "leadership",  # one row
     "replicas",  # as many as there are servers
     "signing_keys",  # a few for each algorithm
@@ -48,16 +50,13 @@ ALLOWED = {
     "push_services_fell_silent": "all of push_services_heard",  # those that are silent or disabled have left it
     "cancelled_pushes": "all of runs_push_cancelled",  # runs are in it until their cancel is sent
     "count_batches": "a join without an index",  # of what it was given with what it has just written
+    "index_changed": "all of run_index_changes",  # what the loop has not indexed yet
+    "rollup_entries_of": "all of rollup_entries",  # what the loop has not summed up yet
     "webhooks._UNDER_WAY": "a join without an index",  # of sessions with their locks
     "remove_browser_session": "id among browser_sessions_by_identity",  # one identity has few
     "remove_member": "project_id among members_by_user",  # one user is in few projects
     "revoke_key": "id among api_keys_by_project",  # one project has few
 }
-#: Of one row, and what the loop has not indexed yet.
-ALLOWED |= dict.fromkeys(
-    ("index_mark", "index_state", "index_version", "move_mark", "note_changes"), "all of run_index"
-)
-ALLOWED |= {"index_changed": "all of run_index_changes"}
 #: In claims: batches are in it while they are being called off.
 ALLOWED |= dict.fromkeys([f"claim {n}" for n in range(6)], "all of batches_cancelling")
 
@@ -74,6 +73,14 @@ PAGES = [
     RunQuery(("p",), before=(0, 9), limit=25),
     RunQuery(("p",), statuses=("pending",), limit=25),
     RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
+]
+#: What no sum counts: those that have not ended, and the ends of stretches.
+ENDED = ("completed", "failed", "cancelled")
+SHARES = [
+    RunQuery(("p",), statuses=("pending", "running", "waiting")),
+    RunQuery(("p",), statuses=ENDED, created_after=0, created_before=9, seq_over=0, seq_under=9),
+    RunQuery(("p",), statuses=ENDED, targets=("task:0",), seq_over=0, seq_under=9),
+    RunQuery(("p",), statuses=("pending", "running", "waiting"), schedule_id="s"),
 ]
 
 
@@ -95,6 +102,7 @@ def made():
     found["together"] = together(several)
     for n, claim in enumerate(CLAIMS):
         found[f"claim {n}"] = claim_sql(list(lines(claim, 1, Rooms({}), claim.targets)))[0]
+    found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
 
 
@@ -106,6 +114,7 @@ MAKERS = {
     "claims._sql",
     "claims._steps",
     "page.page_sql",
+    "page.shares_sql",
 }
 MAKERS |= {"sql.insert_runs", "sql.together", "runs.next_due", "runs.next_available"}
 MAKERS |= {"triggers.change", "webhooks._held", "schedules._moment", "push_services._now", "replicas.depths"}

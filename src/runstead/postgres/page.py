@@ -99,14 +99,18 @@ def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:
 
 async def shares(connection: Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
     """See `runstead.store.Runs.shares`."""
+    sql, arguments = shares_sql(query, origin, width)
+    return [share(origin + at * width, *told) for at, *told in await connection.fetch(sql, *arguments)]
+
+
+def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
     sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED, "runs")
     place = f"(created_at - ${len(arguments) + 1}::bigint) / ${len(arguments) + 2}::bigint"
     counted = (
         f"SELECT {place}, status, CASE WHEN status = 'completed' THEN duration_ms END, count(*)"  # noqa: S608
         f" FROM ({sql}) AS found GROUP BY 1, 2, 3"
     )
-    rows = await connection.fetch(counted, *arguments, origin, width)
-    return [share(origin + at * width, *told) for at, *told in rows]
+    return counted, [*arguments, origin, width]
 
 
 def _order(*, by_duration: bool, of_one: bool) -> tuple[str, str]:

@@ -38,13 +38,17 @@ def page_sql(
 
 def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
     """See `runstead.store.Runs.shares`."""
-    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
-    found = connection.execute(
-        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
-        f" FROM ({sql}) GROUP BY 1, 2, 3",
-        (origin, width, *arguments),
-    )
+    found = connection.execute(*shares_sql(query, origin, width))
     return [share(origin + place * width, *told) for place, *told in found]
+
+
+def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
+    counted = (
+        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
+        f" FROM ({sql}) GROUP BY 1, 2, 3"
+    )
+    return counted, [origin, width, *arguments]
 
 
 def _of_rare_states(query: RunQuery) -> bool:
