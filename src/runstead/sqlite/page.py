@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from runstead import limits
 from runstead.activity import GLIMPSE_FIELDS, Share, share
+from runstead.run import TERMINAL
 from runstead.sqlite.sql import COLUMNS
 from runstead.store import RunQuery
 
@@ -92,6 +93,8 @@ def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list
     ):
         if value is not None:
             add(condition, value)
+    if query.schedule_id is not None and query.statuses and TERMINAL.isdisjoint(query.statuses):
+        where.append("status IN ('pending', 'running', 'waiting')")  # what the index of these says
     if query.root_only:
         add("parent_seq IS NULL")
     for key, value in query.labels:
