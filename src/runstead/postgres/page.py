@@ -10,6 +10,7 @@ from runstead import limits
 from runstead.activity import GLIMPSE_FIELDS, Share, share
 from runstead.postgres.connection import Connection
 from runstead.postgres.sql import COLUMNS, RUNS
+from runstead.run import TERMINAL
 from runstead.store import RunQuery
 
 _encode = msgspec.json.Encoder().encode
@@ -22,6 +23,10 @@ _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) A
 
 #: The few runs that are not indexed yet, by the index of their order.
 _NEWEST: Final = "(SELECT * FROM runs WHERE seq > ${}::bigint ORDER BY seq OFFSET 0) AS runs"
+
+#: Of one project, those of a few states: the order shall not choose the index of all its runs.
+_OF_STATES: Final = "(SELECT * FROM runs WHERE project_id = $1 AND status = ANY ($2::text[]) AND status <> 'completed' OFFSET 0) AS runs"
+_ALIVE: Final = "status IN ('pending', 'running', 'waiting')"
 
 
 def page_sql(
@@ -57,6 +62,8 @@ def page_sql(
     for column in ("batch_id", "schedule_id", "parent_run_id"):
         if (value := getattr(query, column)) is not None:
             add(f"{column} = {{}}", value)
+    if query.schedule_id is not None and _are_alive(query.statuses):
+        where.append(_ALIVE)  # what the index of these says
     if query.root_only:
         add("parent_seq IS NULL")
     if query.labels:
@@ -99,14 +106,25 @@ def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:
 
 async def shares(connection: Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
     """See `runstead.store.Runs.shares`."""
-    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED, "runs")
+    sql, arguments = shares_sql(query, origin, width)
+    return [share(origin + at * width, *told) for at, *told in await connection.fetch(sql, *arguments)]
+
+
+def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
+    several = len(query.statuses) > 1 and _are_alive(query.statuses)
+    alone = query.batch_id is query.schedule_id is query.parent_run_id is None
+    table = _OF_STATES if several and alone and len(query.project_ids) == 1 else "runs"
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED, table)
     place = f"(created_at - ${len(arguments) + 1}::bigint) / ${len(arguments) + 2}::bigint"
     counted = (
         f"SELECT {place}, status, CASE WHEN status = 'completed' THEN duration_ms END, count(*)"  # noqa: S608
         f" FROM ({sql}) AS found GROUP BY 1, 2, 3"
     )
-    rows = await connection.fetch(counted, *arguments, origin, width)
-    return [share(origin + at * width, *told) for at, *told in rows]
+    return counted, [*arguments, origin, width]
+
+
+def _are_alive(statuses: Sequence[str]) -> bool:
+    return bool(statuses) and TERMINAL.isdisjoint(statuses)
 
 
 def _order(*, by_duration: bool, of_one: bool) -> tuple[str, str]:

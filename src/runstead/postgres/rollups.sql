@@ -1,5 +1,5 @@
 -- name: any_rollup_entry
-SELECT 1 FROM rollup_entries LIMIT 1
+SELECT 1 FROM rollup_entries ORDER BY run_seq, version, action LIMIT 1
 
 -- name: rollup_entries_of
 SELECT action, facts FROM rollup_entries WHERE project_id = $1
@@ -72,11 +72,11 @@ SELECT below_seq FROM rollup_backlog
 
 -- name: not_rolled_up
 SELECT seq FROM unnest($1::bigint[]) AS s (seq)
-WHERE seq < (SELECT below_seq FROM rollup_backlog) AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = seq)
+WHERE seq < (SELECT below_seq FROM rollup_backlog) AND (SELECT true FROM rollup_open WHERE run_seq = seq LIMIT 1) IS NULL
 
 -- name: rollup_backlog_runs
 SELECT r.seq, r.project_id, r.status IN ('completed', 'failed', 'cancelled')
-  AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq), {facts}
+  AND (SELECT true FROM rollup_open WHERE run_seq = r.seq LIMIT 1) IS NULL, {facts}
 FROM runs AS r WHERE r.seq < $1 ORDER BY r.seq DESC LIMIT $2
 
 -- name: move_rollup_backlog
@@ -92,12 +92,14 @@ DELETE FROM rollup_open WHERE run_seq >= $1
 SELECT {facts} FROM runs
 WHERE project_id = $1 AND -seq < -$2::bigint AND -seq > -$3::bigint AND seq > 0 AND created_at >= $4 AND created_at < $5
   AND status IN ('completed', 'failed', 'cancelled')
+ORDER BY -seq
 
 -- name: backlog_facts
 -- Of whole buckets, what was not added yet.
 SELECT {facts} FROM runs AS r
 WHERE project_id = $1 AND -seq > -$2::bigint AND seq > 0 AND created_at >= $3 AND created_at < $4
-  AND status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
+  AND status IN ('completed', 'failed', 'cancelled')
+  AND (SELECT true FROM rollup_open WHERE run_seq = r.seq LIMIT 1) IS NULL
 ORDER BY -seq LIMIT $5
 
 -- name: count_living
@@ -120,9 +122,9 @@ WITH parts AS (
   )
 ),
 lines AS MATERIALIZED (
-  SELECT CASE WHEN $15 THEN model ELSE name END AS name, provider, model, sum(runs)::bigint AS runs, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
+  SELECT CASE WHEN $15 THEN model ELSE name END AS name, provider, model, sum(runs)::bigint AS runs,
+    sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
     sum(cached_input_tokens)::bigint AS cached_input_tokens, sum(reasoning_tokens)::bigint AS reasoning_tokens
-  
   FROM parts GROUP BY 1, 2, 3 HAVING sum(runs) <> 0
 ),
 named AS MATERIALIZED (
@@ -131,7 +133,7 @@ named AS MATERIALIZED (
 first AS MATERIALIZED (
   SELECT name FROM named ORDER BY CASE WHEN $2 = 'day' THEN name ELSE '' END DESC, tokens DESC, name LIMIT $14
 )
-SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name IN (SELECT name FROM first)
+SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name = ANY (ARRAY(SELECT name FROM first))
 
 -- name: activity_between
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
@@ -163,7 +165,7 @@ SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::byt
 
 -- name: take_rollup_entries
 -- One tick at a time takes any.
-DELETE FROM rollup_entries WHERE ctid = ANY (ARRAY (SELECT ctid FROM rollup_entries LIMIT $1))
+DELETE FROM rollup_entries WHERE ctid = ANY (ARRAY (SELECT ctid FROM rollup_entries ORDER BY run_seq, version, action LIMIT $1))
 RETURNING action, project_id, facts
 
 -- name: try_rollup_lock

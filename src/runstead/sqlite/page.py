@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from runstead import limits
 from runstead.activity import GLIMPSE_FIELDS, Share, share
+from runstead.run import TERMINAL
 from runstead.sqlite.sql import COLUMNS
 from runstead.store import RunQuery
 
@@ -38,13 +39,17 @@ def page_sql(
 
 def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
     """See `runstead.store.Runs.shares`."""
-    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
-    found = connection.execute(
-        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
-        f" FROM ({sql}) GROUP BY 1, 2, 3",
-        (origin, width, *arguments),
-    )
+    found = connection.execute(*shares_sql(query, origin, width))
     return [share(origin + place * width, *told) for place, *told in found]
+
+
+def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
+    counted = (
+        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
+        f" FROM ({sql}) GROUP BY 1, 2, 3"
+    )
+    return counted, [origin, width, *arguments]
 
 
 def _of_rare_states(query: RunQuery) -> bool:
@@ -88,6 +93,8 @@ def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list
     ):
         if value is not None:
             add(condition, value)
+    if query.schedule_id is not None and query.statuses and TERMINAL.isdisjoint(query.statuses):
+        where.append("status IN ('pending', 'running', 'waiting')")  # what the index of these says
     if query.root_only:
         add("parent_seq IS NULL")
     for key, value in query.labels:

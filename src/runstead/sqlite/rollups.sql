@@ -90,7 +90,8 @@ WITH parts AS (
   FROM json_each(?4)
 ),
 lines AS MATERIALIZED (
-  SELECT iif(?6, model, name) AS name, provider, model, sum(runs) AS runs, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+  SELECT iif(?6, model, name) AS name, provider, model, sum(runs) AS runs,
+    sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
     sum(cached_input_tokens) AS cached_input_tokens, sum(reasoning_tokens) AS reasoning_tokens
   FROM parts GROUP BY 1, 2, 3 HAVING sum(runs) <> 0
 ),
