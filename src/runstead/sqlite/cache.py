@@ -44,6 +44,11 @@ class WriterCache:
         seq = self._seqs.get(key)
         return None if seq is None else self._runs[seq][0]
 
+    def numbered(self, seq: int) -> Run | None:
+        """The same by its seq."""
+        known = self._runs.get(seq)
+        return None if known is None else known[0]
+
     def put(self, run: Run) -> None:
         """Note what was written. A run that has ended is hardly asked for again."""
         if run.terminal:

@@ -11,7 +11,7 @@ from runstead.concurrency import Occupancy, Rooms
 from runstead.run import Run, in_queue
 from runstead.sqlite.concurrency import occupancies
 from runstead.sqlite.rows import encode, stored_bytes, to_run
-from runstead.sqlite.sql import COLUMNS, Q
+from runstead.sqlite.sql import Q
 from runstead.sqlite.writer import Writer
 from runstead.store import ClaimQuery
 from runstead.store.lines import LineKind, apart_by_target, lines
@@ -34,8 +34,8 @@ _EQUALS: Final[dict[LineKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agen
 
 
 def _head_sql(line: LineKind) -> str:
-    """The head of a line. From one priority that there is to the next is one look into the index, and each of them is
-    read only until the page is full.
+    """The seqs at the head of a line; most of these runs the writer knows. From one priority that there is to the next is
+    one look into the index, and each of them is read only until the page is full.
     """
     index, equal = _LINES[line]
     now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
@@ -44,7 +44,7 @@ def _head_sql(line: LineKind) -> str:
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
-        f" SELECT {COLUMNS} FROM steps CROSS JOIN runs INDEXED BY {index}"
+        f" SELECT seq FROM steps CROSS JOIN runs INDEXED BY {index}"
         f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CALLED_OFF}"
         f" LIMIT {limit}"
     )
@@ -68,13 +68,17 @@ def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQ
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     found: dict[int, Run] = {}
     for line in lines(query, limit, rooms, targets):
-        for row in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)):
-            if stored_bytes(row) > limits.loop_bytes_max:
-                writer.leave_loop()
-            run = to_run(row)
-            found[run.seq] = run
+        for (seq,) in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)).fetchall():
+            found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
     fitting = (run for run in sorted(found.values(), key=in_queue) if rooms.take(run))
     return list(islice(fitting, limit))
+
+
+def _read(connection: sqlite3.Connection, writer: Writer, seq: int) -> Run:
+    row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
+    if stored_bytes(row) > limits.loop_bytes_max:
+        writer.leave_loop()
+    return to_run(row)
 
 
 def due_pushes(

@@ -13,8 +13,9 @@ from msgspec.structs import astuple
 from runstead.activity import Glimpse
 from runstead.event import Event, NewEvent
 from runstead.run import FIELDS, Run, RunStatus
+from runstead.sqlite import sql
 from runstead.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
-from runstead.sqlite.sql import EVENT_BITS, INSERT_RUN, Q, insert_events, update_run
+from runstead.sqlite.sql import EVENT_BITS, Q, insert_events, update_run
 from runstead.store.columns import changes
 
 encode = msgspec.json.Encoder().encode
@@ -68,11 +69,13 @@ def to_glimpses(rows: Iterable[tuple[Any, ...]]) -> list[Glimpse]:
 
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:
     """The seq it got."""
+    assert run.seq == 0
     values = list(astuple(run))
+    values[_SEQ] = None
     for place in PACKED:
         values[place] = pack_field(values[place])
-    assert values.pop(_SEQ) == 0
-    seq = connection.execute(INSERT_RUN, values).lastrowid
+    given = tuple([place for place in _PLACES if values[place] is not None])
+    seq = connection.execute(sql.insert_run(given), [values[place] for place in given]).lastrowid
     assert seq is not None
     return seq
 
