@@ -13,7 +13,7 @@ from runstead.sqlite.queue import HEADS
 from runstead.sqlite.rows import _update as update_one
 from runstead.sqlite.run_index import _terms_sql as index_terms
 from runstead.sqlite.schedules import _update as update_schedule
-from runstead.sqlite.sql import insert_events, update_run
+from runstead.sqlite.sql import insert_events, insert_run, update_run
 from runstead.store import RunQuery
 from statements import makers, written
 
@@ -81,6 +81,7 @@ def made():
     """What functions put together, in each of its shapes."""
     found = {f"head {line}": sql for line, sql in HEADS.items()}
     found |= {"update_run": update_run((FIELDS.index("status"),)), "insert_events": insert_events(2)}
+    found["insert_run"] = insert_run((0, 1, 2))
     found |= {
         f"update_one {table}": update_one(table, ("id",))
         for table in ("webhooks", "webhook_deliveries", "triggers")
@@ -101,6 +102,7 @@ def made():
 MAKERS = {
     "queue._head_sql",
     "sql.update_run",
+    "sql.insert_run",
     "sql.insert_events",
     "rows._update",
     "schedules._update",
