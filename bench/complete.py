@@ -25,22 +25,26 @@ RATE = 500
 
 # A stack is named by its innermost frame that holds one of these marks.
 PARTS = {
-    "_load (": "writer: the run's row is read",
-    "rewrite_run (": "writer: the run's row is written",
-    "add_events (": "writer: its event is written",
-    "runstead/transitions/": "writer: transitions.complete decides",
-    "Writer.": "writer: the rest of the transaction",
-    "RequestResponseCycle.send": "loop: uvicorn sends the answer",
-    "HttpToolsProtocol.": "loop: uvicorn reads the request",
-    "http/run_view.py": "loop: the answer is built and encoded",
-    "_encode (": "loop: the answer is built and encoded",
-    "http/auth.py": "loop: who calls",
-    "http/body.py": "loop: the body is decoded",
-    "http/app.py": "loop: routing",
-    "starlette/": "loop: routing",
-    "runstead/commands": "loop: the command",
-    "runstead/sqlite": "loop: the command",
-    "runstead/http": "loop: endpoint and handler",
+    "_load (": "store: the run is read",
+    "rewrite_run (": "store: the run is written",
+    "add_events (": "store: its event is written",
+    "rollup": "store: its entry for the sums of usage is written",
+    "runstead/transitions/": "store: transitions.complete decides",
+    "Writer.": "store: the rest of the transaction, COMMIT included",
+    "RequestResponseCycle.send": "HTTP: the answer is sent",
+    "Protocol.write (": "HTTP: the answer is sent",
+    "http/run_view.py": "HTTP: the answer is built and encoded",
+    "_encode (": "HTTP: the answer is built and encoded",
+    "http/auth.py": "HTTP: who calls",
+    "http/body.py": "HTTP: the body is decoded",
+    "http/app.py": "HTTP: routing and counting",
+    "http/router.py": "HTTP: routing and counting",
+    "runstead/telemetry.py": "HTTP: routing and counting",
+    "starlette/": "HTTP: routing and counting",
+    "Protocol.": "HTTP: the request is read",
+    "runstead/commands": "the command",
+    "runstead/sqlite": "the command",
+    "runstead/http": "HTTP: endpoint and handler",
 }
 
 
@@ -126,7 +130,7 @@ def part_of(stack: str) -> str:
         for mark, name in PARTS.items():
             if mark in frame:
                 return name
-    return "loop: asyncio and uvloop"
+    return "asyncio and uvloop"
 
 
 if __name__ == "__main__":
