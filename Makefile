@@ -35,7 +35,7 @@ test: $(VENV)/wheel ## Run the tests against the built wheel
 	$(PYTEST) $(TESTS)
 
 test-long: $(VENV)/wheel ## Run them all: over every engine, and what takes long
-	$(PYTEST) -m '' $(TESTS)
+	RUNSTEAD_FUZZ_EXAMPLES=25 $(PYTEST) -m '' $(TESTS)
 
 serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve

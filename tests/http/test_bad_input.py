@@ -6,6 +6,8 @@ import pytest
 
 from runstead import limits
 
+pytestmark = pytest.mark.postgres
+
 MALFORMED = {
     "half": b'{"kind": "task"',
     "words": b"kind=task&owner=me",

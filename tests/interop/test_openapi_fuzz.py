@@ -5,7 +5,8 @@ along the document's links, with all of its checks on: no 5xx, no status, header
 refused, nothing invalid taken, no route open that asks for a credential. It finds new routes by itself.
 
 Requests come from a fixed seed. RUNSTEAD_FUZZ_EXAMPLES=500 makes up to that many for each operation, at random, and
-walks along links for as many seconds.
+walks along links for as many seconds: `make test-long` makes 25. It alone asks PostgreSQL too, to which `make test` brings
+what is in tests/http/test_bad_input.py.
 
 Nothing is left out. Held short are, as what would only wait: streams (see `config`), and `wait_seconds` (see
 openapi_fuzz_hooks.py, which also tells the few refusals that no schema can foresee).
@@ -26,8 +27,9 @@ import pytest
 from e2e.server import PROJECT, environment
 
 DEEP = int(os.environ.get("RUNSTEAD_FUZZ_EXAMPLES", "0"))
-EXAMPLES = {"sqlite": DEEP or 10, "postgres": DEEP or 3}
-WALK_S = {"sqlite": DEEP or 20, "postgres": DEEP or 8}
+ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.long))
+EXAMPLES = {"sqlite": DEEP or 5, "postgres": DEEP or 3}
+WALK_S = {"sqlite": DEEP or 10, "postgres": DEEP or 8}
 #: What is refused before a store is asked is refused for both.
 MODES = {"sqlite": "all", "postgres": "all" if DEEP else "positive"}
 SETTINGS = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "1"}

@@ -348,6 +348,9 @@ class StoreMachine(Twins):
 
 
 @pytest.mark.timeout(300)
-def test_every_engine_does_what_the_model_does(desks, engine):
-    some = settings(SETTINGS, max_examples=EXAMPLES[engine])
+@pytest.mark.parametrize(
+    "part", [pytest.param(3, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)]
+)
+def test_every_engine_does_what_the_model_does(desks, engine, part):
+    some = settings(SETTINGS, max_examples=EXAMPLES[engine] // part)
     run_state_machine_as_test(lambda: StoreMachine(desks), settings=some)

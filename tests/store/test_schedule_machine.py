@@ -195,6 +195,9 @@ class ScheduleMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
-def test_every_engine_keeps_schedules_as_the_model_does(desks, engine):
-    some = settings(SETTINGS, max_examples=EXAMPLES[engine])
+@pytest.mark.parametrize(
+    "part", [pytest.param(3, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)]
+)
+def test_every_engine_keeps_schedules_as_the_model_does(desks, engine, part):
+    some = settings(SETTINGS, max_examples=EXAMPLES[engine] // part)
     run_state_machine_as_test(lambda: ScheduleMachine(desks), settings=some)

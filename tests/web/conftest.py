@@ -15,10 +15,10 @@ CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or sh
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once for this folder, and gone before a test of another: while it is there, Playwright's loop
-    holds the thread, and no test that is async could run in it.
+    """The browser, started once for a file: while it is there, Playwright's loop holds the thread, and no test of another
+    file that is async could run in it.
     """
     if CHROMIUM is None:
         assert not REQUIRED, (
@@ -77,8 +77,14 @@ def api(server):
         yield api
 
 
+@pytest.fixture(scope="module")
+def _signed_in():
+    """The cookies of who signed in, by server and key: the form is filled in once for a file."""
+    return {}
+
+
 @pytest.fixture
-def open_tab(chromium, server):
+def open_tab(chromium, server, _signed_in):
     """open_tab(path): a page of the dashboard, in a browser of its own that is signed in. At the end of the test nothing
     may have gone wrong in any of them: no error, no breach of the policy, no request elsewhere.
     """
@@ -87,8 +93,13 @@ def open_tab(chromium, server):
     def make(path="/ui", *, of=server, key=None, **context):
         tab = Tab(chromium.new_context(base_url=of.url, **context), of.url)
         tabs.append(tab)
-        tab.sign_in(key or of.key)
+        who = of.url, key or of.key
+        tab.context.add_cookies(_signed_in.get(who, []))
         tab.open(path)
+        if "/ui/sign-in" in tab.page.url:  # nobody has signed in yet, or a test has ended the session
+            tab.sign_in(who[1])
+            _signed_in[who] = tab.context.cookies()
+            tab.open(path)
         return tab
 
     yield make
