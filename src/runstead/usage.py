@@ -34,7 +34,7 @@ class Reported(msgspec.Struct, frozen=True, rename="camel"):
 
 def read(metadata: bytes) -> Reported:
     """What a completion's metadata (JSON text) reports."""
-    told = msgspec.json.decode(metadata, type=Reported)
+    told = msgspec.json.decode(metadata, type=Reported, strict=False)  # a count may be written 7.0
     most = limits.name_chars_max
     provider, model = (name and name[:most] for name in (told.provider, told.model))
     return msgspec.structs.replace(told, provider=provider, model=model)

@@ -337,6 +337,7 @@ async def test_an_integer_may_be_written_with_a_fraction_of_nothing(api):
     done = b'{"status": "completed", "exit_code": 0e5, "metadata": {"inputTokens": 7.0},'
     done += b' "artifacts": [{"name": "a", "size": 1e3}]}'
     assert (await api.post(f"/runs/{run['run_id']}/complete", done))["run"]["exit_code"] == 0
+    assert (await api.get(f"/runs/{run['run_id']}/usage"))["run"]["input_tokens"] == 7
 
 
 @pytest.mark.parametrize("text", [b"5.5", b'"5"', b"1e300", b"9007199254740993.0", b"0.0", b"true"])

@@ -1,5 +1,6 @@
 """Every route is served by the short way and over ASGI alike: the same bytes, whatever is asked."""
 
+import os
 import random
 import secrets
 import sys
@@ -61,6 +62,7 @@ def played_both_ways(monkeypatch, new_desk, new_clock):
         for plain in (False, True):
             chance = random.Random(11)
             monkeypatch.setattr(uuid, "uuid4", lambda c=chance: uuid.UUID(int=c.getrandbits(128), version=4))
+            monkeypatch.setattr(os, "urandom", chance.randbytes)
             monkeypatch.setattr(secrets, "token_bytes", lambda n=32, c=chance: c.randbytes(n))
             monkeypatch.setattr(secrets, "token_hex", lambda n=32, c=chance: c.randbytes(n).hex())
             monkeypatch.setattr(secrets, "token_urlsafe", lambda n=32, c=chance: c.randbytes(n).hex())

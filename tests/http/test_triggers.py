@@ -10,6 +10,7 @@ import pytest
 
 from runstead import limits, telemetry
 from runstead.http import endpoint
+from runstead.leadership import Standing
 from runstead.webhook import secret_of, signature
 
 SECRET = secret_of(bytes(range(32)))
@@ -260,4 +261,4 @@ async def test_the_token_is_in_no_answer_no_log_and_no_metric(triggers, api, mon
         assert token not in response.text
     assert len(lines) == 1
     assert token not in lines[0]
-    assert token not in telemetry.exposition({}, leads=False, term=0).decode()
+    assert token not in telemetry.exposition({}, Standing()).decode()

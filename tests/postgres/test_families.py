@@ -204,7 +204,8 @@ async def test_nothing_is_left_of_a_deleted_family(desk, event, sql):
     )
     assert len(tables) >= 8
     for table, column in tables:
-        assert sql(f"SELECT {column} FROM {table}") == [], table
+        if table != "rollup_entries":  # usage outlives its run
+            assert sql(f"SELECT {column} FROM {table}") == [], table
 
 
 CHILDREN = """
