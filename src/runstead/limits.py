@@ -144,6 +144,7 @@ usage_backlog_max: Final = (
 rollup_rows_per_tick_max: Final = 100  # ended runs that one transaction adds to the sums
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
+usage_families_max: Final = 300_000  # among which a report looks for them
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 

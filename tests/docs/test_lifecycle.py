@@ -95,6 +95,7 @@ LIMITS = {
     "One price": f"{limits.price_max // 1_000_000:,} of the currency for a million tokens",
     "Tokens of one kind of one run, in reports": f"{limits.tokens_per_run_max:,}",
     "Runs that a report on usage reads beside the sums, after an upgrade": f"the newest {limits.usage_backlog_max:,}",
+    "Families among which a report on usage looks": f"{limits.usage_families_max:,}",
     "Groups of a report on usage": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Session of a browser": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",

@@ -22,6 +22,7 @@ from runstead.commands import charts, usage_report
 from runstead.commands.app import App
 from runstead.commands.check import check
 from runstead.conversation import Conversation
+from runstead.errors import Error
 from runstead.memory import MemoryNotifier
 from runstead.principal import ALL_SCOPES, Principal
 from runstead.project import Project
@@ -199,6 +200,18 @@ async def test_a_family_counts_together_however_its_members_were_added_up(app, d
     await fold_all(desk.store)
     await desk.complete("root", metadata=used(1))
     assert told(await report(app, by="family")) == ({"root": (2, 6)}, (2, 6), 2)
+
+
+async def test_more_families_than_a_report_looks_among_are_refused(app, desk, monkeypatch):
+    monkeypatch.setattr(limits, "usage_families_max", 2)
+    for n in range(3):
+        await complete(desk, f"run-{n}", n)
+        assert len((await report(app, by="family")).groups) == n + 1
+    await fold_all(desk.store)
+    with pytest.raises(Error, match="more than 2 families"):
+        await report(app, by="family")
+    assert len((await report(app, NOON + DAY, by="family")).groups) == 0
+    assert told(await report(app, by="target")) == ({None: (3, 3)}, (3, 3), 3)
 
 
 async def test_what_deleted_runs_used_belongs_to_no_family(app, desk):

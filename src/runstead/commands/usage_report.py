@@ -9,7 +9,7 @@ from runstead.commands.charts import check_span
 from runstead.errors import Error
 from runstead.price import PriceList
 from runstead.principal import Principal, Scope, refuse_bound
-from runstead.rollup import QUARTER, cover
+from runstead.rollup import QUARTER, USAGE_WIDTHS, cover
 from runstead.store import UsageQuery
 from runstead.usage_report import WAYS, By, UsageReport, groups_of, total_of
 
@@ -31,6 +31,8 @@ async def reports(
         if by not in WAYS:
             raise Error("INVALID_REQUEST", f"Usage is told by one of {', '.join(WAYS)}, not {by!r}")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    if "family" in ways:
+        await _refuse_too_many_families(app, found.id, since, until)
     prices = PriceList(await app.store.prices.of(found.id))
     edges = await stretches.edges(app, found.id, cover(since, until, (QUARTER,)).edges)
     query = UsageQuery(found.id, since, until, ways, limits.usage_groups_max, edges)
@@ -49,3 +51,16 @@ async def reports(
         )
         for by in ways
     ]
+
+
+async def _refuse_too_many_families(app: App, project_id: str, since: int, until: int) -> None:
+    """A group for each of them, of which only the first are told: millions would take minutes and much memory."""
+    most = limits.usage_families_max
+    for span in cover(since, until, USAGE_WIDTHS["family"]).spans:
+        if await app.store.rollups.families(project_id, span, most + 1) > most:
+            raise Error(
+                "INVALID_REQUEST",
+                f"There are more than {most:,} families of runs in this time: choose a shorter one, or another way to"
+                " tell usage by",
+                errors=(("$.since", "too far back to tell usage by family"),),
+            )

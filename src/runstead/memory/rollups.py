@@ -13,6 +13,7 @@ from runstead.rollup import (
     Additions,
     Durations,
     Line,
+    Span,
     Sums,
     Told,
     UsageKey,
@@ -91,6 +92,14 @@ class MemoryRollups(Rollups):
         ended = sum(line.runs for line in sums("ended").lines)
         ways = {way: sums(way, by_model=way == "model") for way in query.ways}
         return UsagePage(ways, sums("model").lines, ended + living, truncated=False)
+
+    async def families(self, project_id: str, span: Span, most: int) -> int:
+        found = sum(
+            (key.project_id, key.way, key.width) == (project_id, "family", span.width)
+            and span.since <= key.bucket < span.until
+            for key in self._usage
+        )
+        return min(found, most)
 
     def _between(self, query: UsageQuery, way: str) -> list[Line]:
         spans = query.spans(way)

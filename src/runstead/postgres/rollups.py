@@ -23,6 +23,7 @@ from runstead.rollup import (
     Entry,
     Facts,
     Line,
+    Span,
     end_of,
     facts,
     gone,
@@ -106,6 +107,11 @@ class PostgresRollups:
 
     async def usage(self, query: UsageQuery) -> UsagePage:
         return await self._read(lambda c: _usage(c, query))
+
+    async def families(self, project_id: str, span: Span, most: int) -> int:
+        row = await self._readers.row(Q["count_usage_families"], project_id, *span, most)
+        assert row is not None
+        return int(row[0])
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))

@@ -135,6 +135,12 @@ first AS MATERIALIZED (
 )
 SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name = ANY (ARRAY(SELECT name FROM first))
 
+-- name: count_usage_families
+SELECT count(*) FROM (
+  SELECT 1 FROM usage_rollups
+  WHERE project_id = $1 AND way = 'family' AND width = $2 AND bucket >= $3 AND bucket < $4 LIMIT $5
+) AS found
+
 -- name: activity_between
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
 WHERE project_id = $1 AND way = $2 AND name = $3 AND width = $4 AND bucket >= $5 AND bucket < $6

@@ -13,6 +13,7 @@ from runstead.rollup import (
     Entry,
     Facts,
     Line,
+    Span,
     facts,
     lines,
     packed,
@@ -60,6 +61,10 @@ class SqliteRollups:
 
     async def usage(self, query: UsageQuery) -> UsagePage:
         return await self._read(lambda c: _usage(c, query))
+
+    async def families(self, project_id: str, span: Span, most: int) -> int:
+        given = (project_id, *span, most)
+        return await self._readers.do(lambda c: int(c.execute(Q["count_usage_families"], given).fetchone()[0]))
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))

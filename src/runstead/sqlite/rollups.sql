@@ -103,6 +103,12 @@ first AS MATERIALIZED (
 )
 SELECT lines.*, (SELECT count(*) FROM named) FROM lines WHERE name IN (SELECT name FROM first)
 
+-- name: count_usage_families
+SELECT count(*) FROM (
+  SELECT 1 FROM usage_rollups
+  WHERE project_id = ? AND way = 'family' AND width = ? AND bucket >= ? AND bucket < ? LIMIT ?
+)
+
 -- name: activity_between
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
 WHERE project_id = ? AND way = ? AND name = ? AND width = ? AND bucket >= ? AND bucket < ?

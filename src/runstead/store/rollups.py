@@ -163,6 +163,10 @@ class Rollups(Protocol):
 
     async def usage(self, query: UsageQuery) -> UsagePage: ...
 
+    async def families(self, project_id: str, span: Span, most: int) -> int:
+        """How many sums of families these buckets hold, counted up to `most`."""
+        ...
+
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         """None while `catch_up` has something to do: then only the rows know."""
         ...
