@@ -64,7 +64,9 @@ class SqliteRollups:
 
     async def families(self, project_id: str, span: Span, most: int) -> int:
         given = (project_id, *span, most)
-        return await self._readers.do(lambda c: int(c.execute(Q["count_usage_families"], given).fetchone()[0]))
+        return await self._readers.do(
+            lambda c: int(c.execute(Q["count_usage_families"], given).fetchone()[0])
+        )
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))
