@@ -45,7 +45,11 @@ class Plan(msgspec.Struct, frozen=True):
                     "request": {"name": "bench", "target": TARGET, "config": {"events": EVENTS}},
                 }
             ),
-            claim_body=encode({"lease_duration_seconds": LEASE_S, "kinds": ["task"], "targets": [TARGET]}),
+            # It waits, as workers do: what a look saw may be taken by others before it is locked, and the runs that these
+            # have left in exchange came after the look.
+            claim_body=encode(
+                {"lease_duration_seconds": LEASE_S, "kinds": ["task"], "targets": [TARGET], "wait_seconds": 1}
+            ),
             events=encode([progress_event(step) for step in range(EVENTS)]),
         )
 
