@@ -23,7 +23,7 @@ from typing import Any
 
 import asyncpg
 
-from runstead.project import new_key
+from runstead.core.identity.project import new_key
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 RUNSTEAD = str(Path(sys.executable).parent / "runstead")

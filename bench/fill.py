@@ -15,14 +15,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from runstead import transitions
 from runstead.commands.projects import new_project
-from runstead.event import NewEvent
-from runstead.run import Run, RunStatus
-from runstead.sqlite.connection import connect
-from runstead.sqlite.rows import add_events, insert_run
-from runstead.sqlite.store import SqliteStore
-from runstead.transitions import NO_FENCE, Completion
+from runstead.core.runs import transitions
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.engines.sqlite.connection import connect
+from runstead.engines.sqlite.rows import add_events, insert_run
+from runstead.engines.sqlite.store import SqliteStore
 
 PAYLOAD = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"m1","delta":"' + b"x" * 140 + b'"}'
 EVENTS = tuple(NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(10))

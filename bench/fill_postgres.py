@@ -17,15 +17,15 @@ from typing import Final
 
 import asyncpg
 
-from runstead import transitions
-from runstead.append import append
 from runstead.commands.projects import new_project
-from runstead.event import NewEvent
-from runstead.postgres.partitions import make_partitions
-from runstead.postgres.store import PostgresStore
-from runstead.run import Run, RunStatus
-from runstead.store import ClaimQuery, RunKey
-from runstead.transitions import NO_FENCE, Completion
+from runstead.core.runs import transitions
+from runstead.core.runs.append import append
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.engines.postgres.partitions import make_partitions
+from runstead.engines.postgres.store import PostgresStore
+from runstead.ports.store import ClaimQuery, RunKey
 
 PAYLOAD: Final = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"m1","delta":"' + b"x" * 140 + b'"}'
 USAGE: Final = b'{"provider":"bench","model":"none","inputTokens":10,"outputTokens":20}'

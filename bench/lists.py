@@ -14,9 +14,9 @@ import sys
 import time
 from typing import Any, Final
 
-from runstead.engines import make_store
-from runstead.settings import load
-from runstead.store import RunQuery, Store
+from runstead.ports.store import RunQuery, Store
+from runstead.server.engines import make_store
+from runstead.server.settings import load
 
 RED: Final = ("team", "red")
 UNKNOWN: Final = ("team", "none")

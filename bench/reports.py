@@ -18,19 +18,19 @@ from contextlib import closing
 
 import asyncpg
 
-from runstead.clock import now_ms
 from runstead.commands import charts, usage_report
 from runstead.commands.app import App
 from runstead.commands.keys import new_project
-from runstead.engines import make_store
-from runstead.memory import MemoryNotifier
-from runstead.principal import ALL_SCOPES, Principal
-from runstead.rollup import DAY, QUARTER
-from runstead.run import FIELDS, Run, RunStatus
-from runstead.settings import Settings
-from runstead.store import RunKey, RunQuery, Store
-from runstead.transition import Transition
-from runstead.transitions import NO_FENCE, Completion, complete, create
+from runstead.core.clock import now_ms
+from runstead.core.identity.principal import ALL_SCOPES, Principal
+from runstead.core.runs.run import FIELDS, Run, RunStatus
+from runstead.core.runs.transition import Transition
+from runstead.core.runs.transitions import NO_FENCE, Completion, complete, create
+from runstead.core.usage.rollup import DAY, QUARTER
+from runstead.engines.memory import MemoryNotifier
+from runstead.ports.store import RunKey, RunQuery, Store
+from runstead.server.engines import make_store
+from runstead.server.settings import Settings
 
 MODELS, TARGETS, SCHEDULES, KEYS = 5, 20, 10, 50
 PER_STATEMENT = 100_000

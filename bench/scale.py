@@ -5,7 +5,7 @@
     python bench/scale.py --check                     # the model against the measurements it was made from
 
 A queueing model, event by event. Each run is four commands (create, claim, append ten events, complete). A command
-takes its replica's event loop, waits in the replica's batcher (the rules of `postgres/batcher.py`), shares a
+takes its replica's event loop, waits in the replica's batcher (the rules of `engines/postgres/commit/group.py`), shares a
 transaction, which takes a core of its database and then one flush of the WAL that all waiting transactions share. Projects
 are of very different sizes (Zipf), and each lives in one shard. What it leaves out: the network, checkpoints and vacuum.
 docs/scale.md tells what follows from it.
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runstead import limits
+from runstead.core import limits
 
 COMMANDS = 4  # of one run
 WARM_UP_S = 2.0

@@ -19,13 +19,13 @@ from typing import Any, Final
 
 import uvloop
 
-from runstead import transitions
-from runstead.clock import now_ms
-from runstead.engines import make_store
-from runstead.run import Run, RunStatus
-from runstead.settings import load
-from runstead.store import ClaimQuery, RunKey, Store
-from runstead.transition import Loaded, Transition
+from runstead.core.clock import now_ms
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transition import Loaded, Transition
+from runstead.ports.store import ClaimQuery, RunKey, Store
+from runstead.server.engines import make_store
+from runstead.server.settings import load
 
 FEW: Final = 10
 MANY: Final = 1_000

@@ -28,7 +28,7 @@ import msgspec
 
 from postgres import DEFAULTS, PostgresServer
 from runstead.bench import BenchOptions, run_bench
-from runstead.project import new_key
+from runstead.core.identity.project import new_key
 
 READY = "runstead is ready on "
 

@@ -82,9 +82,9 @@ def postgres_store(databases):
 @pytest.fixture(scope="session")
 def sqlite_store(tmp_path_factory):
     """sqlite_store(path, clock): a store over an empty file that is set up already, not open yet."""
-    from runstead.sqlite.connection import connect
-    from runstead.sqlite.migrate import migrate
-    from runstead.sqlite.store import SqliteStore
+    from runstead.engines.sqlite.connection import connect
+    from runstead.engines.sqlite.migrate import migrate
+    from runstead.engines.sqlite.store import SqliteStore
 
     empty = tmp_path_factory.mktemp("sqlite") / "empty.db"
     with closing(connect(empty, "OFF")) as connection:

@@ -7,17 +7,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from runstead import batch as batches, transitions
-from runstead.append import append, digest
-from runstead.errors import Error, not_found
-from runstead.event import PRIVATE_TYPES, NewEvent
-from runstead.input_request import InputRequest, InputResponse
-from runstead.push_service import PushService
-from runstead.run import Run, RunStatus
-from runstead.seal import Seal
-from runstead.store import ClaimQuery, RunKey, RunQuery, batches as batch_store
-from runstead.transition import Receipt, Transition, Want
-from runstead.transitions import NO_FENCE, Completion
+from runstead.core.batches import batch as batches
+from runstead.core.conversations.input_request import InputRequest, InputResponse
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.queue.push_service import PushService
+from runstead.core.runs import transitions
+from runstead.core.runs.append import append, digest
+from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transition import Receipt, Transition, Want
+from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.ports.store import ClaimQuery, RunKey, RunQuery, batches as batch_store
 
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"

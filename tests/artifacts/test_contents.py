@@ -12,9 +12,9 @@ import uuid
 import httpx2
 import pytest
 
-from runstead.artifacts import TooLargeError
-from runstead.errors import Error
-from runstead.filesystem import FilesystemArtifacts
+from runstead.core.errors import Error
+from runstead.engines.artifacts.files import FilesystemArtifacts
+from runstead.ports.artifact_store import TooLargeError
 
 MIB = 1 << 20
 
@@ -49,7 +49,7 @@ async def kept(request, tmp_path, monkeypatch):
         server = request.getfixturevalue("s3_server")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "testing")
-        from runstead.s3 import S3Artifacts
+        from runstead.engines.artifacts.s3 import S3Artifacts
 
         engine = S3Artifacts(f"s3://artifacts/{uuid.uuid4()}?endpoint={server}&region=us-east-1")
     await engine.open()
@@ -206,7 +206,7 @@ async def test_without_a_place_there_is_one_for_the_time_being():
 
 
 async def test_a_bucket_that_is_not_there_stops_the_program(s3_server, monkeypatch):
-    from runstead.s3 import S3Artifacts
+    from runstead.engines.artifacts.s3 import S3Artifacts
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from runstead.engines import make_artifacts
-from runstead.filesystem import FilesystemArtifacts
-from runstead.settings import SettingError, load
+from runstead.engines.artifacts.files import FilesystemArtifacts
+from runstead.server.engines import make_artifacts
+from runstead.server.settings import SettingError, load
 
 REFUSED = ["ftp://x/y", "s3://", "s3:///prefix", "s3://?endpoint=http://x", "file://relative", "file:///"]
 

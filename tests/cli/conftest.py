@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from runstead.cli import main
-from runstead.main import Main
 from runstead.sdk import Client
-from runstead.settings import load
-from runstead.telemetry import log_to_stderr
+from runstead.server.main import Main
+from runstead.server.settings import load
+from runstead.server.telemetry import log_to_stderr
 
 KEY = "vf_testcli1_not-a-secret-but-long-enough-to-be-one"
 

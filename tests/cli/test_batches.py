@@ -7,8 +7,8 @@ import time
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from runstead.cli.pace import Pace, ended, progress_line
-from runstead.cli.render import PIPE, Screen
+from runstead.cli.shared.eta import Pace, ended, progress_line
+from runstead.cli.shared.render import PIPE, Screen
 from runstead.sdk import BatchProgress, StatusCounts
 
 

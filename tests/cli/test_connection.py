@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from runstead.cli import hoisted
-from runstead.cli.connection import Reach, resolve, shown_url
+from runstead.cli.shared.connection import Reach, resolve, shown_url
 
 PROFILES = """
 default = "local"

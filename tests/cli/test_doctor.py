@@ -10,8 +10,8 @@ import types
 
 import pytest
 
-from runstead.cli import checks, server_checks
-from runstead.cli.finding import skew
+from runstead.cli import local_checks, server_checks
+from runstead.cli.shared.diagnostics import skew
 
 
 def levels(done):
@@ -27,7 +27,7 @@ def store(cli):
 
 
 def test_where_all_is_well_every_line_says_ok(store):
-    store.env.setattr(checks, "_optimized", lambda: True)  # or not, as the tests' Python was built
+    store.env.setattr(local_checks, "_optimized", lambda: True)  # or not, as the tests' Python was built
     done = store("doctor")
     assert (done.code, done.err) == (0, ""), done
     assert set(levels(done).values()) == {"ok"}, done.out

@@ -48,7 +48,7 @@ def loaded_by(commands, heavy):
 
 
 SERVER = {
-    "runstead.main",
+    "runstead.server.main",
     "runstead.http",
     "uvicorn",
     "starlette",

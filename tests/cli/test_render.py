@@ -7,7 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from runstead.cli.render import PIPE, Column, Screen, age, cut, document, members, safe, size, span, table
+from runstead.cli.shared.render import (
+    PIPE,
+    Column,
+    Screen,
+    age,
+    cut,
+    document,
+    members,
+    safe,
+    size,
+    span,
+    table,
+)
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\r\x9b31m\u202eevil\u2066\u200b\ufeff\u2028\x7f\x00"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

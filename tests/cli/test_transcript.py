@@ -2,8 +2,8 @@
 
 import pytest
 
-from runstead.cli.render import PIPE, Screen
-from runstead.cli.transcript import Transcript, resume_command
+from runstead.cli.shared.render import PIPE, Screen
+from runstead.cli.shared.transcript import Transcript, resume_command
 from runstead.sdk import Event
 
 

@@ -3,13 +3,14 @@
 import msgspec
 from msgspec.structs import replace
 
-from runstead import append as rules, limits, transitions
-from runstead.event import PRIVATE_TYPES, Event, NewEvent
-from runstead.input_request import InputRequest, InputResponse
-from runstead.push_service import PushService
-from runstead.run import Run, RunStatus
-from runstead.transition import Receipt
-from runstead.transitions import MOVES, NO_FENCE, Completion, Fence
+from runstead.core import limits
+from runstead.core.conversations.input_request import InputRequest, InputResponse
+from runstead.core.queue.push_service import PushService
+from runstead.core.runs import append as rules, transitions
+from runstead.core.runs.event import PRIVATE_TYPES, Event, NewEvent
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transition import Receipt
+from runstead.core.runs.transitions import MOVES, NO_FENCE, Completion, Fence
 
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"

@@ -4,9 +4,9 @@ from collections import Counter
 
 from hypothesis import given, strategies
 
-from runstead.activity import Grid, grid, quantile, share, summed_up
-from runstead.rollup import DAY, HOUR, QUARTER, rounded
-from runstead.run import RunStatus
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.activity import Grid, grid, quantile, share, summed_up
+from runstead.core.usage.rollup import DAY, HOUR, QUARTER, rounded
 
 SINCE, UNTIL = 1_000, 1_700
 SHARES = strategies.lists(

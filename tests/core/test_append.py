@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from runstead import append as rules, limits
-from runstead.errors import Error
-from runstead.event import NewEvent
-from runstead.run import RunStatus
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import append as rules
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.run import RunStatus
 from story import NOON, Story, event
 
 A, B, C, D = (event("CUSTOM", name=name) for name in "ABCD")

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from runstead.batch import Batch, Changed, Tally, admit, cancel, counted, followed_up
-from runstead.errors import Error
-from runstead.run import Run, RunStatus
-from runstead.transitions import MOVES
+from runstead.core.batches.batch import Batch, Changed, Tally, admit, cancel, counted, followed_up
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transitions import MOVES
 
 BATCH = Batch("b5a1c1e0-0000-4000-8000-000000000000", "p", 0)
 steps = st.lists(st.tuples(st.integers(0, 4), st.sampled_from(RunStatus)), max_size=40)

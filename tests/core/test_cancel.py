@@ -1,7 +1,7 @@
 import pytest
 
-from runstead.errors import Error
-from runstead.run import RunStatus
+from runstead.core.errors import Error
+from runstead.core.runs.run import RunStatus
 from story import NOON, Story, event
 
 

@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from runstead import limits, transitions
-from runstead.errors import Error
-from runstead.run import RunStatus
-from runstead.transitions import NO_FENCE
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import transitions
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transitions import NO_FENCE
 from story import MINUTE, Story
 
 ENDS = ("completed", "failed", "cancelled")

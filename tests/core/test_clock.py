@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 from hypothesis import given, strategies as st
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none, now_ms, to_ms
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none, now_ms, to_ms
 
 moments = st.integers(0, limits.timestamp_ms_max)
 

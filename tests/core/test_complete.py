@@ -1,9 +1,9 @@
 import msgspec
 import pytest
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.run import RunStatus
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import RunStatus
 from story import NOON, Story
 
 USAGE = b'{"model":"opus","inputTokens":3}'

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.concurrency import ConcurrencyLimit, Occupancy, Rooms
-from runstead.errors import Error
-from runstead.run import RunStatus, in_queue
-from runstead.turns import in_turns
+from runstead.core.errors import Error
+from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy, Rooms
+from runstead.core.queue.round_robin import in_turns
+from runstead.core.runs.run import RunStatus, in_queue
 from story import NOON, Story, new_run
 
 

@@ -1,10 +1,11 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits, transitions
-from runstead.errors import Error
-from runstead.run import RunStatus
-from runstead.transition import NewMessage
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import transitions
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import NewMessage
 from story import NOON, Story, new_run
 
 

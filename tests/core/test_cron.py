@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from runstead import cron
-from runstead.clock import to_ms
-from runstead.errors import Error
+from runstead.core.clock import to_ms
+from runstead.core.errors import Error
+from runstead.core.schedules import cron
 
 MINUTE = 60_000
 SPRING = datetime(2026, 3, 29, tzinfo=ZoneInfo("Europe/Berlin"))  # 02:00 is followed by 03:00

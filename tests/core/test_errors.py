@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import runstead
-from runstead.errors import CODES, RUN_CODES, Error, not_found
+from runstead.core.errors import CODES, RUN_CODES, Error, not_found
 
 SOURCES = sorted(Path(runstead.__file__).parent.rglob("*.py"))
 

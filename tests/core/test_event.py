@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.event import pascal
+from runstead.core.runs.event import pascal
 from story import event
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runstead.append import digest
-from runstead.errors import Error
+from runstead.core.errors import Error
+from runstead.core.runs.append import digest
 from story import Story, event
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from runstead.errors import Error
-from runstead.transitions import NO_FENCE, Fence
+from runstead.core.errors import Error
+from runstead.core.runs.transitions import NO_FENCE, Fence
 from story import MINUTE, Story, event
 
 

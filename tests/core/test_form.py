@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.errors import Error
-from runstead.form import FormField, check_fields, fill
+from runstead.core.conversations.form import FormField, check_fields, fill
+from runstead.core.errors import Error
 
 SECRET = "correct horse battery staple"
 

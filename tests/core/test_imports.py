@@ -1,4 +1,4 @@
-"""Imports run one way: core ← ports ← commands ← (http, loops) ← web; engines know core and ports; one file wires."""
+"""Imports run one way, and the folders say which: core ← ports ← (security, engines), commands ← (http, loops) ← web."""
 
 import ast
 import sys
@@ -10,42 +10,35 @@ import runstead
 
 ROOT = Path(runstead.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
 LINES_MAX = 500
 
-CORE = {"append", "clock", "conversation", "errors", "event", "form", "input_request", "limits", "message"}
-CORE |= {"cron", "event_types", "hint", "principal", "project", "usage"}
-CORE |= {"retry", "run", "seal", "transition", "transitions", "worker", "schedule"}
-CORE |= {"push_service", "signing_key", "trigger", "webhook", "webhook_event"}
-CORE |= {"leadership", "concurrency", "turns", "artifact", "batch", "schedule_edit", "invariants"}
-CORE |= {"browser_session"}
-CORE |= {"activity"}
-CORE |= {"price", "usage_report", "rollup", "rollup_audit"}
-CORE |= {"replica"}
-PORTS = {"store", "notifier", "relay", "artifacts"}
-GATES = {"egress", "sealing", "signing"}
-ENGINES = {"memory", "sqlite", "postgres", "nats", "filesystem", "s3"}
-OUTSIDE = {"http", "web", "loops"}
-COMMAND_LINE = {"cli", "administration", "__main__", "supervised"}
-
-#: The server for users' tests is wired of the same parts, over memory.
-WIRING = {"main", "engines", "testing", "supervisor", "supervised", "process_metrics", "listening"}
-
-#: Which rooms a room may know beside itself. Rooms that are not named here wire things, and may know all but main.
-MAY_IMPORT = dict.fromkeys(CORE, CORE) | dict.fromkeys(PORTS | ENGINES | GATES, CORE | PORTS)
-MAY_IMPORT |= {"commands": CORE | PORTS | GATES}
-MAY_IMPORT |= dict.fromkeys(OUTSIDE, CORE | PORTS | GATES | {"commands", "telemetry"})
-MAY_IMPORT["web"] = MAY_IMPORT["web"] | {
-    "http"
-}  # the same callers by the same credentials, and the same statuses: it stands on that door
-MAY_IMPORT |= {"sdk": set(), "bench": set(), "telemetry": CORE, "settings": CORE, "__init__": set()}
+#: Which folders the files of a folder may import from, beside their own.
+BELOW = {
+    "core": set(),
+    "ports": {"core"},
+    "security": {"core", "ports"},
+    "engines": {"core", "ports"},
+    "commands": {"core", "ports", "security"},
+    "loops": {"core", "ports", "security", "commands"},
+    "http": {"core", "ports", "security", "commands"},
+    # A page takes the same credentials and the same bodies as the route of the same noun.
+    "web": {"core", "ports", "security", "commands", "http"},
+    "sdk": set(),
+    "bench": set(),
+    "testing": FOLDERS - {"cli", "bench", "server"},
+    "cli": {"core", "sdk", "bench", "server", "security"},
+    "server": FOLDERS - {"testing", "bench", "sdk"},
+}
+ENGINES = ("sqlite", "postgres")
 
 
-def room(path):
-    return path.relative_to(ROOT).with_suffix("").parts[0]
+def folder(path):
+    return path.relative_to(ROOT).parts[0]
 
 
 def imported(path):
-    """Full names of what a file imports, members of `runstead` and relative imports included."""
+    """Full names of what a file imports, relative imports included."""
     here = ["runstead", *path.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -56,25 +49,35 @@ def imported(path):
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def rooms_known(path):
-    known = {name.split(".")[1] for name in imported(path) if name.startswith("runstead.")}
-    return known - {room(path), "__version__"}
+def test_every_folder_has_its_place_in_the_order():
+    assert set(BELOW) == FOLDERS
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_knows_only_what_its_room_may_know(path):
-    known, here = rooms_known(path), room(path)
-    assert "main" not in known or here in COMMAND_LINE, "only the command line starts the program"
-    if here in MAY_IMPORT:
-        assert known <= MAY_IMPORT[here]
-    elif here not in WIRING:
-        assert not known & ENGINES, "only what wires knows engines"
+def test_a_file_imports_only_from_its_folder_and_those_below(path):
+    here = folder(path)
+    known = {name.split(".")[1] for name in imported(path) if name.startswith("runstead.")} - {"__version__"}
+    allowed = {"sdk"} if path == ROOT / "__init__.py" else BELOW[here] | {here}
+    assert known <= allowed
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if room(path) in CORE], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("engines/*/**/*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_engines_do_not_know_each_other(path):
+    here = path.relative_to(ROOT).parts[1]
+    others = {engine for engine in ENGINES if engine != here} if here != "notifiers" else {"sqlite"}
+    known = {name.split(".")[2] for name in imported(path) if name.startswith("runstead.engines.")}
+    assert not known & others
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("core/**/*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_the_core_needs_the_standard_library_and_msgspec_alone(path):
     foreign = {name.split(".")[0] for name in imported(path)} - {"msgspec", "runstead"}
-    if room(path) == "cron":  # which times an expression names is a library's business, in this one file
+    if path.name == "cron.py":  # a library knows which times an expression names
         foreign -= {"cronsim"}
     assert foreign <= sys.stdlib_module_names
 
@@ -85,3 +88,12 @@ def test_files_are_short_and_have_names_of_their_own():
     lines = {str(path): path.read_text().count("\n") for path in files}
     assert {name: count for name, count in lines.items() if count > LINES_MAX} == {}
     assert {path.stem for path in SOURCES} & {"utils", "common", "helpers", "manager"} == set()
+
+
+@pytest.mark.parametrize(
+    "path", sorted({path.parent for path in SOURCES}), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_two_files_of_a_folder_differ_by_an_ending(path):
+    stems = [file.stem for file in path.glob("*.py")]
+    bare = [stem.removesuffix("ing").removesuffix("s") for stem in stems]
+    assert sorted({stem for stem, one in zip(stems, bare, strict=True) if bare.count(one) > 1}) == []

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.run import RunStatus
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import RunStatus
 from story import MINUTE, NOON, Story
 
 

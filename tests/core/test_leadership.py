@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies as st
 
-from runstead.leadership import Lead, Standing, elect, in_office, resign
+from runstead.core.leadership import Lead, Standing, elect, in_office, resign
 
 OWNERS = st.sampled_from(["ann", "bob", "cyd"])
 STEPS = st.lists(st.tuples(OWNERS, st.sampled_from(["ask", "resign"]), st.integers(0, 4_000)), max_size=40)

@@ -5,11 +5,12 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from runstead import limits, transitions
-from runstead.errors import Error
-from runstead.event import TERMINAL_TYPES
-from runstead.run import RunStatus
-from runstead.transitions import NO_FENCE, Seen
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import transitions
+from runstead.core.runs.event import TERMINAL_TYPES
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transitions import NO_FENCE, Seen
 from story import NOON, Story, event
 
 ENDS = ("completed", "failed", "cancelled")

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.event import NewEvent
-from runstead.message import Fold, fold, snapshot
-from runstead.run import RunStatus
+from runstead.core.conversations.projection import Fold, fold, snapshot
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.run import RunStatus
 from story import NOON, Story, event, stored
 
 RUNNING, COMPLETED = RunStatus.RUNNING, RunStatus.COMPLETED

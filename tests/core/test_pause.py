@@ -2,8 +2,8 @@
 
 import pytest
 
-from runstead.errors import Error
-from runstead.run import RunStatus
+from runstead.core.errors import Error
+from runstead.core.runs.run import RunStatus
 from story import MINUTE, NOON, Story, event
 
 

@@ -2,8 +2,8 @@
 
 from hypothesis import given, strategies
 
-from runstead.price import Price, PriceList, cost, micros
-from runstead.usage import Tokens
+from runstead.core.usage.price import Price, PriceList, cost, micros
+from runstead.core.usage.usage import Tokens
 
 COUNTS = strategies.integers(0, 10**9)
 TOKENS = strategies.builds(Tokens, COUNTS, COUNTS, COUNTS, COUNTS)

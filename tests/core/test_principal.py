@@ -1,7 +1,7 @@
 import pytest
 
-from runstead.errors import Error
-from runstead.principal import (
+from runstead.core.errors import Error
+from runstead.core.identity.principal import (
     ALL_SCOPES,
     DEFAULT_SCOPES,
     ROLE_SCOPES,

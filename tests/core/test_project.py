@@ -5,7 +5,7 @@ import uuid
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.project import key_prefix, new_key, personal_project, token_hash, user_uuid
+from runstead.core.identity.project import key_prefix, new_key, personal_project, token_hash, user_uuid
 
 
 def test_a_key_has_a_prefix_to_show_and_256_random_bits():

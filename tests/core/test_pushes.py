@@ -3,9 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits, transitions
-from runstead.push_service import choose, is_active
-from runstead.run import RunStatus
+from runstead.core import limits
+from runstead.core.queue.push_service import choose, is_active
+from runstead.core.runs import transitions
+from runstead.core.runs.run import RunStatus
 from story import NOON, SERVICE, Story, event
 
 SILENCE = limits.push_silence_ms

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import transitions
-from runstead.errors import Error
-from runstead.transitions import Seen
+from runstead.core.errors import Error
+from runstead.core.runs import transitions
+from runstead.core.runs.transitions import Seen
 from story import Story
 
 

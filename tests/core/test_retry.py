@@ -1,8 +1,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead import limits
-from runstead.retry import attempts_left, backoff_ms
+from runstead.core import limits
+from runstead.core.runs.retry import attempts_left, backoff_ms
 
 lost = st.integers(1, 10_000)
 dice = st.floats(0, 1, exclude_max=True)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from hypothesis import given, strategies
 
-from runstead.rollup import ACTIVITY_WIDTHS, DAY, HOUR, QUARTER, USAGE_WIDTHS, cover
+from runstead.core.usage.rollup import ACTIVITY_WIDTHS, DAY, HOUR, QUARTER, USAGE_WIDTHS, cover
 
 TIMES = strategies.integers(0, 400 * DAY)
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.run import AgentDetails, Run, RunError, RunStatus
-from runstead.schedule import Schedule, check, ended, fired, next_fire
-from runstead.transition import Loaded
-from runstead.transitions import Firing, claimable, fire
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import AgentDetails, Run, RunError, RunStatus
+from runstead.core.runs.transition import Loaded
+from runstead.core.runs.transitions import Firing, claimable, fire
+from runstead.core.schedules.schedule import Schedule, check, ended, fired, next_fire
 
 NOON = 1_774_008_000_000  # 2026-03-20T12:00Z
 HOUR = 3_600_000

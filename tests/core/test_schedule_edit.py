@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.schedule import Schedule, begun
-from runstead.schedule_edit import Edit, check_synced, delete, edit, sync
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.schedules.edits import Edit, check_synced, delete, edit, sync
+from runstead.core.schedules.schedule import Schedule, begun
 
 NOON = 1_774_008_000_000  # 2026-03-20T12:00Z
 HOUR = 3_600_000

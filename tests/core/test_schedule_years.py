@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from croniter import croniter
 
-from runstead.clock import to_ms
-from runstead.schedule import Schedule, begun
-from runstead.transition import Due
-from runstead.transitions import fire_due
+from runstead.core.clock import to_ms
+from runstead.core.runs.transition import Due
+from runstead.core.runs.transitions import fire_due
+from runstead.core.schedules.schedule import Schedule, begun
 
 START = to_ms(datetime(2025, 1, 1, tzinfo=UTC))
 YEAR = 365 * 86_400_000

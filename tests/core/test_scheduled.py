@@ -7,13 +7,22 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.run import Run, RunStatus
-from runstead.schedule import UNPLANNED, Schedule, begun, ended, firing_at, firing_id, next_fire, upcoming
-from runstead.schedule_edit import Edit, delete, edit
-from runstead.transition import Due, Loaded
-from runstead.transitions import Firing, fire, fire_due, halted
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transition import Due, Loaded
+from runstead.core.runs.transitions import Firing, fire, fire_due, halted
+from runstead.core.schedules.edits import Edit, delete, edit
+from runstead.core.schedules.schedule import (
+    UNPLANNED,
+    Schedule,
+    begun,
+    ended,
+    firing_at,
+    firing_id,
+    next_fire,
+    upcoming,
+)
 
 NOON = 1_774_008_000_000  # 2026-03-20T12:00Z
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000

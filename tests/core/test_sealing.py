@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies
 
-from runstead.sealing import SECRET_BYTES, new_secret, seal, unseal
+from runstead.security.encryption import SECRET_BYTES, new_secret, seal, unseal
 
 SECRETS = strategies.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
 

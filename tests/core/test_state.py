@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead import limits
-from runstead.message import Fold, state
+from runstead.core import limits
+from runstead.core.conversations.projection import Fold, state
 from story import event, stored
 
 EMPTY = {"invokeAgentChildRuns": {}, "inputRequestsByToolCallId": {}}

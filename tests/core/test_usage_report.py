@@ -4,11 +4,11 @@ import msgspec
 import pytest
 from hypothesis import given, strategies
 
-from runstead import limits
-from runstead.price import Price, PriceList
-from runstead.rollup import Facts, facts, lines, uncoded
-from runstead.run import RunStatus
-from runstead.usage_report import WAYS, groups_of, total_of
+from runstead.core import limits
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.price import Price, PriceList
+from runstead.core.usage.report import WAYS, groups_of, total_of
+from runstead.core.usage.rollup import Facts, facts, lines, uncoded
 
 NAMES = strategies.none() | strategies.sampled_from(["a", "b", "*", ""])
 COUNTS = strategies.integers(0, 10**6)

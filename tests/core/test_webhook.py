@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, strategies as st
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.run import Run, RunStatus
-from runstead.webhook import (
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.webhooks.event import EVENT_TYPES, deliveries, event_of
+from runstead.core.webhooks.webhook import (
     Attempt,
     Webhook,
     again,
@@ -25,7 +26,6 @@ from runstead.webhook import (
     signature,
     signatures,
 )
-from runstead.webhook_event import EVENT_TYPES, deliveries, event_of
 
 NOON = 1_774_008_000_000
 SECRET = secret_of(bytes(range(32)))

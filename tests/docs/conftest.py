@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pages import text
 
 import runstead
-from runstead.main import Main
-from runstead.settings import load
+from runstead.server.main import Main
+from runstead.server.settings import load
 
 URL_IN_DOCS = "http://127.0.0.1:8720"
 

@@ -27,7 +27,7 @@ def steps(title):
 def files(span, *, example):
     """Files and folders that a path of a step stands for."""
     if example:
-        span = span.replace("<noun>", "price").replace("<nouns>", "prices")
+        span = span.replace("<noun>", "price").replace("<nouns>", "prices").replace("<domain>", "usage")
     return sorted(ROOT.glob(re.sub(r"<\w+>", "*", span.rstrip("/").replace("NNNN", "[0-9]" * 4))))
 
 

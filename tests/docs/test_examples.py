@@ -15,9 +15,9 @@ import msgspec
 import pytest
 from pages import blocks, name, text
 
+from runstead.core.identity.project import key_prefix
 from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
-from runstead.project import key_prefix
 from runstead.sdk import Client
 
 # Every call's status goes to stderr, beside what the reader sees.

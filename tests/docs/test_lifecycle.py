@@ -5,9 +5,9 @@ import xml.etree.ElementTree as ET
 import pytest
 from pages import PAGES, ROOT, blocks, name, table, text, ticked
 
-from runstead import limits
-from runstead.run import TERMINAL, RunStatus
-from runstead.transitions import MOVES
+from runstead.core import limits
+from runstead.core.runs.run import TERMINAL, RunStatus
+from runstead.core.runs.transitions import MOVES
 
 PICTURE = ROOT / "docs/images/states.svg"
 

@@ -6,18 +6,20 @@ import shlex
 import pytest
 from pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 
-from runstead import event, settings, telemetry
 from runstead.cli.app import app as cli
-from runstead.cli.connection import ENVIRONMENT
-from runstead.errors import CODES, RUN_CODES
-from runstead.http.app import operations
-from runstead.http.problems import STATUS
-from runstead.principal import ROLE_SCOPES, Scope
+from runstead.cli.shared.connection import ENVIRONMENT
+from runstead.core.errors import CODES, RUN_CODES
+from runstead.core.identity.principal import ROLE_SCOPES, Scope
+from runstead.core.runs import event
+from runstead.core.runs.transitions import RESUMES
+from runstead.http.framework.app import operations
+from runstead.http.framework.problems import STATUS
+from runstead.ports import metrics
 from runstead.sdk import Client, __all__ as sdk_names
-from runstead.sdk.codes import CODES as SDK_CODES
-from runstead.sdk.command import ENVIRONMENT as OF_PROGRAMS
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
-from runstead.transitions import RESUMES
+from runstead.sdk.worker.codes import CODES as SDK_CODES
+from runstead.sdk.worker.command import ENVIRONMENT as OF_PROGRAMS
+from runstead.server import settings
 
 #: Variables that HTTP clients anywhere read.
 OF_HTTP_CLIENTS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -176,9 +178,10 @@ def test_a_command_in_a_page_is_one_that_the_program_takes(line, monkeypatch):
 
 
 def test_every_exit_code_is_told():
-    from runstead.cli import BROKEN_PIPE, INTERRUPTED, USAGE, answers, connection, outcomes
+    from runstead.cli import BROKEN_PIPE, INTERRUPTED, USAGE
+    from runstead.cli.shared import connection, exit_codes, output
 
-    codes = {0, answers.REFUSED, USAGE, connection.UNREACHABLE, outcomes.FAILED, outcomes.CANCELLED}
+    codes = {0, output.REFUSED, USAGE, connection.UNREACHABLE, exit_codes.FAILED, exit_codes.CANCELLED}
     assert {int(row[0]) for row in table(CLI, "exit code")} == codes | {INTERRUPTED, BROKEN_PIPE}
 
 
@@ -200,7 +203,7 @@ def test_every_event_type_is_told():
 
 
 def test_the_sentences_that_clients_match_are_told_as_they_are():
-    from runstead import append
+    from runstead.core.runs import append
 
     told = {ticked(row[0])[0]: ticked(row[1])[0] for row in table(EVENTS, "`detail`")}
     assert {append.MISMATCH, append.RUN_TERMINAL, append.RUN_WAITING, append.TOO_LARGE} <= told.keys()
@@ -211,12 +214,10 @@ def test_the_sentences_that_clients_match_are_told_as_they_are():
 
 
 def test_every_metric_is_told():
-    served = {
-        sample.name for family in telemetry.registry.collect() for sample in (family.samples or [family])
-    }
+    served = {sample.name for family in metrics.registry.collect() for sample in (family.samples or [family])}
     base = {re.sub(r"_(bucket|sum|count|created)$", "", one) for one in served}
-    base |= {f"{family.name}_total" for family in telemetry.registry.collect() if family.type == "counter"}
-    base -= {family.name for family in telemetry.registry.collect() if family.type == "counter"}
+    base |= {f"{family.name}_total" for family in metrics.registry.collect() if family.type == "counter"}
+    base -= {family.name for family in metrics.registry.collect() if family.type == "counter"}
     assert {ticked(row[0])[0] for row in table("docs/operations.md", "metric")} == base
 
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from runstead.commands.check import check
-from runstead.sqlite.store import SqliteStore
+from runstead.engines.sqlite.store import SqliteStore
 
 EVENT_BITS = 24
 

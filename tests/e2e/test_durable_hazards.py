@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
-from runstead import limits
-from runstead.main import Main
+from runstead.core import limits
 from runstead.sdk import App, AsyncClient, Context, Retries
-from runstead.settings import Settings
+from runstead.server.main import Main
+from runstead.server.settings import Settings
 
 KEY = "vf_hazards_" + "0123456789abcdef" * 3
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager, closing
 import httpx2
 import pytest
 
-from runstead import limits
-from runstead.main import Main
-from runstead.settings import Settings
-from runstead.sqlite import store as sqlite_store
+from runstead.core import limits
+from runstead.engines.sqlite import store as sqlite_store
+from runstead.server.main import Main
+from runstead.server.settings import Settings
 
 from .audit import check_whole
 from .server import KEY

@@ -1,6 +1,6 @@
 import os
 
-from runstead.cli.reloading import Sources
+from runstead.cli.reloader import Sources
 
 
 def test_a_source_that_was_changed_made_or_removed_is_noticed_once(tmp_path):

@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from runstead.commands.app import App
-from runstead.main import Main
-from runstead.settings import Settings
+from runstead.server.main import Main
+from runstead.server.settings import Settings
 
 from .server import KEY, note, until
 
@@ -122,7 +122,7 @@ async def test_a_signal_just_before_a_loop_falls_asleep_wakes_it(tmp_path, monke
         made.stopping._waiters = Late()
         return made
 
-    monkeypatch.setattr("runstead.main.App", app)
+    monkeypatch.setattr("runstead.server.main.App", app)
     settings = Settings(port=0, database_url=f"sqlite:///{tmp_path}/runstead.db", bootstrap_key=KEY)
     began = time.perf_counter()
     async with asyncio.timeout(10):

@@ -176,7 +176,7 @@ def test_with_reload_a_changed_file_is_served_anew(server, serve, folder):
     ],
 )
 def test_what_cannot_be_served_is_told_in_one_sentence(folder, capsys, monkeypatch, reference, sentence):
-    from runstead.cli.loading import LoadError, load
+    from runstead.cli.shared.app_loader import LoadError, load
 
     (folder / "broken.py").write_text("import no_such_thing")
     (folder / "wrong.py").write_text("app = = 1")

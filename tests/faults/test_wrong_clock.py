@@ -16,7 +16,7 @@ SCRIPT = f"""
 import runpy, time
 before = time.time()
 runpy.run_path({str(WRONG_CLOCK)!r}, run_name="launcher")
-from runstead.clock import now_ms
+from runstead.core.clock import now_ms
 print(now_ms() / 1000 - before, time.time() - before)
 """
 #: Ways to read a wall clock that the launcher does not move.

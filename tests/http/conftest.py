@@ -16,17 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.egress import Egress
-from runstead.http.app import HttpApp
-from runstead.http.auth import Authenticator
-from runstead.http.jwt import TokenVerifier
-from runstead.loops.reaper import reap
-from runstead.main import Main
-from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
-from runstead.project import Member, new_key
-from runstead.settings import Settings
-from runstead.signing import Keyring
+from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
+from runstead.core.identity.project import Member, new_key
+from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.auth.jwt import TokenVerifier
+from runstead.http.framework.app import HttpApp
+from runstead.loops.deadlines import reap
+from runstead.security.egress import Egress
+from runstead.security.signing import Keyring
+from runstead.server.main import Main
+from runstead.server.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for tokens.py: tests are no package
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.client import responses
 
 from runstead.loops.dispatcher import Dispatcher
-from runstead.signing import new_pair
+from runstead.security.signing import new_pair
 
 PAIR = new_pair(0)
 ACCEPTED = (202, {"accepted": True, "duplicate": False})

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from runstead import limits
-from runstead.filesystem import FilesystemArtifacts
-from runstead.loops.sweeper import sweep
+from runstead.core import limits
+from runstead.engines.artifacts.files import FilesystemArtifacts
+from runstead.loops.artifact_gc import sweep
 from runstead.sdk import AsyncClient, Client, RunsteadError
 
 pytestmark = pytest.mark.postgres

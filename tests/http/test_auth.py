@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from runstead.errors import Error
-from runstead.http.auth import Authenticator, seen_credentials_max
-from runstead.http.jwt import TokenVerifier
-from runstead.memory import MemoryStore
-from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope, can
-from runstead.project import ApiKey, Member, Project, new_key, personal_project, token_hash
-from runstead.worker import Worker
+from runstead.core.errors import Error
+from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope, can
+from runstead.core.identity.project import ApiKey, Member, Project, new_key, personal_project, token_hash
+from runstead.core.queue.worker import Worker
+from runstead.engines.memory import MemoryStore
+from runstead.http.auth.authenticator import Authenticator, seen_credentials_max
+from runstead.http.auth.jwt import TokenVerifier
 
 NOW = 1_774_008_000_000
 SIGNING = Ed25519PrivateKey.generate()

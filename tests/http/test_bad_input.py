@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 pytestmark = pytest.mark.postgres
 

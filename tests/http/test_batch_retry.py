@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 pytestmark = pytest.mark.postgres
 

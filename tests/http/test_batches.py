@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from runstead import limits
 from runstead.commands import batches as commands
-from runstead.errors import Error
-from runstead.loops.finisher import finish
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.loops.batch_finalizer import finish
 
 pytestmark = pytest.mark.postgres
 

@@ -11,9 +11,9 @@ import pytest
 from pushed import PAIR
 from wire import Wires, body_of, request, status_of
 
-from runstead.http.app import operations
-from runstead.http.endpoint import Nothing
-from runstead.http.openapi_examples import EXAMPLES
+from runstead.http.framework.app import operations
+from runstead.http.framework.endpoint import Nothing
+from runstead.http.openapi.examples import EXAMPLES
 
 PLAIN = {f"{one.method} {one.path}" for one in operations() if one.plain}
 P = "/projects/inventory"

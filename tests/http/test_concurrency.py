@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from runstead import limits
-from runstead.clock import iso
+from runstead.core import limits
+from runstead.core.clock import iso
 
 pytestmark = pytest.mark.postgres
 

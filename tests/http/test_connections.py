@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from wire import HEALTH, Wires, answers, sent, status_of
 
-from runstead import limits, telemetry
-from runstead.http.connections import Bounds, bounds
+from runstead.core import limits
+from runstead.http.framework.connections import Bounds, bounds
+from runstead.ports import metrics
 
 
 async def test_an_address_has_so_many_connections_and_others_are_still_let_in(desk):
@@ -57,13 +58,13 @@ async def test_a_full_server_lets_those_go_that_ask_nothing(desk):
 
 async def test_closed_connections_are_counted_no_more(desk):
     wires = Wires(desk.http_app, given=Bounds(2, 2, 16))
-    before = telemetry.connections._value.get()
+    before = metrics.connections._value.get()
     for _ in range(5):
         protocol = wires.open()
-        assert telemetry.connections._value.get() == before + 1
+        assert metrics.connections._value.get() == before + 1
         protocol.transport.close()
         await asyncio.sleep(0)
-    assert telemetry.connections._value.get() == before
+    assert metrics.connections._value.get() == before
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import httpx2
 import pytest
 
-from runstead import settings
-from runstead.http.cors import open_to
+from runstead.http.framework.cors import open_to
+from runstead.server import settings
 
 PAGE = "https://app.example.com"
 

@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pushed import Service
 
-from runstead import limits
 from runstead.commands import dispatch
-from runstead.signing import unpadded
+from runstead.core import limits
+from runstead.security.signing import unpadded
 
 
 async def test_a_run_created_with_its_payload_is_sent_to_the_service_of_its_agent(pushing):

@@ -6,11 +6,11 @@ import jwt
 import pytest
 from pushed import Service
 
-from runstead import limits
 from runstead.commands import dispatch
+from runstead.core import limits
+from runstead.loops.deadlines import reap
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.reaper import reap
-from runstead.signing import unpadded
+from runstead.security.signing import unpadded
 
 pytestmark = pytest.mark.postgres
 

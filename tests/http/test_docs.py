@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from runstead.errors import CODES, RUN_CODES
-from runstead.http.app import operations
-from runstead.http.openapi_names import operation_id
+from runstead.core.errors import CODES, RUN_CODES
+from runstead.http.framework.app import operations
+from runstead.http.openapi.names import operation_id
 
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 

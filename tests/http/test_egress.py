@@ -6,7 +6,7 @@ import ipaddress
 import pytest
 from pushed import Service
 
-from runstead.egress import Egress, EgressError, RefusedAddressError, check_url, is_public
+from runstead.security.egress import Egress, EgressError, RefusedAddressError, check_url, is_public
 
 HOW = {"headers": {}, "total_s": 5.0, "answer_bytes_max": 1_000}
 PRIVATE = [

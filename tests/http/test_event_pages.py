@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead.event import DELTA_TYPES, TERMINAL_TYPES
+from runstead.core.runs.event import DELTA_TYPES, TERMINAL_TYPES
 
 pytestmark = pytest.mark.postgres
 

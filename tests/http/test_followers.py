@@ -5,10 +5,11 @@ import socket
 
 import pytest
 
-from runstead import limits, telemetry
+from runstead.core import limits
 from runstead.http import stream
-from runstead.http.event_stream import EventStream
-from runstead.web.app import dress
+from runstead.http.framework.sse import EventStream
+from runstead.ports import metrics
+from runstead.web.framework.app import dress
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -44,9 +45,9 @@ async def test_200_followers_get_identical_bytes_and_each_event_is_encoded_once(
     monkeypatch.setattr(stream, "frame", lambda event: encoded.append(event.event_id) or frame(event))
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
-    opened = telemetry.streams._value.get()
+    opened = metrics.streams._value.get()
     following = [asyncio.create_task(whole(live, path)) for _ in range(200)]
-    await live.until(lambda: telemetry.streams._value.get() == opened + 200)
+    await live.until(lambda: metrics.streams._value.get() == opened + 200)
     for number in range(5):
         await live.append(run_id, {"type": "A", "n": number}, {"type": "B"})
     await live.complete(run_id)
@@ -75,9 +76,9 @@ async def test_followers_with_different_filters_get_exactly_their_own_events(liv
     queries = ["", "?event_type=A", "?event_type=B&event_type=RUN_FINISHED", "?event_type=NONE"]
     family = ["?include_descendants=true", "?include_descendants=true&event_type=C"]
     paths = [f"/runs/{run_id}/stream{query}" for query in queries + family]
-    opened = telemetry.streams._value.get()
+    opened = metrics.streams._value.get()
     following = [asyncio.create_task(whole(live, path)) for path in paths * 5]
-    await live.until(lambda: telemetry.streams._value.get() == opened + 5 * len(paths))
+    await live.until(lambda: metrics.streams._value.get() == opened + 5 * len(paths))
     expected = {"A": [], "B": [], "C": []}
     latest = 0
     for _ in range(10):
@@ -107,13 +108,13 @@ async def test_views_of_one_family_never_share_a_frame(desk):
     """Under a conversation an item has `event`, under /runs it has `payload`: both follow the same run at once."""
     run, path = await desk.agent_run()
     run_id = run["run_id"]
-    followed = telemetry.streams._value.get() + 2
+    followed = metrics.streams._value.get() + 2
     following = [
         asyncio.create_task(desk.send("GET", f"{place}/stream?include_descendants=true"))
         for place in (f"/runs/{run_id}", path)
     ]
     async with asyncio.timeout(10):
-        while telemetry.streams._value.get() < followed:  # noqa: ASYNC110 - of what is waited for, nothing tells
+        while metrics.streams._value.get() < followed:  # noqa: ASYNC110 - of what is waited for, nothing tells
             await asyncio.sleep(0)
     await desk.append(run_id, {"type": "A"})
     await desk.complete(run_id)
@@ -157,7 +158,7 @@ async def test_a_follower_that_never_reads_is_closed_and_costs_bounded_memory(li
     await live.until(lambda: followed not in connections(live))
     await live.complete(run_id)
     assert without_chunks(await quick).count(b"\nevent: ") == 101
-    await live.until(lambda: telemetry.streams._value.get() == 0)
+    await live.until(lambda: metrics.streams._value.get() == 0)
     sock.close()
 
 
@@ -208,11 +209,11 @@ async def test_the_headers_of_a_pages_stream_are_no_other_streams():
 async def test_a_follower_that_hangs_up_is_let_go_at_once(live, hang_up):
     run_id = await live.create()
     _, writer = await live.open_stream(f"/runs/{run_id}/stream")
-    await live.until(lambda: telemetry.streams._value.get() == 1)
+    await live.until(lambda: metrics.streams._value.get() == 1)
     if hang_up == "close":
         writer.close()
     else:
         writer.transport.abort()
-    await live.until(lambda: telemetry.streams._value.get() == 0)
+    await live.until(lambda: metrics.streams._value.get() == 0)
     assert live.main.app.following._tails == {}
     assert len(live.main.app.following._notifier._subscribers.get("run:1", ())) == 0

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from runstead.errors import Error
-from runstead.leadership import Standing
+from runstead.core.errors import Error
+from runstead.core.leadership import Standing
 
 pytestmark = pytest.mark.postgres
 

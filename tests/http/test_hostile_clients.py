@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 
 @pytest.fixture

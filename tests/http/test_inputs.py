@@ -405,8 +405,8 @@ async def test_what_is_no_response_is_refused(desk, alone, body):
 async def test_answers_are_as_their_schemas_say(desk, alone):
     from jsonschema import Draft202012Validator
 
-    from runstead.http.app import operations
-    from runstead.http.openapi import document
+    from runstead.http.framework.app import operations
+    from runstead.http.openapi.document import document
 
     told = document(operations())
 

@@ -8,8 +8,8 @@ import jwt
 import pytest
 from tokens import ED, NOW, OTHER_RSA, RSA, URL, Clock, pem, refusal, token
 
-from runstead.errors import Error
-from runstead.http.jwt import TokenVerifier
+from runstead.core.errors import Error
+from runstead.http.auth.jwt import TokenVerifier
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tokens import ED, NOW, OTHER_RSA, RSA, Clock, claims, pem, refusal, token
 
-from runstead.errors import Error
-from runstead.http.jwt import TokenVerifier, seen_tokens_max
+from runstead.core.errors import Error
+from runstead.http.auth.jwt import TokenVerifier, seen_tokens_max
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from runstead import limits
-from runstead.store import RunKey
+from runstead.core import limits
+from runstead.ports.store import RunKey
 
 pytestmark = pytest.mark.postgres
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 
 async def read_events(reader, seen, stop_after=None):

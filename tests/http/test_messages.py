@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from runstead import limits
-from runstead.loops.retirer import Retirer
+from runstead.core import limits
+from runstead.loops.retention import Retirer
 
 pytestmark = pytest.mark.postgres
 

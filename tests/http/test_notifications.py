@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from runstead import limits
-from runstead.hint import Hint
+from runstead.core import limits
+from runstead.core.change import Hint
 from runstead.sdk import AsyncClient
 
 PATH = "/projects/default/notifications"

@@ -8,15 +8,15 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from runstead import limits
-from runstead.http.app import operations
-from runstead.http.body import decode_body
+from runstead.core import limits
 from runstead.http.create_bodies import new_run
-from runstead.http.endpoint import Nothing
-from runstead.http.openapi import codes_of, document
-from runstead.http.openapi_examples import EXAMPLES
-from runstead.http.openapi_names import name_shapes
-from runstead.http.problems import STATUS
+from runstead.http.framework.app import operations
+from runstead.http.framework.body import decode_body
+from runstead.http.framework.endpoint import Nothing
+from runstead.http.framework.problems import STATUS
+from runstead.http.openapi.document import codes_of, document
+from runstead.http.openapi.examples import EXAMPLES
+from runstead.http.openapi.names import name_shapes
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import httpx2
 import pytest
 
-from runstead.errors import CODES, Error
-from runstead.http.app import operations
-from runstead.http.problems import STATUS
+from runstead.core.errors import CODES, Error
+from runstead.http.framework.app import operations
+from runstead.http.framework.problems import STATUS
 
 #: What is refused before there is a request that could be an operation's.
 BEFORE = {"REQUEST_TIMEOUT", "URL_TOO_LONG", "HEADERS_TOO_LARGE"}
@@ -20,7 +20,7 @@ def test_every_code_has_a_status_that_the_contract_knows():
 
 
 def test_every_code_is_documented_by_some_operation():
-    from runstead.http.openapi import codes_of
+    from runstead.http.openapi.document import codes_of
 
     documented = {code for operation in operations() for code in codes_of(operation)}
     assert set(CODES) - documented == {"METHOD_NOT_ALLOWED", *BEFORE}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead.project import token_hash
+from runstead.core.identity.project import token_hash
 
 pytestmark = pytest.mark.postgres
 

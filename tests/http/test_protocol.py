@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from wire import HEALTH, Wires, answers, body_of, request, sent, status_of
 
-from runstead import limits, telemetry
-from runstead.http.endpoint import Reply
+from runstead.core import limits
+from runstead.http.framework.endpoint import Reply
+from runstead.ports import metrics
 
 OK = b'{"status":"ok"}'
 CLAIM = b'{"wait_seconds": 30, "kinds": ["task"]}'
@@ -405,7 +406,7 @@ async def test_a_caller_that_hangs_up_before_its_request_is_whole_does_nothing(d
 async def test_plain_answers_are_counted_as_all_are(wires, auth):
     def counted():
         return (
-            telemetry.registry.get_sample_value(
+            metrics.registry.get_sample_value(
                 "runstead_http_requests_total", {"route": "/runs/{run_id}", "method": "GET", "status": "404"}
             )
             or 0

@@ -5,11 +5,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pushed import PAIR
 
-from runstead import limits
 from runstead.commands.keys import make_key
-from runstead.egress import Egress
-from runstead.principal import Scope
-from runstead.project import new_key
+from runstead.core import limits
+from runstead.core.identity.principal import Scope
+from runstead.core.identity.project import new_key
+from runstead.security.egress import Egress
 
 WHERE = "/agent-runtimes/push-services"
 

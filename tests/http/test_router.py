@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 from starlette.routing import Match, Route
 
-from runstead.http.app import operations
-from runstead.http.router import Router
+from runstead.http.framework.app import operations
+from runstead.http.framework.router import Router
 
 PATHS = list(dict.fromkeys(operation.path for operation in operations()))
 #: As patterns in a list have to stand: what is spelled out before what may be anything.

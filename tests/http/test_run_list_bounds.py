@@ -9,20 +9,20 @@ from contextlib import aclosing
 
 import pytest
 
-from runstead import limits
-from runstead.clock import iso
 from runstead.commands import batches, create as creating, runs as commands
 from runstead.commands.app import App
 from runstead.commands.batches import NewBatch
 from runstead.commands.create import NewRun
 from runstead.commands.keys import new_project
-from runstead.memory import MemoryNotifier
-from runstead.principal import ALL_SCOPES, Principal
-from runstead.web import run_rows, runs
-from runstead.web.form import Fields
-from runstead.web.run_filters import Filters
-from runstead.web.run_rows import follow
-from runstead.web.visit import Visit
+from runstead.core import limits
+from runstead.core.clock import iso
+from runstead.core.identity.principal import ALL_SCOPES, Principal
+from runstead.engines.memory import MemoryNotifier
+from runstead.web.framework.form import Fields
+from runstead.web.framework.request import Visit
+from runstead.web.runs import listing, rows
+from runstead.web.runs.filters import Filters
+from runstead.web.runs.rows import follow
 
 
 class Clock:
@@ -73,7 +73,7 @@ class Place:
 
 @pytest.fixture
 async def place(sqlite_store, tmp_path, monkeypatch):
-    from runstead.sqlite.readers import Readers
+    from runstead.engines.sqlite.readers import Readers
 
     clock = Clock()
     store = sqlite_store(tmp_path / "runs.db", clock)
@@ -101,18 +101,18 @@ async def place(sqlite_store, tmp_path, monkeypatch):
 async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, states):
     query = [("status", one) for one in states]
     await place.fill(1_000)
-    few = await place.cost(runs.index(place.visit("/ui/projects/many/runs", query)))
+    few = await place.cost(listing.index(place.visit("/ui/projects/many/runs", query)))
     await place.fill(4_000)
-    many = await place.cost(runs.index(place.visit("/ui/projects/many/runs", query)))
+    many = await place.cost(listing.index(place.visit("/ui/projects/many/runs", query)))
     assert many <= few * 1.2 + 5
 
 
 async def test_a_page_far_back_costs_what_the_first_does(place):
     await place.fill(3_000)
-    first = await place.cost(runs.index(place.visit("/ui/projects/many/runs")))
+    first = await place.cost(listing.index(place.visit("/ui/projects/many/runs")))
     far = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
-    cursor = [("cursor", runs.to_cursor(far[-1], "created_at"))]
-    assert await place.cost(runs.index(place.visit("/ui/projects/many/runs", cursor))) <= first * 1.2
+    cursor = [("cursor", listing.to_cursor(far[-1], "created_at"))]
+    assert await place.cost(listing.index(place.visit("/ui/projects/many/runs", cursor))) <= first * 1.2
 
 
 async def reads_during(place, monkeypatch, filters, changes):
@@ -126,7 +126,7 @@ async def reads_during(place, monkeypatch, filters, changes):
         return await page(query)
 
     monkeypatch.setattr(place.app.store.runs, "page", counted)
-    monkeypatch.setattr(run_rows, "reread_s", 0.2)
+    monkeypatch.setattr(rows, "reread_s", 0.2)
 
     async def listen():
         async with aclosing(follow(place.visit("/"), place.project, filters, "")) as parts:
@@ -159,10 +159,10 @@ async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeyp
 
     reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
     assert 1 < len(reads) <= took / 0.2 + 2
-    assert set(reads) == {run_rows.rows_shown + 1}
+    assert set(reads) == {rows.rows_shown + 1}
     assert len([one for one in told if one is not None]) <= 3 * len(reads)
     last = [one.html for one in told if one is not None and one.name == "rows"][-1]
-    assert last.count("<tr") <= 2 * run_rows.rows_shown
+    assert last.count("<tr") <= 2 * rows.rows_shown
 
 
 async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypatch):
@@ -187,10 +187,10 @@ async def test_a_stretch_of_time_costs_what_lies_in_it(place, monkeypatch):
     await place.fill(1_000)
     place.clock.now += 1_000
     query = [("until", iso(place.clock.now))]
-    few = await place.cost(runs.index(place.visit("/", query)))
+    few = await place.cost(listing.index(place.visit("/", query)))
     place.clock.now += 1_000
     await place.fill(4_000)
-    many = await place.cost(runs.index(place.visit("/", query)))
+    many = await place.cost(listing.index(place.visit("/", query)))
     assert 0 < few <= many <= few + 100
     place.clock.now += 1_000
-    assert await place.cost(runs.index(place.visit("/", [("since", iso(place.clock.now))]))) <= 100
+    assert await place.cost(listing.index(place.visit("/", [("since", iso(place.clock.now))]))) <= 100

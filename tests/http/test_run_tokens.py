@@ -4,9 +4,9 @@ import jwt
 import pytest
 from pushed import PAIR
 
-from runstead import limits
-from runstead.http.app import operations
-from runstead.signing import APPEND, new_pair
+from runstead.core import limits
+from runstead.http.framework.app import operations
+from runstead.security.signing import APPEND, new_pair
 
 EVENT = {"type": "CUSTOM", "name": "note", "value": 1}
 

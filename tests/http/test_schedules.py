@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 MEMBERS = {
     "id", "project_id", "name", "status", "target", "schedule", "timezone", "definition_source",

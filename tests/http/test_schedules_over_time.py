@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runstead import limits
-from runstead.clock import iso, to_ms
+from runstead.core import limits
+from runstead.core.clock import iso, to_ms
 from runstead.loops.scheduler import schedule as look
 
 pytestmark = pytest.mark.postgres
@@ -379,7 +379,7 @@ async def test_many_at_one_time_are_worked_off_in_bounded_looks(desk, monkeypatc
 
 
 async def test_one_that_breaks_the_rule_holds_nobody_up(desk, monkeypatch):
-    from runstead import transitions
+    from runstead.core.runs import transitions
 
     bad, good = await made(desk), await made(desk)
     rule = transitions.fire_due

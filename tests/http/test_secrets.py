@@ -7,8 +7,8 @@ import logging
 import pytest
 import structlog
 
-from runstead import telemetry
-from runstead.sqlite.runs import SqliteRuns
+from runstead.engines.sqlite.runs import SqliteRuns
+from runstead.server.telemetry import log_to_stderr
 
 SECRET = "hunter2-correct-horse-battery"
 NUMBER = 90210733101
@@ -90,7 +90,7 @@ def stderr(request, monkeypatch):
         patched.setattr(
             structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False})
         )
-        telemetry.log_to_stderr()
+        log_to_stderr()
     yield stderr
     structlog.reset_defaults()
 

@@ -6,8 +6,8 @@ import stat
 import jwt
 import pytest
 
-from runstead.memory import MemoryStore
-from runstead.signing import Keyring, new_pair, read_file, write_file
+from runstead.engines.memory import MemoryStore
+from runstead.security.signing import Keyring, new_pair, read_file, write_file
 
 WHO = {"user_id": "ada", "service_id": "svc", "project_id": "p", "run_id": "r"}
 

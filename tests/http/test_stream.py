@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead.event import pascal
+from runstead.core.runs.event import pascal
 
 pytestmark = pytest.mark.postgres
 

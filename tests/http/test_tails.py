@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from runstead.commands.tail import Page, Tail
-from runstead.event import Event
+from runstead.core.runs.event import Event
 
 NEVER = float("inf")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead.http.app import operations
+from runstead.http.framework.app import operations
 
 #: Operations that name nothing of a project: what they do is within the caller's own.
 OWN = {"/runs", "/runs/event-types", "/projects", "/conversations", "/agent-runtimes/push-services"}

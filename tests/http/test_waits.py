@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from runstead.commands import waits
-from runstead.notifier import REFEREE_KEY
+from runstead.ports.notifier import REFEREE_KEY
 
 pytestmark = pytest.mark.postgres
 

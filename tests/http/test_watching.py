@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from runstead import limits
-from runstead.store import RunKey
+from runstead.core import limits
+from runstead.ports.store import RunKey
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from pushed import Service
 
-from runstead import limits
-from runstead.egress import Egress
+from runstead.core import limits
 from runstead.loops.deliverer import Deliverer
-from runstead.loops.pruner import prune_deliveries
+from runstead.loops.expiry import prune_deliveries
+from runstead.security.egress import Egress
 
 pytestmark = pytest.mark.postgres
 
@@ -415,7 +415,7 @@ async def test_a_week_old_delivery_is_forgotten(receiver, api):
 @asynccontextmanager
 async def logged(monkeypatch):
     lines = []
-    for name in ("runstead.loops.deliverer", "runstead.http.endpoint"):
+    for name in ("runstead.loops.deliverer", "runstead.http.framework.endpoint"):
         module = __import__(name, fromlist=["log"])
         for level in ("warning", "exception", "info", "error"):
             monkeypatch.setattr(module.log, level, lambda *a, **k: lines.append(repr((a, k))), raising=False)

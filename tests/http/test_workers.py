@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from runstead import limits
 from runstead.commands.workers import note_heard
-from runstead.loops.watcher import watch
+from runstead.core import limits
+from runstead.loops.liveness import watch
 
 pytestmark = pytest.mark.postgres
 

@@ -5,7 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from runstead.errors import Error
+from runstead.core.errors import Error
 
 NOW = 1_774_008_000_000
 RSA = rsa.generate_private_key(65_537, 2_048)

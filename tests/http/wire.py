@@ -6,10 +6,10 @@ from functools import partial
 import uvicorn
 from uvicorn.server import ServerState
 
-from runstead.http.connections import Bounds, Connections
-from runstead.http.cors import open_to
-from runstead.http.protocol import Protocol
-from runstead.http.router import Router
+from runstead.http.framework.connections import Bounds, Connections
+from runstead.http.framework.cors import open_to
+from runstead.http.framework.protocol import Protocol
+from runstead.http.framework.router import Router
 
 DATE = (b"date", b"Sun, 01 Mar 2026 12:00:00 GMT")
 

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import schemathesis
 
-from runstead import limits
-from runstead.http.problems import STATUS
+from runstead.core import limits
+from runstead.http.framework.problems import STATUS
 
 PROJECT, KEY_ID = os.environ["FUZZ_PROJECT"], os.environ["FUZZ_KEY_ID"]
 

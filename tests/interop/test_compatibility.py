@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from docs.pages import table, ticked
-from runstead.http.app import operations
+from runstead.http.framework.app import operations
 
 from . import node
 

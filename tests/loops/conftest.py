@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from runstead.commands.app import App
-from runstead.leadership import Standing
+from runstead.core.leadership import Standing
+from runstead.engines.memory import MemoryNotifier, MemoryStore
 from runstead.loops.leader import Leader
-from runstead.memory import MemoryNotifier, MemoryStore
 
 NOON = 1_774_008_000_000
 

@@ -5,14 +5,15 @@ import time
 
 import pytest
 
-from runstead import limits, telemetry
-from runstead.errors import Error
-from runstead.leadership import Standing
-from runstead.loops.every import Loop, every
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.leadership import Standing
+from runstead.loops.loop import Loop, every
+from runstead.ports import metrics
 
 
 def value(metric, loop):
-    return telemetry.registry.get_sample_value(f"runstead_loop_{metric}", {"loop": loop})
+    return metrics.registry.get_sample_value(f"runstead_loop_{metric}", {"loop": loop})
 
 
 class Work:
@@ -143,9 +144,9 @@ async def test_how_the_loops_fare_is_told(run, until):
     run("told-well", work)
     run("told-ill", trouble)
     await until(lambda: work.ticks > 1 and value("failures_total", "told-ill"))
-    told = {one.name: one for one in telemetry.loops()}
+    told = {one.name: one for one in metrics.loops()}
     well, ill = told["told-well"], told["told-ill"]
     assert 0 <= time.time() * 1000 - well.succeeded_at < 60_000
     assert (well.ticks > 0, well.failures) == (True, 0)
     assert (ill.succeeded_at, ill.ticks, ill.failures > 0) == (None, 0, True)
-    assert [one.name for one in telemetry.loops()] == sorted(told)
+    assert [one.name for one in metrics.loops()] == sorted(told)

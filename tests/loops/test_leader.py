@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from runstead import limits
-from runstead.errors import Error
+from runstead.core import limits
+from runstead.core.errors import Error
 
 HELD_S = limits.leader_lease_s - limits.leader_margin_s
 

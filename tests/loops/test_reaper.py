@@ -5,14 +5,15 @@ import math
 
 import pytest
 
-from runstead import limits, transitions
 from runstead.commands.app import App
-from runstead.loops.every import Loop, every
-from runstead.loops.reaper import reap
-from runstead.memory import MemoryNotifier
-from runstead.run import Run, RunStatus
-from runstead.sqlite.store import SqliteStore
-from runstead.store import ClaimQuery, RunKey, RunQuery
+from runstead.core import limits
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run, RunStatus
+from runstead.engines.memory import MemoryNotifier
+from runstead.engines.sqlite.store import SqliteStore
+from runstead.loops.deadlines import reap
+from runstead.loops.loop import Loop, every
+from runstead.ports.store import ClaimQuery, RunKey, RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 RUNS, PER_TICK = 100, 16

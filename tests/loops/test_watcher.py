@@ -3,16 +3,17 @@
 import pytest
 import structlog
 
-from runstead import limits, telemetry
-from runstead.loops.watcher import watch
-from runstead.push_service import PushService
-from runstead.worker import Worker
+from runstead.core import limits
+from runstead.core.queue.push_service import PushService
+from runstead.core.queue.worker import Worker
+from runstead.loops.liveness import watch
+from runstead.ports import metrics
 
 SILENCE_S = limits.worker_silence_s + 1
 
 
 def told(kind):
-    return telemetry.registry.get_sample_value("runstead_silences_total", {"kind": kind}) or 0
+    return metrics.registry.get_sample_value("runstead_silences_total", {"kind": kind}) or 0
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 
 from desk import Desk, event, refusal, sealed
 from runstead.commands.app import App
-from runstead.memory import MemoryNotifier
-from runstead.nats import NatsNotifier
-from runstead.postgres.notifier import PostgresNotifier
-from runstead.postgres.store import PostgresStore
+from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.nats import NatsNotifier
+from runstead.engines.notifiers.postgres import PostgresNotifier
+from runstead.engines.postgres.store import PostgresStore
 
 
 @pytest.fixture(name="event")

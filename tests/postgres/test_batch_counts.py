@@ -3,8 +3,8 @@
 import asyncio
 import random
 
-from runstead.batch import COUNTED
-from runstead.run import RunStatus
+from runstead.core.batches.batch import COUNTED
+from runstead.core.runs.run import RunStatus
 
 MEMBERS = 120
 NOTING = (

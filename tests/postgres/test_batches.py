@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from runstead.append import append
-from runstead.errors import Error
-from runstead.run import RunStatus
-from runstead.seal import Replay
-from runstead.transition import Want
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.core.runs.append import append
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Want
 
 
 async def together(*commands):

@@ -8,11 +8,12 @@ import re
 import asyncpg
 import pytest
 
-from runstead import limits, transitions
-from runstead.errors import Error
-from runstead.postgres import connection as sessions
-from runstead.postgres.transaction import Clock, Transactions
-from runstead.transition import Transition
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import transitions
+from runstead.core.runs.transition import Transition
+from runstead.engines.postgres import connection as sessions
+from runstead.engines.postgres.commit.transaction import Clock, Transactions
 
 STATES = (
     "SELECT state, backend_xid, backend_xmin, (SELECT array_agg(locktype) FROM pg_locks AS l WHERE l.pid = a.pid) AS locks"

@@ -8,12 +8,12 @@ import re
 
 import pytest
 
-from runstead.postgres.connection import connect
+from runstead.engines.postgres.connection import connect
 from statements import written
 
 WRITES = re.compile(r"\b(DELETE FROM|UPDATE \w+ SET)\b")
 CHOOSES = re.compile(r"\bLIMIT \$\d+\s+FOR (NO KEY )?UPDATE\b")
-STATEMENTS = written("runstead.postgres")
+STATEMENTS = written("runstead.engines.postgres")
 LIMITED = {name for name, sql in STATEMENTS.items() if WRITES.search(sql) and CHOOSES.search(sql)}
 
 SILENT = "created_at, updated_at, last_heartbeat_at"

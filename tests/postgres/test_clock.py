@@ -6,10 +6,10 @@ import time
 import pytest
 
 from runstead.commands.app import App
-from runstead.loops.pruner import prune
-from runstead.loops.reaper import reap
-from runstead.memory import MemoryNotifier
-from runstead.run import RunStatus
+from runstead.core.runs.run import RunStatus
+from runstead.engines.memory import MemoryNotifier
+from runstead.loops.deadlines import reap
+from runstead.loops.expiry import prune
 
 YEAR_NS = 365 * 86_400 * 1_000_000_000
 

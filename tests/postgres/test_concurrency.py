@@ -2,7 +2,7 @@
 
 import asyncio
 
-from runstead.concurrency import ConcurrencyLimit
+from runstead.core.queue.concurrency import ConcurrencyLimit
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -66,7 +66,7 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(transaction):
-        from runstead.postgres.concurrency import lock_rooms
+        from runstead.engines.postgres.concurrency import lock_rooms
 
         await transaction.moment()
         await lock_rooms(transaction, [PROJECT])

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from runstead.conversation import Conversation, StoredMessage
-from runstead.errors import Error
-from runstead.push_service import PushService
-from runstead.schedule import Schedule
-from runstead.signing_key import SigningKey
-from runstead.transition import NewMessage
+from runstead.core.conversations.conversation import Conversation, StoredMessage
+from runstead.core.errors import Error
+from runstead.core.identity.signing_key import SigningKey
+from runstead.core.queue.push_service import PushService
+from runstead.core.runs.transition import NewMessage
+from runstead.core.schedules.schedule import Schedule
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -110,7 +110,7 @@ async def test_limits_hold_where_many_make_the_last_one(desks, monkeypatch):
     )
     assert sum(isinstance(each, Schedule) for each in made) == 3
 
-    monkeypatch.setattr("runstead.limits.push_services_per_project_max", 3)
+    monkeypatch.setattr("runstead.core.limits.push_services_per_project_max", 3)
 
     def service(n):
         given = {"registrant": f"r-{n}", "service_name": "scribe", "service_key": "k", "scope_kind": "global"}

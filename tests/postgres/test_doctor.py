@@ -2,12 +2,12 @@
 
 import time
 
-from runstead.cli import checks
+from runstead.cli import local_checks
 
 
 def found(monkeypatch, url):
     monkeypatch.delenv("RUNSTEAD_DATABASE_URL", raising=False)
-    return {one.check: one for one in checks.here(url)}
+    return {one.check: one for one in local_checks.here(url)}
 
 
 def test_the_doctor_finds_a_database_well(monkeypatch, databases, database):
@@ -19,7 +19,7 @@ def test_the_doctor_finds_a_database_well(monkeypatch, databases, database):
 
 def test_the_doctor_sees_that_the_clocks_differ(monkeypatch, databases, database):
     ahead = time.time
-    monkeypatch.setattr(checks.time, "time", lambda: ahead() + 30)
+    monkeypatch.setattr(local_checks.time, "time", lambda: ahead() + 30)
     told = found(monkeypatch, databases.server.url(database))["clock of the database"]
     assert (told.level, "behind" in told.detail) == ("warn", True)
 

@@ -7,10 +7,10 @@ import re
 import asyncpg
 import pytest
 
-from runstead.errors import Error
-from runstead.postgres.connection import connect
-from runstead.postgres.sql import Q
-from runstead.schedule import Schedule
+from runstead.core.errors import Error
+from runstead.core.schedules.schedule import Schedule
+from runstead.engines.postgres.connection import connect
+from runstead.engines.postgres.sql import Q
 
 
 async def whole(desk, run_id):

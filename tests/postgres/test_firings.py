@@ -8,11 +8,11 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from runstead.errors import Error
-from runstead.run import RunStatus
-from runstead.schedule import Schedule
-from runstead.transition import Want
-from runstead.transitions import Firing, fire, fire_due
+from runstead.core.errors import Error
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Want
+from runstead.core.runs.transitions import Firing, fire, fire_due
+from runstead.core.schedules.schedule import Schedule
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead.postgres.floor import updates_per_second
+from runstead.engines.postgres.commit_benchmark import updates_per_second
 
 
 async def test_the_floor_counts_commits_and_leaves_nothing_behind(databases, database, sql):

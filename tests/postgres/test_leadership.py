@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from runstead.errors import Error
-from runstead.leadership import Standing
-from runstead.postgres.leadership import PostgresLeadership
+from runstead.core.errors import Error
+from runstead.core.leadership import Standing
+from runstead.engines.postgres.leadership import PostgresLeadership
 
 LEASE_MS = 40
 KILL = (

@@ -6,14 +6,15 @@ import asyncpg
 import httpx2
 import pytest
 
-from runstead import limits, transitions
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.http.app import HttpApp
-from runstead.http.auth import Authenticator
-from runstead.memory import MemoryNotifier
-from runstead.postgres.store import PostgresStore
-from runstead.transition import Transition
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import transitions
+from runstead.core.runs.transition import Transition
+from runstead.engines.memory import MemoryNotifier
+from runstead.engines.postgres.store import PostgresStore
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.app import HttpApp
 
 KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -114,7 +115,7 @@ async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(desk, 
 
 
 async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch, new_desk, own_server):
-    monkeypatch.setattr("runstead.limits.in_doubt_s", 0.2)
+    monkeypatch.setattr("runstead.core.limits.in_doubt_s", 0.2)
     desk = await new_desk(own_server.url())
     await desk.create("run-1")
     execute = asyncpg.Connection.execute

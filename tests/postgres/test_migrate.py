@@ -6,12 +6,12 @@ import itertools
 import asyncpg
 import pytest
 
-from runstead.clock import iso
-from runstead.postgres import migrate as migrations
-from runstead.postgres.migrate import migrate, refuse_old_server
-from runstead.postgres.partitions import make_partitions, months_from
-from runstead.postgres.store import PostgresStore
-from runstead.store.sql_files import NewerStoreError
+from runstead.core.clock import iso
+from runstead.engines.postgres import migrate as migrations
+from runstead.engines.postgres.migrate import migrate, refuse_old_server
+from runstead.engines.postgres.partitions import make_partitions, months_from
+from runstead.engines.postgres.store import PostgresStore
+from runstead.engines.sql.sql_files import NewerStoreError
 
 numbers = itertools.count()
 
@@ -42,7 +42,7 @@ async def test_ten_replicas_that_start_at_once_migrate_once(empty, session, monk
         applied.extend(names)
         return names
 
-    monkeypatch.setattr("runstead.postgres.store.migrate", counted)
+    monkeypatch.setattr("runstead.engines.postgres.store.migrate", counted)
     stores = [PostgresStore(empty) for _ in range(10)]
     await asyncio.gather(*(store.open() for store in stores))
     assert len(applied) == len(set(applied)) > 0
@@ -139,7 +139,7 @@ async def test_the_pruner_makes_room_for_months_that_come(desk, databases, datab
 
 
 async def test_reading_a_log_looks_into_one_partition(desk, event, databases, database):
-    from runstead.postgres.sql import Q
+    from runstead.engines.postgres.sql import Q
 
     await desk.create("run-1")
     await desk.append("run-1", event())

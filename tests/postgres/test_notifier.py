@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from runstead import limits
-from runstead.hint import Hint
-from runstead.memory import MemoryNotifier
-from runstead.nats import NatsNotifier
-from runstead.postgres.notifier import PostgresNotifier
-from runstead.relay import Relay
+from runstead.core import limits
+from runstead.core.change import Hint
+from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.nats import NatsNotifier
+from runstead.engines.notifiers.postgres import PostgresNotifier
+from runstead.engines.notifiers.relay import Relay
 
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'runstead hints' AND datname = current_database()"
 

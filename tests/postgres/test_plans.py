@@ -9,11 +9,11 @@ import re
 
 import pytest
 
-from runstead.concurrency import Rooms
-from runstead.postgres.claims import claim_sql
-from runstead.postgres.connection import connect
-from runstead.postgres.page import page_sql, shares_sql
-from runstead.postgres.sql import (
+from runstead.core.queue.concurrency import Rooms
+from runstead.engines.postgres.claims import claim_sql
+from runstead.engines.postgres.connection import connect
+from runstead.engines.postgres.page import page_sql, shares_sql
+from runstead.engines.postgres.sql import (
     BROUGHT,
     CREATED,
     MOVING,
@@ -25,8 +25,8 @@ from runstead.postgres.sql import (
     update_runs,
     update_schedule,
 )
-from runstead.store import ClaimQuery, RunQuery
-from runstead.store.lines import lines
+from runstead.engines.sql.queue_partitions import lines
+from runstead.ports.store import ClaimQuery, RunQuery
 from statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
@@ -123,7 +123,7 @@ MAKERS |= {"sql.insert_runs", "sql.together", "runs.next_due", "runs.next_availa
 MAKERS |= {"triggers.change", "webhooks._held", "schedules._moment", "push_services._now", "replicas.depths"}
 
 STATEMENTS = {
-    name: sql for name, sql in written("runstead.postgres").items() if not FREE.match(name)
+    name: sql for name, sql in written("runstead.engines.postgres").items() if not FREE.match(name)
 } | made()
 EXPLAIN = """
 CREATE FUNCTION pg_temp.plan(statement text) RETURNS json LANGUAGE plpgsql AS $$
@@ -257,4 +257,4 @@ def test_every_exception_is_needed(planned):
 
 
 def test_every_function_that_makes_a_statement_is_tried():
-    assert {name for name in makers("runstead.postgres") if not FREE.match(name)} == MAKERS
+    assert {name for name in makers("runstead.engines.postgres") if not FREE.match(name)} == MAKERS

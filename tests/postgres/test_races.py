@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from runstead.errors import Error
+from runstead.core.errors import Error
 
 FAIL_ONCE = """
 CREATE SEQUENCE failures;
@@ -144,7 +144,7 @@ async def test_a_replica_that_stands_still_in_a_transaction_lets_go(
     """As one that was frozen, or whose machine was lost, does."""
     url = databases.server.url(database)
     monkeypatch.setitem(desk_settings(), "idle_in_transaction_session_timeout", "200")
-    from runstead.postgres.connection import connect
+    from runstead.engines.postgres.connection import connect
 
     desk = await new_desk(url)
     await desk.create("run-1")
@@ -156,7 +156,7 @@ async def test_a_replica_that_stands_still_in_a_transaction_lets_go(
 
 
 async def test_too_many_writes_are_refused_at_once(monkeypatch, desk):
-    monkeypatch.setattr("runstead.limits.writer_queue_max", 3)
+    monkeypatch.setattr("runstead.core.limits.writer_queue_max", 3)
     outcomes = await asyncio.gather(*(desk.create() for _ in range(5)), return_exceptions=True)
     assert [getattr(outcome, "code", None) for outcome in outcomes] == [None] * 3 + ["STORE_BUSY"] * 2
     assert desk.store.facts()["queue_depth"] == 0
@@ -174,6 +174,6 @@ async def test_a_caller_that_goes_away_harms_nobody(desk):
 
 def desk_settings():
     """What sessions of the store are told at their start."""
-    from runstead.postgres import connection
+    from runstead.engines.postgres import connection
 
     return connection._SESSION

@@ -7,11 +7,11 @@ import uuid
 import asyncpg
 import pytest
 
-from runstead.conversation import Conversation
-from runstead.errors import Error
-from runstead.event import TERMINAL_TYPES
-from runstead.postgres import transaction
-from runstead.seal import Replay
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.core.runs.event import TERMINAL_TYPES
+from runstead.engines.postgres.commit import transaction
 
 
 def whatever(desk, dice, runs, sealed, event):

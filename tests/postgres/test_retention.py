@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from runstead import limits
 from runstead.commands.check import check
+from runstead.core import limits
 
 DAY = 86_400_000
 OCTOBER = "run_events_2020_10"

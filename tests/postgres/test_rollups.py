@@ -5,9 +5,9 @@ import asyncio
 import msgspec
 
 from desk import PROJECT
-from runstead.postgres.draft import Draft
-from runstead.rollup import DAY
-from runstead.store import UsageQuery
+from runstead.core.usage.rollup import DAY
+from runstead.engines.postgres.commit.draft import Draft
+from runstead.ports.store import UsageQuery
 
 USED = msgspec.json.encode({"provider": "acme", "model": "m", "inputTokens": 1})
 

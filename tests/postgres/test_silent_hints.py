@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import asyncpg
 import pytest
 
-from runstead import limits
 from runstead.commands.app import App
-from runstead.hint import Hint
-from runstead.memory import MemoryNotifier
-from runstead.postgres import notifier as module
-from runstead.postgres.notifier import CHANNEL, PostgresNotifier
+from runstead.core import limits
+from runstead.core.change import Hint
+from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers import postgres as module
+from runstead.engines.notifiers.postgres import CHANNEL, PostgresNotifier
 
 KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

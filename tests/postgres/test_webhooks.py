@@ -6,9 +6,9 @@ import uuid
 import asyncpg
 import pytest
 
-from runstead import limits
-from runstead.postgres import draft
-from runstead.webhook import Webhook, secret_of
+from runstead.core import limits
+from runstead.core.webhooks.webhook import Webhook, secret_of
+from runstead.engines.postgres.commit import draft
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 

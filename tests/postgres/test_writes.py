@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from runstead import transitions
-from runstead.postgres.sql import BROUGHT, CREATED
-from runstead.postgres.writes import Write, inserted, run_together, updated
-from runstead.transition import Transition
-from runstead.transitions import Completion, Fence
+from runstead.core.runs import transitions
+from runstead.core.runs.transition import Transition
+from runstead.core.runs.transitions import Completion, Fence
+from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
+from runstead.engines.postgres.sql import BROUGHT, CREATED
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from runstead.sdk.connection import Calls
-from runstead.sdk.context import Context, LeaseLostError
+from runstead.sdk.client_base import Calls
+from runstead.sdk.durable.context import Context, LeaseLostError
+from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.errors import RunsteadError
-from runstead.sdk.event import EventPage
-from runstead.sdk.lease import ClaimedRun
-from runstead.sdk.suspension import Parked
+from runstead.sdk.models.event import EventPage
+from runstead.sdk.models.lease import ClaimedRun
 
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 PAGE = 500

@@ -6,10 +6,10 @@ import httpx2
 
 from runstead.commands.app import App as Commands
 from runstead.commands.keys import make_key, new_project
-from runstead.http.app import HttpApp
-from runstead.http.auth import Authenticator
-from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.principal import ALL_SCOPES
+from runstead.core.identity.principal import ALL_SCOPES
+from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.app import HttpApp
 from runstead.sdk import AsyncClient
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from runstead.filesystem import FilesystemArtifacts
+from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.sdk import App, RunFailed
 
 sys.path.insert(0, str(Path(__file__).parent))  # for served.py: tests are no package

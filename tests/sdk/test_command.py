@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import App, LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LOG_BYTES
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.isolation.output import STREAMED_CHARS_MAX, TEXT_CHARS
-from runstead.sdk.telling import LOG_BYTES
 
 
 def sh(script):

@@ -5,8 +5,8 @@ import msgspec
 from hypothesis import given, strategies as st
 
 from runstead.sdk import Calls, ClaimedRun, Context
-from runstead.sdk.outbox import BYTES_WORTH, EVENTS_PER_REQUEST, Outbox
-from runstead.sdk.telling import LOG_BYTES
+from runstead.sdk.durable.emitter import LOG_BYTES
+from runstead.sdk.worker.outbox import BYTES_WORTH, EVENTS_PER_REQUEST, Outbox
 
 RUN = ClaimedRun(run_id="a", status="running", attempt=3, lease_token="t")
 

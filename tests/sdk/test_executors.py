@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.executors import executor_from
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.isolation.loading import load
-from runstead.sdk.suspension import Parked
 
 APP = Path(__file__).parent / "isolated_app.py"
 app = load(f"{APP}:app")

@@ -12,9 +12,9 @@ import pytest
 import uvloop
 
 from runstead.sdk import App, Calls, Context, LeaseLostError, RunFailed
+from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.isolation.failure import ProcessFailed, crashed
 from runstead.sdk.isolation.loading import load, reference
-from runstead.sdk.suspension import Parked
 
 APP = Path(__file__).parent / "isolated_app.py"
 app = load(f"{APP}:app")

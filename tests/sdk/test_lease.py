@@ -6,9 +6,9 @@ import httpx2
 import pytest
 
 from runstead.sdk import AsyncClient, ClaimedRun, LeaseLostError, Retries
-from runstead.sdk.job import Job
-from runstead.sdk.renewal import Renewals
-from runstead.sdk.transport.through_httpx import HttpxTransport
+from runstead.sdk.transport.httpx_transport import HttpxTransport
+from runstead.sdk.worker.job import Job
+from runstead.sdk.worker.lease_renewal import Renewals
 
 
 class Bench:

@@ -5,13 +5,13 @@ import pytest
 
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.egress import Egress
-from runstead.http.app import HttpApp
-from runstead.http.auth import Authenticator
-from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.principal import ALL_SCOPES
-from runstead.project import new_key
+from runstead.core.identity.principal import ALL_SCOPES
+from runstead.core.identity.project import new_key
+from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.app import HttpApp
 from runstead.sdk import AsyncClient
+from runstead.security.egress import Egress
 
 URLS = {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
 

@@ -1,6 +1,6 @@
 from hypothesis import given, strategies as st
 
-from runstead.sdk.sse import Frame, Parser
+from runstead.sdk.transport.sse import Frame, Parser
 
 
 def parse(*chunks):

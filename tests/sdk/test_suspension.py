@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import App, ChildFailed, RunFailed, StepFailed, WaitTimeout
-from runstead.sdk.durable import Durable
+from runstead.sdk.durable.waits import Durable
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -137,7 +137,7 @@ async def test_a_wait_that_somebody_ends_by_hand_without_an_answer_ends():
 @pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(days=400)], ids=["behind", "ahead"])
 async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, monkeypatch):
     """The second worker's clock has moved: the server's timer ended the wait, and it is over for every worker."""
-    from runstead.sdk import durable
+    from runstead.sdk.durable import waits
 
     async def t(ctx):
         await ctx.sleep(60)
@@ -149,12 +149,12 @@ async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, mo
     assert await ledger.attempt() == "waiting"
     ledger.meanwhile()
 
-    class Clock(durable.datetime):
+    class Clock(waits.datetime):
         @classmethod
         def now(cls, tz=None):
             return super().now(tz) + wrong
 
-    monkeypatch.setattr(durable, "datetime", Clock)
+    monkeypatch.setattr(waits, "datetime", Clock)
     assert await ledger.attempt() == "completed"
     assert (ledger.output, ledger.calls) == ("awake", 4)
 

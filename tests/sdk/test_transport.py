@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import AsyncClient, NoAnswerError, RunsteadError
-from runstead.sdk.call import Call
+from runstead.sdk.routes.call import Call
 from runstead.sdk.transport import pool
 from runstead.sdk.transport.connection import HEAD_BYTES_MAX, Connection
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import NoAnswerError, RunsteadError, UnexpectedAnswerError
-from runstead.sdk.call import Call
+from runstead.sdk.routes.call import Call
 
 sys.path.insert(0, str(Path(__file__).parent))
 from raw_server import OK, answers, on_uvloop, response, servers

@@ -11,7 +11,7 @@ import pytest
 
 from runstead.sdk import AsyncClient, NoAnswerError
 from runstead.sdk.transport import pool
-from runstead.sdk.transport.through_httpx import HttpxTransport
+from runstead.sdk.transport.httpx_transport import HttpxTransport
 
 sys.path.insert(0, str(Path(__file__).parent))
 from raw_server import OK, RawServer, answers, response, servers

@@ -9,22 +9,22 @@ import msgspec
 import pytest
 
 from desk import PROJECT, Clock, Desk, event, push_service, refusal, sealed
-from runstead.browser_session import BrowserSession
 from runstead.commands.keys import make_key
-from runstead.concurrency import ConcurrencyLimit
-from runstead.conversation import Conversation, StoredMessage
-from runstead.memory import MemoryStore
-from runstead.price import Price
-from runstead.principal import DEFAULT_SCOPES
-from runstead.project import Member, Project, new_key
-from runstead.replica import Replica
-from runstead.schedule import Schedule
-from runstead.signing_key import SigningKey
-from runstead.sqlite.store import SqliteStore
-from runstead.transition import NewMessage
-from runstead.trigger import Trigger, new_token, token_hash
-from runstead.webhook import Webhook, secret_of
-from runstead.worker import Session, Worker
+from runstead.core.conversations.conversation import Conversation, StoredMessage
+from runstead.core.identity.browser_session import BrowserSession
+from runstead.core.identity.principal import DEFAULT_SCOPES
+from runstead.core.identity.project import Member, Project, new_key
+from runstead.core.identity.signing_key import SigningKey
+from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.queue.worker import Session, Worker
+from runstead.core.replica import Replica
+from runstead.core.runs.transition import NewMessage
+from runstead.core.schedules.schedule import Schedule
+from runstead.core.schedules.trigger import Trigger, new_token, token_hash
+from runstead.core.usage.price import Price
+from runstead.core.webhooks.webhook import Webhook, secret_of
+from runstead.engines.memory import MemoryStore
+from runstead.engines.sqlite.store import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parent))  # for twins.py: tests are no package
 

@@ -8,12 +8,12 @@ from desk import NOON, PROJECT
 from runstead.commands import charts, usage_report
 from runstead.commands.app import App
 from runstead.commands.check import check
-from runstead.memory import MemoryNotifier
-from runstead.principal import ALL_SCOPES, Principal
-from runstead.project import Project
-from runstead.rollup import DAY
-from runstead.store import RunQuery
-from runstead.store.sql_files import migrations
+from runstead.core.identity.principal import ALL_SCOPES, Principal
+from runstead.core.identity.project import Project
+from runstead.core.usage.rollup import DAY
+from runstead.engines.memory import MemoryNotifier
+from runstead.engines.sql.sql_files import migrations
+from runstead.ports.store import RunQuery
 
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
 ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES})

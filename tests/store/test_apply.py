@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from runstead.errors import Error
-from runstead.event import NewEvent
-from runstead.run import FIELDS, RunStatus
-from runstead.transition import Receipt, Transition, Want
-from runstead.transitions import rewrite
+from runstead.core.errors import Error
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.run import FIELDS, RunStatus
+from runstead.core.runs.transition import Receipt, Transition, Want
+from runstead.core.runs.transitions import rewrite
 
 # One value for every column that a create may bring, to be given back untouched.
 EVERYTHING = {

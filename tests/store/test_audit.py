@@ -5,9 +5,9 @@ from contextlib import closing
 
 import pytest
 
-from runstead import limits
 from runstead.commands.check import check
-from runstead.invariants import CHECKS, RULES
+from runstead.core import limits
+from runstead.core.runs.invariants import CHECKS, RULES
 
 
 async def found(store):

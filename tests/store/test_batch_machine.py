@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
-from runstead.batch import COUNTED
-from runstead.errors import Error
-from runstead.store import BatchQuery
+from runstead.core.batches.batch import COUNTED
+from runstead.core.errors import Error
+from runstead.ports.store import BatchQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 LABEL = "99999999-9999-4999-8999-999999999999"

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from runstead import batch as rules
-from runstead.run import RunStatus
-from runstead.seal import Replay
-from runstead.store import BatchQuery, RunQuery
+from runstead.core.batches import batch as rules
+from runstead.core.idempotency import Replay
+from runstead.core.runs.run import RunStatus
+from runstead.ports.store import BatchQuery, RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"

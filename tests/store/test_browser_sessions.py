@@ -2,8 +2,8 @@
 
 import uuid
 
-from runstead import limits
-from runstead.browser_session import BrowserSession
+from runstead.core import limits
+from runstead.core.identity.browser_session import BrowserSession
 
 HOUR = 3_600_000
 

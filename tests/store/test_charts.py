@@ -2,15 +2,15 @@
 
 import pytest
 
-from runstead.activity import Glimpse
 from runstead.commands import charts
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.memory import MemoryNotifier
-from runstead.principal import Principal, Scope
-from runstead.project import Project
-from runstead.run import RunStatus
-from runstead.store import RunQuery
+from runstead.core.errors import Error
+from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.project import Project
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.activity import Glimpse
+from runstead.engines.memory import MemoryNotifier
+from runstead.ports.store import RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from runstead.run import RunStatus
+from runstead.core.runs.run import RunStatus
 
 
 async def agent(desk, run_id, **fields):

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from runstead.conversation import Change, Conversation, StoredMessage, change, delete, live
-from runstead.store import ConversationQuery
-from runstead.transition import NewMessage
+from runstead.core.conversations.conversation import Change, Conversation, StoredMessage, change, delete, live
+from runstead.core.runs.transition import NewMessage
+from runstead.ports.store import ConversationQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 PLAIN = Conversation("c-1", "p-1", "chat", 1, 1)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from runstead import limits
 from runstead.commands.check import check
 from runstead.commands.copy import CopyError, copy, digest, shared
-from runstead.postgres.bulk import PostgresBulk
-from runstead.sqlite.bulk import SqliteBulk
-from runstead.sqlite.store import SqliteStore
+from runstead.core import limits
+from runstead.engines.postgres.bulk import PostgresBulk
+from runstead.engines.sqlite.bulk import SqliteBulk
+from runstead.engines.sqlite.store import SqliteStore
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 

@@ -5,9 +5,9 @@ from contextlib import closing
 
 import msgspec
 
-from runstead.conversation import Conversation
-from runstead.transition import NewMessage
-from runstead.worker import Session
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.queue.worker import Session
+from runstead.core.runs.transition import NewMessage
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from runstead.errors import Error
-from runstead.principal import ALL_SCOPES, Scope
-from runstead.project import ApiKey, Member, Project, personal_project, token_hash
+from runstead.core.errors import Error
+from runstead.core.identity.principal import ALL_SCOPES, Scope
+from runstead.core.identity.project import ApiKey, Member, Project, personal_project, token_hash
 
 
 def project(name="one", **fields):

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from runstead.transition import Transition, Want
+from runstead.core.runs.transition import Transition, Want
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 

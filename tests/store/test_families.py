@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from runstead.event import NewEvent
-from runstead.run import RunStatus
-from runstead.transition import Transition
-from runstead.transitions import rewrite
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Transition
+from runstead.core.runs.transitions import rewrite
 
 
 async def grow(desk):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runstead.run import RunStatus
-from runstead.worker import Session
+from runstead.core.queue.worker import Session
+from runstead.core.runs.run import RunStatus
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 

@@ -6,16 +6,16 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.conversation import Conversation, delete as delete_conversation
-from runstead.errors import Error
-from runstead.run import RunStatus
-from runstead.schedule import Schedule, begun, firing_id
-from runstead.schedule_edit import Sync, delete
-from runstead.seal import Replay
-from runstead.store import RunKey, ScheduleQuery
-from runstead.transition import Want
-from runstead.transitions import Firing, fire, fire_due
+from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation, delete as delete_conversation
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Want
+from runstead.core.runs.transitions import Firing, fire, fire_due
+from runstead.core.schedules.edits import Sync, delete
+from runstead.core.schedules.schedule import Schedule, begun, firing_id
+from runstead.ports.store import RunKey, ScheduleQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -291,7 +291,7 @@ async def test_a_sync_is_one_write(store, clock, refusal):
 
 
 async def test_syncs_that_race_make_each_schedule_once(store):
-    from runstead.schedule_edit import sync
+    from runstead.core.schedules.edits import sync
 
     def wanted(n):
         return [

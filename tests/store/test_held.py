@@ -1,6 +1,6 @@
 """Which runs somebody holds."""
 
-from runstead.run import RunStatus
+from runstead.core.runs.run import RunStatus
 
 from .conftest import PROJECT
 

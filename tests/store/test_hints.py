@@ -5,12 +5,12 @@ from contextlib import aclosing
 
 import pytest
 
-from runstead import limits
 from runstead.commands.app import App
 from runstead.commands.notifications import Notifications, Ring
-from runstead.conversation import Conversation
-from runstead.hint import Hint
-from runstead.memory import MemoryNotifier
+from runstead.core import limits
+from runstead.core.change import Hint
+from runstead.core.conversations.conversation import Conversation
+from runstead.engines.memory import MemoryNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -63,8 +63,8 @@ async def test_a_creation_is_told_once(desk, listening):
         new = desk.new_run("a")
 
         def decide(loaded):
-            from runstead import transitions
-            from runstead.transition import Transition
+            from runstead.core.runs import transitions
+            from runstead.core.runs.transition import Transition
 
             if loaded.run is not None:
                 return Transition(loaded.run, duplicate=True)
@@ -128,10 +128,10 @@ async def test_a_conversation_is_told(listening):
 
 
 async def test_where_nobody_listens_no_hint_is_made(store, desk, monkeypatch):
-    from runstead.commands import hinting
+    from runstead.commands import changes
 
-    monkeypatch.delattr(hinting, "of_written")
-    monkeypatch.delattr(hinting, "of_runs")
+    monkeypatch.delattr(changes, "of_written")
+    monkeypatch.delattr(changes, "of_runs")
     app = App(store, MemoryNotifier())
     app.notifier.listen("another project", print)
     await desk.create("a")

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from runstead.conversation import Conversation
-from runstead.errors import Error
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.errors import Error
 
 
 @pytest.fixture(autouse=True)

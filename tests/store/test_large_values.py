@@ -7,7 +7,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 LONG = msgspec.json.encode({"words": ["one", "two", "three"] * 2_000})
 SHORT = b'{"a":1}'

@@ -7,12 +7,12 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 
-from runstead.sqlite.migrate import migrate
-from runstead.sqlite.rows import to_runs
-from runstead.sqlite.run_index import found
-from runstead.sqlite.sql import COLUMNS
-from runstead.sqlite.store import SqliteStore
-from runstead.store import RunQuery
+from runstead.engines.sqlite.migrate import migrate
+from runstead.engines.sqlite.rows import to_runs
+from runstead.engines.sqlite.run_index import found
+from runstead.engines.sqlite.sql import COLUMNS
+from runstead.engines.sqlite.store import SqliteStore
+from runstead.ports.store import RunQuery
 
 MANY = 50_000
 FILTERS = {
@@ -90,9 +90,9 @@ def test_sqlite_takes_few_steps_for_a_list(connection, name):
 @pytest.mark.parametrize("analysed", [False, True], ids=["unknown", "empty"])
 def test_postgresql_finds_terms_and_the_newest_runs_by_their_keys(databases, analysed):
     """Statements are planned while the tables are empty, and the plan is kept."""
-    from runstead.postgres.connection import connect
-    from runstead.postgres.page import page_sql
-    from runstead.postgres.sql import Q
+    from runstead.engines.postgres.connection import connect
+    from runstead.engines.postgres.page import page_sql
+    from runstead.engines.postgres.sql import Q
 
     name = databases.fresh()
     if analysed:

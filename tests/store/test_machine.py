@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from twins import Twins
 
-from runstead import limits
-from runstead.append import digest
-from runstead.errors import Error
-from runstead.event import PRIVATE_TYPES, NewEvent
-from runstead.run import RunStatus
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.append import digest
+from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
+from runstead.core.runs.run import RunStatus
 
 #: Memory is the model itself. PostgreSQL takes longest for each.
 EXAMPLES = {"memory": 20, "sqlite": 80, "postgres": 50}

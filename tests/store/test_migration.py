@@ -6,13 +6,13 @@ from importlib.resources import files
 
 import pytest
 
-from runstead.schedule import UNPLANNED, Schedule
-from runstead.sqlite import migrate as migrations
-from runstead.sqlite.connection import connect
-from runstead.sqlite.migrate import migrate
-from runstead.sqlite.store import SqliteStore
-from runstead.store import RunKey, ScheduleQuery
-from runstead.transitions import fire_due
+from runstead.core.runs.transitions import fire_due
+from runstead.core.schedules.schedule import UNPLANNED, Schedule
+from runstead.engines.sqlite import migrate as migrations
+from runstead.engines.sqlite.connection import connect
+from runstead.engines.sqlite.migrate import migrate
+from runstead.engines.sqlite.store import SqliteStore
+from runstead.ports.store import RunKey, ScheduleQuery
 
 SPINE = "0001_the_spine"
 
@@ -21,7 +21,7 @@ SPINE = "0001_the_spine"
 def old(tmp_path, monkeypatch):
     """A file as the first version made it, with a conversation of two agent runs and one without."""
     path = tmp_path / "old.db"
-    sql = (files("runstead.sqlite") / "migrations" / f"{SPINE}.sql").read_text()
+    sql = (files("runstead.engines.sqlite") / "migrations" / f"{SPINE}.sql").read_text()
     with monkeypatch.context() as first, closing(connect(path, "OFF")) as connection:
         first.setattr(migrations, "_known", lambda: {SPINE: sql})
         assert migrate(connection) == [SPINE]

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from runstead.run import FIELDS
+from runstead.core.runs.run import FIELDS
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 FIRST = "0001_the_spine"
@@ -28,7 +28,7 @@ def old(tmp_path):
         connection.execute(
             "CREATE TABLE schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
         )
-        connection.executescript((files("runstead.sqlite") / f"migrations/{FIRST}.sql").read_text())
+        connection.executescript((files("runstead.engines.sqlite") / f"migrations/{FIRST}.sql").read_text())
         connection.execute("INSERT INTO schema_migrations VALUES (?, 1)", (FIRST,))
         connection.commit()
     return path

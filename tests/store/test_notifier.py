@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from runstead.memory import MemoryNotifier
-from runstead.notifier import queue_key, run_key
+from runstead.engines.memory import MemoryNotifier
+from runstead.ports.notifier import queue_key, run_key
 
 
 @pytest.fixture

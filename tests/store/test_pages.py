@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from runstead.store import RunQuery
+from runstead.ports.store import RunQuery
 
 FIRST, SECOND = "p-1", "p-2"
 

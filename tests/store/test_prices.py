@@ -3,14 +3,14 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
 from runstead.commands import prices as commands
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.memory import MemoryNotifier
-from runstead.price import Price
-from runstead.principal import ALL_SCOPES, Principal, Scope
-from runstead.project import Project
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Scope
+from runstead.core.identity.project import Project
+from runstead.core.usage.price import Price
+from runstead.engines.memory import MemoryNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"

@@ -7,11 +7,11 @@ from importlib.resources import files
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.signing_key import SigningKey
-from runstead.sqlite.migrate import _statements, migrate
-from runstead.store import RunKey
-from runstead.transition import Transition, Want
+from runstead.core import limits
+from runstead.core.identity.signing_key import SigningKey
+from runstead.core.runs.transition import Transition, Want
+from runstead.engines.sqlite.migrate import _statements, migrate
+from runstead.ports.store import RunKey
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 
@@ -224,12 +224,12 @@ async def test_many_replicas_agree_on_the_first_keys(store):
 
 
 async def test_a_store_of_the_first_version_is_taken_over_with_its_runs(tmp_path, clock):
-    from runstead.sqlite.store import SqliteStore
+    from runstead.engines.sqlite.store import SqliteStore
 
     path = tmp_path / "old.db"
     old = sqlite3.connect(path, isolation_level=None)
     old.execute("CREATE TABLE schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)")
-    first = (files("runstead.sqlite") / "migrations" / "0001_the_spine.sql").read_text()
+    first = (files("runstead.engines.sqlite") / "migrations" / "0001_the_spine.sql").read_text()
     for statement in _statements(first):
         old.execute(statement)
     old.execute("INSERT INTO schema_migrations VALUES ('0001_the_spine', 0)")

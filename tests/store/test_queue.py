@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from runstead.concurrency import ConcurrencyLimit
-from runstead.run import in_queue
+from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.runs.run import in_queue
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 FEW = settings(

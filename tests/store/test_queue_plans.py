@@ -6,12 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from runstead.concurrency import Rooms
-from runstead.sqlite.migrate import migrate
-from runstead.sqlite.queue import HEADS
-from runstead.sqlite.sql import Q as SQLITE
-from runstead.store import ClaimQuery, RunQuery
-from runstead.store.lines import lines
+from runstead.core.queue.concurrency import Rooms
+from runstead.engines.sql.queue_partitions import lines
+from runstead.engines.sqlite.migrate import migrate
+from runstead.engines.sqlite.queue import HEADS
+from runstead.engines.sqlite.sql import Q as SQLITE
+from runstead.ports.store import ClaimQuery, RunQuery
 
 MANY = 4_000
 CLAIMS = {
@@ -95,7 +95,7 @@ def postgres(databases, request):
 
     The param tells when PostgreSQL last looked what is in the table.
     """
-    from runstead.postgres.connection import connect
+    from runstead.engines.postgres.connection import connect
 
     name = databases.fresh()  # what other tests left shall choose no plan
     databases.execute(name, "ALTER TABLE runs SET (autovacuum_enabled = off)")
@@ -169,7 +169,7 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 @MODES
 @pytest.mark.parametrize("what", CLAIMS)
 def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
-    from runstead.postgres.claims import claim_sql
+    from runstead.engines.postgres.claims import claim_sql
 
     sql, arguments = claim_sql(list(lines(CLAIMS[what], 1, Rooms({}), CLAIMS[what].targets)))
     plan, pages = postgres(sql, [NOW, "p", 1, [], 64, *arguments], mode)
@@ -188,7 +188,7 @@ def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
 )
 def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own, wider, mode):
     """It might where its statistics are old, and read a million runs of other targets."""
-    from runstead.postgres.claims import claim_sql
+    from runstead.engines.postgres.claims import claim_sql
 
     sql, arguments = claim_sql(list(lines(CLAIMS[what], 1, Rooms({}), CLAIMS[what].targets)))
     plan, _ = postgres(sql, [NOW, "p", 1, [], 64, *arguments], mode, without=own)
@@ -207,7 +207,7 @@ def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own,
     ],
 )
 def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, arguments, mode):
-    from runstead.postgres.sql import Q
+    from runstead.engines.postgres.sql import Q
 
     plan, pages = postgres(Q[name], arguments, mode)
     assert "Seq Scan" not in plan, plan
@@ -225,7 +225,7 @@ def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, argumen
 )
 def test_postgresql_never_looks_for_a_run_among_those_of_its_project(postgres, name, arguments, mode):
     """It did where it planned for an empty table: each command then read all runs of the project."""
-    from runstead.postgres.sql import Q
+    from runstead.engines.postgres.sql import Q
 
     plan, _ = postgres(Q[name], arguments, mode, without="runs_by_id")
     assert "runs_by_project" not in plan, plan
@@ -243,7 +243,7 @@ def test_postgresql_never_looks_for_a_run_among_those_of_its_project(postgres, n
 )
 def test_postgresql_reads_a_page_of_a_project_from_its_own_index(postgres, query, own, mode):
     """The primary key has the order too, and all other projects in it."""
-    from runstead.postgres.page import page_sql
+    from runstead.engines.postgres.page import page_sql
 
     plan, pages = postgres(*page_sql(query), mode)
     assert own in plan, plan

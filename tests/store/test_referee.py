@@ -2,8 +2,8 @@
 
 import pytest
 
-from runstead import transitions
-from runstead.run import RunStatus
+from runstead.core.runs import transitions
+from runstead.core.runs.run import RunStatus
 
 
 async def test_only_runs_that_are_due_are_decided(desk, clock):

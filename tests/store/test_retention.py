@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from runstead import limits
 from runstead.commands import retention
 from runstead.commands.check import check
-from runstead.commands.folds import Folds
-from runstead.conversation import Conversation, Outcome, StoredMessage, delete as deleted
-from runstead.transition import NewMessage
+from runstead.commands.projections import Folds
+from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation, Outcome, StoredMessage, delete as deleted
+from runstead.core.runs.transition import NewMessage
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 DAY = 86_400_000

@@ -15,9 +15,9 @@ from hypothesis.stateful import (
 from summing import activity, as_of_an_older_version, open_app, report, sound
 
 from desk import NOON, Clock, Desk
-from runstead.activity import grid, summed_up
-from runstead.rollup import DAY, HOUR, QUARTER, Additions, rounded
-from runstead.usage_report import WAYS
+from runstead.core.usage.activity import grid, summed_up
+from runstead.core.usage.report import WAYS
+from runstead.core.usage.rollup import DAY, HOUR, QUARTER, Additions, rounded
 
 
 class Sums(RuleBasedStateMachine):

@@ -20,13 +20,13 @@ from summing import (
 )
 
 from desk import NOON, PROJECT
-from runstead import limits
 from runstead.commands.check import check
-from runstead.conversation import Conversation
-from runstead.errors import Error
-from runstead.rollup import DAY, Additions
-from runstead.transition import NewMessage
-from runstead.usage_report import WAYS
+from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.errors import Error
+from runstead.core.runs.transition import NewMessage
+from runstead.core.usage.report import WAYS
+from runstead.core.usage.rollup import DAY, Additions
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from desk import NOON, PROJECT, Desk
 from runstead.commands.check import check
-from runstead.memory.pages import matches, sort_key
-from runstead.run import RunStatus
-from runstead.store import RunQuery
-from runstead.store.postings import BLOCK
-from runstead.transition import Transition
-from runstead.transitions import rewrite
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Transition
+from runstead.core.runs.transitions import rewrite
+from runstead.engines.memory.pages import matches, sort_key
+from runstead.engines.sql.postings import BLOCK
+from runstead.ports.store import RunQuery
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 
@@ -359,7 +359,7 @@ async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked
             elif after == "end" and end is None:
                 await _end(desk, key, "failed", clock)
             elif after == "delete" and end is not None:
-                from runstead import transitions
+                from runstead.core.runs import transitions
 
                 await desk.runs.apply(key, lambda to: transitions.delete(to.run))
         if worked_in:
@@ -382,8 +382,8 @@ async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked
 
 
 async def _end(desk, key, status, clock):
-    from runstead import transitions
-    from runstead.transitions import NO_FENCE, Completion
+    from runstead.core.runs import transitions
+    from runstead.core.runs.transitions import NO_FENCE, Completion
 
     clock.advance(7)
     end = Completion(status=status, error_message="broken" if status == "failed" else None)
@@ -397,7 +397,7 @@ def _new(databases, tmp_path_factory, engine, clock):
     from contextlib import closing
 
     from postgres_server import LeasedStore
-    from runstead.sqlite.store import SqliteStore
+    from runstead.engines.sqlite.store import SqliteStore
 
     if engine == "postgres":
         store = LeasedStore(databases, clock)

@@ -15,14 +15,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from runstead.commands import hinting
-from runstead.errors import Error
-from runstead.run import RunStatus
-from runstead.schedule import Schedule, begun
-from runstead.schedule_edit import Edit, delete, edit
-from runstead.store import ScheduleQuery, Written, WrittenFiring
-from runstead.transition import Want
-from runstead.transitions import Firing, fire, fire_due
+from runstead.commands import changes
+from runstead.core.errors import Error
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Want
+from runstead.core.runs.transitions import Firing, fire, fire_due
+from runstead.core.schedules.edits import Edit, delete, edit
+from runstead.core.schedules.schedule import Schedule, begun
+from runstead.ports.store import ScheduleQuery, Written, WrittenFiring
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 #: Memory is the model itself. PostgreSQL takes longest for each.
@@ -68,7 +68,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             outcomes = [one.fired.outcome for one in found if isinstance(one, WrittenFiring)]
             found = [run for one in found for run in (getattr(one, "written", None) or [one])]
             found = [one for one in found if isinstance(one, Written)]
-            new = [hint for written in found for hint in hinting.of_written(written)]
+            new = [hint for written in found for hint in changes.of_written(written)]
             hints.extend(new)
             told.append((None, outcomes, sorted(map(repr, new))))
         assert told[0] == told[1]

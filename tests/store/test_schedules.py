@@ -6,14 +6,14 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
-from runstead import transitions
-from runstead.errors import Error, not_found
-from runstead.run import RunStatus
-from runstead.schedule import SCHEDULE_FIELDS, Schedule
-from runstead.seal import Replay
-from runstead.store import RunKey, ScheduleQuery
-from runstead.transition import Transition, Want
-from runstead.transitions import Firing, fire, fire_due
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Replay
+from runstead.core.runs import transitions
+from runstead.core.runs.run import RunStatus
+from runstead.core.runs.transition import Transition, Want
+from runstead.core.runs.transitions import Firing, fire, fire_due
+from runstead.core.schedules.schedule import SCHEDULE_FIELDS, Schedule
+from runstead.ports.store import RunKey, ScheduleQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"

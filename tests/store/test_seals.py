@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from runstead.conversation import Conversation
-from runstead.errors import Error
-from runstead.project import ApiKey, Member, Project
-from runstead.seal import Replay
-from runstead.worker import Session, Worker
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.queue.worker import Session, Worker
 
 PROJECT = Project("p-1", "one", "One", 1)
 

@@ -10,8 +10,8 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from test_machine import SETTINGS, StoreMachine
 
 from desk import Desk
-from runstead.sqlite.cache import WriterCache
-from runstead.sqlite.store import SqliteStore
+from runstead.engines.sqlite.run_cache import WriterCache
+from runstead.engines.sqlite.store import SqliteStore
 
 
 @pytest.fixture

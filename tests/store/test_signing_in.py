@@ -2,12 +2,12 @@
 
 import pytest
 
-from runstead import limits
 from runstead.commands import browser_sessions as commands
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.memory import MemoryNotifier
-from runstead.principal import DEFAULT_SCOPES, Principal
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.principal import DEFAULT_SCOPES, Principal
+from runstead.engines.memory import MemoryNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ADA = Principal("user", "ada", {PROJECT: DEFAULT_SCOPES})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runstead.store.sql_files import statements
+from runstead.engines.sql.sql_files import statements
 
 
 @pytest.fixture

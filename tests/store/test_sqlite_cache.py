@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from desk import PROJECT
-from runstead import limits
-from runstead.concurrency import ConcurrencyLimit
-from runstead.store import Doomed
-from runstead.webhook import Webhook, secret_of
+from runstead.core import limits
+from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.webhooks.webhook import Webhook, secret_of
+from runstead.ports.store import Doomed
 
 
 @pytest.fixture

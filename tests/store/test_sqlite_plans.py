@@ -5,16 +5,16 @@ from contextlib import closing
 
 import pytest
 
-from runstead.run import FIELDS
-from runstead.sqlite.connection import connect
-from runstead.sqlite.migrate import migrate
-from runstead.sqlite.page import page_sql, shares_sql
-from runstead.sqlite.queue import HEADS
-from runstead.sqlite.rows import _update as update_one
-from runstead.sqlite.run_index import _terms_sql as index_terms
-from runstead.sqlite.schedules import _update as update_schedule
-from runstead.sqlite.sql import insert_events, insert_run, update_run
-from runstead.store import RunQuery
+from runstead.core.runs.run import FIELDS
+from runstead.engines.sqlite.connection import connect
+from runstead.engines.sqlite.migrate import migrate
+from runstead.engines.sqlite.page import page_sql, shares_sql
+from runstead.engines.sqlite.queue import HEADS
+from runstead.engines.sqlite.rows import _update as update_one
+from runstead.engines.sqlite.run_index import _terms_sql as index_terms
+from runstead.engines.sqlite.schedules import _update as update_schedule
+from runstead.engines.sqlite.sql import insert_events, insert_run, update_run
+from runstead.ports.store import RunQuery
 from statements import makers, written
 
 #: What reads whole tables on purpose: `db check`, `db copy`, migrations, the measuring of the disk.
@@ -112,7 +112,9 @@ MAKERS = {
 }
 MAKERS |= {"batch_counts.rewrite"}
 
-STATEMENTS = {name: sql for name, sql in written("runstead.sqlite").items() if not FREE.match(name)} | made()
+STATEMENTS = {
+    name: sql for name, sql in written("runstead.engines.sqlite").items() if not FREE.match(name)
+} | made()
 
 
 @pytest.fixture(scope="module")
@@ -163,4 +165,4 @@ def test_every_exception_is_needed(plans):
 
 
 def test_every_function_that_makes_a_statement_is_tried():
-    assert {name for name in makers("runstead.sqlite") if not FREE.match(name)} == MAKERS
+    assert {name for name in makers("runstead.engines.sqlite") if not FREE.match(name)} == MAKERS

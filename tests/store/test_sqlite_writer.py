@@ -12,14 +12,15 @@ import pytest
 from msgspec.structs import replace
 
 from desk import PROJECT, event
-from runstead import limits, transitions
-from runstead.concurrency import ConcurrencyLimit
-from runstead.errors import Error
-from runstead.event import NewEvent
-from runstead.sqlite.connection import connect
-from runstead.sqlite.writer import Writer
-from runstead.store import ClaimQuery
-from runstead.transition import Transition, Want
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.runs import transitions
+from runstead.core.runs.event import NewEvent
+from runstead.core.runs.transition import Transition, Want
+from runstead.engines.sqlite.connection import connect
+from runstead.engines.sqlite.writer import Writer
+from runstead.ports.store import ClaimQuery
 
 THREAD = "sqlite-writer"
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from runstead.memory import MemoryStore
-from runstead.project import Project
-from runstead.store import Store
+from runstead.core.identity.project import Project
+from runstead.engines.memory import MemoryStore
+from runstead.ports.store import Store
 
 
 async def test_the_facts_name_the_engine_and_its_queue(store, engine):

@@ -3,13 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.commands import stretches
+from runstead.commands import seq_bounds
 from runstead.commands.app import App
-from runstead.memory import MemoryNotifier
-from runstead.principal import Principal, Scope
-from runstead.project import Project
-from runstead.store import RunQuery
+from runstead.core import limits
+from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.project import Project
+from runstead.engines.memory import MemoryNotifier
+from runstead.ports.store import RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -40,7 +40,7 @@ async def long_list(desk, store, clock, monkeypatch):
 
 
 async def found(app, **times):
-    query = await stretches.narrowed(app, READER, PROJECT, RunQuery((), limit=100, **times))
+    query = await seq_bounds.narrowed(app, READER, PROJECT, RunQuery((), limit=100, **times))
     bounds = query.seq_over, query.seq_under
     exact = await app.store.runs.page(replace(query, seq_over=None, seq_under=None))
     assert await app.store.runs.page(query) == exact

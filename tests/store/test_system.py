@@ -2,16 +2,17 @@
 
 import pytest
 
-from runstead import __version__, limits
+from runstead import __version__
 from runstead.commands import system
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.leadership import Lead
-from runstead.memory import MemoryNotifier
-from runstead.principal import ALL_SCOPES, DEFAULT_SCOPES, Principal
-from runstead.project import Project
-from runstead.replica import Replica
-from runstead.store import Depth
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Principal
+from runstead.core.identity.project import Project
+from runstead.core.leadership import Lead
+from runstead.core.replica import Replica
+from runstead.engines.memory import MemoryNotifier
+from runstead.ports.store import Depth
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"

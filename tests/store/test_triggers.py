@@ -5,9 +5,9 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
-from runstead.errors import Error
-from runstead.seal import Replay
-from runstead.trigger import TRIGGER_FIELDS, Trigger, new_token, token_hash
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.core.schedules.trigger import TRIGGER_FIELDS, Trigger, new_token, token_hash
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from runstead import limits
+from runstead.core import limits
 
 
 async def ended(desk, run_id, parent=None, **metadata):

@@ -5,10 +5,10 @@ import pytest
 
 from runstead.commands import prices, usage_report
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.memory import MemoryNotifier
-from runstead.principal import ALL_SCOPES, Principal, Scope
-from runstead.project import Project
+from runstead.core.errors import Error
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Scope
+from runstead.core.identity.project import Project
+from runstead.engines.memory import MemoryNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"

@@ -7,10 +7,10 @@ import uuid
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.seal import Replay
-from runstead.webhook import (
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.core.webhooks.webhook import (
     WEBHOOK_FIELDS,
     Attempt,
     Webhook,

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from runstead import limits
-from runstead.project import Project
-from runstead.worker import Session, Worker
+from runstead.core import limits
+from runstead.core.identity.project import Project
+from runstead.core.queue.worker import Session, Worker
 
 
 def worker(**fields):

@@ -7,13 +7,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from msgspec.structs import replace
 
 from desk import PROJECT
-from runstead import limits
 from runstead.commands.check import check
-from runstead.conversation import Conversation
-from runstead.errors import Error
-from runstead.store import Written
-from runstead.transitions import NO_FENCE, Fence
-from runstead.webhook import Webhook, secret_of
+from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.errors import Error
+from runstead.core.runs.transitions import NO_FENCE, Fence
+from runstead.core.webhooks.webhook import Webhook, secret_of
+from runstead.ports.store import Written
 
 EVERYTHING = Webhook(PROJECT, PROJECT, "https://a.test", ("*",), secret_of(bytes(24)), 1, 1)
 ENDED = ("status", "completed_at", "duration_ms", "error", "output", "metadata", "latest_event_id")

@@ -2,8 +2,8 @@
 
 from hypothesis import given, strategies as st
 
-from runstead.batch import Batch
-from runstead.web.batch_pace import Mark, Pace, time_left_ms
+from runstead.core.batches.batch import Batch
+from runstead.web.batches.eta import Mark, Pace, time_left_ms
 
 MINUTE = 60_000
 

@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import expect
 
 from e2e.server import Server
-from runstead.append import append
-from runstead.event import NewEvent, encode
-from runstead.sqlite.store import SqliteStore
-from runstead.store import RunKey
-from runstead.transitions import Fence
+from runstead.core.runs.append import append
+from runstead.core.runs.event import NewEvent, encode
+from runstead.core.runs.transitions import Fence
+from runstead.engines.sqlite.store import SqliteStore
+from runstead.ports.store import RunKey
 
 from .person import Person
 from .run_pages import Made, begin, say

@@ -1,10 +1,10 @@
 """The conversation, the log and the family of a run, as they grow."""
 
-from runstead.web import log_lines
-from runstead.web.family import children_shown_max, tree
-from runstead.web.log_lines import Lines
-from runstead.web.talk import Talk
-from runstead.web.words import Words
+from runstead.web.framework.labels import Words
+from runstead.web.runs import log_lines
+from runstead.web.runs.family import children_shown_max, tree
+from runstead.web.runs.log_lines import Lines
+from runstead.web.runs.transcript import Talk
 
 from .told import custom, event, run
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from runstead.transition import EndedAttempt
-from runstead.web.timeline import fold
-from runstead.web.waterfall import drawn
+from runstead.core.runs.transition import EndedAttempt
+from runstead.web.runs.timeline import fold
+from runstead.web.runs.waterfall import drawn
 
 from .told import NOON, custom, event, run
 

@@ -4,20 +4,20 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.clock import now_ms
 from runstead.commands import create as creating, runs as commands
 from runstead.commands.app import App
 from runstead.commands.create import NewRun
 from runstead.commands.keys import new_project
 from runstead.commands.runs import Named
-from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.memory.rollups import MemoryRollups
-from runstead.principal import ALL_SCOPES, Principal
-from runstead.transitions import NO_FENCE, Completion
-from runstead.web import usage
-from runstead.web.form import Fields
-from runstead.web.visit import Visit
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.identity.principal import ALL_SCOPES, Principal
+from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.memory.rollups import MemoryRollups
+from runstead.web.framework.form import Fields
+from runstead.web.framework.request import Visit
+from runstead.web.usage import pages
 
 from .person import words
 
@@ -52,10 +52,10 @@ async def show():
 
 
 async def test_a_report_of_all_says_nothing_more(show):
-    page = words(await show(usage.index))
+    page = words(await show(pages.index))
     assert "Input tokens 5,000" in page
     assert "Not all of it" not in page
-    assert "incomplete" not in (await show(usage.download)).headers["content-disposition"]
+    assert "incomplete" not in (await show(pages.download)).headers["content-disposition"]
 
 
 async def test_a_report_of_a_store_that_is_still_added_up_says_so(show, monkeypatch):
@@ -65,16 +65,16 @@ async def test_a_report_of_a_store_that_is_still_added_up_says_so(show, monkeypa
         return replace(await plain(rollups, query), truncated=True)
 
     monkeypatch.setattr(MemoryRollups, "usage", usage_of_some)
-    page = words(await show(usage.index))
+    page = words(await show(pages.index))
     assert "Not all of it yet: runs from before the upgrade of this server are still being added up" in page
-    assert "-incomplete.csv" in (await show(usage.download)).headers["content-disposition"]
+    assert "-incomplete.csv" in (await show(pages.download)).headers["content-disposition"]
 
 
 async def test_groups_that_are_left_out_are_counted(show, monkeypatch):
     monkeypatch.setattr(limits, "usage_groups_max", 1)
-    page = words(await show(usage.index, by="target"))
+    page = words(await show(pages.index, by="target"))
     assert "And 2 more, which the total has" in page
     assert "Input tokens 5,000" in page
-    table = await show(usage.download, by="target")
+    table = await show(pages.download, by="target")
     assert table.text.count("\r\n") == 2
     assert "-incomplete.csv" in table.headers["content-disposition"]

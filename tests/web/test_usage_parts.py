@@ -7,14 +7,14 @@ from datetime import date
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.usage import Tokens
-from runstead.usage_report import Group, Line, UsageReport
-from runstead.web import money, usage_csv
-from runstead.web.form import fields_of
-from runstead.web.usage_chart import charts
-from runstead.web.usage_period import Period, period_of
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.usage.report import Group, Line, UsageReport
+from runstead.core.usage.usage import Tokens
+from runstead.web.framework.form import fields_of
+from runstead.web.usage import csv_export, money
+from runstead.web.usage.chart import charts
+from runstead.web.usage.period import Period, period_of
 
 NOON = 1_774_008_000_000  # 2026-03-20T12:00Z
 DAY = 86_400_000
@@ -128,26 +128,26 @@ def test_a_table_has_a_row_for_each_model_of_each_group():
         Line("acme", "big", 2, Tokens(100, 50, 10, 5), 2_500_000),
         Line(None, None, 1, Tokens(1, 1), None),
     ]
-    table = usage_csv.table(report("schedule", [group("s-1", lines=lines)]), {"s-1": 'Nightly, "all"'})
+    table = csv_export.table(report("schedule", [group("s-1", lines=lines)]), {"s-1": 'Nightly, "all"'})
     header, first, second = cells(table)
-    assert header == ["schedule", "name", *usage_csv.COLUMNS]
+    assert header == ["schedule", "name", *csv_export.COLUMNS]
     assert first == ["s-1", 'Nightly, "all"', "acme", "big", "2", "100", "10", "50", "5", "2.500000"]
     assert second == ["s-1", 'Nightly, "all"', "", "", "1", "1", "0", "1", "0", ""]
-    by_model = cells(usage_csv.table(report("model", [group("big", lines=lines[:1])]), {}))
-    assert by_model[0] == list(usage_csv.COLUMNS)
+    by_model = cells(csv_export.table(report("model", [group("big", lines=lines[:1])]), {}))
+    assert by_model[0] == list(csv_export.COLUMNS)
     assert by_model[1][:2] == ["acme", "big"]
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_a_cell_is_never_a_formula(text):
     lines = [Line(text, text, 1, Tokens(), None)]
-    row = cells(usage_csv.table(report("target", [group(text, lines=lines)]), {}))[1]
+    row = cells(csv_export.table(report("target", [group(text, lines=lines)]), {}))[1]
     assert row[:3] == [f"'{text}"] * 3
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_whatever_a_target_is_called_the_table_keeps_its_shape(text):
-    table = usage_csv.table(report("target", [group(text, lines=[Line(text, text, 1, Tokens(), 1)])]), {})
+    table = csv_export.table(report("target", [group(text, lines=[Line(text, text, 1, Tokens(), 1)])]), {})
     rows = cells(table)
     assert len(rows) == 2
     assert [cell.removeprefix("'") for cell in rows[1][:3]] == [text.removeprefix("'")] * 3

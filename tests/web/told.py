@@ -2,8 +2,8 @@
 
 import msgspec
 
-from runstead.event import Event
-from runstead.run import Run, RunStatus
+from runstead.core.runs.event import Event
+from runstead.core.runs.run import Run, RunStatus
 
 NOON = 1_774_008_000_000
 

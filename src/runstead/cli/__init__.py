@@ -13,7 +13,7 @@ _LEADING = ("--profile", "--url", "--key", "--project")
 
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command. It ends with SystemExit: docs/cli.md tells of the exit codes."""
-    from runstead.cli.answers import refuse, say  # noqa: PLC0415
+    from runstead.cli.shared.output import refuse, say  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a letter that the terminal's encoding lacks is no reason to fail

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say, tell
 
 if TYPE_CHECKING:
-    from runstead.cli.render import Screen
+    from runstead.cli.shared.render import Screen
     from runstead.sdk import Batch, BatchProgress, Client, CreatedBatch
 
 BatchId = Annotated[str, Parameter(help="The batch's id")]
@@ -27,9 +27,9 @@ def list_batches(
     json: AsJson = False,
 ) -> None:
     """List a project's batches, newest first."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.pace import ended  # noqa: PLC0415
-    from runstead.cli.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.eta import ended  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.list_batches(limit=limit).data
@@ -48,7 +48,7 @@ def list_batches(
 @batches.command(name="get")
 def get_batch(batch_id: BatchId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Show one batch with its counts."""
-    from runstead.cli.render import Screen, document, members, value, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document, members, value, when  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         one = client.get_batch(batch_id)
@@ -94,9 +94,9 @@ def watch(batch_id: BatchId, /, *, reach: Reach = UNSAID, json: AsJson = False) 
 def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
     from time import monotonic  # noqa: PLC0415
 
-    from runstead.cli.outcomes import CANCELLED, FAILED  # noqa: PLC0415
-    from runstead.cli.pace import Pace  # noqa: PLC0415
-    from runstead.cli.render import Screen, document  # noqa: PLC0415
+    from runstead.cli.shared.eta import Pace  # noqa: PLC0415
+    from runstead.cli.shared.exit_codes import CANCELLED, FAILED  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
 
     pace, last = Pace(), None
     try:
@@ -118,7 +118,7 @@ def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
 
 
 def _draw(progress: "BatchProgress", left_s: float | None, screen: "Screen") -> None:
-    from runstead.cli.pace import progress_line  # noqa: PLC0415
+    from runstead.cli.shared.eta import progress_line  # noqa: PLC0415
 
     line = progress_line(progress, left_s, screen)
     if screen.width is None:
@@ -137,7 +137,7 @@ def cancel_batch(
     json: AsJson = False,
 ) -> None:
     """Call off a batch, with every run of it that has not ended."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         done = client.cancel_batch(batch_id, reason)
@@ -164,7 +164,7 @@ def retry_batch(
 
 
 def _show_new(made: "CreatedBatch", project: str | None, reach: Reach, *, wait: bool, json: bool) -> None:
-    from runstead.cli.render import document  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     if not wait:
         say(document(made) if json else made.batch.id)
@@ -202,7 +202,7 @@ def create_batch(
     json: AsJson = False,
 ) -> None:
     """Create up to 1,000 runs at once, all of them or none."""
-    from runstead.cli.given import json_list  # noqa: PLC0415
+    from runstead.cli.shared.parsing import json_list  # noqa: PLC0415
 
     if (runs is None) == (target is None or inputs is None):
         refuse("say which runs: a target with --inputs, or --runs", USAGE)
@@ -217,7 +217,7 @@ def create_batch(
 
 
 def _one_each(target: str, inputs: str, config_json: str | None) -> list[dict[str, Any]]:
-    from runstead.cli.given import json_list, json_object  # noqa: PLC0415
+    from runstead.cli.shared.parsing import json_list, json_object  # noqa: PLC0415
 
     kind, _, name = target.partition(":")
     request: dict[str, Any] = {"target": target}

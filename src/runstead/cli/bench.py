@@ -4,8 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson
+from runstead.cli.shared.output import refuse, say
 
 HERE = "http://127.0.0.1:8720"
 
@@ -35,8 +35,8 @@ def bench(
 ) -> None:
     """Measure a deployment: whole lifecycles (create, claim, append 10 events, complete), and two floors."""
     from runstead.bench import BenchError, BenchOptions, render_bench, run_bench  # noqa: PLC0415
-    from runstead.engines import measure_updates  # noqa: PLC0415
-    from runstead.settings import is_postgres  # noqa: PLC0415
+    from runstead.server.engines import measure_updates  # noqa: PLC0415
+    from runstead.server.settings import is_postgres  # noqa: PLC0415
 
     if database is not None and not is_postgres(database):
         refuse("--database must be postgresql://…: for SQLite the floor is measured in a file of its own")

@@ -13,7 +13,7 @@ COMMANDS: Final = {
     "batches": ("runstead.cli.batches:batches", "Many runs at once, and how far they are."),
     "inputs": ("runstead.cli.inputs:inputs", "Forms that runs wait for."),
     "limits": ("runstead.cli.limits:limits", "How many runs may run at a time."),
-    "worker": ("runstead.cli.worker:worker", "Serve the runs of an app until SIGTERM or Ctrl-C."),
+    "worker": ("runstead.cli.run_worker:worker", "Serve the runs of an app until SIGTERM or Ctrl-C."),
     "dev": ("runstead.cli.dev:dev", "A server and a worker for development."),
     "workers": ("runstead.cli.workers:workers", "Who works on runs."),
     "projects": ("runstead.cli.projects:projects", "Projects of a store, or of a server."),

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.answers import say
 from runstead.cli.app import app
+from runstead.cli.shared.output import say
 
 
 def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell")], /) -> None:

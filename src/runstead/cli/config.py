@@ -2,11 +2,11 @@
 
 from cyclopts import App
 
-from runstead.cli import profiles
-from runstead.cli.answers import refuse, say, show
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Place, Reach, resolve, shown_url
-from runstead.cli.render import Screen, members
+from runstead.cli.shared import profiles
+from runstead.cli.shared.connection import UNSAID, Place, Reach, resolve, shown_url
+from runstead.cli.shared.output import refuse, say, show
+from runstead.cli.shared.render import Screen, members
 
 config = App(name="config", help="Where commands go: profiles, and what is in effect.")
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import run, say, show
 from runstead.cli.app import AsJson, Database
+from runstead.cli.shared.output import run, say, show
 
 if TYPE_CHECKING:
-    from runstead.invariants import Violation
+    from runstead.core.runs.invariants import Violation
 
 db = App(name="db", help="The database: migrate, check, measure and move it.")
 
@@ -17,7 +17,7 @@ db = App(name="db", help="The database: migrate, check, measure and move it.")
 @db.command
 def migrate(*, database: Database = None, json: AsJson = False) -> None:
     """Apply the migrations that are missing. A server does so by itself at its start."""
-    from runstead import administration  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
 
     applied = run(administration.migrate(database))
     if json:
@@ -29,8 +29,8 @@ def migrate(*, database: Database = None, json: AsJson = False) -> None:
 @db.command
 def check(*, database: Database = None, json: AsJson = False) -> None:
     """Hold the whole store to its invariants, also beside a server; exit 1 where one is violated."""
-    from runstead import administration  # noqa: PLC0415
-    from runstead.cli.bar import bar  # noqa: PLC0415
+    from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
 
     found: list[Violation] = []
 
@@ -57,8 +57,8 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
 @db.command
 def stats(*, database: Database = None, json: AsJson = False) -> None:
     """Tell how large the store is and what is in it."""
-    from runstead import administration  # noqa: PLC0415
-    from runstead.clock import iso  # noqa: PLC0415
+    from runstead.core.clock import iso  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
 
     told = run(administration.stats(database))
     pending = None if told.oldest_pending_at is None else iso(told.oldest_pending_at)
@@ -92,8 +92,8 @@ def copy(
     json: AsJson = False,
 ) -> None:
     """Copy a store that no server writes to into an empty one; goes on where it was killed, and verifies."""
-    from runstead import administration  # noqa: PLC0415
-    from runstead.cli.bar import bar  # noqa: PLC0415
+    from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
 
     with bar("rows") as advance:
         copied = run(
@@ -114,7 +114,7 @@ def copy(
 
 
 def _checked(database: str) -> tuple[int, "list[Violation]"]:
-    from runstead import administration  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
 
     found: list[Violation] = []
     looked, _ = run(administration.check(database, found.append, lambda *_: None))

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.answers import refuse
-from runstead.cli.worker import Concurrency, Grace
+from runstead.cli.run_worker import Concurrency, Grace
+from runstead.cli.shared.output import refuse
 
 
 def dev(
@@ -21,8 +21,11 @@ def dev(
     grace_seconds: Grace = 5.0,
 ) -> None:
     """A server and a worker for development, the worker starting anew when a source file changes. Ctrl-C ends both."""
-    from runstead.cli.developing import DevelopError, develop  # noqa: PLC0415 - each command loads what it needs
-    from runstead.cli.loading import LoadError, shaped  # noqa: PLC0415
+    from runstead.cli.dev_loop import (  # noqa: PLC0415 - each command loads what it needs
+        DevelopError,
+        develop,
+    )
+    from runstead.cli.shared.app_loader import LoadError, shaped  # noqa: PLC0415
 
     try:
         shaped(reference)

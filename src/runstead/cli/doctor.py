@@ -2,21 +2,21 @@
 
 import sys
 
-from runstead.cli.answers import say
 from runstead.cli.app import AsJson, Database
-from runstead.cli.connection import UNSAID, Reach, resolve
+from runstead.cli.shared.connection import UNSAID, Reach, resolve
+from runstead.cli.shared.output import say
 
 
 def doctor(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Look at this machine, the store and the server; say of each what is wrong and what to do. Exit 1 where something
     fails.
     """
-    from runstead.cli import checks, server_checks  # noqa: PLC0415
-    from runstead.cli.render import Screen, document, safe  # noqa: PLC0415
+    from runstead.cli import local_checks, server_checks  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document, safe  # noqa: PLC0415
 
     screen, found = Screen.of(), []
     place = resolve(reach)
-    for look in (checks.here(database), server_checks.server(place)):
+    for look in (local_checks.here(database), server_checks.server(place)):
         for finding in look:
             found.append(finding)
             if json:

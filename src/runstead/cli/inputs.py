@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say
 
 if TYPE_CHECKING:
     from runstead.sdk import Client, InputRequest
@@ -31,8 +31,8 @@ def list_inputs(
     json: AsJson = False,
 ) -> None:
     """List the forms that a project's runs wait for, or those of a conversation, newest first."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     if status is not None and conversation is None:
         refuse("--status is for the forms of a --conversation: all others are open", USAGE)
@@ -83,7 +83,15 @@ def _find(client: "Client", run_id: str) -> "InputRequest":
 @inputs.command(name="get")
 def get_input(run_id: RunId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Show the form that a run waits for."""
-    from runstead.cli.render import Column, Screen, document, members, table, value, when  # noqa: PLC0415
+    from runstead.cli.shared.render import (  # noqa: PLC0415
+        Column,
+        Screen,
+        document,
+        members,
+        table,
+        value,
+        when,
+    )
 
     with connected(reach) as client:
         one = _find(client, run_id)
@@ -135,8 +143,8 @@ def answer_input(
     json: AsJson = False,
 ) -> None:
     """Fill in the form that a run waits for: the run goes on."""
-    from runstead.cli.given import json_object, pairs  # noqa: PLC0415
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.parsing import json_object, pairs  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     base = {} if values_json is None else json_object("--values-json", values_json)
     given = pairs("an answer", values or [])
@@ -162,7 +170,7 @@ def _read(name: str, text: str, kind: str | None) -> str | bool:
 @inputs.command(name="cancel")
 def cancel_input(run_id: RunId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Take back the form that a run waits for: the run goes on with an error for a result."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach) as client:
         one = _find(client, run_id)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import refuse, run, say, show
 from runstead.cli.app import AsJson, Database
-from runstead.cli.connection import UNSAID, Reach, asks_server, connected, resolve
+from runstead.cli.shared.connection import UNSAID, Reach, asks_server, connected, resolve
+from runstead.cli.shared.output import refuse, run, say, show
 
 if TYPE_CHECKING:
-    from runstead.project import ApiKey as KeptKey
+    from runstead.core.identity.project import ApiKey as KeptKey
 
 keys = App(name="keys", help="API keys of a store (also one that a server has open), or of a server.")
 USAGE = 2
@@ -20,14 +20,14 @@ USAGE = 2
 @keys.command(name="list")
 def list_keys(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """List a project's API keys, revoked ones included. The keys themselves are kept nowhere."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, Screen, age, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, age, when  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     if asks_server(reach, database):
         with connected(reach, project=True) as client:
             found = [_facts(one) for one in client.list_api_keys().data]
     else:
-        from runstead import administration  # noqa: PLC0415
+        from runstead.server import administration  # noqa: PLC0415
 
         found = [_kept(one) for one in run(administration.keys(database, _project(reach)))]
     screen = Screen.of()
@@ -100,7 +100,7 @@ def create_key(
     json: AsJson = False,
 ) -> None:
     """Create an API key. It is shown once."""
-    from runstead.cli.given import moment  # noqa: PLC0415
+    from runstead.cli.shared.parsing import moment  # noqa: PLC0415
 
     until = None if expires is None else moment("--expires", expires, ahead=True)
     if asks_server(reach, database):
@@ -109,7 +109,7 @@ def create_key(
             made = client.create_api_key(name=name, scopes=scopes, expires_at=until)
         secret, facts = made.key, _facts(made)
     else:
-        from runstead import administration  # noqa: PLC0415
+        from runstead.server import administration  # noqa: PLC0415
 
         ends = None if until is None else round(until.timestamp() * 1000)
         secret, kept = run(administration.create_key(database, _project(reach), scope or [], name, ends))
@@ -131,13 +131,13 @@ def revoke_key(
     json: AsJson = False,
 ) -> None:
     """Revoke an API key: it is good for nothing from now on."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     if asks_server(reach, database):
         with connected(reach, project=True) as client:
             facts = _facts(client.revoke_api_key(key_id))
     else:
-        from runstead import administration  # noqa: PLC0415
+        from runstead.server import administration  # noqa: PLC0415
 
         facts = _kept(run(administration.revoke_key(database, _project(reach), key_id)))
     say(document(facts) if json else f"{safe(facts['id'] or key_id)}  revoked")
@@ -153,7 +153,7 @@ def signing_keys(
 ) -> None:
     """Print the public keys with which push services check the server's calls and tokens."""
     if out is not None:
-        from runstead.signing import write_file  # noqa: PLC0415
+        from runstead.security.signing import write_file  # noqa: PLC0415
 
         try:
             write_file(out)
@@ -166,7 +166,7 @@ def signing_keys(
                 f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
             )
         return
-    from runstead import administration  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
 
     found = run(administration.signing_keys(database, rotate=rotate))
     if json:

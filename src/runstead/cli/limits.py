@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say
 
 if TYPE_CHECKING:
     from runstead.sdk import ConcurrencyLimit
@@ -21,8 +21,8 @@ limits = App(name="limits", help="How many runs may run at a time.")
 @limits.command(name="list")
 def list_limits(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """List a project's limits on running runs, and how many run now."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column  # noqa: PLC0415
+    from runstead.cli.shared.render import Column  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.get_concurrency_limits().limits
@@ -44,7 +44,7 @@ def set_limit(
     json: AsJson = False,
 ) -> None:
     """Let at most so many runs of a target run at a time. What runs already runs on."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     name = _name(target)
     with connected(reach, project=True) as client:
@@ -57,7 +57,7 @@ def set_limit(
 @limits.command(name="delete")
 def delete_limit(target: Target, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Take a limit away."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     name = _name(target)
     with connected(reach, project=True) as client:

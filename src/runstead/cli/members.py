@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import say
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import say
 
 if TYPE_CHECKING:
     from runstead.sdk import Member
@@ -19,8 +19,8 @@ members = App(name="members", help="Who may do what in a project.")
 @members.command(name="list")
 def list_members(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """List a project's members."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.list_members().data
@@ -42,7 +42,7 @@ def add_member(
     json: AsJson = False,
 ) -> None:
     """Add a user to a project, or change the role of one who is there."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         member = client.add_member(user_id, role)
@@ -52,7 +52,7 @@ def add_member(
 @members.command(name="remove")
 def remove_member(user_id: UserId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Take a user out of a project."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         client.remove_member(user_id)

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import run, say, show, tell
 from runstead.cli.app import AsJson, Database
-from runstead.cli.connection import UNSAID, Reach, asks_server, connected
+from runstead.cli.shared.connection import UNSAID, Reach, asks_server, connected
+from runstead.cli.shared.output import run, say, show, tell
 
 projects = App(name="projects", help="Projects of a store (also one that a server has open), or of a server.")
 
@@ -22,7 +22,7 @@ def create_project(
 ) -> None:
     """Create a project. Through a server, an admin's key of the project comes with it, shown once."""
     if not asks_server(reach, database):
-        from runstead import administration  # noqa: PLC0415
+        from runstead.server import administration  # noqa: PLC0415
 
         project = run(administration.create_project(database, slug, name))
         show({"id": project.id, "slug": project.slug, "name": project.name}, json=json)
@@ -40,13 +40,13 @@ def create_project(
 @projects.command(name="list")
 def list_projects(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """List all projects of the store, or those that the key reaches."""
-    from runstead.cli.render import Column, Screen, document, table  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, document, table  # noqa: PLC0415
 
     if asks_server(reach, database):
         with connected(reach) as client:
             found: list[Any] = list(client.list_projects().data)
     else:
-        from runstead import administration  # noqa: PLC0415
+        from runstead.server import administration  # noqa: PLC0415
 
         found = run(administration.projects(database))
     if json:

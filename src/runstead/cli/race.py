@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.answers import refuse, say
 from runstead.cli.app import AsJson
+from runstead.cli.shared.output import refuse, say
 
 HERE = "http://127.0.0.1:8720"
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say, tell
 
 if TYPE_CHECKING:
     from runstead.sdk import Client, CreatedRun
@@ -49,7 +49,12 @@ def create_run(
     json: AsJson = False,
 ) -> None:
     """Create a run."""
-    from runstead.cli.given import config as read_config, json_or_text, moment, pairs  # noqa: PLC0415
+    from runstead.cli.shared.parsing import (  # noqa: PLC0415
+        config as read_config,
+        json_or_text,
+        moment,
+        pairs,
+    )
 
     kind, _, name = target.partition(":")
     if kind not in {"task", "workflow", "eval", "agent"} or not name:
@@ -83,8 +88,8 @@ def create_run(
     if not wait:
         show_created(made, json=json)
         return
-    from runstead.cli.render import safe  # noqa: PLC0415
-    from runstead.cli.watching import watch_run  # noqa: PLC0415
+    from runstead.cli.shared.render import safe  # noqa: PLC0415
+    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
     tell(safe(run_id))
     sys.exit(watch_run(reach, run_id, json=json))
@@ -105,7 +110,7 @@ def _create(
 
 
 def show_created(made: "CreatedRun", *, json: bool) -> None:
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     if json:
         say(document(made))
@@ -124,8 +129,8 @@ def cancel_runs(
     json: AsJson = False,
 ) -> None:
     """Cancel runs, with all below them that have not ended."""
-    from runstead.cli.connection import sentence  # noqa: PLC0415
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.connection import sentence  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
     from runstead.sdk import NoAnswerError, RunsteadError  # noqa: PLC0415
 
     refused = 0
@@ -157,8 +162,8 @@ def retry_run(run_id: RunId, /, *, wait: Wait = False, reach: Reach = UNSAID, js
     if not wait:
         show_created(made, json=json)
         return
-    from runstead.cli.render import safe  # noqa: PLC0415
-    from runstead.cli.watching import watch_run  # noqa: PLC0415
+    from runstead.cli.shared.render import safe  # noqa: PLC0415
+    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
     tell(safe(made.run.run_id))
     sys.exit(watch_run(reach, made.run.run_id, json=json))
@@ -182,8 +187,8 @@ def resume_run(
     json: AsJson = False,
 ) -> None:
     """Bring a waiting run what it waits for, or let a paused one go on."""
-    from runstead.cli.given import json_or_text  # noqa: PLC0415
-    from runstead.cli.render import document  # noqa: PLC0415
+    from runstead.cli.shared.parsing import json_or_text  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     if approve is not None and result is not None:
         refuse("--approve and --deny are a result themselves: leave --result away", USAGE)

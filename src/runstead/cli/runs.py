@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli import run_changes
-from runstead.cli.answers import say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import say, tell
 
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -43,9 +43,9 @@ def list_runs(
     """List a project's runs, newest first."""
     from itertools import islice  # noqa: PLC0415
 
-    from runstead.cli.given import moment  # noqa: PLC0415
-    from runstead.cli.listing import print_list, run_columns  # noqa: PLC0415
-    from runstead.cli.render import Screen  # noqa: PLC0415
+    from runstead.cli.shared.parsing import moment  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list, run_columns  # noqa: PLC0415
 
     filters: dict[str, Any] = {
         "status": status,
@@ -71,8 +71,8 @@ def list_runs(
 @runs.command(name="get")
 def get_run(run_id: RunId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Show one run with its attempts."""
-    from runstead.cli.listing import attempt_columns, run_members  # noqa: PLC0415
-    from runstead.cli.render import Screen, document, members, table  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document, members, table  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import attempt_columns, run_members  # noqa: PLC0415
 
     with connected(reach) as client:
         run = client.get_run(run_id)
@@ -97,7 +97,7 @@ def watch(
     json: AsJson = False,
 ) -> None:
     """Follow a run until it has ended; the exit code tells how. Ctrl-C leaves it running."""
-    from runstead.cli.watching import watch_run  # noqa: PLC0415
+    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
     sys.exit(watch_run(reach, run_id, json=json, family=family))
 
@@ -114,8 +114,8 @@ def logs(
     json: AsJson = False,
 ) -> None:
     """Print the run's log."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
-    from runstead.cli.watching import log_lines  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.watch_run import log_lines  # noqa: PLC0415
 
     told = False
 
@@ -156,7 +156,7 @@ def events(
     """Print the run's events, one a line."""
     from msgspec.json import encode  # noqa: PLC0415
 
-    from runstead.cli.render import Screen, document, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document, when  # noqa: PLC0415
 
     screen = Screen.of()
     with connected(reach) as client:
@@ -178,8 +178,8 @@ def events(
 @runs.command(name="tree")
 def tree(run_id: RunId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Show the run's whole family, each run below its parent."""
-    from runstead.cli.listing import branches  # noqa: PLC0415
-    from runstead.cli.render import Screen, document  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import branches  # noqa: PLC0415
 
     with connected(reach) as client:
         family = client.tree(run_id).data

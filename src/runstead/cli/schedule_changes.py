@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from msgspec import UNSET
 
-from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say, tell
 
 if TYPE_CHECKING:
     from runstead.sdk import Schedule
@@ -49,8 +49,8 @@ def update_schedule(
     json: AsJson = False,
 ) -> None:
     """Change a schedule; what is not named stays."""
-    from runstead.cli.given import config as read_config, moment  # noqa: PLC0415
-    from runstead.cli.render import document, safe, when  # noqa: PLC0415
+    from runstead.cli.shared.parsing import config as read_config, moment  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe, when  # noqa: PLC0415
 
     if cron is not None and at is not None:
         refuse("say when: --cron or --at, one of them", USAGE)
@@ -90,7 +90,7 @@ def sync_schedules(
     json: AsJson = False,
 ) -> None:
     """Make the schedules of a file those that the project's source defines: one that is missing there is deleted."""
-    from runstead.cli.render import document  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     wanted = _wanted(file)
     with connected(reach, project=True) as client:
@@ -109,7 +109,7 @@ def sync_schedules(
 
 
 def _wanted(file: str) -> list[Any]:
-    from runstead.cli.given import json_list  # noqa: PLC0415
+    from runstead.cli.shared.parsing import json_list  # noqa: PLC0415
 
     found = json_list("the file", "-" if file == "-" else f"@{file}")
     if len(found) == 1 and isinstance(found[0], dict) and isinstance(found[0].get("schedules"), list):
@@ -118,6 +118,6 @@ def _wanted(file: str) -> list[Any]:
 
 
 def _lines(what: str, found: "list[Schedule]") -> list[str]:
-    from runstead.cli.render import safe  # noqa: PLC0415
+    from runstead.cli.shared.render import safe  # noqa: PLC0415
 
     return [f"{what}  {safe(one.id)}  {safe(one.source_trigger_id or one.name)}" for one in found]

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli import schedule_changes
-from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
 from runstead.cli.schedule_changes import USAGE, ScheduleId, read_target
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say, tell
 
 if TYPE_CHECKING:
     from runstead.sdk import Schedule
@@ -26,8 +26,8 @@ def list_schedules(
     json: AsJson = False,
 ) -> None:
     """List a project's schedules, oldest first."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.list_schedules(status=status).schedules
@@ -46,7 +46,7 @@ def list_schedules(
 
 
 def _times(one: "Schedule") -> str:
-    from runstead.cli.render import when  # noqa: PLC0415
+    from runstead.cli.shared.render import when  # noqa: PLC0415
 
     return f"{one.schedule} {one.timezone}" if one.schedule else f"once at {when(one.run_at)}"
 
@@ -59,7 +59,7 @@ def get_schedule(schedule_id: ScheduleId, /, *, reach: Reach = UNSAID, json: AsJ
 
 
 def _show(one: "Schedule", *, json: bool) -> None:
-    from runstead.cli.render import Screen, document, members, value, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document, members, value, when  # noqa: PLC0415
 
     if json:
         say(document(one))
@@ -113,8 +113,8 @@ def create_schedule(
     json: AsJson = False,
 ) -> None:
     """Create a schedule: with --cron again and again, with --at once."""
-    from runstead.cli.given import config as read_config, moment  # noqa: PLC0415
-    from runstead.cli.render import document  # noqa: PLC0415
+    from runstead.cli.shared.parsing import config as read_config, moment  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     aim = read_target(target)
     if (cron is None) == (at is None):
@@ -152,7 +152,7 @@ def pause_schedule(
 @schedules.command(name="resume")
 def resume_schedule(schedule_id: ScheduleId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Let a paused schedule start runs again, from its next time on."""
-    from runstead.cli.render import when  # noqa: PLC0415
+    from runstead.cli.shared.render import when  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         one = client.resume_schedule(schedule_id).schedule
@@ -162,7 +162,7 @@ def resume_schedule(schedule_id: ScheduleId, /, *, reach: Reach = UNSAID, json: 
 @schedules.command(name="run")
 def run_schedule(schedule_id: ScheduleId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Start a run of it now, and print the run's id."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         started = client.run_schedule(schedule_id)
@@ -177,7 +177,7 @@ def delete_schedule(schedule_id: ScheduleId, /, *, reach: Reach = UNSAID, json: 
 
 
 def _changed(one: "Schedule", how: str, *, json: bool) -> None:
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     say(document(one) if json else f"{safe(one.id)}  {how}")
 
@@ -192,7 +192,7 @@ def upcoming(
     json: AsJson = False,
 ) -> None:
     """Print the next times at which it starts a run."""
-    from runstead.cli.render import document, when  # noqa: PLC0415
+    from runstead.cli.shared.render import document, when  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.upcoming_times(schedule_id, count=count)

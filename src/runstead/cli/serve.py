@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.answers import refuse, refuse_database
 from runstead.cli.app import Database
+from runstead.cli.shared.output import refuse, refuse_database
 
 if TYPE_CHECKING:
-    from runstead.settings import Settings
+    from runstead.server.settings import Settings
 
 
 def serve(
@@ -33,8 +33,8 @@ def serve(
     gc.disable()  # until it serves: nothing that is loaded now is garbage, and looking takes a fifth of the start
     import uvloop  # noqa: PLC0415 - each command loads what it needs: `runstead --help` stays quick
 
-    from runstead.settings import load  # noqa: PLC0415
-    from runstead.telemetry import log_to_stderr  # noqa: PLC0415
+    from runstead.server.settings import load  # noqa: PLC0415
+    from runstead.server.telemetry import log_to_stderr  # noqa: PLC0415
 
     log_to_stderr()
     _allow_many_connections()
@@ -53,10 +53,10 @@ def serve(
 async def _serve(settings: "Settings") -> int:
     """Until the server ended; the exit status."""
     if settings.processes > 1:
-        from runstead.supervisor import Supervisor  # noqa: PLC0415
+        from runstead.server.supervisor import Supervisor  # noqa: PLC0415
 
         return await Supervisor(settings).run()
-    from runstead.main import Main  # noqa: PLC0415
+    from runstead.server.main import Main  # noqa: PLC0415
 
     await Main(settings).run()
     return 0

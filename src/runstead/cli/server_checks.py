@@ -10,8 +10,8 @@ import httpx2
 import msgspec
 
 from runstead import __version__
-from runstead.cli.connection import Place, shown_url
-from runstead.cli.finding import Finding, skew
+from runstead.cli.shared.connection import Place, shown_url
+from runstead.cli.shared.diagnostics import Finding, skew
 
 _WAIT_S: Final = 5.0
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say, tell
 
 if TYPE_CHECKING:
     from runstead.sdk import CreatedTrigger, Trigger
@@ -20,8 +20,8 @@ triggers = App(name="triggers", help="Addresses that start runs when somebody ca
 @triggers.command(name="list")
 def list_triggers(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """List a project's triggers, oldest first."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.list_triggers().data
@@ -63,7 +63,7 @@ def create_trigger(
     json: AsJson = False,
 ) -> None:
     """Make an address that starts a run of a target. Its token is shown once."""
-    from runstead.cli.given import config as read_config, contents  # noqa: PLC0415
+    from runstead.cli.shared.parsing import config as read_config, contents  # noqa: PLC0415
 
     given = read_config(config or [], config_json)
     signing = None if secret is None else contents(secret).strip()
@@ -75,7 +75,7 @@ def create_trigger(
 
 
 def _show_new(made: "CreatedTrigger", *, json: bool) -> None:
-    from runstead.cli.render import document  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     if json:
         say(document(made))
@@ -100,7 +100,7 @@ def update_trigger(
     json: AsJson = False,
 ) -> None:
     """Rename a trigger; enable or disable it."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     if name is None and enabled is None:
         refuse("say what to change: --name, --enable or --disable", USAGE)
@@ -120,7 +120,7 @@ def rotate_trigger(trigger_id: TriggerId, /, *, reach: Reach = UNSAID, json: AsJ
 @triggers.command(name="delete")
 def delete_trigger(trigger_id: TriggerId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Delete a trigger. The runs that it started stay."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         client.delete_trigger(trigger_id)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.answers import refuse, say, tell
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.output import refuse, say, tell
 
 if TYPE_CHECKING:
     from runstead.sdk import CreatedWebhook, Delivery, Webhook
@@ -20,8 +20,8 @@ webhooks = App(name="webhooks", help="Who is told of what happens.")
 @webhooks.command(name="list")
 def list_webhooks(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """List a project's webhooks, oldest first."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.list_webhooks().data
@@ -58,7 +58,7 @@ def create_webhook(
 
 
 def _show_new(made: "CreatedWebhook", *, json: bool) -> None:
-    from runstead.cli.render import document  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     if json:
         say(document(made))
@@ -87,7 +87,7 @@ def update_webhook(
     json: AsJson = False,
 ) -> None:
     """Change where a webhook goes or what it asks for; enable or disable it."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     if to is None and not event and enabled is None:
         refuse("say what to change: --to, --event, --enable or --disable", USAGE)
@@ -109,7 +109,7 @@ def rotate_webhook(
     json: AsJson = False,
 ) -> None:
     """Give a webhook another secret, shown once. For 24 hours what it sends is signed with the old one too."""
-    from runstead.cli.given import contents  # noqa: PLC0415
+    from runstead.cli.shared.parsing import contents  # noqa: PLC0415
 
     given = None if secret is None else contents(secret).strip()
     with connected(reach, project=True) as client:
@@ -120,7 +120,7 @@ def rotate_webhook(
 @webhooks.command(name="test")
 def send_test(webhook_id: WebhookId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Send a webhook something to try it with, and print the delivery's id: the deliveries tell what became of it."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         delivery = client.test_webhook(webhook_id).delivery
@@ -130,7 +130,7 @@ def send_test(webhook_id: WebhookId, /, *, reach: Reach = UNSAID, json: AsJson =
 @webhooks.command(name="delete")
 def delete_webhook(webhook_id: WebhookId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
     """Delete a webhook, with its deliveries."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         client.delete_webhook(webhook_id)
@@ -148,8 +148,8 @@ def deliveries(
     json: AsJson = False,
 ) -> None:
     """List what a webhook was sent, newest first."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         found = client.list_deliveries(webhook_id, status=status, limit=limit).data
@@ -178,7 +178,7 @@ def redeliver(
     json: AsJson = False,
 ) -> None:
     """Send a delivery once more, under the same id."""
-    from runstead.cli.render import document, safe  # noqa: PLC0415
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(reach, project=True) as client:
         delivery = client.redeliver(webhook_id, delivery_id).delivery

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import UNSAID, Reach, connected
 
 if TYPE_CHECKING:
-    from runstead.sdk.lease import RegisteredWorker
+    from runstead.sdk.models.lease import RegisteredWorker
 
 workers = App(name="workers", help="Who works on runs.")
 
@@ -22,8 +22,8 @@ def list_workers(
     json: AsJson = False,
 ) -> None:
     """List a project's workers. One that was not heard of for two minutes is offline."""
-    from runstead.cli.listing import print_list  # noqa: PLC0415
-    from runstead.cli.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     found: list[RegisteredWorker] = []
     cursor: str | None = None

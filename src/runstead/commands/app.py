@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from runstead import limits
-from runstead.artifacts import Artifacts
-from runstead.commands import hinting
-from runstead.commands.folds import Folds
-from runstead.commands.following import Following
+from runstead.commands import changes
+from runstead.commands.followers import Following
 from runstead.commands.notifications import Notifications
-from runstead.conversation import Conversation
-from runstead.egress import Egress
-from runstead.leadership import Standing
-from runstead.notifier import (
+from runstead.commands.projections import Folds
+from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.leadership import Standing
+from runstead.core.queue.worker import Worker
+from runstead.core.replica import Replica
+from runstead.core.runs.run import Run
+from runstead.core.webhooks.event import event_of
+from runstead.ports.artifact_store import Artifacts
+from runstead.ports.notifier import (
     DELIVERY_KEY,
     PUSH_KEY,
     REFEREE_KEY,
@@ -23,12 +26,9 @@ from runstead.notifier import (
     room_key,
     run_key,
 )
-from runstead.replica import Replica
-from runstead.run import Run
-from runstead.signing import Keyring
-from runstead.store import Store, Written
-from runstead.webhook_event import event_of
-from runstead.worker import Worker
+from runstead.ports.store import Store, Written
+from runstead.security.egress import Egress
+from runstead.security.signing import Keyring
 
 
 class App:
@@ -90,7 +90,7 @@ class App:
         ):
             self.publish_deliveries()
         if self.notifier.listened(project_id):
-            self.notifier.announce(project_id, hinting.of_written(written))
+            self.notifier.announce(project_id, changes.of_written(written))
 
     def publish_runs(self, runs: Sequence[Run]) -> None:
         """The same for runs that a claim or the dispatcher has changed, of any projects."""
@@ -100,7 +100,7 @@ class App:
         for project_id in dict.fromkeys(run.project_id for run in runs):
             if self.notifier.listened(project_id):
                 mine = [run for run in runs if run.project_id == project_id]
-                self.notifier.announce(project_id, hinting.of_runs(mine))
+                self.notifier.announce(project_id, changes.of_runs(mine))
 
     def publish_deliveries(self) -> None:
         """Wake whoever delivers to webhooks."""
@@ -109,7 +109,7 @@ class App:
     def publish_conversation(self, conversation: Conversation) -> None:
         """Tell whoever follows the project that a conversation in it was made or changed."""
         if self.notifier.listened(conversation.project_id):
-            self.notifier.announce(conversation.project_id, [hinting.of_conversation(conversation)])
+            self.notifier.announce(conversation.project_id, [changes.of_conversation(conversation)])
 
     def _wake(self, runs: Iterable[Run]) -> None:
         keys: list[str] = []

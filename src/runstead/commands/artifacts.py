@@ -5,17 +5,17 @@ from contextlib import suppress
 
 import msgspec
 
-from runstead import artifact, transitions
-from runstead.artifact import Content, Stored
-from runstead.artifacts import Artifacts, TooLargeError
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope
-from runstead.store import Written
-from runstead.transition import Transition
-from runstead.transitions import Fence
+from runstead.core.errors import Error, not_found
+from runstead.core.identity.principal import Principal, Scope
+from runstead.core.runs import artifact, transitions
+from runstead.core.runs.artifact import Content, Stored
+from runstead.core.runs.transition import Transition
+from runstead.core.runs.transitions import Fence
+from runstead.ports.artifact_store import Artifacts, TooLargeError
+from runstead.ports.store import Written
 
 
 class NewArtifact(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from runstead import batch as rules, limits, transitions
-from runstead.batch import Batch, Changed
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.create import NewRun, again, conflict, draft, insert, push_agent
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.run import Run, RunStatus
-from runstead.seal import Seal
-from runstead.store import BatchQuery, Made, Member, RunKey, RunQuery
-from runstead.transition import Loaded, Transition, Want
+from runstead.core import limits
+from runstead.core.batches import batch as rules
+from runstead.core.batches.batch import Batch, Changed
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transition import Loaded, Transition, Want
+from runstead.ports.store import BatchQuery, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
 

@@ -7,11 +7,12 @@ import itertools
 import uuid
 from typing import Final, NamedTuple
 
-from runstead import limits, sealing
-from runstead.browser_session import BrowserSession, expiry
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
-from runstead.principal import Principal
+from runstead.core import limits
+from runstead.core.errors import Error, not_found
+from runstead.core.identity.browser_session import BrowserSession, expiry
+from runstead.core.identity.principal import Principal
+from runstead.security import encryption
 
 _PURPOSE: Final = "browser session"
 
@@ -35,8 +36,8 @@ async def sign_in(
     FORBIDDEN for whatever is not an API key or a user.
     """
     _refuse_others(principal, "signs in")
-    secret = sealing.new_secret()
-    sealed = sealing.seal(secret, _PURPOSE, credential.encode())
+    secret = encryption.new_secret()
+    sealed = encryption.seal(secret, _PURPOSE, credential.encode())
 
     def decide(now: int) -> BrowserSession:
         return BrowserSession(
@@ -62,7 +63,7 @@ async def opened(app: App, secret: str) -> Opened | None:
     if found is None:
         return None
     raw, session = found
-    credential = sealing.unseal(raw, _PURPOSE, session.sealed)
+    credential = encryption.unseal(raw, _PURPOSE, session.sealed)
     if credential is None:
         return None
     app.browsing.add(session.id)
@@ -110,7 +111,7 @@ async def _found(app: App, secret: str) -> tuple[bytes, BrowserSession] | None:
         raw = base64.b64decode(f"{secret}=", altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
         return None
-    if len(raw) != sealing.SECRET_BYTES:
+    if len(raw) != encryption.SECRET_BYTES:
         return None
     session = await app.store.browser_sessions.by_hash(hashlib.sha256(raw).digest())
     return None if session is None else (raw, session)

@@ -2,14 +2,14 @@
 
 from msgspec.structs import replace
 
-from runstead import limits
-from runstead.activity import Activity, Grid, Share, grid, summed_up
-from runstead.commands import stretches
+from runstead.commands import seq_bounds
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.principal import Principal
-from runstead.rollup import cover
-from runstead.store import ActivityQuery, RunQuery
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.principal import Principal
+from runstead.core.usage.activity import Activity, Grid, Share, grid, summed_up
+from runstead.core.usage.rollup import cover
+from runstead.ports.store import ActivityQuery, RunQuery
 
 
 async def activity(
@@ -31,7 +31,7 @@ async def activity(
     query = replace(
         filters, created_after=since - 1, created_before=until, sort="created_at", before=None, limit=0
     )
-    query = await stretches.narrowed(app, principal, project, query)
+    query = await seq_bounds.narrowed(app, principal, project, query)
     where = grid(since, until, buckets)
     shares = await _summed(app, query, since, until, where)
     if shares is None:
@@ -56,7 +56,7 @@ async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid
     chosen = len(query.targets) + (query.schedule_id is not None)
     if query != plain or chosen > 1 or len(query.project_ids) != 1 or not where.widths:
         return None
-    edges = await stretches.edges(app, query.project_ids[0], cover(since, until, where.widths).edges)
+    edges = await seq_bounds.edges(app, query.project_ids[0], cover(since, until, where.widths).edges)
     return await app.store.rollups.activity(
         ActivityQuery(query, since, until, where.origin, where.width, edges)
     )

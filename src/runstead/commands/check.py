@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable
 
-from runstead import limits
-from runstead.invariants import CHECKS, Violation, broken, orphaned, violations
-from runstead.store import Store
+from runstead.core import limits
+from runstead.core.runs.invariants import CHECKS, Violation, broken, orphaned, violations
+from runstead.ports.store import Store
 
 Progress = Callable[[int, int, int], None]
 """(runs looked at, seq reached, seq of the newest run)"""

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from runstead import limits as bounds
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.concurrency import ConcurrencyLimit, Occupancy
-from runstead.errors import Error
-from runstead.notifier import PUSH_KEY, queue_key
-from runstead.principal import Principal, Scope, refuse_bound
+from runstead.core import limits as bounds
+from runstead.core.errors import Error
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
+from runstead.ports.notifier import PUSH_KEY, queue_key
 
 
 async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:

@@ -5,16 +5,16 @@ import uuid
 import msgspec
 from msgspec.structs import replace
 
-from runstead import conversation as rules
-from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.conversation import Change, Conversation, ConversationType, live
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, projects_with, refuse_bound, require
-from runstead.project import personal_project, user_uuid
-from runstead.seal import Seal
-from runstead.store import ConversationQuery
+from runstead.core.clock import now_ms
+from runstead.core.conversations import conversation as rules
+from runstead.core.conversations.conversation import Change, Conversation, ConversationType, live
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound, require
+from runstead.core.identity.project import personal_project, user_uuid
+from runstead.ports.store import ConversationQuery
 
 
 class NewConversation(msgspec.Struct, frozen=True, kw_only=True):

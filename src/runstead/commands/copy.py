@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runstead.store.bulk import Bulk, Table
+from runstead.ports.store.bulk import Bulk, Table
 
 Advance = Callable[[str, int, int], None]
 """(what is done just now, rows done, rows in all)"""

@@ -6,17 +6,26 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from runstead import limits, transitions
-from runstead.batch import admit
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, refuse_bound, require
-from runstead.project import user_uuid
-from runstead.run import AgentDetails, Kind, OwnerKind, Run, RunStatus, RuntimeTargetKind, TriggerKind
-from runstead.seal import Seal
-from runstead.store import RunKey, Written
-from runstead.transition import Loaded, NewMessage, Transition, Want
+from runstead.core import limits
+from runstead.core.batches.batch import admit
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
+from runstead.core.identity.project import user_uuid
+from runstead.core.runs import transitions
+from runstead.core.runs.run import (
+    AgentDetails,
+    Kind,
+    OwnerKind,
+    Run,
+    RunStatus,
+    RuntimeTargetKind,
+    TriggerKind,
+)
+from runstead.core.runs.transition import Loaded, NewMessage, Transition, Want
+from runstead.ports.store import RunKey, Written
 
 encode = msgspec.json.Encoder().encode
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
-from runstead import __version__, limits
-from runstead.clock import now_ms, to_ms
+from runstead import __version__
 from runstead.commands.app import App
-from runstead.egress import Answer, Egress, EgressError
-from runstead.webhook import Attempt, Delivery, Pair, Webhook, attempted, signatures
+from runstead.core import limits
+from runstead.core.clock import now_ms, to_ms
+from runstead.core.webhooks.webhook import Attempt, Delivery, Pair, Webhook, attempted, signatures
+from runstead.security.egress import Answer, Egress, EgressError
 
 Outcome = Literal["delivered", "retried", "failed", "disabled"]
 _AGENT: Final = f"Runstead/{__version__}"

@@ -11,15 +11,16 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
-from runstead import limits, transitions
 from runstead.commands.app import App
-from runstead.egress import Answer, EgressError
-from runstead.errors import Error, not_found
-from runstead.project import Project
-from runstead.push_service import PushService, choose
-from runstead.run import AgentDetails, Run
-from runstead.store import RunKey
-from runstead.transition import Loaded, Transition
+from runstead.core import limits
+from runstead.core.errors import Error, not_found
+from runstead.core.identity.project import Project
+from runstead.core.queue.push_service import PushService, choose
+from runstead.core.runs import transitions
+from runstead.core.runs.run import AgentDetails, Run
+from runstead.core.runs.transition import Loaded, Transition
+from runstead.ports.store import RunKey
+from runstead.security.egress import Answer, EgressError
 
 log = structlog.get_logger(__name__)
 Outcome = Literal["delivered", "retried", "failed"]

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from runstead import append as rules, limits
 from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
-from runstead.errors import not_found
-from runstead.event import Event, NewEvent
-from runstead.principal import Principal, for_appending, refuse_bound
-from runstead.run import Run
-from runstead.seal import Seal
-from runstead.store import FamilyPage, TypeCount, Written
-from runstead.transition import Want
-from runstead.transitions import Fence
+from runstead.core import limits
+from runstead.core.errors import not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, for_appending, refuse_bound
+from runstead.core.runs import append as rules
+from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Want
+from runstead.core.runs.transitions import Fence
+from runstead.ports.store import FamilyPage, TypeCount, Written
 
 
 class Batch(msgspec.Struct, frozen=True):

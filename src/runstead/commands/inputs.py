@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from runstead import form, transitions
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import not_found
-from runstead.input_request import InputRequest, InputResponse, ResponderType
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.run import Run
-from runstead.seal import Seal
-from runstead.store import RunKey, Written
-from runstead.transition import Decide, Loaded, Transition, Want
-from runstead.transitions import Fence
+from runstead.core.conversations import form
+from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
+from runstead.core.errors import not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Decide, Loaded, Transition, Want
+from runstead.core.runs.transitions import Fence
+from runstead.ports.store import RunKey, Written
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,9 @@
 
 import uuid
 
-from runstead.clock import now_ms
-from runstead.principal import Scope
-from runstead.project import ApiKey, Project, key_prefix, token_hash
+from runstead.core.clock import now_ms
+from runstead.core.identity.principal import Scope
+from runstead.core.identity.project import ApiKey, Project, key_prefix, token_hash
 
 
 def new_project(slug: str, name: str | None, created_by: str | None = None) -> Project:

@@ -1,12 +1,12 @@
 """From what a caller names to what the store holds: visible things only, anything else is not found."""
 
 from runstead.commands.app import App
-from runstead.conversation import Conversation, live
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, refuse_bound, require
-from runstead.project import Project
-from runstead.run import Run
-from runstead.store import RunKey
+from runstead.core.conversations.conversation import Conversation, live
+from runstead.core.errors import Error, not_found
+from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
+from runstead.core.identity.project import Project
+from runstead.core.runs.run import Run
+from runstead.ports.store import RunKey
 
 
 async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Project:

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from runstead import limits
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.folds import Folded
-from runstead.conversation import Outcome, Spoken, StoredMessage
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.seal import Seal
+from runstead.commands.projections import Folded
+from runstead.core import limits
+from runstead.core.conversations.conversation import Outcome, Spoken, StoredMessage
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from contextlib import suppress
 
 import msgspec
 
-from runstead import limits
-from runstead.clock import now_ms
-from runstead.hint import Hint
-from runstead.notifier import Notifier
+from runstead.core import limits
+from runstead.core.change import Hint
+from runstead.core.clock import now_ms
+from runstead.ports.notifier import Notifier
 
 
 class Told(msgspec.Struct, frozen=True):

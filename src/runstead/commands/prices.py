@@ -1,11 +1,11 @@
 """Prices of models: those who read runs see them, admins set them."""
 
-from runstead import limits
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
-from runstead.price import Price
-from runstead.principal import Principal, Scope, refuse_bound
+from runstead.core import limits
+from runstead.core.errors import Error, not_found
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.usage.price import Price
 
 
 async def page(app: App, principal: Principal, project: str) -> list[Price]:

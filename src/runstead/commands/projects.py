@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.errors import Error, not_found
-from runstead.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
-from runstead.project import ApiKey, Member, Project, user_uuid
-from runstead.seal import Seal
-from runstead.store import Guard
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
+from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
+from runstead.ports.store import Guard
 
 
 async def create(

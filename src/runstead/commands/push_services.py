@@ -6,11 +6,11 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.egress import RefusedAddressError
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, can, projects_with, refuse_bound, require
-from runstead.push_service import PushService, ScopeKind
-from runstead.seal import Seal
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
+from runstead.core.queue.push_service import PushService, ScopeKind
+from runstead.security.egress import RefusedAddressError
 
 
 class NewService(msgspec.Struct, frozen=True, kw_only=True):

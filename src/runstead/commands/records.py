@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 
-from runstead import transitions
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
 from runstead.commands.waits import tell_waiting
-from runstead.principal import Principal, Scope, refuse_bound, require
-from runstead.run import Run
-from runstead.seal import Seal
-from runstead.store import Written
-from runstead.transition import Loaded, Transition
-from runstead.transitions import Seen
-from runstead.usage import FamilyUsage
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Loaded, Transition
+from runstead.core.runs.transitions import Seen
+from runstead.core.usage.usage import FamilyUsage
+from runstead.ports.store import Written
 
 
 async def pause(app: App, principal: Principal, named: Named, seal: Seal | None = None) -> Written:

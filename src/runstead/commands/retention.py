@@ -4,11 +4,11 @@ from typing import cast
 
 import msgspec
 
-from runstead import limits
 from runstead.commands.app import App
-from runstead.conversation import MessageRun, Outcome
-from runstead.run import TerminalStatus
-from runstead.store import DoomedPage, Left
+from runstead.core import limits
+from runstead.core.conversations.conversation import MessageRun, Outcome
+from runstead.core.runs.run import TerminalStatus
+from runstead.ports.store import DoomedPage, Left
 
 
 async def retire(app: App, age_ms: int, after: int) -> tuple[int, int | None]:

@@ -2,10 +2,10 @@
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import not_found
-from runstead.principal import Principal, Scope, for_appending
-from runstead.store import RunKey
-from runstead.transitions.machine import not_active
+from runstead.core.errors import not_found
+from runstead.core.identity.principal import Principal, Scope, for_appending
+from runstead.core.runs.transitions.machine import not_active
+from runstead.ports.store import RunKey
 
 
 async def for_child(

@@ -7,16 +7,17 @@ from typing import Any
 
 import msgspec
 
-from runstead import limits, transitions
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, projects_with, refuse_bound
-from runstead.run import Run, StoredReason
-from runstead.seal import Seal
-from runstead.store import RunQuery, Written
-from runstead.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
-from runstead.transitions import Completion, Fence
+from runstead.core import limits
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run, StoredReason
+from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.core.runs.transitions import Completion, Fence
+from runstead.ports.store import RunQuery, Written
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-from runstead import limits, schedule_edit, transitions
-from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import not_found
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.run import RuntimeTargetKind
-from runstead.schedule import (
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.errors import not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
+from runstead.core.runs import transitions
+from runstead.core.runs.run import RuntimeTargetKind
+from runstead.core.runs.transition import Want
+from runstead.core.runs.transitions import Firing
+from runstead.core.schedules import edits
+from runstead.core.schedules.edits import Edit, refuse_more_than_fit
+from runstead.core.schedules.schedule import (
     ConcurrencyPolicy,
     ConversationMode,
     Schedule,
@@ -24,11 +30,7 @@ from runstead.schedule import (
     check,
     upcoming as next_times,
 )
-from runstead.schedule_edit import Edit, refuse_more_than_fit
-from runstead.seal import Seal
-from runstead.store import RunKey, ScheduleQuery, Written
-from runstead.transition import Want
-from runstead.transitions import Firing
+from runstead.ports.store import RunKey, ScheduleQuery, Written
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +97,7 @@ async def change(
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     await locate.refuse_place(app, principal, project.id, wanted.members.get("conversation_id"))
     return await app.store.schedules.change(
-        project.id, schedule_id, lambda schedule, now: schedule_edit.edit(schedule, wanted, now), seal
+        project.id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), seal
     )
 
 
@@ -103,7 +105,7 @@ async def delete(app: App, principal: Principal, ref: str, schedule_id: str) -> 
     """It fires no more, and is gone once its runs have ended. NOT_FOUND, SCHEDULE_FROM_SOURCE."""
     refuse_bound(principal, "deletes nothing")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    return await app.store.schedules.change(project.id, schedule_id, schedule_edit.delete)
+    return await app.store.schedules.change(project.id, schedule_id, edits.delete)
 
 
 async def upcoming(app: App, principal: Principal, ref: str, schedule_id: str, count: int) -> list[int]:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from runstead import schedule_edit
-from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.schedules import NewSchedule, drafted
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.schedule import Schedule
-from runstead.schedule_edit import Sync
-from runstead.seal import Seal
+from runstead.core.clock import now_ms
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
+from runstead.core.schedules import edits
+from runstead.core.schedules.edits import Sync
+from runstead.core.schedules.schedule import Schedule
 
 
 class SourceSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +36,10 @@ async def sync(
     refuse_bound(principal, "syncs no schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     drafts = [_draft(one, project.id, user_uuid(principal.id)) for one in wanted]
-    schedule_edit.check_synced(drafts, now_ms())
+    edits.check_synced(drafts, now_ms())
     for place in {one.conversation_id for one in drafts}:
         await locate.refuse_place(app, principal, project.id, place)
-    return await app.store.schedules.sync(
-        project.id, lambda known, now: schedule_edit.sync(known, drafts, now), seal
-    )
+    return await app.store.schedules.sync(project.id, lambda known, now: edits.sync(known, drafts, now), seal)
 
 
 def _draft(one: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:

@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 
-from runstead import __version__, limits
+from runstead import __version__
 from runstead.commands.app import App
-from runstead.principal import Principal, Scope, projects_with, refuse_bound
-from runstead.project import Project
-from runstead.replica import Replica
-from runstead.store import Depth
+from runstead.core import limits
+from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
+from runstead.core.identity.project import Project
+from runstead.core.replica import Replica
+from runstead.ports.store import Depth
 
 
 class ProjectDepth(msgspec.Struct, frozen=True):

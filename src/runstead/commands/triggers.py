@@ -10,19 +10,21 @@ from typing import Final
 
 import msgspec
 
-from runstead import limits, transitions, trigger as rules
-from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.seal import Seal
-from runstead.store import RunKey, Written
-from runstead.transition import Loaded, Transition, Want
-from runstead.transitions import TriggerCall
-from runstead.trigger import Trigger
-from runstead.webhook import check_secret, signature
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
+from runstead.core.runs import transitions
+from runstead.core.runs.transition import Loaded, Transition, Want
+from runstead.core.runs.transitions import TriggerCall
+from runstead.core.schedules import trigger as rules
+from runstead.core.schedules.trigger import Trigger
+from runstead.core.webhooks.webhook import check_secret, signature
+from runstead.ports.store import RunKey, Written
 
 tolerance_s: Final = 300
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from runstead import limits
-from runstead.commands import locate, stretches
+from runstead.commands import locate, seq_bounds
 from runstead.commands.app import App
 from runstead.commands.charts import check_span
-from runstead.errors import Error
-from runstead.price import PriceList
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.rollup import QUARTER, USAGE_WIDTHS, cover
-from runstead.store import UsageQuery
-from runstead.usage_report import WAYS, By, UsageReport, groups_of, total_of
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.usage.price import PriceList
+from runstead.core.usage.report import WAYS, By, UsageReport, groups_of, total_of
+from runstead.core.usage.rollup import QUARTER, USAGE_WIDTHS, cover
+from runstead.ports.store import UsageQuery
 
 
 async def report(app: App, principal: Principal, project: str, since: int, until: int, by: By) -> UsageReport:
@@ -34,7 +34,7 @@ async def reports(
     if "family" in ways:
         await _refuse_too_many_families(app, found.id, since, until)
     prices = PriceList(await app.store.prices.of(found.id))
-    edges = await stretches.edges(app, found.id, cover(since, until, (QUARTER,)).edges)
+    edges = await seq_bounds.edges(app, found.id, cover(since, until, (QUARTER,)).edges)
     query = UsageQuery(found.id, since, until, ways, limits.usage_groups_max, edges)
     page = await app.store.rollups.usage(query)
     total = total_of(page.total, prices)

@@ -4,17 +4,17 @@ from contextlib import suppress
 
 import msgspec
 
-from runstead import transitions
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.runs import Named, apply, receipt_key
-from runstead.errors import Error
-from runstead.principal import Principal, Scope
-from runstead.run import Run, WaitingReason
-from runstead.seal import Seal
-from runstead.store import RunKey, Written
-from runstead.transition import Loaded, Transition, Want
-from runstead.transitions import Fence
+from runstead.core.errors import Error
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run, WaitingReason
+from runstead.core.runs.transition import Loaded, Transition, Want
+from runstead.core.runs.transitions import Fence
+from runstead.ports.store import RunKey, Written
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):

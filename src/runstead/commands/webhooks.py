@@ -4,17 +4,18 @@ import secrets
 import uuid
 from collections.abc import Sequence
 
-from runstead import limits, webhook as rules
-from runstead.clock import now_ms
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.egress import RefusedAddressError
-from runstead.errors import Error, not_found
-from runstead.principal import Principal, Scope, refuse_bound
-from runstead.project import user_uuid
-from runstead.seal import Seal
-from runstead.webhook import Delivery, DeliveryStatus, Webhook, new_delivery, refuse_disabled
-from runstead.webhook_event import TEST, trial_payload
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.project import user_uuid
+from runstead.core.webhooks import webhook as rules
+from runstead.core.webhooks.event import TEST, trial_payload
+from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, new_delivery, refuse_disabled
+from runstead.security.egress import RefusedAddressError
 
 
 def new_secret() -> str:

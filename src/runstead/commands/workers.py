@@ -9,20 +9,21 @@ from contextlib import ExitStack, suppress
 
 import msgspec
 
-from runstead import limits, transitions
-from runstead.clock import now_ms
 from runstead.commands import locate, runs
 from runstead.commands.app import App
-from runstead.errors import Error, not_found
-from runstead.notifier import queue_key, room_key
-from runstead.principal import Principal, Scope, can, refuse_bound, require
-from runstead.project import token_hash
-from runstead.run import Run
-from runstead.seal import Seal
-from runstead.store import ClaimQuery, RunKey, Written
-from runstead.transition import Loaded, Transition
-from runstead.transitions import Fence
-from runstead.worker import Held, Session, Worker
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
+from runstead.core.identity.project import token_hash
+from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Loaded, Transition
+from runstead.core.runs.transitions import Fence
+from runstead.ports.notifier import queue_key, room_key
+from runstead.ports.store import ClaimQuery, RunKey, Written
 
 
 def new_token() -> str:

@@ -10,12 +10,12 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 
-from runstead.artifact import ANY_TYPE, Stored, is_media_type
 from runstead.commands import artifacts as commands
 from runstead.commands.artifacts import NewArtifact, Reading
-from runstead.errors import Error
-from runstead.http.bodies import Count, Positive
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core.errors import Error
+from runstead.core.runs.artifact import ANY_TYPE, Stored, is_media_type
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Count, Positive
 from runstead.http.runs import MISSING, WRITE, InProject, fence, named
 
 routes = Routes("Artifacts")

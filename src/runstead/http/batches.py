@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.batch import COUNTED, Batch, BatchStatus, Changed
-from runstead.clock import iso, iso_or_none
 from runstead.commands import batches as commands
 from runstead.commands.create import NewRun
-from runstead.errors import Error
-from runstead.http.bodies import JsonObject as Object, Name, PageInfo, RunId, Text, Uuid, bounded
+from runstead.core import limits
+from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.errors import Error
 from runstead.http.conversations import NumberedPage
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.event_stream import EventStream
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.sse import EventStream
+from runstead.http.framework.values import JsonObject as Object, Name, PageInfo, RunId, Text, Uuid, bounded
 from runstead.http.run_view import JsonObject, Timestamp
 from runstead.http.runs import CancelRun
-from runstead.store import Made
+from runstead.ports.store import Made
 
 routes = Routes("Batches")
 

@@ -5,11 +5,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
 from runstead.commands import concurrency as commands
-from runstead.concurrency import ConcurrencyLimit, Occupancy
-from runstead.http.bodies import Target
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Target
 
 routes = Routes("Concurrency")
 

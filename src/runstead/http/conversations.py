@@ -5,15 +5,20 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import conversations as commands, runs
-from runstead.conversation import Change, Conversation, ConversationStatus, ConversationType
-from runstead.http.bodies import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.conversations.conversation import (
+    Change,
+    Conversation,
+    ConversationStatus,
+    ConversationType,
+)
 from runstead.http.events import named_in_conversation
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
-from runstead.store import ConversationQuery
+from runstead.ports.store import ConversationQuery
 
 routes = Routes("Conversations")
 

@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
 from runstead.commands.create import NewRun
-from runstead.errors import Error
-from runstead.http.bodies import (
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import AgentDetails, Kind
+from runstead.http.framework.body import decode, invalid
+from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
     NO_NUL,
@@ -24,8 +26,6 @@ from runstead.http.bodies import (
     json_value,
     moment_ms,
 )
-from runstead.http.body import decode, invalid
-from runstead.run import AgentDetails, Kind
 
 JsonValue = msgspec.Raw | msgspec.UnsetType
 Labels = Annotated[

@@ -6,17 +6,17 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import events as commands, runs
 from runstead.commands.runs import Named
-from runstead.errors import Error
-from runstead.event import Event
-from runstead.event_types import EVENT_TYPES, EventType
-from runstead.http.bodies import Count, Name, PageInfo
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.errors import Error
+from runstead.core.runs.event import Event
+from runstead.core.runs.event_types import EVENT_TYPES, EventType
 from runstead.http.events import named_in_conversation
 from runstead.http.family_cursor import from_cursor, to_cursor
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Count, Name, PageInfo
 from runstead.http.run_view import JsonObject, Timestamp
 from runstead.http.runs import MISSING, InProject, named
 

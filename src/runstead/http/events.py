@@ -6,19 +6,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.append import TOO_LARGE, digest, refuse_terminal_types
 from runstead.commands import events as commands
 from runstead.commands.events import Batch
 from runstead.commands.runs import Named
-from runstead.errors import Error
-from runstead.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
-from runstead.http.bodies import NO_CONTROLS, NO_NUL, Count, Positive
-from runstead.http.body import invalid
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types
+from runstead.core.runs.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
+from runstead.http.framework.body import invalid
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import NO_CONTROLS, NO_NUL, Count, Positive
 from runstead.http.run_view import ProjectionView, RunView, projection, run_view
 from runstead.http.runs import WRITE, InProject, fence, named
-from runstead.store import Written
+from runstead.ports.store import Written
 
 routes = Routes("Events")
 

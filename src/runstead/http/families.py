@@ -2,12 +2,12 @@
 
 import msgspec
 
-from runstead.clock import iso, iso_or_none
 from runstead.commands import runs as commands
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.run import Run
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import NULL, Json, RunView, Timestamp, raw, run_view
 from runstead.http.runs import MISSING, InProject, named
-from runstead.run import Run
 
 routes = Routes("Families")
 

@@ -4,9 +4,9 @@ import re
 import zlib
 from typing import Final
 
-from runstead import limits
-from runstead.errors import Error
-from runstead.run import Run
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run
 
 _FORM: Final = re.compile(r"f([0-9a-f]{8})-([0-9]{1,16})")
 

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from runstead import telemetry
-from runstead.errors import Error
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core.errors import Error
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.ports.metrics import exposition
 
 routes = Routes("Health")
 
@@ -52,7 +52,7 @@ async def readyz(call: Call[Nothing, Nothing]) -> Reply:
 @routes.route("GET", "/metrics", answer=None, open=True, media_type="text/plain")
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     """Counters for Prometheus, of all processes of the server."""
-    text = telemetry.exposition(call.app.store.facts(), call.app.standing)
+    text = exposition(call.app.store.facts(), call.app.standing)
     if call.app.exposition_of_all is not None:
         text = await call.app.exposition_of_all(text)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -5,11 +5,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import form, limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import inputs as commands
 from runstead.commands.inputs import Asking, asked
-from runstead.http.bodies import (
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.conversations import form
+from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
+from runstead.http.conversations import NumberedPage
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import (
     NO_CONTROLS,
     NO_NUL,
     JsonObject,
@@ -21,12 +25,9 @@ from runstead.http.bodies import (
     json_object,
     moment_ms,
 )
-from runstead.http.conversations import NumberedPage
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import NULL, JsonObjectOrNull, Timestamp, raw
 from runstead.http.runs import fence
-from runstead.input_request import InputRequest, InputStatus, ResponderType
-from runstead.store import Written
+from runstead.ports.store import Written
 
 routes = Routes("Input requests")
 

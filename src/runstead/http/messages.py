@@ -5,17 +5,17 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso
 from runstead.commands import messages as commands
-from runstead.commands.folds import Folded
-from runstead.conversation import MessageRun, Role, StoredMessage
-from runstead.http.bodies import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
-from runstead.http.body import invalid
+from runstead.commands.projections import Folded
+from runstead.core import limits
+from runstead.core.clock import iso
+from runstead.core.conversations.conversation import MessageRun, Role, StoredMessage
+from runstead.core.conversations.projection import MessageStatus
 from runstead.http.conversations import NumberedPage
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.body import invalid
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
-from runstead.message import MessageStatus
 
 routes = Routes("Messages")
 

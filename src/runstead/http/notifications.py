@@ -7,14 +7,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso
 from runstead.commands import locate
 from runstead.commands.notifications import Batch, Notifications, Told
-from runstead.http.endpoint import Call, Nothing, Routes
-from runstead.http.event_stream import EventStream
+from runstead.core import limits
+from runstead.core.clock import iso
+from runstead.core.identity.principal import Scope, refuse_bound
+from runstead.http.framework.endpoint import Call, Nothing, Routes
+from runstead.http.framework.sse import EventStream
 from runstead.http.run_view import Timestamp
-from runstead.principal import Scope, refuse_bound
 
 routes = Routes("Notifications")
 

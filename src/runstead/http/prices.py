@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, now_ms
 from runstead.commands import prices as commands, usage_report
-from runstead.http.bodies import Moment, Name, moment_ms
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.clock import iso, now_ms
+from runstead.core.usage.price import Price
+from runstead.core.usage.report import By, Group
+from runstead.core.usage.rollup import QUARTER
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Moment, Name, moment_ms
 from runstead.http.run_view import Timestamp
-from runstead.price import Price
-from runstead.rollup import QUARTER
-from runstead.usage_report import By, Group
 
 routes = Routes("Usage")
 

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import projects as commands
-from runstead.http.bodies import END, Moment, Name, moment_ms
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.idempotency import Seal
+from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
+from runstead.core.identity.project import ApiKey, Member, Project, new_key
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import END, Moment, Name, moment_ms
 from runstead.http.run_view import Timestamp
-from runstead.principal import DEFAULT_SCOPES, Role, Scope
-from runstead.project import ApiKey, Member, Project, new_key
-from runstead.seal import Seal
 
 routes = Routes("Administration")
 

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso
 from runstead.commands import push_services as commands
-from runstead.http.bodies import NO_CONTROLS, JsonObject, Name, json_object
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.clock import iso
+from runstead.core.queue.push_service import PushService, ScopeKind
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, json_object
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
-from runstead.push_service import PushService, ScopeKind
 
 routes = Routes("Push services")
 

@@ -7,15 +7,15 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import records as commands
-from runstead.errors import Error
-from runstead.http.bodies import Text, json_object
+from runstead.core.errors import Error
+from runstead.core.runs.transitions import Seen
+from runstead.core.usage.usage import Usage
 from runstead.http.create_bodies import Labels
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Text, json_object
 from runstead.http.run_view import RunView, run_view
 from runstead.http.runs import MISSING, InProject, named, tagged
 from runstead.http.waits import RunAnswer
-from runstead.transitions import Seen
-from runstead.usage import Usage
 
 routes = Routes("Runs")
 

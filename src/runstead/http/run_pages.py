@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
 from runstead.commands import runs as commands
-from runstead.errors import Error
-from runstead.http.bodies import Moment, PageInfo, Text, moment_ms
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import Kind, Run, RunStatus
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Moment, PageInfo, Text, moment_ms
 from runstead.http.run_view import RunView, run_view
-from runstead.run import Kind, Run, RunStatus
-from runstead.store import RunQuery
+from runstead.ports.store import RunQuery
 
 routes = Routes("Lists")
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from runstead.commands import run_tokens as commands
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.runs import MISSING, InProject
 
 routes = Routes("Events")

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from runstead.clock import iso, iso_or_none
-from runstead.run import (
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.run import (
     AgentDetails,
     Kind,
     OwnerKind,

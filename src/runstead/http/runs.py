@@ -7,26 +7,18 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from runstead import limits
 from runstead.commands import create as creating, runs as commands
 from runstead.commands.runs import Named
-from runstead.http.bodies import (
-    Count,
-    JsonObject,
-    Name,
-    Positive,
-    Small,
-    json_object,
-    json_value,
-)
-from runstead.http.body import convert, invalid
+from runstead.core import limits
+from runstead.core.idempotency import Seal
+from runstead.core.runs.run import Run, TerminalStatus
+from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.body import convert, invalid
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Count, JsonObject, Name, Positive, Small, json_object, json_value
 from runstead.http.run_view import RunView, etag, run_view
-from runstead.run import Run, TerminalStatus
-from runstead.seal import Seal
-from runstead.store import Written
-from runstead.transitions import Completion, Fence
+from runstead.ports.store import Written
 
 routes = Routes("Runs")
 

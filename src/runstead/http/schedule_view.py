@@ -5,10 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from runstead.clock import iso, iso_or_none
-from runstead.http.run_view import JsonObject, Timestamp
-from runstead.run import RuntimeTargetKind
-from runstead.schedule import (
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.run import RuntimeTargetKind
+from runstead.core.schedules.schedule import (
     UNPLANNED,
     ConcurrencyPolicy,
     ConversationMode,
@@ -18,6 +17,7 @@ from runstead.schedule import (
     ScheduleStatus,
     ScheduleTargetKind,
 )
+from runstead.http.run_view import JsonObject, Timestamp
 
 
 class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):

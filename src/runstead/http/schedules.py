@@ -6,10 +6,20 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso
 from runstead.commands import schedules as commands
-from runstead.http.bodies import (
+from runstead.core import limits
+from runstead.core.clock import iso
+from runstead.core.runs.run import RuntimeTargetKind
+from runstead.core.schedules.edits import Edit
+from runstead.core.schedules.schedule import (
+    ConcurrencyPolicy,
+    ConversationMode,
+    Schedule,
+    ScheduleStatus,
+    ScheduleTargetKind,
+)
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
     NO_NUL,
@@ -22,19 +32,9 @@ from runstead.http.bodies import (
     json_object,
     moment_ms,
 )
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import Timestamp
 from runstead.http.schedule_view import ScheduleView, view
-from runstead.run import RuntimeTargetKind
-from runstead.schedule import (
-    ConcurrencyPolicy,
-    ConversationMode,
-    Schedule,
-    ScheduleStatus,
-    ScheduleTargetKind,
-)
-from runstead.schedule_edit import Edit
-from runstead.store import Written
+from runstead.ports.store import Written
 
 routes = Routes("Schedules")
 

@@ -6,13 +6,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
 from runstead.commands import workers as commands
-from runstead.http.bodies import NO_CONTROLS, JsonObject, json_object
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.queue.worker import Session, SessionStatus
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import NO_CONTROLS, JsonObject, json_object
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import SessionView, session_view
-from runstead.worker import Session, SessionStatus
 
 routes = Routes("Workers")
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import msgspec
 
-from runstead import limits
 from runstead.commands import runs
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.conversations.input_request import InputRequest
+from runstead.core.runs.run import Run
 from runstead.http.events import named_in_conversation
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.inputs import view
 from runstead.http.run_view import JsonObject, agent_details, projection
-from runstead.input_request import InputRequest
-from runstead.run import Run
 
 routes = Routes("Conversations")
 

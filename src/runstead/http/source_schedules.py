@@ -5,10 +5,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
 from runstead.commands import source_schedules as commands
-from runstead.http.bodies import NO_CONTROLS, Name
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import NO_CONTROLS, Name
 from runstead.http.schedule_view import ScheduleView, view
 from runstead.http.schedules import CreateSchedule, new_schedule
 

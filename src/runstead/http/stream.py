@@ -5,19 +5,19 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
 from runstead.commands import runs
 from runstead.commands.runs import Named
-from runstead.errors import Error
-from runstead.event import Event, FamilyEvent, pascal
-from runstead.http.bodies import Name
-from runstead.http.endpoint import Call, Nothing, Routes
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.principal import refuse_bound
+from runstead.core.runs.event import Event, FamilyEvent, pascal
 from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
-from runstead.http.event_stream import EventStream
 from runstead.http.events import named_in_conversation
 from runstead.http.family_cursor import cursor_at, from_cursor, mark_of
+from runstead.http.framework.endpoint import Call, Nothing, Routes
+from runstead.http.framework.sse import EventStream
+from runstead.http.framework.values import Name
 from runstead.http.runs import MISSING, named
-from runstead.principal import refuse_bound
 
 routes = Routes("Events")
 

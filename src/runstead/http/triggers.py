@@ -6,11 +6,14 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import triggers as commands
-from runstead.errors import Error
-from runstead.http.bodies import (
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.errors import Error
+from runstead.core.schedules.trigger import Trigger, new_token
+from runstead.http.framework.body import decode_body
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
     JsonObject as Object,
@@ -20,11 +23,8 @@ from runstead.http.bodies import (
     json_object,
     json_value,
 )
-from runstead.http.body import decode_body
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
-from runstead.store import Written
-from runstead.trigger import Trigger, new_token
+from runstead.ports.store import Written
 
 routes = Routes("Triggers")
 

@@ -5,12 +5,12 @@ from typing import Any, Literal
 import msgspec
 
 from runstead.commands import runs as commands, waits as waiting
-from runstead.errors import Error
-from runstead.http.bodies import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
-from runstead.http.endpoint import Call, Reply, Routes
+from runstead.core.errors import Error
+from runstead.http.framework.endpoint import Call, Reply, Routes
+from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
 from runstead.http.run_view import RunView, run_view
 from runstead.http.runs import WRITE, InProject, fence, named
-from runstead.store import Written
+from runstead.ports.store import Written
 
 routes = Routes("Runs")
 

@@ -6,14 +6,14 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import webhooks as commands
-from runstead.errors import Error
-from runstead.http.bodies import PageInfo
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.errors import Error
+from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import PageInfo
 from runstead.http.run_view import Timestamp
-from runstead.webhook import Delivery, DeliveryStatus, Webhook
 
 routes = Routes("Webhooks")
 

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from runstead.clock import iso, iso_or_none
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.queue.worker import Session
+from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.http.run_view import Json, JsonObjectOrNull, Timestamp, agent_details, raw
-from runstead.run import Kind, Run, RunStatus
-from runstead.worker import Session
 
 
 class SessionView(msgspec.Struct, frozen=True):

@@ -6,11 +6,16 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from runstead import limits
-from runstead.clock import iso, iso_or_none
 from runstead.commands import workers as commands
-from runstead.errors import Error
-from runstead.http.bodies import (
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.errors import Error
+from runstead.core.idempotency import Seal
+from runstead.core.queue.worker import Session, Worker, WorkerStatus
+from runstead.core.runs.run import Kind, Run
+from runstead.http.create_bodies import JsonValue
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import (
     END,
     JsonObject,
     LeaseSeconds,
@@ -21,15 +26,10 @@ from runstead.http.bodies import (
     json_object,
     json_value,
 )
-from runstead.http.create_bodies import JsonValue
-from runstead.http.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import WorkerRun, worker_run
-from runstead.run import Kind, Run
-from runstead.seal import Seal
-from runstead.store import Written
-from runstead.worker import Session, Worker, WorkerStatus
+from runstead.ports.store import Written
 
 routes = Routes("Workers")
 

@@ -7,12 +7,13 @@ from typing import Final
 
 import structlog
 
-from runstead import limits, telemetry
 from runstead.commands import deliver
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.notifier import DELIVERY_KEY
-from runstead.webhook import Delivery, Webhook
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.webhooks.webhook import Delivery, Webhook
+from runstead.ports import metrics
+from runstead.ports.notifier import DELIVERY_KEY
 
 log = structlog.get_logger(__name__)
 grace_s: Final = 3.0
@@ -110,6 +111,6 @@ class Deliverer:
         except Exception:
             log.exception("delivery failed", webhook_id=webhook.id, delivery_id=delivery.id)
         else:
-            telemetry.deliveries.labels(outcome).inc()
+            metrics.deliveries.labels(outcome).inc()
             if outcome == "disabled":
                 log.warning("a webhook was disabled", webhook_id=webhook.id, project_id=webhook.project_id)

@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import structlog
 
-from runstead import limits, telemetry
 from runstead.commands import dispatch
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.loops.every import pause, tick
-from runstead.notifier import PUSH_KEY
-from runstead.run import Run
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run
+from runstead.loops.loop import pause, tick
+from runstead.ports import metrics
+from runstead.ports.notifier import PUSH_KEY
 
 log = structlog.get_logger(__name__)
 grace_s: Final = 3.0
@@ -68,7 +69,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until the server stops. Calls under way get a moment to end; what is cut off is found again in the store."""
-        telemetry.know_loop("dispatcher")
+        metrics.know_loop("dispatcher")
         with self._app.notifier.subscribe(PUSH_KEY) as hint:
             self._hint = hint
             while not self._app.stopping.is_set():
@@ -107,7 +108,7 @@ class Dispatcher:
                 if run.lease_token is not None:
                     lane.start(run, self._deliver(run))
                 else:
-                    telemetry.dispatches.labels("failed" if run.terminal else "retried").inc()
+                    metrics.dispatches.labels("failed" if run.terminal else "retried").inc()
             all_found += len(found)
             if len(found) < room:
                 break
@@ -130,7 +131,7 @@ class Dispatcher:
 
     async def _deliver(self, run: Run) -> None:
         try:
-            telemetry.dispatches.labels(await dispatch.deliver(self._app, run)).inc()
+            metrics.dispatches.labels(await dispatch.deliver(self._app, run)).inc()
         except Error as trouble:
             log.warning("a dispatch could not be noted", run_id=run.run_id, code=trouble.code)
         except Exception:
@@ -139,7 +140,7 @@ class Dispatcher:
     async def _tell(self, run: Run) -> None:
         try:
             told = await dispatch.stop(self._app, run)
-            telemetry.dispatches.labels("stopped" if told else "not_stopped").inc()
+            metrics.dispatches.labels("stopped" if told else "not_stopped").inc()
         except Error as trouble:
             log.warning("a stop could not be noted", run_id=run.run_id, code=trouble.code)
         except Exception:

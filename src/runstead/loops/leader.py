@@ -7,11 +7,12 @@ import socket
 
 import structlog
 
-from runstead import limits, telemetry
 from runstead.commands.app import App
-from runstead.errors import Error
-from runstead.loops.every import pause, tick
-from runstead.notifier import LEADER_KEY
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.loops.loop import pause, tick
+from runstead.ports import metrics
+from runstead.ports.notifier import LEADER_KEY
 
 log = structlog.get_logger(__name__)
 _lease_ms = round(limits.leader_lease_s * 1000)
@@ -28,7 +29,7 @@ class Leader:
 
     async def run(self) -> None:
         """Until the server stops; then another replica may lead at once."""
-        telemetry.know_loop("leader")
+        metrics.know_loop("leader")
         with self._app.notifier.subscribe(LEADER_KEY) as hint:
             while not self._app.stopping.is_set():
                 hint.clear()

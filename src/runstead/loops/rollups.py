@@ -1,7 +1,7 @@
 """Adds up what ended runs used and came to, for reports."""
 
-from runstead import limits
 from runstead.commands.app import App
+from runstead.core import limits
 
 
 async def roll_up(app: App) -> int:

@@ -1,8 +1,9 @@
 """Makes the runs of schedules whose time has come."""
 
-from runstead import limits, telemetry
 from runstead.commands.app import App
-from runstead.commands.firings import fire_due
+from runstead.commands.fire_schedules import fire_due
+from runstead.core import limits
+from runstead.ports import metrics
 
 
 async def schedule(app: App) -> int:
@@ -11,7 +12,7 @@ async def schedule(app: App) -> int:
     while looked < limits.scheduler_rows_per_tick_max:
         found = await fire_due(app)
         for firing in found:
-            telemetry.firings.labels(firing.fired.outcome).inc()
+            metrics.firings.labels(firing.fired.outcome).inc()
         looked += len(found)
         if len(found) < limits.scheduler_rows_max:
             break

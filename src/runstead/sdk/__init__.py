@@ -6,11 +6,18 @@ for event in client.follow(run.run_id):
 print(event.event_type, event.payload)
 """
 
-from runstead.sdk.answer import FieldError, PageInfo
 from runstead.sdk.app import App
-from runstead.sdk.artifact import ArtifactStored, StoredArtifact
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.batch import (
+from runstead.sdk.client import Client
+from runstead.sdk.client_base import Calls
+from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
+from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
+from runstead.sdk.durable.waits import Child
+from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
+from runstead.sdk.isolation.failure import ProcessFailed
+from runstead.sdk.models.answer import FieldError, PageInfo
+from runstead.sdk.models.artifact import ArtifactStored, StoredArtifact
+from runstead.sdk.models.batch import (
     Batch,
     BatchPage,
     BatchProgress,
@@ -19,14 +26,8 @@ from runstead.sdk.batch import (
     OnComplete,
     StatusCounts,
 )
-from runstead.sdk.call import Call
-from runstead.sdk.client import Client
-from runstead.sdk.connection import Calls
-from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
-from runstead.sdk.conversation import Conversation, ConversationPage, Projection, ProjectionPage
-from runstead.sdk.durable import Child
-from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
-from runstead.sdk.event import (
+from runstead.sdk.models.conversation import Conversation, ConversationPage, Projection, ProjectionPage
+from runstead.sdk.models.event import (
     Appended,
     ConversationAppended,
     ConversationEvent,
@@ -41,11 +42,8 @@ from runstead.sdk.event import (
     Snapshot,
     SnapshotEvent,
 )
-from runstead.sdk.fleet import Fleet
-from runstead.sdk.handler import Handler
-from runstead.sdk.input_request import InputRequest, InputRequestPage, InputResponse
-from runstead.sdk.isolation.failure import ProcessFailed
-from runstead.sdk.lease import (
+from runstead.sdk.models.input_request import InputRequest, InputRequestPage, InputResponse
+from runstead.sdk.models.lease import (
     Claim,
     ClaimedRun,
     Heartbeat,
@@ -58,10 +56,9 @@ from runstead.sdk.lease import (
     SessionAnswer,
     WorkerPage,
 )
-from runstead.sdk.message import Message, MessagePage, TokenUsage
-from runstead.sdk.notification import Notification
-from runstead.sdk.places import Places
-from runstead.sdk.price import (
+from runstead.sdk.models.message import Message, MessagePage, TokenUsage
+from runstead.sdk.models.notification import Notification
+from runstead.sdk.models.price import (
     DeletedPrice,
     Price,
     PriceAnswer,
@@ -70,7 +67,7 @@ from runstead.sdk.price import (
     ProjectUsage,
     UsageGroup,
 )
-from runstead.sdk.project import (
+from runstead.sdk.models.project import (
     ApiKey,
     ApiKeyList,
     ConcurrencyLimit,
@@ -83,9 +80,8 @@ from runstead.sdk.project import (
     Role,
     Scope,
 )
-from runstead.sdk.push_service import PushService, PushServiceAnswer, PushServiceList, RunEventToken
-from runstead.sdk.retries import Retries
-from runstead.sdk.run import (
+from runstead.sdk.models.push_service import PushService, PushServiceAnswer, PushServiceList, RunEventToken
+from runstead.sdk.models.run import (
     Accepted,
     Attempt,
     AttemptList,
@@ -105,7 +101,7 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
-from runstead.sdk.schedule import (
+from runstead.sdk.models.schedule import (
     Schedule,
     ScheduleAnswer,
     ScheduleList,
@@ -114,9 +110,8 @@ from runstead.sdk.schedule import (
     SyncedSchedules,
     UpcomingTimes,
 )
-from runstead.sdk.steps import ChildFailed, StepFailed, WaitTimeout
-from runstead.sdk.usage import ModelUsage, Usage, UsageSum
-from runstead.sdk.webhook import (
+from runstead.sdk.models.usage import ModelUsage, Usage, UsageSum
+from runstead.sdk.models.webhook import (
     CreatedTrigger,
     CreatedWebhook,
     Delivery,
@@ -130,7 +125,12 @@ from runstead.sdk.webhook import (
     WebhookAnswer,
     WebhookList,
 )
-from runstead.sdk.worker import Worker
+from runstead.sdk.routes.call import Call
+from runstead.sdk.transport.retry import Retries
+from runstead.sdk.worker.group import Fleet
+from runstead.sdk.worker.handler import Handler
+from runstead.sdk.worker.slots import Places
+from runstead.sdk.worker.worker import Worker
 
 __all__ = [
     "Accepted",

@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.context import Context, RunFailed
+from runstead.sdk.durable.context import Context, RunFailed
 from runstead.sdk.errors import RunsteadError
-from runstead.sdk.outbox import Outbox
-from runstead.sdk.run import Run
+from runstead.sdk.models.run import Run
+from runstead.sdk.worker.outbox import Outbox
 
 Events = AsyncIterable[Any] | Iterable[Any]
 Metadata = Mapping[str, Any] | Callable[[], Mapping[str, Any] | None]

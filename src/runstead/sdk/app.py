@@ -8,19 +8,19 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
 
 import msgspec
 
-from runstead.sdk.arguments import Arguments
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.command import Command
-from runstead.sdk.context import Context, LeaseLostError, RunFailed, ThreadContext
-from runstead.sdk.history import TYPES, History
+from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
+from runstead.sdk.durable.history import TYPES, History
+from runstead.sdk.durable.step_results import in_time, is_final
+from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.isolation.loading import reference
 from runstead.sdk.isolation.local import Local
-from runstead.sdk.isolation.outer import Bounds, Executor, confined
-from runstead.sdk.lease import ClaimedRun
-from runstead.sdk.steps import in_time, is_final
-from runstead.sdk.suspension import Parked, Suspend
-from runstead.sdk.threads import in_thread
-from runstead.sdk.worker import Worker
+from runstead.sdk.isolation.parent_side import Bounds, Executor, confined
+from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.worker.arguments import Arguments
+from runstead.sdk.worker.command import Command
+from runstead.sdk.worker.threads import in_thread
+from runstead.sdk.worker.worker import Worker
 
 F = TypeVar("F", bound=Callable[..., Any])
 TargetKind = Literal["task", "workflow", "eval", "agent"]

@@ -7,23 +7,23 @@ from typing import Self, Unpack
 
 import httpx2
 
-from runstead.sdk.batch import BatchFollowing, BatchProgress
-from runstead.sdk.call import Call, T
-from runstead.sdk.connection import LIMITS, Connected, Key
+from runstead.sdk.client_base import LIMITS, Connected, Key
 from runstead.sdk.errors import no_answer
-from runstead.sdk.event import Event
-from runstead.sdk.exchange import Done, Exchange
-from runstead.sdk.following import Following
-from runstead.sdk.log import Log
-from runstead.sdk.notification import Notification, Watching
-from runstead.sdk.retries import Retries
-from runstead.sdk.route import AsyncSends
+from runstead.sdk.models.batch import BatchFollowing, BatchProgress
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.notification import Notification, Watching
+from runstead.sdk.models.run import Run
+from runstead.sdk.routes.call import Call, T
+from runstead.sdk.routes.log import Log
+from runstead.sdk.routes.route import AsyncSends
 from runstead.sdk.routes.runs import RunFilters
-from runstead.sdk.run import Run
-from runstead.sdk.streaming import Streaming, Told
+from runstead.sdk.transport.exchange import Done, Exchange
+from runstead.sdk.transport.follower import Following
+from runstead.sdk.transport.httpx_transport import HttpxTransport
 from runstead.sdk.transport.message import Transport
 from runstead.sdk.transport.pool import Pool, can_reach
-from runstead.sdk.transport.through_httpx import HttpxTransport
+from runstead.sdk.transport.reconnect import Streaming, Told
+from runstead.sdk.transport.retry import Retries
 
 
 class AsyncClient(Connected, AsyncSends):

@@ -6,22 +6,22 @@ from typing import Any, Self, Unpack
 
 import httpx2
 
-from runstead.sdk.artifact import Upload
-from runstead.sdk.batch import BatchFollowing, BatchProgress
-from runstead.sdk.call import Call, T
-from runstead.sdk.connection import LIMITS, Connected, Key
+from runstead.sdk.client_base import LIMITS, Connected, Key
 from runstead.sdk.errors import no_answer
-from runstead.sdk.event import Event
-from runstead.sdk.exchange import Done, Exchange
-from runstead.sdk.following import Following
-from runstead.sdk.log import Log
-from runstead.sdk.notification import Notification, Watching
-from runstead.sdk.retries import Retries
-from runstead.sdk.route import Sends
+from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.batch import BatchFollowing, BatchProgress
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.notification import Notification, Watching
+from runstead.sdk.models.run import Run
+from runstead.sdk.routes.call import Call, T
+from runstead.sdk.routes.log import Log
+from runstead.sdk.routes.route import Sends
 from runstead.sdk.routes.runs import RunFilters
-from runstead.sdk.run import Run
-from runstead.sdk.streaming import Streaming, Told
+from runstead.sdk.transport.exchange import Done, Exchange
+from runstead.sdk.transport.follower import Following
 from runstead.sdk.transport.message import Request, httpx_arguments, of_httpx
+from runstead.sdk.transport.reconnect import Streaming, Told
+from runstead.sdk.transport.retry import Retries
 
 
 class Client(Connected, Sends):

@@ -6,7 +6,7 @@ from typing import Final
 import httpx2
 import msgspec
 
-from runstead.sdk.answer import FieldError
+from runstead.sdk.models.answer import FieldError
 
 #: Failures that happen before a request leaves: sending again cannot do anything twice.
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)

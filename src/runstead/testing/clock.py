@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from runstead.clock import to_ms
+from runstead.core.clock import to_ms
 
 #: Shorter sleeps of a worker collect things: here nothing is worth waiting for.
 _MOMENT_S: Final = 0.1

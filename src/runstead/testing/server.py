@@ -6,17 +6,17 @@ import httpx2
 
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.filesystem import FilesystemArtifacts
-from runstead.http.app import HttpApp
-from runstead.http.auth import Authenticator
-from runstead.loops.finisher import finish
-from runstead.loops.reaper import reap
+from runstead.core.identity.principal import ALL_SCOPES
+from runstead.core.identity.project import new_key
+from runstead.engines.artifacts.files import FilesystemArtifacts
+from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.app import HttpApp
+from runstead.loops.batch_finalizer import finish
+from runstead.loops.deadlines import reap
 from runstead.loops.scheduler import schedule
-from runstead.memory import MemoryNotifier, MemoryStore
-from runstead.principal import ALL_SCOPES
-from runstead.project import new_key
 from runstead.sdk import AsyncClient
-from runstead.signing import Keyring
+from runstead.security.signing import Keyring
 from runstead.testing.clock import Clock
 
 PROJECT = "test"

@@ -5,7 +5,7 @@ A worker listens at one address; what the cluster runs calls back there, with a 
 
 from urllib.parse import parse_qs, urlsplit
 
-from runstead.sdk.isolation.outer import Executor
+from runstead.sdk.isolation.parent_side import Executor
 
 
 def executor_from(url: str) -> Executor:

@@ -24,10 +24,12 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from runstead.sdk.app import App, Served, call_served
-from runstead.sdk.event import Event
-from runstead.sdk.history import History
+from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.history import History
+from runstead.sdk.durable.step_results import StepFailed, cause_of, code_of, is_final
+from runstead.sdk.durable.suspension import Suspend
 from runstead.sdk.isolation.channel import Channel, frame, take_now
-from runstead.sdk.isolation.inner import InnerContext, Link
+from runstead.sdk.isolation.child_context import InnerContext, Link
 from runstead.sdk.isolation.loading import load
 from runstead.sdk.isolation.messages import (
     Answered,
@@ -39,11 +41,9 @@ from runstead.sdk.isolation.messages import (
     Returned,
     Waits,
 )
-from runstead.sdk.lease import ClaimedRun
-from runstead.sdk.logs import heard_by, install
-from runstead.sdk.steps import StepFailed, cause_of, code_of, is_final
-from runstead.sdk.suspension import Suspend
-from runstead.sdk.telling import LeaseLostError, RunFailed
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.worker.log_handler import heard_by, install
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from runstead.sdk.isolation import guard
-from runstead.sdk.threads import in_thread
+from runstead.sdk.worker.threads import in_thread
 
 
 class _Guard:

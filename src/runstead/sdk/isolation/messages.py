@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from runstead.sdk.suspension import Wanted
+from runstead.sdk.durable.suspension import Wanted
 
 #: What the worker reads at once. A larger frame breaks the conversation off.
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO, Final, Literal
 
-from runstead.sdk.context import Context
-from runstead.sdk.telling import LOG_BYTES
+from runstead.sdk.durable.context import Context
+from runstead.sdk.durable.emitter import LOG_BYTES
 
 CHUNK_BYTES: Final = 64 * 1024
 #: An event's text.

@@ -3,9 +3,9 @@
 import os
 from typing import Any
 
-from runstead.sdk.artifact import ArtifactStored, Upload
-from runstead.sdk.call import Call, fence, path, query
-from runstead.sdk.route import Described, route
+from runstead.sdk.models.artifact import ArtifactStored, Upload
+from runstead.sdk.routes.call import Call, fence, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class ArtifactRoutes(Described):

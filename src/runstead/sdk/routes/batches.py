@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runstead.sdk.batch import Batch, BatchPage, CancelledBatch, CreatedBatch
-from runstead.sdk.call import Call, members, new_key, path, query
-from runstead.sdk.route import Described, route
+from runstead.sdk.models.batch import Batch, BatchPage, CancelledBatch, CreatedBatch
+from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class BatchRoutes(Described):

@@ -5,16 +5,16 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from runstead.sdk.call import Call, members, new_key, path, query
-from runstead.sdk.conversation import (
+from runstead.sdk.models.conversation import (
     Conversation,
     ConversationPage,
     ConversationType,
     Projection,
     ProjectionPage,
 )
-from runstead.sdk.message import Message, MessagePage
-from runstead.sdk.route import Described, route
+from runstead.sdk.models.message import Message, MessagePage
+from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class ConversationRoutes(Described):

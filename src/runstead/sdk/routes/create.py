@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
-from runstead.sdk.call import Call, members, new_key, path
-from runstead.sdk.route import Described, route
-from runstead.sdk.run import CreatedRun
+from runstead.sdk.models.run import CreatedRun
+from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.route import Described, route
 
 
 class RunOptions(TypedDict, total=False):

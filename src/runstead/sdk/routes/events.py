@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.call import Call, fence, members, new_key, path, query
-from runstead.sdk.event import (
+from runstead.sdk.models.event import (
     Appended,
     ConversationAppended,
     ConversationEventPage,
@@ -16,7 +15,8 @@ from runstead.sdk.event import (
     EventTypeList,
     Snapshot,
 )
-from runstead.sdk.route import Described, route
+from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 #: Objects with a string `type`, or such an object as JSON text.
 Events = Sequence[Mapping[str, Any] | msgspec.Raw]

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from runstead.sdk.call import Call, fence, members, new_key, path, query
-from runstead.sdk.input_request import InputRequest, InputRequestPage, InputStatus, ResponderType
-from runstead.sdk.route import Described, route
+from runstead.sdk.models.input_request import InputRequest, InputRequestPage, InputStatus, ResponderType
+from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class InputRoutes(Described):

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from runstead.sdk.call import Call, members, path, query
-from runstead.sdk.price import DeletedPrice, PriceAnswer, PriceList, ProjectUsage, UsageBy
-from runstead.sdk.route import Described, route
+from runstead.sdk.models.price import DeletedPrice, PriceAnswer, PriceList, ProjectUsage, UsageBy
+from runstead.sdk.routes.call import Call, members, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class PriceRoutes(Described):

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 
-from runstead.sdk.call import Call, members, new_key, path
-from runstead.sdk.project import (
+from runstead.sdk.models.project import (
     ApiKey,
     ApiKeyList,
     ConcurrencyLimits,
@@ -17,7 +16,8 @@ from runstead.sdk.project import (
     Role,
     Scope,
 )
-from runstead.sdk.route import Described, route
+from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.route import Described, route
 
 
 class ProjectRoutes(Described):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runstead.sdk.call import Call, members, new_key, path
-from runstead.sdk.push_service import PushServiceAnswer, PushServiceList, RunEventToken
-from runstead.sdk.route import Described, route
+from runstead.sdk.models.push_service import PushServiceAnswer, PushServiceList, RunEventToken
+from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.route import Described, route
 
 
 class PushServiceRoutes(Described):

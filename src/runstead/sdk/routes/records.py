@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from msgspec import UNSET, UnsetType
 
-from runstead.sdk.call import Call, new_key, path
-from runstead.sdk.route import Described, route
-from runstead.sdk.run import Accepted, Deleted, Run, Waiting
-from runstead.sdk.usage import Usage
+from runstead.sdk.models.run import Accepted, Deleted, Run, Waiting
+from runstead.sdk.models.usage import Usage
+from runstead.sdk.routes.call import Call, new_key, path
+from runstead.sdk.routes.route import Described, route
 
 
 class RecordRoutes(Described):

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict, Unpack
 
-from runstead.sdk.call import Call, fence, members, new_key, path, query
-from runstead.sdk.lease import Heartbeat
-from runstead.sdk.route import Described, route
-from runstead.sdk.run import (
+from runstead.sdk.models.lease import Heartbeat
+from runstead.sdk.models.run import (
     Accepted,
     AttemptList,
     Cancelled,
@@ -20,6 +18,8 @@ from runstead.sdk.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
 WaitReason = Literal["tool", "approval", "event", "input"]

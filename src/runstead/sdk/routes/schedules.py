@@ -6,9 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from runstead.sdk.call import Call, members, new_key, path, query
-from runstead.sdk.route import Described, route
-from runstead.sdk.schedule import (
+from runstead.sdk.models.schedule import (
     Schedule,
     ScheduleAnswer,
     ScheduleList,
@@ -16,6 +14,8 @@ from runstead.sdk.schedule import (
     SyncedSchedules,
     UpcomingTimes,
 )
+from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]

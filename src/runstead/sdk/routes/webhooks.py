@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, Literal
 
-from runstead.sdk.call import Call, members, new_key, path, query
-from runstead.sdk.route import Described, route
-from runstead.sdk.webhook import (
+from runstead.sdk.models.webhook import (
     CreatedTrigger,
     CreatedWebhook,
     DeliveryAnswer,
@@ -19,6 +17,8 @@ from runstead.sdk.webhook import (
     WebhookAnswer,
     WebhookList,
 )
+from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class WebhookRoutes(Described):

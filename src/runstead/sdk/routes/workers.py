@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from runstead.sdk.call import Call, fence, members, new_key, path, query
-from runstead.sdk.lease import Claim, Lease, Registration, Released, SessionAnswer, WorkerPage
-from runstead.sdk.route import Described, route
-from runstead.sdk.run import Kind
+from runstead.sdk.models.lease import Claim, Lease, Registration, Released, SessionAnswer, WorkerPage
+from runstead.sdk.models.run import Kind
+from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.route import Described, route
 
 
 class WorkerRoutes(Described):

@@ -9,7 +9,7 @@ from typing import Final, cast
 import httpx2
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from runstead.sdk.artifact import Upload
+from runstead.sdk.models.artifact import Upload
 from runstead.sdk.transport.message import Response
 
 #: A response's status line and headers, or its trailers, or what stands between two parts of its body.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from runstead.sdk.artifact import Upload
+from runstead.sdk.models.artifact import Upload
 
 _ILLEGAL_IN_HEADER: Final = re.compile(r"[^\t\x20-\x7e]")
 _ILLEGAL_IN_TARGET: Final = re.compile(r"[^\x21-\x7e]")

@@ -1,0 +1,115 @@
+"""What `runstead dev` keeps up: a server, and a worker that is started anew after each change."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from runstead.cli.reloader import Reloaded
+from runstead.cli.shared import parent_bound
+from runstead.cli.shared.output import say, tell
+
+_READY: Final = "runstead is ready on "
+_PROJECT: Final = "default"
+
+
+class DevelopError(RuntimeError):
+    """It cannot be kept up; the sentence says why."""
+
+
+def develop(reference: str, host: str, port: int, database: str | None, worker: Sequence[str]) -> None:
+    """Until SIGTERM or Ctrl-C: the worker ends first, so that it can give back what it holds. DevelopError where the server
+    does not start, or ends by itself.
+    """
+    home = Path.cwd() / ".runstead"
+    key = os.environ.get("RUNSTEAD_BOOTSTRAP_KEY") or _key(home)
+    project = os.environ.get("RUNSTEAD_BOOTSTRAP_PROJECT") or _PROJECT
+    database = database or f"sqlite:///{home / 'runstead.db'}"
+    settings = {"RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_BOOTSTRAP_PROJECT": project}
+    arguments = ["serve", "--host", host, "--port", str(port), "--database", database]
+    server = parent_bound.start(arguments, settings, stdout=subprocess.PIPE)
+    developing = _Developing(server)
+    try:
+        url = developing.url()
+        if url is not None:
+            _welcome(reference, url, key, project)
+            serve = ["worker", reference, "--url", url, "--project", project, *worker]
+            developing.serve(Reloaded(serve, {"RUNSTEAD_KEY": key}, Path.cwd()))
+    finally:
+        developing.end()
+    if not developing.stopped:
+        raise DevelopError("the server has ended by itself: see what it says above")
+
+
+class _Developing:
+    def __init__(self, server: "subprocess.Popen[bytes]") -> None:
+        self.stopped = False
+        self._server = server
+        self._worker: Reloaded | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+
+    def _stop(self) -> None:
+        self.stopped = True
+        if self._worker is not None:
+            self._worker.stop()
+        else:
+            self._server.send_signal(signal.SIGTERM)
+
+    def url(self) -> str | None:
+        """Once the server is ready; None where it ended before."""
+        assert self._server.stdout is not None
+        for line in self._server.stdout:
+            told = line.decode().rstrip("\n")
+            if told.startswith(_READY):
+                return told.removeprefix(_READY)
+            tell(told)
+        return None
+
+    def serve(self, worker: Reloaded) -> None:
+        self._worker = worker
+        if self.stopped:
+            return
+        worker.run(while_lives=self._server)
+
+    def end(self) -> None:
+        if self._server.poll() is None:
+            self._server.send_signal(signal.SIGTERM)
+        self._server.wait()
+
+
+def _key(home: Path) -> str:
+    """The key of this directory's server, the same after a restart. Whoever may read the file may use it."""
+    home.mkdir(exist_ok=True)
+    (home / ".gitignore").write_text("*\n")
+    path = home / "key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        key = f"vf_dev_{secrets.token_hex(32)}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key + "\n")
+        return key
+
+
+def _welcome(reference: str, url: str, key: str, project: str) -> None:
+    say(f"Runstead at {url}, serving {reference} for the project {project}")
+    say(f"Dashboard: {url}/ui")
+    say(f"Its key, for development alone: {key}")
+    say("")
+    say("To create a run, in another terminal:")
+    say("")
+    say(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key}")
+    say(
+        "  python -c 'import os; from runstead.sdk import Client;"
+        ' c = Client(os.environ["RUNSTEAD_URL"], os.environ["RUNSTEAD_KEY"], project="' + project + '");'
+        ' print(c.create_task_run("task:NAME").run.run_id)\''
+    )
+    say("")
+    say(f"All routes: {url}/docs. The worker starts anew when a .py file changes; Ctrl-C ends both.")
+    sys.stdout.flush()

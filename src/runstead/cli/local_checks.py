@@ -1,0 +1,243 @@
+"""What the doctor looks at on this machine. Each check answers findings; none raises, and none shows a credential."""
+
+import asyncio
+import os
+import resource
+import shutil
+import sqlite3
+import stat
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from runstead import __version__
+from runstead.cli.shared import profiles
+from runstead.cli.shared.diagnostics import Finding, Level, skew
+from runstead.server.settings import Settings, is_postgres, load, sqlite_path
+
+_DISK_BYTES_WARN: Final = 2 * 1024**3
+_DISK_BYTES_FAIL: Final = 200 * 1024**2
+_FILES_WARN: Final = 4_096
+_FILES_FAIL: Final = 256
+_WAIT_S: Final = 5.0
+_EXAMPLE: Final = "choose-a-long-random-secret"
+
+
+def here(database: str | None) -> Iterator[Finding]:
+    """The machine, and the settings and the store of a server that would be started here."""
+    yield _versions()
+    yield _config_file()
+    yield _files()
+    try:
+        settings = load(database=database)
+    except ValueError as wrong:
+        yield Finding("settings", "fail", str(wrong), "mend the variable, or unset it")
+        return
+    yield from _settings(settings)
+    yield from _store(settings, told=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
+    yield from _signing_keys(settings)
+
+
+def _versions() -> Finding:
+    python = ".".join(map(str, sys.version_info[:3]))
+    detail = f"runstead {__version__}, Python {python}"
+    if not _optimized():
+        return Finding(
+            "versions",
+            "warn",
+            f"{detail}, built without --enable-optimizations: the server is slower than it could be",
+            "use the Python of your distribution, of python.org or of uv, 3.13 or newer",
+        )
+    return Finding("versions", "ok", detail)
+
+
+def _optimized() -> bool:
+    """Whether the interpreter was built with profile-guided optimization, as far as its build tells. Distributions
+    (prefix /usr) build that way by recipes of their own, which `sysconfig` does not show; Windows shows nothing.
+    """
+    arguments = sysconfig.get_config_var("CONFIG_ARGS")
+    return not arguments or "--enable-optimizations" in arguments or sys.base_prefix == "/usr"
+
+
+def _config_file() -> Finding:
+    try:
+        file = profiles.read()
+    except profiles.ProfileError as trouble:
+        return Finding("config file", "fail", str(trouble), "mend it: docs/configuration.md shows one")
+    if not file.there:
+        return Finding("config file", "ok", f"{file.path} is not there, and need not be")
+    if file.open_to_others:
+        return Finding(
+            "config file",
+            "warn",
+            f"{file.path} holds a key, and others can read it",
+            f"chmod 600 {file.path}",
+        )
+    return Finding("config file", "ok", f"{file.path} has {len(file.profiles)} profile(s)")
+
+
+def _files() -> Finding:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard >= _FILES_WARN:
+        most = "any number of" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+        return Finding("open files", "ok", f"a process may open {most} files")
+    level: Level = "fail" if hard < _FILES_FAIL else "warn"
+    advice = "raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd): each open stream is an open file"
+    return Finding("open files", level, f"a process may open only {hard:,} files", advice)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    warned = False
+    if settings.bootstrap_key is not None and _EXAMPLE in settings.bootstrap_key:
+        warned = True
+        yield Finding(
+            "settings",
+            "warn",
+            "RUNSTEAD_BOOTSTRAP_KEY is the example of the docs",
+            "choose one of your own, or unset it: the server then makes a key and shows it once",
+        )
+    if settings.host not in {"127.0.0.1", "::1", "localhost"} and not warned:
+        warned = True
+        yield Finding(
+            "settings",
+            "warn",
+            f"RUNSTEAD_HOST is {settings.host}: whoever reaches this machine reaches the server, without TLS",
+            "put a reverse proxy with TLS in front of it",
+        )
+    if not warned:
+        yield Finding("settings", "ok", "every RUNSTEAD_* variable can be used")
+
+
+def _store(settings: Settings, *, told: bool) -> Iterator[Finding]:
+    if settings.database_url == "memory://":
+        yield Finding(
+            "store", "warn", "memory:// forgets everything when the server stops", "set RUNSTEAD_DATABASE_URL"
+        )
+        return
+    postgres = is_postgres(settings.database_url)
+    if not postgres:
+        try:
+            path = sqlite_path(settings.database_url)
+        except ValueError as wrong:
+            yield Finding("store", "fail", str(wrong), "set RUNSTEAD_DATABASE_URL or --database")
+            return
+        yield from _sqlite(settings, path)
+        if not path.exists():
+            yield _no_file(path, told=told)
+            return
+    yield _migrated(settings)
+    if postgres:
+        yield from _postgres(settings.database_url)
+
+
+def _no_file(path: Path, *, told: bool) -> Finding:
+    if told and not path.absolute().parent.is_dir():
+        return Finding("store", "fail", f"{path}: its directory is not there", "make the directory")
+    return Finding(
+        "store", "warn" if told else "ok", f"there is no {path} yet: a server started here makes it"
+    )
+
+
+def _migrated(settings: Settings) -> Finding:
+    from runstead.server.engines import make_store  # noqa: PLC0415
+
+    try:
+        pending = asyncio.run(make_store(settings).pending())
+    except (RuntimeError, OSError, ValueError, sqlite3.Error) as trouble:
+        return Finding("store", "fail", str(trouble), "is the database up, and RUNSTEAD_DATABASE_URL right?")
+    if pending:
+        detail = f"the store lacks {len(pending)} migration(s), first {pending[0]}"
+        return Finding(
+            "store", "warn", detail, "run `runstead db migrate`, or start the server: it does so itself"
+        )
+    return Finding("store", "ok", "reachable, with all migrations")
+
+
+def _sqlite(settings: Settings, path: Path) -> Iterator[Finding]:
+    from runstead.server.engines import oldest_sqlite  # noqa: PLC0415
+
+    oldest = oldest_sqlite()
+    if sqlite3.sqlite_version_info < oldest:
+        least = ".".join(map(str, oldest))
+        yield Finding(
+            "engine",
+            "fail",
+            f"SQLite {sqlite3.sqlite_version} is too old",
+            f"install a Python that has SQLite {least} or newer",
+        )
+    elif settings.sqlite_synchronous == "OFF":
+        yield Finding(
+            "engine",
+            "warn",
+            f"SQLite {sqlite3.sqlite_version}, and RUNSTEAD_SQLITE_SYNCHRONOUS=OFF: a power loss may damage the file",
+            "unset it, but for tests",
+        )
+    else:
+        yield Finding(
+            "engine", "ok", f"SQLite {sqlite3.sqlite_version}, synchronous {settings.sqlite_synchronous}"
+        )
+    yield _disk(path.absolute().parent)
+
+
+def _disk(where: Path) -> Finding:
+    while not where.exists() and where != where.parent:
+        where = where.parent
+    try:
+        usage = shutil.disk_usage(where)
+    except OSError as trouble:
+        return Finding("disk", "fail", f"{where}: {trouble.strerror}", "is the file system mounted?")
+    free = f"{usage.free / 1024**3:,.1f} GiB free at {where}"
+    if not os.access(where, os.W_OK):
+        return Finding(
+            "disk", "fail", f"{where} cannot be written", "give it to the user that runs the server"
+        )
+    if usage.free < _DISK_BYTES_FAIL:
+        return Finding("disk", "fail", free, "make room: without it every write is refused")
+    if usage.free < _DISK_BYTES_WARN:
+        return Finding("disk", "warn", free, "make room soon, or set RUNSTEAD_RETENTION_DAYS")
+    return Finding("disk", "ok", free)
+
+
+def _postgres(url: str) -> Iterator[Finding]:
+    try:
+        version, theirs, ours = asyncio.run(_ask_postgres(url))
+    except Exception:  # noqa: BLE001 - the store's own check has told why
+        return
+    yield Finding("engine", "ok", f"PostgreSQL {version}")
+    yield skew("clock of the database", theirs - ours, 0.0)
+
+
+async def _ask_postgres(url: str) -> tuple[str, float, float]:
+    import asyncpg  # noqa: PLC0415 - only who has one
+
+    connection = await asyncpg.connect(url, timeout=_WAIT_S)
+    try:
+        version = await connection.fetchval("SHOW server_version")
+        before = time.time()
+        theirs = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+        return str(version), float(theirs), (before + time.time()) / 2
+    finally:
+        await connection.close()
+
+
+def _signing_keys(settings: Settings) -> Iterator[Finding]:
+    if settings.signing_key_file is None:
+        yield Finding("signing keys", "ok", "in the store, made at first need")
+        return
+    from runstead.security.signing import read_file  # noqa: PLC0415
+
+    path = Path(settings.signing_key_file)
+    try:
+        keys = read_file(path)
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (ValueError, OSError) as trouble:
+        advice = f"make them with `runstead keys signing --out {path}`"
+        yield Finding("signing keys", "fail", str(trouble), advice)
+        return
+    if mode & 0o077:
+        yield Finding("signing keys", "warn", f"{path} can be read by others", f"chmod 600 {path}")
+    else:
+        yield Finding("signing keys", "ok", f"{path} holds {len(keys)} keys")

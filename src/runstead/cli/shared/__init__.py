@@ -1,0 +1,1 @@
+"""What the commands share: the connection, parsing, output."""

@@ -1,0 +1,201 @@
+"""The events of a run as a person follows them: text joined, each tool call on one line, waits with what resumes them."""
+
+import shlex
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from runstead.cli.shared.render import Screen, safe
+from runstead.sdk import Event, Run
+
+_TEXT: Final = frozenset({"TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CHUNK"})
+#: What only begins or ends something that is shown by its parts.
+_SILENT: Final = frozenset(
+    {
+        *(
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_END",
+            "REASONING_START",
+            "REASONING_END",
+            "REASONING_MESSAGE_START",
+        ),
+        *("REASONING_MESSAGE_CONTENT", "REASONING_MESSAGE_CHUNK", "REASONING_MESSAGE_END", "STATE_DELTA"),
+        *("STATE_SNAPSHOT", "MESSAGES_SNAPSHOT"),
+    }
+)
+_TOOL_CHARS_MAX: Final = 64 * 1024
+
+
+class Call:
+    """A tool call while its arguments arrive."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.arguments = ""
+
+    def add(self, delta: object) -> None:
+        if isinstance(delta, str) and len(self.arguments) < _TOOL_CHARS_MAX:
+            self.arguments += delta
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.arguments})"
+
+
+class Transcript:
+    """`out(text)` writes as it is, without an end of line. May be told things from two threads."""
+
+    def __init__(self, run_id: str, out: Callable[[str], None], screen: Screen) -> None:
+        self._run_id = run_id
+        self._whose = run_id
+        self._out = out
+        self._screen = screen
+        self._calls: dict[str, Call] = {}
+        self._mid_line = False
+        self._open_call: str | None = None  # its line stands without an end: its result may follow
+        self._asked: set[str] = set()
+        self._lock = threading.Lock()
+
+    def event(self, event: Event) -> None:
+        with self._lock:
+            if (
+                event.run_id is not None and event.run_id != self._whose
+            ):  # of a family: each run under its name
+                self._whose = event.run_id
+                self._line("", f"[{event.run_id}]")
+            self._event(event.event_type, event.payload)
+
+    def waiting(self, run: Run) -> None:
+        """The run waits, and perhaps no event has told so."""
+        with self._lock:
+            call = run.waiting_tool_call_id or ""
+            reason = "pause" if run.paused else run.waiting_reason or "something"
+            if f"{reason} {call}" in self._asked or (call and call in self._asked):
+                return
+            self._asked.add(f"{reason} {call}")
+            self._wait(
+                f"waits for {reason}{f' {run.waiting_tool_name}' if run.waiting_tool_name else ''}",
+                reason,
+                call,
+            )
+
+    def ended(self, run: Run) -> None:
+        with self._lock:
+            self._end_line()
+            took = "" if run.duration_ms is None else f" after {run.duration_ms / 1000:.1f} s"
+            self._line(run.status, f"{run.status}{took}")
+            if run.error is not None:
+                code = f" ({run.error.code})" if run.error.code else ""
+                self._out(safe(f"{run.error.message}{code}", lines=True) + "\n")
+
+    def leave(self) -> None:
+        """Nothing more is told: what comes next on the screen begins on a line of its own."""
+        with self._lock:
+            self._end_line()
+
+    def _event(self, kind: str, payload: dict[str, Any]) -> None:
+        if kind in _TEXT:
+            self._text(payload.get("delta"))
+        elif kind.startswith("TOOL_CALL_"):
+            self._tool(kind, payload)
+        elif kind == "CUSTOM":
+            self._custom(str(payload.get("name")), payload.get("value"))
+        elif kind == "STEP_STARTED":
+            self._line("", f"step {payload.get('stepName')}")
+        elif kind == "STEP_FINISHED":
+            failure = payload.get("error")
+            how = f"failed: {_message(failure)}" if failure is not None else "done"
+            self._line("failed" if failure is not None else "", f"step {payload.get('stepName')} {how}")
+        elif kind == "RUN_STARTED":
+            self._line("", "started")
+        elif kind not in {"RUN_FINISHED", "RUN_ERROR"} and kind not in _SILENT:
+            self._line("", f"{kind} {_one_line({name: payload[name] for name in payload if name != 'type'})}")
+
+    def _text(self, delta: object) -> None:
+        if isinstance(delta, str) and delta:
+            if self._open_call is not None:
+                self._end_line()
+            self._out(safe(delta, lines=True))
+            self._mid_line = not delta.endswith("\n")
+
+    def _tool(self, kind: str, payload: dict[str, Any]) -> None:
+        call_id = str(payload.get("toolCallId"))
+        if kind == "TOOL_CALL_RESULT":
+            result = payload.get("content", payload.get("result"))
+            self._result(call_id, result if isinstance(result, str) else _one_line(result))
+            return
+        call = self._calls.get(call_id)
+        if call is None:
+            call = self._calls[call_id] = Call(str(payload.get("toolCallName", call_id)))
+        call.add(payload.get("delta"))
+        if kind == "TOOL_CALL_END":
+            self._end_line()
+            self._out(self._half(f"tool {call}"))
+            self._mid_line, self._open_call = True, call_id
+
+    def _result(self, call_id: str, result: str) -> None:
+        call = self._calls.pop(call_id, None)
+        if self._open_call != call_id:
+            self._end_line()
+            self._out(self._half(f"tool {call.name if call else call_id}"))
+        self._out(f"{self._half(f' -> {result}')}\n")
+        self._mid_line, self._open_call = False, None
+
+    def _half(self, text: str) -> str:
+        """The call takes one half of a line, its result the other."""
+        width = self._screen.width
+        return self._screen.line(text) if width is None else Screen(width // 2, colour=False).line(text)
+
+    def _custom(self, name: str, value: Any) -> None:
+        found = value if isinstance(value, dict) else {}
+        if name == "run.progress" and isinstance(found.get("fraction"), int | float):
+            self._line("", f"{found['fraction']:.0%} {found.get('message') or ''}".rstrip())
+        elif name == "run.log" and isinstance(found.get("lines"), str):
+            self._end_line()
+            self._out(safe(found["lines"], lines=True).rstrip("\n") + "\n")
+        elif name == "run.asked":
+            call = str(found.get("tool_call_id"))
+            self._asked.add(call)
+            approval = "question" in found
+            what = f"asks: {found['question']}" if approval else f"waits for the event {found.get('event')}"
+            self._wait(what, "approval" if approval else "event", call)
+        elif name == "run.resumed":
+            self._line("", f"resumed by {found.get('type')}: {_one_line(found.get('result'))}")
+        elif name != "run.value":
+            self._line("", f"{name} {_one_line(value)}")
+
+    def _wait(self, what: str, reason: str, call_id: str) -> None:
+        self._line("waiting", what)
+        self._out(f"  {resume_command(self._whose, reason, call_id)}\n")
+
+    def _line(self, status: str, text: str) -> None:
+        self._end_line()
+        self._out(self._screen.paint(self._screen.line(text), status) + "\n")
+
+    def _end_line(self) -> None:
+        if self._mid_line:
+            self._out("\n")
+        self._mid_line, self._open_call = False, None
+
+
+def resume_command(run_id: str, reason: str, call_id: str) -> str:
+    """What to type so that the run goes on; of a form, what shows it."""
+    if reason == "input":
+        return safe(shlex.join(["runstead", "inputs", "get", run_id]))
+    line = ["runstead", "runs", "resume", run_id]
+    if reason == "approval":
+        line.append("--approve")
+    elif reason != "pause":
+        line += ["--result", "null"]
+    if call_id and reason != "pause":
+        line += ["--tool-call-id", call_id]
+    return safe(shlex.join(line))
+
+
+def _message(failure: Any) -> str:
+    return str(failure.get("message", failure)) if isinstance(failure, dict) else str(failure)
+
+
+def _one_line(found: Any) -> str:
+    return msgspec.json.encode(found).decode()

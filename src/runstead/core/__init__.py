@@ -1,0 +1,1 @@
+"""Records and rules, pure: no I/O, no clock, and no import but the standard library and msgspec."""

@@ -1,0 +1,1 @@
+"""Runs that are created together and counted together."""

@@ -1,0 +1,1 @@
+"""Projects, members, keys, sessions, and what a principal may do."""

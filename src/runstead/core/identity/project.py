@@ -1,0 +1,95 @@
+"""Projects, who belongs to them, and the keys that open them."""
+
+import hashlib
+import re
+import secrets
+import uuid
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from runstead.core import limits
+from runstead.core.identity.principal import Role, Scope
+
+_PERSONAL: Final = uuid.UUID("6f1c1f3e-6a0b-4a53-9d5c-0d7f5b6a2a11")
+_KEY_PREFIX: Final = "vf_"
+
+#: Lower-case letters, digits and inner hyphens.
+SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
+
+
+class Project(msgspec.Struct, frozen=True):
+    """Everything belongs to a project. `personal_of` is the user whose personal scope it is."""
+
+    id: str
+    slug: str
+    name: str
+    created_at: int
+    created_by: str | None = None
+    personal_of: str | None = None
+
+
+class Member(msgspec.Struct, frozen=True):
+    project_id: str
+    user_id: str
+    role: Role
+    created_at: int
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A key as it is kept: its secret only as a SHA-256 (256 random bits need no slow hash)."""
+
+    id: str
+    project_id: str
+    prefix: str
+    hash: bytes
+    scopes: frozenset[Scope]
+    created_at: int
+    name: str | None = None
+    created_by: str | None = None
+    last_used_at: int | None = None
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+def check_slug(slug: str, what: str) -> None:
+    """ValueError with a sentence for the operator, where `what` holds something that is no slug."""
+    if not re.fullmatch(SLUG, slug) or len(slug) > limits.slug_chars_max:
+        raise ValueError(
+            f"{what} has 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
+        )
+
+
+def new_key() -> str:
+    """`vf_<prefix>_<secret>`: eight characters to tell keys apart, 256 random bits."""
+    return f"{_KEY_PREFIX}{secrets.token_hex(4)}_{secrets.token_hex(32)}"
+
+
+def key_prefix(key: str) -> str | None:
+    """The prefix of a well-formed key, None for anything else."""
+    if not key.startswith(_KEY_PREFIX):
+        return None
+    prefix, separator, secret = key[len(_KEY_PREFIX) :].partition("_")
+    return prefix if prefix and separator and secret else None
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+@lru_cache(1_024)
+def user_uuid(user_id: str) -> str:
+    """The uuid that stands for a user in `created_by`: the id itself where it is one."""
+    try:
+        return str(uuid.UUID(user_id))
+    except ValueError:
+        return str(uuid.uuid5(_PERSONAL, user_id))
+
+
+def personal_project(user_id: str, now: int) -> Project:
+    """The scope of a user's conversations that belong to no project. Always the same one for a user."""
+    project_id = uuid.uuid5(_PERSONAL, f"project:{user_id}")
+    return Project(
+        str(project_id), f"personal-{project_id.hex[:16]}", "Personal", now, user_uuid(user_id), user_id
+    )

@@ -1,0 +1,52 @@
+"""What an agent run has that no caller asked for: one that a schedule or a trigger brings about."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from runstead.core.runs.run import AgentDetails
+from runstead.core.runs.transitions.machine import encode
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told what, where: `conversation_id` is where the run speaks, `message_id` the message that it fills."""
+
+    agent_id: str
+    conversation_id: str
+    message_id: str
+    texts: Sequence[str] = ()
+    branch_id: str | None = None
+    requested_by_user_id: str | None = None
+
+
+def members(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
+    """The run's conversation, and a start payload (contract A3) whose one user message holds the texts."""
+    parts = [{"type": "text", "text": text} for text in prompt.texts]
+    snapshot = {
+        "messages": [{"id": f"{prompt.message_id}:prompt", "role": "user", "parts": parts}] if parts else [],
+        "context": {
+            "conversation_id": prompt.conversation_id,
+            "project_id": project_id,
+            "branch_id": prompt.branch_id,
+        },
+        "durable_root_run": {"run_id": run_id, "message_id": prompt.message_id},
+    }
+    details = AgentDetails(
+        agent_id=prompt.agent_id,
+        message_id=prompt.message_id,
+        requested_by_user_id=prompt.requested_by_user_id,
+    )
+    return {
+        "owner_kind": "conversation",
+        "owner_id": prompt.conversation_id,
+        "conversation_id": prompt.conversation_id,
+        "agent": encode(details),
+        "request_snapshot": encode(snapshot),
+    }
+
+
+def prompt_of(config: bytes | None) -> list[str]:
+    """The text that a config holds for an agent, where it holds one."""
+    told = None if config is None else msgspec.json.decode(config, type=dict[str, Any]).get("prompt")
+    return [told] if isinstance(told, str) and told else []

@@ -1,0 +1,158 @@
+"""Attempts: claimed, kept, let go, lost."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import event
+from runstead.core.runs.retry import attempts_left, backoff_ms
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import AttemptOutcome, Transition
+from runstead.core.runs.transitions.children import look_again
+from runstead.core.runs.transitions.machine import (
+    NO_LEASE,
+    PENDING,
+    RUNNING,
+    WAITING,
+    Fence,
+    attempt_ended,
+    closed_input,
+    fail,
+    log_full,
+    parked,
+    rewrite,
+    stopped,
+)
+from runstead.core.runs.transitions.wait import resumed
+
+
+def claimable(run: Run, now: int) -> bool:
+    """Not ended, not waiting, no live lease, due, and meant for a worker."""
+    return (
+        run.status in (PENDING, RUNNING)
+        and run.lease_expires_at is None
+        and run.available_at is not None
+        and run.available_at <= now
+    )
+
+
+def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Transition:
+    """Begin the next attempt. The caller holds the row's lock and has found it claimable."""
+    assert claimable(run, now), run.run_id
+    return Transition(
+        rewrite(
+            run,
+            now,
+            status=RUNNING,
+            started_at=run.started_at if run.started_at is not None else now,
+            available_at=None,
+            attempt=run.attempt + 1,
+            attempt_started_at=now,
+            lease_owner=worker,
+            lease_token=token,
+            lease_ms=lease_ms,
+            lease_expires_at=now + lease_ms,
+            last_heartbeat_at=now,
+        )
+    )
+
+
+def renew(run: Run, *, now: int, lease_ms: int | None, worker: str | None, fence: Fence) -> Transition:
+    """Keep the lease for `lease_ms` more (None: as long as last time). `accepted` False: it is lost.
+
+    A lease that is past its end, but that nobody has taken away, is still the worker's.
+    """
+    held = not run.terminal and run.lease_token is not None and (worker is None or worker == run.lease_owner)
+    if not held:
+        return Transition(run, accepted=False)
+    fence.check(run)
+    length = lease_ms or run.lease_ms
+    assert length is not None
+    return Transition(
+        rewrite(run, now, lease_ms=length, lease_expires_at=now + length, last_heartbeat_at=now),
+    )
+
+
+def release(
+    run: Run,
+    *,
+    now: int,
+    worker: str | None,
+    fence: Fence,
+    error: bytes | None,
+    retry_after_ms: int | None,
+    dice: float,
+) -> Transition:
+    """End the attempt without a completion, by the worker's own will."""
+    if run.lease_token is None or (worker is not None and worker != run.lease_owner):
+        raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run any more")
+    fence.check(run)
+    if run.terminal:
+        return stopped(run, now) if run.lease_expires_at is not None else Transition(run, accepted=False)
+    if run.status is WAITING:
+        return parked(run, now, error)
+    return _lose(
+        run, now, outcome="released", code="ATTEMPTS_EXHAUSTED", dice=dice, error=error, wait=retry_after_ms
+    )
+
+
+def referee(run: Run, *, now: int, dice: float) -> Transition:
+    """What the server does with a run whose deadline has passed. Unchanged where none has."""
+    if run.due_at is None or run.due_at > now:
+        return Transition(run, accepted=False)
+    if run.terminal:
+        ended_lease = run.lease_expires_at is not None and run.lease_expires_at <= now
+        return stopped(run, now) if ended_lease or run.awaited_at is None else look_again(run, now=now)
+    # Of several deadlines the earliest counts, however late the referee comes: `due_at` is that one.
+    if run.status is WAITING:
+        if run.due_at == run.resume_at:
+            if log_full(run):
+                return fail(run, now, "EVENT_LOG_FULL", "The run's log has no place for the timer's event")
+            return Transition(resumed(run, now), events=(event.resumed("timer", run.waiting_tool_call_id),))
+        if run.due_at == run.wait_expires_at:
+            failed = fail(run, now, "WAIT_EXPIRED", "What the run waited for did not come in time")
+            return replace(failed, closed_input=closed_input(run, now, "expired"))
+        return parked(run, now)
+    if run.due_at == run.lease_expires_at:
+        return _lose(run, now, outcome="lease_expired", code="LEASE_EXPIRED", dice=dice)
+    return _lose(run, now, outcome="timeout", code="TIMEOUT", dice=dice)
+
+
+_LOST: Final = {
+    "lease_expired": "The worker's lease expired",
+    "released": "The worker released the run",
+    "timeout": "The attempt took longer than timeout_seconds",
+    "parked": "",
+    "paused": "",
+    "dispatch_failed": "",
+}
+
+
+def _lose(
+    run: Run,
+    now: int,
+    *,
+    outcome: AttemptOutcome,
+    code: str,
+    dice: float,
+    error: bytes | None = None,
+    wait: int | None = None,
+) -> Transition:
+    lost = run.attempts_lost + 1
+    timed_out = outcome == "timeout"
+    default = limits.attempts_default_after_timeout if timed_out else limits.attempts_default_after_lease_loss
+    ended = attempt_ended(run, now, outcome, error)
+    if not attempts_left(lost, run.backoff_limit, default):
+        failed = fail(replace(run, attempts_lost=lost), now, code, f"{_LOST[outcome]} and no attempt is left")
+        return replace(failed, ended=ended)
+    new = rewrite(
+        run,
+        now,
+        status=PENDING,
+        attempts_lost=lost,
+        available_at=now + (backoff_ms(lost, dice) if wait is None else wait),
+        **NO_LEASE,
+    )
+    return Transition(new, ended=ended)

@@ -1,0 +1,91 @@
+"""How a run comes to be, and how an agent run gets its start payload."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import NewMessage, Transition
+from runstead.core.runs.transitions.machine import PENDING, RUNNING, rewrite
+
+
+def create(
+    run: Run,
+    *,
+    now: int,
+    parent: Run | None,
+    family_cancelled: bool,
+    message: NewMessage | None,
+    push_service_id: str | None = None,
+) -> Transition:
+    """Store a run that does not exist yet. The caller has set its request; this sets its place and its times.
+
+    `push_service_id` is the service for the runs of its agent: it gets an agent run that has its start payload and
+    is meant neither for a worker nor for the caller. `run.available_at` delays it; INVALID_REQUEST where nobody is
+    there to be held back.
+    """
+    family: dict[str, Any] = {"root_run_id": run.run_id}
+    if parent is not None:
+        if family_cancelled:
+            raise Error("PARENT_CANCELLED", "The parent run was cancelled and accepts no more children")
+        path = f"{parent.path}{parent.seq}/"
+        if path.count("/") > limits.family_depth_max:
+            raise Error("FAMILY_TOO_DEEP", f"A run has at most {limits.family_depth_max - 1} runs above it")
+        family = {
+            "parent_seq": parent.seq,
+            "parent_run_id": parent.run_id,
+            "root_seq": parent.root_seq or parent.seq,
+            "root_run_id": parent.root_run_id,
+            "path": path,
+        }
+    running = run.status is RUNNING
+    if run.request_snapshot is not None and not run.queued and not running:
+        run = replace(run, push_service_id=push_service_id)
+    if running or not run.queued:
+        refuse_delay(run.available_at)
+    new = replace(
+        run,
+        created_at=now,
+        updated_at=now,
+        started_at=now if running else None,
+        available_at=max(now, run.available_at or now) if run.queued else None,
+        **family,
+    )
+    return Transition(new, message=message, family_total=1, family_active=1)
+
+
+def start(
+    run: Run,
+    *,
+    now: int,
+    snapshot: bytes,
+    push_service_id: str | None = None,
+    available_at: int | None = None,
+) -> Transition:
+    """Give an agent run that waits for it its start payload. The first payload stays. Where there is a service for
+    the runs of its agent, the run stays pending until it is pushed there, at `available_at` or now.
+    """
+    changes: dict[str, Any] = {"request_snapshot": snapshot} if run.request_snapshot is None else {}
+    if run.status is PENDING and run.available_at is None:
+        if push_service_id is not None:
+            changes |= {"push_service_id": push_service_id, "available_at": max(now, available_at or now)}
+        else:
+            refuse_delay(available_at)
+            # No worker will claim it: whoever started it drives it.
+            changes |= {"status": RUNNING, "started_at": now}
+    if run.terminal or not changes:
+        return Transition(run, duplicate=True)
+    return Transition(rewrite(run, now, **changes), duplicate=True)
+
+
+def refuse_delay(available_at: int | None) -> None:
+    """INVALID_REQUEST where a run that the server hands to nobody is to be held back."""
+    if available_at is not None:
+        raise Error(
+            "INVALID_REQUEST",
+            "available_at delays a run that a worker claims or that is pushed to a service, and this one is neither: its"
+            " caller drives it, and may start it later",
+            errors=(("$.available_at", "nobody would wait for it"),),
+        )

@@ -1,0 +1,108 @@
+"""Waiting for a form to be filled in: the input request opens and closes with the run's wait."""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.conversations.input_request import InputRequest, InputResponse, InputStatus
+from runstead.core.errors import Error
+from runstead.core.runs import event
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Receipt, Transition
+from runstead.core.runs.transitions.machine import WAITING, Fence, closed_input, log_full, not_active
+from runstead.core.runs.transitions.wait import resumed, wait
+
+CANCELLED: Final = "The input request was cancelled"
+
+
+def ask_input(
+    run: Run,
+    *,
+    now: int,
+    request: InputRequest,
+    known: InputRequest | None,
+    earlier: Receipt | None,
+    fence: Fence,
+) -> Transition:
+    """Open an input request and hold the run with it. `known` is what the run asked before for the same tool call: the
+    same request again finds it, open or not, and changes nothing. `earlier` is an answer that came without a request.
+    """
+    fence.check(run)
+    if known is not None and known.asks_the_same(request):
+        return Transition(run, duplicate=True, input_request=known)
+    if run.terminal:
+        raise not_active(run)
+    if run.status is WAITING:
+        raise Error("RUN_ALREADY_WAITING", f"The run already waits (reason {run.waiting_reason})")
+    if known is not None or earlier is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            "This tool call was answered before: a new request takes a new tool_call_id",
+        )
+    if request.expires_at is not None and request.expires_at <= now:
+        raise Error("INVALID_REQUEST", "expires_at has passed", errors=(("$.expires_at", "has passed"),))
+    held = wait(
+        run,
+        now=now,
+        reason="input",
+        tool_call_id=request.tool_call_id,
+        tool_name=None,
+        resume_at=None,
+        expires_at=request.expires_at,
+        fence=fence,
+    )
+    new = replace(request, created_at=now)
+    return replace(held, run=replace(held.run, waiting_input_id=new.id), input_request=new)
+
+
+def respond(run: Run, *, now: int, request: InputRequest, response: InputResponse) -> Transition:
+    """Answer an open request: the run resumes with the values, those of secret fields withheld. The same values again
+    are a repeat.
+    """
+    given = request.response
+    if request.status == "submitted" and given is not None and given.digest == response.digest:
+        return Transition(run, duplicate=True, input_request=request)
+    result = {
+        "submitted": True,
+        "inputRequestId": request.id,
+        "values": msgspec.Raw(response.values),
+        "withheld": msgspec.Raw(response.withheld),
+    }
+    return _close(run, now, request, "submitted", result, replace(response, created_at=now))
+
+
+def cancel_input(run: Run, *, now: int, request: InputRequest) -> Transition:
+    """Take an open request back: the run resumes with an error for a result. Again is a repeat."""
+    if request.status == "cancelled":
+        return Transition(run, duplicate=True, input_request=request)
+    return _close(run, now, request, "cancelled", CANCELLED)
+
+
+def _close(
+    run: Run,
+    now: int,
+    request: InputRequest,
+    status: InputStatus,
+    result: Any,
+    response: InputResponse | None = None,
+) -> Transition:
+    if request.status != "open":
+        raise Error("INPUT_REQUEST_NOT_OPEN", f"The input request is {request.status}")
+    assert run.waiting_input_id == request.id
+    if log_full(run):
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
+    closed = closed_input(run, now, status, response)
+    assert closed is not None
+    told = event.tool_result(request.tool_call_id, result, is_error=response is None)
+    # A plain wait for this call in a later attempt finds that it was answered.
+    receipt = Receipt(f"input:{request.tool_call_id}", hashlib.sha256(told.payload).digest())
+    return Transition(
+        resumed(run, now),
+        events=(told,),
+        receipt=receipt,
+        input_request=closed.applied(request),
+        closed_input=closed,
+    )

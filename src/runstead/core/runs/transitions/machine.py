@@ -1,0 +1,192 @@
+"""What every transition is made of: the moves, the fence, the next deadline, the end."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.clock import iso_or_none
+from runstead.core.conversations.input_request import ClosedInput, InputResponse, InputStatus
+from runstead.core.errors import Error
+from runstead.core.runs import event
+from runstead.core.runs.run import TERMINAL, Run, RunError, RunStatus
+from runstead.core.runs.transition import AttemptOutcome, EndedAttempt, Transition
+
+encode = msgspec.json.Encoder().encode
+
+PENDING, RUNNING, WAITING = RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING
+
+#: Which states each state may turn into. The tests walk it; `rewrite` asserts it.
+MOVES: Final = {
+    PENDING: frozenset({RUNNING, WAITING}) | TERMINAL,
+    RUNNING: frozenset({WAITING, PENDING}) | TERMINAL,
+    WAITING: frozenset({RUNNING}) | TERMINAL,
+    RunStatus.COMPLETED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+
+NO_LEASE: Final = {"lease_token": None, "lease_expires_at": None, "lease_ms": None}
+NO_WAIT: Final = {
+    "waiting_reason": None,
+    "waiting_tool_call_id": None,
+    "waiting_tool_name": None,
+    "wait_expires_at": None,
+    "resume_at": None,
+    "waiting_input_id": None,
+    "waiting_run_id": None,
+    "paused_available_at": None,
+}
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """What a worker's write may carry to prove that it still holds the run. Both None: no proof asked."""
+
+    attempt: int | None = None
+    token: str | None = None
+
+    @property
+    def given(self) -> bool:
+        return self.attempt is not None or self.token is not None
+
+    def check(self, run: Run) -> None:
+        """Refuse a write of an attempt that has been ended or replaced."""
+        if not self.given:
+            return
+        if (
+            run.lease_token is None
+            or (self.attempt is not None and self.attempt != run.attempt)
+            or (self.token is not None and self.token != run.lease_token)
+        ):
+            raise Error(
+                "ATTEMPT_SUPERSEDED",
+                f"Attempt {self.attempt if self.attempt is not None else 'of this lease token'} is no longer "
+                f"current: the run is {run.status.value} after {run.attempt} attempt(s)",
+            )
+
+
+NO_FENCE: Final = Fence()
+
+
+def due_at(run: Run) -> int | None:
+    """When the referee must look at the run again, None when no deadline runs."""
+    times = [run.lease_expires_at] if run.lease_expires_at is not None else []
+    if run.status is RUNNING and times and run.timeout_seconds is not None:
+        assert run.attempt_started_at is not None
+        times.append(run.attempt_started_at + run.timeout_seconds * 1000)
+    elif run.status is WAITING:
+        times += [at for at in (run.wait_expires_at, run.resume_at) if at is not None]
+    elif run.terminal and run.awaited_at is not None:
+        assert run.completed_at is not None
+        times.append(max(run.completed_at, run.awaited_at))
+    return min(times, default=None)
+
+
+def rewrite(run: Run, now: int, /, **changes: Any) -> Run:
+    """The row with the changes, its version, its time and its next deadline."""
+    status = changes.get("status", run.status)
+    assert status is run.status or status in MOVES[run.status], (run.status, status)
+    new = replace(run, version=run.version + 1, updated_at=max(now, run.updated_at), **changes)
+    due = due_at(new)
+    return new if due == new.due_at else replace(new, due_at=due)
+
+
+def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **changes: Any) -> Transition:
+    assert status in TERMINAL
+    assert not run.terminal
+    if status is RunStatus.COMPLETED:
+        thread_id = run.conversation_id or run.root_run_id
+        told = event.finished(run.run_id, thread_id, changes.get("metadata"))
+    else:
+        shown = error or RunError("Run cancelled", "CANCELLED")
+        told = event.failed(shown.message, shown.code)
+    since = run.started_at if run.started_at is not None else run.created_at
+    new = rewrite(
+        run,
+        now,
+        status=status,
+        completed_at=now,
+        duration_ms=max(now - since, 0),
+        error=encode(error) if error is not None else None,
+        available_at=None,
+        latest_event_id=run.latest_event_id + 1,
+        **NO_WAIT,
+        **changes,
+    )
+    return Transition(
+        new,
+        events=(told,),
+        family_active=-1,
+        cancels_family=status is RunStatus.CANCELLED,
+        closed_input=closed_input(run, now, "cancelled"),
+    )
+
+
+def closed_input(
+    run: Run, now: int, status: InputStatus, response: InputResponse | None = None
+) -> ClosedInput | None:
+    """What becomes of the input request that holds the run, once it holds it no more. None where none does."""
+    return (
+        None
+        if run.waiting_input_id is None
+        else ClosedInput(run.waiting_input_id, status, max(now, run.updated_at), response)
+    )
+
+
+def fail(run: Run, now: int, code: str, message: str) -> Transition:
+    detail = {
+        "reason": code.lower(),
+        "attempts": run.attempt,
+        "lease_owner": run.lease_owner,
+        "last_heartbeat_at": iso_or_none(run.last_heartbeat_at),
+        "last_event_id": run.latest_event_id,
+    }
+    error = RunError(f"{message} (attempt {run.attempt})", code, msgspec.Raw(encode(detail)))
+    return end(run, now, RunStatus.FAILED, error, **NO_LEASE)
+
+
+def stopped(run: Run, now: int) -> Transition:
+    """The worker of a cancelled run has let go. The run's own story is over: only `stopped_at` is added."""
+    assert run.terminal
+    at = (
+        now
+        if run.cancel_requested_at is not None and run.cancel_stopped_at is None
+        else run.cancel_stopped_at
+    )
+    return Transition(annotate(run, cancel_stopped_at=at, lease_expires_at=None))
+
+
+def annotate(run: Run, /, **changes: Any) -> Run:
+    """The row of a run that has ended, with what may still be noted on it; its time stays."""
+    new = replace(run, version=run.version + 1, **changes)
+    return replace(new, due_at=due_at(new))
+
+
+def renewed(run: Run, now: int) -> dict[str, Any]:
+    """What an append changes of a pushed run: its service lives. Nothing for any other, nor within the same minute."""
+    if run.push_service_id is None or run.lease_token is None or run.lease_ms is None:
+        return {}
+    until = now + run.lease_ms
+    if run.lease_expires_at is not None and until - run.lease_expires_at < limits.push_renewal_ms:
+        return {}
+    return {"lease_expires_at": until, "last_heartbeat_at": now}
+
+
+def not_active(run: Run) -> Error:
+    return Error("RUN_NOT_ACTIVE", f"The run has ended: it is {run.status.value}")
+
+
+def log_full(run: Run) -> bool:
+    """Whether only the place of the terminal event is left."""
+    return run.latest_event_id >= limits.events_per_run_max - 1
+
+
+def attempt_ended(run: Run, now: int, outcome: AttemptOutcome, error: bytes | None = None) -> EndedAttempt:
+    assert run.attempt_started_at is not None
+    return EndedAttempt(run.attempt, run.lease_owner, run.attempt_started_at, now, outcome, error)
+
+
+def parked(run: Run, now: int, error: bytes | None = None) -> Transition:
+    """A worker lets go of a run that waits: no attempt is lost by that."""
+    return Transition(rewrite(run, now, **NO_LEASE), ended=attempt_ended(run, now, "parked", error))

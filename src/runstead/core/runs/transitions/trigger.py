@@ -1,0 +1,97 @@
+"""How a call of a trigger brings a run about."""
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation
+from runstead.core.errors import Error
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transition import Loaded, NewMessage, Transition
+from runstead.core.runs.transitions import agent_defaults
+from runstead.core.runs.transitions.create import create
+from runstead.core.schedules.trigger import Trigger, refuse_other
+
+
+class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent (`payload`: JSON text), and the ids that a new run and what comes with it shall have."""
+
+    run_id: str
+    uid: str
+    message_id: str
+    conversation_id: str
+    payload: bytes | None = None
+
+
+def call(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
+    """A run of the trigger's target, an agent's with its conversation where the trigger names none; or the run that this
+    id has already brought about.
+
+    IDEMPOTENCY_KEY_REUSED where that one got another payload; REQUEST_SNAPSHOT_TOO_LARGE.
+    """
+    if loaded.run is not None:
+        refuse_other(loaded.run, made.payload)
+        return Transition(loaded.run, duplicate=True)
+    kind, _, target_id = trigger.target.partition(":")
+    members: dict[str, Any] = {"owner_kind": "project", "owner_id": trigger.project_id}
+    conversation, message = None, None
+    if kind == "agent":
+        if trigger.conversation_id is None:
+            conversation = Conversation(
+                made.conversation_id,
+                trigger.project_id,
+                "project_agent",
+                loaded.now,
+                loaded.now,
+                title=trigger.name,
+                agent_id=target_id,
+            )
+        place = trigger.conversation_id or made.conversation_id
+        message = NewMessage(made.message_id, place, None)
+        members = _agent(trigger, made, place, target_id)
+    run = Run(
+        uid=made.uid,
+        project_id=trigger.project_id,
+        run_id=made.run_id,
+        kind=trigger.kind,
+        status=RunStatus.PENDING,
+        root_run_id=made.run_id,
+        created_at=0,
+        updated_at=0,
+        target=trigger.target,
+        workflow_id=target_id if kind == "workflow" else None,
+        trigger_kind="webhook",
+        trigger_id=trigger.id,
+        title=trigger.name,
+        config=trigger.config,
+        input=made.payload,
+        **members,
+    )
+    born = create(
+        run,
+        now=loaded.now,
+        parent=None,
+        family_cancelled=False,
+        message=message,
+        push_service_id=loaded.push_service_id,
+    )
+    return replace(born, conversation=conversation)
+
+
+def _agent(trigger: Trigger, made: TriggerCall, place: str, agent_id: str) -> dict[str, Any]:
+    """The agent is told the trigger's prompt and what was sent: a text as it is, anything else as JSON."""
+    told = None if made.payload is None else msgspec.json.decode(made.payload)
+    texts = agent_defaults.prompt_of(trigger.config)
+    if told is not None and told != "":
+        texts.append(told if isinstance(told, str) else bytes(made.payload or b"").decode())
+    prompt = agent_defaults.Prompt(
+        agent_id=agent_id, conversation_id=place, message_id=made.message_id, texts=texts
+    )
+    members = agent_defaults.members(prompt, trigger.project_id, made.run_id)
+    if len(members["request_snapshot"]) >= limits.request_snapshot_bytes_max:
+        raise Error(
+            "REQUEST_SNAPSHOT_TOO_LARGE", "What the agent would be told must be less than 2 MiB as JSON"
+        )
+    return members

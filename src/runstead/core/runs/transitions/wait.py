@@ -1,0 +1,143 @@
+"""Waiting for something from outside, and getting it."""
+
+from typing import Any, Final
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.runs import event
+from runstead.core.runs.run import Run, StoredReason, WaitingReason
+from runstead.core.runs.transition import Receipt, Transition
+from runstead.core.runs.transitions.machine import (
+    NO_LEASE,
+    NO_WAIT,
+    RUNNING,
+    WAITING,
+    Fence,
+    attempt_ended,
+    log_full,
+    not_active,
+    parked,
+    rewrite,
+)
+
+
+def wait(
+    run: Run,
+    *,
+    now: int,
+    reason: WaitingReason,
+    tool_call_id: str | None,
+    tool_name: str | None,
+    resume_at: int | None,
+    expires_at: int | None,
+    fence: Fence,
+    earlier: Receipt | None = None,
+    waiting_run_id: str | None = None,
+    release: bool = False,
+) -> Transition:
+    """Hold the run until something comes from outside. A worker keeps its lease until it releases or loses it.
+
+    `earlier` is the receipt of an answer that this call has got already, in an attempt before this one: the run then
+    does not wait, since nobody would answer twice. With `release` the attempt ends here, and none is lost by it.
+    """
+    fence.check(run)
+    if run.terminal:
+        raise not_active(run)
+    if earlier is not None:
+        return Transition(run, duplicate=True)
+    leaves = release and run.lease_token is not None
+    if run.status is WAITING:
+        if (run.waiting_reason, run.waiting_tool_call_id) != (reason, tool_call_id):
+            raise already_waiting(run)
+        return parked(run, now) if leaves else Transition(run, duplicate=True)
+    new = rewrite(
+        run,
+        now,
+        status=WAITING,
+        available_at=None,
+        waiting_reason=reason,
+        waiting_tool_call_id=tool_call_id,
+        waiting_tool_name=tool_name,
+        waiting_run_id=waiting_run_id,
+        resume_at=resume_at,
+        wait_expires_at=expires_at,
+        **(NO_LEASE if leaves else {}),
+    )
+    return Transition(new, ended=attempt_ended(run, now, "parked") if leaves else None)
+
+
+#: What each type of resume answers.
+RESUMES: Final[dict[str, StoredReason]] = {
+    "tool_result": "tool",
+    "approval": "approval",
+    "event": "event",
+    "input": "input",
+    "timer": "event",
+    "unpause": "pause",
+}
+
+
+def resume(
+    run: Run,
+    *,
+    now: int,
+    kind: str,
+    tool_call_id: str | None,
+    result: Any,
+    is_error: bool,
+    receipt: Receipt | None,
+    earlier: Receipt | None,
+) -> Transition:
+    """Bring what a waiting run waits for. `earlier` is the receipt of an answer already given for this call."""
+    if run.terminal:
+        raise not_active(run)
+    if earlier is not None:
+        if receipt is not None and earlier.digest == receipt.digest:
+            return Transition(run, duplicate=True)
+        raise Error("TOOL_RESULT_CONFLICT", f"Call {tool_call_id} was already answered with another result")
+    if run.waiting_input_id is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for an answer to its input request: send it to POST /conversations/"
+            f"{run.conversation_id}/input-requests/{run.waiting_input_id}/responses",
+        )
+    if run.waiting_run_id is not None:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"The run waits for the end of run {run.waiting_run_id}: complete or cancel that one",
+        )
+    if run.status is not WAITING:
+        raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
+    if RESUMES[kind] != run.waiting_reason:
+        waits = "is paused" if run.paused else f"waits for reason {run.waiting_reason}"
+        raise Error("TOOL_RESULT_CONFLICT", f"The run {waits}; {kind} does not answer that")
+    if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
+        raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
+    if log_full(run):
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
+    if kind == "tool_result":
+        told = event.tool_result(tool_call_id, result, is_error=is_error)
+    else:
+        told = event.resumed(kind, tool_call_id, result, is_error=is_error)
+    return Transition(resumed(run, now), events=(told,), receipt=receipt)
+
+
+def already_waiting(run: Run) -> Error:
+    why = "is paused" if run.paused else f"already waits (reason {run.waiting_reason})"
+    return Error("RUN_ALREADY_WAITING", f"The run {why}: resume that first")
+
+
+def resumed(run: Run, now: int) -> Run:
+    held = run.lease_token is not None
+    place = run.paused_available_at if run.paused_available_at is not None else now
+    return rewrite(
+        run,
+        now,
+        status=RUNNING,
+        started_at=run.started_at if run.started_at is not None else now,
+        available_at=place if run.queued and not held else None,
+        # A timeout bounds work, not waiting: it starts anew.
+        attempt_started_at=now if held else run.attempt_started_at,
+        latest_event_id=run.latest_event_id + 1,
+        **NO_WAIT,
+    )

@@ -1,0 +1,1 @@
+"""Schedules, cron expressions and triggers: what starts runs by itself."""

@@ -1,0 +1,207 @@
+"""Changing schedules: by hand, and to what a project's source says. Pure, as every rule."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.schedules.schedule import Schedule, begun, check, completed, next_fire, paused, planned
+
+#: What a change of these means: the times are others, so they are planned anew.
+_TIMES: Final = frozenset({"schedule", "run_at", "timezone"})
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True):
+    """What shall be different: members of the row, and whether it shall fire. A reason goes with a pause."""
+
+    members: Mapping[str, Any] = {}
+    status: Literal["active", "paused"] | None = None
+    paused_reason: str | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Sync(msgspec.Struct, frozen=True):
+    """What becomes of a project's source schedules, each as it shall be: rows to store, to rewrite, to remove."""
+
+    created: tuple[Schedule, ...] = ()
+    updated: tuple[Schedule, ...] = ()
+    removed: tuple[Schedule, ...] = ()
+    unchanged: tuple[Schedule, ...] = ()
+
+
+def edit(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
+    """The row with the change; the same object where nothing is different. What was missed during a pause, or by the
+    times that it had before, is not made up for.
+
+    SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE, INVALID_REQUEST.
+    """
+    _refuse_deleting(schedule)
+    members = {name: value for name, value in wanted.members.items() if value != getattr(schedule, name)}
+    if members and schedule.definition_source == "source":
+        raise _from_source("is changed there and synced; here it can be paused and resumed alone")
+    changed = _status(_redefined(schedule, members, now), wanted, now)
+    if changed == schedule:
+        return schedule
+    return _rewritten(changed, now)
+
+
+def delete(schedule: Schedule, now: int) -> Schedule:
+    """The row as one that is being deleted: it fires no more, and goes once no run of it is left that has not ended.
+    SCHEDULE_FROM_SOURCE.
+    """
+    if schedule.status == "deleting":
+        return schedule
+    if schedule.definition_source == "source":
+        raise _from_source("is removed by a sync without it; here it can be paused")
+    return _deleting(schedule, now)
+
+
+def sync(known: Sequence[Schedule], wanted: Sequence[Schedule], now: int) -> Sync:
+    """From the project's schedules to what its source says now, matched by `source_trigger_id`. What has the same
+    `source_hash` is left alone; one that was paused stays paused; what the source has no more is deleted.
+
+    INVALID_REQUEST, SCHEDULE_LIMIT_REACHED.
+    """
+    mine = {
+        one.source_trigger_id: one
+        for one in known
+        if one.definition_source == "source" and one.status != "deleting"
+    }
+    by_hand = sum(one.definition_source != "source" for one in known)
+    refuse_more_than_fit(by_hand + len(wanted))
+    created, updated, unchanged = [], [], []
+    for place, new in enumerate(wanted):
+        old = mine.pop(new.source_trigger_id, None)
+        try:
+            if old is None:
+                created.append(begun(new, now))
+            elif old.source_hash == new.source_hash:
+                unchanged.append(old)
+            else:
+                members = {name: getattr(new, name) for name in DEFINED}
+                updated.append(_rewritten(_redefined(old, members, now), now))
+        except Error as refusal:
+            raise _at(refusal, place) from None
+    removed = tuple(_deleting(old, now) for old in mine.values())
+    return Sync(tuple(created), tuple(updated), removed, tuple(unchanged))
+
+
+def _at(refusal: Error, place: int) -> Error:
+    errors = tuple(
+        (path.replace("$", f"$.schedules[{place}]", 1), message) for path, message in refusal.errors
+    )
+    return Error(refusal.code, f"schedules[{place}]: {refusal.message}", errors=errors)
+
+
+def check_synced(wanted: Sequence[Schedule], now: int) -> None:
+    """INVALID_REQUEST with the place of the first one that cannot be, or that stands there twice."""
+    seen: set[str | None] = set()
+    for place, new in enumerate(wanted):
+        if new.source_trigger_id in seen:
+            told = f"{new.source_trigger_id!r} stands twice: each schedule of a source has an id of its own"
+            raise _at(Error("INVALID_REQUEST", told, errors=(("$.source_trigger_id", told),)), place)
+        seen.add(new.source_trigger_id)
+        try:
+            check(new, now)
+        except Error as refusal:
+            raise _at(refusal, place) from None
+
+
+def refuse_more_than_fit(count: int) -> None:
+    """SCHEDULE_LIMIT_REACHED where a project had so many."""
+    if count > limits.schedules_per_project_max:
+        raise Error(
+            "SCHEDULE_LIMIT_REACHED", f"A project has at most {limits.schedules_per_project_max} schedules"
+        )
+
+
+def _refuse_deleting(schedule: Schedule) -> None:
+    if schedule.status == "deleting":
+        raise Error("SCHEDULE_DELETING", "The schedule is being deleted and changes no more")
+
+
+def _from_source(what: str) -> Error:
+    return Error("SCHEDULE_FROM_SOURCE", f"The schedule is defined in the project's source: it {what}")
+
+
+def _redefined(schedule: Schedule, members: Mapping[str, Any], now: int) -> Schedule:
+    if not members:
+        return schedule
+    changed = replace(schedule, **members)
+    check(changed, now)
+    if changed.run_at is not None and changed.run_at != schedule.run_at and next_fire(changed, now) is None:
+        told = "run_at has passed: a schedule that runs once needs a moment that is still to come"
+        raise Error("INVALID_REQUEST", told, errors=(("$.run_at", told),))
+    times_changed = any(getattr(changed, name) != getattr(schedule, name) for name in _TIMES)
+    return _replanned(changed, now, times_changed=times_changed)
+
+
+def _replanned(schedule: Schedule, now: int, *, times_changed: bool) -> Schedule:
+    """Whether it is completed follows from what it is now: more runs, or another time, open it again."""
+    full = schedule.max_runs is not None and schedule.run_count >= schedule.max_runs
+    spent = schedule.run_at is not None and schedule.completed_at is not None and not times_changed
+    if full or spent:
+        at = now if schedule.completed_at is None else schedule.completed_at
+        return completed(schedule, at)
+    opened = schedule.completed_at is not None
+    schedule = replace(schedule, completed_at=None)
+    return planned(schedule, now) if opened or times_changed else schedule
+
+
+def _status(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
+    reason = wanted.paused_reason
+    if wanted.status == "active":
+        if isinstance(reason, str):
+            raise _reason_refused()
+        if schedule.status == "paused":
+            resumed = replace(schedule, status="active", paused_at=None, paused_reason=None)
+            return planned(resumed, now)
+        return schedule
+    if wanted.status == "paused" and schedule.status == "active":
+        return paused(schedule, now, reason if isinstance(reason, str) else None)
+    if reason is msgspec.UNSET:
+        return schedule
+    if schedule.status != "paused":
+        if reason is None:
+            return schedule
+        raise _reason_refused()
+    return replace(schedule, paused_reason=reason)
+
+
+def _reason_refused() -> Error:
+    told = "paused_reason goes with a pause: send it with the status paused, or of a schedule that is paused"
+    return Error("INVALID_REQUEST", told, errors=(("$.paused_reason", told),))
+
+
+def _deleting(schedule: Schedule, now: int) -> Schedule:
+    return _rewritten(replace(schedule, status="deleting", next_fire_at=now), now)
+
+
+def _rewritten(schedule: Schedule, now: int) -> Schedule:
+    return replace(schedule, updated_at=max(now, schedule.updated_at), version=schedule.version + 1)
+
+
+#: What a source says of a schedule; the rest is its life here.
+DEFINED: Final = (
+    "name",
+    "target_kind",
+    "target_id",
+    "conversation_mode",
+    "conversation_id",
+    "schedule",
+    "run_at",
+    "timezone",
+    "runtime_target_kind",
+    "runtime_target_environment_id",
+    "runtime_target_branch_id",
+    "config",
+    "timeout_seconds",
+    "backoff_limit",
+    "concurrency_policy",
+    "max_runs",
+    "max_staleness_seconds",
+    "source_path",
+    "source_hash",
+)

@@ -1,0 +1,84 @@
+"""Triggers: addresses that start a run when somebody calls them. Times are ms since 1970 UTC."""
+
+import hashlib
+import secrets
+import uuid
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core.errors import Error
+from runstead.core.runs.run import Kind, Run
+
+_PREFIX: Final = "vft_"
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """One trigger as it is stored: a row. Of its token only the SHA-256 is kept. `config` is JSON text. The runs of an
+    agent speak in `conversation_id`, or each in a new one.
+
+    Engines keep the fields as columns in this order.
+    """
+
+    id: str
+    project_id: str
+    name: str
+    target: str
+    token_hash: bytes
+    created_at: int
+    updated_at: int
+    created_by: str | None = None
+    disabled_at: int | None = None
+    secret: str | None = None
+    config: bytes | None = None
+    conversation_id: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        kind: Any = self.target.partition(":")[0]
+        return kind  # type: ignore[no-any-return]
+
+
+TRIGGER_FIELDS: Final = Trigger.__struct_fields__
+
+
+def new_token() -> str:
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def changed(
+    trigger: Trigger,
+    *,
+    now: int,
+    name: str | None = None,
+    enabled: bool | None = None,
+    token: bytes | None = None,
+) -> Trigger:
+    """The row with what was given; None leaves a member."""
+    changes: dict[str, object] = {}
+    if name is not None and name != trigger.name:
+        changes["name"] = name
+    if enabled is not None and enabled == (trigger.disabled_at is not None):
+        changes["disabled_at"] = None if enabled else now
+    if token is not None:
+        changes["token_hash"] = token
+    return replace(trigger, updated_at=max(trigger.updated_at, now), **changes) if changes else trigger
+
+
+def run_id(trigger: Trigger, key: str | None) -> str:
+    """The id of the run that a call starts: for a key always the same one."""
+    return f"run_{uuid.uuid4() if key is None else uuid.uuid5(uuid.UUID(trigger.id), key)}"
+
+
+def refuse_other(there: Run, payload: bytes | None) -> None:
+    """IDEMPOTENCY_KEY_REUSED where the run that a key has started got something else."""
+    if there.input != payload:
+        raise Error(
+            "IDEMPOTENCY_KEY_REUSED",
+            "This key has started a run with another payload; a new call takes a new key",
+        )

@@ -1,0 +1,1 @@
+"""Tokens, prices, reports, and the sums they are read from."""

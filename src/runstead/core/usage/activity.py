@@ -1,0 +1,134 @@
+"""What runs came to over time: buckets of equal width, their outcomes and how long they took. Times are ms."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.rollup import ACTIVITY_WIDTHS, Durations, rounded
+
+
+class Glimpse(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
+    """As much of a run as tells where it stands in the order of runs."""
+
+    seq: int
+    status: RunStatus
+    created_at: int
+    completed_at: int | None = None
+    duration_ms: int | None = None
+
+
+GLIMPSE_FIELDS: Final = Glimpse.__struct_fields__
+
+
+class Share(NamedTuple):
+    """Runs of one state that were created in the bucket that holds `at`; of those that completed, how long they took, by
+    `rollup.rounded`. Negative where a sum has counted what is no longer there.
+    """
+
+    at: int
+    status: RunStatus
+    runs: int
+    durations: Durations
+
+
+def share(at: int, status: str, duration_ms: int | None, runs: int) -> Share:
+    """Of runs of one state and, where they completed, one duration."""
+    took = duration_ms is not None and status == RunStatus.COMPLETED
+    return Share(at, RunStatus(status), runs, Counter({rounded(duration_ms or 0): runs} if took else ()))
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """The runs created from `begins_at` on, up to the next bucket: how many are in which state now. The quantiles are
+    those of the runs that completed, None where none did.
+    """
+
+    begins_at: int
+    counts: dict[RunStatus, int]
+    p50_ms: int | None = None
+    p95_ms: int | None = None
+
+    @property
+    def runs(self) -> int:
+        return sum(self.counts.values())
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """`buckets` oldest first, each `width_ms` wide; `total` of all of them. The first may begin before `since`, and the
+    last end after `until`, but runs that were created outside are not counted.
+    """
+
+    since: int
+    until: int
+    width_ms: int
+    buckets: list[Bucket]
+    total: Bucket
+
+
+class Grid(NamedTuple):
+    """Where buckets begin, and how wide they are."""
+
+    origin: int
+    width: int
+
+    @property
+    def widths(self) -> list[int]:
+        """The widths of sums of which a bucket is made, from the narrowest on; none where it must be made of runs."""
+        return [one for one in ACTIVITY_WIDTHS if self.width % one == 0 and self.origin % one == 0]
+
+
+def grid(since: int, until: int, count: int) -> Grid:
+    """At most `count` + 1 buckets over [since, until). Those of a quarter hour or more begin with quarter hours, those of a
+    day or more with days (UTC): so they are sums of sums.
+    """
+    assert since < until, (since, until)
+    assert count > 0, count
+    width = -(-(until - since) // count)
+    for unit in reversed(ACTIVITY_WIDTHS):
+        if width >= unit:
+            width = -(-width // unit) * unit
+            return Grid(since // unit * unit, width)
+    return Grid(since, width)
+
+
+def summed_up(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
+    places = -(-(until - where.origin) // where.width)
+    counts: list[Counter[RunStatus]] = [Counter() for _ in range(places)]
+    durations: list[Durations] = [Counter() for _ in range(places)]
+    for share in shares:
+        place = (share.at - where.origin) // where.width
+        counts[place][share.status] += share.runs
+        for ms, runs in share.durations.items():
+            durations[place][ms] += runs
+    everything: Counter[RunStatus] = Counter()
+    took: Durations = Counter()
+    for one, its in zip(counts, durations, strict=True):
+        everything.update(one)
+        took.update(its)
+    return Activity(
+        since,
+        until,
+        where.width,
+        [
+            _bucket(where.origin + place * where.width, one, its)
+            for place, (one, its) in enumerate(zip(counts, durations, strict=True))
+        ],
+        _bucket(since, everything, took),
+    )
+
+
+def _bucket(begins_at: int, counts: Counter[RunStatus], took: Durations) -> Bucket:
+    there = {status: runs for status, runs in counts.items() if runs}
+    return Bucket(begins_at, there, quantile(took, 50), quantile(took, 95))
+
+
+def quantile(durations: Mapping[int, int], percent: int) -> int | None:
+    """The smallest value that at least so many percent of all do not exceed (nearest rank); None of none."""
+    wanted = -(-sum(durations.values()) * percent // 100)
+    for value, count in sorted(durations.items()):
+        wanted -= count
+        if wanted <= 0 and count:
+            return value
+    return None

@@ -1,0 +1,95 @@
+"""What the runs of a project reported to have used, in groups, and what that cost."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from runstead.core import limits
+from runstead.core.usage.price import PriceList, cost, micros
+from runstead.core.usage.rollup import Line as Sums, uncoded
+from runstead.core.usage.usage import Tokens
+
+By = Literal["model", "target", "schedule", "key", "day", "family"]
+WAYS: Final[tuple[By, ...]] = get_args(By)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What one model used in one group; with both null, runs that named none. `cost_micros` in millionths of the project's
+    currency, None where the model has no price.
+    """
+
+    provider: str | None
+    model: str | None
+    runs: int
+    tokens: Tokens
+    cost_micros: int | None
+
+
+class Group(msgspec.Struct, frozen=True):
+    """`key`: the model, the target, the schedule's id, the id of the key or user that created the runs, the day (UTC,
+    2026-03-20) or the id of the family's root run; None of runs that have none. `lines`: most tokens first.
+
+    `cost_micros` is the cost of what has a price, which `unpriced_runs` had not.
+    """
+
+    key: str | None
+    runs: int
+    tokens: Tokens
+    cost_micros: int
+    unpriced_runs: int
+    lines: list[Line]
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """`groups`: days by date, newest first; all others with the most tokens first; `limits.usage_groups_max` at most, and
+    `groups_left_out` says how many more there were. `total` has them all, its lines being those of every model.
+
+    `runs`: how many were created in the stretch. `truncated`: a store of an older version is still being added up.
+    """
+
+    by: By
+    since: int
+    until: int
+    groups: list[Group]
+    groups_left_out: int
+    total: Group
+    runs: int
+    truncated: bool
+
+
+def groups_of(by: By, lines: Iterable[Sums], prices: PriceList) -> list[Group]:
+    """In their order."""
+    named: dict[str, list[Sums]] = defaultdict(list)
+    for line in lines:
+        named[line.name].append(line)
+    groups = [_group(uncoded(name), its, prices) for name, its in named.items()]
+    if by == "day":
+        groups.sort(key=lambda one: one.key or "", reverse=True)
+    else:
+        groups.sort(key=lambda one: (-one.tokens.total, one.key or ""))
+    return groups
+
+
+def total_of(lines: Iterable[Sums], prices: PriceList) -> Group:
+    """Of the lines of every model."""
+    return _group(None, lines, prices)
+
+
+def _group(key: str | None, found: Iterable[Sums], prices: PriceList) -> Group:
+    tokens = Tokens()
+    runs = unpriced = exact = 0
+    lines = []
+    for line in found:
+        provider, model = uncoded(line.provider), uncoded(line.model)
+        used = Tokens(*line[4:])
+        price = prices.of(provider, model)
+        costs = None if price is None else cost(price, used)
+        lines.append(Line(provider, model, line.runs, used, None if costs is None else micros(costs)))
+        runs += line.runs
+        tokens.join(used)
+        exact += costs or 0
+        unpriced += line.runs if costs is None else 0
+    lines.sort(key=lambda one: (-one.tokens.total, one.provider or "", one.model or ""))
+    return Group(key, runs, tokens, micros(exact), unpriced, lines[: limits.usage_models_max])

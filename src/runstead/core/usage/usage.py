@@ -1,0 +1,137 @@
+"""What models used: tokens of a run and of its family, from the metadata of completions (contract A3, part C)."""
+
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from runstead.core import limits
+
+Capture = Literal["complete", "partial", "missing"]
+
+
+class Reported(msgspec.Struct, frozen=True, rename="camel"):
+    """As much of a completion's metadata as counts. Names are cut at `limits.name_chars_max`."""
+
+    provider: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_capture_status: Capture | None = None
+
+    @property
+    def capture(self) -> Capture:
+        """As it was stated; where it was not, whether the two counts that every model has are there."""
+        if self.usage_capture_status is not None:
+            return self.usage_capture_status
+        counts = (self.input_tokens, self.output_tokens)
+        if None not in counts:
+            return "complete"
+        return "missing" if counts == (None, None) else "partial"
+
+
+def read(metadata: bytes) -> Reported:
+    """What a completion's metadata (JSON text) reports."""
+    told = msgspec.json.decode(metadata, type=Reported, strict=False)  # a count may be written 7.0
+    most = limits.name_chars_max
+    provider, model = (name and name[:most] for name in (told.provider, told.model))
+    return msgspec.structs.replace(told, provider=provider, model=model)
+
+
+class RunUsage(NamedTuple):
+    """One run of a family: its seq, its ancestors' path, whether it has ended, and what it reported, if anything."""
+
+    seq: int
+    path: str
+    ended: bool
+    reported: Reported | None
+
+
+class Tokens(msgspec.Struct):
+    """Cached input tokens are part of the input, reasoning tokens part of the output."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def add(self, reported: Reported) -> None:
+        self.input_tokens += reported.input_tokens or 0
+        self.output_tokens += reported.output_tokens or 0
+        self.cached_input_tokens += reported.cached_input_tokens or 0
+        self.reasoning_tokens += reported.reasoning_tokens or 0
+
+    def join(self, other: "Tokens") -> None:
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_input_tokens += other.cached_input_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+
+    @property
+    def total(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class Usage:
+    """The sum over some runs. Runs are `ended` or not; those that `reported` are counted by how well (`captures`)."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.ended = 0
+        self.captures: dict[Capture, int] = {"complete": 0, "partial": 0, "missing": 0}
+        self.tokens = Tokens()
+        self.models: dict[tuple[str | None, str | None], tuple[int, Tokens]] = {}
+
+    def add(self, run: RunUsage) -> None:
+        self.runs += 1
+        self.ended += run.ended
+        if run.reported is None:
+            return
+        self.captures[run.reported.capture] += 1
+        self.tokens.add(run.reported)
+        key = (run.reported.provider, run.reported.model)
+        count, tokens = self.models.get(key, (0, Tokens()))
+        tokens.add(run.reported)
+        self.models[key] = count + 1, tokens
+
+    @property
+    def reported(self) -> int:
+        return sum(self.captures.values())
+
+    @property
+    def capture(self) -> Capture | None:
+        """Of all that was reported: complete or missing where every report is, else partial; None without any."""
+        there: list[Capture] = [capture for capture, count in self.captures.items() if count]
+        if len(there) == 1:
+            return there[0]
+        return "partial" if there else None
+
+    def by_model(self) -> list[tuple[str | None, str | None, int, Tokens]]:
+        """(provider, model, runs, tokens), most tokens first, `limits.usage_models_max` at most."""
+        found = [(*key, count, tokens) for key, (count, tokens) in self.models.items()]
+        found.sort(key=lambda one: (-one[3].total, one[0] or "", one[1] or ""))
+        return found[: limits.usage_models_max]
+
+
+class FamilyUsage(NamedTuple):
+    """Of a run alone, of it and all below it, and of its whole family from the root."""
+
+    run: Usage
+    subtree: Usage
+    family: Usage
+
+
+def tally(seq: int, family: Iterable[RunUsage]) -> FamilyUsage:
+    """Sum up a family for the run of this seq, which is one of it."""
+    sums: Final = FamilyUsage(Usage(), Usage(), Usage())
+    step = f"/{seq}/"
+    for run in family:
+        sums.family.add(run)
+        if run.seq == seq:
+            sums.run.add(run)
+            sums.subtree.add(run)
+        elif step in run.path:
+            sums.subtree.add(run)
+    return sums

@@ -1,0 +1,105 @@
+"""The events that webhooks are told of: which change of a run is one, and what is said of it."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
+
+TEST: Final = "webhook.test"
+EVENT_TYPES: Final = ("run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled")
+"""What a webhook can ask for by name, beside `*`. A noun with events of its own adds them here."""
+
+_OF_STATUS: Final = {
+    RunStatus.RUNNING: "run.started",
+    RunStatus.WAITING: "run.waiting",
+    RunStatus.COMPLETED: "run.completed",
+    RunStatus.FAILED: "run.failed",
+    RunStatus.CANCELLED: "run.cancelled",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def event_of(old: Run | None, new: Run) -> str | None:
+    """The event that a write of a run is, if any: its status has changed. A wait that ends is none, and neither is a
+    run that goes back to the queue.
+    """
+    if old is not None and (
+        old.status is new.status or (old.status is RunStatus.WAITING and not new.terminal)
+    ):
+        return None
+    return _OF_STATUS.get(new.status)
+
+
+def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int) -> list[Delivery]:
+    """One for each webhook that wants the event. Ids follow from the change: the same one never makes two."""
+    wanting = [webhook for webhook in webhooks if webhook.wants(event_type)]
+    if not wanting:
+        return []
+    body = payload(run, event_type, now)
+    name = f"{run.uid}:{run.version}"
+    return [
+        new_delivery(
+            f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}", webhook, event_type, run.run_id, body, now
+        )
+        for webhook in wanting
+    ]
+
+
+def payload(run: Run, event_type: str, now: int) -> bytes:
+    """The run as it stands with this change, members named as in the public run object. What is large is left out and
+    named in `omitted`: the receiver reads it from the run.
+    """
+    omitted: list[str] = []
+
+    def value(name: str) -> Any:
+        text: bytes | None = getattr(run, name)
+        if text is not None and len(text) > limits.webhook_value_bytes_max:
+            omitted.append(name)
+            return None
+        return None if text is None else msgspec.Raw(text)
+
+    data = {
+        "run_id": run.run_id,
+        "project_id": run.project_id,
+        "kind": run.kind,
+        "status": run.status.value,
+        "owner": {"kind": run.owner_kind, "id": run.owner_id},
+        "conversation_id": run.conversation_id,
+        "parent_run_id": run.parent_run_id,
+        "root_run_id": run.root_run_id,
+        "target": run.target,
+        "workflow_id": run.workflow_id,
+        "schedule_id": run.schedule_id,
+        "batch_id": run.batch_id,
+        "trigger_kind": run.trigger_kind,
+        "trigger_id": run.trigger_id,
+        "retry_of": run.retry_of,
+        "created_by": run.created_by,
+        "title": run.title,
+        "labels": value("labels") or {},
+        "attempt": run.attempt,
+        "waiting_reason": run.shown_reason,
+        "waiting_tool_call_id": run.waiting_tool_call_id,
+        "paused": run.paused,
+        "created_at": iso(run.created_at),
+        "started_at": iso_or_none(run.started_at),
+        "completed_at": iso_or_none(run.completed_at),
+        "duration_ms": run.duration_ms,
+        "exit_code": run.exit_code,
+        "error": value("error"),
+        "metadata": value("metadata"),
+        "output": value("output"),
+        "omitted": omitted,
+    }
+    return _encode({"type": event_type, "timestamp": iso(now), "data": data})
+
+
+def trial_payload(webhook: Webhook, now: int) -> bytes:
+    data = {"webhook_id": webhook.id, "project_id": webhook.project_id}
+    return _encode({"type": TEST, "timestamp": iso(now), "data": data})

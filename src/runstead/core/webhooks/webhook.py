@@ -1,0 +1,238 @@
+"""Webhooks: where a project's events are sent, and what becomes of each sending. Times are ms since 1970 UTC."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.errors import Error
+
+DeliveryStatus = Literal["pending", "delivered", "failed"]
+_PREFIX: Final = "whsec_"
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """One webhook as it is stored: a row. `secret` is `whsec_<base64>`, kept as it is: the server signs with it.
+
+    `events` are names of `webhook_event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the last
+    delivery that arrived. Until `old_secret_until`, `old_secret` signs as well. Engines keep the fields as columns.
+    """
+
+    id: str
+    project_id: str
+    url: str
+    events: tuple[str, ...]
+    secret: str
+    created_at: int
+    updated_at: int
+    created_by: str | None = None
+    disabled_at: int | None = None
+    disabled_reason: str | None = None
+    failing_since: int | None = None
+    old_secret: str | None = None
+    old_secret_until: int | None = None
+
+    def wants(self, event_type: str) -> bool:
+        return self.disabled_at is None and ("*" in self.events or event_type in self.events)
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One event on its way to one webhook: a row. `payload` is the body that is sent, fixed when it was written.
+
+    `next_attempt_at` is set while it is pending; while an attempt is under way, it is the end of that attempt's lease.
+    `attempts` counts those that were begun: it also fences them. No attempt begins after `expires_at`. `seq` is the
+    order of writing (0: not stored yet).
+    """
+
+    id: str
+    webhook_id: str
+    project_id: str
+    event_type: str
+    run_id: str | None
+    created_at: int
+    expires_at: int
+    payload: bytes
+    seq: int = 0
+    status: DeliveryStatus = "pending"
+    next_attempt_at: int | None = None
+    attempts: int = 0
+    last_status: int | None = None
+    last_error: str | None = None
+    delivered_at: int | None = None
+    duration_ms: int | None = None
+
+
+WEBHOOK_FIELDS: Final = Webhook.__struct_fields__
+DELIVERY_FIELDS: Final = Delivery.__struct_fields__
+
+Pair = tuple[Webhook, Delivery]
+DecidePair = Callable[[Webhook, Delivery, int], Pair]
+"""(webhook, delivery, now) → both as they shall be; the very objects where nothing changes."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What an attempt came to. `reason` None: it arrived. `gone`: the receiver wants no more."""
+
+    number: int
+    reason: str | None = None
+    status: int | None = None
+    duration_ms: int = 0
+    retry_after_ms: int | None = None
+    gone: bool = False
+
+
+def new_delivery(
+    delivery_id: str, webhook: Webhook, event_type: str, run_id: str | None, payload: bytes, now: int
+) -> Delivery:
+    return Delivery(
+        delivery_id,
+        webhook.id,
+        webhook.project_id,
+        event_type,
+        run_id,
+        created_at=now,
+        expires_at=now + limits.delivery_ms_max,
+        payload=payload,
+        next_attempt_at=now,
+    )
+
+
+def backoff_ms(attempts: int, dice: float) -> int:
+    """How long to wait after the n-th attempt failed: 5 s, three times as long each time, 3 h at most; `dice` in [0, 1)
+    spreads it over the upper half of the step.
+    """
+    tripled: int = limits.delivery_backoff_ms_first * 3 ** min(max(attempts - 1, 0), 20)
+    step = min(tripled, limits.delivery_backoff_ms_max)
+    return round(step / 2 + step / 2 * dice)
+
+
+def attempted(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, dice: float) -> Pair:
+    """Both once an attempt has ended. One that was overtaken by another attempt, or by the end of its delivery, says
+    nothing any more.
+    """
+    if delivery.status != "pending" or delivery.attempts != attempt.number:
+        return webhook, delivery
+    if webhook.old_secret_until is not None and webhook.old_secret_until <= now:
+        webhook = replace(webhook, old_secret=None, old_secret_until=None)
+    told = replace(
+        delivery, last_status=attempt.status, last_error=attempt.reason, duration_ms=attempt.duration_ms
+    )
+    if attempt.reason is None:
+        if webhook.failing_since is not None:
+            webhook = replace(webhook, failing_since=None)
+        return webhook, replace(told, status="delivered", delivered_at=now, next_attempt_at=None)
+    since = now if webhook.failing_since is None else webhook.failing_since
+    if webhook.failing_since is None:
+        webhook = replace(webhook, failing_since=now)
+    if attempt.gone:
+        reason = "The receiver answered 410 Gone: it wants no more deliveries"
+        return _disabled(webhook, reason, now), replace(told, status="failed", next_attempt_at=None)
+    wait = max(
+        backoff_ms(delivery.attempts, dice), min(attempt.retry_after_ms or 0, limits.delivery_backoff_ms_max)
+    )
+    if now + wait <= delivery.expires_at:
+        return webhook, replace(told, next_attempt_at=now + wait)
+    if now - since >= limits.webhook_failing_ms_max:
+        days = limits.webhook_failing_ms_max // 86_400_000
+        webhook = _disabled(
+            webhook, f"No delivery arrived for {days} days; the last attempt: {attempt.reason}", now
+        )
+    return webhook, replace(told, status="failed", next_attempt_at=None)
+
+
+def _disabled(webhook: Webhook, reason: str, now: int) -> Webhook:
+    if webhook.disabled_at is not None:
+        return webhook
+    return replace(webhook, disabled_at=now, disabled_reason=reason, updated_at=max(webhook.updated_at, now))
+
+
+def again(webhook: Webhook, delivery: Delivery, now: int) -> Pair:
+    """Send a delivery once more, whatever became of it, for as long as a new one is tried. WEBHOOK_DISABLED."""
+    refuse_disabled(webhook)
+    return webhook, replace(
+        delivery,
+        status="pending",
+        next_attempt_at=now,
+        expires_at=now + limits.delivery_ms_max,
+        delivered_at=None,
+    )
+
+
+def refuse_disabled(webhook: Webhook) -> None:
+    if webhook.disabled_at is not None:
+        raise Error("WEBHOOK_DISABLED", "The webhook is disabled and sends nothing: enable it first")
+
+
+def changed(
+    webhook: Webhook, *, url: str | None, events: Sequence[str] | None, enabled: bool | None, now: int
+) -> Webhook:
+    """The row with what was given; None leaves a member. Enabling forgets the failures."""
+    changes: dict[str, object] = {}
+    if url is not None:
+        changes["url"] = url
+    if events is not None:
+        changes["events"] = tuple(events)
+    if enabled is True and webhook.disabled_at is not None:
+        changes |= {"disabled_at": None, "disabled_reason": None, "failing_since": None}
+    if enabled is False and webhook.disabled_at is None:
+        changes |= {"disabled_at": now, "disabled_reason": "Disabled by a caller"}
+    return replace(webhook, updated_at=max(webhook.updated_at, now), **changes) if changes else webhook
+
+
+def rotated(webhook: Webhook, secret: str, now: int) -> Webhook:
+    """The row with another secret; the one so far signs for a while too, one before that no more. With the same secret
+    again nothing changes.
+    """
+    if secret == webhook.secret:
+        return webhook
+    return replace(
+        webhook,
+        secret=secret,
+        old_secret=webhook.secret,
+        old_secret_until=now + limits.webhook_old_secret_ms,
+        updated_at=max(webhook.updated_at, now),
+    )
+
+
+def check_secret(secret: str) -> None:
+    """INVALID_REQUEST where it is no secret of Standard Webhooks."""
+    key = b""
+    if secret.startswith(_PREFIX):
+        try:
+            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+    if not limits.webhook_secret_bytes_min <= len(key) <= limits.webhook_secret_bytes_max:
+        sentence = (
+            f"secret must be whsec_ and the base64 of {limits.webhook_secret_bytes_min} to"
+            f" {limits.webhook_secret_bytes_max} random bytes; leave it out and one is made"
+        )
+        raise Error("INVALID_REQUEST", sentence, errors=(("$.secret", "not a secret of Standard Webhooks"),))
+
+
+def secret_of(key: bytes) -> str:
+    return _PREFIX + base64.b64encode(key).decode()
+
+
+def signatures(webhook: Webhook, message_id: str, timestamp_s: int, body: bytes, now: int) -> str:
+    """The header `webhook-signature` of Standard Webhooks: one signature for each secret that is good at `now`, blanks
+    between.
+    """
+    secrets = [webhook.secret]
+    until = webhook.old_secret_until
+    if webhook.old_secret is not None and until is not None and now < until:
+        secrets.append(webhook.old_secret)
+    return " ".join(signature(secret, message_id, timestamp_s, body) for secret in secrets)
+
+
+def signature(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
+    """One of them: HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
+    key = base64.b64decode(secret.removeprefix(_PREFIX))
+    mac = hmac.new(key, f"{message_id}.{timestamp_s}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(mac.digest()).decode()}"

@@ -1,0 +1,1 @@
+"""Implementations of the ports. They store what the core decided and hold no rule."""

@@ -1,0 +1,51 @@
+"""Which runs a list shows, and in which order."""
+
+import msgspec
+
+from runstead.core.runs.run import Run
+from runstead.ports.store import RunQuery
+
+Place = tuple[int, int]
+
+
+def matches(run: Run, query: RunQuery) -> bool:
+    """Whether a run stands on this page or a later one."""
+    return (
+        run.project_id in query.project_ids
+        and (not query.statuses or run.status in query.statuses)
+        and (not query.kinds or run.kind in query.kinds)
+        and (not query.targets or run.target in query.targets)
+        and query.batch_id in (None, run.batch_id)
+        and query.schedule_id in (None, run.schedule_id)
+        and query.parent_run_id in (None, run.parent_run_id)
+        and not (query.root_only and run.parent_seq is not None)
+        and (query.created_after is None or run.created_at > query.created_after)
+        and (query.created_before is None or run.created_at < query.created_before)
+        and (query.seq_over is None or run.seq > query.seq_over)
+        and (query.seq_under is None or run.seq < query.seq_under)
+        and _labelled(run, query.labels)
+        and (query.text is None or _mentions(run, query.text))
+        and (query.sort == "created_at" or run.duration_ms is not None)
+        and (query.before is None or sort_key(run, query) < _place(*query.before))
+    )
+
+
+def sort_key(run: Run, query: RunQuery) -> Place:
+    """Greater comes first."""
+    return _place(None if query.sort == "created_at" else run.duration_ms, run.seq)
+
+
+def _place(value: int | None, seq: int) -> Place:
+    return (-1 if value is None else value, seq)
+
+
+def _labelled(run: Run, wanted: tuple[tuple[str, str], ...]) -> bool:
+    if not wanted:
+        return True
+    labels: dict[str, str] = msgspec.json.decode(run.labels) if run.labels is not None else {}
+    return all(labels.get(key) == value for key, value in wanted)
+
+
+def _mentions(run: Run, text: str) -> bool:
+    needle = text.lower()
+    return any(needle in (value or "").lower() for value in (run.run_id, run.title, run.target))

@@ -1,0 +1,1 @@
+"""Change notifications: within the process, over PostgreSQL, over NATS."""

@@ -1,0 +1,89 @@
+"""Hints within one process and one event loop."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from runstead.core.change import Hint
+from runstead.ports.notifier import Listener, Signal
+
+
+class MemoryNotifier:
+    """See `runstead.ports.notifier.Notifier`. Keys that nobody subscribes to cost one look-up and are not kept."""
+
+    def __init__(self) -> None:
+        self._subscribers: dict[str, set[Signal]] = {}
+        self._listeners: dict[str, list[Listener]] = {}
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def publish(self, keys: Iterable[str]) -> None:
+        subscribers = self._subscribers
+        if not subscribers:
+            return
+        for key in keys:
+            for event in subscribers.get(key, ()):
+                event.set()
+
+    def wake_all(self) -> None:
+        for events in self._subscribers.values():
+            for event in events:
+                event.set()
+
+    def subscribe(self, *keys: str) -> "Subscription":
+        return Subscription(self, keys)
+
+    def attach(self, key: str, signal: Signal) -> None:
+        self._subscribers.setdefault(key, set()).add(signal)
+
+    def detach(self, key: str, signal: Signal) -> None:
+        signals = self._subscribers.get(key)
+        if signals is None:
+            return
+        signals.discard(signal)
+        if not signals:
+            del self._subscribers[key]
+
+    def listened(self, project_id: str) -> bool:
+        return project_id in self._listeners
+
+    def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
+        for listener in self._listeners.get(project_id, ()):
+            listener(hints)
+
+    def listen(self, project_id: str, listener: Listener) -> None:
+        self._listeners.setdefault(project_id, []).append(listener)
+
+    def unlisten(self, project_id: str, listener: Listener) -> None:
+        listeners = self._listeners.get(project_id, [])
+        if listener in listeners:
+            listeners.remove(listener)
+        if not listeners:
+            self._listeners.pop(project_id, None)
+
+    def __len__(self) -> int:
+        """How many subscriptions are open."""
+        return sum(map(len, self._subscribers.values()))
+
+
+class Subscription:
+    """Subscribed from `with` to its end."""
+
+    __slots__ = ("_event", "_keys", "_notifier")
+
+    def __init__(self, notifier: MemoryNotifier, keys: tuple[str, ...]) -> None:
+        self._notifier = notifier
+        self._keys = keys
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> asyncio.Event:
+        for key in self._keys:
+            self._notifier.attach(key, self._event)
+        return self._event
+
+    def __exit__(self, *_: object) -> None:
+        for key in self._keys:
+            self._notifier.detach(key, self._event)

@@ -1,0 +1,1 @@
+"""Group commit on PostgreSQL: the commands of one transaction, from the queue to COMMIT."""

@@ -1,0 +1,319 @@
+"""The commands of one transaction: each decided on the rows as those before it left them, then all written at once."""
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import asyncpg
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.batches.batch import Batch
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Seal
+from runstead.core.queue.concurrency import Rooms
+from runstead.core.queue.push_service import PushService, choose
+from runstead.core.runs import transitions
+from runstead.core.runs.event import Event
+from runstead.core.runs.run import Run, RunStatus, in_queue
+from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
+from runstead.core.schedules.schedule import Schedule
+from runstead.engines.postgres.batch_counts import load_batch
+from runstead.engines.postgres.claims import claim_sql
+from runstead.engines.postgres.commit.draft import Change, Draft, check
+from runstead.engines.postgres.commit.group import ALONE, Outcome
+from runstead.engines.postgres.commit.transaction import Transaction
+from runstead.engines.postgres.concurrency import lock_rooms
+from runstead.engines.postgres.connection import BROKEN
+from runstead.engines.postgres.idempotency import Seals
+from runstead.engines.postgres.inputs import load_input
+from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.rows import line_above, to_event
+from runstead.engines.postgres.schedules import lock as lock_schedules
+from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.queue_partitions import apart_by_target, lines
+from runstead.ports.store import ClaimQuery, DecideOne, RunKey, Written
+
+
+class Apply(NamedTuple):
+    key: RunKey
+    decide: Decide
+    want: Want
+    seal: Seal | None
+
+
+class Claim(NamedTuple):
+    query: ClaimQuery
+    decide: DecideOne
+    seal: Seal | None
+
+
+async def decide_batch(
+    transaction: Transaction, commands: Sequence[Apply | Claim], alone: bool
+) -> list[Outcome]:
+    """An outcome for each; `ALONE` for one that needs a transaction of its own."""
+    batch = _Batch(transaction, alone=alone)
+    await batch.load(commands)
+    outcomes: list[Outcome] = []
+    for command in commands:
+        try:
+            outcomes.append(await batch.decide(command))
+        except BROKEN:
+            raise
+        except Exception as refusal:  # noqa: BLE001 - decided before anything was written: it fails alone
+            outcomes.append((None, refusal))
+    await batch.draft.write(transaction.connection)
+    return outcomes
+
+
+async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tuple[list[Written], Draft]:
+    """What each comes to, and all of it to be written; or the first refusal."""
+    batch = _Batch(transaction, alone=True)
+    await batch.load(commands)
+    return [(await batch.decide(command))[0] for command in commands], batch.draft
+
+
+def _is_rare(want: Want) -> bool:
+    """Whether it needs what a batch neither locks together nor keeps track of."""
+    return want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+
+
+class _Batch:
+    def __init__(self, transaction: Transaction, *, alone: bool) -> None:
+        self._transaction = transaction
+        self._connection = transaction.connection
+        self._alone = alone
+        self.draft = Draft()
+        self._seals = Seals(self._connection)
+        self._seqs: deque[int] = deque()
+        self._rooms = Rooms({})
+        self._queues: dict[ClaimQuery, deque[int]] = {}
+        self._named: dict[RunKey, bool] = {}  # and whether as a parent
+        self._services: dict[str, list[PushService]] = {}  # that reach a project
+        self._batches: dict[str, Batch | None] = {}
+
+    async def load(self, commands: Sequence[Apply | Claim]) -> None:
+        """Lock what is named, look up what was answered before."""
+        await self._seals.load(command.seal for command in commands)
+        named = self._named
+        wanted: dict[ClaimQuery, int] = defaultdict(int)
+        for command in commands:
+            if isinstance(command, Claim):
+                if not self._seals.known(command.seal):
+                    wanted[replace(command.query, limit=0)] += command.query.limit
+            else:
+                named.setdefault(command.key, False)
+                if command.want.parent_run_id is not None:
+                    named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        projects = {key.project_id for key in named}
+        projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
+        rows = await self._connection.fetch(
+            Q["load"],
+            [key.run_id for key in named],
+            [key.project_id for key in named],
+            list(named.values()),
+            list(projects),
+            list({query.project_id for query in wanted}),
+        )
+        for row in rows:
+            self._transaction.see(row[0], row[1])
+        self._seqs.extend(rows[0][2])
+        self.draft.unhooked = projects.difference(rows[0]["hooked"])
+        if rows[0]["seq"] is not None:
+            self.draft.lock(row[5:] for row in rows)
+        self._rooms = await lock_rooms(self._transaction, rows[0]["limited"])
+        for query, limit in wanted.items():
+            await self._lock_queue(query, limit)
+
+    async def _lock_queue(self, query: ClaimQuery, limit: int) -> None:
+        """The next runs for all claims of one kind together. What a command of this batch names is left out."""
+        targets: Sequence[str] = query.targets
+        if apart_by_target(query, self._rooms):
+            found = await self._connection.fetch(Q["queued_targets"], query.project_id)
+            targets = [row[0] for row in found]
+        chosen = list(lines(query, limit, self._rooms, targets))
+        runs: list[Run] = []
+        if chosen:
+            sql, arguments = claim_sql(chosen)
+            taken = list(self.draft.runs)
+            # With limits, nobody else claims in the project at the same time.
+            spare = 0 if self._rooms.any_in(query.project_id) else limits.batch_commands_max
+            now, project = self._transaction.now, query.project_id
+            rows = await self._connection.fetch(sql, now, project, limit, taken, spare, *arguments)
+            # One that is named, but was stored only after its name was looked up, is somebody's next time.
+            runs = self.draft.lock(
+                row
+                for row in rows
+                if RunKey(row["project_id"], row["run_id"]) not in self._named
+                and self._rooms.take_one(row["project_id"], row["target"])
+            )
+        self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
+
+    async def decide(self, command: Apply | Claim) -> Outcome:
+        self._seals.replay(command.seal)
+        try:
+            return await self._decide(command)
+        except Error:
+            await self._seals.look_again(command.seal)
+            raise
+
+    async def _decide(self, command: Apply | Claim) -> Outcome:
+        if isinstance(command, Claim):
+            return self._claim(command)
+        if not self._alone and _is_rare(command.want):
+            return ALONE
+        loaded = await self._loaded(command)
+        transition = command.decide(loaded)
+        seq = 0
+        if loaded.run is None:
+            assert (transition.run.project_id, transition.run.run_id) == command.key
+            if not self._seqs:
+                raise asyncpg.SerializationError("the run was deleted or moved while its row was waited for")
+            seq = self._seqs[0]
+        if transition.deletes:
+            if not self._alone:
+                return ALONE
+            await self._refuse_child(loaded.run)
+        change = check(loaded.run, transition, seq)
+        below: list[Change] = []
+        if transition.cancels_family and change.new is not change.old:
+            if not self._alone:
+                if await self._has_family(change.new):
+                    return ALONE
+            else:
+                below = await self._cancel_family(change.new, loaded.now)
+        cancelled = tuple(replace(member.new, descendants_active=0) for member in below)
+        run = replace(change.new, descendants_active=0) if below else change.new
+        written = Written(run, transition, cancelled, loaded.run)
+        self._keep([change, *below], command.seal, written, loaded.now)
+        if transition.schedule is not None:
+            assert loaded.schedule is not None
+            self.draft.take_schedule(loaded.schedule, transition.schedule)
+        if loaded.run is None:
+            self._seqs.popleft()
+        return written, None
+
+    def _claim(self, command: Claim) -> Outcome:
+        queue = self._queues[replace(command.query, limit=0)]
+        seqs = [queue[place] for place in range(min(command.query.limit, len(queue)))]
+        changes = []
+        for seq in seqs:
+            run = self.draft.runs[seq]
+            changes.append(check(run, command.decide(run, self._now(run)), seq))
+        claimed = [change.new for change in changes]
+        self._keep(changes, command.seal, claimed, self._transaction.now)
+        for _ in seqs:
+            queue.popleft()
+        return claimed, None
+
+    def _keep(self, changes: list[Change], seal: Seal | None, result: Written | list[Run], now: int) -> None:
+        """All of a command's effect, or, where its answer cannot be made, none of it."""
+        answer = self._seals.answer(seal, result)
+        self.draft.take(changes, now)
+        if seal is not None and answer is not None:
+            self.draft.take_seal(seal, answer, now)
+
+    def _now(self, run: Run | None) -> int:
+        """Never before what the row already tells."""
+        now = self._transaction.now
+        return now if run is None else max(now, run.updated_at)
+
+    async def _loaded(self, command: Apply) -> Loaded:
+        draft, want = self.draft, command.want
+        run = draft.find(command.key)
+        now = self._now(run)
+        parent, family_cancelled, receipt = None, False, None
+        if want.parent_run_id is not None:
+            parent = draft.find(RunKey(command.key.project_id, want.parent_run_id))
+            if parent is None:
+                raise not_found("Parent run")
+            line = [parent, *(draft.runs[seq] for seq in line_above(parent.path))]
+            family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
+        tail: tuple[Event, ...] = ()
+        if run is not None and want.tail_after is not None and want.tail_after < run.latest_event_id:
+            tail = await self._tail(run, want.tail_after)
+        if run is not None and want.receipt_key is not None:
+            receipt = await self._receipt(run.seq, want.receipt_key)
+        if want is NOTHING_ELSE:
+            return Loaded(now, run)
+        asked = None if run is None else await load_input(self._connection, run.seq, want)
+        schedule = await self._schedule(command)
+        keys = {} if run is None else await self._event_keys(run.seq, want.event_keys)
+        service = await self._service(command, now)
+        joined = await self._joined(command)
+        return Loaded(
+            now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, service, joined
+        )
+
+    async def _schedule(self, command: Apply) -> Schedule | None:
+        wanted = command.want.schedule_id
+        if wanted is None:
+            return None
+        found = (await lock_schedules(self._connection, [wanted])).get(wanted)
+        return found if found is not None and found.project_id == command.key.project_id else None
+
+    async def _joined(self, command: Apply) -> Batch | None:
+        """Not locked: a batch that is completed meanwhile is found out where its counters move."""
+        wanted = command.want.batch_id
+        if wanted is None:
+            return None
+        if wanted not in self._batches:
+            self._batches[wanted] = await load_batch(self._connection, wanted)
+        found = self._batches[wanted]
+        return found if found is not None and found.project_id == command.key.project_id else None
+
+    async def _event_keys(self, seq: int, wanted: Sequence[str]) -> dict[str, bytes]:
+        if not wanted:
+            return {}
+        found: dict[str, bytes] = dict(await self._connection.fetch(Q["event_keys"], seq, list(wanted)))
+        added = ((key, self.draft.event_key(seq, key)) for key in wanted)
+        return found | {key: digest for key, digest in added if digest is not None}
+
+    async def _service(self, command: Apply, now: int) -> str | None:
+        if command.want.push_agent is None:
+            return None
+        project_id = command.key.project_id
+        if project_id not in self._services:
+            self._services[project_id] = await services_reaching(self._connection, [project_id], now)
+        service = choose(self._services[project_id], command.want.push_agent)
+        return None if service is None else service.id
+
+    async def _tail(self, run: Run, after: int) -> tuple[Event, ...]:
+        events: list[Event] = []
+        most = limits.events_per_append_max
+        if after < self.draft.stored_events(run.seq):
+            rows = await self._connection.fetch(Q["tail"], run.created_at, run.seq, after, most)
+            events = [to_event(row) for row in rows]
+        return (*events, *self.draft.events_after(run.seq, after))[:most]
+
+    async def _receipt(self, seq: int, key: str) -> Receipt | None:
+        digest = self.draft.receipt(seq, key)
+        if digest is not None:
+            return Receipt(key, digest)
+        row = await self._connection.fetchrow(Q["receipt"], seq, key)
+        return None if row is None else Receipt(*row)
+
+    async def _refuse_child(self, run: Run | None) -> None:
+        """A child that came while the row was waited for: nobody else can come now."""
+        assert run is not None
+        if await self._connection.fetchval(Q["any_child"], run.seq) is not None:
+            raise asyncpg.SerializationError("the run got a child while its row was waited for")
+
+    async def _has_family(self, run: Run) -> bool:
+        """Whether a cancel takes anybody along: those are locked too, and only a transaction of its own may."""
+        step = f"/{run.seq}/"
+        if any(step in other.path and not other.terminal for other in self.draft.runs.values()):
+            return True
+        return await self._connection.fetchval(Q["any_descendant_alive"], run.root_seq, step) is not None
+
+    async def _cancel_family(self, run: Run, now: int) -> list[Change]:
+        rows = await self._connection.fetch(Q["descendants_alive"], run.root_seq, f"/{run.seq}/")
+        below = self.draft.lock(rows)
+        return [
+            check(
+                member,
+                transitions.cancel(member, now=max(now, member.updated_at), reason=run.cancel_reason),
+                0,
+            )
+            for member in below
+        ]

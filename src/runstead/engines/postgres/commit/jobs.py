@@ -1,0 +1,76 @@
+"""Jobs: writes that are not batched, each in a transaction of its own."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions, Work
+from runstead.engines.postgres.connection import BROKEN, Connection, is_race, trouble_with
+
+T = TypeVar("T")
+Job = Callable[[Connection, int], Awaitable[T]]
+"""(connection, now in ms) → result, inside a transaction. May run again: no other effects."""
+
+
+async def run_again(transactions: Transactions, work: Work[T]) -> T:
+    """The work's result. Where another transaction was in the way (a serialization failure, a deadlock, a row that
+    both wanted to insert), it is done again, after a pause that grows.
+    """
+    for attempt in range(limits.race_retries_max):
+        try:
+            return await transactions.run(work)
+        except BROKEN as trouble:
+            if not is_race(trouble):
+                raise
+            await asyncio.sleep(random.random() * 0.005 * (1 << attempt))  # noqa: S311 - no secret
+    return await transactions.run(work)
+
+
+class Writer:
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._transactions = Transactions(url, clock, limits.postgres_writers_max)
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closed = False
+        self.waiting = 0  # jobs not answered yet
+        self.commands = 0
+
+    @property
+    def commits(self) -> int:
+        return self._transactions.commits
+
+    async def do(self, job: Job[T]) -> T:
+        """The job's result, once it is durable."""
+
+        async def work(transaction: Transaction) -> T:
+            return await job(transaction.connection, await transaction.moment())
+
+        return await self.run(work)
+
+    async def run(self, work: Work[T]) -> T:
+        if self._closed:
+            raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
+        if self.waiting >= limits.writer_queue_max:
+            raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
+        self.waiting += 1
+        self._quiet.clear()
+        try:
+            result = await run_again(self._transactions, work)
+        except BROKEN as trouble:
+            raise trouble_with(trouble, "commit, so nothing was stored") from trouble
+        else:
+            self.commands += 1
+            return result
+        finally:
+            self.waiting -= 1
+            if not self.waiting:
+                self._quiet.set()
+
+    async def close(self) -> None:
+        """Finish what is queued, then let go."""
+        self._closed = True
+        await self._quiet.wait()
+        await self._transactions.close()

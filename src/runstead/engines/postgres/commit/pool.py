@@ -1,0 +1,120 @@
+"""A few sessions, lent out one at a time. Nothing is asked of a session when it comes back, so lending costs nothing.
+
+Sessions of a `chained` pool may come back in a transaction that COMMIT AND CHAIN has begun and in which nothing was done
+yet. It holds no lock and no snapshot, but a session in a transaction reports no statistics of tables and runs into
+`idle_in_transaction_session_timeout`: one that stays idle for `limits.chain_idle_s` commits.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.engines.postgres.connection import BROKEN, Connection, NoSessionError, is_lost
+
+
+class Pool:
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], size: int, *, chained: bool = False
+    ) -> None:
+        self._connect = connect
+        self._chained = chained
+        self._idle: dict[Connection, float] = {}  # since when, the latest last
+        self._unchaining: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._slots = asyncio.Semaphore(size)
+        self._closed = False
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A session that is ready. One that broke, or was left in the middle of something, does not come back."""
+        try:
+            async with asyncio.timeout(limits.session_wait_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Error("STORE_BUSY", "Every database session is busy", retry_after_s=1) from None
+        try:
+            connection = await self._take()
+            sound = False
+            try:
+                yield connection
+                sound = True
+            except Exception as trouble:
+                sound = not is_lost(trouble, connection)
+                raise
+            finally:
+                self._give_back(connection, sound=sound)
+        finally:
+            self._slots.release()
+
+    async def _take(self) -> Connection:
+        while self._idle or self._unchaining:
+            if not self._idle:  # sooner ready than a new one, and no more than `size` are ever open
+                await asyncio.wait(self._unchaining, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            connection, _ = self._idle.popitem()
+            if not connection.is_closed():
+                return connection
+        try:
+            return await self._connect()
+        except BROKEN as trouble:
+            raise NoSessionError(str(trouble)) from trouble
+
+    def _give_back(self, connection: Connection, *, sound: bool) -> None:
+        if connection.is_closed():
+            return
+        in_transaction = connection.is_in_transaction()
+        if self._closed or not sound or (in_transaction and not self._chained):
+            connection.terminate()
+            return
+        loop = asyncio.get_running_loop()
+        self._idle[connection] = loop.time()
+        if in_transaction and self._timer is None:
+            self._timer = loop.call_later(limits.chain_idle_s, self._unchain_idle)
+
+    def _unchain_idle(self) -> None:
+        """Commit in the sessions that have been idle for long enough, and come back for the others."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection, since in list(self._idle.items()):
+            if not connection.is_in_transaction():
+                continue
+            if (left := since + limits.chain_idle_s - now) > 0:
+                self._timer = loop.call_later(left, self._unchain_idle)
+                return  # the others came back later
+            del self._idle[connection]
+            self._unchaining.add(asyncio.ensure_future(self._unchain(connection)))
+
+    async def _unchain(self, connection: Connection) -> None:
+        sound = False
+        try:
+            await connection.execute("COMMIT")
+            sound = True
+        except BROKEN:
+            pass  # the next command takes another session
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._unchaining.discard(task)
+            self._give_back(connection, sound=sound)
+
+    def drop_idle(self) -> None:
+        """One session broke: the others are probably gone too, and only do not know it yet."""
+        while self._idle:
+            self._idle.popitem()[0].terminate()
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._unchaining:
+            await asyncio.wait(self._unchaining)
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            try:
+                async with asyncio.timeout(1):
+                    await connection.close()
+            except BROKEN:
+                connection.terminate()

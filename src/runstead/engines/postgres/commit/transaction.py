@@ -1,0 +1,179 @@
+"""One transaction: begun, committed, and where the session breaks just then, asked after.
+
+Batches follow one another so closely that BEGIN is worth saving: COMMIT AND CHAIN begins the next transaction, which is
+empty until the next batch comes. Each asks for its own number, so what is asked after is always the one that broke.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import asyncpg
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.engines.postgres.commit.pool import Pool
+from runstead.engines.postgres.connection import BROKEN, Connection, NoSessionError, connect, is_lost
+from runstead.engines.postgres.sql import Q
+
+T = TypeVar("T")
+
+
+class Clock:
+    """The database's time, never running backwards; for tests, a time of their own."""
+
+    def __init__(self, own: Callable[[], int] | None) -> None:
+        self._own = own
+        self._now = 0
+
+    def tick(self, told: int) -> int:
+        self._now = max(self._now, told if self._own is None else self._own())
+        return self._now
+
+
+class Transaction:
+    """`now` and `xid` are known once the first statement has told them (`see`)."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self.connection = connection
+        self._clock = clock
+        self.now = 0
+        self.xid: str | None = None
+
+    def see(self, told: int, xid: str) -> int:
+        self.now, self.xid = self._clock.tick(told), xid
+        return self.now
+
+    def tell(self, told: int) -> int:
+        """A later time, after a wait."""
+        self.now = self._clock.tick(told)
+        return self.now
+
+    async def moment(self) -> int:
+        row = await self.connection.fetchrow(Q["moment"])
+        return self.see(row[0], row[1])
+
+
+Work = Callable[[Transaction], Awaitable[T]]
+"""What is done inside a transaction. Runs again where the session broke: no other effects."""
+
+
+class _InDoubtError(Exception):
+    """The session broke while the commit was on its way."""
+
+    def __init__(self, transaction: Transaction, result: Any) -> None:
+        super().__init__()
+        self.transaction = transaction
+        self.result = result
+
+
+class Transactions:
+    """Runs work in transactions, `size` at a time. `chained`: for work that comes without a pause."""
+
+    def __init__(self, url: str, clock: Clock, size: int, *, chained: bool = False) -> None:
+        self._url = url
+        self._clock = clock
+        self._chained = chained
+        self._pool = Pool(lambda: connect(url), size, chained=chained)
+        self._unchained_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self.commits = 0
+
+    async def run(self, work: Work[T]) -> T:
+        """The work's result, once it is durable; whatever it raises leaves nothing behind. A session that broke before
+        its commit is replaced once, and the work done again.
+        """
+        try:
+            return await self._settled(work)
+        except BROKEN as trouble:
+            if not is_lost(trouble) or isinstance(trouble, NoSessionError):
+                raise
+        self._pool.drop_idle()
+        return await self._settled(work)
+
+    async def _settled(self, work: Work[T]) -> T:
+        try:
+            result = await self._once(work)
+        except _InDoubtError as doubt:
+            self._pool.drop_idle()
+            if not await self._was_committed(doubt.transaction.xid):
+                raise ConnectionResetError("the session broke at its commit") from doubt
+            result = doubt.result
+        self.commits += 1
+        return result
+
+    async def _once(self, work: Work[T]) -> T:
+        async with self._pool.session() as connection:
+            try:
+                if not connection.is_in_transaction():
+                    await connection.execute("BEGIN")
+                transaction = Transaction(connection, self._clock)
+                result = await work(transaction)
+            except BaseException as trouble:
+                await _roll_back(connection, trouble)
+                raise
+            try:
+                outcome = await connection.execute(self._commit(connection))
+            except BROKEN as trouble:
+                if not connection.is_closed() and not is_lost(trouble):
+                    raise
+                connection.terminate()
+                raise _InDoubtError(transaction, result) from trouble
+            # What a COMMIT says of a transaction in which a statement failed is ROLLBACK.
+            assert outcome == "COMMIT", outcome
+            return result
+
+    def _commit(self, connection: Connection) -> str:
+        """How the session's transaction ends. One that never ended without another's beginning would report nothing of
+        what it did to the tables, and autovacuum would leave them alone.
+        """
+        if not self._chained:
+            return "COMMIT"
+        now = time.monotonic()
+        if now - self._unchained_at.get(connection, -math.inf) < limits.chain_s:
+            return "COMMIT AND CHAIN"
+        self._unchained_at[connection] = now
+        return "COMMIT"
+
+    async def _was_committed(self, xid: str | None) -> bool:
+        """PostgreSQL remembers what became of a transaction. Where it cannot be asked, the caller has to be told."""
+        until = time.monotonic() + limits.in_doubt_s
+        status = "in progress"
+        while status == "in progress" and time.monotonic() < until:
+            try:
+                async with self._pool.session() as connection:
+                    try:
+                        status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+                    except BROKEN as trouble:  # perhaps in a transaction, which goes on no more
+                        await _roll_back(connection, trouble)
+                        raise
+            except asyncpg.InvalidParameterValueError:
+                return False  # a standby took over, and never heard of it
+            except BROKEN:
+                self._pool.drop_idle()
+            if status == "in progress":
+                await asyncio.sleep(0.05)
+        if status == "in progress":
+            raise Error(
+                "STORE_UNAVAILABLE",
+                "The connection to the database was lost during a commit: look whether it was stored, or try again"
+                " with the same Idempotency-Key",
+                retry_after_s=1,
+            )
+        return status == "committed"
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+async def _roll_back(connection: Connection, trouble: BaseException) -> None:
+    """Leave the session clean, or leave it."""
+    if not isinstance(trouble, Exception) or is_lost(trouble, connection):
+        connection.terminate()
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except BROKEN:
+        connection.terminate()

@@ -1,0 +1,88 @@
+"""Rows to write, and how: statements on different rows go to the database as one.
+
+Every shape of such a statement is prepared, planned and kept in every session, so there are few of them: new runs with
+few columns or with all, changed runs with what moves or also with what a completion brings, events, and answers to keys.
+What else there is to write is rare, and goes by itself.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Final
+
+from runstead.core.runs.run import Run
+from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.rows import columns_of
+from runstead.engines.postgres.sql import BROUGHT, CREATED, MOVING, STORED, insert_runs, together, update_runs
+
+_MOVING: Final = tuple(field for field in STORED if field in MOVING)
+_OTHERS: Final = tuple(field for field in STORED if field not in MOVING)
+_FURTHER: Final = tuple(field for field in STORED if field not in CREATED)
+_NOTHING_FURTHER: Final = (None,) * len(_FURTHER)
+_NOTHING_BROUGHT: Final = (None,) * len(BROUGHT)
+
+_stored, _created, _further = attrgetter(*STORED), attrgetter(*CREATED), attrgetter(*_FURTHER)
+_moving, _others = attrgetter(*_MOVING), attrgetter(*_OTHERS)
+
+_INSERT_FEW: Final = insert_runs(CREATED)
+_INSERT_ALL: Final = insert_runs(STORED)
+_MOVE: Final = update_runs(_MOVING)
+_COMPLETE: Final = update_runs(_MOVING, BROUGHT)
+
+
+class Write:
+    """What one statement writes: so many rows, or it is a mistake."""
+
+    __slots__ = ("rows", "statement")
+
+    def __init__(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        self.statement = statement
+        self.rows = rows
+
+    async def run(self, connection: Connection) -> None:
+        told = await connection.execute(self.statement, *columns_of(self.rows))
+        assert int(told.rpartition(" ")[2]) == len(self.rows), (told, len(self.rows))
+
+
+async def run_together(connection: Connection, writes: Sequence[Write]) -> None:
+    """All of them, each guarded by how many rows it has to write. No two may write the same row."""
+    if len(writes) < 2:
+        for write in writes:
+            await write.run(connection)
+        return
+    arguments = [column for write in writes for column in columns_of(write.rows)]
+    written = await connection.fetchrow(together(tuple(write.statement for write in writes)), *arguments)
+    assert tuple(written) == tuple(len(write.rows) for write in writes), written
+
+
+def inserted(runs: Sequence[Run]) -> Write:
+    """New runs."""
+    if all(_further(run) == _NOTHING_FURTHER for run in runs):
+        return Write(_INSERT_FEW, [_created(run) for run in runs])
+    return Write(_INSERT_ALL, [_stored(run) for run in runs])
+
+
+def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Write]]:
+    """What differs, guarded by the versions that were read: what nearly every transition writes, for all rows at once,
+    and the rare rest, rows that change the same columns together.
+    """
+    usual: list[tuple[Any, ...]] = []
+    brought: list[tuple[Any, ...]] = []
+    rare: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for old, new in changed:
+        brings: tuple[Any, ...] = _NOTHING_BROUGHT
+        if (was := _others(old)) != (becomes := _others(new)):
+            differs = [name for name, *pair in zip(_OTHERS, was, becomes, strict=True) if pair[0] != pair[1]]
+            if any(name not in BROUGHT or getattr(new, name) is None for name in differs):
+                columns = (*_MOVING, *differs)
+                rare[columns].append((old.seq, old.version, *(getattr(new, column) for column in columns)))
+                continue
+            brings = tuple(getattr(new, name) if name in differs else None for name in BROUGHT)
+        usual.append((old.seq, old.version, *_moving(new)))
+        brought.append(brings)
+    rest = [Write(update_runs(columns), rows) for columns, rows in rare.items()]
+    if not usual:
+        return None, rest
+    if all(brings is _NOTHING_BROUGHT for brings in brought):
+        return Write(_MOVE, usual), rest
+    return Write(_COMPLETE, [(*row, *brings) for row, brings in zip(usual, brought, strict=True)]), rest

@@ -1,0 +1,54 @@
+"""How fast the engine can be at best: the smallest durable write, many callers at a time."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+
+from runstead.engines.postgres.commit.group import Batcher, Outcome
+from runstead.engines.postgres.commit.transaction import Clock, Transaction
+from runstead.engines.postgres.connection import BROKEN, address, connect_alone, plainly
+from runstead.engines.postgres.sql import CLOCK
+
+
+async def updates_per_second(url: str, concurrency: int, seconds: float) -> float:
+    """Group-committed single-row updates/s at the server's own durability, in a table that is gone afterwards.
+
+    RuntimeError with a sentence where the database cannot be reached.
+    """
+    table = f"bench_floor_{secrets.token_hex(4)}"
+    update = f"UPDATE {table} SET n = n + 1 WHERE id = ANY ($1::bigint[])"  # noqa: S608 - our own name
+    fill = f"INSERT INTO {table} SELECT id, 0 FROM generate_series(1, $1::bigint) AS id"  # noqa: S608
+    try:
+        admin = await connect_alone(url)
+    except (*BROKEN, ValueError) as trouble:
+        raise RuntimeError(f"cannot use the database {address(url)}: {plainly(trouble)}") from trouble
+    done = 0
+
+    async def decide(transaction: Transaction, rows: Sequence[int], _alone: bool) -> list[Outcome]:
+        # What every batch asks first: its time, and the number that tells what became of its commit.
+        told = await transaction.connection.fetchrow(f"SELECT {CLOCK}, pg_current_xact_id()::text")
+        transaction.see(told[0], told[1])
+        await transaction.connection.execute(update, list(rows))
+        return [(None, None)] * len(rows)
+
+    try:
+        await admin.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, n bigint NOT NULL)")
+        await admin.execute(fill, concurrency)
+        batcher = Batcher(url, Clock(None), decide)
+        began = time.perf_counter()
+
+        async def caller(row: int) -> None:
+            nonlocal done
+            while time.perf_counter() - began < seconds:
+                await batcher.do(row)
+                done += 1
+
+        try:
+            await asyncio.gather(*(caller(row) for row in range(1, concurrency + 1)))
+            return done / (time.perf_counter() - began)
+        finally:
+            await batcher.close()
+    finally:
+        await admin.execute(f"DROP TABLE IF EXISTS {table}")
+        await admin.close()

@@ -1,0 +1,106 @@
+"""What is due: runs for the referee and for push services, taken by whichever replica looks, and never by two."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from runstead.core.queue.push_service import PushService
+from runstead.core.queue.round_robin import LOOKED, in_turns, is_crowded, looks
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Transition
+from runstead.engines.postgres.commit.draft import Draft, check
+from runstead.engines.postgres.commit.transaction import Transaction
+from runstead.engines.postgres.concurrency import lock_rooms
+from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.sql import Q
+from runstead.ports.store import DecideOne, DecidePush, Written
+
+
+async def referee_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
+    """Runs whose time is up and that nobody else holds, each decided and written."""
+    now = await transaction.moment()
+    lines: dict[str, list[Any]] = defaultdict(list)
+    # More than are taken, for those that other replicas have locked.
+    most = limit * LOOKED
+    rows = await transaction.connection.fetch(Q["due_soonest"], now, most)
+    if is_crowded(rows, most, limit):
+        for heads in looks(most):
+            rows = await transaction.connection.fetch(Q["due_heads"], now, heads)
+            if len(rows) >= most:
+                break
+    for row in rows:
+        lines[row["project_id"]].append(row)
+    turns = in_turns(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
+    seqs = [row["seq"] for row in islice(turns, most)]
+    if not seqs:
+        return []
+    draft = Draft()
+    draft.lock(await transaction.connection.fetch(Q["lock_due"], seqs, now, limit))
+    decided: list[tuple[int, Transition, Run]] = []
+    for seq in list(draft.runs):
+        run = draft.runs[seq]  # the ones before it may have moved its counters
+        at = max(now, run.updated_at)
+        change = check(run, decide(run, at), seq)
+        assert not change.transition.cancels_family or change.new is run
+        draft.take([change], at)
+        decided.append((seq, change.transition, run))
+    await draft.write(transaction.connection)
+    return [Written(draft.runs[seq], transition, before=before) for seq, transition, before in decided]
+
+
+async def dispatch_some(
+    transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
+) -> list[Run]:
+    """Runs that are due to be pushed and that nobody else holds, each decided and written."""
+    seqs = await _turns(transaction, limit * LOOKED, busy, after)
+    if not seqs:
+        return []
+    now = transaction.now
+    draft = Draft()
+    draft.lock(await transaction.connection.fetch(Q["lock_pushes"], seqs, now, limit))
+    services: dict[str, list[PushService]] = {}
+    locked = list(draft.runs)
+    for seq in locked:
+        run = draft.runs[seq]
+        at = max(now, run.updated_at)
+        if run.project_id not in services:
+            services[run.project_id] = await services_reaching(transaction.connection, [run.project_id], at)
+        change = check(run, decide(run, at, services[run.project_id]), seq)
+        assert not change.transition.cancels_family or change.new is run
+        draft.take([change], at)
+    await draft.write(transaction.connection)
+    return [draft.runs[seq] for seq in locked]
+
+
+async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
+    """What may be pushed, in the order in which it shall be."""
+    now = await transaction.moment()
+    rows = await _due_pushes(transaction.connection, now, limit, busy)
+    limited = {row["project_id"] for row in rows if row["limited"]}
+    rooms = await lock_rooms(transaction, sorted(limited))
+    if limited:  # whoever held the lock has taken some of those
+        rows = await _due_pushes(transaction.connection, now, limit, busy)
+    queues: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        if not row["limited"] or row["project_id"] in limited:
+            queues[row["project_id"]].append(row)
+    lines = []
+    for project, found in queues.items():
+        found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
+        lines.append([row for row in found if rooms.take_one(project, row["target"] or None)])
+    turns = in_turns(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
+    return [row["seq"] for row in islice(turns, limit)]
+
+
+async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:
+    """What is due, or where that is more than one look takes, the heads of each (project, service, target, priority)."""
+    most = limit * LOOKED
+    rows: list[Any] = await connection.fetch(Q["push_soonest"], now, most)
+    if len(rows) == most:
+        for heads in looks(limit):
+            rows = await connection.fetch(Q["push_heads"], now, list(busy), heads)
+            if len(rows) >= limit:
+                break
+    return [row for row in rows if row["push_service_id"] not in busy]

@@ -1,0 +1,65 @@
+"""Readers beside the writers: a few sessions that cannot write."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from runstead.core import limits
+from runstead.engines.postgres.commit.pool import Pool
+from runstead.engines.postgres.connection import (
+    BROKEN,
+    Connection,
+    NoSessionError,
+    connect,
+    is_lost,
+    trouble_with,
+)
+
+T = TypeVar("T")
+
+
+class Readers:
+    def __init__(self, url: str) -> None:
+        self._pool = Pool(
+            lambda: connect(url, default_transaction_read_only="on"), limits.postgres_readers_max
+        )
+
+    async def do(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """What the read returns. It sees every commit that was acknowledged before the call. A read whose session
+        broke is tried once more in a new one.
+        """
+        try:
+            try:
+                return await self._once(read)
+            except BROKEN as trouble:
+                if not is_lost(trouble) or isinstance(trouble, NoSessionError):
+                    raise
+                self._pool.drop_idle()
+                return await self._once(read)
+        except BROKEN as trouble:
+            raise trouble_with(trouble, "read") from trouble
+
+    async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """None where an argument holds the character NUL: no stored text does."""
+
+        async def read(connection: Connection) -> list[asyncpg.Record]:
+            try:
+                found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+                return []
+            return found
+
+        return await self.do(read)
+
+    async def row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
+        """The first one."""
+        rows = await self.rows(sql, *arguments)
+        return rows[0] if rows else None
+
+    async def _once(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._pool.session() as connection:
+            return await read(connection)
+
+    async def close(self) -> None:
+        await self._pool.close()

@@ -1,0 +1,248 @@
+"""Sums of what runs used and came to, in PostgreSQL.
+
+One tick at a time, over all replicas: an advisory lock holds the others off. Entries have no order, so that one whose
+transaction commits late is simply there at a later tick.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from runstead.core import limits
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.usage.activity import Share
+from runstead.core.usage.rollup import (
+    FACT_FIELDS,
+    Added,
+    Additions,
+    End,
+    Entry,
+    Facts,
+    Line,
+    Span,
+    end_of,
+    facts,
+    gone,
+    lines,
+    moved,
+    packed,
+    stored,
+    unpacked,
+)
+from runstead.core.usage.rollup_audit import Auditor
+from runstead.engines.postgres.commit.jobs import Writer
+from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
+from runstead.engines.postgres.page import shares
+from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.rows import columns_of
+from runstead.engines.postgres.sql import ROLLUPS, Q
+from runstead.ports.store import ActivityQuery, UsagePage, UsageQuery, WaySums
+
+T = TypeVar("T")
+_STATUS: Final = FACT_FIELDS.index("status")
+
+
+async def note_gone(connection: Connection, runs: Sequence[Run]) -> None:
+    """Runs that this transaction deletes."""
+    await _note_gone(connection, list(map(end_of, runs)))
+
+
+async def note_leaving(connection: Connection, seqs: Sequence[int]) -> None:
+    await _note_gone(connection, await _ends(connection, seqs))
+
+
+async def note_moved(connection: Connection, seqs: Sequence[int], project_id: str) -> None:
+    ends = await _ends(connection, seqs)
+    missing = await _not_rolled_up(connection, ends)
+    told = [entry for end in ends for entry in moved(end, project_id, rolled_up=end.run_seq not in missing)]
+    await _note(connection, told)
+
+
+async def _note_gone(connection: Connection, ends: Sequence[End]) -> None:
+    missing = await _not_rolled_up(connection, ends)
+    await _note(connection, [one for end in ends for one in gone(end, rolled_up=end.run_seq not in missing)])
+
+
+async def _note(connection: Connection, entries: Sequence[Entry]) -> None:
+    if entries:
+        await connection.execute(Q["add_rollup_entries"], *columns_of(entries))
+
+
+async def _ends(connection: Connection, seqs: Sequence[int]) -> list[End]:
+    rows = await connection.fetch(Q["facts_of"], list(seqs))
+    return [End(seq, version, project_id, _facts(told)) for seq, version, project_id, *told in rows]
+
+
+async def _not_rolled_up(connection: Connection, ends: Sequence[End]) -> set[int]:
+    """Those whose end neither the sums nor the entries have. Until the commit, no tick adds them."""
+    if await connection.fetchval(Q["rollup_backlog"]) is None:
+        return set()
+    await connection.execute(Q["share_rollup_lock"], ROLLUPS)
+    return {row[0] for row in await connection.fetch(Q["not_rolled_up"], [end.run_seq for end in ends])}
+
+
+class PostgresRollups:
+    def __init__(self, url: str, writer: Writer, readers: Readers) -> None:
+        self._url = url
+        self._writer = writer
+        self._readers = readers
+
+    async def fold(self, limit: int) -> int:
+        return await self._tick("any_rollup_entry", _fold, limit)
+
+    async def catch_up(self, limit: int) -> int:
+        return await self._tick("rollup_backlog", _catch_up, limit)
+
+    async def _tick(self, any_left: str, add: Callable[[Connection, int], Awaitable[int]], limit: int) -> int:
+        if await self._readers.row(Q[any_left]) is None:
+            return 0
+
+        async def job(connection: Connection, _: int) -> int:
+            return (
+                await add(connection, limit)
+                if await connection.fetchval(Q["try_rollup_lock"], ROLLUPS)
+                else 0
+            )
+
+        return await self._writer.do(job)
+
+    async def usage(self, query: UsageQuery) -> UsagePage:
+        return await self._read(lambda c: _usage(c, query))
+
+    async def families(self, project_id: str, span: Span, most: int) -> int:
+        row = await self._readers.row(Q["count_usage_families"], project_id, *span, most)
+        assert row is not None
+        return int(row[0])
+
+    async def activity(self, query: ActivityQuery) -> list[Share] | None:
+        return await self._read(lambda c: _activity(c, query))
+
+    async def _read(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """All from one moment."""
+
+        async def job(connection: Connection) -> T:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await read(connection)
+
+        return await self._readers.do(job)
+
+    async def audit(self) -> list[str]:
+        try:
+            connection = await connect_alone(self._url)
+            try:
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    return await _audit(connection)
+            finally:
+                await connection.close()
+        except BROKEN as trouble:
+            raise trouble_with(trouble, "read") from trouble
+
+
+async def _fold(connection: Connection, limit: int) -> int:
+    entries = await connection.fetch(Q["take_rollup_entries"], limit)
+    await _add(connection, Additions((action, project, stored(told)) for action, project, told in entries))
+    return len(entries)
+
+
+async def _catch_up(connection: Connection, limit: int) -> int:
+    below = await connection.fetchval(Q["rollup_backlog"])
+    if below is None:
+        return 0
+    runs = await connection.fetch(Q["rollup_backlog_runs"], below, limit)
+    found: list[Added] = [("ended", project, _facts(told)) for _, project, counts, *told in runs if counts]
+    await _add(connection, Additions(found))
+    if len(runs) < limit:
+        await connection.execute(Q["end_rollup_backlog"])
+        await connection.execute(Q["forget_rollup_open"], 0)
+    else:
+        await connection.execute(Q["move_rollup_backlog"], runs[-1][0])
+        await connection.execute(Q["forget_rollup_open"], runs[-1][0])
+    return len(runs)
+
+
+async def _add(connection: Connection, additions: Additions) -> None:
+    if additions.usage:
+        rows = [(*key, *sums) for key, sums in additions.usage.items()]
+        await connection.execute(Q["add_usage"], *columns_of(rows))
+    if additions.activity:
+        keys = list(additions.activity)
+        there = await connection.fetch(Q["activity_durations"], *columns_of(keys))
+        told = []
+        for key, (before,) in zip(keys, there, strict=True):
+            runs, durations = additions.activity[key]
+            if before is not None:
+                durations.update(unpacked(before))
+            told.append((*key, runs, packed(durations)))
+        await connection.execute(Q["add_activity"], *columns_of(told))
+    used, active = additions.emptied
+    if used:
+        await connection.execute(Q["drop_empty_usage"], *columns_of(used))
+    if active:
+        await connection.execute(Q["drop_empty_activity"], *columns_of(active))
+
+
+def _facts(row: Iterable[Any]) -> Facts:
+    values = list(row)
+    values[_STATUS] = RunStatus(values[_STATUS])
+    return facts(*values)
+
+
+async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
+    project = query.project_id
+    rows: list[Facts] = []
+    for since, until, over, under in query.edges:
+        rows += await _read_facts(connection, Q["edge_facts"], project, over, under, since, until)
+    truncated = False
+    below = await connection.fetchval(Q["rollup_backlog"])
+    if below is not None:
+        most = limits.usage_backlog_max
+        for _, since, until in query.cover.spans:
+            given = (project, below, since, until, most + 1)
+            found = await _read_facts(connection, Q["backlog_facts"], *given)
+            truncated = truncated or len(found) > most
+            rows += found[:most]
+    unsummed = query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)), rows)
+
+    async def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
+        spans = columns_of(query.spans(way)) or [[]] * 3
+        added = columns_of(lines(way, unsummed)) or [[]] * 8
+        found = await connection.fetch(Q["usage_lines"], project, way, *spans, *added, groups, by_model)
+        return WaySums([Line(*row[:-1]) for row in map(tuple, found)], found[0][-1] if found else 0)
+
+    ended = sum(line.runs for line in (await sums("ended", 1)).lines)
+    living = await connection.fetchval(Q["count_living"], project, query.since, query.until)
+    ways = {way: await sums(way, query.groups, by_model=way == "model") for way in query.ways}
+    return UsagePage(ways, (await sums("model", 1)).lines, ended + living, truncated)
+
+
+async def _read_facts(connection: Connection, sql: str, *given: Any) -> list[Facts]:
+    """A few at a time: metadata may be large."""
+    return [_facts(row) async for row in connection.cursor(sql, *given, prefetch=200)]
+
+
+async def _activity(connection: Connection, query: ActivityQuery) -> list[Share] | None:
+    if await connection.fetchval(Q["rollup_backlog"]) is not None:
+        return None
+    project = query.filters.project_ids[0]
+    found: list[Share] = []
+    for span in query.spans:
+        for at, *told in await connection.fetch(Q["activity_between"], project, *query.way, *span):
+            if (share := query.summed(at, *told)) is not None:
+                found.append(share)
+    found += query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)))
+    for rows in (query.living, *map(query.ended, query.edges)):
+        if rows is not None:
+            found += await shares(connection, rows, query.origin, query.width)
+    return found
+
+
+async def _audit(connection: Connection) -> list[str]:
+    auditor = Auditor()
+    async for project_id, *told in connection.cursor(Q["audit_rollup_runs"], prefetch=1_000):
+        auditor.run(project_id, _facts(told))
+    async for project_id, action, told in connection.cursor(Q["audit_rollup_entries"], prefetch=1_000):
+        auditor.entry(project_id, action, stored(told))
+    for row in await connection.fetch(Q["audit_usage"]):
+        auditor.usage(*row)
+    async for row in connection.cursor(Q["audit_activity"], prefetch=1_000):
+        auditor.activity(*row)
+    return auditor.wrong()

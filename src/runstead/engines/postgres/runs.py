@@ -1,0 +1,169 @@
+"""Runs in PostgreSQL: writes as commands for the batcher, reads as reads for the readers."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from runstead.core import limits
+from runstead.core.idempotency import Seal
+from runstead.core.runs.event import Event
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
+from runstead.core.usage.activity import Glimpse, Share
+from runstead.core.usage.usage import FamilyUsage
+from runstead.engines.postgres import families
+from runstead.engines.postgres.commit.commands import Apply, Claim
+from runstead.engines.postgres.commit.group import Batcher
+from runstead.engines.postgres.commit.jobs import Writer
+from runstead.engines.postgres.commit.transaction import Clock
+from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.due import dispatch_some, referee_some
+from runstead.engines.postgres.firings import fire_some
+from runstead.engines.postgres.page import GLIMPSED, shares
+from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.rows import to_event, to_glimpse, to_run
+from runstead.engines.postgres.run_index import found
+from runstead.engines.postgres.sql import CLOCK, COLUMNS, Q
+from runstead.ports.store import (
+    ClaimQuery,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    TypeCount,
+    Written,
+    WrittenFiring,
+)
+
+
+class PostgresRuns:
+    def __init__(self, batcher: Batcher, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._clock = clock
+        self._batcher = batcher
+        self._writer = writer
+        self._readers = readers
+
+    async def apply(
+        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+    ) -> Written:
+        return cast(Written, await self._batcher.do(Apply(key, decide, want, seal)))
+
+    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+        return cast(list[Run], await self._batcher.do(Claim(query, decide, seal)))
+
+    async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
+        async def read(connection: Connection) -> int | None:
+            now = self._clock.tick(await connection.fetchval(f"SELECT {CLOCK}"))
+            at = await connection.fetchval(Q["next_available"], project_id, list(kinds), now - since_ms)
+            return None if at is None else max(at - now, 0)
+
+        return await self._readers.do(read)
+
+    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+        """Every replica may call it at the same time: each gets others."""
+        return await self._writer.run(lambda transaction: referee_some(transaction, limit, decide))
+
+    async def next_due(self) -> int | None:
+        async def read(connection: Connection) -> int | None:
+            now = self._clock.tick(await connection.fetchval(f"SELECT {CLOCK}"))
+            at = await connection.fetchval(Q["next_due"])
+            return None if at is None else max(at - now, 0)
+
+        return await self._readers.do(read)
+
+    async def dispatch(
+        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
+    ) -> list[Run]:
+        """Every replica may call it at the same time: each gets others."""
+        return await self._writer.run(
+            lambda transaction: dispatch_some(transaction, limit, busy, decide, after)
+        )
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        return await self._writer.run(lambda transaction: fire_some(transaction, limit, decide))
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        return await self._many(Q["cancelled_pushes"], list(busy), limit)
+
+    async def get(self, key: RunKey) -> Run | None:
+        found = await self._many(Q["run_by_key"], *key[::-1])
+        return found[0] if found else None
+
+    async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
+        return await self._many(Q["runs_by_id"], run_id, list(project_ids))
+
+    async def page(self, query: RunQuery) -> list[Run]:
+        return await found(self._readers, query, COLUMNS, to_run)
+
+    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
+        return await found(self._readers, query, GLIMPSED, to_glimpse, "runs")
+
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return await self._readers.do(lambda c: shares(c, query, origin, width))
+
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        return await self._many(Q["children"], seq, limit, after, kind)
+
+    async def family(self, root_seq: int, limit: int) -> list[Run]:
+        return await self._many(Q["family"], root_seq, limit)
+
+    async def _many(self, sql: str, *arguments: Any) -> list[Run]:
+        return [to_run(row) for row in await self._readers.rows(sql, *arguments)]
+
+    async def attempts(self, seq: int) -> list[EndedAttempt]:
+        rows = await self._readers.rows(Q["attempts"], seq)
+        return [EndedAttempt(*row) for row in rows]
+
+    async def events(
+        self,
+        seq: int,
+        after: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        after = min(after, limits.events_per_run_max)
+        arguments = (
+            seq,
+            after,
+            limit,
+            list(types) or None,
+            limits.integer_max if bytes_max is None else bytes_max,
+        )
+        rows = await self._readers.rows(Q["events_after"], *arguments)
+        return [to_event(row) for row in rows]
+
+    async def events_before(
+        self,
+        seq: int,
+        before: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        before = min(before, limits.events_per_run_max + 1)
+        most = limits.integer_max if bytes_max is None else bytes_max
+        rows = await self._readers.rows(Q["events_before"], seq, before, limit, list(types) or None, most)
+        return [to_event(row) for row in rows]
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        if not 0 < event_id <= limits.events_per_run_max:
+            return None
+        row = await self._readers.row(Q["event"], seq, event_id)
+        return None if row is None else to_event(row)
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        return [TypeCount(*row) for row in await self._readers.rows(Q["event_counts"], seq)]
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        if types:  # none is stored with a NUL
+            types = [name for name in types if "\0" not in name] or [""]
+        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return await self._readers.do(lambda c: families.usage(c, run))
+
+    async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
+        return dict(await self._readers.rows(Q["latest_event_ids"], list(seqs)))

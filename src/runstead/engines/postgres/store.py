@@ -1,0 +1,194 @@
+"""The PostgreSQL store: a database that many replicas share."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from runstead.core import limits
+from runstead.engines.postgres.artifact_tombstones import PostgresDiscards
+from runstead.engines.postgres.batches import PostgresBatches
+from runstead.engines.postgres.browser_sessions import PostgresBrowserSessions
+from runstead.engines.postgres.commit.commands import decide_batch
+from runstead.engines.postgres.commit.group import Batcher
+from runstead.engines.postgres.commit.jobs import Writer
+from runstead.engines.postgres.commit.transaction import Clock
+from runstead.engines.postgres.concurrency import PostgresConcurrency
+from runstead.engines.postgres.connection import (
+    BROKEN,
+    Connection,
+    address,
+    connect_alone,
+    plainly,
+    trouble_with,
+)
+from runstead.engines.postgres.conversations import PostgresConversations
+from runstead.engines.postgres.identity import PostgresDirectory
+from runstead.engines.postgres.inputs import PostgresInputs
+from runstead.engines.postgres.integrity import PostgresAudit
+from runstead.engines.postgres.leadership import PostgresLeadership
+from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
+from runstead.engines.postgres.partitions import make_partitions
+from runstead.engines.postgres.prices import PostgresPrices
+from runstead.engines.postgres.push_services import PostgresPushServices
+from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.replicas import PostgresCensus, PostgresReplicas
+from runstead.engines.postgres.retention import PostgresRetention
+from runstead.engines.postgres.rollups import PostgresRollups
+from runstead.engines.postgres.run_index import PostgresRunIndex
+from runstead.engines.postgres.runs import PostgresRuns
+from runstead.engines.postgres.schedules import PostgresSchedules
+from runstead.engines.postgres.signing_keys import PostgresSigningKeys
+from runstead.engines.postgres.sql import CLOCK, Q
+from runstead.engines.postgres.triggers import PostgresTriggers
+from runstead.engines.postgres.webhooks import PostgresWebhooks
+from runstead.engines.postgres.workers import PostgresWorkers
+
+_DAY_S = 86_400
+
+
+class PostgresStore:
+    """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
+
+    runs: PostgresRuns
+    directory: PostgresDirectory
+    workers: PostgresWorkers
+    conversations: PostgresConversations
+    discards: PostgresDiscards
+    inputs: PostgresInputs
+    schedules: PostgresSchedules
+    webhooks: PostgresWebhooks
+    triggers: PostgresTriggers
+    batches: PostgresBatches
+    push_services: PostgresPushServices
+    signing_keys: PostgresSigningKeys
+    leadership: PostgresLeadership
+    replicas: PostgresReplicas
+    census: PostgresCensus
+    prices: PostgresPrices
+    browser_sessions: PostgresBrowserSessions
+    audit: PostgresAudit
+    retention: PostgresRetention
+    run_index: PostgresRunIndex
+    rollups: PostgresRollups
+
+    def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
+        self._url = url
+        self._clock = clock
+        self._batcher: Batcher | None = None
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._leadership: PostgresLeadership | None = None
+        self._partitions_at = 0.0
+        self.audit = PostgresAudit(url)
+
+    async def open(self) -> None:
+        async def ready(connection: Connection) -> list[str]:
+            if await connection.fetchval("SELECT to_regclass('copy_progress')") is not None:
+                raise RuntimeError(
+                    f"{address(self._url)} holds an unfinished copy: finish it with `runstead db copy`"
+                )
+            return await self._migrated(connection)
+
+        await self._alone(ready)
+        clock = Clock(self._clock)
+        self._batcher = batcher = Batcher(self._url, clock, decide_batch)
+        self._writer = writer = Writer(self._url, clock)
+        self._readers = readers = Readers(self._url)
+        self.runs = PostgresRuns(batcher, writer, readers, clock)
+        self.directory = PostgresDirectory(writer, readers)
+        self.workers = PostgresWorkers(writer, readers)
+        self.conversations = PostgresConversations(writer, readers)
+        self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
+        self.prices = PostgresPrices(writer, readers)
+        self.replicas = PostgresReplicas(writer, readers, clock)
+        self.census = PostgresCensus(readers, clock)
+        self.discards = PostgresDiscards(writer, readers)
+        self.inputs = PostgresInputs(readers)
+        self.webhooks = PostgresWebhooks(writer, readers)
+        self.triggers = PostgresTriggers(writer, readers)
+        self.batches = PostgresBatches(writer, readers)
+        self.schedules = PostgresSchedules(writer, readers, clock)
+        self.push_services = PostgresPushServices(writer, readers, clock)
+        self.concurrency = PostgresConcurrency(writer, readers)
+        self.signing_keys = PostgresSigningKeys(writer, readers)
+        self.leadership = PostgresLeadership(self._url, self._clock)
+        self._leadership = self.leadership
+        self.retention = PostgresRetention(self._url, writer, readers)
+        self.run_index = PostgresRunIndex(writer, readers)
+        self.rollups = PostgresRollups(self._url, writer, readers)
+
+    async def migrate(self) -> list[str]:
+        return await self._alone(self._migrated)
+
+    async def _migrated(self, connection: Connection) -> list[str]:
+        applied = await migrate(connection)
+        await self._look_ahead(connection)
+        return applied
+
+    async def pending(self) -> list[str]:
+        return await self._alone(pending)
+
+    async def _alone(self, work: Callable[[Connection], Awaitable[list[str]]]) -> list[str]:
+        try:
+            connection = await connect_alone(self._url)
+            try:
+                refuse_old_server(connection)
+                return await work(connection)
+            finally:
+                await connection.close()
+        except (*BROKEN, ValueError) as trouble:
+            raise RuntimeError(
+                f"cannot use the database {address(self._url)}: {plainly(trouble)}"
+            ) from trouble
+
+    async def close(self) -> None:
+        if self._leadership is not None:
+            await self._leadership.close()
+        if self._batcher is not None:
+            await self._batcher.close()
+        if self._writer is not None:
+            await self._writer.close()
+        if self._readers is not None:
+            await self._readers.close()
+        await self.audit.close()
+
+    async def check(self) -> dict[str, Any]:
+        assert self._writer is not None, "not open"
+
+        # Writes one row for real: a full disk or a standby lets an empty transaction pass.
+        await self._writer.do(lambda c, now: c.execute(Q["pulse"], now))
+        return self.facts()
+
+    @property
+    def address(self) -> str:
+        return address(self._url)
+
+    def facts(self) -> dict[str, Any]:
+        batcher, writer = self._batcher, self._writer
+        assert batcher is not None, "not open"
+        assert writer is not None, "not open"
+        return {
+            "engine": "postgres",
+            "queue_depth": batcher.waiting + writer.waiting,
+            "commits": batcher.commits + writer.commits,
+            "commands": batcher.commands + writer.commands,
+        }
+
+    async def forget(self, age_ms: int, limit: int) -> int:
+        """Also looks, once a day, whether the next months have their partitions."""
+        assert self._writer is not None, "not open"
+        if time.monotonic() - self._partitions_at > _DAY_S:
+            try:
+                connection = await connect_alone(self._url)
+                try:
+                    await self._look_ahead(connection)
+                finally:
+                    await connection.close()
+            except BROKEN as trouble:
+                raise trouble_with(trouble, "make room for the next months") from trouble
+        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms, limit))
+
+    async def _look_ahead(self, connection: Connection) -> None:
+        await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))
+        await make_partitions(connection, await connection.fetchval(f"SELECT {CLOCK}"))
+        self._partitions_at = time.monotonic()

@@ -1,0 +1,1 @@
+"""What SQLite and PostgreSQL share: statement files, columns, the index of runs."""

@@ -1,0 +1,42 @@
+"""What is due of schedules in SQLite, as the rule wants it."""
+
+import sqlite3
+from typing import Final
+
+from runstead.core import limits
+from runstead.core.queue.push_service import choose
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Due
+from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
+from runstead.engines.sqlite.push_services import services_reaching
+from runstead.engines.sqlite.rows import to_run
+from runstead.engines.sqlite.sql import Q
+
+_CONVERSATION: Final = "SELECT 1 FROM conversations WHERE id = ? AND status <> 'deleted'"
+
+
+def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Due:
+    at = firing_at(schedule, now)
+    row = None
+    if at is not None:
+        row = connection.execute(Q["run_by_key"], (firing_id(schedule, at), schedule.project_id)).fetchone()
+    place = schedule.conversation_id
+    service = None
+    if schedule.target_kind == "agent":
+        service = choose(services_reaching(connection, (schedule.project_id,), now), schedule.target_id)
+    return Due(
+        now,
+        schedule,
+        None if row is None else to_run(row),
+        _running(connection, schedule),
+        place is None or connection.execute(_CONVERSATION, (place,)).fetchone() is not None,
+        None if service is None else service.id,
+    )
+
+
+def _running(connection: sqlite3.Connection, schedule: Schedule) -> tuple[Run, ...]:
+    replaces = schedule.concurrency_policy == "Replace"
+    if schedule.status != "deleting" and schedule.concurrency_policy == "Allow":
+        return ()
+    limit = limits.schedule_replaced_runs_max if replaces else 1
+    return tuple(to_run(row) for row in connection.execute(Q["runs_of_schedule_alive"], (schedule.id, limit)))

@@ -1,0 +1,123 @@
+"""Looks over the whole SQLite file, page by page, each page from one moment: a check of hours holds up no checkpoint."""
+
+import sqlite3
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from runstead.core.runs.invariants import BELONGINGS, Audited, FamilyFacts, LogFacts, ParentFacts
+from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.rows import to_run
+from runstead.engines.sqlite.sql import Q
+from runstead.ports.store import AuditPage, Stats, TableSize
+
+_SEQ_MAX: Final = (1 << 39) - 2  # what the number of an event leaves for that of its run
+_TABLES: Final = [table for table in BELONGINGS if table not in ("run_events", "run_families")]
+
+
+class SqliteAudit:
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def latest_seq(self) -> int:
+        return await self._readers.do(lambda c: int(c.execute(Q["audit_latest_seq"]).fetchone()[0]))
+
+    async def runs(self, after: int, limit: int) -> AuditPage:
+        def read(connection: sqlite3.Connection) -> AuditPage:
+            connection.execute("BEGIN")
+            try:
+                return _page(connection, after, limit)
+            finally:
+                connection.execute("COMMIT")
+
+        return await self._readers.do(read)
+
+    async def others(self, check: str) -> list[tuple[object, ...]]:
+        return await self._readers.do(lambda c: c.execute(Q[f"check_{check}"]).fetchall())
+
+    async def stats(self) -> Stats:
+        return await self._readers.do(_stats)
+
+    async def medium(self) -> list[str]:
+        def read(connection: sqlite3.Connection) -> list[str]:
+            told = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+            found = [f"SQLite finds: {line}" for line in told if line != "ok"]
+            for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchall()[:100]:
+                found.append(f"A row of {table} (rowid {row}) belongs to one of {parent} that is not there")
+            return found
+
+        return await self._readers.do(read)
+
+
+def _stats(connection: sqlite3.Connection) -> Stats:
+    rows = connection.execute(Q["stats_runs"]).fetchall()
+    events = sum(row[2] for row in rows)
+    bytes_of: dict[str, int] = {}
+    with suppress(sqlite3.OperationalError):  # a library without dbstat
+        bytes_of = dict(connection.execute(Q["stats_bytes"]).fetchall())
+    tables = []
+    for (name,) in connection.execute(Q["stats_tables"]).fetchall():
+        count = f"SELECT count(*) FROM {name}"  # noqa: S608 - a name from the catalogue
+        held = events if name == "run_events" else connection.execute(count).fetchone()[0]
+        tables.append(TableSize(name, held, bytes_of.get(name)))
+    pages, size, path = (
+        connection.execute(f"PRAGMA {word}").fetchone()[place]
+        for word, place in (("page_count", 0), ("page_size", 0), ("database_list", 2))
+    )
+    log = Path(f"{path}-wal")
+    runs = sum(row[1] for row in rows)
+    pending = [row[3] for row in rows if row[3] is not None]
+    return Stats(
+        "sqlite",
+        pages * size,
+        log.stat().st_size if log.exists() else 0,
+        tables,
+        {row[0]: row[1] for row in rows},
+        min(pending, default=None),
+        events / runs if runs else None,
+    )
+
+
+def _page(connection: sqlite3.Connection, after: int, limit: int) -> AuditPage:
+    runs = [to_run(row) for row in connection.execute(Q["audit_runs"], (after, limit))]
+    more = len(runs) == limit
+    between = (after, runs[-1].seq if more else _SEQ_MAX)
+
+    def ask(name: str) -> dict[int, tuple[Any, ...]]:
+        return {row[0]: row[1:] for row in connection.execute(Q[f"audit_{name}"], between)}
+
+    logs, ends, below, parents = ask("logs"), ask("ends"), ask("below"), ask("parents")
+    attempts, keys = ask("attempts"), ask("keys")
+    gaps, placed, stored = ask("gaps"), ask("placed"), ask("stored")
+    inputs: dict[int, list[str]] = defaultdict(list)
+    for seq, request_id in connection.execute(Q["audit_inputs"], between):
+        inputs[seq].append(request_id)
+    audited = []
+    for run in runs:
+        seq = run.seq
+        lost, latest_ended = attempts.get(seq, (0, 0))
+        facts = [found.get(seq, (0,))[0] for found in (gaps, placed, stored)]
+        one = Audited(
+            run,
+            LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
+            below.get(seq, (0, 0)),
+            ParentFacts(*parents[seq]) if seq in parents else None,
+            lost,
+            latest_ended,
+            keys.get(seq, (0,))[0],
+            tuple(inputs.get(seq, ())),
+            FamilyFacts(*facts),
+        )
+        audited.append(one)
+    orphans = [("run_events", row[0]) for row in connection.execute(Q["audit_orphaned_events"], between)]
+    for table in _TABLES:
+        orphans += [(table, row[0]) for row in connection.execute(_orphans(table), between)]
+    return AuditPage(audited, orphans, runs[-1].seq if runs else after, more)
+
+
+def _orphans(table: str) -> str:
+    return (
+        f"SELECT DISTINCT run_seq FROM {table} AS t WHERE run_seq > ?1 AND run_seq <= ?2"  # noqa: S608 - our own names
+        " AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = t.run_seq)"
+    )

@@ -1,0 +1,59 @@
+"""Numbered .sql files, each applied once in a transaction of its own, its name recorded. Forward only."""
+
+import sqlite3
+
+from runstead.core.clock import now_ms
+from runstead.engines.sql.sql_files import migrations, refuse_newer
+
+
+def _known() -> dict[str, str]:
+    return migrations(__package__)
+
+
+def migrate(connection: sqlite3.Connection) -> list[str]:
+    """Bring the file up to date; the names of what was applied. Several processes may do so at once."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
+    )
+    applied = []
+    known = _known()
+    for name, sql in known.items():
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if name not in _applied(connection, known):
+                for statement in _statements(sql):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO schema_migrations VALUES (?, ?)", (name, now_ms()))
+                applied.append(name)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return applied
+
+
+def pending(connection: sqlite3.Connection) -> list[str]:
+    """What is not applied yet."""
+    known = _known()
+    table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
+    done = set() if connection.execute(table).fetchone() is None else _applied(connection, known)
+    return [name for name in known if name not in done]
+
+
+def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:
+    """Which are done. NewerStoreError where the file knows one that this program does not."""
+    done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
+    refuse_newer(done, known)
+    return done
+
+
+def _statements(sql: str) -> list[str]:
+    """`executescript` would commit in between; this keeps one transaction."""
+    statements, pending = [], ""
+    for line in sql.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    assert not pending.strip(), pending
+    return statements

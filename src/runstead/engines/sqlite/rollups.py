@@ -1,0 +1,193 @@
+"""Sums of what runs used and came to, in a SQLite file."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+from runstead.core import limits
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.activity import Share
+from runstead.core.usage.rollup import (
+    FACT_FIELDS,
+    Added,
+    Additions,
+    Entry,
+    Facts,
+    Line,
+    Span,
+    facts,
+    lines,
+    packed,
+    stored,
+    unpacked,
+)
+from runstead.core.usage.rollup_audit import Auditor
+from runstead.engines.sqlite.packing import unpack_field
+from runstead.engines.sqlite.page import shares
+from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.rows import encode
+from runstead.engines.sqlite.sql import Q
+from runstead.engines.sqlite.writer import Writer
+from runstead.ports.store import ActivityQuery, UsagePage, UsageQuery, WaySums
+
+T = TypeVar("T")
+_STATUS: Final = FACT_FIELDS.index("status")
+
+
+def note(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        connection.execute(Q["add_rollup_entry"], entry)
+
+
+def rolled_up(connection: sqlite3.Connection, seq: int) -> bool:
+    """Whether the sums, or the entries, have the end of this ended run."""
+    return connection.execute(Q["not_rolled_up"], (seq,)).fetchone() is None
+
+
+class SqliteRollups:
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def fold(self, limit: int) -> int:
+        if not await self._readers.do(lambda c: c.execute(Q["any_rollup_entry"]).fetchone()):
+            return 0
+        return await self._writer.do(lambda c, _: _fold(c, limit))
+
+    async def catch_up(self, limit: int) -> int:
+        if not await self._readers.do(lambda c: c.execute(Q["rollup_backlog"]).fetchone()):
+            return 0
+        return await self._writer.do(lambda c, _: _catch_up(c, limit))
+
+    async def usage(self, query: UsageQuery) -> UsagePage:
+        return await self._read(lambda c: _usage(c, query))
+
+    async def families(self, project_id: str, span: Span, most: int) -> int:
+        given = (project_id, *span, most)
+        return await self._readers.do(
+            lambda c: int(c.execute(Q["count_usage_families"], given).fetchone()[0])
+        )
+
+    async def activity(self, query: ActivityQuery) -> list[Share] | None:
+        return await self._read(lambda c: _activity(c, query))
+
+    async def audit(self) -> list[str]:
+        return await self._read(_audit)
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """All from one moment."""
+
+        def job(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN")
+            try:
+                return read(connection)
+            finally:
+                connection.execute("COMMIT")
+
+        return await self._readers.do(job)
+
+
+def _fold(connection: sqlite3.Connection, limit: int) -> int:
+    entries = connection.execute(Q["rollup_entries"], (limit,)).fetchall()
+    _add(connection, Additions((action, project, stored(told)) for *_, action, project, told in entries))
+    connection.executemany(Q["drop_rollup_entry"], [entry[:3] for entry in entries])
+    return len(entries)
+
+
+def _catch_up(connection: sqlite3.Connection, limit: int) -> int:
+    row = connection.execute(Q["rollup_backlog"]).fetchone()
+    if row is None:
+        return 0
+    runs = connection.execute(Q["rollup_backlog_runs"], (row[0], limit)).fetchall()
+    found: list[Added] = [("ended", project, _facts(told)) for _, project, counts, *told in runs if counts]
+    _add(connection, Additions(found))
+    if len(runs) < limit:
+        connection.execute(Q["end_rollup_backlog"])
+        connection.execute(Q["forget_rollup_open"], (0,))
+    else:
+        connection.execute(Q["move_rollup_backlog"], (runs[-1][0],))
+        connection.execute(Q["forget_rollup_open"], (runs[-1][0],))
+    return len(runs)
+
+
+def _add(connection: sqlite3.Connection, additions: Additions) -> None:
+    connection.executemany(Q["add_usage"], [(*key, *sums) for key, sums in additions.usage.items()])
+    for key, (runs, durations) in additions.activity.items():
+        row = connection.execute(Q["activity_durations"], key).fetchone() if durations else None
+        if row is not None:
+            durations.update(unpacked(row[0]))
+        connection.execute(Q["add_activity"], (*key, runs, packed(durations)))
+    used, active = additions.emptied
+    connection.executemany(Q["drop_empty_usage"], used)
+    connection.executemany(Q["drop_empty_activity"], active)
+
+
+def _facts(row: Iterable[Any]) -> Facts:
+    values = list(row)
+    values[_STATUS] = RunStatus(values[_STATUS])
+    if values[-1] is not None:
+        values[-1] = unpack_field(values[-1], text=False)
+    return facts(*values)
+
+
+def _usage(connection: sqlite3.Connection, query: UsageQuery) -> UsagePage:
+    project = query.project_id
+    backlog = connection.execute(Q["rollup_backlog"]).fetchone()
+    rows = [_facts(row) for row in _edges(connection, query)]
+    truncated = False
+    if backlog is not None:
+        most = limits.usage_backlog_max
+        for _, since, until in query.cover.spans:
+            given = (project, backlog[0], since, until, most + 1)
+            found = connection.execute(Q["backlog_facts"], given).fetchall()
+            truncated = truncated or len(found) > most
+            rows += map(_facts, found[:most])
+    entries = connection.execute(Q["rollup_entries_of"], (project,)).fetchall()
+    unsummed = query.unsummed(entries, rows)
+
+    def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
+        parts = (encode(one).decode() for one in (query.spans(way), lines(way, unsummed)))
+        given = (project, way, *parts, groups, by_model)
+        found = connection.execute(Q["usage_lines"], given).fetchall()
+        return WaySums([Line(*row[:-1]) for row in found], found[0][-1] if found else 0)
+
+    ended = sum(line.runs for line in sums("ended", 1).lines)
+    living = connection.execute(Q["count_living"], (project, query.since, query.until)).fetchone()[0]
+    ways = {way: sums(way, query.groups, by_model=way == "model") for way in query.ways}
+    total = sums("model", 1).lines
+    return UsagePage(ways, total, ended + living, truncated)
+
+
+def _edges(connection: sqlite3.Connection, query: UsageQuery) -> Iterator[tuple[Any, ...]]:
+    for since, until, over, under in query.edges:
+        yield from connection.execute(Q["edge_facts"], (query.project_id, over, under, since, until))
+
+
+def _activity(connection: sqlite3.Connection, query: ActivityQuery) -> list[Share] | None:
+    if connection.execute(Q["rollup_backlog"]).fetchone() is not None:
+        return None
+    project = query.filters.project_ids[0]
+    found: list[Share] = []
+    for span in query.spans:
+        for at, *told in connection.execute(Q["activity_between"], (project, *query.way, *span)):
+            share = query.summed(at, *told)
+            if share is not None:
+                found.append(share)
+    found += query.unsummed(connection.execute(Q["rollup_entries_of"], (project,)))
+    for rows in (query.living, *map(query.ended, query.edges)):
+        if rows is not None:
+            found += shares(connection, rows, query.origin, query.width)
+    return found
+
+
+def _audit(connection: sqlite3.Connection) -> list[str]:
+    auditor = Auditor()
+    for project_id, *told in connection.execute(Q["audit_rollup_runs"]):
+        auditor.run(project_id, _facts(told))
+    for project_id, action, told in connection.execute(Q["audit_rollup_entries"]):
+        auditor.entry(project_id, action, stored(told))
+    for row in connection.execute(Q["audit_usage"]):
+        auditor.usage(*row)
+    for row in connection.execute(Q["audit_activity"]):
+        auditor.activity(*row)
+    return auditor.wrong()

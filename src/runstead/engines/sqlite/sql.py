@@ -1,0 +1,48 @@
+"""The statements: named ones from the .sql files, and the few whose shape depends on what is written."""
+
+from functools import cache, lru_cache
+from typing import Final
+
+from runstead.core.runs.run import FIELDS, LARGE
+from runstead.core.usage.rollup import FACT_FIELDS
+from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.sql_files import statements
+
+COLUMNS: Final = ", ".join(FIELDS)
+EVENT_BITS: Final = 24
+#: What an audit looks at: no large values, and an error only where it is short (else it is empty).
+_AUDITED: Final = ", ".join(
+    "NULL"
+    if field in LARGE
+    else "iif(length(error) <= 65536, error, substr(error, 1, 0))"
+    if field == "error"
+    else field
+    for field in FIELDS
+)
+_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
+_EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
+
+Q: Final = statements(
+    __package__,
+    WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH, "facts": ", ".join(FACT_FIELDS)},
+)
+
+
+@lru_cache(512)
+def insert_run(given: tuple[int, ...]) -> str:
+    """Sets the columns with these places in `FIELDS`; the others are NULL. Naming all of them takes twice as long."""
+    columns = ", ".join(FIELDS[place] for place in given)
+    return f"INSERT INTO runs ({columns}) VALUES ({', '.join('?' * len(given))})"  # noqa: S608 - our own names
+
+
+@cache
+def update_run(changed: tuple[int, ...]) -> str:
+    """Sets the columns with these places in `FIELDS`; then seq and the version that was read guard it."""
+    columns = ", ".join(f"{FIELDS[place]} = ?" for place in changed)
+    return f"UPDATE runs SET {columns} WHERE seq = ? AND version = ?"  # noqa: S608 - our own names
+
+
+@cache
+def insert_events(count: int) -> str:
+    """One statement for many rows: each statement is a hand-over between threads, each row is not."""
+    return f"INSERT INTO run_events ({_EVENT_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608

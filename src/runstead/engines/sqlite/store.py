@@ -1,0 +1,157 @@
+"""The SQLite store: a file, its writer, its readers."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from runstead.core.clock import now_ms
+from runstead.engines.sqlite.artifact_tombstones import SqliteDiscards
+from runstead.engines.sqlite.batches import SqliteBatches
+from runstead.engines.sqlite.browser_sessions import SqliteBrowserSessions
+from runstead.engines.sqlite.concurrency import SqliteConcurrency
+from runstead.engines.sqlite.connection import connect, refuse_old_library
+from runstead.engines.sqlite.conversations import SqliteConversations
+from runstead.engines.sqlite.identity import SqliteDirectory
+from runstead.engines.sqlite.inputs import SqliteInputs
+from runstead.engines.sqlite.integrity import SqliteAudit
+from runstead.engines.sqlite.leadership import SqliteLeadership
+from runstead.engines.sqlite.migrate import migrate, pending
+from runstead.engines.sqlite.prices import SqlitePrices
+from runstead.engines.sqlite.push_services import SqlitePushServices
+from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.replicas import SqliteCensus, SqliteReplicas
+from runstead.engines.sqlite.retention import SqliteRetention
+from runstead.engines.sqlite.rollups import SqliteRollups
+from runstead.engines.sqlite.run_index import SqliteRunIndex
+from runstead.engines.sqlite.runs import SqliteRuns
+from runstead.engines.sqlite.schedules import SqliteSchedules
+from runstead.engines.sqlite.signing_keys import SqliteSigningKeys
+from runstead.engines.sqlite.sql import Q
+from runstead.engines.sqlite.triggers import SqliteTriggers
+from runstead.engines.sqlite.webhooks import SqliteWebhooks
+from runstead.engines.sqlite.workers import SqliteWorkers
+from runstead.engines.sqlite.writer import Writer
+
+
+class SqliteStore:
+    """`path` is created where it does not exist. Several processes may have it open; one should serve."""
+
+    runs: SqliteRuns
+    directory: SqliteDirectory
+    workers: SqliteWorkers
+    conversations: SqliteConversations
+    discards: SqliteDiscards
+    inputs: SqliteInputs
+    schedules: SqliteSchedules
+    webhooks: SqliteWebhooks
+    triggers: SqliteTriggers
+    batches: SqliteBatches
+    push_services: SqlitePushServices
+    signing_keys: SqliteSigningKeys
+    leadership: SqliteLeadership
+    replicas: SqliteReplicas
+    census: SqliteCensus
+    prices: SqlitePrices
+    browser_sessions: SqliteBrowserSessions
+    concurrency: SqliteConcurrency
+    audit: SqliteAudit
+    retention: SqliteRetention
+    run_index: SqliteRunIndex
+    rollups: SqliteRollups
+
+    def __init__(self, path: Path, clock: Callable[[], int] = now_ms, synchronous: str = "FULL") -> None:
+        refuse_old_library()
+        self._path = path
+        self._clock = clock
+        self._synchronous = synchronous
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+
+    async def open(self) -> None:
+        await self.migrate()
+        with closing(connect(self._path, self._synchronous)) as first:
+            if (
+                first.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copy_progress'").fetchone()
+                is not None
+            ):
+                raise RuntimeError(
+                    f"{self._path} holds an unfinished copy: finish it with `runstead db copy`"
+                )
+        writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
+        readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
+        self._writer, self._readers = writer, readers
+        self.runs = SqliteRuns(writer, readers)
+        self.directory = SqliteDirectory(writer, readers)
+        self.workers = SqliteWorkers(writer, readers)
+        self.conversations = SqliteConversations(writer, readers)
+        self.browser_sessions = SqliteBrowserSessions(writer, readers)
+        self.prices = SqlitePrices(writer, readers)
+        self.replicas = SqliteReplicas(writer, readers)
+        self.census = SqliteCensus(writer, readers)
+        self.discards = SqliteDiscards(writer, readers)
+        self.inputs = SqliteInputs(readers)
+        self.webhooks = SqliteWebhooks(writer, readers)
+        self.triggers = SqliteTriggers(writer, readers)
+        self.batches = SqliteBatches(writer, readers)
+        self.schedules = SqliteSchedules(writer, readers, self._clock)
+        self.push_services = SqlitePushServices(writer, readers, self._clock)
+        self.concurrency = SqliteConcurrency(writer, readers)
+        self.signing_keys = SqliteSigningKeys(writer, readers)
+        self.leadership = SqliteLeadership(writer, readers, self._clock)
+        self.audit = SqliteAudit(readers)
+        self.retention = SqliteRetention(writer, readers)
+        self.run_index = SqliteRunIndex(writer, readers)
+        self.rollups = SqliteRollups(writer, readers)
+
+    async def migrate(self) -> list[str]:
+        try:
+            with closing(connect(self._path, self._synchronous)) as first:
+                return migrate(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+
+    async def pending(self) -> list[str]:
+        if not self._path.exists():
+            raise RuntimeError(f"there is no database {self._path}")
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as first:
+                return pending(first)
+        except sqlite3.Error as trouble:
+            raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+
+    async def close(self) -> None:
+        if self._readers is not None:
+            await self._readers.close()
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def check(self) -> dict[str, Any]:
+        writer = self._writer
+        assert writer is not None, "not open"
+
+        # Writes one row for real: a full or read-only disk lets an empty transaction pass.
+        await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)).rowcount, quick=True)
+        return self.facts()
+
+    @property
+    def address(self) -> str:
+        return str(self._path)
+
+    def facts(self) -> dict[str, Any]:
+        writer = self._writer
+        assert writer is not None, "not open"
+        return {
+            "engine": "sqlite",
+            "synchronous": self._synchronous,
+            "queue_depth": writer.waiting,
+            "commits": writer.commits,
+            "commands": writer.commands,
+        }
+
+    async def forget(self, age_ms: int, limit: int) -> int:
+        assert self._writer is not None, "not open"
+        return await self._writer.do(
+            lambda c, now: c.execute(Q["forget_seals"], (now - age_ms, limit)).rowcount
+        )

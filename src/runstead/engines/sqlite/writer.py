@@ -1,0 +1,291 @@
+"""The one connection that writes, and the group commit.
+
+Commands that wait while a commit is on its way to the disk share the next one, so a durable answer costs a part of an
+fsync. A refusal fails alone: rules refuse before anything is written. Where SQLite itself fails, or a command broke
+after it wrote, the whole group is rolled back and every command is tried once more in a transaction of its own.
+
+Quick jobs run their statements on the event loop, and only COMMIT goes to the thread: handing the interpreter over costs
+more than the statements. Whatever may take long is done in the thread: opening the file, waiting for another process's
+lock, other jobs, the rest of a group that has held the loop for long enough, and everything after a failure. Either the
+loop or the thread has the connection, never both: the loop lets go of it with `_orders.put` and has it back in `_deliver`.
+"""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.idempotency import Replay
+from runstead.engines.sqlite.connection import trouble_with
+from runstead.engines.sqlite.run_cache import WriterCache
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection, int], T]
+"""(connection, now in ms) → result, inside a transaction. Runs again where its group failed: no other effects. Its result
+holds no cursor: that would touch the connection while the thread has it.
+"""
+
+
+class _LeaveLoopError(Exception):
+    """The job is to run in the thread."""
+
+
+class _Command(NamedTuple):
+    job: Job[Any]
+    future: asyncio.Future[Any]
+    quick: bool
+
+
+class _Outcome(NamedTuple):
+    future: asyncio.Future[Any]
+    result: Any
+    error: BaseException | None
+
+
+class _Group:
+    """Commands of one transaction, and how far it has come."""
+
+    __slots__ = ("begun", "commands", "failure", "outcomes")
+
+    def __init__(self, commands: Sequence[_Command]) -> None:
+        self.commands = commands
+        self.outcomes: list[_Outcome] = []
+        self.begun = False
+        self.failure: Exception | None = None
+
+
+def _failed(command: _Command, failure: Exception) -> _Outcome:
+    return _Outcome(command.future, None, trouble_with(failure, "commit, so nothing was stored"))
+
+
+class Writer:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], clock: Callable[[], int]) -> None:
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._lock_ms = 0
+        self._data_version: int | None = None
+        self._open()
+        self._clock = clock
+        self._now = 0
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Command] = deque()
+        self._orders: SimpleQueue[_Group | None] = SimpleQueue()
+        self._busy = False  # a group is under way
+        self._loop_spared_until = 0.0
+        self._closed = False
+        self.cache = WriterCache()
+        self.on_loop = False  # a job runs on the event loop now
+        self.waiting = 0  # commands not answered yet
+        self.commits = 0
+        self.commands = 0
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def now(self) -> int:
+        """The time, for a read that has to do with it."""
+        return max(self._now, self._clock())
+
+    async def do(self, job: Job[T], *, quick: bool = False) -> T:
+        """The job's result, once it is durable.
+
+        `quick`: it takes well under a millisecond (or calls `leave_loop`), and writes nothing that the cache knows without
+        telling it.
+        """
+        if self._closed:
+            raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
+        if self.waiting >= limits.writer_queue_max:
+            raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self.waiting += 1
+        self._queue.append(_Command(job, future, quick))
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._next)
+        return await future
+
+    def leave_loop(self) -> None:
+        """For a quick job that finds, before its first write, that it will take long: it runs again in the thread, in the
+        same transaction. Nothing happens where it is there already.
+        """
+        if self.on_loop:
+            raise _LeaveLoopError
+
+    async def close(self) -> None:
+        """Finish what is queued, fold the log into the file, let go."""
+        if self._closed:
+            return
+        self._closed = True
+        if not self._busy:
+            self._orders.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    # On the event loop
+
+    def _next(self) -> None:
+        """Begin the next group, where there is one."""
+        queue = self._queue
+        if not queue:
+            self._busy = False
+            if self._closed:
+                self._orders.put(None)
+            return
+        group = _Group([queue.popleft() for _ in range(min(len(queue), limits.writer_group_max))])
+        if group.commands[0].quick and self._connection is not None:
+            self._begin_on_loop(self._connection, group)
+        self._orders.put(group)
+
+    def _begin_on_loop(self, connection: sqlite3.Connection, group: _Group) -> None:
+        """Do what can be done here at once; the thread does the rest."""
+        began = time.perf_counter()
+        if began < self._loop_spared_until:
+            return
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:  # another process writes, or worse: the thread waits, and finds out
+            return
+        group.begun = True
+        self.on_loop = True
+        try:
+            self._execute(connection, group, began + limits.loop_held_s_max)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the thread rolls back
+            group.failure = failure
+        finally:
+            self.on_loop = False
+        held = time.perf_counter() - began
+        if held > limits.loop_held_s_max:  # a slow disk, say: then it is the thread that waits for it
+            self._loop_spared_until = began + held * limits.loop_spared_times
+
+    def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
+        """Answer the callers of a group that has ended, and begin the next one."""
+        outcomes = group.outcomes
+        if no_begin is not None:
+            # It is the store that cannot, for anybody: one by one they would wait for the same lock again and again.
+            outcomes += [_failed(command, no_begin) for command in self._queue]
+            self._queue.clear()
+        self.waiting -= len(outcomes)
+        for future, result, error in outcomes:
+            if future.done():  # the caller went away
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        self._loop.call_soon(self._next)
+
+    # On either
+
+    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float = 0.0) -> None:
+        """Run the group's jobs, inside the transaction. On the loop it ends early where a job is for the thread, or where
+        it is later than `until`, by `perf_counter`.
+        """
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:  # another process has written since
+            self.cache.clear()
+            self._data_version = version
+        for job, future, quick in group.commands[len(group.outcomes) :]:
+            if self.on_loop and (not quick or time.perf_counter() > until):
+                return
+            before = connection.total_changes
+            try:
+                result = job(connection, self._tick())
+            except (Error, Replay) as refusal:
+                if connection.total_changes != before:
+                    raise
+                group.outcomes.append(_Outcome(future, None, refusal))
+            except _LeaveLoopError:
+                assert connection.total_changes == before, "a job left the loop after it wrote"
+                return
+            else:
+                if not quick and connection.total_changes != before:
+                    self.cache.clear()
+                group.outcomes.append(_Outcome(future, result, None))
+
+    def _tick(self) -> int:
+        self._now = max(self._now, self._clock())
+        return self._now
+
+    # In the thread
+
+    def _run(self) -> None:
+        while (group := self._orders.get()) is not None:
+            no_begin = self._commit(group)
+            with suppress(RuntimeError):  # the loop is gone: so is everybody who could be answered
+                self._loop.call_soon_threadsafe(self._deliver, group, no_begin)
+        if self._connection is None:
+            return
+        with suppress(sqlite3.Error):  # where another process reads, the log stays until the next start
+            self._connection.execute(f"PRAGMA busy_timeout = {self._lock_ms}")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+
+    def _commit(self, group: _Group) -> Exception | None:
+        """Bring a group to its outcomes. Why no transaction could begin, where that is so."""
+        try:
+            connection = self._connection if group.begun else self._begin()
+            assert connection is not None
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the thread lives on
+            group.outcomes = [_failed(command, failure) for command in group.commands]
+            return failure
+        try:
+            if group.failure is not None:
+                raise group.failure
+            self._execute(connection, group)
+            connection.execute("COMMIT")
+        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody's write may stand half
+            self._roll_back(connection)
+            if len(group.commands) > 1:
+                return self._commit_each(group)
+            group.outcomes = [_failed(group.commands[0], failure)]
+            return None
+        self.commits += 1
+        self.commands += len(group.commands)
+        return None
+
+    def _commit_each(self, group: _Group) -> Exception | None:
+        """Try each command of a group that failed once more, alone."""
+        group.outcomes = []
+        for place, command in enumerate(group.commands):
+            alone = _Group([command])
+            no_begin = self._commit(alone)
+            group.outcomes += alone.outcomes
+            if no_begin is not None:
+                group.outcomes += [_failed(other, no_begin) for other in group.commands[place + 1 :]]
+                return no_begin
+        return None
+
+    def _begin(self) -> sqlite3.Connection:
+        """Wait for another process's lock as long as a connection usually does."""
+        connection = self._open() if self._connection is None else self._connection
+        connection.execute(f"PRAGMA busy_timeout = {self._lock_ms}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute("PRAGMA busy_timeout = 0")
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect()
+        (self._lock_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
+        self._data_version = None  # it counts for one connection alone
+        self._connection = connection
+        return connection
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        self.cache.clear()
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # The connection cannot be trusted any more. Closing it rolls back whatever was open; the next group makes
+            # another, which may have to wait until the disk allows it.
+            self._connection = None
+            with suppress(sqlite3.Error):
+                connection.close()

@@ -1,0 +1,117 @@
+"""All routes as one ASGI application."""
+
+import time
+from typing import Final
+
+from starlette.types import Message, Receive, Scope as AsgiScope, Send
+
+from runstead.commands.app import App
+from runstead.core.errors import Error
+from runstead.http import (
+    artifacts,
+    batches,
+    concurrency,
+    conversations,
+    event_pages,
+    events,
+    families,
+    health,
+    inputs,
+    messages,
+    notifications,
+    prices,
+    projects,
+    push_services,
+    records,
+    run_pages,
+    run_tokens,
+    runs,
+    schedules,
+    sessions,
+    snapshot,
+    source_schedules,
+    stream,
+    triggers,
+    waits,
+    webhooks,
+    workers,
+)
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.asgi import respond
+from runstead.http.framework.endpoint import Operation, Server
+from runstead.http.framework.problems import problem, shown
+from runstead.http.framework.router import Router
+from runstead.http.openapi import routes
+from runstead.ports import metrics
+
+#: In the order in which the documentation shows them.
+NOUNS: Final = (
+    events,
+    event_pages,
+    runs,
+    workers,
+    waits,
+    records,
+    artifacts,
+    sessions,
+    stream,
+    families,
+    run_pages,
+    conversations,
+    messages,
+    inputs,
+    snapshot,
+    schedules,
+    webhooks,
+    triggers,
+    concurrency,
+    prices,
+    batches,
+    source_schedules,
+    notifications,
+    push_services,
+    run_tokens,
+    projects,
+    health,
+    routes,
+)
+
+
+def operations() -> list[Operation]:
+    return [operation for noun in NOUNS for operation in noun.routes.operations]
+
+
+class HttpApp:
+    """The ASGI application. It never redirects, and every refusal is a problem."""
+
+    def __init__(self, app: App, authenticator: Authenticator) -> None:
+        self.router = Router(Server(app, authenticator), operations())
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            return
+        began = time.perf_counter()
+        status = 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        # An encoded slash is part of a name for the caller and a border for a router: no id holds one.
+        if b"%2f" in scope.get("raw_path", b"").lower():
+            await problem(Error("NOT_FOUND", "No name here holds a slash"), shown(scope["path"]))(
+                scope, receive, send
+            )
+            return
+        found = self.router.find(scope["path"])
+        if found is None:
+            refusal = Error("NOT_FOUND", "There is no such path: see /docs")
+            await problem(refusal, shown(scope["path"]))(scope, receive, note)
+        else:
+            await respond(*found, scope, receive, note)
+        path = found[0].path if found is not None else "unknown"
+        metrics.count(path, scope["method"], status, time.perf_counter() - began)

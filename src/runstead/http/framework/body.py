@@ -1,0 +1,201 @@
+"""Reading a request: the body within its limit, JSON into typed values, and one clear sentence where it does not fit."""
+
+import re
+from array import array
+from collections.abc import Mapping
+from functools import cache
+from itertools import accumulate
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+
+import msgspec
+from starlette.types import Receive
+
+from runstead.core import limits
+from runstead.core.errors import Error
+
+T = TypeVar("T")
+
+_AT: Final = re.compile(r"^(?P<what>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
+
+
+class Disconnected(Exception):  # noqa: N818 - the caller went away; nobody is left to be told
+    """The caller went away before its body was here."""
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
+    """All of the body. BODY_TOO_LARGE before it is read where its length says so, else once more than that has come."""
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > bytes_max:
+        raise too_large(bytes_max)
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        more = message.get("more_body", False)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > bytes_max:
+            raise too_large(bytes_max)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def too_large(bytes_max: int) -> Error:
+    most = f"{bytes_max // limits.MIB} MiB" if bytes_max >= limits.MIB else f"{bytes_max // limits.KIB} KiB"
+    return Error("BODY_TOO_LARGE", f"The body is larger than {most}")
+
+
+@cache
+def _decoder(shape: type[Any], strict: bool = True) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(shape, strict=strict)
+
+
+def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
+    """JSON as `shape`. An integer may be written 5.0 or 5e0, which mean 5 in JSON Schema and to other languages."""
+    key: Any = shape
+    try:
+        decoded: T = _decoder(key).decode(text)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        # Lax decoding takes such numbers, and leaves what is passed through as it is. It would take "5" too, so
+        # the strict one judges first, on the same text with its numbers written plainly.
+        _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
+        decoded = _decoder(key, strict=False).decode(text)
+    return decoded
+
+
+def convert(value: Any, shape: Any) -> None:
+    """Raise where `decode` would: for the known members of an object, or of a list of them, that may hold others."""
+    try:
+        msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        if "got `float`" not in str(error):
+            raise
+        msgspec.convert(_plain(value), shape)
+
+
+def _plain(value: Any) -> Any:
+    """With integral numbers as integers, however deep."""
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= limits.integer_max:
+        return int(value)
+    return value
+
+
+def decode_body(body: bytes, shape: type[T]) -> T:
+    """The body as `shape`. An empty body is `{}`: published clients send none with the JSON content type.
+
+    Where a body repeats a member, the last one counts, as in every common parser.
+    """
+    if not body:
+        body = b"{}"
+    try:
+        _check_text(body)
+        decoded = decode(body, shape)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+    except UnicodeDecodeError:
+        raise _malformed("it is not UTF-8") from None
+    except RecursionError:
+        raise _malformed("it is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise _malformed(str(error).removeprefix("JSON is malformed: ")) from None
+    return decoded
+
+
+def _check_text(body: bytes) -> None:
+    """Values passed through untouched are read by others later: what they could not read is refused now."""
+    if not body.isascii():
+        body.decode()
+    if body.count(b"[") + body.count(b"{") > limits.json_depth_max and _deep(body):
+        raise _malformed(f"it is nested more than {limits.json_depth_max} deep")
+    try:
+        msgspec.json.decode(body)  # also refuses half a surrogate pair, and numbers that no double holds
+    except msgspec.ValidationError:
+        raise _malformed("a number in it is out of range") from None
+    except msgspec.DecodeError:
+        mended = _SURROGATE.sub(rb"\\u0020", body)
+        if mended == body:
+            raise
+        msgspec.json.decode(mended)
+        raise _malformed("a text in it holds half a surrogate pair, which is no character") from None
+
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_STEPS: Final = bytes.maketrans(b"[]", b"\x01\xff")  # 1 and -1 as signed bytes
+
+
+def _deep(body: bytes) -> bool:
+    """Whether arrays and objects stand in each other deeper than the limit."""
+    brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
+    peeled = 4  # most brackets hold none or few: layers are taken off at once before the rest is walked
+    for _ in range(peeled):
+        brackets = brackets.replace(b"[]", b"")
+    depth = max(accumulate(array("b", brackets.translate(_STEPS))), default=0)
+    return depth + peeled > limits.json_depth_max
+
+
+def _malformed(why: str) -> Error:
+    return Error("INVALID_REQUEST", f"The body is not valid JSON: {why}", errors=(("$", why),))
+
+
+def invalid(told: str) -> Error:
+    """From msgspec's sentence (`Expected … - at `$.path``) to ours."""
+    match = _AT.match(told)
+    what, path = (match["what"], match["path"]) if match else (told, "$")
+    what = what.replace("`", "")
+    where = "" if path == "$" else f" at {path}"
+    return Error("INVALID_REQUEST", f"{what}{where}", errors=((path, what),))
+
+
+@cache
+def _members(shape: type[Any]) -> dict[str, tuple[bool, type[Any]]]:
+    """Name → whether it may repeat, and the type of one value: int, bool, or str for all that is written as text."""
+    return {f.encode_name: _written(f.type) for f in msgspec.structs.fields(shape)}
+
+
+def _written(kind: Any) -> tuple[bool, type[Any]]:
+    if get_origin(kind) is Annotated:
+        kind = kind.__origin__
+    if get_origin(kind) is list:
+        return True, _written(get_args(kind)[0])[1]
+    for option in get_args(kind):  # a value or None, which is the parameter left out
+        if option is not type(None):
+            return _written(option)
+    return False, kind if kind in {int, bool} else str
+
+
+_INTEGER: Final = re.compile("-?[0-9]{1,20}")  # and no longer: out of every range, and slow to read
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _value(text: str, kind: type[Any]) -> Any:
+    """What cannot be read stays the text, for the decoder to refuse."""
+    if kind is int and _INTEGER.fullmatch(text):
+        return int(text)
+    return _BOOLEANS.get(text.lower(), text) if kind is bool else text
+
+
+def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
+    """Query parameters as `shape`; those of a list type may repeat. Unknown ones are ignored."""
+    values: dict[str, Any] = {}
+    key: Any = shape
+    members = _members(key)
+    for name, text in pairs:
+        repeats, kind = members.get(name, (False, str))
+        if repeats:
+            values.setdefault(name, []).append(_value(text, kind))
+        else:
+            values[name] = _value(text, kind)
+    try:
+        return msgspec.convert(values, shape)
+    except msgspec.ValidationError as error:
+        refused = invalid(str(error))
+        raise Error("INVALID_REQUEST", f"Query: {refused.message}", errors=refused.errors) from None

@@ -1,0 +1,342 @@
+"""Decode → authenticate → call → encode, once for every route, whichever way its request came."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+from starlette.responses import Response
+
+from runstead.commands.app import App
+from runstead.core import limits
+from runstead.core.errors import Error, not_found
+from runstead.core.idempotency import Replay, Seal
+from runstead.core.identity.principal import Principal
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.body import Disconnected, decode_body, decode_query
+from runstead.http.framework.problems import problem, shown
+
+log = structlog.get_logger(__name__)
+
+_encode = msgspec.json.Encoder().encode
+Headers = dict[bytes, bytes]
+B = TypeVar("B")
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No members: the body or query of a route that takes none."""
+
+
+_nothing: Final = Nothing()
+
+
+class Reply(NamedTuple):
+    """An answer: its status, its value, its headers."""
+
+    status: int
+    value: Any
+    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+class Request(Protocol):
+    """One request as it came: over ASGI (`asgi.py`), or from the parser itself (`protocol.py`)."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str:
+        """Without its percent-encoding."""
+
+    @property
+    def path_params(self) -> dict[str, str]: ...
+    @property
+    def query_string(self) -> bytes: ...
+    @property
+    def headers(self) -> Headers:
+        """By their lower-case names."""
+
+    async def body(self, bytes_max: int) -> bytes:
+        """All of it. BODY_TOO_LARGE as soon as more has come; Disconnected where it breaks off."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Disconnected where it breaks off."""
+        ...
+
+    async def gone(self) -> bool:
+        """Whether the caller has hung up."""
+        ...
+
+
+class Call(Generic[B, Q]):
+    """One request, as a handler gets it."""
+
+    __slots__ = ("_request", "_server", "app", "body", "path", "principal", "query", "raw")
+
+    def __init__(
+        self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
+    ) -> None:
+        self._server = server
+        self._request = request
+        self.app = server.app
+        self.principal = principal
+        self.path = request.path_params
+        self.query = query
+        self.body = body
+        self.raw = raw
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its lower-case name."""
+        return _text(self._request.headers, name)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, of a route that is `streamed`. Disconnected where it breaks off."""
+        return self._request.chunks()
+
+    async def gone(self) -> bool:
+        """Whether the caller has hung up."""
+        return await self._request.gone()
+
+    def forget_credentials(self) -> None:
+        """What a credential may do has changed: look it up again."""
+        self._server.authenticator.forget()
+
+    async def once(
+        self,
+        command: Callable[[Seal | None], Awaitable[R]],
+        answer: Callable[[R], Reply],
+        secret: str | None = None,
+    ) -> Reply:
+        """Run the command; under an Idempotency-Key, at most once, its answer stored with its effect. A `secret` in
+        the answer is shown once and never stored: a replay holds null in its place.
+        """
+        key = self.header(b"idempotency-key")
+        if key is None:
+            return answer(await command(None))
+        if not 1 <= len(key) <= limits.idempotency_key_chars_max:
+            raise Error(
+                "INVALID_REQUEST",
+                f"Idempotency-Key must have 1 to {limits.idempotency_key_chars_max} characters",
+            )
+        in_use, name = self._server.in_use, (self.principal.identity, key)
+        if name in in_use:
+            raise Error(
+                "IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is still being worked on"
+            )
+        in_use.add(name)
+        try:
+            return answer(await command(self._seal(key, answer, secret)))
+        finally:
+            in_use.discard(name)
+
+    def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> Seal:
+        request = self._request
+        told = f"{request.method} {request.path}?".encode() + request.query_string + b"\n" + self.raw
+
+        def render(result: R) -> tuple[int, bytes]:
+            reply = answer(result)
+            body = _encode(reply.value)
+            if secret is not None:
+                body = body.replace(_encode(secret), b"null")
+            return reply.status, body
+
+        return Seal(self.principal.identity, key, hashlib.sha256(told).digest(), render)
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
+
+
+class Operation(NamedTuple):
+    """A route with all that its documentation and its decoding need."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    tag: str
+    body: type[Any]
+    query: type[Any]
+    answer: type[Any] | None  # None: not JSON
+    status: int
+    errors: tuple[str, ...]
+    open: bool  # needs no credential
+    media_type: str
+    keyed: bool  # takes an Idempotency-Key
+    streamed: bool = False  # its body is no JSON, and may be of any size: the handler reads it
+    body_bytes_max: int = limits.body_bytes_max
+
+    @property
+    def plain(self) -> bool:
+        """Whether it takes JSON whole and answers JSON whole: nothing of it is streamed."""
+        return self.answer is not None and self.media_type == "application/json" and not self.streamed
+
+
+class Routes:
+    """The routes of one noun."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.operations: list[Operation] = []
+
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        answer: type[Any] | None,
+        body: type[Any] = Nothing,
+        query: type[Any] = Nothing,
+        status: int = 200,
+        errors: tuple[str, ...] = (),
+        open: bool = False,  # noqa: A002 - what it is
+        media_type: str = "application/json",
+        keyed: bool | None = None,
+        streamed: bool = False,
+        body_bytes_max: int = limits.body_bytes_max,
+    ) -> Callable[[Handler], Handler]:
+        """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own. POST and PATCH
+        take an Idempotency-Key, unless `keyed` says otherwise.
+        """
+
+        def register(handler: Handler) -> Handler:
+            summary = (handler.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+            assert summary, f"{method} {path} has no docstring"
+            self.operations.append(
+                Operation(
+                    method,
+                    path,
+                    handler,
+                    " ".join(summary.split()),
+                    self.tag,
+                    body,
+                    query,
+                    answer,
+                    status,
+                    errors,
+                    open,
+                    media_type,
+                    method in {"POST", "PATCH"} if keyed is None else keyed,
+                    streamed,
+                    body_bytes_max,
+                )
+            )
+            return handler
+
+        return register
+
+
+class Server:
+    """What every endpoint shares."""
+
+    def __init__(self, app: App, authenticator: Authenticator) -> None:
+        self.app = app
+        self.authenticator = authenticator
+        self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests under way
+
+
+_NOBODY: Final = Principal("user", "", {})
+
+
+class Answer(NamedTuple):
+    """A reply as it is sent: `headers` with lower-case names, those of the body among them."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Endpoint:
+    """All methods of one path."""
+
+    def __init__(self, server: Server, path: str, operations: dict[str, Operation]) -> None:
+        self._server = server
+        self._operations = operations
+        self.path = path
+        self.methods = frozenset(operations)
+        self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
+
+    async def answer(self, request: Request) -> Answer | Response:
+        """What the request is answered, a refusal included; a Response where the handler made one. Disconnected."""
+        try:
+            return await self._respond(request)
+        except Error as error:
+            return problem(error, shown(request.path))
+        except Disconnected:
+            raise
+        except Exception:
+            path = shown(request.path)
+            log.exception("request failed", method=request.method, path=path)
+            return problem(Error("INTERNAL", "Something went wrong here; it was logged"), path)
+
+    async def _respond(self, request: Request) -> Answer | Response:
+        operation = self._operations.get(request.method)
+        if operation is None:
+            allowed = ", ".join(sorted(self._operations))
+            refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
+            return problem(refusal, shown(request.path), {"Allow": allowed})
+        headers = request.headers
+        principal = _NOBODY
+        if not operation.open:
+            principal = await self._server.authenticator.authenticate(
+                _text(headers, b"authorization"), _text(headers, b"x-api-key")
+            )
+        for name, value in request.path_params.items():
+            _check_name(name, value)
+        raw = b""
+        if operation.method != "GET" and not operation.streamed:
+            raw = await request.body(operation.body_bytes_max)
+        body = _nothing if operation.body is Nothing else decode_body(raw, operation.body)
+        query = _nothing if operation.query is Nothing else _query(request.query_string, operation.query)
+        call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
+        try:
+            reply = await operation.handler(call)
+        except Replay as stored:
+            reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
+        return _encoded(reply) if isinstance(reply, Reply) else reply
+
+
+def _query(text: bytes, shape: type[Any]) -> Any:
+    if not text:
+        key: Any = shape
+        return _defaults(key)
+    return decode_query(parse_qsl(text.decode("latin-1"), keep_blank_values=True), shape)
+
+
+@cache
+def _defaults(shape: type[Any]) -> Any:
+    """An empty query: queries are frozen, so that one value serves all."""
+    return decode_query([], shape)
+
+
+def _encoded(reply: Reply) -> Answer:
+    body = _encode(reply.value)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    for name, value in reply.headers.items():
+        if _CONTROL.search(value):
+            raise ValueError(f"{name} would break the answer's header")
+        headers.append((name.lower().encode(), value.encode("latin-1")))
+    return Answer(reply.status, headers, body)
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _check_name(name: str, value: str) -> None:
+    """What cannot be a name is refused before anything is looked up under it."""
+    if name == "run_id" and len(value) > limits.run_id_chars_max:
+        raise Error("INVALID_REQUEST", f"A run id has 1 to {limits.run_id_chars_max} characters")
+    if len(value) > limits.name_chars_max:
+        raise not_found("What the path names")
+    if _CONTROL.search(value):
+        raise Error("INVALID_REQUEST", f"{name} holds a control character")

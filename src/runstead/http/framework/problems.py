@@ -1,0 +1,115 @@
+"""Codes to statuses, in the only place, and errors as `application/problem+json` (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from runstead.core.errors import CODES, Error
+
+STATUS: Final[dict[str, int]] = {
+    "INVALID_REQUEST": 400,
+    "ARTIFACT_MISMATCH": 400,
+    "EVENT_CURSOR_MISMATCH": 400,
+    "EVENT_RUN_TERMINAL": 400,
+    "EVENT_RUN_WAITING": 400,
+    "EVENT_TOO_LARGE": 400,
+    "EVENT_TYPE_REFUSED": 400,
+    "EVENT_LOG_FULL": 400,
+    "REQUEST_SNAPSHOT_TOO_LARGE": 400,
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "REQUEST_TIMEOUT": 408,
+    "RUN_ID_CONFLICT": 409,
+    "RUN_ID_AMBIGUOUS": 409,
+    "RUN_NOT_TERMINAL": 409,
+    "RUN_HAS_CHILDREN": 409,
+    "RUN_ALREADY_WAITING": 409,
+    "PARENT_CANCELLED": 409,
+    "FAMILY_TOO_DEEP": 409,
+    "ATTEMPT_SUPERSEDED": 409,
+    "TOOL_RESULT_NOT_WAITING": 409,
+    "TOOL_RESULT_CONFLICT": 409,
+    "INPUT_REQUEST_NOT_OPEN": 409,
+    "CONVERSATION_LINKED": 409,
+    "IDEMPOTENCY_KEY_REUSED": 409,
+    "IDEMPOTENCY_KEY_IN_USE": 409,
+    "PROJECT_SLUG_TAKEN": 409,
+    "LAST_ADMIN": 409,
+    "SCHEDULE_LIMIT_REACHED": 409,
+    "SCHEDULE_COMPLETED": 409,
+    "WEBHOOK_LIMIT_REACHED": 409,
+    "WEBHOOK_DISABLED": 409,
+    "TRIGGER_LIMIT_REACHED": 409,
+    "PRICE_LIMIT_REACHED": 409,
+    "BATCH_CLOSED": 409,
+    "BATCH_NOT_RETRIABLE": 409,
+    "SCHEDULE_DELETING": 409,
+    "SCHEDULE_FROM_SOURCE": 409,
+    "TOO_MANY_PUSH_SERVICES": 409,
+    "ARTIFACT_LIMIT_REACHED": 409,
+    "ARTIFACTS_NOT_KEPT": 409,
+    "RUN_NOT_ACTIVE": 410,
+    "PRECONDITION_FAILED": 412,
+    "BODY_TOO_LARGE": 413,
+    "URL_TOO_LONG": 414,
+    "ARTIFACT_TOO_LARGE": 413,
+    "RANGE_NOT_SATISFIABLE": 416,
+    "PRECONDITION_REQUIRED": 428,
+    "ADDRESS_LIMIT_REACHED": 429,
+    "HEADERS_TOO_LARGE": 431,
+    "INTERNAL": 500,
+    "STORE_BUSY": 503,
+    "STORE_UNAVAILABLE": 503,
+    "SHUTTING_DOWN": 503,
+    "CONNECTION_LIMIT_REACHED": 503,
+}
+assert STATUS.keys() == CODES.keys(), STATUS.keys() ^ CODES.keys()
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One value that was refused: where (`$.events[3].type`) and why."""
+
+    path: str
+    message: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """RFC 9457, with `error` (the same sentence as `detail`) and a stable `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: str
+    code: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+
+
+def shown(path: str) -> str:
+    """A path as it may be answered and logged: what follows `/triggers/` is a credential."""
+    return "/triggers/***" if path.startswith("/triggers/") else path
+
+
+def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:
+    status = STATUS[error.code]
+    body = Problem(
+        f"/docs#{error.code}",
+        HTTPStatus(status).phrase,
+        status,
+        error.message,
+        instance,
+        error.message,
+        error.code,
+        [FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
+    )
+    extra = dict(headers or {})
+    if error.retry_after_s is not None:
+        extra["Retry-After"] = str(error.retry_after_s)
+    if status == HTTPStatus.UNAUTHORIZED:
+        extra["WWW-Authenticate"] = "Bearer"
+    return Response(msgspec.json.encode(body), status, extra, "application/problem+json")

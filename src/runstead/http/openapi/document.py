@@ -1,0 +1,396 @@
+"""The OpenAPI 3.1 document, from the same types that decode requests and encode answers."""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from runstead import __version__
+from runstead.core import limits
+from runstead.core.errors import CODES
+from runstead.core.runs.artifact import ANY_TYPE
+from runstead.core.runs.event import TERMINAL_TYPES
+from runstead.http.create_bodies import REQUESTS
+from runstead.http.framework.endpoint import Nothing, Operation
+from runstead.http.framework.problems import STATUS, Problem
+from runstead.http.framework.values import NO_CONTROLS, NO_NUL
+from runstead.http.messages import PART, AddMessage
+from runstead.http.openapi.examples import EXAMPLES
+from runstead.http.openapi.links import add_links
+from runstead.http.openapi.names import name_shapes, operation_id
+from runstead.http.openapi.rules import (
+    describe_batches,
+    describe_creations,
+    describe_forms,
+    describe_push_services,
+    describe_resumes,
+    describe_schedules,
+    describe_targets,
+    describe_triggers,
+    describe_webhooks,
+    reference,
+)
+from runstead.http.records import IF_MATCH
+from runstead.http.runs import Artifact, CompleteRun, UsageMetadata
+from runstead.http.triggers import FORM
+
+Schema = dict[str, Any]
+
+_REF: Final = "#/components/schemas/{name}"
+_PATH_PARTS: Final = re.compile(r"{(\w+)}")
+
+#: Told with every operation too: some generators of clients look for it there and nowhere else.
+_SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
+
+#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
+#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
+_STREAM: Final[Schema] = {
+    "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
+    "required": ["id", "event", "data"],
+    "patternProperties": {
+        "^id$": {"type": "string", "minLength": 1},
+        "^event$": {"type": "string", "minLength": 1},
+        "^data$": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
+#: What any route that reads a credential or a body may answer, beside its own codes.
+_WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
+_WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
+_WITH_BODY: Final = ("BODY_TOO_LARGE",)
+_WITH_KEY: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_IN_USE")
+
+#: In the order in which they are read.
+_TAGS: Final = (
+    "Runs",
+    "Artifacts",
+    "Events",
+    "Conversations",
+    "Messages",
+    "Input requests",
+    "Workers",
+    "Schedules",
+    "Webhooks",
+    "Triggers",
+    "Batches",
+    "Concurrency",
+    "Usage",
+    "Notifications",
+    "Push services",
+    "Families",
+    "Lists",
+    "Administration",
+    "Health",
+    "Documentation",
+)
+
+#: Creations that answer a Location.
+_LOCATED: Final = frozenset(
+    {
+        "/runs",
+        "/runs/{run_id}/retry",
+        "/conversations",
+        "/conversations/{conversation_id}/input-requests",
+        "/projects",
+        "/projects/{project}/schedules",
+        "/projects/{project}/webhooks",
+        "/projects/{project}/triggers",
+        "/triggers/{token}",
+        "/projects/{project}/batches",
+        "/projects/{project}/batches/{batch_id}/retry",
+        "/projects/{project}/schedules/{schedule_id}/runs",
+    }
+)
+#: What takes any body.
+_PASSED_ON: Final = "/triggers/{token}"
+#: What answers an ETag.
+TAGGED: Final = "/runs/{run_id}"
+
+_PATH_HELP: Final = {
+    "run_id": "The run's public id.",
+    "name": "The artifact's name.",
+    "project": "A project's id or slug.",
+    "conversation_id": "The conversation's id.",
+    "input_request_id": "The input request's id.",
+    "event_id": "The event's number in its run.",
+    "worker_id": "The worker's id.",
+    "schedule_id": "The schedule's id.",
+    "batch_id": "The batch's id.",
+    "service_id": "The push service's id.",
+    "webhook_id": "The webhook's id.",
+    "delivery_id": "The delivery's id.",
+    "trigger_id": "The trigger's id (not its token).",
+    "token": "The trigger's token.",
+    "child_run_id": "The child's public id.",
+    "key_id": "The key's id (not the key).",
+    "user_id": "The user's id.",
+}
+
+
+def codes_of(operation: Operation) -> tuple[str, ...]:
+    """Every error code that the operation documents."""
+    codes = list(operation.errors)
+    if not operation.open:
+        codes += _WITH_CREDENTIAL
+    if _PATH_PARTS.search(operation.path):
+        codes += _WITH_PATH
+    if operation.method != "GET" and not operation.streamed:
+        codes += _WITH_BODY
+    if operation.keyed:
+        codes += _WITH_KEY
+    return tuple(sorted({*codes, "INTERNAL"}))
+
+
+def document(operations: Sequence[Operation]) -> Schema:
+    shapes: list[Any] = [Problem, UsageMetadata, Artifact, *REQUESTS.values()]
+    shapes += [o.body for o in operations if o.body is not Nothing]
+    shapes += [o.answer for o in operations if o.answer is not None]
+    shapes += [o.query for o in operations if o.query is not Nothing]
+    schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
+    schema_of = dict(zip(map(id, shapes), schemas, strict=True))
+    _describe_values(components)
+    describe_creations(components)
+    describe_batches(components)
+    describe_targets(components, [operation.body for operation in operations if operation.method == "POST"])
+    describe_resumes(components)
+    describe_forms(components)
+    describe_schedules(components)
+    describe_push_services(components)
+    describe_webhooks(components)
+    describe_triggers(components)
+    paths: dict[str, Schema] = {}
+    for operation in operations:
+        path = paths.setdefault(operation.path, {})
+        path[operation.method.lower()] = _operation(operation, schema_of, components)
+    for shape in {o.query for o in operations if o.query is not Nothing}:
+        del components[shape.__name__]  # told parameter by parameter
+    whole: Schema = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Runstead",
+            "version": __version__,
+            "summary": "A self-hosted control plane for durable runs",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": _SECURITY,
+        "tags": [{"name": tag} for tag in _TAGS],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A JWT, an API key (`vf_<prefix>_<secret>`) or a worker's token.",
+                },
+                "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+    name_shapes(whole)
+    add_links(whole)
+    return whole
+
+
+def _describe_values(components: dict[str, Schema]) -> None:
+    """Values that are passed through and checked in a second step: say what that step takes."""
+    complete = components[CompleteRun.__name__]["properties"]
+    complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
+    complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
+    complete["output"]["description"] = (
+        f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
+    )
+    if AddMessage.__name__ in components:
+        message = components[AddMessage.__name__]["properties"]
+        message["role"] = {"type": "string", "const": "user", "default": "user"}
+        message["parts"]["items"] = dict(PART)
+    if "AppendEvents" in components:
+        components["AppendEvents"]["properties"]["events"]["items"] = reference("Event")
+        components["Event"] = {
+            "title": "Event",
+            "type": "object",
+            "required": ["type"],
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": limits.event_type_chars_max,
+                    "pattern": NO_CONTROLS,
+                    "not": {"enum": sorted(TERMINAL_TYPES)},
+                    "description": "Any type but RUN_FINISHED and RUN_ERROR.",
+                },
+                "idempotency_key": {
+                    "type": ["string", "null"],
+                    "minLength": 1,
+                    "maxLength": limits.idempotency_key_chars_max,
+                    "pattern": NO_NUL,
+                    "description": "Stored once per run: a repeat of the event is dropped.",
+                },
+            },
+            "description": "An event: a flat object, less than 256 KiB as JSON.",
+        }
+
+
+def _operation(operation: Operation, schema_of: dict[int, Any], components: dict[str, Schema]) -> Schema:
+    spec: Schema = {
+        "operationId": operation_id(operation.tag, operation.handler.__name__),
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": [
+            *_path_parameters(operation),
+            *_query_parameters(operation, components),
+            *_header_parameters(operation),
+        ],
+        "responses": _responses(operation, schema_of),
+    }
+    rest = (operation.handler.__doc__ or "").strip().partition("\n\n")[2]
+    if rest:
+        spec["description"] = " ".join(rest.split())
+    spec["security"] = [] if operation.open else _SECURITY
+    if operation.body is not Nothing:
+        needed = any(member.required for member in msgspec.structs.fields(operation.body))
+        content: Schema = {"schema": schema_of[id(operation.body)]}
+        if (examples := EXAMPLES.get(operation.body.__name__)) is not None:
+            content["examples"] = {name: {"value": body} for name, body in examples.items()}
+        spec["requestBody"] = {"required": needed, "content": {"application/json": content}}
+    elif operation.streamed:
+        spec["requestBody"] = {
+            "required": False,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {"schema": {}},  # any type will do, this one too
+            },
+        }
+    elif operation.path == _PASSED_ON:
+        spec["requestBody"] = {
+            "required": False,
+            "content": {"application/json": {"schema": {}}, FORM: {"schema": {"type": "object"}}},
+        }
+    return spec
+
+
+def _path_parameters(operation: Operation) -> list[Schema]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PATH_HELP[name],
+            "schema": _part(name),
+        }
+        for name in _PATH_PARTS.findall(operation.path)
+    ]
+
+
+def _part(name: str) -> Schema:
+    if name == "event_id":
+        return {"type": "integer", "minimum": 1, "maximum": limits.integer_max}
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.run_id_chars_max if name == "run_id" else limits.name_chars_max,
+        "pattern": NO_CONTROLS,
+    }
+
+
+def _query_parameters(operation: Operation, components: dict[str, Schema]) -> list[Schema]:
+    if operation.query is Nothing:
+        return []
+    shape = components[operation.query.__name__]
+    return [
+        {"name": name, "in": "query", "required": name in shape.get("required", ()), "schema": _told(schema)}
+        for name, schema in shape["properties"].items()
+    ]
+
+
+def _told(schema: Schema) -> Schema:
+    """A parameter is there or not: it is never null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**kinds[0], **{name: value for name, value in schema.items() if name not in {"anyOf", "default"}}}
+
+
+def _header_parameters(operation: Operation) -> list[Schema]:
+    def header(name: str, description: str, schema: Schema) -> Schema:
+        return {"name": name, "in": "header", "description": description, "schema": schema}
+
+    found = []
+    if operation.media_type == "text/event-stream":
+        told = "The `id` of the last frame that the caller has; wins over the query."
+        found.append(header("Last-Event-ID", told, {"type": "string"}))
+    if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
+        told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
+        found.append(header("X-Lease-Token", told, {"type": "string"}))
+    if "PRECONDITION_REQUIRED" in operation.errors:
+        told = "Needed: the ETag of what the caller has read, or `*`."
+        found.append({**header("If-Match", told, {"type": "string", "pattern": IF_MATCH}), "required": True})
+    if operation.path == TAGGED and operation.method == "GET":
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
+    if "RANGE_NOT_SATISFIABLE" in operation.errors:
+        told = "ETags that the caller has: 304 where one of them is current."
+        found.append(header("If-None-Match", told, {"type": "string"}))
+        told = "One range, such as `bytes=0-1023`: 206 with these bytes alone. Several are answered with all bytes."
+        found.append(header("Range", told, {"type": "string"}))
+    if operation.keyed:
+        told = "The same key with the same request gets the stored answer for 24 hours."
+        chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
+        found.append(header("Idempotency-Key", told, chars))
+    return found
+
+
+def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
+    content: Schema = {"schema": {"type": "string"}}
+    if operation.media_type == "text/event-stream":
+        content = {"schema": _STREAM}
+    elif operation.answer is not None:
+        content = {"schema": schema_of[id(operation.answer)]}
+    elif operation.media_type == "application/json":
+        content = {"schema": {"type": "object"}}
+    good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
+    if operation.media_type == ANY_TYPE:  # or whichever the bytes were stored with
+        good["content"]["*/*"] = {"schema": {}}
+    if operation.path in _LOCATED and operation.method == "POST":
+        good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
+    if operation.keyed:
+        told = "`true` on an answer that was stored under the Idempotency-Key before."
+        good.setdefault("headers", {})["Idempotent-Replayed"] = {
+            "schema": {"type": "string", "const": "true"},
+            "description": told,
+        }
+    responses: Schema = {str(operation.status): good}
+    if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
+        good["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "Strong; also the member `etag`."}
+        }
+        if operation.method == "GET":
+            responses["304"] = {
+                "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+            }
+    if "RANGE_NOT_SATISFIABLE" in operation.errors:
+        good["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes."}}
+        responses["206"] = {"description": "Partial Content.", "content": good["content"]}
+        responses["304"] = {
+            "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
+        }
+    by_status: dict[int, list[str]] = {}
+    for code in codes_of(operation):
+        by_status.setdefault(STATUS[code], []).append(code)
+    for status, codes in sorted(by_status.items()):
+        told = " ".join(f"`{code}`: {CODES[code]}" for code in codes)
+        response: Schema = {
+            "description": f"{HTTPStatus(status).phrase}. {told}",
+            "content": {"application/problem+json": {"schema": schema_of[id(Problem)]}},
+        }
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+        if status == HTTPStatus.UNAUTHORIZED:
+            response["headers"] = {
+                "WWW-Authenticate": {"schema": {"type": "string"}, "description": "Bearer."}
+            }
+        responses[str(status)] = response
+    return responses

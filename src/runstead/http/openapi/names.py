@@ -1,0 +1,271 @@
+"""Names in the OpenAPI document for what has none of its own: generated clients call functions and types after them."""
+
+from typing import Any, Final, get_args
+
+import msgspec
+
+from runstead.core.batches.batch import BatchStatus
+from runstead.core.conversations.conversation import ConversationStatus, ConversationType, Role as MessageRole
+from runstead.core.conversations.form import FieldType
+from runstead.core.conversations.input_request import InputStatus, ResponderType
+from runstead.core.conversations.projection import MessageStatus
+from runstead.core.identity.principal import Role
+from runstead.core.queue.push_service import ScopeKind
+from runstead.core.queue.worker import SessionStatus, WorkerStatus
+from runstead.core.runs.run import (
+    Kind,
+    OwnerKind,
+    RuntimeTargetKind,
+    TerminalStatus,
+    TriggerKind,
+    WaitingReason,
+)
+from runstead.core.schedules.schedule import (
+    ConcurrencyPolicy,
+    ConversationMode,
+    DefinitionSource,
+    Health,
+    ScheduleStatus,
+    ScheduleTargetKind,
+)
+from runstead.core.usage.report import By
+from runstead.core.usage.usage import Capture
+from runstead.core.webhooks.webhook import DeliveryStatus
+from runstead.http.conversations import ShownStatus
+from runstead.http.create_bodies import Labels
+from runstead.http.messages import PART
+from runstead.http.push_services import PushServiceStatus
+from runstead.http.run_view import RUN_ERROR, ProjectionStatus
+from runstead.http.webhooks import WebhookEvent
+
+Schema = dict[str, Any]
+
+#: `<tag>_<handler>` → operationId. What is not here keeps `<tag>_<handler>`.
+_OPERATIONS: Final = {
+    "events_append": "append_events",
+    "events_page": "list_events",
+    "events_stream": "stream_events",
+    "events_summary": "get_event_summary",
+    "events_one": "get_event",
+    "events_event_types": "list_event_types",
+    "events_child_token": "create_child_event_token",
+    "events_append_in_conversation": "append_conversation_run_events",
+    "events_page_in_conversation": "list_conversation_run_events",
+    "events_stream_in_conversation": "stream_conversation_run_events",
+    "artifacts_store": "store_artifact",
+    "artifacts_read": "read_artifact",
+    "runs_create": "create_run",
+    "runs_get": "get_run",
+    "runs_complete": "complete_run",
+    "runs_cancel": "cancel_run",
+    "runs_retry": "retry_run",
+    "runs_resume": "resume_run",
+    "runs_wait": "wait_run",
+    "runs_heartbeat": "heartbeat_run",
+    "runs_pause": "pause_run",
+    "runs_update": "update_run",
+    "runs_delete": "delete_run",
+    "runs_usage": "get_run_usage",
+    "lists_page": "list_runs",
+    "lists_page_of_project": "list_project_runs",
+    "workers_register": "register_worker",
+    "workers_page": "list_workers",
+    "workers_heartbeat": "heartbeat_worker",
+    "workers_claim": "claim_runs",
+    "workers_renew": "renew_lease",
+    "workers_release": "release_run",
+    "workers_put_session": "put_session",
+    "families_children": "list_children",
+    "families_tree": "get_tree",
+    "families_attempts": "list_attempts",
+    "conversations_create": "create_conversation",
+    "conversations_get": "get_conversation",
+    "conversations_page": "list_conversations",
+    "conversations_change": "update_conversation",
+    "conversations_delete": "delete_conversation",
+    "conversations_get_run": "get_conversation_run",
+    "conversations_children": "list_conversation_run_children",
+    "conversations_snapshot": "get_conversation_run_snapshot",
+    "messages_add": "add_message",
+    "messages_page": "list_messages",
+    "input_requests_create": "create_input_request",
+    "input_requests_page": "list_input_requests",
+    "input_requests_get": "get_input_request",
+    "input_requests_respond": "respond_to_input_request",
+    "input_requests_cancel": "cancel_input_request",
+    "schedules_create": "create_schedule",
+    "schedules_page": "list_schedules",
+    "schedules_get": "get_schedule",
+    "schedules_run": "run_schedule",
+    "webhooks_create": "create_webhook",
+    "webhooks_page": "list_webhooks",
+    "webhooks_get": "get_webhook",
+    "webhooks_change": "update_webhook",
+    "webhooks_delete": "delete_webhook",
+    "webhooks_rotate": "rotate_webhook",
+    "webhooks_test": "test_webhook",
+    "webhooks_deliveries": "list_deliveries",
+    "webhooks_redeliver": "redeliver",
+    "triggers_create": "create_trigger",
+    "triggers_page": "list_triggers",
+    "triggers_get": "get_trigger",
+    "triggers_change": "update_trigger",
+    "triggers_delete": "delete_trigger",
+    "triggers_rotate": "rotate_trigger",
+    "triggers_fire": "fire_trigger",
+    "concurrency_get": "get_concurrency_limits",
+    "concurrency_put": "put_concurrency_limits",
+    "usage_page": "list_prices",
+    "usage_put": "put_price",
+    "usage_delete": "delete_price",
+    "usage_usage": "get_project_usage",
+    "batches_create": "create_batch",
+    "batches_page": "list_batches",
+    "batches_get": "get_batch",
+    "batches_cancel": "cancel_batch",
+    "batches_retry": "retry_batch",
+    "batches_stream": "stream_batch",
+    "schedules_update": "update_schedule",
+    "schedules_delete": "delete_schedule",
+    "schedules_upcoming": "list_upcoming_times",
+    "schedules_sync": "sync_source_schedules",
+    "notifications_notifications": "stream_notifications",
+    "push_services_register": "register_push_service",
+    "push_services_heartbeat": "heartbeat_push_service",
+    "push_services_page": "list_push_services",
+    "push_services_get": "get_push_service",
+    "push_services_disable": "disable_push_service",
+    "push_services_jwks": "get_jwks",
+    "administration_create": "create_project",
+    "administration_page": "list_projects",
+    "administration_get": "get_project",
+    "administration_create_key": "create_api_key",
+    "administration_keys": "list_api_keys",
+    "administration_revoke_key": "revoke_api_key",
+    "administration_put_member": "put_member",
+    "administration_members": "list_members",
+    "administration_remove_member": "remove_member",
+    "health_healthz": "get_health",
+    "health_readyz": "get_readiness",
+    "health_metrics": "get_metrics",
+    "documentation_openapi": "get_openapi",
+    "documentation_docs": "get_docs",
+}
+
+#: Choices that stand in several places: one type in a client, not one for each place.
+_CHOICES: Final = {
+    "RunKind": Kind,
+    "OwnerKind": OwnerKind,
+    "TerminalStatus": TerminalStatus,
+    "WaitingReason": WaitingReason,
+    "RuntimeTargetKind": RuntimeTargetKind,
+    "TriggerKind": TriggerKind,
+    "ConversationType": ConversationType,
+    "SessionStatus": SessionStatus,
+    "WorkerStatus": WorkerStatus,
+    "Role": Role,
+    "ProjectionStatus": ProjectionStatus,
+    "ConversationStatus": ConversationStatus,
+    "ConversationShownStatus": ShownStatus,
+    "MessageRole": MessageRole,
+    "MessageStatus": MessageStatus,
+    "InputStatus": InputStatus,
+    "ResponderType": ResponderType,
+    "FieldType": FieldType,
+    "ScheduleStatus": ScheduleStatus,
+    "ScheduleTargetKind": ScheduleTargetKind,
+    "ScheduleHealth": Health,
+    "ConversationMode": ConversationMode,
+    "ConcurrencyPolicy": ConcurrencyPolicy,
+    "DefinitionSource": DefinitionSource,
+    "WebhookEvent": WebhookEvent,
+    "DeliveryStatus": DeliveryStatus,
+    "BatchStatus": BatchStatus,
+    "UsageBy": By,
+    "PushScopeKind": ScopeKind,
+    "PushServiceStatus": PushServiceStatus,
+    "UsageCaptureStatus": Capture,
+}
+
+_SHAPES: Final[dict[str, Schema]] = {
+    **{name: {"enum": sorted(get_args(choices))} for name, choices in _CHOICES.items()},
+    "JsonObject": {"type": "object"},
+    "Labels": msgspec.json.schema(Labels),
+    "RunError": RUN_ERROR,
+    "MessagePart": PART,
+}
+
+_TYPES: Final = {str: "string", bool: "boolean", int: "integer"}
+
+_ABOUT: Final = ("title", "description", "default", "examples")
+
+
+def operation_id(tag: str, handler: str) -> str:
+    name = f"{tag.lower().replace(' ', '_')}_{handler}"
+    return _OPERATIONS.get(name, name)
+
+
+def name_shapes(document: Schema) -> None:
+    """Let every place that repeats a shape refer to it by name, and every schema say its type."""
+    schemas: dict[str, Schema] = document["components"]["schemas"]
+    found: dict[str, Schema] = {}
+    for name, schema in schemas.items():
+        _refer(schema, found, whole=True)
+        for member, shape in schema.get("properties", {}).items():
+            _name_options(
+                name + "".join(part[:1].upper() + part[1:] for part in member.split("_")), shape, found
+            )
+    _refer(document["paths"], found)
+    schemas |= found
+
+
+def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None:
+    """`whole`: the value is a component itself, whose shape stays where it is."""
+    if isinstance(value, list):
+        for one in value:
+            _refer(one, found)
+    if not isinstance(value, dict):
+        return
+    if value.get("type") == ["object", "null"]:
+        _split_null(value)
+    if value.get("type") == "array" and "items" not in value:
+        value["items"] = {}
+    if isinstance(value.get("enum"), list) and "type" not in value:
+        shape = {"enum": value["enum"]}
+        value["type"] = _TYPES[type(value["enum"][0])]
+    else:
+        shape = {name: part for name, part in value.items() if name not in _ABOUT}
+    name = None if whole else next((name for name, known in _SHAPES.items() if known == shape), None)
+    if name is None:
+        for member, part in value.items():
+            if member not in {"default", "examples", "enum"}:
+                _refer(part, found)
+        return
+    found.setdefault(name, {"title": name, **({"type": "string"} if "enum" in shape else {}), **shape})
+    for member in (*shape, "type"):
+        value.pop(member, None)
+    reference = f"#/components/schemas/{name}"
+    if "default" in value:  # a reference with a neighbour: `allOf` keeps both for every reader
+        value["allOf"] = [{"$ref": reference}]
+    else:
+        value["$ref"] = reference
+
+
+def _name_options(name: str, shape: Schema, found: dict[str, Schema]) -> None:
+    """What is one of several or one of many would be called after its place: `…Type0`, `…Item`."""
+    for option in shape.get("anyOf", ()):
+        _name_part(name, option, found)
+    if "items" in shape:
+        _name_part(name.removesuffix("s"), shape["items"], found)
+
+
+def _name_part(name: str, part: Schema, found: dict[str, Schema]) -> None:
+    if "enum" in part or "properties" in part:
+        found[name] = {"title": name, **part}
+        part.clear()
+        part["$ref"] = f"#/components/schemas/{name}"
+
+
+def _split_null(value: Schema) -> None:
+    told = {name: value.pop(name) for name in list(value) if name not in _ABOUT}
+    value["anyOf"] = [{**told, "type": "object"}, {"type": "null"}]

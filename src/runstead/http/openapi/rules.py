@@ -1,0 +1,266 @@
+"""What the types of bodies cannot say: which members go together. Told as JSON Schema, kind by kind."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, Final
+
+from runstead.core.conversations.form import FormField
+from runstead.http.batches import BatchRun
+from runstead.http.create_bodies import REQUESTS, CreateRun
+from runstead.http.framework.values import END, NO_CONTROLS, RuntimeTarget
+from runstead.http.inputs import CreateInputRequest, InputRequestView
+from runstead.http.push_services import RegisterPushService
+from runstead.http.schedules import CreateSchedule, ScheduleTarget
+from runstead.http.source_schedules import SourceSchedule
+from runstead.http.triggers import CreateTrigger
+from runstead.http.waits import ResumeRun
+from runstead.http.webhooks import CreateWebhook, UpdateWebhook
+
+Schema = dict[str, Any]
+
+_TEXT: Final[Schema] = {"type": "string"}
+_NULL: Final[Schema] = {"type": "null"}
+_ENVIRONMENT: Final = "runtime_target_environment_id"
+_BRANCH: Final = "runtime_target_branch_id"
+
+
+def reference(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _where(kind: str, then: Schema, otherwise: Schema) -> Schema:
+    case = {"properties": {"runtime_target_kind": {"const": kind}}, "required": ["runtime_target_kind"]}
+    return {"if": case, "then": then, "else": otherwise}
+
+
+def _ids(**types: Schema) -> Schema:
+    """Those that are texts must be there."""
+    return {"properties": types, "required": [name for name, told in types.items() if told is _TEXT]}
+
+
+#: RuntimeTarget.check
+_RUNTIME_TARGET: Final = _where(
+    "environment",
+    _ids(**{_ENVIRONMENT: _TEXT, _BRANCH: _NULL}),
+    _where(
+        "preview_branch",
+        _ids(**{_ENVIRONMENT: _NULL, _BRANCH: _TEXT}),
+        _ids(**{_ENVIRONMENT: _NULL, _BRANCH: _NULL}),
+    ),
+)
+
+_WORKFLOW: Final[Schema] = {
+    "if": {"properties": {"workflow_id": _NULL}},
+    "then": _ids(target=_TEXT),
+}
+
+_TOOL_RESULT: Final[Schema] = {
+    "if": {"properties": {"type": {"const": "tool_result"}}},
+    "then": _ids(tool_call_id=_TEXT),
+}
+
+#: form.check_fields: the default of what is secret is dropped, as is every member that its type does not have.
+_FORM_FIELD: Final[list[Schema]] = [
+    {
+        "if": {"properties": {"type": {"enum": ["radio", "select"]}}},
+        "then": {"required": ["options"]},
+    },
+    {
+        "if": {"properties": {"type": {"const": "checkbox"}, "secret": {"const": False}}},
+        "then": {"properties": {"defaultValue": {"type": "boolean"}}},
+    },
+    {
+        "if": {
+            "properties": {
+                "type": {"enum": ["email", "number", "radio", "select", "text", "textarea", "url"]},
+                "secret": {"const": False},
+            }
+        },
+        "then": {"properties": {"defaultValue": _TEXT}},
+    },
+]
+
+#: commands.triggers.create: agents alone speak.
+_TRIGGER: Final[Schema] = {
+    "if": {"properties": {"target": {"pattern": "^(task|workflow|eval):"}}},
+    "then": {"properties": {"conversation_id": _NULL}},
+}
+
+#: schedule.check
+_SCHEDULE_TARGET: Final[list[Schema]] = [
+    {
+        "if": {"properties": {"kind": {"enum": ["task", "workflow"]}}},
+        "then": {"properties": {"conversation_mode": _NULL, "conversation_id": _NULL}},
+    },
+    {
+        "if": {"properties": {"conversation_mode": {"const": "existing"}}, "required": ["conversation_mode"]},
+        "then": _ids(conversation_id=_TEXT),
+    },
+    {
+        "if": {
+            "properties": {"conversation_mode": {"enum": ["create_new", "none"]}},
+            "required": ["conversation_mode"],
+        },
+        "then": {"properties": {"conversation_id": _NULL}},
+    },
+]
+
+#: schedule.check: one of the two, and not both
+_TIMES: Final[Schema] = {
+    "if": {"properties": {"run_at": _TEXT}, "required": ["run_at"]},
+    "then": {"properties": {"schedule": _NULL}},
+    "else": _ids(schedule=_TEXT),
+}
+
+#: commands.push_services.register
+_PUSH_SERVICE: Final[Schema] = {
+    "if": {"properties": {"scope_kind": {"const": "project"}}},
+    "then": _ids(project_id=_TEXT),
+    "else": {"properties": {"project_id": _NULL}},
+}
+#: As much as a pattern can say of what `egress.check_url` takes.
+_URL: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f/?#@]+([/?][^\x00-\x1f\x7f#]*)?" + END
+
+
+def describe_creations(components: dict[str, Schema]) -> None:
+    """A body of its own for each kind of run: `CreateTaskRun` and so on, `CreateRun` being one of them."""
+    whole = components[CreateRun.__name__]
+    plain = {shape.__name__: components[shape.__name__] for shape in REQUESTS.values()}
+    bodies = {}
+    for kind, shape in REQUESTS.items():
+        request = f"{kind.title()}Request"
+        components[request] = _request(kind, request, plain[shape.__name__])
+        owner = "conversation" if kind == "agent" else "project"
+        components[f"{owner.title()}Owner"] = _owner(owner, components["OwnerBody"])
+        body = deepcopy(whole)
+        body["title"] = bodies[kind] = f"Create{kind.title()}Run"
+        body["description"] = f"What to run, for whom: a run of kind `{kind}`."
+        body["properties"] |= {
+            "kind": {"type": "string", "const": kind, "default": kind},
+            "owner": reference(f"{owner.title()}Owner"),
+            "request": reference(request),
+        }
+        components[body["title"]] = body
+    components[CreateRun.__name__] = {
+        "title": whole["title"],
+        "description": whole["description"],
+        "oneOf": [reference(name) for name in bodies.values()],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
+        },
+    }
+    if reference("OwnerBody") not in _references(components):
+        del components["OwnerBody"]
+
+
+def describe_batches(components: dict[str, Schema]) -> None:
+    """A body of its own for each kind of run in a batch, after those of `describe_creations`: no owner, no batch_id."""
+    whole = components.get(BatchRun.__name__)
+    if whole is None:
+        return
+    del whole["properties"]["owner"]  # taken where it says the only thing that it can say
+    bodies = {}
+    for kind in ("task", "workflow", "eval"):
+        request = deepcopy(components[f"{kind.title()}Request"])
+        request["title"] = f"Batch{kind.title()}Request"
+        del request["properties"]["batch_id"]
+        body = deepcopy(whole)
+        body["title"] = bodies[kind] = f"Batch{kind.title()}Run"
+        body["description"] = f"A run of kind `{kind}`, owned by the project of its batch."
+        body["properties"] |= {
+            "kind": {"type": "string", "const": kind, "default": kind},
+            "request": reference(request["title"]),
+        }
+        components |= {request["title"]: request, body["title"]: body}
+    components[BatchRun.__name__] = {
+        "title": whole["title"],
+        "description": whole["description"],
+        "oneOf": [reference(name) for name in bodies.values()],
+        "discriminator": {
+            "propertyName": "kind",
+            "mapping": {kind: reference(name)["$ref"] for kind, name in bodies.items()},
+        },
+    }
+
+
+def _references(value: Any) -> Iterator[Schema]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield {"$ref": value["$ref"]}
+        value = list(value.values())
+    for one in value if isinstance(value, list) else ():
+        yield from _references(one)
+
+
+def describe_targets(components: dict[str, Schema], bodies: list[type[Any]]) -> None:
+    for body in bodies:
+        if issubclass(body, RuntimeTarget):
+            components[body.__name__].setdefault("allOf", []).append(_RUNTIME_TARGET)
+
+
+def _owner(kind: str, plain: Schema) -> Schema:
+    owner = deepcopy(plain)
+    owner["title"] = f"{kind.title()}Owner"
+    owner["description"] = f"The {kind} that the run belongs to."
+    owner["properties"]["kind"] = {"type": "string", "const": kind, "default": kind}
+    return owner
+
+
+def _request(kind: str, name: str, plain: Schema) -> Schema:
+    request = deepcopy(plain)
+    request["title"] = name
+    rules = request["allOf"] = [_RUNTIME_TARGET]
+    if kind == "workflow":
+        rules.append(_WORKFLOW)
+    target = request["properties"]["target"]
+    target["description"] = f"`{kind}:<id>`"
+    for one in (target, *target.get("anyOf", ())):
+        if one.get("pattern") == NO_CONTROLS:
+            one["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
+            one["minLength"] = len(kind) + 2
+    return request
+
+
+def describe_resumes(components: dict[str, Schema]) -> None:
+    if ResumeRun.__name__ in components:
+        components[ResumeRun.__name__]["allOf"] = [_TOOL_RESULT]
+
+
+def describe_forms(components: dict[str, Schema]) -> None:
+    if FormField.__name__ in components:
+        components[FormField.__name__]["allOf"] = _FORM_FIELD
+    for shape in (CreateInputRequest, InputRequestView):
+        if shape.__name__ in components:
+            kind = {"type": "string", "const": "form", "default": "form"}
+            components[shape.__name__]["properties"]["kind"] = kind
+
+
+def describe_schedules(components: dict[str, Schema]) -> None:
+    if ScheduleTarget.__name__ in components:
+        components[ScheduleTarget.__name__]["allOf"] = _SCHEDULE_TARGET
+    for shape in (CreateSchedule, SourceSchedule):
+        if shape.__name__ in components:
+            components[shape.__name__].setdefault("allOf", []).append(_TIMES)
+    if SourceSchedule.__name__ in components:  # no body of its own, but one of many
+        components[SourceSchedule.__name__]["allOf"].append(_RUNTIME_TARGET)
+
+
+def describe_push_services(components: dict[str, Schema]) -> None:
+    if (service := components.get(RegisterPushService.__name__)) is not None:
+        service["allOf"] = [_PUSH_SERVICE]
+        for url in ("base_url", "invoke_url"):
+            service["properties"][url]["pattern"] = _URL
+
+
+def describe_triggers(components: dict[str, Schema]) -> None:
+    if (trigger := components.get(CreateTrigger.__name__)) is not None:
+        trigger["allOf"] = [_TRIGGER]
+
+
+def describe_webhooks(components: dict[str, Schema]) -> None:
+    for shape in (CreateWebhook, UpdateWebhook):
+        url = components.get(shape.__name__, {}).get("properties", {}).get("url", {})
+        for one in (url, *url.get("anyOf", ())):
+            if one.get("type") == "string":
+                one["pattern"] = _URL

@@ -1,0 +1,32 @@
+"""Ends what is over time: leases that expired, attempts and waits that took too long."""
+
+from runstead.commands.app import App
+from runstead.commands.runs import dice
+from runstead.commands.waits import tell_waiting
+from runstead.core import limits
+from runstead.core.runs import transitions
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Transition
+from runstead.ports import metrics
+
+
+async def reap(app: App) -> int:
+    """One bounded look at what is due, soonest first; how many runs were looked at."""
+
+    def decide(run: Run, now: int) -> Transition:
+        return transitions.referee(run, now=now, dice=dice())
+
+    found = await app.store.runs.referee(limits.reaper_rows_per_tick_max, decide)
+    for written in found:
+        if written.before is not None and written.before.terminal and written.run.awaited_at is not None:
+            await tell_waiting(app, written.run)
+            continue
+        metrics.runs_ended_by_referee.labels(_outcome(written.transition)).inc()
+        app.publish(written)
+    return len(found)
+
+
+def _outcome(transition: Transition) -> str:
+    if transition.ended is not None:
+        return transition.ended.outcome
+    return transition.run.status.value

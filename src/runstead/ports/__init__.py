@@ -1,0 +1,1 @@
+"""What the core needs from outside, as protocols: the store, the notifier, artifacts, metrics."""

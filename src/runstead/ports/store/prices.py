@@ -1,0 +1,22 @@
+"""Prices of models."""
+
+from typing import Protocol
+
+from runstead.core.usage.price import Price
+from runstead.ports.store.identity import Count
+
+
+class Prices(Protocol):
+    async def put(self, price: Price, guard: Count) -> Price:
+        """Store it, or take the place of the one of the same project, provider and model; `updated_at` is the engine's
+        time. For a new one the guard gets the number of the project's other prices.
+        """
+        ...
+
+    async def of(self, project_id: str) -> list[Price]:
+        """By provider, then model."""
+        ...
+
+    async def delete(self, project_id: str, provider: str, model: str) -> bool:
+        """Whether it was there."""
+        ...

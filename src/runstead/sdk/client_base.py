@@ -1,0 +1,136 @@
+"""What both clients hold: where the server is, the credential, and how long to wait for it."""
+
+import copy
+import re
+from collections.abc import Callable, Generator
+from typing import Any, Final, Self
+
+import httpx2
+
+import runstead
+from runstead.sdk.models.artifact import Upload
+from runstead.sdk.routes.artifacts import ArtifactRoutes
+from runstead.sdk.routes.batches import BatchRoutes
+from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.conversations import ConversationRoutes
+from runstead.sdk.routes.create import CreateRoutes
+from runstead.sdk.routes.events import EventRoutes
+from runstead.sdk.routes.inputs import InputRoutes
+from runstead.sdk.routes.prices import PriceRoutes
+from runstead.sdk.routes.projects import ProjectRoutes
+from runstead.sdk.routes.push_services import PushServiceRoutes
+from runstead.sdk.routes.records import RecordRoutes
+from runstead.sdk.routes.route import Describes
+from runstead.sdk.routes.runs import RunRoutes
+from runstead.sdk.routes.schedules import ScheduleRoutes
+from runstead.sdk.routes.webhooks import WebhookRoutes
+from runstead.sdk.routes.workers import WorkerRoutes
+from runstead.sdk.transport.message import Request
+from runstead.sdk.transport.pool import IDLE_MAX, IDLE_S_MAX
+from runstead.sdk.transport.reconnect import SILENCE_S
+from runstead.sdk.transport.retry import Retries
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+#: A credential, or a function that answers the one to use now (for tokens that expire).
+Key = str | Callable[[], str]
+
+LIMITS: Final = httpx2.Limits(
+    max_connections=None, max_keepalive_connections=IDLE_MAX, keepalive_expiry=IDLE_S_MAX
+)
+_AGENT: Final = {"User-Agent": f"runstead-python/{runstead.__version__}"}
+
+
+class Bearer(httpx2.Auth):
+    """Puts the credential on a request at the last moment, and shows it nowhere."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    def header(self) -> str:
+        return f"Bearer {self._key if isinstance(self._key, str) else self._key()}"
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        request.headers["Authorization"] = self.header()
+        yield request
+
+    def __repr__(self) -> str:
+        return "Bearer(***)"
+
+
+class Routes(
+    RunRoutes,
+    RecordRoutes,
+    CreateRoutes,
+    EventRoutes,
+    ConversationRoutes,
+    InputRoutes,
+    WorkerRoutes,
+    PushServiceRoutes,
+    PriceRoutes,
+    ProjectRoutes,
+    ScheduleRoutes,
+    WebhookRoutes,
+    BatchRoutes,
+    ArtifactRoutes,
+):
+    """Every route of the server."""
+
+
+class Connected(Routes):
+    """Base of both clients: everything about a request but sending it."""
+
+    def __init__(
+        self, url: str, key: Key | None, project: str | None, timeout_s: float, retries: int | Retries
+    ) -> None:
+        where = httpx2.URL(url)
+        if where.scheme not in {"http", "https"} or not where.host:
+            raise ValueError("The server's url must be like http://127.0.0.1:8720")
+        self.project = project
+        self._url = url.rstrip("/")
+        self._bearer = None if key is None else Bearer(key)
+        self._timeout_s = timeout_s
+        self._retries = Retries(times=retries) if isinstance(retries, int) else retries
+        self._project_ids: dict[str, str] = {}
+        self._owns_http = True
+
+    def with_key(self, key: Key) -> Self:
+        """The same client, over the same connections, with another credential. Closing it closes nothing."""
+        other = copy.copy(self)
+        vars(other).update(_bearer=Bearer(key), _owns_http=False)
+        return other
+
+    def __repr__(self) -> str:
+        where = httpx2.URL(self._url)
+        return f"{type(self).__name__}({where.scheme}://{where.netloc.decode()}, project={self.project!r})"
+
+    def _known_project_id(self, ref: str) -> str | None:
+        return ref if _UUID.fullmatch(ref) else self._project_ids.get(ref)
+
+    def _request(self, call: Call[Any], content: bytes | Upload | None) -> Request:
+        return self._line(call, content, self._timeout_s + call.patience_s)
+
+    def _stream_request(self, call: Call[Any]) -> Request:
+        return self._line(call, None, SILENCE_S)
+
+    def _line(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
+        return Request(
+            call.method,
+            call.target,
+            call.head() | _AGENT,
+            content,
+            self._bearer,
+            self._timeout_s,
+            read_s,
+            call.repeatable,
+        )
+
+
+class Calls(Routes, Describes):
+    """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.
+
+    A call that is sent twice carries the same idempotency key both times.
+    """
+
+    def __init__(self, project: str | None = None) -> None:
+        self.project = project

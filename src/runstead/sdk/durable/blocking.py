@@ -1,0 +1,119 @@
+"""The durable half of a context for handlers in threads: the same, and each call blocks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, TypeVar, overload
+from uuid import UUID
+
+from runstead.sdk.durable.waits import Child, Durable
+from runstead.sdk.models.run import Run
+from runstead.sdk.worker.threads import in_thread
+
+T = TypeVar("T")
+
+
+class Blocking:
+    """See `Durable`, whose methods these are."""
+
+    def __init__(self, context: Durable, loop: asyncio.AbstractEventLoop) -> None:
+        self._context = context
+        self._loop = loop
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _ask(self, function: Callable[[], T]) -> T:
+        """Of what does not wait, but belongs to the loop."""
+
+        async def ask() -> T:
+            return function()
+
+        return self._wait(ask())
+
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        retries: int = 0,
+        backoff_seconds: float = 1.0,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> T: ...
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[..., T],
+        *args: Any,
+        retries: int = 0,
+        backoff_seconds: float = 1.0,
+        timeout_seconds: float | None = None,
+        **kwargs: Any,
+    ) -> T: ...
+    def step(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """As `Context.step`."""
+        return self._wait(self._context.step(name, function, *args, **options))
+
+    def gather(self, *work: Callable[[], T]) -> list[T]:
+        """Call the functions at the same time, each in a thread; each may have steps of its own. As `Context.gather`."""
+        name = f"runstead-{self._context.run.run_id}"
+        return self._wait(self._gathered([in_thread(one, name) for one in work]))
+
+    async def _gathered(self, work: list[Coroutine[Any, Any, T]]) -> list[T]:
+        return await self._context.gather(*work)
+
+    def sleep(self, seconds: float) -> None:
+        """As `Context.sleep`."""
+        self._wait(self._context.sleep(seconds))
+
+    def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> bool:
+        """As `Context.wait_for_approval`."""
+        return self._wait(self._context.wait_for_approval(question, timeout_seconds=timeout_seconds))
+
+    def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Any:
+        """As `Context.wait_for_event`."""
+        return self._wait(self._context.wait_for_event(name, timeout_seconds=timeout_seconds))
+
+    def spawn(
+        self,
+        target: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        title: str | None = None,
+    ) -> "ThreadChild":
+        """As `Context.spawn`."""
+        child = self._wait(self._context.spawn(target, config=config, input=input, title=title))
+        return ThreadChild(child, self)
+
+    def now(self) -> datetime:
+        """As `Context.now`."""
+        return self._ask(self._context.now)
+
+    def random(self) -> float:
+        """As `Context.random`."""
+        return self._ask(self._context.random)
+
+    def uuid(self) -> UUID:
+        """As `Context.uuid`."""
+        return self._ask(self._context.uuid)
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """As `Context.tell`."""
+        self._ask(lambda: self._context.tell(event))
+
+
+class ThreadChild:
+    """A spawned run, for a handler in a thread."""
+
+    def __init__(self, child: Child, blocking: Blocking) -> None:
+        self.run_id = child.run_id
+        self._child = child
+        self._blocking = blocking
+
+    def result(self, *, check: bool = True) -> Run:
+        """As `Child.result`; it blocks."""
+        return self._blocking._wait(self._child.result(check=check))  # noqa: SLF001 - its other half

@@ -1,0 +1,51 @@
+"""Input requests: forms that runs ask somebody to fill in."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer, PageInfo
+
+InputStatus = Literal["open", "submitted", "cancelled", "expired"]
+ResponderType = Literal["human", "agent", "system"]
+
+
+class InputResponse(Answer, frozen=True, kw_only=True):
+    """What was filled in. The value of a secret field is None; `withheld` names those that came with one."""
+
+    id: str
+    input_request_id: str
+    conversation_id: str
+    run_id: str
+    actor_type: str
+    actor_id: str
+    values: dict[str, Any]
+    created_at: datetime
+    withheld: list[str] = msgspec.field(default_factory=list)
+
+
+class InputRequest(Answer, frozen=True, kw_only=True):
+    id: str
+    conversation_id: str
+    run_id: str
+    tool_call_id: str
+    kind: str
+    status: str
+    requested_responder_type: str
+    title: str
+    fields: list[dict[str, Any]]
+    created_at: datetime
+    description: str | None = None
+    recommendations: Any = None
+    metadata: Any = None
+    expires_at: datetime | None = None
+    submitted_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    expired_at: datetime | None = None
+    latest_response: InputResponse | None = None
+
+
+class InputRequestPage(Answer, frozen=True, kw_only=True):
+    data: list[InputRequest]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

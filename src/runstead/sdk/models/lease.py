@@ -1,0 +1,132 @@
+"""What a worker holds: its registration, the runs it claimed, and the leases on them."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer, PageInfo
+
+
+class RegisteredWorker(Answer, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    implementation_kind: str
+    worker_key: str
+    status: str  # active, or offline where it was not heard of for two minutes
+    display_name: str | None = None
+    implementation_display_name: str | None = None
+    metadata: Any = None
+    last_heartbeat_at: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class WorkerPage(Answer, frozen=True, kw_only=True):
+    data: list[RegisteredWorker]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
+
+
+class Registration(Answer, frozen=True, kw_only=True):
+    """`token` authenticates this worker's heartbeats, claims, leases and sessions; it is shown once.
+
+    A heartbeat's answer has the same shape, without the token.
+    """
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"token"})
+
+    worker: RegisteredWorker
+    token: str | None = None
+
+
+class Session(Answer, frozen=True, kw_only=True):
+    id: str
+    run_id: str
+    session_key: str
+    status: str
+    implementation_kind: str | None = None
+    worker_id: str | None = None
+    metadata: Any = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class SessionAnswer(Answer, frozen=True, kw_only=True):
+    session: Session
+
+
+class ClaimedRun(Answer, frozen=True, kw_only=True):
+    """A run as its worker gets it. `attempt` and `lease_token` fence what this attempt writes.
+
+    `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON.
+    """
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"lease_token"})
+
+    run_id: str
+    status: str
+    attempt: int
+    kind: str = "agent"
+    lease_token: str | None = None
+    lease_owner: str | None = None
+    lease_expires_at: datetime | None = None
+    target: str | None = None
+    workflow_id: str | None = None
+    timeout_seconds: int | None = None
+    input: Any = None
+    config: Any = None
+    project_id: str | None = None
+    conversation_id: str | None = None
+    message_id: str | None = None
+    agent_id: str | None = None
+    request_snapshot: Any = None
+    source_target_kind: str | None = None
+    source_target_environment_id: str | None = None
+    source_target_branch_id: str | None = None
+    source_target_release_version: str | None = None
+    runtime_target_kind: str | None = None
+    runtime_target_environment_id: str | None = None
+    runtime_target_branch_id: str | None = None
+    latest_event_id: int = 0
+    latest_external_event_sequence: int | None = None
+    worker_session: Session | None = None
+
+
+class Claim(Answer, frozen=True, kw_only=True):
+    """What a claim brought. `run` is the first of `runs`, or None where nothing was there to claim."""
+
+    run: ClaimedRun | None = None
+    runs: list[ClaimedRun] = msgspec.field(default_factory=list)
+
+
+class Lease(Answer, frozen=True, kw_only=True):
+    """A renewed lease. `run` is None where the lease is lost."""
+
+    run: ClaimedRun | None = None
+
+
+class Held(Answer, frozen=True, kw_only=True):
+    """As much of a run as its worker needs to know whether to go on."""
+
+    run_id: str
+    status: str
+    attempt: int | None = None
+    lease_expires_at: datetime | None = None
+
+
+class Heartbeat(Answer, frozen=True, kw_only=True):
+    """A lease renewed by run id. `run` is None where it is lost."""
+
+    run: Held | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the attempt still holds the run. One that waits is held too."""
+        return self.run is not None and self.run.status in {"running", "waiting"}
+
+
+class Released(Answer, frozen=True, kw_only=True):
+    """An attempt that ended without a completion. `run` is the run after it."""
+
+    run: Held | None = None

@@ -1,0 +1,51 @@
+"""Messages of a conversation."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer, PageInfo
+
+
+class TokenUsage(Answer, frozen=True, kw_only=True):
+    """Tokens that the model read and wrote."""
+
+    input: int
+    output: int
+
+
+class Message(Answer, frozen=True, kw_only=True):
+    """One message. `run_id` names the agent run that fills an assistant's; `status` is pending, streaming, completed,
+    failed or cancelled, as that run stands. `truncated`: its log is too long to be shown whole.
+    """
+
+    id: str
+    conversation_id: str
+    seq: int
+    role: str
+    parts: list[dict[str, Any]]
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    parent_id: str | None = None
+    created_by: str | None = None
+    model: str | None = None
+    token_usage: TokenUsage | None = None
+    finish_reason: str | None = None
+    edited_at: datetime | None = None
+    idempotency_key: str | None = None
+    metadata: Any = None
+    run_id: str | None = None
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        """Its text parts, joined."""
+        return "".join(part.get("text", "") for part in self.parts if part["type"] == "text")
+
+
+class MessagePage(Answer, frozen=True, kw_only=True):
+    conversation_id: str
+    data: list[Message]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -1,0 +1,80 @@
+"""What models cost, and what a project used."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer
+
+UsageBy = Literal["model", "target", "schedule", "key", "day", "family"]
+
+
+class Price(Answer, frozen=True, kw_only=True):
+    """In millionths of your currency for a million tokens: 2_500_000 is 2.50."""
+
+    provider: str
+    model: str
+    input: int
+    output: int
+    cached: int | None = None
+    reasoning: int | None = None
+    updated_at: datetime | None = None
+
+
+class PriceAnswer(Answer, frozen=True, kw_only=True):
+    price: Price
+
+
+class PriceList(Answer, frozen=True, kw_only=True):
+    data: list[Price]
+
+
+class DeletedPrice(Answer, frozen=True, kw_only=True):
+    deleted: bool
+    provider: str
+    model: str
+
+
+class PricedUsage(Answer, frozen=True, kw_only=True):
+    """What one model used; `cost_micros` in millionths of your currency, None without a price."""
+
+    provider: str | None = None
+    model: str | None = None
+    runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    total_tokens: int = 0
+    cost_micros: int | None = None
+
+
+class UsageGroup(Answer, frozen=True, kw_only=True):
+    """`cost_micros` leaves out what `unpriced_runs` used, which have no price."""
+
+    key: str | None = None
+    runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    total_tokens: int = 0
+    cost_micros: int = 0
+    unpriced_runs: int = 0
+    models: list[PricedUsage] = msgspec.field(default_factory=list)
+
+
+class ProjectUsage(Answer, frozen=True, kw_only=True):
+    """`runs_looked_at`: the runs that were created in the stretch. `truncated`: a store of an older version is still being
+    added up, and some of its runs do not count yet.
+    """
+
+    by: str
+    since: datetime
+    until: datetime
+    groups: list[UsageGroup]
+    total: UsageGroup
+    groups_left_out: int = 0
+    runs_looked_at: int = 0
+    truncated: bool = False

@@ -1,0 +1,45 @@
+"""Push services, as the server answers them."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from runstead.sdk.models.answer import Answer
+
+
+class PushService(Answer, frozen=True, kw_only=True):
+    """`status` is active or disabled: disabled by somebody, or silent for too long."""
+
+    id: str
+    service_name: str
+    service_key: str
+    scope_kind: str
+    status: str
+    base_url: str
+    invoke_url: str
+    scope_key: str | None = None
+    project_id: str | None = None
+    agent_id: str | None = None
+    capabilities: Any = None
+    metadata: Any = None
+    version: str | None = None
+    runtime: str | None = None
+    region: str | None = None
+    last_heartbeat_at: datetime | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class PushServiceAnswer(Answer, frozen=True, kw_only=True):
+    service: PushService
+
+
+class PushServiceList(Answer, frozen=True, kw_only=True):
+    data: list[PushService]
+
+
+class RunEventToken(Answer, frozen=True, kw_only=True):
+    """A token for writing the events of one run, for a day."""
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"run_event_token"})
+
+    run_event_token: str

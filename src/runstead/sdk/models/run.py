@@ -1,0 +1,181 @@
+"""Runs as the server answers them. Times are aware `datetime`s in UTC, durations are integers with their unit named."""
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer, PageInfo
+
+Kind = Literal["agent", "workflow", "task", "eval"]
+Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
+TerminalStatus = Literal["completed", "failed", "cancelled"]
+
+TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
+
+
+class Owner(Answer, frozen=True, kw_only=True):
+    """What a run belongs to: agent runs to a conversation, all others to a project."""
+
+    kind: Literal["conversation", "project"]
+    id: str
+
+
+class RunError(Answer, frozen=True, kw_only=True):
+    """Why a run failed or was cancelled. `detail` is any JSON."""
+
+    message: str
+    code: str | None = None
+    detail: Any = None
+
+
+class Descendants(Answer, frozen=True, kw_only=True):
+    """How many runs stand below one, and how many of them have not ended."""
+
+    total: int = 0
+    active: int = 0
+
+
+class Cancellation(Answer, frozen=True, kw_only=True):
+    """A cancel that was asked for. `stopped_at` is None until the worker's last attempt has ended."""
+
+    requested_at: datetime | None = None
+    reason: str | None = None
+    stopped_at: datetime | None = None
+
+
+class Run(Answer, frozen=True, kw_only=True):
+    """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
+
+    run_id: str
+    kind: Kind
+    status: Status
+    owner: Owner
+    root_run_id: str
+    created_at: datetime
+    updated_at: datetime
+    parent_run_id: str | None = None
+    waiting_reason: str | None = None
+    metadata: Any = None
+    target: str | None = None
+    workflow_id: str | None = None
+    schedule_id: str | None = None
+    batch_id: str | None = None
+    runtime_target_kind: str | None = None
+    runtime_target_environment_id: str | None = None
+    runtime_target_branch_id: str | None = None
+    input: Any = None
+    config: Any = None
+    output: Any = None
+    error: RunError | None = None
+    logs: str | None = None
+    artifacts: list[Any] = msgspec.field(default_factory=list)
+    duration_ms: int | None = None
+    exit_code: int | None = None
+    timeout_seconds: int | None = None
+    backoff_limit: int | None = None
+    start_mode: str | None = None
+    trigger_kind: str | None = None
+    trigger_id: str | None = None
+    created_by: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    # Beyond the 33 members that every server of this API answers
+    project_id: str | None = None
+    conversation_id: str | None = None
+    title: str | None = None
+    labels: dict[str, str] | None = None
+    retry_of: str | None = None
+    descendants: Descendants | None = None
+    cancellation: Cancellation | None = None
+    attempt: int | None = None
+    priority: int = 0
+    available_at: datetime | None = None
+    implementation_kind: str | None = None
+    worker_key: str | None = None
+    lease_owner: str | None = None
+    lease_expires_at: datetime | None = None
+    latest_event_id: int | None = None
+    latest_external_event_sequence: int | None = None
+    waiting_tool_call_id: str | None = None
+    waiting_tool_name: str | None = None
+    waiting_run_id: str | None = None
+    paused: bool = False
+    scheduled_at: datetime | None = None
+    missed_since: datetime | None = None
+    etag: str | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended: completed, failed or cancelled, for ever."""
+        return self.status in TERMINAL_STATUSES
+
+
+class RunPage(Answer, frozen=True, kw_only=True):
+    data: list[Run]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
+
+
+class RunList(Answer, frozen=True, kw_only=True):
+    """A whole list, unpaged: children, or a run and all below it."""
+
+    data: list[Run]
+
+
+class CreatedRun(Answer, frozen=True, kw_only=True):
+    """`duplicate` is true where a run with this public id was there already and `run` is that one."""
+
+    accepted: bool
+    run: Run
+    duplicate: bool = False
+
+
+class Completed(Answer, frozen=True, kw_only=True):
+    """`completed` is false where the run had already ended another way; `run` is how it ended."""
+
+    completed: bool
+    run: Run
+
+
+class Cancelled(Answer, frozen=True, kw_only=True):
+    """`cancelled` is false where the run had already ended; `run` is how it ended."""
+
+    cancelled: bool
+    run: Run
+
+
+class Accepted(Answer, frozen=True, kw_only=True):
+    """`duplicate` is true where the same was accepted before."""
+
+    accepted: bool
+    duplicate: bool = False
+
+
+class Deleted(Answer, frozen=True, kw_only=True):
+    deleted: bool
+    run_id: str
+
+
+class Waiting(Answer, frozen=True, kw_only=True):
+    """A run that waits now, or is paused."""
+
+    run: Run
+
+
+class Attempt(Answer, frozen=True, kw_only=True):
+    """One worker's try at a run, counted from 1.
+
+    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
+    that waits), paused or dispatch_failed (its push service did not take it). `error` is any JSON.
+    """
+
+    attempt: int
+    outcome: str
+    lease_owner: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: Any = None
+
+
+class AttemptList(Answer, frozen=True, kw_only=True):
+    data: list[Attempt]

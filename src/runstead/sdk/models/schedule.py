@@ -1,0 +1,98 @@
+"""Schedules, and the runs that they start."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer
+
+
+class ScheduleTarget(Answer, frozen=True, kw_only=True):
+    """`conversation_mode` and `conversation_id` are set for agents alone."""
+
+    kind: str
+    id: str
+    conversation_mode: str | None = None
+    conversation_id: str | None = None
+
+
+class Schedule(Answer, frozen=True, kw_only=True):
+    """`schedule` is five fields of cron, read in `timezone`; empty for one that runs once, at `run_at`. `health` is healthy,
+    stale, failed, or None before the first end of a run.
+    """
+
+    id: str
+    project_id: str
+    name: str
+    status: str
+    target: ScheduleTarget
+    schedule: str
+    timezone: str = "UTC"
+    definition_source: str = "manual"
+    source_trigger_id: str | None = None
+    source_path: str | None = None
+    source_hash: str | None = None
+    runtime_target_kind: str | None = None
+    runtime_target_environment_id: str | None = None
+    runtime_target_branch_id: str | None = None
+    config: dict[str, Any] | None = None
+    timeout_seconds: int | None = None
+    backoff_limit: int | None = None
+    concurrency_policy: str | None = None
+    health: Any = None
+    max_runs: int | None = None
+    run_count: int = 0
+    last_scheduled_at: datetime | None = None
+    last_successful_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_failure_code: str | None = None
+    last_failure_message: str | None = None
+    last_failure_run_id: str | None = None
+    paused_reason: str | None = None
+    paused_at: datetime | None = None
+    completed_at: datetime | None = None
+    integration_requirements: list[Any] = msgspec.field(default_factory=list)
+    created_by: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    run_at: datetime | None = None
+    next_fire_at: datetime | None = None
+    max_staleness_seconds: int | None = None
+    last_skipped_at: datetime | None = None
+    last_skipped_reason: str | None = None
+    skipped_count: int = 0
+    last_missed_at: datetime | None = None
+    missed_count: int = 0
+
+
+class ScheduleAnswer(Answer, frozen=True, kw_only=True):
+    schedule: Schedule
+
+
+class ScheduleList(Answer, frozen=True, kw_only=True):
+    schedules: list[Schedule]
+    source_schedules: list[Any] = msgspec.field(default_factory=list)
+
+
+class UpcomingTimes(Answer, frozen=True, kw_only=True):
+    """Soonest first."""
+
+    data: list[datetime]
+
+
+class SyncedSchedules(Answer, frozen=True, kw_only=True):
+    """What became of the schedules of a project's source."""
+
+    created: list[Schedule]
+    updated: list[Schedule]
+    removed: list[Schedule]
+    unchanged: list[Schedule]
+
+
+class ScheduleRun(Answer, frozen=True, kw_only=True):
+    """A run that a schedule started. `run_execution_id` is the server's own id of it."""
+
+    run_id: str
+    run_execution_id: str
+    schedule_id: str

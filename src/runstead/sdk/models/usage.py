@@ -1,0 +1,75 @@
+"""What models used, as completions reported it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from runstead.sdk.models.answer import Answer
+
+
+class ModelUsage(Answer, frozen=True, kw_only=True):
+    """Cached input tokens are part of the input, reasoning tokens part of the output."""
+
+    provider: str | None = None
+    model: str | None = None
+    runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    total_tokens: int = 0
+
+
+class UsageSum(Answer, frozen=True, kw_only=True):
+    """Over `runs`. `usage_capture_status` is complete, partial or missing, None where no run reported anything."""
+
+    runs: int = 0
+    ended_runs: int = 0
+    reported_runs: int = 0
+    usage_capture_status: str | None = None
+    captures: dict[str, int] = msgspec.field(default_factory=dict)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    total_tokens: int = 0
+    by_model: list[ModelUsage] = msgspec.field(default_factory=list)
+
+
+class Usage(Answer, frozen=True, kw_only=True):
+    """Of the run alone, of it and all below it, and of its whole family from the root."""
+
+    run_id: str
+    root_run_id: str
+    run: UsageSum
+    subtree: UsageSum
+    family: UsageSum
+
+
+_COUNTS: Final = ("inputTokens", "outputTokens", "cachedInputTokens", "reasoningTokens")
+
+
+def summed(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """A completion's metadata from what each call of a model used; None where there was none. Its provider and model
+    are those with the most tokens; where there were several, `models` tells of each.
+    """
+    models: dict[tuple[str, str], dict[str, Any]] = {}
+    last: Mapping[str, Any] = {}
+    partial = False
+    for last in calls:
+        provider, model = last["provider"], last["model"]
+        sums = models.setdefault(
+            (provider, model), {"provider": provider, "model": model, **dict.fromkeys(_COUNTS, 0)}
+        )
+        for name in _COUNTS:
+            sums[name] += last.get(name, 0)
+        partial = partial or bool(last.get("partial"))
+    if not models:
+        return None
+    each = sorted(models.values(), key=lambda sums: -(sums["inputTokens"] + sums["outputTokens"]))
+    told = {"provider": each[0]["provider"], "model": each[0]["model"]}
+    told |= {name: sum(sums[name] for sums in each) for name in _COUNTS}
+    told |= {name: last[name] for name in ("finishReason", "providerRequestId") if name in last}
+    told["usageCaptureStatus"] = "partial" if partial else "complete"
+    return told if len(each) == 1 else told | {"models": each}

@@ -1,0 +1,114 @@
+"""One call, described without sending it: the same value serves the sync and the async client."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, Literal, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from runstead.sdk.models.artifact import Upload
+
+T = TypeVar("T")
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Query = Iterable[tuple[str, str]]
+
+#: The header that proves a worker's write to be of the current attempt.
+LEASE_TOKEN: Final = "X-Lease-Token"  # noqa: S105 - a header's name
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request to the server and the type of its answer.
+
+    `path` is quoted already. `repeatable` is false where a repeat could do harm that no idempotency key prevents:
+    then it is sent again only if it surely was not performed. `patience_s` is added to the client's timeout, for
+    answers that the server holds back on purpose. `owner` names a project (id or slug) whose id is put into the body
+    as the run's owner.
+    """
+
+    method: Method
+    path: str
+    answer: type[T]
+    query: tuple[tuple[str, str], ...] = ()
+    body: Any = field(default=msgspec.UNSET, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    idempotency_key: str | None = None
+    repeatable: bool = True
+    patience_s: float = 0.0
+    owner: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As errors tell it: a trigger's token is a credential."""
+        secret = self.path.startswith("/triggers/")
+        return f"{self.method} {'/triggers/***' if secret else self.path}"
+
+    @property
+    def target(self) -> str:
+        """Path and query, as they stand in the request line."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def content(self) -> "bytes | Upload | None":
+        """The body as JSON, or one that is streamed; TypeError where a value in it is no JSON."""
+        if isinstance(self.body, Upload):
+            return self.body
+        return None if self.body is msgspec.UNSET else msgspec.json.encode(self.body)
+
+    def head(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
+        if self.idempotency_key is not None:
+            headers["Idempotency-Key"] = self.idempotency_key
+        return headers
+
+    def owned_by(self, project_id: str) -> "Call[T]":
+        return replace(self, owner=None, body={**self.body, "owner": {"kind": "project", "id": project_id}})
+
+    def naming(self, project: str) -> "Call[T]":
+        return replace(self, query=(*self.query, ("project", project)))
+
+
+def path(*segments: str) -> str:
+    """`path("runs", run_id, "complete")` → `/runs/…/complete`, every segment quoted whole."""
+    return "/" + "/".join(_segment(segment) for segment in segments)
+
+
+def _segment(text: str) -> str:
+    if not text:
+        raise ValueError("An id in a path is empty")
+    # A segment of dots alone would be taken for a relative path and collapse on the way.
+    return quote(text, safe=":") if text.strip(".") else text.replace(".", "%2E")
+
+
+def query(**parameters: Any) -> tuple[tuple[str, str], ...]:
+    """Query parameters; None is left out, a list repeats its parameter, times become ISO 8601."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in parameters.items():
+        values = value if isinstance(value, list | tuple | set | frozenset) else (value,)
+        pairs.extend((name, _text(one)) for one in values if one is not None)
+    return tuple(pairs)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return str(value)
+
+
+def members(**values: Any) -> dict[str, Any]:
+    """A JSON object of the members that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def fence(lease_token: str | None) -> dict[str, str]:
+    return {} if lease_token is None else {LEASE_TOKEN: lease_token}
+
+
+def new_key() -> str:
+    """An idempotency key: one per call, the same for every time that it is sent."""
+    return uuid.uuid4().hex

@@ -1,0 +1,1 @@
+"""A worker: claiming, leases, calling handlers, sending events."""

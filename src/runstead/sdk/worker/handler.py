@@ -1,0 +1,92 @@
+"""Calling a handler, in the loop or in a thread of its own, and what it came to."""
+
+import asyncio
+import functools
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from runstead.sdk.client_base import Calls
+from runstead.sdk.durable.context import Context, RunFailed, ThreadContext
+from runstead.sdk.durable.step_results import StepFailed, code_of
+from runstead.sdk.isolation.failure import ProcessFailed
+from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.run import Completed
+from runstead.sdk.routes.call import Call
+from runstead.sdk.worker.threads import in_thread
+
+#: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`: it then runs in a thread. What it
+#: returns is the run's output, any JSON up to 1 MiB; what it raises fails the run.
+Handler = Callable[[ClaimedRun, Any], Any]
+
+_CODE_CHARS: Final = 128
+_MESSAGE_CHARS: Final = 16 * 1024
+_TRACEBACK_CHARS: Final = 64 * 1024
+
+
+def blocks(handler: Handler) -> bool:
+    """Whether it is a plain function."""
+    called = (
+        handler
+        if inspect.isroutine(handler) or isinstance(handler, functools.partial)
+        else type(handler).__call__
+    )
+    return not inspect.iscoroutinefunction(called)
+
+
+async def call_handler(handler: Handler, run: ClaimedRun, context: Context) -> Any:
+    if blocks(handler):
+        inner = ThreadContext(context, asyncio.get_running_loop())
+        return await in_thread(lambda: handler(run, inner), f"runstead-{run.run_id}")
+    return await handler(run, context)
+
+
+def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
+    """The completion with a handler's output; one that fails the run where that is no JSON."""
+    call = calls.complete(
+        run.run_id,
+        output=output,
+        logs=context.logs,
+        artifacts=context.artifacts or None,
+        exit_code=context.exit_code,
+        metadata=context.completion_metadata,
+        attempt=run.attempt,
+        lease_token=run.lease_token,
+    )
+    try:
+        call.content()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return failed(run, context, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
+    return call
+
+
+def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException) -> Call[Completed]:
+    """The completion that fails the run. A traceback is told in the detail alone."""
+    if isinstance(error, RunFailed):
+        message, code, detail = error.message, error.code, error.detail
+    elif isinstance(error, ProcessFailed):
+        message, code, detail = str(error), error.code, error.detail
+    else:
+        message, code = str(error), code_of(error)
+        detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
+        if detail is None:
+            detail = {"traceback": _whole("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:])}
+    return calls.complete(
+        run.run_id,
+        "failed",
+        logs=context.logs,
+        artifacts=context.artifacts or None,
+        exit_code=context.exit_code,
+        metadata=context.completion_metadata,
+        error_code=code and code[:_CODE_CHARS],
+        error_message=_whole((message or code or "The handler failed")[:_MESSAGE_CHARS]),
+        error_detail=detail,
+        attempt=run.attempt,
+        lease_token=run.lease_token,
+    )
+
+
+def _whole(text: str) -> str:
+    """Without lone surrogates, which JSON cannot carry."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,1 @@
+"""Signing, encryption, and calls to addresses that callers chose."""

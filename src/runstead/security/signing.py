@@ -1,0 +1,255 @@
+"""What the server signs: tokens for push services (RS256), and its own calls to them (EdDSA); contract A7."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error
+from runstead.core.identity.signing_key import SigningKey
+from runstead.ports.store import SigningKeys
+
+RUN_EVENT_WRITER: Final = "run_event_writer"
+RUN_SERVICE: Final = "run_service"
+APPEND: Final = "agent-runs:events:append"
+ISSUER: Final = "veryfront-api"  # which published services demand
+SURFACE: Final = "studio"
+
+log = structlog.get_logger(__name__)
+
+_PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)
+_Private = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+
+def unpadded(data: bytes) -> str:
+    """Base64url without padding, as JOSE has it (RFC 7515, 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _number(value: int) -> str:
+    return unpadded(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+
+
+def _public_jwk(private: _Private) -> dict[str, str]:
+    if isinstance(private, ed25519.Ed25519PrivateKey):
+        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return {"crv": "Ed25519", "kty": "OKP", "x": unpadded(raw)}
+    numbers = private.public_key().public_numbers()
+    return {"e": _number(numbers.e), "kty": "RSA", "n": _number(numbers.n)}
+
+
+def _thumbprint(private: _Private) -> str:
+    """RFC 7638: the SHA-256 of the required members, in lexical order."""
+    return unpadded(hashlib.sha256(msgspec.json.encode(_public_jwk(private), order="sorted")).digest())
+
+
+def _kept(private: _Private, created_at: int) -> SigningKey:
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    algorithm: Any = "EdDSA" if isinstance(private, ed25519.Ed25519PrivateKey) else "RS256"
+    return SigningKey(_thumbprint(private), algorithm, pem, created_at)
+
+
+def new_pair(created_at: int) -> list[SigningKey]:
+    """A new key of each kind: one for calls, one for tokens."""
+    return [
+        _kept(ed25519.Ed25519PrivateKey.generate(), created_at),
+        _kept(rsa.generate_private_key(public_exponent=65_537, key_size=2_048), created_at),
+    ]
+
+
+def read_file(path: Path) -> list[SigningKey]:
+    """The keys in a PEM file, oldest first. ValueError with a sentence for the operator."""
+    try:
+        text = path.read_text()
+    except (OSError, ValueError):
+        raise ValueError(f"RUNSTEAD_SIGNING_KEY_FILE: {path} cannot be read") from None
+    keys: list[SigningKey] = []
+    for place, block in enumerate(_PEM.findall(text)):
+        try:
+            private = load_pem_private_key(block.encode(), None)
+        except (ValueError, TypeError):
+            raise ValueError(f"{path} holds a private key that cannot be read") from None
+        if not isinstance(private, ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
+            raise ValueError(f"{path} holds a key that is neither Ed25519 nor RSA")  # noqa: TRY004
+        keys.append(_kept(private, place))
+    if {key.algorithm for key in keys} != {"EdDSA", "RS256"}:
+        raise ValueError(f"{path} must hold an Ed25519 and an RSA private key: make it with `keys signing`")
+    return keys
+
+
+def write_file(path: Path) -> None:
+    """Add a new pair at the file's end, for its owner's eyes alone (mode 0600). The newest keys sign."""
+    if path.exists():
+        read_file(path)
+    added = "".join(key.pem for key in new_pair(0))
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as file:
+        file.write(added)
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(0o600)
+
+
+class _Pair:
+    """All keys there are, and the newest of each kind, ready for use."""
+
+    def __init__(self, keys: Sequence[SigningKey]) -> None:
+        self.private: dict[str, Any] = {}
+        self.newest: dict[str, SigningKey] = {}
+        for key in keys:
+            self.private[key.kid] = load_pem_private_key(key.pem.encode(), None)
+            self.newest[key.algorithm] = key
+        self.keys = tuple(keys)
+
+    def sign(self, algorithm: str, claims: dict[str, Any]) -> str:
+        key = self.newest[algorithm]
+        return jwt.encode(claims, self.private[key.kid], algorithm, {"kid": key.kid})
+
+
+class Keyring:
+    """The server's keys: those of a file, or else those of the store, made there when first needed. They are looked at
+    again from time to time, so that every replica learns of new ones.
+    """
+
+    def __init__(
+        self, store: SigningKeys, file: Path | None = None, clock: Callable[[], int] = now_ms
+    ) -> None:
+        self._store, self._file, self._clock = store, file, clock
+        self._pair: _Pair | None = None
+        self._read_at = float("-inf")
+
+    async def _load(self, *, make: bool, kid: str | None = None) -> _Pair | None:
+        now = time.monotonic()
+        age_max = limits.signing_keys_reload_s if kid is None or self._knows(kid) else 1.0
+        if (self._pair is None and make) or now - self._read_at >= age_max:
+            keys = await self._read()
+            if not keys and make:
+                keys = await self._store.add(await self._new(), only_first=True)
+            if keys and (self._pair is None or tuple(keys) != self._pair.keys):
+                self._pair = _Pair(keys)
+            self._read_at = now
+        return self._pair
+
+    def _knows(self, kid: str) -> bool:
+        return self._pair is not None and kid in self._pair.private
+
+    async def _read(self) -> list[SigningKey]:
+        if self._file is None:
+            return await self._store.all()
+        try:
+            return read_file(self._file)
+        except ValueError as trouble:
+            if self._pair is None:
+                raise
+            log.warning("the signing keys could not be read again", reason=str(trouble))
+            return list(self._pair.keys)
+
+    async def _made(self) -> _Pair:
+        pair = await self._load(make=True)
+        assert pair is not None
+        return pair
+
+    async def _new(self) -> list[SigningKey]:
+        return await asyncio.to_thread(new_pair, self._clock())  # finding primes takes a while
+
+    async def rotate(self) -> None:
+        """Add a new pair to the store: it signs from now on, and what the old ones signed stays good."""
+        await self._store.add(await self._new(), only_first=False)
+        self._pair = None
+
+    async def run_event_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
+        """Good for appending to one run, and for the same kind of token for its children."""
+        return await self._run_token(user_id, service_id, project_id, run_id, RUN_EVENT_WRITER, [APPEND])
+
+    async def service_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
+        """Good for working on one run and on those below it."""
+        scopes = ["runs:read", "runs:write"]
+        return await self._run_token(user_id, service_id, project_id, run_id, RUN_SERVICE, scopes)
+
+    async def _run_token(
+        self, user_id: str, service_id: str, project_id: str, run_id: str, use: str, scopes: list[str]
+    ) -> str:
+        now = self._clock() // 1000
+        claims = {
+            "userId": user_id,
+            "serviceAccountId": service_id,
+            "actorType": "service_account",
+            "tokenUse": use,
+            "projectId": project_id,
+            "runId": run_id,
+            "scopes": scopes,
+            "iat": now,
+            "exp": now + limits.run_token_s,
+        }
+        return (await self._made()).sign("RS256", claims)
+
+    async def signature(
+        self, *, method: str, path: str, body: bytes, audience: str, project_id: str, run_id: str
+    ) -> str:
+        """The value of `x-veryfront-control-plane-jws` for one call. `audience` is the project's slug."""
+        now = self._clock() // 1000
+        claims = {
+            "iss": ISSUER,
+            "aud": audience,
+            "sub": run_id,
+            "project_id": project_id,
+            "surface": SURFACE,
+            "request_hash": unpadded(hashlib.sha256(body).digest()),
+            "request_method": method,
+            "request_path": path,
+            "iat": now,
+            "exp": now + limits.signature_s,
+        }
+        return (await self._made()).sign("EdDSA", claims)
+
+    async def opened(self, token: str, kid: str) -> dict[str, Any] | None:
+        """The claims of a token that the key `kid` of this server signed, times unchecked; None where there is no
+        such key. UNAUTHENTICATED where the signature is not its own.
+        """
+        pair = await self._load(make=False, kid=kid)
+        private = None if pair is None else pair.private.get(kid)
+        if not isinstance(private, rsa.RSAPrivateKey):
+            return None
+        unchecked: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+        try:
+            claims: dict[str, Any] = jwt.decode(token, private.public_key(), ["RS256"], options=unchecked)
+        except jwt.PyJWTError:
+            raise Error("UNAUTHENTICATED", "The token's signature is not good") from None
+        return claims
+
+    async def jwks(self) -> list[dict[str, str]]:
+        """The public keys (RFC 7517), newest last."""
+        pair = await self._made()
+        return [
+            {**_public_jwk(pair.private[key.kid]), "kid": key.kid, "alg": key.algorithm, "use": "sig"}
+            for key in pair.keys
+        ]
+
+    async def public_pems(self) -> dict[str, str]:
+        """Algorithm → the newest public key, PEM (SPKI): what services are configured with."""
+        pair = await self._made()
+        return {
+            algorithm: pair.private[key.kid]
+            .public_key()
+            .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+            for algorithm, key in pair.newest.items()
+        }

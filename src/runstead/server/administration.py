@@ -1,0 +1,162 @@
+"""What an operator does on the store itself, beside a server or without one."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from runstead.commands.check import Progress, check as check_store
+from runstead.commands.copy import Advance, copy as copy_store
+from runstead.commands.keys import make_key, new_project
+from runstead.core.clock import now_ms
+from runstead.core.errors import not_found
+from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
+from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
+from runstead.core.runs.invariants import Violation
+from runstead.ports.store import Stats, Store
+from runstead.server.engines import make_bulk, make_keyring, make_store
+from runstead.server.settings import load
+
+
+async def migrate(database: str | None) -> list[str]:
+    """The names of the migrations that were applied now."""
+    return await make_store(load(database=database)).migrate()
+
+
+@asynccontextmanager
+async def ready(database: str | None) -> AsyncIterator[Store]:
+    """A store that is there and up to date; nothing is made, and nothing migrated."""
+    store = make_store(load(database=database))
+    if pending := await store.pending():
+        raise ValueError(
+            f"the database lacks {len(pending)} migration(s), first {pending[0]}: run `runstead db migrate`"
+        )
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def check(
+    database: str | None, tell: Callable[[Violation], None], progress: Progress
+) -> tuple[int, int]:
+    """How many runs were looked at and how many violations there are; each is told as it is found."""
+    looked, violations = 0, 0
+
+    def note(runs: int, reached: int, newest: int) -> None:
+        nonlocal looked
+        looked = runs
+        progress(runs, reached, newest)
+
+    async with ready(database) as store:
+        async for violation in check_store(store, note):
+            violations += 1
+            tell(violation)
+    return looked, violations
+
+
+async def stats(database: str | None) -> Stats:
+    async with ready(database) as store:
+        return await store.audit.stats()
+
+
+async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:
+    """Table → rows. The target is made and migrated where it is not there yet."""
+    source_settings, target_settings = (load(database=url) for url in (source_url, target_url))
+    if "memory://" in (source_url, target_url):
+        raise ValueError("a store in memory cannot be copied: name sqlite:///<path> or postgresql://…")
+    if source_url == target_url:
+        raise ValueError("the source and the target are the same database")
+    if pending := await make_store(source_settings).pending():
+        raise ValueError(
+            f"the source lacks the migration {pending[0]}: run `runstead db migrate` on it first"
+        )
+    await make_store(target_settings).migrate()
+    source, target = make_bulk(source_settings.database_url), make_bulk(target_settings.database_url)
+    try:
+        await source.open_source()
+        await target.open_target()
+        return await copy_store(source, target, advance)
+    finally:
+        await target.close()
+        await source.close()
+
+
+@asynccontextmanager
+async def opened(database: str | None) -> AsyncIterator[Store]:
+    store = make_store(load(database=database))
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def create_project(database: str | None, slug: str, name: str | None) -> Project:
+    check_slug(slug, "a slug")
+    async with opened(database) as store:
+        return await store.directory.create_project(new_project(slug, name), None, None)
+
+
+async def projects(database: str | None) -> list[Project]:
+    async with opened(database) as store:
+        return await store.directory.projects(None)
+
+
+async def create_key(
+    database: str | None,
+    project: str,
+    scopes: list[str],
+    name: str | None,
+    expires_at: int | None = None,
+) -> tuple[str, ApiKey]:
+    """The secret, shown once, and the key as it is kept."""
+    try:
+        wanted = frozenset(map(Scope, scopes)) or DEFAULT_SCOPES
+    except ValueError:
+        raise ValueError(f"a scope is one of {', '.join(Scope)}, not {', '.join(scopes)}") from None
+    async with opened(database) as store:
+        found = await _project(store, project)
+        secret = new_key()
+        key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
+        return secret, await store.directory.create_key(key)
+
+
+async def keys(database: str | None, project: str) -> list[ApiKey]:
+    async with ready(database) as store:
+        return await store.directory.keys((await _project(store, project)).id)
+
+
+async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
+    async with ready(database) as store:
+        found = await _project(store, project)
+        key = await store.directory.revoke_key(found.id, key_id, now_ms())
+        if key is None:
+            raise not_found(f"Key {key_id}")
+        return key
+
+
+async def _project(store: Store, ref: str) -> Project:
+    found = await store.directory.project(ref)
+    if found is None:
+        raise not_found(f"Project {ref}")
+    return found
+
+
+async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
+    """The public keys of a server with these settings; made now where there are none."""
+    settings = load(database=database)
+    if rotate and settings.signing_key_file is not None:
+        raise ValueError(
+            f"the keys are in the file {settings.signing_key_file}: add a pair there with `keys signing --out`"
+        )
+    async with opened(database) as store:
+        keyring = make_keyring(settings, store)
+        if rotate:
+            await keyring.rotate()
+        pems = await keyring.public_pems()
+        return {
+            "control_plane": pems["EdDSA"],
+            "tokens": pems["RS256"],
+            "jwks": {"keys": await keyring.jwks()},
+        }

@@ -1,0 +1,121 @@
+"""Which engine a setting means: the only file that imports engines, and each only where it is asked for.
+
+A command that asks a store of SQLite one thing has loaded neither PostgreSQL's driver nor the server.
+"""
+
+# ruff: noqa: PLC0415
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runstead.ports.artifact_store import Artifacts
+from runstead.ports.notifier import Notifier
+from runstead.ports.store import Store
+from runstead.ports.store.bulk import Bulk
+from runstead.server.settings import Settings, is_postgres, sqlite_path
+
+if TYPE_CHECKING:
+    from runstead.security.signing import Keyring
+
+
+def make_store(settings: Settings) -> Store:
+    """The engine that the database's URL names."""
+    if settings.database_url == "memory://":
+        from runstead.engines.memory import MemoryStore
+
+        return MemoryStore()
+    if is_postgres(settings.database_url):
+        from runstead.engines.postgres.store import PostgresStore
+
+        return PostgresStore(settings.database_url)
+    from runstead.engines.sqlite.store import SqliteStore
+
+    return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def make_bulk(url: str) -> Bulk:
+    """A store as plain tables."""
+    if is_postgres(url):
+        from runstead.engines.postgres.bulk import PostgresBulk
+
+        return PostgresBulk(url)
+    from runstead.engines.sqlite.bulk import SqliteBulk
+
+    return SqliteBulk(sqlite_path(url))
+
+
+def oldest_sqlite() -> tuple[int, ...]:
+    """The oldest version of SQLite's library that will do."""
+    from runstead.engines.sqlite.connection import VERSION_MIN
+
+    return VERSION_MIN
+
+
+def make_notifier(settings: Settings) -> Notifier:
+    """What carries hints: within the process, and to other replicas where there may be some."""
+    from runstead.engines.memory import MemoryNotifier
+
+    local, told = MemoryNotifier(), settings.notifier
+    if told is not None and told != "memory://":
+        try:
+            from runstead.engines.notifiers.nats import NatsNotifier  # an extra
+        except ModuleNotFoundError as missing:
+            raise RuntimeError(
+                "RUNSTEAD_NOTIFIER names a NATS server, and the package nats-py is missing:"
+                " pip install 'runstead[nats]'"
+            ) from missing
+        return NatsNotifier(told, local)
+    if told is None and is_postgres(settings.database_url):
+        from runstead.engines.notifiers.postgres import PostgresNotifier
+
+        return PostgresNotifier(settings.database_url, local)
+    return local
+
+
+def make_artifacts(settings: Settings) -> Artifacts | None:
+    """What keeps artifacts: files beside SQLite's, unless the setting names another place. None for a database that
+    several machines may share, where it names none.
+    """
+    from runstead.engines.artifacts.files import FilesystemArtifacts
+
+    url = settings.artifacts_url
+    if url is not None and url.startswith("s3://"):
+        try:
+            from runstead.engines.artifacts.s3 import S3Artifacts  # an extra
+        except ModuleNotFoundError as missing:
+            raise RuntimeError(
+                "RUNSTEAD_ARTIFACTS_URL names S3-compatible storage, and the package obstore is missing:"
+                " pip install 'runstead[s3]'"
+            ) from missing
+        return S3Artifacts(url)
+    if url is not None:
+        return FilesystemArtifacts(Path(url.removeprefix("file://")))
+    if settings.database_url == "memory://":
+        return FilesystemArtifacts(None)
+    if is_postgres(settings.database_url):
+        return None
+    path = sqlite_path(settings.database_url)
+    return FilesystemArtifacts(path.with_name(f"{path.name}-artifacts"))
+
+
+def make_keyring(settings: Settings, store: Store) -> "Keyring":
+    """The keys that the server signs with. ValueError where the file of them cannot be used."""
+    from runstead.security.signing import Keyring, read_file
+
+    if settings.signing_key_file is None:
+        return Keyring(store.signing_keys)
+    path = Path(settings.signing_key_file)
+    read_file(path)
+    return Keyring(store.signing_keys, path)
+
+
+def measure_updates(url: str, concurrency: int, seconds: float) -> float:
+    """Single-row updates/s that the engine commits for this many callers: the floor of a bench."""
+    if is_postgres(url):
+        from runstead.engines.postgres.commit_benchmark import updates_per_second as on_postgres
+
+        return asyncio.run(on_postgres(url, concurrency, seconds))
+    from runstead.engines.sqlite.commit_benchmark import updates_per_second
+
+    return asyncio.run(updates_per_second(sqlite_path(url), concurrency, seconds))

@@ -1,0 +1,218 @@
+"""Every setting, from the environment. docs/configuration.md tells of each; a test keeps the two together."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from runstead.core import limits
+from runstead.core.identity.project import key_prefix
+
+NAMES: Final = (
+    "RUNSTEAD_HOST",
+    "RUNSTEAD_PORT",
+    "RUNSTEAD_PROCESSES",
+    "RUNSTEAD_DATABASE_URL",
+    "RUNSTEAD_SQLITE_SYNCHRONOUS",
+    "RUNSTEAD_NOTIFIER",
+    "RUNSTEAD_BOOTSTRAP_KEY",
+    "RUNSTEAD_BOOTSTRAP_PROJECT",
+    "RUNSTEAD_JWT_PUBLIC_KEY",
+    "RUNSTEAD_JWKS_URL",
+    "RUNSTEAD_JWT_ISSUER",
+    "RUNSTEAD_JWT_AUDIENCE",
+    "RUNSTEAD_CORS_ORIGINS",
+    "RUNSTEAD_SIGNING_KEY_FILE",
+    "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
+    "RUNSTEAD_RETENTION_DAYS",
+    "RUNSTEAD_ARTIFACTS_URL",
+    "RUNSTEAD_ARTIFACT_BYTES_MAX",
+    "RUNSTEAD_CONNECTIONS_MAX",
+    "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
+)
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+_NATS: Final = ("nats://", "tls://")
+_SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+
+class SettingError(ValueError):
+    """A setting that cannot be; the sentence is for the operator."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: int = 8720
+    processes: int = 1
+    database_url: str = "sqlite:///./runstead.db"
+    sqlite_synchronous: str = "FULL"
+    notifier: str | None = None
+    bootstrap_key: str | None = None
+    bootstrap_project: str = "default"
+    jwt_public_key: str | None = None
+    jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    cors_origins: tuple[str, ...] | None = None
+    signing_key_file: str | None = None
+    allow_private_egress: bool = False
+    retention_days: int | None = None
+    artifacts_url: str | None = None
+    artifact_bytes_max: int = limits.artifact_bytes_max
+    connections_max: int | None = None
+    connections_per_address_max: int | None = None
+
+
+def load(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    database: str | None = None,
+    processes: int | None = None,
+) -> Settings:
+    """The settings; what the command line says wins. An empty variable is one that is not set."""
+
+    def get(name: str) -> str | None:
+        assert name in NAMES
+        return environment.get(name) or None
+
+    if port is None:
+        told = get("RUNSTEAD_PORT") or "8720"
+        if not (told.isascii() and told.isdigit()):
+            raise SettingError(f"RUNSTEAD_PORT must be a number from 0 to 65535, not {told!r}")
+        port = int(told)
+    if not 0 <= port <= 65_535:
+        raise SettingError(f"The port must be from 0 to 65535, not {port}")
+    synchronous = (get("RUNSTEAD_SQLITE_SYNCHRONOUS") or "FULL").upper()
+    if synchronous not in _SYNCHRONOUS:
+        raise SettingError(
+            f"RUNSTEAD_SQLITE_SYNCHRONOUS must be one of {', '.join(_SYNCHRONOUS)}, not {synchronous!r}"
+        )
+    database = database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db"
+    key = get("RUNSTEAD_BOOTSTRAP_KEY")
+    if key is not None and key_prefix(key) is None:
+        raise SettingError("RUNSTEAD_BOOTSTRAP_KEY must have the form vf_<prefix>_<secret>")
+    return Settings(
+        host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
+        port=port,
+        processes=_processes(processes, get("RUNSTEAD_PROCESSES"), database),
+        database_url=database,
+        sqlite_synchronous=synchronous,
+        notifier=_notifier(get("RUNSTEAD_NOTIFIER")),
+        bootstrap_key=key,
+        bootstrap_project=get("RUNSTEAD_BOOTSTRAP_PROJECT") or "default",
+        jwt_public_key=get("RUNSTEAD_JWT_PUBLIC_KEY"),
+        jwks_url=get("RUNSTEAD_JWKS_URL"),
+        jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
+        jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
+        cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
+        signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
+        allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
+        retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
+        artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
+        artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
+        connections_max=_count("RUNSTEAD_CONNECTIONS_MAX", get("RUNSTEAD_CONNECTIONS_MAX")),
+        connections_per_address_max=_count(
+            "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
+        ),
+    )
+
+
+def _processes(option: int | None, variable: str | None, database: str) -> int:
+    text = str(option) if option is not None else variable or "1"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= limits.processes_max):
+        raise SettingError(f"The number of processes must be from 1 to {limits.processes_max}, not {text!r}")
+    if int(text) > 1 and not is_postgres(database):
+        raise SettingError(
+            "Several processes need PostgreSQL (RUNSTEAD_DATABASE_URL=postgresql://...): SQLite lets one process write"
+            " at a time, so further ones would only wait for it, and memory:// is one process's own"
+        )
+    return int(text)
+
+
+def _days(told: str | None) -> int | None:
+    if told is None:
+        return None
+    if not (told.isascii() and told.isdigit() and 1 <= int(told) <= limits.retention_days_max):
+        raise SettingError(
+            f"RUNSTEAD_RETENTION_DAYS must be a number from 1 to {limits.retention_days_max}, not {told!r}"
+        )
+    return int(told)
+
+
+def _notifier(told: str | None) -> str | None:
+    if told is None or told == "memory://" or told.startswith(_NATS):
+        return told
+    kind, separator, _ = told.partition("://")
+    raise SettingError(
+        "RUNSTEAD_NOTIFIER must be nats://<host>:<port>, tls://<host>:<port> or memory://, not "
+        + (f"{kind}://..." if separator else repr(told))
+    )
+
+
+def _artifacts(told: str | None) -> str | None:
+    if told is None:
+        return None
+    kind, separator, rest = told.partition("://")
+    if kind == "s3" and rest and not rest.startswith(("/", "?")):
+        return told
+    if (kind == "file" and rest.startswith("/") and rest != "/") or not separator:
+        return told
+    raise SettingError(
+        "RUNSTEAD_ARTIFACTS_URL must be a directory, file:///<directory> or s3://<bucket>/<prefix>, not "
+        + (f"{kind}://..." if separator else repr(told))
+    )
+
+
+def _bytes(name: str, told: str | None) -> int:
+    if told is None:
+        return limits.artifact_bytes_max
+    if not (told.isascii() and told.isdigit() and 0 < int(told) <= limits.integer_max):
+        raise SettingError(f"{name} must be a number of bytes above 0, not {told!r}")
+    return int(told)
+
+
+def _count(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= limits.integer_max):
+        raise SettingError(f"{name} must be a number above 0, not {text!r}")
+    return int(text)
+
+
+def is_postgres(url: str) -> bool:
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def _origins(told: str | None) -> tuple[str, ...] | None:
+    if told is None:
+        return None
+    origins = tuple(origin.strip() for origin in told.split(",") if origin.strip())
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise SettingError(
+                "RUNSTEAD_CORS_ORIGINS must list origins such as https://app.example.com, separated by commas,"
+                f" or be *, not {origin!r}"
+            )
+    return origins or None
+
+
+def _flag(name: str, told: str | None) -> bool:
+    value = (told or "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise SettingError(f"{name} must be true or false, not {told!r}")
+    return value in ("true", "1")
+
+
+def sqlite_path(url: str) -> Path:
+    """`sqlite:///./runstead.db` → runstead.db here; `sqlite:////var/lib/runstead.db` → an absolute path."""
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or len(url) == len(prefix):
+        raise SettingError(
+            "The database must be postgresql://<user>@<host>/<database>, sqlite:///<path> or memory://,"
+            f" not {url.partition('@')[2] or url!r}"
+        )
+    return Path(url.removeprefix(prefix))

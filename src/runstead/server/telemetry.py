@@ -1,0 +1,27 @@
+"""The log lines of the server, on stderr."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def log_to_stderr() -> None:
+    """One line per event: for people on a terminal, JSON elsewhere. stdout belongs to the commands' own answers."""
+    renderer: Any = structlog.processors.JSONRenderer()
+    if sys.stderr.isatty():
+        # Where rich is installed, its tracebacks would show every local variable: bodies, credentials, secrets.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if sys.stderr.isatty() else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,1 @@
+"""What every page uses: routing, rendering, forms, live updates, assets."""

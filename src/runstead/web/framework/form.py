@@ -1,0 +1,46 @@
+"""The body of a form."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from runstead.core.errors import Error
+
+fields_max: Final = 5_000
+
+
+class Fields:
+    """Names with their values, in order: of a form, or of an address."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self.pairs = pairs
+
+    def one(self, name: str, default: str = "") -> str:
+        """The last value of this name, without blanks around it."""
+        return next((value.strip() for key, value in reversed(self.pairs) if key == name), default)
+
+    def all(self, name: str) -> list[str]:
+        """All values of this name that say something."""
+        return [value.strip() for key, value in self.pairs if key == name and value.strip()]
+
+    def required(self, name: str, what: str) -> str:
+        value = self.one(name)
+        if not value:
+            raise Error("INVALID_REQUEST", f"{what} is missing: fill it in")
+        return value
+
+
+def fields_of(encoded: bytes) -> Fields:
+    """What `application/x-www-form-urlencoded` says (WHATWG URL). INVALID_REQUEST."""
+    try:
+        return Fields(
+            parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=fields_max, errors="strict")
+        )
+    except ValueError as error:
+        raise Error("INVALID_REQUEST", "The form is not UTF-8, or has too many fields") from error
+
+
+def header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """A header by its lower-case name."""
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,123 @@
+"""Templates, and how values look in them."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from runstead import __version__
+from runstead.core.clock import iso
+from runstead.web.framework.assets import address
+from runstead.web.framework.text import cut, finalize, harmless, pretty, preview
+
+
+def when(at_ms: int | None) -> Markup:
+    """A moment, in UTC; with JavaScript, how long ago, with the local time on hovering."""
+    if at_ms is None:
+        return Markup('<span class="none">—</span>')
+    shown = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at_ms), shown, shown)
+
+
+def instant(at_ms: int) -> str:
+    """A moment to the millisecond, in UTC, where one row is compared with the next."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
+
+
+def took(duration_ms: float | None) -> str:
+    """A length of time in the two units that matter."""
+    if duration_ms is None:
+        return "—"
+    if duration_ms < 1_000:
+        return f"{duration_ms:.0f} ms"
+    seconds = duration_ms / 1_000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def size(count: int) -> str:
+    """Bytes, in the unit that fits."""
+    if count < 1_000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB"):
+        value /= 1_000
+        if value < 1_000:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1_000:.1f} TB"
+
+
+def number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+_STATUS_SIGNS: Final = {
+    "pending": "○",
+    "running": "◐",
+    "waiting": "◇",
+    "completed": "●",
+    "failed": "✕",
+    "cancelled": "⊘",
+    "cancelling": "⊘",
+    "healthy": "●",
+    "stale": "◇",
+    "active": "●",
+    "paused": "‖",
+    "deleting": "⊘",
+}
+
+
+def status(value: str) -> Markup:
+    """A state, by a word and a sign: colour alone tells nothing to some."""
+    sign = _STATUS_SIGNS.get(value, "•")
+    return Markup('<span class="status status-{}"><span aria-hidden="true">{}</span> {}</span>').format(
+        value, sign, value
+    )
+
+
+def short(text: str | None, chars_max: int = 40) -> Markup:
+    """A name, cut in its middle where it is long, whole on hovering."""
+    text = harmless(text or "")
+    if len(text) <= chars_max:
+        return escape(text)
+    head = chars_max // 2
+    return Markup('<span title="{}">{}…{}</span>').format(
+        cut(text, 500), text[:head], text[-(chars_max - head - 1) :]
+    )
+
+
+ENVIRONMENT: Final = Environment(
+    loader=PackageLoader("runstead.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=finalize,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+ENVIRONMENT.filters |= {
+    "when": when,
+    "instant": instant,
+    "took": took,
+    "size": size,
+    "number": number,
+    "status": status,
+    "short": short,
+    "cut": cut,
+    "pretty": pretty,
+    "preview": preview,
+}
+ENVIRONMENT.globals |= {"static": address, "version": __version__}
+
+
+def render(template: str, **values: Any) -> str:
+    """A page or a part of one, as HTML."""
+    return ENVIRONMENT.get_template(template).render(values)

@@ -1,0 +1,1 @@
+"""Servers, loops and workers."""

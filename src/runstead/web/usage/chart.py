@@ -1,0 +1,95 @@
+"""Bars by day, drawn on the server: they are there without JavaScript."""
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import msgspec
+
+from runstead.core.usage.report import Group
+from runstead.web.usage.money import compact, rounded
+from runstead.web.usage.period import Period
+
+#: Of a longer time, empty days before the first that has something are left out.
+all_days_max: Final = 92
+days_max: Final = 1_000
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A part of a day's bar: `y` from above and `height`, in percent of the chart's."""
+
+    kind: str
+    y: float
+    height: float
+
+
+class Day(msgspec.Struct, frozen=True):
+    """`title` tells its numbers."""
+
+    x: int
+    title: str
+    pieces: list[Piece]
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """`top` is what the upper edge stands for; `told` what can be read in place of the picture."""
+
+    name: str
+    days: list[Day]
+    top: str
+    first: date
+    last: date
+    told: str
+
+
+def charts(groups: Sequence[Group], period: Period) -> list[Chart]:
+    """Tokens by day, and cost by day where anything has a price. Groups of a report by day."""
+    by_day = {date.fromisoformat(one.key): one for one in groups if one.key is not None}
+    first = period.first
+    if period.days > all_days_max:
+        first = max(first, min(by_day, default=period.last), period.last - timedelta(days=days_max - 1))
+    days = [first + timedelta(days=place) for place in range((period.last - first).days + 1)]
+    found = [_chart("Tokens by day", days, by_day, _tokens, lambda value: f"{value:,} tokens", compact)]
+    if any(one.cost_micros for one in groups):
+        found.append(_chart("Cost by day", days, by_day, _cost, rounded, rounded))
+    return found
+
+
+def _tokens(group: Group) -> list[tuple[str, int]]:
+    tokens = group.tokens
+    cached = min(tokens.cached_input_tokens, tokens.input_tokens)
+    return [
+        ("input", tokens.input_tokens - cached),
+        ("cached", cached),
+        ("output", tokens.output_tokens),
+    ]
+
+
+def _cost(group: Group) -> list[tuple[str, int]]:
+    return [("cost", group.cost_micros)]
+
+
+def _chart(
+    name: str,
+    days: Sequence[date],
+    by_day: dict[date, Group],
+    parts_of: Callable[[Group], list[tuple[str, int]]],
+    said: Callable[[int], str],
+    edge: Callable[[int], str],
+) -> Chart:
+    parts = [parts_of(by_day[day]) if day in by_day else [] for day in days]
+    sums = [sum(value for _, value in one) for one in parts]
+    top = max(sums, default=0)
+    bars = []
+    for x, (day, one, total) in enumerate(zip(days, parts, sums, strict=True)):
+        y, pieces = 100.0, []
+        for kind, value in one:
+            if value:
+                height = 100 * value / top
+                y -= height
+                pieces.append(Piece(kind, round(y, 3), round(height, 3)))
+        told = "".join(f", {value:,} {kind}" for kind, value in one) if len(one) > 1 else ""
+        bars.append(Day(x, f"{day}: {said(total)}{told}", pieces))
+    most = days[sums.index(top)] if top else None
+    told = f"{name}, {days[0]} to {days[-1]}: " + (f"at most {said(top)}, on {most}" if most else "none")
+    return Chart(name, bars, edge(top), days[0], days[-1], told)
