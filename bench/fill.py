@@ -75,9 +75,9 @@ async def prepare(path: Path) -> str:
     """The id of the project that the runs belong to: the store's first, or a new one."""
     store = SqliteStore(path)
     await store.open()
-    found = await store.directory.projects(None)
+    found = await store.identity.projects(None)
     project = found[0] if found else new_project("default", None)
-    await store.directory.ensure_project(project, None, None)
+    await store.identity.ensure_project(project, None, None)
     await store.close()
     return project.id
 

@@ -60,11 +60,11 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
     store = PostgresStore(url)
     await store.open()
     try:
-        there = await store.directory.projects(None)
+        there = await store.identity.projects(None)
         project = (
             there[0]
             if there
-            else await store.directory.ensure_project(new_project("default", None), None, None)
+            else await store.identity.ensure_project(new_project("default", None), None, None)
         )
         key = RunKey(project.id, f"run_{uuid.uuid4()}")
         target = "task:bench" if pending else f"task:{key.run_id}"

@@ -58,7 +58,7 @@ LISTS: Final[dict[str, dict[str, Any]]] = {
 
 async def measure(store: Store, times: int, most_ms: float) -> bool:
     await store.open()
-    projects = tuple(project.id for project in await store.directory.projects(None))
+    projects = tuple(project.id for project in await store.identity.projects(None))
     sound = True
     for name, filters in LISTS.items():
         took = []

@@ -7,9 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
 
 #: The tests' server forgoes durability and is small. These are PostgreSQL's own values again.
 DEFAULTS = {

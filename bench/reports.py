@@ -40,7 +40,7 @@ EMPTIED = ("rollup_entries", "usage_rollups", "activity_rollups", "rollup_open",
 
 async def template(store: Store) -> Run:
     project = new_project("years", None)
-    await store.directory.create_project(project, None, None)
+    await store.identity.create_project(project, None, None)
     new = Run("uid", project.id, "run", "task", RunStatus.PENDING, "project", project.id, "run", 0, 0)
 
     def begin(loaded: object) -> Transition:
@@ -154,7 +154,7 @@ async def main() -> None:
     seconds = time.perf_counter() - began
     if looked:
         print(f"{looked:,} runs added up in {seconds:.0f} s: {looked / seconds:,.0f} a second", flush=True)
-    (project,) = await store.directory.projects(None)
+    (project,) = await store.identity.projects(None)
     app, principal = App(store, MemoryNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
     until = (now_ms() // QUARTER + 1) * QUARTER
     years = [

@@ -27,7 +27,7 @@ from typing import Any
 
 from worker import measure
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 
 def runstead_sqlite(tasks: int, concurrency: int) -> float:
@@ -175,7 +175,8 @@ class Postgres:
 
     def __enter__(self) -> str:
         from postgres import DEFAULTS  # noqa: PLC0415
-        from postgres_server import PostgresServer  # noqa: PLC0415
+
+        from tests.support.postgres_server import PostgresServer  # noqa: PLC0415
 
         self._server = PostgresServer(**DEFAULTS)
         url: str = self._server.url()

@@ -86,16 +86,16 @@ async def timed(work: Callable[[], Awaitable[Any]], times: int) -> float:
 
 async def measure(store: Store, prefix: str, projects: int) -> dict[str, float]:
     def decide(run: Run, now: int) -> Transition:
-        return transitions.referee(run, now=now, dice=0.5)
+        return transitions.enforce_deadlines(run, now=now, dice=0.5)
 
     def refuse(*_: object) -> Transition:
         raise AssertionError("no run is for a push service")
 
     names = await fill(store, prefix, projects, RUNS, HOUR)
-    found = {"idle tick": await timed(lambda: store.runs.referee(TICK, decide), 20)}
+    found = {"idle tick": await timed(lambda: store.runs.enforce_deadlines(TICK, decide), 20)}
     await fill(store, f"{prefix}-due", projects, RUNS, 1)
-    found[f"tick that ends {TICK}"] = await timed(lambda: store.runs.referee(TICK, decide), 5)
-    while await store.runs.referee(TICK, decide):
+    found[f"tick that ends {TICK}"] = await timed(lambda: store.runs.enforce_deadlines(TICK, decide), 5)
+    while await store.runs.enforce_deadlines(TICK, decide):
         pass
     found["idle dispatch"] = await timed(lambda: store.runs.dispatch(TICK, (), refuse), 20)
     await at_once([lambda name=name: create(store, name) for name in names for _ in range(RUNS // projects)])  # type: ignore[misc]

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
-
 from postgres import DEFAULTS, PostgresServer
+
 from runstead.bench import BenchOptions, run_bench
 from runstead.core.identity.project import new_key
 

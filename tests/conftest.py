@@ -3,14 +3,11 @@
 import fcntl
 import os
 import shutil
-import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for postgres_server.py: tests are no package
 
 #: Files and rooms whose files take longest. Workers take files in order: what comes last should be short.
 SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop", "store", "http")
@@ -62,7 +59,7 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session")
 def databases():
     """Databases of one PostgreSQL server."""
-    from postgres_server import Databases, PostgresServer
+    from tests.support.postgres_server import Databases, PostgresServer
 
     server = PostgresServer()
     made = Databases(server)
@@ -74,7 +71,7 @@ def databases():
 @pytest.fixture(scope="session")
 def postgres_store(databases):
     """postgres_store(clock): a store over an empty database, not open yet. Without a clock it has the database's."""
-    from postgres_server import LeasedStore
+    from tests.support.postgres_server import LeasedStore
 
     return lambda clock=None: LeasedStore(databases, clock)
 

@@ -1,16 +1,11 @@
-"""Makes `story` importable by the tests beside it, which are no package."""
-
-import sys
-from pathlib import Path
+"""Makes `builder` importable by the tests beside it, which are no package."""
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from story import Story
+from .run_builder import RunBuilder
 
 
 @pytest.fixture
-def story():
+def builder():
     """A task run, just created."""
-    return Story()
+    return RunBuilder()

@@ -8,18 +8,19 @@ from runstead.core.errors import Error
 from runstead.core.runs import append as rules
 from runstead.core.runs.event import NewEvent
 from runstead.core.runs.run import RunStatus
-from story import NOON, Story, event
+
+from .run_builder import NOON, RunBuilder, event
 
 A, B, C, D = (event("CUSTOM", name=name) for name in "ABCD")
 PRIVATE = event("AGENT_RUN_MODEL_CALL_CONTEXT", prompt="long")
 
 
 @pytest.fixture
-def story():
+def builder():
     """A run with the events A, B."""
-    story = Story()
-    story.append(A, B)
-    return story
+    builder = RunBuilder()
+    builder.append(A, B)
+    return builder
 
 
 def refusal(call, *args, **named):
@@ -34,149 +35,149 @@ def mismatch(call, *args, **named):
     return error.code == "EVENT_CURSOR_MISMATCH"
 
 
-def test_events_are_numbered_from_one_without_a_gap(story):
-    story.append(C)
-    assert [one.event_id for one in story.log] == [1, 2, 3]
-    assert [one.sequence for one in story.log] == [1, 2, 3]
-    assert (story.run.latest_event_id, story.run.latest_external_event_sequence) == (3, 3)
+def test_events_are_numbered_from_one_without_a_gap(builder):
+    builder.append(C)
+    assert [one.event_id for one in builder.log] == [1, 2, 3]
+    assert [one.sequence for one in builder.log] == [1, 2, 3]
+    assert (builder.run.latest_event_id, builder.run.latest_external_event_sequence) == (3, 3)
 
 
-def test_an_append_without_a_cursor_always_appends(story):
-    story.append(A, B)
-    story.append(A, B)
-    assert len(story.log) == 6
+def test_an_append_without_a_cursor_always_appends(builder):
+    builder.append(A, B)
+    builder.append(A, B)
+    assert len(builder.log) == 6
 
 
-def test_an_append_at_the_end_of_the_log_appends(story):
-    assert story.append(C, after=2).events == (C,)
+def test_an_append_at_the_end_of_the_log_appends(builder):
+    assert builder.append(C, after=2).events == (C,)
 
 
-def test_a_cursor_past_the_end_is_a_mismatch(story):
-    assert mismatch(story.append, C, after=3)
+def test_a_cursor_past_the_end_is_a_mismatch(builder):
+    assert mismatch(builder.append, C, after=3)
 
 
-def test_a_batch_that_is_repeated_whole_is_stored_once(story):
-    story.append(C, D, after=2)
-    again = story.append(C, D, after=2)
+def test_a_batch_that_is_repeated_whole_is_stored_once(builder):
+    builder.append(C, D, after=2)
+    again = builder.append(C, D, after=2)
     assert (again.duplicate, again.events) == (True, ())
-    assert story.append(A, B, after=0).duplicate, "other events may have followed"
+    assert builder.append(A, B, after=0).duplicate, "other events may have followed"
 
 
-def test_a_batch_whose_beginning_was_stored_adds_the_rest(story):
-    story.append(C, after=2)
-    assert story.append(C, D, after=2).events == (D,)
-    assert story.types == ["CUSTOM"] * 4
+def test_a_batch_whose_beginning_was_stored_adds_the_rest(builder):
+    builder.append(C, after=2)
+    assert builder.append(C, D, after=2).events == (D,)
+    assert builder.types == ["CUSTOM"] * 4
 
 
-def test_a_batch_whose_beginning_was_stored_and_followed_is_a_mismatch(story):
-    story.append(C, after=2)
-    story.append(A)
-    assert mismatch(story.append, C, D, after=2)
+def test_a_batch_whose_beginning_was_stored_and_followed_is_a_mismatch(builder):
+    builder.append(C, after=2)
+    builder.append(A)
+    assert mismatch(builder.append, C, D, after=2)
 
 
-def test_another_batch_at_an_old_cursor_is_a_mismatch(story):
-    assert mismatch(story.append, C, after=0)
-    assert mismatch(story.append, A, C, after=0)
-    assert mismatch(story.append, B, after=0)
-    assert mismatch(story.append, C, D, A, after=1)
+def test_another_batch_at_an_old_cursor_is_a_mismatch(builder):
+    assert mismatch(builder.append, C, after=0)
+    assert mismatch(builder.append, A, C, after=0)
+    assert mismatch(builder.append, B, after=0)
+    assert mismatch(builder.append, C, D, A, after=1)
 
 
-def test_a_replay_is_known_by_its_value_and_not_by_its_spelling(story):
+def test_a_replay_is_known_by_its_value_and_not_by_its_spelling(builder):
     spelled = NewEvent("CUSTOM", b'{ "name" : "\\u0041", "type":"CUSTOM" }', external=True)
-    assert story.append(spelled, after=0).duplicate
+    assert builder.append(spelled, after=0).duplicate
 
 
 @pytest.mark.parametrize(("one", "other"), [(b"1", b"true"), (b"0", b"false")])
 def test_true_is_not_one(one, other):
-    story = Story()
-    story.append(NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % one, external=True))
+    builder = RunBuilder()
+    builder.append(NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % one, external=True))
     changed = NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % other, external=True)
-    assert mismatch(story.append, changed, after=0)
+    assert mismatch(builder.append, changed, after=0)
 
 
-def test_the_sequence_must_be_the_run_s_own(story):
-    assert story.append(C, sequence=2).events == (C,)
-    assert mismatch(story.append, D, sequence=2)
-    assert mismatch(story.append, D, sequence=4)
+def test_the_sequence_must_be_the_run_s_own(builder):
+    assert builder.append(C, sequence=2).events == (C,)
+    assert mismatch(builder.append, D, sequence=2)
+    assert mismatch(builder.append, D, sequence=4)
 
 
-def test_both_cursors_must_hold(story):
-    assert mismatch(story.append, C, after=2, sequence=1)
-    assert mismatch(story.append, C, after=1, sequence=2)
-    assert story.append(C, after=2, sequence=2).events == (C,)
-    assert story.append(C, after=2, sequence=2).duplicate, "the same call again"
-    assert mismatch(story.append, C, after=2, sequence=3)
+def test_both_cursors_must_hold(builder):
+    assert mismatch(builder.append, C, after=2, sequence=1)
+    assert mismatch(builder.append, C, after=1, sequence=2)
+    assert builder.append(C, after=2, sequence=2).events == (C,)
+    assert builder.append(C, after=2, sequence=2).duplicate, "the same call again"
+    assert mismatch(builder.append, C, after=2, sequence=3)
 
 
-def test_a_partial_replay_with_both_cursors_adds_the_rest(story):
-    story.append(C, after=2, sequence=2)
-    assert story.append(C, D, after=2, sequence=2).events == (D,)
-    assert story.run.latest_external_event_sequence == 4
+def test_a_partial_replay_with_both_cursors_adds_the_rest(builder):
+    builder.append(C, after=2, sequence=2)
+    assert builder.append(C, D, after=2, sequence=2).events == (D,)
+    assert builder.run.latest_external_event_sequence == 4
 
 
-def test_private_events_are_numbered_but_not_counted(story):
-    story.append(PRIVATE, after=2)
-    assert (story.run.latest_event_id, story.run.latest_external_event_sequence) == (3, 2)
-    assert story.append(C, sequence=2).events == (C,)
-    assert story.log[-1].sequence == 3
+def test_private_events_are_numbered_but_not_counted(builder):
+    builder.append(PRIVATE, after=2)
+    assert (builder.run.latest_event_id, builder.run.latest_external_event_sequence) == (3, 2)
+    assert builder.append(C, sequence=2).events == (C,)
+    assert builder.log[-1].sequence == 3
 
 
-def test_private_events_are_replayed_like_others(story):
-    story.append(PRIVATE, C, after=2, sequence=2)
-    assert story.append(PRIVATE, C, after=2, sequence=2).duplicate
-    assert (story.run.latest_event_id, story.run.latest_external_event_sequence) == (4, 3)
+def test_private_events_are_replayed_like_others(builder):
+    builder.append(PRIVATE, C, after=2, sequence=2)
+    assert builder.append(PRIVATE, C, after=2, sequence=2).duplicate
+    assert (builder.run.latest_event_id, builder.run.latest_external_event_sequence) == (4, 3)
 
 
-def test_an_event_of_the_server_is_no_part_of_a_replay(story):
-    story.wait(call="call_1")
-    story.resume("x", call="call_1")
-    forged = NewEvent("TOOL_CALL_RESULT", story.log[-1].payload, external=True)
-    assert mismatch(story.append, forged, after=2)
-    assert story.append(C, sequence=2).events == (C,)
+def test_an_event_of_the_server_is_no_part_of_a_replay(builder):
+    builder.wait(call="call_1")
+    builder.resume("x", call="call_1")
+    forged = NewEvent("TOOL_CALL_RESULT", builder.log[-1].payload, external=True)
+    assert mismatch(builder.append, forged, after=2)
+    assert builder.append(C, sequence=2).events == (C,)
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-def test_a_run_that_has_ended_takes_no_events(story, status):
-    story.complete(status)
+def test_a_run_that_has_ended_takes_no_events(builder, status):
+    builder.complete(status)
     for cursors in ({}, {"after": 3}, {"sequence": 2}, {"after": 99}):
-        error = refusal(story.append, C, **cursors)
+        error = refusal(builder.append, C, **cursors)
         assert error.code == "EVENT_RUN_TERMINAL"
         assert error.message == "Cannot append external events to a terminal run"
 
 
-def test_a_replay_after_the_end_is_still_a_replay(story):
-    story.complete()
-    ended = story.run
-    assert story.append(A, B, after=0, sequence=0).duplicate
-    assert story.run is ended
+def test_a_replay_after_the_end_is_still_a_replay(builder):
+    builder.complete()
+    ended = builder.run
+    assert builder.append(A, B, after=0, sequence=0).duplicate
+    assert builder.run is ended
 
 
-def test_a_partial_replay_after_the_end_is_refused(story):
-    story.complete()
-    assert refusal(story.append, B, C, after=1).code == "EVENT_RUN_TERMINAL"
+def test_a_partial_replay_after_the_end_is_refused(builder):
+    builder.complete()
+    assert refusal(builder.append, B, C, after=1).code == "EVENT_RUN_TERMINAL"
 
 
-def test_a_waiting_run_takes_no_events_but_knows_a_replay(story):
-    story.wait()
-    error = refusal(story.append, C)
+def test_a_waiting_run_takes_no_events_but_knows_a_replay(builder):
+    builder.wait()
+    error = refusal(builder.append, C)
     assert error.message == "Cannot append external events while the run is waiting for a tool result"
-    assert story.append(A, B, after=0).duplicate
+    assert builder.append(A, B, after=0).duplicate
 
 
 def test_the_start_of_a_run_without_a_worker_sets_it_running():
-    story = Story(kind="agent")
-    story.append(event("CUSTOM"))
-    assert story.run.status is RunStatus.PENDING
-    story.later(10).append(event("RUN_STARTED"))
-    assert (story.run.status, story.run.started_at) == (RunStatus.RUNNING, NOON + 10)
+    builder = RunBuilder(kind="agent")
+    builder.append(event("CUSTOM"))
+    assert builder.run.status is RunStatus.PENDING
+    builder.later(10).append(event("RUN_STARTED"))
+    assert (builder.run.status, builder.run.started_at) == (RunStatus.RUNNING, NOON + 10)
 
 
 def test_a_late_start_event_of_a_lost_attempt_does_not_set_the_run_running():
-    story = Story()
-    story.claim()
-    story.later(60_000).referee()
-    story.append(event("RUN_STARTED"))
-    assert story.run.status is RunStatus.PENDING
+    builder = RunBuilder()
+    builder.claim()
+    builder.later(60_000).enforce_deadlines()
+    builder.append(event("RUN_STARTED"))
+    assert builder.run.status is RunStatus.PENDING
 
 
 @pytest.mark.parametrize("name", ["RUN_FINISHED", "RUN_ERROR"])
@@ -188,21 +189,21 @@ def test_any_other_type_may_be_appended():
     rules.refuse_terminal_types(["RUN_STARTED", "anything at all", ""])
 
 
-def test_a_log_keeps_its_last_place_for_the_terminal_event(story):
-    story.run = replace(story.run, latest_event_id=limits.events_per_run_max - 2)
-    story.append(C)
-    assert refusal(story.append, C).code == "EVENT_LOG_FULL"
-    story.complete()
-    assert story.run.latest_event_id == limits.events_per_run_max
+def test_a_log_keeps_its_last_place_for_the_terminal_event(builder):
+    builder.run = replace(builder.run, latest_event_id=limits.events_per_run_max - 2)
+    builder.append(C)
+    assert refusal(builder.append, C).code == "EVENT_LOG_FULL"
+    builder.complete()
+    assert builder.run.latest_event_id == limits.events_per_run_max
 
 
 def test_a_full_batch_is_recognised_behind_a_longer_log():
-    story = Story()
+    builder = RunBuilder()
     batch = [event("CUSTOM", n=n) for n in range(limits.events_per_append_max)]
-    story.append(*batch, after=0)
-    story.append(A)
-    assert story.append(*batch, after=0).duplicate
-    assert mismatch(story.append, *batch[:-1], B, after=0)
+    builder.append(*batch, after=0)
+    builder.append(A)
+    assert builder.append(*batch, after=0).duplicate
+    assert mismatch(builder.append, *batch[:-1], B, after=0)
 
 
 names = st.lists(st.sampled_from("xy"), min_size=1, max_size=5)
@@ -213,9 +214,9 @@ def test_a_cursor_appends_replays_or_mismatches_as_the_log_says(log, batch, afte
     def events(letters):
         return [event("CUSTOM", name=letter) for letter in letters]
 
-    story = Story()
+    builder = RunBuilder()
     if log:
-        story.append(*events(log))
+        builder.append(*events(log))
     behind = log[after:]
     if after > len(log):
         wanted = "mismatch"
@@ -226,9 +227,9 @@ def test_a_cursor_appends_replays_or_mismatches_as_the_log_says(log, batch, afte
     else:
         wanted = "mismatch"
     if wanted == "mismatch":
-        assert mismatch(story.append, *events(batch), after=after)
-        assert len(story.log) == len(log)
+        assert mismatch(builder.append, *events(batch), after=after)
+        assert len(builder.log) == len(log)
     else:
-        transition = story.append(*events(batch), after=after)
+        transition = builder.append(*events(batch), after=after)
         assert [msgspec.json.decode(new.payload)["name"] for new in transition.events] == wanted
         assert transition.duplicate == (wanted == [])

@@ -8,7 +8,8 @@ from runstead.core.errors import Error
 from runstead.core.runs import transitions
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transitions import NO_FENCE
-from story import MINUTE, Story
+
+from .run_builder import MINUTE, RunBuilder
 
 ENDS = ("completed", "failed", "cancelled")
 
@@ -21,7 +22,7 @@ class Pair:
     """A run, one below it, and what a server does with the two, step by step."""
 
     def __init__(self):
-        self.parent, self.child = Story(run_id="above"), Story(run_id="below")
+        self.parent, self.child = RunBuilder(run_id="above"), RunBuilder(run_id="below")
         self.fence = self.parent.claim()
 
     def mark(self):
@@ -39,11 +40,11 @@ class Pair:
             self.child.take(transitions.told(self.child.run))
         return told
 
-    def referee(self):
+    def enforce_deadlines(self):
         """The whole of it, where the child is due."""
         due = self.child.run.due_at
         if due is not None and due <= self.child.now:
-            self.child.referee()
+            self.child.enforce_deadlines()
             if self.child.run.terminal and self.child.run.awaited_at is not None:
                 self.tell()
 
@@ -60,7 +61,7 @@ def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how
     assert pair.wait(release=True).ended.outcome == "parked"
     end(pair.child, how)
     assert pair.child.run.due_at == pair.child.now
-    pair.referee()
+    pair.enforce_deadlines()
     run = pair.parent.run
     assert (run.status, run.waiting_run_id, run.attempts_lost) == (RunStatus.RUNNING, None, 0)
     assert pair.parent.claimable
@@ -70,9 +71,9 @@ def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how
     assert (pair.child.run.awaited_at, pair.child.run.due_at) == (None, None)
 
 
-def test_a_run_that_nobody_waits_for_is_never_due_after_its_end(story):
-    story.complete()
-    assert story.run.due_at is None
+def test_a_run_that_nobody_waits_for_is_never_due_after_its_end(builder):
+    builder.complete()
+    assert builder.run.due_at is None
 
 
 def test_marking_twice_or_after_the_end_changes_nothing():
@@ -101,7 +102,7 @@ def test_who_waits_for_another_run_or_for_none_is_not_disturbed():
     pair.parent.wait("event", call="run:other", child="other")
     pair.child.complete()
     before = pair.parent.run
-    pair.referee()
+    pair.enforce_deadlines()
     assert pair.parent.run is before
     assert pair.child.run.awaited_at > pair.child.now
 
@@ -112,7 +113,7 @@ def test_a_parent_that_has_ended_needs_no_telling():
     pair.wait()
     pair.parent.cancel()
     pair.child.complete()
-    pair.referee()
+    pair.enforce_deadlines()
     assert pair.child.run.due_at is None
 
 
@@ -124,12 +125,12 @@ def test_telling_that_came_to_nothing_is_repeated_ever_more_seldom():
     for _ in range(24 * 60 * 6):
         pair.later(10_000)
         before = pair.child.run
-        pair.referee()
+        pair.enforce_deadlines()
         looks += pair.child.run is not before
     assert 5 < looks < 20
     pair.wait()
     pair.later(2 * 24 * 60 * MINUTE)
-    pair.referee()
+    pair.enforce_deadlines()
     assert pair.parent.run.status is RunStatus.RUNNING
 
 
@@ -147,11 +148,11 @@ def test_a_timer_of_the_same_wait_ends_it_first():
     pair.mark()
     pair.wait(resume_at=pair.parent.now + MINUTE)
     pair.later(MINUTE)
-    pair.parent.referee()
+    pair.parent.enforce_deadlines()
     assert (pair.parent.run.status, pair.parent.run.waiting_run_id) == (RunStatus.RUNNING, None)
     pair.child.complete()
     before = pair.parent.run
-    pair.referee()
+    pair.enforce_deadlines()
     assert pair.parent.run is before
 
 
@@ -161,11 +162,11 @@ def test_a_cancelled_child_whose_worker_still_has_its_lease_is_told_of_at_once_a
     pair.mark()
     pair.wait()
     pair.child.cancel()
-    pair.referee()
+    pair.enforce_deadlines()
     assert pair.parent.run.status is RunStatus.RUNNING
     assert pair.child.run.due_at == pair.child.now + MINUTE
     pair.later(MINUTE)
-    pair.referee()
+    pair.enforce_deadlines()
     assert (pair.child.run.cancel_stopped_at, pair.child.run.due_at) == (pair.child.now, None)
 
 
@@ -183,11 +184,13 @@ def test_a_log_without_a_place_for_the_event_fails_the_run(monkeypatch):
     pair.wait()
     pair.child.complete()
     monkeypatch.setattr(limits, "events_per_run_max", 1)
-    pair.referee()
+    pair.enforce_deadlines()
     assert pair.parent.error["code"] == "EVENT_LOG_FULL"
 
 
-STEP = st.sampled_from(("mark", "wait", "wait and die", "end", "referee", "tell", "second", "minute"))
+STEP = st.sampled_from(
+    ("mark", "wait", "wait and die", "end", "enforce_deadlines", "tell", "second", "minute")
+)
 
 
 @settings(max_examples=200)
@@ -211,8 +214,8 @@ def test_whatever_happens_between_any_two_steps_no_run_waits_for_one_that_has_en
                 pair.tell()
         elif step == "end" and not child.terminal:
             end(pair.child, how)
-        elif step == "referee":
-            pair.referee()
+        elif step == "enforce_deadlines":
+            pair.enforce_deadlines()
         elif step == "tell" and child.terminal:
             pair.tell()
         elif step in ("second", "minute"):
@@ -223,5 +226,5 @@ def test_whatever_happens_between_any_two_steps_no_run_waits_for_one_that_has_en
         due = pair.child.run.due_at
         if due is not None:
             pair.later(max(due - pair.child.now, 0))
-            pair.referee()
+            pair.enforce_deadlines()
     assert pair.parent.run.status is RunStatus.RUNNING

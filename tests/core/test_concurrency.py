@@ -4,21 +4,22 @@ import pytest
 from hypothesis import given, strategies as st
 
 from runstead.core.errors import Error
-from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy, Rooms
+from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
 from runstead.core.queue.round_robin import in_turns
 from runstead.core.runs.run import RunStatus, in_queue
-from story import NOON, Story, new_run
+
+from .run_builder import NOON, RunBuilder, new_run
 
 
 def test_a_delayed_run_is_claimable_once_it_is_due():
-    story = Story(available_at=NOON + 1_000)
-    assert (story.run.status, story.run.available_at) == (RunStatus.PENDING, NOON + 1_000)
-    assert not story.later(999).claimable
-    assert story.later(1).claimable
+    builder = RunBuilder(available_at=NOON + 1_000)
+    assert (builder.run.status, builder.run.available_at) == (RunStatus.PENDING, NOON + 1_000)
+    assert not builder.later(999).claimable
+    assert builder.later(1).claimable
 
 
 def test_a_moment_that_has_passed_means_now():
-    assert Story(available_at=NOON - 1_000).run.available_at == NOON
+    assert RunBuilder(available_at=NOON - 1_000).run.available_at == NOON
 
 
 @pytest.mark.parametrize(
@@ -31,15 +32,15 @@ def test_a_moment_that_has_passed_means_now():
 )
 def test_a_run_that_its_caller_drives_is_not_delayed(fields):
     with pytest.raises(Error, match="its caller drives it") as refused:
-        Story(available_at=NOON + 1_000, **fields)
+        RunBuilder(available_at=NOON + 1_000, **fields)
     assert refused.value.code == "INVALID_REQUEST"
 
 
 def test_a_pause_keeps_the_delay():
-    story = Story(available_at=NOON + 60_000)
-    story.pause()
-    story.later(1_000).unpause()
-    assert story.run.available_at == NOON + 60_000
+    builder = RunBuilder(available_at=NOON + 60_000)
+    builder.pause()
+    builder.later(1_000).unpause()
+    assert builder.run.available_at == NOON + 60_000
 
 
 def test_the_higher_priority_stands_first_and_the_older_one_among_equals():
@@ -49,31 +50,31 @@ def test_the_higher_priority_stands_first_and_the_older_one_among_equals():
 
 
 def test_only_a_run_that_somebody_works_on_counts_as_running():
-    story = Story()
-    assert not story.run.occupies
-    story.claim()
-    assert story.run.occupies
-    story.wait()
-    assert not story.run.occupies
-    story.resume()
-    assert story.run.occupies  # its worker holds it yet
-    story.complete()
-    assert not story.run.occupies
+    builder = RunBuilder()
+    assert not builder.run.occupies
+    builder.claim()
+    assert builder.run.occupies
+    builder.wait()
+    assert not builder.run.occupies
+    builder.resume()
+    assert builder.run.occupies  # its worker holds it yet
+    builder.complete()
+    assert not builder.run.occupies
 
 
 def test_a_resumed_run_that_nobody_holds_counts_once_it_is_claimed():
-    story = Story()
-    story.claim()
-    story.wait()
-    story.release()
-    story.resume()
-    assert (story.run.status, story.run.occupies) == (RunStatus.RUNNING, False)
-    story.claim()
-    assert story.run.occupies
+    builder = RunBuilder()
+    builder.claim()
+    builder.wait()
+    builder.release()
+    builder.resume()
+    assert (builder.run.status, builder.run.occupies) == (RunStatus.RUNNING, False)
+    builder.claim()
+    assert builder.run.occupies
 
 
 def test_a_run_that_its_caller_started_counts():
-    assert Story(kind="agent", status=RunStatus.RUNNING).run.occupies
+    assert RunBuilder(kind="agent", status=RunStatus.RUNNING).run.occupies
 
 
 def occupancy(target, most, running):
@@ -81,24 +82,24 @@ def occupancy(target, most, running):
 
 
 def test_what_is_not_limited_has_any_room():
-    rooms = Rooms.beside("p", [])
-    assert rooms.left("p", "task:a") is None
-    assert all(rooms.take_one("p", "task:a") for _ in range(100))
+    slots = ConcurrencySlots.beside("p", [])
+    assert slots.left("p", "task:a") is None
+    assert all(slots.take_one("p", "task:a") for _ in range(100))
 
 
 def test_a_target_has_the_smaller_room_of_its_own_and_of_its_project():
-    rooms = Rooms.beside("p", [occupancy(None, 5, 2), occupancy("task:a", 2, 1)])
-    assert (rooms.left("p", "task:a"), rooms.left("p", "task:b"), rooms.left("p", None)) == (1, 3, 3)
-    assert rooms.take_one("p", "task:a")
-    assert (rooms.left("p", "task:a"), rooms.left("p", "task:b")) == (0, 2)
-    assert not rooms.take_one("p", "task:a")
-    assert rooms.left("q", "task:a") is None
+    slots = ConcurrencySlots.beside("p", [occupancy(None, 5, 2), occupancy("task:a", 2, 1)])
+    assert (slots.left("p", "task:a"), slots.left("p", "task:b"), slots.left("p", None)) == (1, 3, 3)
+    assert slots.take_one("p", "task:a")
+    assert (slots.left("p", "task:a"), slots.left("p", "task:b")) == (0, 2)
+    assert not slots.take_one("p", "task:a")
+    assert slots.left("q", "task:a") is None
 
 
 def test_more_running_than_allowed_is_no_room_rather_than_less():
-    rooms = Rooms.beside("p", [occupancy(None, 1, 4)])
-    assert rooms.left("p", "task:a") == 0
-    assert not rooms.take_one("p", "task:a")
+    slots = ConcurrencySlots.beside("p", [occupancy(None, 1, 4)])
+    assert slots.left("p", "task:a") == 0
+    assert not slots.take_one("p", "task:a")
 
 
 targets = st.sampled_from((None, "a", "b", "c"))
@@ -109,11 +110,13 @@ targets = st.sampled_from((None, "a", "b", "c"))
     st.lists(targets, max_size=30),
 )
 def test_no_limit_is_exceeded_and_nobody_is_held_back_for_nothing(limits, wanted):
-    rooms = Rooms.beside("p", [occupancy(name, most, running) for name, (most, running) in limits.items()])
+    slots = ConcurrencySlots.beside(
+        "p", [occupancy(name, most, running) for name, (most, running) in limits.items()]
+    )
     running = {name: running for name, (_, running) in limits.items()}
     for target in wanted:
         full = [name for name in {None, target} & limits.keys() if running[name] >= limits[name][0]]
-        assert rooms.take_one("p", target) == (not full)
+        assert slots.take_one("p", target) == (not full)
         if not full:
             for name in {None, target} & limits.keys():
                 running[name] += 1

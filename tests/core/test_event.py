@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from runstead.core.runs.event import pascal
-from story import event
+
+from .run_builder import event
 
 
 @pytest.mark.parametrize(

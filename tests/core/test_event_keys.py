@@ -4,7 +4,8 @@ import pytest
 
 from runstead.core.errors import Error
 from runstead.core.runs.append import digest
-from story import Story, event
+
+from .run_builder import RunBuilder, event
 
 
 def k(name, n=1):
@@ -18,66 +19,66 @@ def refused(act, *args, **named):
 
 
 @pytest.fixture
-def story():
+def builder():
     """A run that holds the events a and b."""
-    made = Story()
+    made = RunBuilder()
     made.append(k("a"), k("b"))
     return made
 
 
-def told(story):
-    return [story.payload(n)["idempotency_key"] for n in range(len(story.log))]
+def told(builder):
+    return [builder.payload(n)["idempotency_key"] for n in range(len(builder.log))]
 
 
-def test_an_event_under_a_stored_key_is_dropped(story):
-    transition = story.append(k("b"), k("c"))
+def test_an_event_under_a_stored_key_is_dropped(builder):
+    transition = builder.append(k("b"), k("c"))
     assert len(transition.events) == 1
-    assert told(story) == ["a", "b", "c"]
-    assert story.run.latest_external_event_sequence == 3
+    assert told(builder) == ["a", "b", "c"]
+    assert builder.run.latest_external_event_sequence == 3
 
 
-def test_a_batch_that_is_stored_already_is_a_replay_at_any_cursor(story):
-    run = story.run
+def test_a_batch_that_is_stored_already_is_a_replay_at_any_cursor(builder):
+    run = builder.run
     for cursors in ({}, {"after": 0}, {"after": 1}, {"after": 2}, {"after": 9}, {"sequence": 0}):
-        assert story.append(k("b"), k("a"), **cursors).duplicate
-        assert story.run is run
+        assert builder.append(k("b"), k("a"), **cursors).duplicate
+        assert builder.run is run
 
 
-def test_a_replay_is_true_even_of_a_run_that_has_ended_or_waits(story):
-    story.wait("event", call=None)
-    assert story.append(k("a")).duplicate
-    assert refused(story.append, k("a"), k("new")) == "EVENT_RUN_WAITING"
-    story.complete()
-    assert story.append(k("a")).duplicate
-    assert refused(story.append, k("new")) == "EVENT_RUN_TERMINAL"
+def test_a_replay_is_true_even_of_a_run_that_has_ended_or_waits(builder):
+    builder.wait("event", call=None)
+    assert builder.append(k("a")).duplicate
+    assert refused(builder.append, k("a"), k("new")) == "EVENT_RUN_WAITING"
+    builder.complete()
+    assert builder.append(k("a")).duplicate
+    assert refused(builder.append, k("new")) == "EVENT_RUN_TERMINAL"
 
 
-def test_another_event_under_a_stored_key_is_refused_whole(story):
-    run = story.run
-    assert refused(story.append, k("c"), k("a", 2)) == "IDEMPOTENCY_KEY_REUSED"
-    assert story.run is run
+def test_another_event_under_a_stored_key_is_refused_whole(builder):
+    run = builder.run
+    assert refused(builder.append, k("c"), k("a", 2)) == "IDEMPOTENCY_KEY_REUSED"
+    assert builder.run is run
 
 
 def test_one_key_twice_in_a_batch_is_one_event():
-    story = Story()
-    assert len(story.append(k("a"), k("a"), event()).events) == 2
-    assert refused(story.append, k("x"), k("x", 2)) == "IDEMPOTENCY_KEY_REUSED"
+    builder = RunBuilder()
+    assert len(builder.append(k("a"), k("a"), event()).events) == 2
+    assert refused(builder.append, k("x"), k("x", 2)) == "IDEMPOTENCY_KEY_REUSED"
 
 
-def test_cursors_hold_for_what_is_new(story):
-    assert refused(story.append, k("c"), after=1) == "EVENT_CURSOR_MISMATCH"
-    assert refused(story.append, k("a"), k("c"), sequence=1) == "EVENT_CURSOR_MISMATCH"
+def test_cursors_hold_for_what_is_new(builder):
+    assert refused(builder.append, k("c"), after=1) == "EVENT_CURSOR_MISMATCH"
+    assert refused(builder.append, k("a"), k("c"), sequence=1) == "EVENT_CURSOR_MISMATCH"
     # A prefix was committed: only the rest is new
-    story.append(k("a"), k("b"), k("c"), after=0)
+    builder.append(k("a"), k("b"), k("c"), after=0)
     # Known ones may stand before the cursor too
-    story.append(k("a"), k("d"), k("b"), after=3, sequence=3)
-    assert told(story) == ["a", "b", "c", "d"]
+    builder.append(k("a"), k("d"), k("b"), after=3, sequence=3)
+    assert told(builder) == ["a", "b", "c", "d"]
 
 
-def test_events_without_a_key_are_never_dropped(story):
+def test_events_without_a_key_are_never_dropped(builder):
     for _ in range(2):
-        story.append(event(), k("a"))
-    assert story.run.latest_event_id == 4
+        builder.append(event(), k("a"))
+    assert builder.run.latest_event_id == 4
 
 
 def test_the_spelling_of_an_event_makes_no_difference():

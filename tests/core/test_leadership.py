@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies as st
 
-from runstead.core.leadership import Lead, Standing, elect, in_office, resign
+from runstead.core.leadership import Lead, LeaderState, elect, in_office, resign
 
 OWNERS = st.sampled_from(["ann", "bob", "cyd"])
 STEPS = st.lists(st.tuples(OWNERS, st.sampled_from(["ask", "resign"]), st.integers(0, 4_000)), max_size=40)
@@ -60,7 +60,7 @@ def test_wherever_the_clock_is_set_nobody_leads_for_longer_than_a_lease_unasked(
 def test_two_never_believe_in_their_lead_at_once_however_slow_the_answers_are(steps):
     """Each waits, asks the store, which needs its time to read the clock, and to answer. All clocks go at one speed."""
     now, held = 0, Lead()
-    standings = {owner: Standing(lambda: now / 1_000) for owner in ("ann", "bob", "cyd")}
+    standings = {owner: LeaderState(lambda: now / 1_000) for owner in ("ann", "bob", "cyd")}
     for waited, asking, answering, owner in steps:
         now += waited
         until = now / 1_000 + 3
@@ -71,15 +71,15 @@ def test_two_never_believe_in_their_lead_at_once_however_slow_the_answers_are(st
             standings[owner].hold(held.term, until)
         else:
             standings[owner].follow(held.term)
-        assert sum(standing.leads for standing in standings.values()) <= 1
+        assert sum(leader_state.leads for leader_state in standings.values()) <= 1
 
 
 def test_a_replica_that_stood_still_does_not_lead_when_it_goes_on():
     now = [100.0]
-    standing = Standing(lambda: now[0])
-    assert not standing.leads
-    standing.hold(7, 105.5)
-    assert standing.leads
+    leader_state = LeaderState(lambda: now[0])
+    assert not leader_state.leads
+    leader_state.hold(7, 105.5)
+    assert leader_state.leads
     now[0] = 105.5
-    assert not standing.leads
-    assert standing.term == 7
+    assert not leader_state.leads
+    assert leader_state.term == 7

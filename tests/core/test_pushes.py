@@ -7,19 +7,22 @@ from runstead.core import limits
 from runstead.core.queue.push_service import choose, is_active
 from runstead.core.runs import transitions
 from runstead.core.runs.run import RunStatus
-from story import NOON, SERVICE, Story, event
+
+from .run_builder import NOON, SERVICE, RunBuilder, event
 
 SILENCE = limits.push_silence_ms
 
 
 @pytest.fixture
 def pushed():
-    return Story(kind="agent", target="agent:scribe", push_service_id="service-1", request_snapshot=b"{}")
+    return RunBuilder(
+        kind="agent", target="agent:scribe", push_service_id="service-1", request_snapshot=b"{}"
+    )
 
 
 def test_a_started_run_of_an_agent_with_a_service_waits_for_it():
     given = {"kind": "agent", "request_snapshot": b"{}"}
-    run = Story(**given).run
+    run = RunBuilder(**given).run
     for fields, pushed in (
         ({}, True),
         ({"request_snapshot": None}, False),
@@ -37,12 +40,12 @@ def test_a_started_run_of_an_agent_with_a_service_waits_for_it():
 
 
 def test_the_second_step_of_a_start_leaves_the_run_pending_for_its_service():
-    story = Story(kind="agent")
-    story.take(transitions.start(story.run, now=NOON, snapshot=b"{}", push_service_id="service-1"))
-    assert (story.run.status, story.run.available_at) == (RunStatus.PENDING, NOON)
-    assert story.last.duplicate
-    story.take(transitions.start(story.run, now=NOON, snapshot=b"[]", push_service_id="service-2"))
-    assert (story.run.request_snapshot, story.run.push_service_id) == (b"{}", "service-1")
+    builder = RunBuilder(kind="agent")
+    builder.take(transitions.start(builder.run, now=NOON, snapshot=b"{}", push_service_id="service-1"))
+    assert (builder.run.status, builder.run.available_at) == (RunStatus.PENDING, NOON)
+    assert builder.last.duplicate
+    builder.take(transitions.start(builder.run, now=NOON, snapshot=b"[]", push_service_id="service-2"))
+    assert (builder.run.request_snapshot, builder.run.push_service_id) == (b"{}", "service-1")
 
 
 def test_a_hand_over_is_an_attempt_under_a_short_lease(pushed):
@@ -57,7 +60,7 @@ def test_a_taken_run_may_be_silent_for_long(pushed):
     fence = pushed.dispatch()
     pushed.later(1_000).dispatched(fence.token)
     assert pushed.run.lease_expires_at == NOON + 1_000 + SILENCE
-    pushed.later(SILENCE).referee()
+    pushed.later(SILENCE).enforce_deadlines()
     assert pushed.run.status is RunStatus.PENDING
     assert pushed.ended[-1].outcome == "lease_expired"
 
@@ -72,11 +75,11 @@ def test_appends_renew_but_not_each_of_them(pushed):
 
 
 def test_an_append_renews_no_other_lease():
-    story = Story()
-    story.claim(lease_ms=600_000)
-    until = story.run.lease_expires_at
-    story.later(300_000).append(event())
-    assert story.run.lease_expires_at == until
+    builder = RunBuilder()
+    builder.claim(lease_ms=600_000)
+    until = builder.run.lease_expires_at
+    builder.later(300_000).append(event())
+    assert builder.run.lease_expires_at == until
 
 
 def test_failed_tries_cost_no_attempts_that_a_silence_would(pushed):
@@ -120,7 +123,7 @@ def test_retry_after_only_lengthens_the_pause(pushed):
 
 def test_an_answer_that_comes_too_late_changes_nothing(pushed):
     first = pushed.dispatch()
-    pushed.later(limits.dispatch_lease_ms).referee()
+    pushed.later(limits.dispatch_lease_ms).enforce_deadlines()
     pushed.later(limits.backoff_ms_max)
     pushed.dispatch()
     before = pushed.run

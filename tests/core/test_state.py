@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from runstead.core import limits
-from runstead.core.conversations.projection import Fold, state
-from story import event, stored
+from runstead.core.conversations.projection import Projection, state
+
+from .run_builder import event, stored
 
 EMPTY = {"invokeAgentChildRuns": {}, "inputRequestsByToolCallId": {}}
 
@@ -150,7 +151,7 @@ def test_a_copy_shares_nothing_with_its_source():
 
 
 def test_the_state_that_is_shown_is_a_copy():
-    folded = Fold([stored(1, event("STATE_SNAPSHOT", snapshot={"a": [1]}))])
+    folded = Projection([stored(1, event("STATE_SNAPSHOT", snapshot={"a": [1]}))])
     folded.state()["a"].append(2)
     assert folded.state()["a"] == [1]
 

@@ -120,9 +120,9 @@ def test_every_pause_lies_between_half_its_step_and_three_hours(attempts, dice):
 
 
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 10**9) | st.none())))
-def test_a_delivery_that_always_fails_ends_within_a_day(story):
+def test_a_delivery_that_always_fails_ends_within_a_day(builder):
     hook, one, now = webhook(), delivery(webhook(), 0), NOON
-    for dice, retry_after_ms in story:
+    for dice, retry_after_ms in builder:
         if one.status != "pending":
             break
         now = one.next_attempt_at
@@ -130,7 +130,7 @@ def test_a_delivery_that_always_fails_ends_within_a_day(story):
         one = replace(one, attempts=one.attempts + 1)
         hook, one = attempted(hook, one, failure(one.attempts, retry_after_ms=retry_after_ms), now, dice)
         assert (one.next_attempt_at is None) == (one.status == "failed")
-    assert hook.failing_since == (NOON if story else None)
+    assert hook.failing_since == (NOON if builder else None)
     assert hook.disabled_at is None
 
 

@@ -4,20 +4,17 @@ import asyncio
 import io
 import os
 import re
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from pages import text
-
 import runstead
 from runstead.server.main import Main
 from runstead.server.settings import load
+
+from .pages import text
 
 URL_IN_DOCS = "http://127.0.0.1:8720"
 

@@ -8,7 +8,8 @@ import tomllib
 
 import pytest
 import yaml
-from pages import ROOT, section, text
+
+from .pages import ROOT, section, text
 
 PAGE = "CONTRIBUTING.md"
 TITLES = re.findall(r"^## (How to .+)$", text(PAGE), re.MULTILINE)

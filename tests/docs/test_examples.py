@@ -13,12 +13,13 @@ from collections import Counter
 
 import msgspec
 import pytest
-from pages import blocks, name, text
 
 from runstead.core.identity.project import key_prefix
 from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
 from runstead.sdk import Client
+
+from .pages import blocks, name, text
 
 # Every call's status goes to stderr, beside what the reader sees.
 TELL_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"

@@ -3,11 +3,12 @@
 import xml.etree.ElementTree as ET
 
 import pytest
-from pages import PAGES, ROOT, blocks, name, table, text, ticked
 
 from runstead.core import limits
 from runstead.core.runs.run import TERMINAL, RunStatus
 from runstead.core.runs.transitions import MOVES
+
+from .pages import PAGES, ROOT, blocks, name, table, text, ticked
 
 PICTURE = ROOT / "docs/images/states.svg"
 
@@ -87,7 +88,7 @@ LIMITS = {
     "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
     "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, beside the connection's buffers",
     "A peer that takes no byte of what waits for it": f"closed after {limits.write_silence_s} seconds",
-    "Hints kept per followed project": f"{limits.hints_per_project_max:,}",
+    "Hints kept per followed project": f"{limits.changes_per_project_max:,}",
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),
@@ -114,8 +115,8 @@ SENTENCES = {
         f"limit` (1 to {limits.event_rows_max}, default {limits.event_rows_default})",
         f"after every {limits.stream_heartbeat_s} s of silence",
         f"every {limits.stream_poll_s} s",
-        f"newest {limits.hints_per_project_max:,} hints",
-        f"within {limits.hint_interval_s} s",
+        f"newest {limits.changes_per_project_max:,} hints",
+        f"within {limits.change_interval_s} s",
     ],
     "docs/schedules.md": [
         f"stands, {limits.upcoming_times_default} unless `count` says otherwise, {limits.upcoming_times_max} at most",
@@ -151,9 +152,9 @@ SENTENCES = {
         f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
         f"at most {limits.deliveries_pruned_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
-        f"at most {limits.reaper_rows_per_tick_max} at a time",
-        f"| reaper | {limits.reaper_tick_s} s |",
-        f"| finisher | {limits.batch_tick_s} s |",
+        f"at most {limits.deadlines_per_tick_max} at a time",
+        f"| deadlines | {limits.deadlines_tick_s} s |",
+        f"| batch finalizer | {limits.batch_tick_s} s |",
         f"| scheduler | {limits.scheduler_tick_s} s |",
         f"that are due, at most {limits.scheduler_rows_per_tick_max} at a time",
         f"all within {limits.shutdown_s} s",

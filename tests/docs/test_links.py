@@ -1,7 +1,8 @@
 """Every link leads somewhere, and no page names what readers do not have."""
 
 import pytest
-from pages import PAGES, ROOT, anchors, links, name, text
+
+from .pages import PAGES, ROOT, anchors, links, name, text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -4,7 +4,6 @@ import re
 import shlex
 
 import pytest
-from pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 
 from runstead.cli.app import app as cli
 from runstead.cli.shared.connection import ENVIRONMENT
@@ -20,6 +19,8 @@ from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.sdk.worker.codes import CODES as SDK_CODES
 from runstead.sdk.worker.command import ENVIRONMENT as OF_PROGRAMS
 from runstead.server import settings
+
+from .pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 
 #: Variables that HTTP clients anywhere read.
 OF_HTTP_CLIENTS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")

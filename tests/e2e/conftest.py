@@ -2,7 +2,7 @@
 
 import pytest
 
-from .server import Server
+from tests.support.server import Server
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import resource
 import subprocess
 from pathlib import Path
 
-from .server import Server
+from tests.support.server import Server
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1

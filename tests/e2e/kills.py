@@ -19,8 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runstead.sdk import Client, RunsteadError
-
-from .server import PROJECT, Server, environment
+from tests.support.server import PROJECT, Server, environment
 
 NURSERY = Path(__file__).with_name("stepping_worker.py")
 STEPS = 20

@@ -6,7 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from .server import PROGRAM, environment, until
+from tests.support.server import PROGRAM, environment, until
 
 JOBS = """
 import asyncio

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import Client, RunsteadError
-
-from .server import KEY, until
+from tests.support.server import KEY, until
 
 MIB = 1 << 20
 

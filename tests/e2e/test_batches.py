@@ -5,8 +5,7 @@ import threading
 from contextlib import closing, suppress
 
 from runstead.sdk import Client, RunsteadError
-
-from .server import until
+from tests.support.server import until
 
 RUN = {"kind": "task", "request": {"target": "task:count"}}
 

@@ -5,7 +5,7 @@ import json
 import httpx2
 import pytest
 
-from .server import KEY, Api, Server, runstead, until
+from tests.support.server import KEY, Api, Server, runstead, until
 
 
 @pytest.fixture(scope="module")

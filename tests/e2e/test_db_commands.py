@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from .server import PROGRAM, Server, environment, note, runstead, until
+from tests.support.server import PROGRAM, Server, environment, note, runstead, until
 
 
 def answer(done):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from .server import Server
+from tests.support.server import Server
 
 DELAYED = 7
 

@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from runstead.sdk import Client
+from tests.support.server import until
 
 from .program import JOBS, Program, children, lives
-from .server import until
 
 
 @pytest.fixture

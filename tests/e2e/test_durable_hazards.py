@@ -216,7 +216,7 @@ async def test_a_parent_goes_on_when_its_child_has_ended_and_not_at_the_referees
     place, monkeypatch
 ):
     await place.stop()
-    monkeypatch.setattr(limits, "reaper_tick_s", 3_600.0)
+    monkeypatch.setattr(limits, "deadlines_tick_s", 3_600.0)
     await place.start()
     app = App()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .server import environment, note, until
+from tests.support.server import environment, note, until
 
-CROWD = Path(__file__).with_name("crowd.py")
+CROWD = Path(__file__).with_name("many_clients.py")
 MANY = 500
 
 

@@ -6,10 +6,11 @@ import time
 import httpx2
 import pytest
 
-from .audit import check_whole, intact
+from tests.support.server import PROGRAM, environment, note, until
+
+from .acknowledged import Ledger
 from .disk import Quota, Tmpfs, heed_permissions
-from .ledger import Ledger
-from .server import PROGRAM, environment, note, until
+from .integrity import check_whole, intact
 
 MIB = 1024 * 1024
 

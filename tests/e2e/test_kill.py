@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from .audit import check_whole, intact
-from .ledger import Ledger
-from .server import until
+from tests.support.server import until
+
+from .acknowledged import Ledger
+from .integrity import check_whole, intact
 
 KILLS = 10
 

@@ -1,7 +1,8 @@
 """Workers are killed with SIGKILL in the midst of runs of twenty steps: what was kept was done once, and all end right."""
 
+from tests.support.server import Server
+
 from .kills import STEPS, Kills
-from .server import Server
 
 
 def test_whatever_a_killed_worker_had_kept_is_not_done_again_and_every_run_ends_right(tmp_path):

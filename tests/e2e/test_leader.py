@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from .server import until
+from tests.support.server import until
 
 REPLACED_S = 10
 
@@ -43,7 +43,7 @@ def test_a_leader_that_is_killed_is_replaced_and_its_loops_go_on(replicas):
     assert api.get("/readyz")["term"] == term + 1
     assert (metric(api, "runstead_leader"), metric(api, "runstead_leader_term")) == (1, term + 1)
     until(lambda: api.run(run_id)["status"] == "pending", "the lease to be taken away", REPLACED_S)
-    assert metric(api, 'runstead_loop_rows_total{loop="reaper"}') == 1
+    assert metric(api, 'runstead_loop_rows_total{loop="deadlines"}') == 1
 
 
 def test_a_leader_that_stops_hands_over_at_once(replicas):

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from .server import PROJECT, Server, environment, note, until
+from tests.support.server import PROJECT, Server, environment, note, until
 
-WORKER = Path(__file__).with_name("doomed_worker.py")
+WORKER = Path(__file__).with_name("dying_worker.py")
 LEASE_S = 5
 TARGETS = ("task:retried", "task:last")
 

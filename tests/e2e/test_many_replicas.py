@@ -9,8 +9,7 @@ import httpx2
 import pytest
 
 from runstead.bench import BenchOptions, run_bench
-
-from .server import KEY, PROJECT, Server, note, runstead
+from tests.support.server import KEY, PROJECT, Server, note, runstead
 
 EVENTS = 60
 

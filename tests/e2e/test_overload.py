@@ -14,9 +14,9 @@ from runstead.core import limits
 from runstead.engines.sqlite import store as sqlite_store
 from runstead.server.main import Main
 from runstead.server.settings import Settings
+from tests.support.server import KEY
 
-from .audit import check_whole
-from .server import KEY
+from .integrity import check_whole
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import threading
 import httpx2
 import pytest
 
+from tests.support.server import Server, note, runstead, until
+
 from .program import children, lives
-from .server import Server, note, runstead, until
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from .server import KEY, runstead, until
+from tests.support.server import KEY, runstead, until
 
 ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
 

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runstead.sdk import Client
-
-from .server import KEY, note, runstead, until
+from tests.support.server import KEY, note, runstead, until
 
 TARGET = {"kind": "agent", "id": "scribe"}
 

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from .server import KEY, Api, runstead
+from tests.support.server import KEY, Api, runstead
 
 
 def refused(code, stdout, stderr):

@@ -18,8 +18,7 @@ import pytest
 from runstead.commands.app import App
 from runstead.server.main import Main
 from runstead.server.settings import Settings
-
-from .server import KEY, note, until
+from tests.support.server import KEY, note, until
 
 
 def follow(api, run_id, opened):

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
-from .audit import check_whole, intact
-from .ledger import Ledger
-from .server import PROGRAM, Api, environment, runstead, until
+from tests.support.server import PROGRAM, Api, environment, runstead, until
+
+from .acknowledged import Ledger
+from .integrity import check_whole, intact
 
 
 def test_commands_beside_a_busy_server_disturb_it_in_nothing_and_are_carried_out(server, tmp_path):

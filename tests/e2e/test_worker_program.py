@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.sdk import Client
+from tests.support.server import KEY, runstead, until
 
 from .program import JOBS, Program
-from .server import KEY, runstead, until
 
 TARGETS = ["task:count", "task:slow", "task:version", "agent:support"]
 

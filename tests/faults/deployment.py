@@ -9,8 +9,8 @@ from pathlib import Path
 import asyncpg
 import httpx2
 
-from e2e.server import Server, runstead, until
-from postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
+from tests.support.server import Server, runstead, until
 
 from .proxy import Proxy
 

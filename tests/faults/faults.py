@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx2
 
-from e2e.server import Server, note, until
+from tests.support.server import Server, note, until
 
 from .deployment import Deployment
 from .load import LEASE_S, Load

@@ -1,6 +1,6 @@
 """The long form of tests/faults: one fault after the other under load, until so many operations are recorded and checked.
 
-    PYTHONPATH=tests .venv/bin/python -P -m faults.long --operations 100000
+    PYTHONPATH=. .venv/bin/python -P -m tests.faults.long --operations 100000
 
 Prints what it did. Exit status 1 where a run's history cannot be explained, with the part of it that shows why; where an
 answer came that no operation may get; or where `runstead db check` finds something.

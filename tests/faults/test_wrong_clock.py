@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.server import environment
+from tests.support.server import environment
 
 from .deployment import OFF_S, WRONG_CLOCK
 

@@ -3,9 +3,7 @@
 import asyncio
 import io
 import itertools
-import sys
 import uuid
-from pathlib import Path
 
 import httpx2
 import jwt
@@ -22,13 +20,11 @@ from runstead.engines.memory import MemoryNotifier, MemoryStore
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
 from runstead.http.framework.app import HttpApp
-from runstead.loops.deadlines import reap
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
 from runstead.server.main import Main
 from runstead.server.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parent))  # for tokens.py: tests are no package
 
 NOON = 1_774_008_000_000
 SIGNING = ed25519.Ed25519PrivateKey.generate()
@@ -84,10 +80,10 @@ class Api:
 
     async def _project(self, slug, keys):
         project = new_project(slug, slug.title())
-        await self.store.directory.create_project(project, None, None)
+        await self.store.identity.create_project(project, None, None)
         for name, scopes in keys.items():
             self.keys[name] = new_key()
-            await self.store.directory.create_key(make_key(self.keys[name], project.id, scopes, name=name))
+            await self.store.identity.create_key(make_key(self.keys[name], project.id, scopes, name=name))
         return project
 
     def token(self, user="ada", **claims):
@@ -97,7 +93,7 @@ class Api:
 
     async def member(self, user, project=None, role="member"):
         member = Member((project or self.project).id, user, role, self.clock())
-        await self.store.directory.put_member(member, lambda *_: None)
+        await self.store.identity.put_member(member, lambda *_: None)
         return self.token(user)
 
     async def send(self, method, path, body=..., *, by="default", headers=None, **options):
@@ -207,7 +203,7 @@ class Api:
     async def pass_time(self, seconds):
         """Let the clock go on, and the referee look."""
         self.clock.advance(seconds)
-        await reap(self.app)
+        await enforce_deadlines(self.app)
 
     async def nothing_stored(self):
         """Whether the project is as empty as it was made."""
@@ -263,7 +259,7 @@ async def api(new_store):
 @pytest.fixture
 async def pushing(api):
     """A push service on a real port, and a dispatcher that looks when told."""
-    from pushed import PAIR, Pushing, Service
+    from .pushed import PAIR, Pushing, Service
 
     await api.store.signing_keys.add(PAIR, only_first=True)
     async with Service() as service:
@@ -274,7 +270,7 @@ async def pushing(api):
 
 @pytest.fixture
 async def new_desk():
-    """new_desk(clock): one more `desk`."""
+    """new_desk(clock): one more `driver`."""
     made = []
 
     async def make(clock):
@@ -293,7 +289,7 @@ def new_clock():
 
 
 @pytest.fixture
-async def desk(new_desk):
+async def driver(new_desk):
     """Over memory alone: for what no engine has a part in."""
     return await new_desk(Clock())
 

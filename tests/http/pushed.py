@@ -97,7 +97,7 @@ class Pushing:
 
     def __init__(self, api, service):
         self.api, self.service = api, service
-        api.app.standing.hold(1, math.inf)
+        api.app.leader_state.hold(1, math.inf)
         self.dispatcher = Dispatcher(api.app)
 
     async def register(self, service=None, by="default", **members):

@@ -42,11 +42,11 @@ class House:
         text = new_key()
         key_id, prefix = f"k-{text[3:11]}", text[3:11]
         key = ApiKey(key_id, "p1", prefix, token_hash(text), frozenset(scopes), NOW, **changes)
-        await self.store.directory.create_key(key)
+        await self.store.identity.create_key(key)
         return text, key_id
 
     async def join(self, project, role):
-        await self.store.directory.put_member(Member(project, "ada", role, NOW), anything)
+        await self.store.identity.put_member(Member(project, "ada", role, NOW), anything)
 
     async def worker(self):
         text = f"vfw_{secrets.token_hex(32)}"
@@ -71,7 +71,7 @@ class House:
 async def house():
     made = House()
     for name in ("p1", "p2"):
-        await made.store.directory.create_project(Project(name, f"slug-{name}", name, NOW), None, None)
+        await made.store.identity.create_project(Project(name, f"slug-{name}", name, NOW), None, None)
     return made
 
 
@@ -115,14 +115,14 @@ async def test_a_key_is_good_until_it_expires_also_when_it_is_remembered(house):
 async def test_a_revocation_elsewhere_is_seen_after_two_seconds_and_one_here_at_once(house):
     key, key_id = await house.key()
     first = await house.bearer(key)
-    await house.store.directory.revoke_key("p1", key_id, NOW)
+    await house.store.identity.revoke_key("p1", key_id, NOW)
     house.now += 1_999
     assert await house.bearer(key) is first
     house.now += 1
     await house.refusal(f"Bearer {key}")
     key, key_id = await house.key()
     await house.bearer(key)
-    await house.store.directory.revoke_key("p1", key_id, house.now)
+    await house.store.identity.revoke_key("p1", key_id, house.now)
     house.auth.forget()
     await house.refusal(f"Bearer {key}")
 
@@ -130,7 +130,7 @@ async def test_a_revocation_elsewhere_is_seen_after_two_seconds_and_one_here_at_
 async def test_a_clock_that_is_set_back_does_not_prolong_what_is_remembered(house):
     key, key_id = await house.key()
     await house.bearer(key)
-    await house.store.directory.revoke_key("p1", key_id, NOW)
+    await house.store.identity.revoke_key("p1", key_id, NOW)
     house.now -= 1
     await house.refusal(f"Bearer {key}")
 
@@ -138,7 +138,7 @@ async def test_a_clock_that_is_set_back_does_not_prolong_what_is_remembered(hous
 async def test_what_was_being_read_while_it_was_revoked_is_not_remembered(house):
     key, key_id = await house.key()
     read, revoked = asyncio.Event(), asyncio.Event()
-    key_by_hash = house.store.directory.key_by_hash
+    key_by_hash = house.store.identity.key_by_hash
 
     async def slow(digest):
         found = await key_by_hash(digest)
@@ -146,10 +146,10 @@ async def test_what_was_being_read_while_it_was_revoked_is_not_remembered(house)
         await revoked.wait()
         return found
 
-    house.store.directory.key_by_hash = slow
+    house.store.identity.key_by_hash = slow
     caller = asyncio.create_task(house.bearer(key))
     await read.wait()
-    await house.store.directory.revoke_key("p1", key_id, NOW)
+    await house.store.identity.revoke_key("p1", key_id, NOW)
     house.auth.forget()
     revoked.set()
     assert await caller
@@ -172,7 +172,7 @@ async def test_the_last_use_of_keys_is_stored_at_most_once_a_minute(house):
     key, _ = await house.key()
 
     async def last_used():
-        [stored] = await house.store.directory.keys("p1")
+        [stored] = await house.store.identity.keys("p1")
         return stored.last_used_at
 
     await house.auth.flush()
@@ -194,17 +194,17 @@ async def test_the_last_use_of_keys_is_stored_at_most_once_a_minute(house):
 async def test_a_last_use_that_could_not_be_stored_is_stored_later(house):
     key, _ = await house.key()
     await house.bearer(key)
-    touch_keys = house.store.directory.touch_keys
+    touch_keys = house.store.identity.touch_keys
 
     async def full_disk(used):
         raise Error("STORE_UNAVAILABLE", "The disk is full")
 
-    house.store.directory.touch_keys = full_disk
+    house.store.identity.touch_keys = full_disk
     with pytest.raises(Error, match="full"):
         await house.auth.flush()
-    house.store.directory.touch_keys = touch_keys
+    house.store.identity.touch_keys = touch_keys
     await house.auth.flush()
-    [stored] = await house.store.directory.keys("p1")
+    [stored] = await house.store.identity.keys("p1")
     assert stored.last_used_at == NOW
 
 
@@ -230,7 +230,7 @@ async def test_a_user_reaches_projects_by_role_and_the_personal_one(house):
 async def test_a_change_of_role_is_seen_after_two_seconds(house):
     await house.join("p1", "admin")
     assert can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
-    await house.store.directory.remove_member("p1", "ada", anything)
+    await house.store.identity.remove_member("p1", "ada", anything)
     assert can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
     house.now += 2_000
     assert not can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.RUNS_READ, "p1")
@@ -318,7 +318,7 @@ async def test_whoever_keeps_a_credential_learns_when_it_ends(house):
 async def test_a_credential_that_is_kept_is_looked_up_anew(house):
     key, key_id = await house.key()
     await house.bearer(key)
-    await house.store.directory.revoke_key("p1", key_id, NOW)
+    await house.store.identity.revoke_key("p1", key_id, NOW)
     assert await house.bearer(key)  # for two seconds more
     for bad in (key, "", "no token", "vf_"):
         with pytest.raises(Error) as caught:

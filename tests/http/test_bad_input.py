@@ -42,9 +42,9 @@ MALFORMED = {
 }
 
 
-def with_request(desk, text):
+def with_request(driver, text):
     """A creation whose input holds the text, which is no JSON that could be made of values."""
-    body = json.dumps(desk.task(request={"input": "HERE"})).encode()
+    body = json.dumps(driver.task(request={"input": "HERE"})).encode()
     return body.replace(b'"HERE"', text)
 
 
@@ -157,21 +157,21 @@ async def test_texts_for_people_hold_anything_but_nul(api):
 
 
 @pytest.mark.parametrize("text", ["%00", "a%0Ab", "%7F"])
-async def test_control_characters_in_a_path_are_refused(desk, text):
+async def test_control_characters_in_a_path_are_refused(driver, text):
     for path in (
         f"/runs/{text}",
         f"/conversations/{text}",
         f"/projects/{text}",
         f"/conversations/x/runs/{text}",
     ):
-        await desk.refused(400, "INVALID_REQUEST", "GET", path)
+        await driver.refused(400, "INVALID_REQUEST", "GET", path)
 
 
 @pytest.mark.parametrize(
     "path", ["/runs/a%2Fb", "/runs/a%2fcancel", "/conversations/a%2Fruns/b", "/projects/%2f"]
 )
-async def test_an_encoded_slash_in_a_path_is_not_found(desk, path):
-    told = await desk.refused(404, "NOT_FOUND", "GET", path)
+async def test_an_encoded_slash_in_a_path_is_not_found(driver, path):
+    told = await driver.refused(404, "NOT_FOUND", "GET", path)
     assert told["detail"] == "No name here holds a slash"
 
 
@@ -186,9 +186,9 @@ async def test_ids_have_an_end(api):
 
 
 @pytest.mark.parametrize("run_id", ["a/b", ".", "..", "event-types", "/"])
-async def test_an_id_that_no_path_could_hold_is_refused(desk, run_id):
-    await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(public_id=run_id))
-    assert await desk.nothing_stored()
+async def test_an_id_that_no_path_could_hold_is_refused(driver, run_id):
+    await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(public_id=run_id))
+    assert await driver.nothing_stored()
 
 
 WRONG = [
@@ -239,19 +239,19 @@ WRONG = [
 
 
 @pytest.mark.parametrize("change", WRONG, ids=range(len(WRONG)))
-async def test_a_creation_with_a_wrong_value_creates_nothing(desk, change):
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", {**desk.task(), **change})
+async def test_a_creation_with_a_wrong_value_creates_nothing(driver, change):
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), **change})
     assert told["errors"][0]["path"].startswith("$")
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
 @pytest.mark.parametrize("member", ["kind", "owner", "request"])
-async def test_a_creation_without_what_it_needs_creates_nothing(desk, member):
-    body = desk.task()
+async def test_a_creation_without_what_it_needs_creates_nothing(driver, member):
+    body = driver.task()
     del body[member]
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     assert member in told["detail"]
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
 WRONG_AGENTS = [
@@ -264,10 +264,12 @@ WRONG_AGENTS += [{"implementation_kind": "x" * 65}, {"worker_key": "x" * 129}, {
 
 
 @pytest.mark.parametrize("request_", WRONG_AGENTS, ids=range(len(WRONG_AGENTS)))
-async def test_an_agent_run_with_a_wrong_value_is_not_created(desk, request_):
-    conversation_id = await desk.conversation()
-    await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.agent(conversation_id, request=request_))
-    assert (await desk.get(f"/conversations/{conversation_id}"))["message_count"] == 0
+async def test_an_agent_run_with_a_wrong_value_is_not_created(driver, request_):
+    conversation_id = await driver.conversation()
+    await driver.refused(
+        400, "INVALID_REQUEST", "POST", "/runs", driver.agent(conversation_id, request=request_)
+    )
+    assert (await driver.get(f"/conversations/{conversation_id}"))["message_count"] == 0
 
 
 A = {"type": "A"}
@@ -319,10 +321,10 @@ async def test_of_a_member_given_twice_the_last_counts(api):
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "nonsense;"])
-async def test_a_body_is_read_as_json_whatever_it_is_called(desk, content_type):
+async def test_a_body_is_read_as_json_whatever_it_is_called(driver, content_type):
     headers = {"Content-Type": content_type}
-    assert await desk.create(headers=headers)
-    await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", b"kind=task", headers=headers)
+    assert await driver.create(headers=headers)
+    await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", b"kind=task", headers=headers)
 
 
 INTEGRAL = b'{"kind": "task", "owner": OWNER, "request": {"target": "task:t", "timeout_seconds": 5.0, "input": 1.50}}'

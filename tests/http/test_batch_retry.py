@@ -109,13 +109,13 @@ async def test_a_thousand_runs_are_tried_again_at_once_and_not_one_more(api, mon
     assert "6 runs" in told["detail"]
 
 
-async def test_requests_that_are_large_together_are_not_read_into_memory(desk, monkeypatch):
-    batch = await ended(desk, a="failed", b="failed")
+async def test_requests_that_are_large_together_are_not_read_into_memory(driver, monkeypatch):
+    batch = await ended(driver, a="failed", b="failed")
     monkeypatch.setattr(limits, "batch_retry_bytes_max", 20)
-    await desk.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
+    await driver.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
 
 
 @pytest.mark.parametrize("body", [{"cancelled": 1}, {"name": ""}, []])
-async def test_a_body_that_is_none_is_refused(desk, body):
-    batch = await ended(desk, a="failed")
-    await desk.refused(400, "INVALID_REQUEST", "POST", f"{batch}/retry", body)
+async def test_a_body_that_is_none_is_refused(driver, body):
+    batch = await ended(driver, a="failed")
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"{batch}/retry", body)

@@ -61,23 +61,23 @@ async def test_a_batch_is_answered_with_its_runs_in_order(api):
     assert [run["run_id"] for run in page["data"]] == answer["run_ids"][::-1]
 
 
-async def test_a_creation_tells_where_it_can_be_read(desk):
-    response = await desk.send("POST", PLACE, {"runs": [task()]})
-    assert await desk.get(response.headers["location"]) == response.json()["batch"]
+async def test_a_creation_tells_where_it_can_be_read(driver):
+    response = await driver.send("POST", PLACE, {"runs": [task()]})
+    assert await driver.get(response.headers["location"]) == response.json()["batch"]
 
 
-async def test_what_is_wrong_with_a_run_names_its_place(desk):
+async def test_what_is_wrong_with_a_run_names_its_place(driver):
     runs = [task(), task("count"), task(), {"kind": "agent", "request": {}}]
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
     assert [one["path"] for one in told["errors"]] == ["$.runs[3].kind"]
     runs[3] = task(request={"timeout_seconds": 0})
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
     assert [one["path"] for one in told["errors"]] == [
         "$.runs[1].request.target",
         "$.runs[3].request.timeout_seconds",
     ]
     assert told["detail"].startswith("runs[1]: ")
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ async def test_what_is_wrong_with_a_run_names_its_place(desk):
         (task(parent_run_id="nobody"), "$.runs[1]"),
     ],
 )
-async def test_a_run_that_does_not_fit_refuses_the_batch(desk, run, path):
-    response = await desk.send("POST", PLACE, {"runs": [task(public_id="first"), run]})
+async def test_a_run_that_does_not_fit_refuses_the_batch(driver, run, path):
+    response = await driver.send("POST", PLACE, {"runs": [task(public_id="first"), run]})
     assert response.status_code in {400, 404}, response.text
     assert [one["path"] for one in response.json()["errors"]] == [path]
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
 async def test_a_run_id_that_is_taken_refuses_the_batch(api):
@@ -118,13 +118,13 @@ async def test_a_run_id_that_is_taken_refuses_the_batch(api):
     ],
     ids=["nothing", "none", "too many", "agent", "large"],
 )
-async def test_a_body_that_is_no_batch_is_refused(desk, body):
-    await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, body)
+async def test_a_body_that_is_no_batch_is_refused(driver, body):
+    await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body)
 
 
-async def test_the_owner_may_be_said(desk):
-    owner = {"kind": "project", "id": desk.project.id.upper()}
-    assert (await made(desk, task(owner=owner)))["batch"]["total"] == 1
+async def test_the_owner_may_be_said(driver):
+    owner = {"kind": "project", "id": driver.project.id.upper()}
+    assert (await made(driver, task(owner=owner)))["batch"]["total"] == 1
 
 
 async def test_a_thousand_runs_take_one_request(api):
@@ -152,16 +152,16 @@ async def test_batches_are_listed_newest_first_page_by_page(api):
     assert second["page_info"]["next"] is None
 
 
-async def test_a_batch_of_another_project_is_not_found(desk):
-    batch = (await made(desk, task()))["batch"]
+async def test_a_batch_of_another_project_is_not_found(driver):
+    batch = (await made(driver, task()))["batch"]
     for method, path in (("GET", ""), ("GET", "/stream"), ("POST", "/cancel")):
-        await desk.refused(404, "NOT_FOUND", method, f"{PLACE}/{batch['id']}{path}", by="other")
+        await driver.refused(404, "NOT_FOUND", method, f"{PLACE}/{batch['id']}{path}", by="other")
         there = f"/projects/elsewhere/batches/{batch['id']}{path}"
-        await desk.refused(404, "NOT_FOUND", method, there, by="other")
-        await desk.refused(404, "NOT_FOUND", method, f"{PLACE}/{NOWHERE}{path}")
-    await desk.refused(404, "NOT_FOUND", "POST", PLACE, {"runs": [task()]}, by="other")
-    await desk.refused(403, "FORBIDDEN", "POST", PLACE, {"runs": [task()]}, by="read")
-    await desk.refused(403, "FORBIDDEN", "POST", f"{PLACE}/{batch['id']}/cancel", by="read")
+        await driver.refused(404, "NOT_FOUND", method, there, by="other")
+        await driver.refused(404, "NOT_FOUND", method, f"{PLACE}/{NOWHERE}{path}")
+    await driver.refused(404, "NOT_FOUND", "POST", PLACE, {"runs": [task()]}, by="other")
+    await driver.refused(403, "FORBIDDEN", "POST", PLACE, {"runs": [task()]}, by="read")
+    await driver.refused(403, "FORBIDDEN", "POST", f"{PLACE}/{batch['id']}/cancel", by="read")
 
 
 async def test_a_batch_tells_how_its_runs_stand_and_ends_with_the_last(api):
@@ -192,9 +192,9 @@ async def test_a_run_joins_the_batch_that_it_names_until_it_is_over(api):
     assert (await api.post("/runs", joining, 202))["duplicate"] is True
 
 
-async def test_a_batch_id_that_names_none_stays_as_it_was_sent(desk):
+async def test_a_batch_id_that_names_none_stays_as_it_was_sent(driver):
     label = NOWHERE.upper()
-    assert (await desk.create(desk.task(request={"batch_id": label})))["batch_id"] == label
+    assert (await driver.create(driver.task(request={"batch_id": label})))["batch_id"] == label
 
 
 async def test_a_retry_joins_the_batch_while_it_goes_on_and_none_afterwards(api):
@@ -222,10 +222,10 @@ async def test_cancelling_a_batch_cancels_all_that_has_not_ended(api, monkeypatc
     assert (again["cancelled"], again["batch"]) == (False, answer["batch"])
 
 
-async def test_a_batch_that_is_complete_is_not_cancelled(desk):
-    batch = (await made(desk, task(public_id="a")))["batch"]
-    await desk.complete("a")
-    answer = await desk.post(f"{PLACE}/{batch['id']}/cancel")
+async def test_a_batch_that_is_complete_is_not_cancelled(driver):
+    batch = (await made(driver, task(public_id="a")))["batch"]
+    await driver.complete("a")
+    answer = await driver.post(f"{PLACE}/{batch['id']}/cancel")
     assert (answer["cancelled"], answer["batch"]["status"]) == (False, "completed")
 
 
@@ -249,16 +249,16 @@ async def test_what_a_cancel_left_undone_is_done_by_the_loop(api, monkeypatch):
     assert (await read(api, batch))["status"] == "cancelled"
 
 
-async def test_a_request_cancels_a_bounded_part_and_leaves_the_rest_to_the_loop(desk, monkeypatch):
+async def test_a_request_cancels_a_bounded_part_and_leaves_the_rest_to_the_loop(driver, monkeypatch):
     monkeypatch.setattr(limits, "batch_cancel_rows_max", 2)
     monkeypatch.setattr(limits, "batch_cancel_rounds_max", 2)
-    batch = (await made(desk, 6))["batch"]
-    answer = await desk.post(f"{PLACE}/{batch['id']}/cancel")
+    batch = (await made(driver, 6))["batch"]
+    answer = await driver.post(f"{PLACE}/{batch['id']}/cancel")
     assert (answer["batch"]["status"], shown(answer["batch"])) == (
         "cancelling",
         {"pending": 2, "cancelled": 4},
     )
-    assert await finish(desk.app) == 2
+    assert await finish(driver.app) == 2
 
 
 async def test_the_run_of_on_complete_is_created_once_and_told_how_it_went(api):
@@ -291,11 +291,11 @@ async def test_a_run_of_on_complete_that_was_created_before_a_crash_is_not_creat
     assert (await read(api, batch))["on_complete"]["run_id"] == due.follow_up_id
 
 
-async def test_nothing_follows_a_batch_that_was_cancelled(desk):
-    batch = (await made(desk, 2, on_complete={"target": "task:report"}))["batch"]
-    await desk.post(f"{PLACE}/{batch['id']}/cancel")
-    assert await finish(desk.app) == 0
-    assert (await read(desk, batch))["on_complete"]["run_id"] is None
+async def test_nothing_follows_a_batch_that_was_cancelled(driver):
+    batch = (await made(driver, 2, on_complete={"target": "task:report"}))["batch"]
+    await driver.post(f"{PLACE}/{batch['id']}/cancel")
+    assert await finish(driver.app) == 0
+    assert (await read(driver, batch))["on_complete"]["run_id"] is None
 
 
 # Following
@@ -333,51 +333,51 @@ async def test_a_follower_is_told_of_progress_and_of_the_end(api):
     assert last["completed_at"] is not None
 
 
-async def test_changes_that_come_quickly_are_told_together(desk, monkeypatch):
+async def test_changes_that_come_quickly_are_told_together(driver, monkeypatch):
     monkeypatch.setattr(limits, "batch_progress_interval_s", 0.5)
-    batch = (await made(desk, 50))["batch"]
-    following = asyncio.ensure_future(followed(desk, batch))
-    await desk.subscribed()
+    batch = (await made(driver, 50))["batch"]
+    following = asyncio.ensure_future(followed(driver, batch))
+    await driver.subscribed()
     for n in range(50):
-        await desk.complete(f"run-{n}")
+        await driver.complete(f"run-{n}")
     assert len(await following) < 10
 
 
-async def test_whoever_comes_back_is_not_told_the_same_again_but_never_misses_the_end(desk):
-    batch = (await made(desk, 2))["batch"]
-    following = asyncio.ensure_future(followed(desk, batch))
-    await desk.subscribed()
-    await desk.complete("run-0")
-    await desk.complete("run-1")
+async def test_whoever_comes_back_is_not_told_the_same_again_but_never_misses_the_end(driver):
+    batch = (await made(driver, 2))["batch"]
+    following = asyncio.ensure_future(followed(driver, batch))
+    await driver.subscribed()
+    await driver.complete("run-0")
+    await driver.complete("run-1")
     *_, (_, end, _) = await following
-    assert [kind for kind, *_ in await followed(desk, batch)] == ["completed"]
+    assert [kind for kind, *_ in await followed(driver, batch)] == ["completed"]
     back = {"headers": {"Last-Event-ID": end}}
-    assert [kind for kind, *_ in await followed(desk, batch, **back)] == ["completed"]
-    other = (await made(desk, task(public_id="x")))["batch"]
+    assert [kind for kind, *_ in await followed(driver, batch, **back)] == ["completed"]
+    other = (await made(driver, task(public_id="x")))["batch"]
     seen = {"headers": {"Last-Event-ID": "running.1.0.0.0.0.0"}}
-    following = asyncio.ensure_future(followed(desk, other, **seen))
-    await desk.subscribed()
-    await desk.complete("x")
+    following = asyncio.ensure_future(followed(driver, other, **seen))
+    await driver.subscribed()
+    await driver.complete("x")
     assert [kind for kind, *_ in await following] == ["completed"]
 
 
-async def test_a_quiet_batch_gives_a_sign_of_life_and_a_lost_hint_only_delays(desk, monkeypatch):
+async def test_a_quiet_batch_gives_a_sign_of_life_and_a_lost_hint_only_delays(driver, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     monkeypatch.setattr(limits, "stream_poll_s", 0.02)
-    batch = (await made(desk, 1))["batch"]
+    batch = (await made(driver, 1))["batch"]
     path = f"{PLACE}/{batch['id']}/stream"
-    monkeypatch.setattr(desk.app, "publish", lambda _: None)
-    following = asyncio.ensure_future(desk.send("GET", path))
+    monkeypatch.setattr(driver.app, "publish", lambda _: None)
+    following = asyncio.ensure_future(driver.send("GET", path))
     await asyncio.sleep(0.3)
-    await desk.complete("run-0")
+    await driver.complete("run-0")
     text = (await following).text
     assert ": heartbeat" in text
     assert frames(text)[-1][0] == "completed"
 
 
-async def test_a_server_that_stops_ends_the_stream(desk):
-    batch = (await made(desk, 1))["batch"]
-    following = asyncio.ensure_future(followed(desk, batch))
-    await desk.subscribed()
-    desk.app.stop()
+async def test_a_server_that_stops_ends_the_stream(driver):
+    batch = (await made(driver, 1))["batch"]
+    following = asyncio.ensure_future(followed(driver, batch))
+    await driver.subscribed()
+    driver.app.stop()
     assert [kind for kind, *_ in await following] == ["progress"]

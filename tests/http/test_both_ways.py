@@ -8,12 +8,13 @@ import uuid
 
 import msgspec
 import pytest
-from pushed import PAIR
-from wire import Wires, body_of, request, status_of
 
 from runstead.http.framework.app import operations
 from runstead.http.framework.endpoint import Nothing
 from runstead.http.openapi.examples import EXAMPLES
+
+from .pushed import PAIR
+from .wire import Wires, body_of, request, status_of
 
 PLAIN = {f"{one.method} {one.path}" for one in operations() if one.plain}
 P = "/projects/inventory"

@@ -48,10 +48,10 @@ async def test_a_child_does_not_take_its_parents_priority(api):
 
 
 @pytest.mark.parametrize("value", [-101, 101, 1.5, "1", None])
-async def test_a_priority_is_a_whole_number_from_minus_100_to_100(desk, value):
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(priority=value))
+async def test_a_priority_is_a_whole_number_from_minus_100_to_100(driver, value):
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(priority=value))
     assert told["errors"][0]["path"] == "$.priority"
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
 async def test_a_delayed_run_is_claimed_when_it_is_due(api):
@@ -70,8 +70,8 @@ async def test_a_moment_that_has_passed_means_now(api):
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "2026-03-20T12:00:00", "1969-01-01T00:00:00Z", 5])
-async def test_a_delay_is_a_moment_with_a_time_zone(desk, value):
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(available_at=value))
+async def test_a_delay_is_a_moment_with_a_time_zone(driver, value):
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(available_at=value))
     assert told["errors"][0]["path"] == "$.available_at"
 
 
@@ -132,11 +132,11 @@ async def test_claims_keep_to_limits(api):
     assert await ids(api, worker) == ["b"]
 
 
-async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(desk):
-    await desk.refused(403, "FORBIDDEN", "PUT", PLACE, {"limits": []})
-    await desk.refused(404, "NOT_FOUND", "PUT", PLACE, {"limits": []}, by="other")
-    await desk.refused(404, "NOT_FOUND", "GET", PLACE, by="other")
-    await desk.refused(401, "UNAUTHENTICATED", "GET", PLACE, by=None)
+async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(driver):
+    await driver.refused(403, "FORBIDDEN", "PUT", PLACE, {"limits": []})
+    await driver.refused(404, "NOT_FOUND", "PUT", PLACE, {"limits": []}, by="other")
+    await driver.refused(404, "NOT_FOUND", "GET", PLACE, by="other")
+    await driver.refused(401, "UNAUTHENTICATED", "GET", PLACE, by=None)
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(desk)
         ([{"target": f"task:{n}", "max_running": 1} for n in range(101)], "$.limits"),
     ],
 )
-async def test_limits_that_make_no_sense_are_refused_whole(desk, found, path):
-    await put(desk, (None, 7))
-    told = await desk.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
+async def test_limits_that_make_no_sense_are_refused_whole(driver, found, path):
+    await put(driver, (None, 7))
+    told = await driver.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
     assert told["errors"][0]["path"] == path
-    assert [one["max_running"] for one in (await desk.get(PLACE))["limits"]] == [7]
+    assert [one["max_running"] for one in (await driver.get(PLACE))["limits"]] == [7]
 
 
 async def poll(api, worker):
@@ -169,26 +169,26 @@ async def poll(api, worker):
     return polling
 
 
-async def test_the_end_of_a_run_wakes_a_worker_that_a_limit_held_back(desk, monkeypatch):
+async def test_the_end_of_a_run_wakes_a_worker_that_a_limit_held_back(driver, monkeypatch):
     monkeypatch.setattr(limits, "claim_poll_s", 20)
-    worker, _ = await desk.worker()
-    await put(desk, (None, 1))
+    worker, _ = await driver.worker()
+    await put(driver, (None, 1))
     for name in ("a", "b"):
-        await desk.create(desk.task(public_id=name))
-    assert (await desk.claim(worker))["run"]["run_id"] == "a"
-    polling = await poll(desk, worker)
-    await desk.complete("a")
+        await driver.create(driver.task(public_id=name))
+    assert (await driver.claim(worker))["run"]["run_id"] == "a"
+    polling = await poll(driver, worker)
+    await driver.complete("a")
     async with asyncio.timeout(5):
         assert (await polling)["run"]["run_id"] == "b"
 
 
-async def test_a_higher_limit_wakes_a_worker_too(desk, monkeypatch):
+async def test_a_higher_limit_wakes_a_worker_too(driver, monkeypatch):
     monkeypatch.setattr(limits, "claim_poll_s", 20)
-    worker, _ = await desk.worker()
-    await put(desk, (None, 0))
-    await desk.create(desk.task(public_id="a"))
-    polling = await poll(desk, worker)
-    await put(desk, (None, 1))
+    worker, _ = await driver.worker()
+    await put(driver, (None, 0))
+    await driver.create(driver.task(public_id="a"))
+    polling = await poll(driver, worker)
+    await put(driver, (None, 1))
     async with asyncio.timeout(5):
         assert (await polling)["run"]["run_id"] == "a"
 
@@ -238,6 +238,6 @@ async def test_hints_of_pushed_runs_go_to_their_own_project(pushing):
     assert names == {api.project.id: {mine["run_id"]}, api.other.id: {theirs["run_id"]}}
 
 
-async def test_a_delay_that_is_far_away_is_kept_to_the_millisecond(desk):
-    run = await desk.create(desk.task(available_at="9999-12-31T23:59:59.999Z"))
+async def test_a_delay_that_is_far_away_is_kept_to_the_millisecond(driver):
+    run = await driver.create(driver.task(available_at="9999-12-31T23:59:59.999Z"))
     assert run["available_at"] == iso(limits.timestamp_ms_max) == "9999-12-31T23:59:59.999Z"

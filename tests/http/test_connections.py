@@ -3,15 +3,16 @@
 import asyncio
 
 import pytest
-from wire import HEALTH, Wires, answers, sent, status_of
 
 from runstead.core import limits
 from runstead.http.framework.connections import Bounds, bounds
 from runstead.ports import metrics
 
+from .wire import HEALTH, Wires, answers, sent, status_of
 
-async def test_an_address_has_so_many_connections_and_others_are_still_let_in(desk):
-    wires = Wires(desk.http_app, given=Bounds(100, 2, 16))
+
+async def test_an_address_has_so_many_connections_and_others_are_still_let_in(driver):
+    wires = Wires(driver.http_app, given=Bounds(100, 2, 16))
     busy = [wires.open("192.0.2.7") for _ in range(2)]
     for protocol in busy:
         protocol.flow.pause_writing()  # their answers cannot go out: they stay
@@ -22,14 +23,14 @@ async def test_an_address_has_so_many_connections_and_others_are_still_let_in(de
     assert b"retry-after: 1\r\n" in sent(refused)
     other = wires.open("192.0.2.8")
     other.data_received(HEALTH)
-    await desk.until(lambda: answers(other) == [200])
+    await driver.until(lambda: answers(other) == [200])
     for protocol in busy:
         protocol.flow.resume_writing()
     await wires.settle()
 
 
-async def test_a_full_server_refuses_and_says_so(desk):
-    wires = Wires(desk.http_app, given=Bounds(2, 2, 16))
+async def test_a_full_server_refuses_and_says_so(driver):
+    wires = Wires(driver.http_app, given=Bounds(2, 2, 16))
     busy = [wires.open(f"192.0.2.{n}") for n in range(2)]
     for protocol in busy:
         protocol.flow.pause_writing()
@@ -45,8 +46,8 @@ async def test_a_full_server_refuses_and_says_so(desk):
     assert [answers(protocol) for protocol in busy] == [[200], [200]]
 
 
-async def test_a_full_server_lets_those_go_that_ask_nothing(desk):
-    wires = Wires(desk.http_app, given=Bounds(3, 3, 16))
+async def test_a_full_server_lets_those_go_that_ask_nothing(driver):
+    wires = Wires(driver.http_app, given=Bounds(3, 3, 16))
     idle = wires.open()
     await wires.ask(HEALTH, idle)
     silent, young = wires.open(), wires.open()
@@ -56,8 +57,8 @@ async def test_a_full_server_lets_those_go_that_ask_nothing(desk):
         assert status_of(await wires.ask(HEALTH)) == 200
 
 
-async def test_closed_connections_are_counted_no_more(desk):
-    wires = Wires(desk.http_app, given=Bounds(2, 2, 16))
+async def test_closed_connections_are_counted_no_more(driver):
+    wires = Wires(driver.http_app, given=Bounds(2, 2, 16))
     before = metrics.connections._value.get()
     for _ in range(5):
         protocol = wires.open()
@@ -77,8 +78,8 @@ async def test_closed_connections_are_counted_no_more(desk):
         ("192.0.2.1", "192.0.2.2", False),
     ],
 )
-async def test_addresses_of_one_network_count_together(desk, first, second, same):
-    wires = Wires(desk.http_app, given=Bounds(100, 1, 16))
+async def test_addresses_of_one_network_count_together(driver, first, second, same):
+    wires = Wires(driver.http_app, given=Bounds(100, 1, 16))
     busy = wires.open(first)
     busy.flow.pause_writing()
     busy.data_received(HEALTH)

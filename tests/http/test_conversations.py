@@ -38,8 +38,8 @@ async def test_a_conversation_needs_nothing_at_all(api):
 
 
 @pytest.mark.parametrize("kind", ["chat", "agent_task", "support", "channel", "project_agent"])
-async def test_a_conversation_has_one_of_five_types(desk, kind):
-    assert (await desk.post("/conversations", {"type": kind}, 201))["type"] == kind
+async def test_a_conversation_has_one_of_five_types(driver, kind):
+    assert (await driver.post("/conversations", {"type": kind}, 201))["type"] == kind
 
 
 async def test_a_user_names_a_project_or_speaks_in_the_personal_scope(api):
@@ -77,8 +77,8 @@ BAD = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
-async def test_a_conversation_that_is_none_is_refused(desk, body):
-    await desk.refused(400, "INVALID_REQUEST", "POST", "/conversations", body)
+async def test_a_conversation_that_is_none_is_refused(driver, body):
+    await driver.refused(400, "INVALID_REQUEST", "POST", "/conversations", body)
 
 
 async def test_the_projection_has_all_its_members(api):
@@ -169,11 +169,11 @@ BAD_CHANGES = [
 
 
 @pytest.mark.parametrize("body", BAD_CHANGES, ids=range(len(BAD_CHANGES)))
-async def test_a_change_that_is_none_is_refused(desk, body):
-    path = f"/conversations/{await desk.conversation()}"
-    before = await desk.get(path)
-    await desk.refused(400, "INVALID_REQUEST", "PATCH", path, body)
-    assert await desk.get(path) == before
+async def test_a_change_that_is_none_is_refused(driver, body):
+    path = f"/conversations/{await driver.conversation()}"
+    before = await driver.get(path)
+    await driver.refused(400, "INVALID_REQUEST", "PATCH", path, body)
+    assert await driver.get(path) == before
 
 
 async def test_a_change_under_a_key_is_made_once(api):
@@ -279,9 +279,9 @@ async def test_an_unlinked_conversation_is_linked_once_with_its_runs(api):
     child = await api.conversation(project_id=api.project.id, type="project_agent")
     await api.create(api.agent(child, public_id="child", parent_run_id="mine"), by=ada)
     assert (await api.get(f"{path}/runs/mine"))["project_id"] == api.project.id
-    await api.store.directory.create_project(new_project("third", "Third"), None, None)
-    third = (await api.store.directory.project("third")).id
-    await api.member("ada", await api.store.directory.project("third"))
+    await api.store.identity.create_project(new_project("third", "Third"), None, None)
+    third = (await api.store.identity.project("third")).id
+    await api.member("ada", await api.store.identity.project("third"))
     api.authenticator.forget()
     told = await api.refused(409, "CONVERSATION_LINKED", "PATCH", path, {"project_id": third}, by=ada)
     assert "another project" in told["detail"]

@@ -63,16 +63,20 @@ async def test_a_title_at_create_wins_over_the_requests_name(api):
         ({"target": "workflow:w1"}, "workflow:w1", "w1"),
     ],
 )
-async def test_a_workflow_is_named_by_id_or_target(desk, request_, target, workflow_id):
-    run = await desk.create(desk.task() | {"kind": "workflow", "request": {**request_, "input": {"a": 1}}})
+async def test_a_workflow_is_named_by_id_or_target(driver, request_, target, workflow_id):
+    run = await driver.create(
+        driver.task() | {"kind": "workflow", "request": {**request_, "input": {"a": 1}}}
+    )
     assert (run["kind"], run["target"], run["workflow_id"]) == ("workflow", target, workflow_id)
     assert run["input"] == {"a": 1}
 
 
-async def test_an_eval_comes_as_a_kind_or_as_a_task(desk):
-    run = await desk.create(desk.task("eval:smoke", request={"input": 1, "config": {}}) | {"kind": "eval"})
+async def test_an_eval_comes_as_a_kind_or_as_a_task(driver):
+    run = await driver.create(
+        driver.task("eval:smoke", request={"input": 1, "config": {}}) | {"kind": "eval"}
+    )
     assert (run["kind"], run["target"]) == ("eval", "eval:smoke")
-    run = await desk.create(desk.task("task:eval", request={"config": {"eval_id": "smoke"}}))
+    run = await driver.create(driver.task("task:eval", request={"config": {"eval_id": "smoke"}}))
     assert (run["kind"], run["config"]) == ("task", {"eval_id": "smoke"})
 
 
@@ -98,13 +102,13 @@ async def test_input_is_any_json_value(api, value):
         (None, UUID, None, False),
     ],
 )
-async def test_a_runtime_target_takes_its_own_id_and_no_other(desk, kind, environment, branch, good):
+async def test_a_runtime_target_takes_its_own_id_and_no_other(driver, kind, environment, branch, good):
     request = {"runtime_target_kind": kind}
     request |= {"runtime_target_environment_id": environment, "runtime_target_branch_id": branch}
     if good:
-        assert (await desk.create(desk.task(request=request)))["runtime_target_kind"] == kind
+        assert (await driver.create(driver.task(request=request)))["runtime_target_kind"] == kind
     else:
-        told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", desk.task(request=request))
+        told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(request=request))
         assert told["errors"][0]["path"] == "$.request.runtime_target_kind"
 
 
@@ -112,7 +116,7 @@ async def test_an_agent_run_belongs_to_a_conversation_and_speaks_in_a_message(ap
     request = {
         "mode": "default_chat",
         "implementation_kind": "claude",
-        "worker_key": "desk:1",
+        "worker_key": "driver:1",
         "source_target_kind": "release",
         "source_target_environment_id": UUID,
         "source_target_branch_id": UUID,
@@ -273,9 +277,9 @@ async def test_a_user_may_run_tasks_in_the_personal_scope(api):
     await api.refused(404, "NOT_FOUND", "GET", f"/runs/{run['run_id']}", by=api.token("eve"))
 
 
-async def test_ids_in_any_letter_case_name_the_same_owner(desk):
-    owner = {"kind": "project", "id": desk.project.id.upper()}
-    assert (await desk.create({**desk.task(), "owner": owner}))["owner"]["id"] == desk.project.id
+async def test_ids_in_any_letter_case_name_the_same_owner(driver):
+    owner = {"kind": "project", "id": driver.project.id.upper()}
+    assert (await driver.create({**driver.task(), "owner": owner}))["owner"]["id"] == driver.project.id
 
 
 @pytest.mark.parametrize("run_id", ["日本 語", "a?b#c", "100%", "é", "a" * 128, ".hidden", "..."])

@@ -6,11 +6,12 @@ import hashlib
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pushed import Service
 
 from runstead.commands import dispatch
 from runstead.core import limits
 from runstead.security.signing import unpadded
+
+from .pushed import Service
 
 
 async def test_a_run_created_with_its_payload_is_sent_to_the_service_of_its_agent(pushing):

@@ -4,13 +4,14 @@ import hashlib
 
 import jwt
 import pytest
-from pushed import Service
 
 from runstead.commands import dispatch
 from runstead.core import limits
-from runstead.loops.deadlines import reap
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.dispatcher import Dispatcher
 from runstead.security.signing import unpadded
+
+from .pushed import Service
 
 pytestmark = pytest.mark.postgres
 
@@ -157,7 +158,7 @@ async def test_a_cancel_during_the_hand_over_by_another_replica_is_told_again_af
 async def test_a_replica_that_does_not_lead_pushes_and_leaves_stops_to_the_leader(pushing):
     api = pushing.api
     await pushing.register()
-    api.app.standing.follow(1)
+    api.app.leader_state.follow(1)
     run = await pushing.start()
     await pushing.look()
     await api.post(f"/runs/{run['run_id']}/cancel")
@@ -193,7 +194,7 @@ async def test_the_referee_does_not_wait_for_a_service_that_never_stops(pushing)
     await pushing.look()
     await pushing.api.post(f"/runs/{run['run_id']}/cancel")
     pushing.api.clock.advance(limits.push_silence_ms / 1000)
-    await reap(pushing.api.app)
+    await enforce_deadlines(pushing.api.app)
     assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
 
 

@@ -47,8 +47,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-async def response(desk):
-    found = await desk.send("GET", "/docs", by=None)
+async def response(driver):
+    found = await driver.send("GET", "/docs", by=None)
     assert found.status_code == 200
     return found
 
@@ -79,11 +79,11 @@ async def test_every_link_leads_somewhere_and_every_place_has_one_name(page):
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
-async def test_every_error_code_has_a_row_that_a_problem_leads_to(desk, page):
+async def test_every_error_code_has_a_row_that_a_problem_leads_to(driver, page):
     assert set(page.rows) == {*CODES, *RUN_CODES}
     assert "409" in page.rows["RUN_ID_CONFLICT"]
     assert "lease" in page.rows["LEASE_EXPIRED"]
-    told = await desk.refused(404, "NOT_FOUND", "GET", "/runs/nobody")
+    told = await driver.refused(404, "NOT_FOUND", "GET", "/runs/nobody")
     path, _, anchor = told["type"].partition("#")
     assert path == "/docs"
     assert anchor in page.rows

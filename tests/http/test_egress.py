@@ -4,9 +4,10 @@ import asyncio
 import ipaddress
 
 import pytest
-from pushed import Service
 
 from runstead.security.egress import Egress, EgressError, RefusedAddressError, check_url, is_public
+
+from .pushed import Service
 
 HOW = {"headers": {}, "total_s": 5.0, "answer_bytes_max": 1_000}
 PRIVATE = [

@@ -54,14 +54,14 @@ async def test_an_append_in_a_conversation_answers_with_the_projection(api):
 
 
 @pytest.mark.parametrize("kind", ["task", "workflow", "eval", "agent"])
-async def test_every_kind_of_run_has_events(desk, kind):
+async def test_every_kind_of_run_has_events(driver, kind):
     if kind == "agent":
-        run, _ = await desk.agent_run()
+        run, _ = await driver.agent_run()
     else:
-        run = await desk.create(desk.task(f"{kind}:x") | {"kind": kind})
-    assert (await desk.append(run["run_id"], A))["appended_count"] == 1
-    await desk.complete(run["run_id"])
-    assert await desk.event_types(run["run_id"]) == ["TEXT_MESSAGE_CONTENT", "RUN_FINISHED"]
+        run = await driver.create(driver.task(f"{kind}:x") | {"kind": kind})
+    assert (await driver.append(run["run_id"], A))["appended_count"] == 1
+    await driver.complete(run["run_id"])
+    assert await driver.event_types(run["run_id"]) == ["TEXT_MESSAGE_CONTENT", "RUN_FINISHED"]
 
 
 async def test_the_servers_events_are_numbered_but_not_counted_as_external(api):
@@ -232,15 +232,15 @@ async def test_a_hundred_events_are_taken_at_once(api):
     assert len((await api.get(f"{path}?limit=500"))["data"]) == 100
 
 
-async def test_a_full_log_keeps_a_place_for_the_end(desk, monkeypatch):
-    path = await start(desk, A)
+async def test_a_full_log_keeps_a_place_for_the_end(driver, monkeypatch):
+    path = await start(driver, A)
     monkeypatch.setattr(limits, "events_per_run_max", 3)
-    await desk.post(path, {"events": [B]})
-    await desk.refused(400, "EVENT_LOG_FULL", "POST", path, {"events": [C]})
+    await driver.post(path, {"events": [B]})
+    await driver.refused(400, "EVENT_LOG_FULL", "POST", path, {"events": [C]})
     run = path.removesuffix("/events")
-    await desk.post(f"{run}/wait", {"reason": "event"})
-    await desk.refused(400, "EVENT_LOG_FULL", "POST", f"{run}/resume", {"type": "event"})
-    assert (await desk.post(f"{run}/complete", {"status": "completed"}))["run"]["latest_event_id"] == 3
+    await driver.post(f"{run}/wait", {"reason": "event"})
+    await driver.refused(400, "EVENT_LOG_FULL", "POST", f"{run}/resume", {"type": "event"})
+    assert (await driver.post(f"{run}/complete", {"status": "completed"}))["run"]["latest_event_id"] == 3
 
 
 async def test_pages_of_events_continue_by_event_id(api):
@@ -257,17 +257,17 @@ async def test_pages_of_events_continue_by_event_id(api):
     assert (beyond["data"], beyond["page_info"]["next"]) == ([], None)
 
 
-async def test_a_page_has_a_hundred_events_unless_told_otherwise(desk):
-    path = await start(desk)
+async def test_a_page_has_a_hundred_events_unless_told_otherwise(driver):
+    path = await start(driver)
     for _ in range(6):
-        await desk.post(path, {"events": [A] * 100})
-    assert len((await desk.get(path))["data"]) == 100
-    page = await desk.get(f"{path}?limit=500")
+        await driver.post(path, {"events": [A] * 100})
+    assert len((await driver.get(path))["data"]) == 100
+    page = await driver.get(f"{path}?limit=500")
     assert (len(page["data"]), page["page_info"]["next"]) == (500, "500")
     for limit in ("0", "501", "-1", "1.0", "x"):
-        await desk.refused(400, "INVALID_REQUEST", "GET", f"{path}?limit={limit}")
+        await driver.refused(400, "INVALID_REQUEST", "GET", f"{path}?limit={limit}")
     for after in ("-1", "1.5", "x", str(2**53)):
-        await desk.refused(400, "INVALID_REQUEST", "GET", f"{path}?after_event_id={after}")
+        await driver.refused(400, "INVALID_REQUEST", "GET", f"{path}?after_event_id={after}")
 
 
 async def test_a_page_of_large_events_is_shorter_and_still_continues(api):

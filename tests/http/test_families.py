@@ -72,13 +72,13 @@ async def test_no_descendant_of_a_cancelled_run_is_claimed(api):
     assert (await api.claim(worker, max_runs=10))["runs"] == []
 
 
-async def test_a_chain_of_parents_has_an_end(desk):
-    await desk.create(desk.task(public_id="r0"))
+async def test_a_chain_of_parents_has_an_end(driver):
+    await driver.create(driver.task(public_id="r0"))
     for depth in range(1, 64):
-        await desk.create(desk.task(public_id=f"r{depth}", parent_run_id=f"r{depth - 1}"))
-    body = desk.task(public_id="r64", parent_run_id="r63")
-    await desk.refused(409, "FAMILY_TOO_DEEP", "POST", "/runs", body)
-    assert (await desk.run("r0"))["descendants"]["total"] == 63
+        await driver.create(driver.task(public_id=f"r{depth}", parent_run_id=f"r{depth - 1}"))
+    body = driver.task(public_id="r64", parent_run_id="r63")
+    await driver.refused(409, "FAMILY_TOO_DEEP", "POST", "/runs", body)
+    assert (await driver.run("r0"))["descendants"]["total"] == 63
 
 
 async def test_attempts_tell_how_each_claim_ended(api):

@@ -104,20 +104,20 @@ async def test_followers_with_different_filters_get_exactly_their_own_events(liv
             assert body.count(b"event: A\n") == (10 if which == len(own) else 0)
 
 
-async def test_views_of_one_family_never_share_a_frame(desk):
+async def test_views_of_one_family_never_share_a_frame(driver):
     """Under a conversation an item has `event`, under /runs it has `payload`: both follow the same run at once."""
-    run, path = await desk.agent_run()
+    run, path = await driver.agent_run()
     run_id = run["run_id"]
     followed = metrics.streams._value.get() + 2
     following = [
-        asyncio.create_task(desk.send("GET", f"{place}/stream?include_descendants=true"))
+        asyncio.create_task(driver.send("GET", f"{place}/stream?include_descendants=true"))
         for place in (f"/runs/{run_id}", path)
     ]
     async with asyncio.timeout(10):
         while metrics.streams._value.get() < followed:  # noqa: ASYNC110 - of what is waited for, nothing tells
             await asyncio.sleep(0)
-    await desk.append(run_id, {"type": "A"})
-    await desk.complete(run_id)
+    await driver.append(run_id, {"type": "A"})
+    await driver.complete(run_id)
     plain, spoken = [(await each).text for each in following]
     assert ('"payload":' in plain, '"event":' in plain) == (True, False)
     assert ('"payload":' in spoken, '"event":' in spoken) == (False, True)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from runstead.core.errors import Error
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 
 pytestmark = pytest.mark.postgres
 
@@ -29,13 +29,13 @@ async def test_a_server_that_stops_is_not_ready_but_healthy(api):
     assert await api.get("/healthz", by=None) == {"status": "ok"}
 
 
-async def test_a_store_that_cannot_commit_is_not_ready(desk):
+async def test_a_store_that_cannot_commit_is_not_ready(driver):
     async def full():
         raise Error("STORE_UNAVAILABLE", "The disk is full", retry_after_s=5)
 
-    desk.store.check = full
-    response = await desk.send("GET", "/readyz", by=None)
-    assert desk.problem(response, 503, "STORE_UNAVAILABLE")["detail"] == "The disk is full"
+    driver.store.check = full
+    response = await driver.send("GET", "/readyz", by=None)
+    assert driver.problem(response, 503, "STORE_UNAVAILABLE")["detail"] == "The disk is full"
     assert response.headers["retry-after"] == "5"
 
 
@@ -64,10 +64,10 @@ async def test_metrics_tell_of_the_store(api):
         assert f"\n{name} " in text
 
 
-async def test_a_replica_tells_whether_it_leads(desk):
+async def test_a_replica_tells_whether_it_leads(driver):
     async def told():
-        ready = await desk.get("/readyz", by=None)
-        lines = (await desk.send("GET", "/metrics", by=None)).text.splitlines()
+        ready = await driver.get("/readyz", by=None)
+        lines = (await driver.send("GET", "/metrics", by=None)).text.splitlines()
         metrics = [
             float(line.split()[1])
             for line in lines
@@ -77,8 +77,8 @@ async def test_a_replica_tells_whether_it_leads(desk):
 
     assert await told() == (False, 0, [0, 0])
     now = 0.0
-    desk.app.standing = Standing(lambda: now)
-    desk.app.standing.hold(7, until=5.5)
+    driver.app.leader_state = LeaderState(lambda: now)
+    driver.app.leader_state.hold(7, until=5.5)
     assert await told() == (True, 7, [1, 7])
     now = 5.5
     assert await told() == (False, 7, [0, 7])

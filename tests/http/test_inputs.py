@@ -52,9 +52,9 @@ async def asked(api):
 
 
 @pytest.fixture
-async def alone(desk):
-    run, path = await desk.agent_run()
-    return Asked(desk, run, path.rpartition("/runs/")[0])
+async def alone(driver):
+    run, path = await driver.agent_run()
+    return Asked(driver, run, path.rpartition("/runs/")[0])
 
 
 async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, asked):
@@ -378,9 +378,9 @@ BAD = [
 
 
 @pytest.mark.parametrize("members", BAD, ids=range(len(BAD)))
-async def test_what_is_no_request_is_refused_and_the_run_goes_on(desk, alone, members):
+async def test_what_is_no_request_is_refused_and_the_run_goes_on(driver, alone, members):
     body = {**FORM, "run_id": alone.run_id, "tool_call_id": "t", **members}
-    await desk.refused(400, "INVALID_REQUEST", "POST", alone.where, body)
+    await driver.refused(400, "INVALID_REQUEST", "POST", alone.where, body)
     assert (await alone.run())["status"] == "pending"
 
 
@@ -396,13 +396,13 @@ BAD_RESPONSES += [{"values": {"city": "Oslo", "count": 10**30}}, {"values": {f"n
 
 
 @pytest.mark.parametrize("body", BAD_RESPONSES, ids=range(len(BAD_RESPONSES)))
-async def test_what_is_no_response_is_refused(desk, alone, body):
+async def test_what_is_no_response_is_refused(driver, alone, body):
     await alone.ask()
-    await desk.refused(400, "INVALID_REQUEST", "POST", f"{alone.path}/responses", body)
-    assert (await desk.get(alone.path))["status"] == "open"
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"{alone.path}/responses", body)
+    assert (await driver.get(alone.path))["status"] == "open"
 
 
-async def test_answers_are_as_their_schemas_say(desk, alone):
+async def test_answers_are_as_their_schemas_say(driver, alone):
     from jsonschema import Draft202012Validator
 
     from runstead.http.framework.app import operations
@@ -416,6 +416,6 @@ async def test_answers_are_as_their_schemas_say(desk, alone):
 
     check("InputRequestView", await alone.ask(description="D", metadata={}))
     check("InputRequestView", await alone.answer())
-    check("InputRequestPage", await desk.get(alone.where))
-    check("MessagePage", await desk.get(f"{alone.conversation}/messages"))
-    check("ConversationPage", await desk.get("/conversations"))
+    check("InputRequestPage", await driver.get(alone.where))
+    check("MessagePage", await driver.get(f"{alone.conversation}/messages"))
+    check("ConversationPage", await driver.get("/conversations"))

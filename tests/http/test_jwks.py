@@ -6,10 +6,11 @@ import json
 import httpx2
 import jwt
 import pytest
-from tokens import ED, NOW, OTHER_RSA, RSA, URL, Clock, pem, refusal, token
 
 from runstead.core.errors import Error
 from runstead.http.auth.jwt import TokenVerifier
+
+from .tokens import ED, NOW, OTHER_RSA, RSA, URL, Clock, pem, refusal, token
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tokens import ED, NOW, OTHER_RSA, RSA, Clock, claims, pem, refusal, token
 
 from runstead.core.errors import Error
 from runstead.http.auth.jwt import TokenVerifier, seen_tokens_max
+
+from .tokens import ED, NOW, OTHER_RSA, RSA, Clock, claims, pem, refusal, token
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from runstead.core import limits
-from runstead.loops.retention import Retirer
+from runstead.loops.retention import RetentionLoop
 
 pytestmark = pytest.mark.postgres
 
@@ -100,15 +100,15 @@ BAD = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
-async def test_what_is_no_message_is_refused(desk, body):
-    conversation = f"/conversations/{await desk.conversation()}"
-    await desk.refused(400, "INVALID_REQUEST", "POST", f"{conversation}/messages", body)
-    assert (await desk.get(conversation))["message_count"] == 0
+async def test_what_is_no_message_is_refused(driver, body):
+    conversation = f"/conversations/{await driver.conversation()}"
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"{conversation}/messages", body)
+    assert (await driver.get(conversation))["message_count"] == 0
 
 
-async def test_200_parts_and_a_key_of_255_characters_are_fine(desk):
-    conversation = f"/conversations/{await desk.conversation()}"
-    made = await add(desk, conversation, parts=HELLO["parts"] * 200, idempotency_key="x" * 255)
+async def test_200_parts_and_a_key_of_255_characters_are_fine(driver):
+    conversation = f"/conversations/{await driver.conversation()}"
+    made = await add(driver, conversation, parts=HELLO["parts"] * 200, idempotency_key="x" * 255)
     assert len(made["parts"]) == 200
 
 
@@ -192,33 +192,33 @@ async def test_messages_of_users_and_runs_stand_in_the_order_of_their_coming(api
     assert [(one["seq"], one["role"]) for one in told] == [(1, "user"), (2, "assistant"), (3, "user")]
 
 
-async def test_a_message_that_was_folded_is_not_read_again(desk):
-    run, path = await desk.agent_run()
+async def test_a_message_that_was_folded_is_not_read_again(driver):
+    run, path = await driver.agent_run()
     conversation = path.rpartition("/runs/")[0]
-    await desk.append(run["run_id"], *SPEECH)
-    first = await spoken(desk, conversation)
+    await driver.append(run["run_id"], *SPEECH)
+    first = await spoken(driver, conversation)
 
     async def no_reading(*_):
         raise AssertionError("the log was read")
 
-    read, desk.store.runs.events = desk.store.runs.events, no_reading
-    assert await spoken(desk, conversation) == first
-    desk.store.runs.events = read
-    await desk.append(run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "n", "delta": "More"})
-    assert (await spoken(desk, conversation))["parts"][-1] == {"type": "text", "text": "More"}
+    read, driver.store.runs.events = driver.store.runs.events, no_reading
+    assert await spoken(driver, conversation) == first
+    driver.store.runs.events = read
+    await driver.append(run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "n", "delta": "More"})
+    assert (await spoken(driver, conversation))["parts"][-1] == {"type": "text", "text": "More"}
 
 
-async def test_folds_are_kept_within_their_bound(desk, monkeypatch):
+async def test_folds_are_kept_within_their_bound(driver, monkeypatch):
     monkeypatch.setattr(limits, "message_cache_bytes_max", 2_500)
-    conversation = await desk.conversation()
+    conversation = await driver.conversation()
     for number in range(5):
-        run = await desk.create(desk.agent(conversation, public_id=f"run-{number}"))
-        await desk.append(
+        run = await driver.create(driver.agent(conversation, public_id=f"run-{number}"))
+        await driver.append(
             run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
         )
-    told = (await messages(desk, f"/conversations/{conversation}"))["data"]
+    told = (await messages(driver, f"/conversations/{conversation}"))["data"]
     assert [len(one["parts"][0]["text"]) for one in told] == [1_000] * 5
-    assert 1_000 < desk.app.folds.kept_bytes <= 2_500
+    assert 1_000 < driver.app.folds.kept_bytes <= 2_500
 
 
 async def test_a_page_ends_once_enough_was_read_for_it(api, monkeypatch):
@@ -247,13 +247,13 @@ async def test_a_page_of_large_messages_of_users_is_shorter(api, conversation, m
     assert (len(last["data"]), last["page_info"]["next"]) == (1, None)
 
 
-async def test_a_message_of_an_endless_log_is_cut_and_says_so(desk, monkeypatch):
+async def test_a_message_of_an_endless_log_is_cut_and_says_so(driver, monkeypatch):
     monkeypatch.setattr(limits, "message_fold_bytes_max", 50_000)
     monkeypatch.setattr(limits, "event_page_bytes_max", 10_000)
-    run, path = await desk.agent_run()
+    run, path = await driver.agent_run()
     piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
-    await desk.append(run["run_id"], *[piece] * 100)
-    told = await spoken(desk, path.rpartition("/runs/")[0])
+    await driver.append(run["run_id"], *[piece] * 100)
+    told = await spoken(driver, path.rpartition("/runs/")[0])
     assert told["truncated"] is True
     assert 40_000 < len(told["parts"][0]["text"]) < 60_000
 
@@ -275,6 +275,6 @@ async def test_what_a_run_has_said_is_told_the_same_once_retention_has_taken_the
     before = await messages(api, conversation)
     assert before["data"][-1]["parts"] == [{"type": "text", "text": "Good morning"}]
     api.clock.advance(86_401)
-    assert await Retirer(api.app, 86_400_000).retire() == 1
+    assert await RetentionLoop(api.app, 86_400_000).retire() == 1
     await api.refused(404, "NOT_FOUND", "GET", f"/runs/{run['run_id']}")
     assert await messages(api, conversation) == before

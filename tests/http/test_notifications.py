@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from runstead.core import limits
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.sdk import AsyncClient
 
 PATH = "/projects/default/notifications"
@@ -198,7 +198,7 @@ async def test_a_project_tells_nothing_of_another(live):
     follower = await follow(
         live, path=f"/projects/{await project_id(live)}/notifications"
     )  # by id as by slug
-    notifier(live).announce("another", [Hint("run.created", 1, "foreign", None, "pending")])
+    notifier(live).announce("another", [Change("run.created", 1, "foreign", None, "pending")])
     run_id = await live.create()
     assert [one["run_id"] for one in await follower.until("run.created")] == [run_id]
     follower.leave()
@@ -217,7 +217,7 @@ async def test_no_update_of_a_run_comes_twice_within_the_interval(live):
     told = [one["type"] for one in await follower.until("run.completed")]
     assert (told[0], told[-1]) == ("run.created", "run.completed")
     assert set(told[1:-1]) <= {"run.updated"}
-    assert len(told) - 2 <= passed / limits.hint_interval_s + 1
+    assert len(told) - 2 <= passed / limits.change_interval_s + 1
     follower.leave()
 
 
@@ -226,7 +226,7 @@ async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resy
     """It reconnects fifty times at random while two hundred runs come and go. The large ring holds them all, the
     small one does not.
     """
-    monkeypatch.setattr(limits, "hints_per_project_max", size)
+    monkeypatch.setattr(limits, "changes_per_project_max", size)
     seen, ids, heard, dice = [], [], [], random.Random(7)  # seen: (number in the ring, type, run_id)
     follower = await follow(live)
     notifier(live).listen(await project_id(live), heard.extend)  # number n of the ring is heard[n - 1]
@@ -279,8 +279,8 @@ async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resy
 
 
 async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_again(live, monkeypatch):
-    monkeypatch.setattr(limits, "hints_per_project_max", 64)
-    monkeypatch.setattr(limits, "hint_interval_s", 0.001)
+    monkeypatch.setattr(limits, "changes_per_project_max", 64)
+    monkeypatch.setattr(limits, "change_interval_s", 0.001)
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     slow.setblocking(False)
@@ -293,7 +293,7 @@ async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_ag
     ids = []
     announce, project = notifier(live).announce, await project_id(live)
     for number in range(40_000):  # more than all the buffers on the way can hold
-        announce(project, [Hint("run.created", 1, f"{number:060}", None, "pending")])
+        announce(project, [Change("run.created", 1, f"{number:060}", None, "pending")])
         if number % 50 == 49:
             ids.append((await quick.frame())["run_id"])
     text = b""
@@ -352,16 +352,16 @@ async def test_the_sdk_follows_and_comes_back(live):
 # Who may
 
 
-async def test_who_may_not_read_the_project_may_not_follow_it(desk):
-    await desk.refused(401, "UNAUTHENTICATED", "GET", "/projects/inventory/notifications", by=None)
-    await desk.refused(403, "FORBIDDEN", "GET", "/projects/inventory/notifications", by="workers")
-    for by in ("other", desk.token("eve")):
-        await desk.refused(404, "NOT_FOUND", "GET", "/projects/inventory/notifications", by=by)
-    await desk.refused(404, "NOT_FOUND", "GET", "/projects/nothing/notifications")
+async def test_who_may_not_read_the_project_may_not_follow_it(driver):
+    await driver.refused(401, "UNAUTHENTICATED", "GET", "/projects/inventory/notifications", by=None)
+    await driver.refused(403, "FORBIDDEN", "GET", "/projects/inventory/notifications", by="workers")
+    for by in ("other", driver.token("eve")):
+        await driver.refused(404, "NOT_FOUND", "GET", "/projects/inventory/notifications", by=by)
+    await driver.refused(404, "NOT_FOUND", "GET", "/projects/nothing/notifications")
 
 
-async def test_a_token_that_is_bound_to_a_run_follows_no_project(desk):
-    run = await desk.create()
-    await desk.member("ada", role="admin")
-    bound = desk.token("ada", runId=run["run_id"])
-    await desk.refused(403, "FORBIDDEN", "GET", "/projects/inventory/notifications", by=bound)
+async def test_a_token_that_is_bound_to_a_run_follows_no_project(driver):
+    run = await driver.create()
+    await driver.member("ada", role="admin")
+    bound = driver.token("ada", runId=run["run_id"])
+    await driver.refused(403, "FORBIDDEN", "GET", "/projects/inventory/notifications", by=bound)

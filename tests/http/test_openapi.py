@@ -29,8 +29,8 @@ def schemas(told):
     return told["components"]["schemas"]
 
 
-async def test_the_document_is_served_to_anybody(desk, told):
-    assert await desk.get("/openapi.json", by=None) == told
+async def test_the_document_is_served_to_anybody(driver, told):
+    assert await driver.get("/openapi.json", by=None) == told
 
 
 def test_the_document_is_valid(told):
@@ -38,8 +38,8 @@ def test_the_document_is_valid(told):
     assert list(OpenAPIV31SpecValidator(told).iter_errors()) == []
 
 
-def test_it_covers_exactly_the_routes_that_are_served(desk, told):
-    endpoints = desk.http_app.router.endpoints
+def test_it_covers_exactly_the_routes_that_are_served(driver, told):
+    endpoints = driver.http_app.router.endpoints
     served = {(endpoint.path, method) for endpoint in endpoints for method in endpoint.methods}
     assert served == {(path, method.upper()) for path, found in told["paths"].items() for method in found}
 
@@ -90,11 +90,11 @@ TARGETS = [
 
 
 @pytest.mark.parametrize(("members", "fits"), TARGETS)
-async def test_the_schema_of_a_creation_takes_what_the_server_takes(desk, told, members, fits):
+async def test_the_schema_of_a_creation_takes_what_the_server_takes(driver, told, members, fits):
     schema = {"$ref": "#/components/schemas/CreateRun", "components": told["components"]}
-    body = desk.task(request=members)
+    body = driver.task(request=members)
     assert Draft202012Validator(schema).is_valid(body) is fits
-    assert (await desk.send("POST", "/runs", body)).status_code == (202 if fits else 400)
+    assert (await driver.send("POST", "/runs", body)).status_code == (202 if fits else 400)
 
 
 BODIES = [

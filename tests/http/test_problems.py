@@ -26,8 +26,8 @@ def test_every_code_is_documented_by_some_operation():
     assert set(CODES) - documented == {"METHOD_NOT_ALLOWED", *BEFORE}
 
 
-async def test_a_problem_has_its_members_and_no_others(desk):
-    response = await desk.send("GET", "/runs/nobody")
+async def test_a_problem_has_its_members_and_no_others(driver):
+    response = await driver.send("GET", "/runs/nobody")
     assert response.json() == {
         "type": "/docs#NOT_FOUND",
         "title": "Not Found",
@@ -39,20 +39,20 @@ async def test_a_problem_has_its_members_and_no_others(desk):
     }
 
 
-async def test_an_invalid_body_says_where_and_why(desk):
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", {**desk.task(), "kind": "job"})
+async def test_an_invalid_body_says_where_and_why(driver):
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
     assert told["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
     assert told["detail"] == "Invalid enum value 'job' at $.kind"
-    body = desk.task(request={"timeout_seconds": 1.5})
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    body = driver.task(request={"timeout_seconds": 1.5})
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     assert told["errors"] == [
         {"path": "$.request.timeout_seconds", "message": "Expected int | null, got float"}
     ]
 
 
-async def test_without_a_credential_the_answer_says_how_to_send_one(desk):
-    response = await desk.send("GET", "/runs", by=None)
-    told = desk.problem(response, 401, "UNAUTHENTICATED")
+async def test_without_a_credential_the_answer_says_how_to_send_one(driver):
+    response = await driver.send("GET", "/runs", by=None)
+    told = driver.problem(response, 401, "UNAUTHENTICATED")
     assert response.headers["www-authenticate"] == "Bearer"
     assert "X-API-Key" in told["detail"]
     for headers in (
@@ -60,86 +60,86 @@ async def test_without_a_credential_the_answer_says_how_to_send_one(desk):
         {"X-API-Key": "nonsense"},
         {"Authorization": "Bearer a.b.c"},
     ):
-        response = await desk.send("GET", "/runs", by=None, headers=headers)
-        desk.problem(response, 401, "UNAUTHENTICATED")
+        response = await driver.send("GET", "/runs", by=None, headers=headers)
+        driver.problem(response, 401, "UNAUTHENTICATED")
 
 
-async def test_every_closed_operation_wants_a_credential(desk):
+async def test_every_closed_operation_wants_a_credential(driver):
     for operation in operations():
         path = operation.path.replace("{", "").replace("}", "")
-        response = await desk.send(operation.method, path, by=None)
+        response = await driver.send(operation.method, path, by=None)
         assert (response.status_code == 401) != operation.open, path
 
 
-async def test_an_api_key_comes_in_either_header(desk):
-    headers = {"X-API-Key": desk.keys["read"]}
-    assert (await desk.send("GET", "/runs", by=None, headers=headers)).status_code == 200
+async def test_an_api_key_comes_in_either_header(driver):
+    headers = {"X-API-Key": driver.keys["read"]}
+    assert (await driver.send("GET", "/runs", by=None, headers=headers)).status_code == 200
 
 
-async def test_a_path_that_is_none_is_not_found(desk):
+async def test_a_path_that_is_none_is_not_found(driver):
     for path in ("/", "/nowhere", "/runs/a/b/c", "//runs"):
-        told = await desk.refused(404, "NOT_FOUND", "GET", path)
+        told = await driver.refused(404, "NOT_FOUND", "GET", path)
         assert told["detail"] == "There is no such path: see /docs"
 
 
-async def test_a_slash_at_the_end_is_never_redirected(desk):
+async def test_a_slash_at_the_end_is_never_redirected(driver):
     for method, path in (
         ("GET", "/runs/"),
         ("POST", "/runs/"),
         ("POST", "/conversations/"),
         ("GET", "/healthz/"),
     ):
-        response = await desk.send(method, path, desk.task() if method == "POST" else ...)
-        desk.problem(response, 404, "NOT_FOUND")
+        response = await driver.send(method, path, driver.task() if method == "POST" else ...)
+        driver.problem(response, 404, "NOT_FOUND")
         assert "location" not in response.headers
 
 
-async def test_a_method_that_a_path_has_not_is_told_with_those_it_has(desk):
-    response = await desk.send("PUT", "/runs", {})
-    desk.problem(response, 405, "METHOD_NOT_ALLOWED")
+async def test_a_method_that_a_path_has_not_is_told_with_those_it_has(driver):
+    response = await driver.send("PUT", "/runs", {})
+    driver.problem(response, 405, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == "GET, POST"
     for method in ("DELETE", "PATCH", "OPTIONS", "TRACE"):
-        assert (await desk.send(method, "/healthz", by=None)).status_code == 405
+        assert (await driver.send(method, "/healthz", by=None)).status_code == 405
 
 
-async def test_a_bodiless_call_with_the_json_content_type_is_no_error(desk):
-    run_id = (await desk.create())["run_id"]
+async def test_a_bodiless_call_with_the_json_content_type_is_no_error(driver):
+    run_id = (await driver.create())["run_id"]
     for method, path in (("GET", f"/runs/{run_id}"), ("GET", "/runs"), ("POST", f"/runs/{run_id}/cancel")):
-        response = await desk.send(method, path)
+        response = await driver.send(method, path)
         assert response.request.headers["content-type"] == "application/json"
         assert response.status_code == 200
 
 
-async def test_answers_are_json_and_never_empty(desk):
-    run_id = (await desk.create())["run_id"]
+async def test_answers_are_json_and_never_empty(driver):
+    run_id = (await driver.create())["run_id"]
     for path in ("/runs", f"/runs/{run_id}", f"/runs/{run_id}/events", "/projects", "/healthz"):
-        response = await desk.send("GET", path)
+        response = await driver.send("GET", path)
         assert response.headers["content-type"] == "application/json"
         assert response.json()
 
 
 @pytest.mark.parametrize("code", ["STORE_BUSY", "STORE_UNAVAILABLE"])
-async def test_a_store_in_trouble_answers_503_with_retry_after(desk, code):
+async def test_a_store_in_trouble_answers_503_with_retry_after(driver, code):
     async def trouble(*_, **__):
         raise Error(code, "Not now", retry_after_s=2)
 
-    desk.store.runs.apply = trouble
-    response = await desk.send("POST", "/runs", desk.task())
-    desk.problem(response, 503, code)
+    driver.store.runs.apply = trouble
+    response = await driver.send("POST", "/runs", driver.task())
+    driver.problem(response, 503, code)
     assert response.headers["retry-after"] == "2"
 
 
-async def test_what_nobody_expected_is_logged_and_not_shown(desk):
+async def test_what_nobody_expected_is_logged_and_not_shown(driver):
     async def broken(*_, **__):
         raise ZeroDivisionError("a secret of the house")
 
-    desk.store.runs.apply = broken
-    response = await desk.send("POST", "/runs", desk.task())
-    desk.problem(response, 500, "INTERNAL")
+    driver.store.runs.apply = broken
+    response = await driver.send("POST", "/runs", driver.task())
+    driver.problem(response, 500, "INTERNAL")
     assert "secret" not in response.text
 
 
-async def test_a_caller_that_hangs_up_before_its_body_came_gets_no_answer(desk):
+async def test_a_caller_that_hangs_up_before_its_body_came_gets_no_answer(driver):
     sent = []
 
     async def receive():
@@ -149,7 +149,7 @@ async def test_a_caller_that_hangs_up_before_its_body_came_gets_no_answer(desk):
         sent.append(message)
 
     request = httpx2.Request("POST", "http://runstead.test/runs")
-    headers = [(b"authorization", f"Bearer {desk.keys['default']}".encode())]
+    headers = [(b"authorization", f"Bearer {driver.keys['default']}".encode())]
     scope = {
         "type": "http",
         "method": "POST",
@@ -157,15 +157,15 @@ async def test_a_caller_that_hangs_up_before_its_body_came_gets_no_answer(desk):
         "raw_path": request.url.raw_path,
         "headers": headers,
     }
-    await desk.http_app({**scope, "query_string": b""}, receive, send)
+    await driver.http_app({**scope, "query_string": b""}, receive, send)
     assert sent == []
 
 
-async def test_a_websocket_is_closed(desk):
+async def test_a_websocket_is_closed(driver):
     sent = []
 
     async def send(message):
         sent.append(message)
 
-    await desk.http_app({"type": "websocket", "path": "/runs"}, None, send)
+    await driver.http_app({"type": "websocket", "path": "/runs"}, None, send)
     assert sent == [{"type": "websocket.close", "code": 1000}]

@@ -40,8 +40,8 @@ async def test_a_slug_is_taken_once(api):
 
 
 @pytest.mark.parametrize("slug", ["", "A", "a b", "-a", "a-", "a_b", "a\n", "é", "a/b", "x" * 64, None, 7])
-async def test_what_is_no_slug_is_refused(desk, slug):
-    await desk.refused(400, "INVALID_REQUEST", "POST", "/projects", {"slug": slug}, by="admin")
+async def test_what_is_no_slug_is_refused(driver, slug):
+    await driver.refused(400, "INVALID_REQUEST", "POST", "/projects", {"slug": slug}, by="admin")
 
 
 async def test_a_project_is_found_by_id_and_by_slug(api):
@@ -74,7 +74,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(api):
     assert key.rpartition("_")[2] not in response.text
     [listed] = [one for one in response.json()["data"] if one["id"] == made["id"]]
     assert listed == {name: value for name, value in made.items() if name != "key"}
-    assert (await api.store.directory.key_by_hash(token_hash(key))).id == made["id"]
+    assert (await api.store.identity.key_by_hash(token_hash(key))).id == made["id"]
     await api.get("/runs", by=key)
     await api.refused(403, "FORBIDDEN", "POST", "/runs", api.task(), by=key)
     api.clock.advance(86_400)
@@ -120,10 +120,10 @@ BAD_KEYS = [
 
 
 @pytest.mark.parametrize("body", BAD_KEYS, ids=range(len(BAD_KEYS)))
-async def test_what_is_no_key_is_refused(desk, body):
-    path = f"/projects/{desk.project.id}/api-keys"
-    await desk.refused(400, "INVALID_REQUEST", "POST", path, body, by="admin")
-    assert await desk.nothing_stored()
+async def test_what_is_no_key_is_refused(driver, body):
+    path = f"/projects/{driver.project.id}/api-keys"
+    await driver.refused(400, "INVALID_REQUEST", "POST", path, body, by="admin")
+    assert await driver.nothing_stored()
 
 
 async def test_members_come_change_and_go(api):
@@ -160,10 +160,10 @@ async def test_the_last_admin_stays(api):
 @pytest.mark.parametrize(
     "body", [{}, {"user_id": ""}, {"user_id": "a\nb"}, {"user_id": "eve", "role": "king"}]
 )
-async def test_what_is_no_member_is_refused(desk, body):
-    path = f"/projects/{desk.project.id}/members"
-    await desk.refused(400, "INVALID_REQUEST", "POST", path, body, by="admin")
-    assert await desk.nothing_stored()
+async def test_what_is_no_member_is_refused(driver, body):
+    path = f"/projects/{driver.project.id}/members"
+    await driver.refused(400, "INVALID_REQUEST", "POST", path, body, by="admin")
+    assert await driver.nothing_stored()
 
 
 ADMIN = [

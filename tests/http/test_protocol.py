@@ -3,24 +3,25 @@
 import asyncio
 
 import pytest
-from wire import HEALTH, Wires, answers, body_of, request, sent, status_of
 
 from runstead.core import limits
 from runstead.http.framework.endpoint import Reply
 from runstead.ports import metrics
+
+from .wire import HEALTH, Wires, answers, body_of, request, sent, status_of
 
 OK = b'{"status":"ok"}'
 CLAIM = b'{"wait_seconds": 30, "kinds": ["task"]}'
 
 
 @pytest.fixture
-def wires(desk):
-    return Wires(desk.http_app)
+def wires(driver):
+    return Wires(driver.http_app)
 
 
 @pytest.fixture
-def auth(desk):
-    return {"authorization": f"Bearer {desk.keys['admin']}"}
+def auth(driver):
+    return {"authorization": f"Bearer {driver.keys['admin']}"}
 
 
 def later(wires, seconds):
@@ -139,21 +140,19 @@ async def test_a_connection_may_be_idle_between_requests_for_longer(wires):
 @pytest.mark.parametrize(
     "framing", ["content-length: 60000", "transfer-encoding: chunked", "content-length: 6000000"]
 )
-async def test_a_body_that_stops_is_refused_and_does_nothing(desk, wires, framing):
+async def test_a_body_that_stops_is_refused_and_does_nothing(driver, wires, framing):
     protocol = wires.open()
-    head = (
-        f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {desk.keys['default']}\r\n{framing}\r\n\r\n"
-    )
+    head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {driver.keys['default']}\r\n{framing}\r\n\r\n"
     protocol.data_received(head.encode())
     protocol.data_received(chunk(b"{") if "chunked" in framing else b"{")
     await asyncio.sleep(0)
     later(wires, limits.body_s_max + 1)
     await wires.settle()
     assert answers(protocol) == [408]
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
-async def test_a_body_that_grows_fast_enough_has_the_time_that_it_needs(desk, wires, auth):
+async def test_a_body_that_grows_fast_enough_has_the_time_that_it_needs(driver, wires, auth):
     protocol = wires.open()
     size = limits.body_bytes_per_s_min * int(limits.body_s_max) * 5
     head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: {auth['authorization']}\r\ncontent-length: {size}\r\n\r\n"
@@ -183,15 +182,15 @@ async def test_a_body_that_the_server_does_not_take_is_not_late(wires, auth):
     assert answers(protocol) == [400]
 
 
-async def test_an_answer_is_waited_for_without_a_deadline(desk, wires, auth):
-    worker, _ = await desk.worker()
+async def test_an_answer_is_waited_for_without_a_deadline(driver, wires, auth):
+    worker, _ = await driver.worker()
     protocol = wires.open()
     protocol.data_received(request("POST", f"{worker}/claim", CLAIM, **auth))
-    await desk.subscribed()
+    await driver.subscribed()
     later(wires, 1_000)
     assert answers(protocol) == []
     assert not protocol.transport.closing
-    await desk.create()
+    await driver.create()
     await wires.settle()
     assert answers(protocol) == [200]
 
@@ -199,7 +198,7 @@ async def test_an_answer_is_waited_for_without_a_deadline(desk, wires, auth):
 # Bodies
 
 
-async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(desk, wires, auth):
+async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(driver, wires, auth):
     protocol = wires.open()
     head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: {auth['authorization']}\r\ntransfer-encoding: chunked\r\n\r\n"
     protocol.data_received(head.encode())
@@ -214,7 +213,7 @@ async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(desk, wires,
         await asyncio.sleep(0)
         assert fed <= limits.body_bytes_max + 4 * len(piece)
     assert answers(protocol) == [413]
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
 
 
 @pytest.mark.parametrize(
@@ -248,16 +247,16 @@ async def test_what_a_body_carries_beside_its_bytes_has_a_bound_too(wires, auth,
     await wires.settle()
 
 
-async def test_a_trailer_is_no_header(desk, wires):
-    trailer = f"0\r\nauthorization: Bearer {desk.keys['admin']}\r\n\r\n"
+async def test_a_trailer_is_no_header(driver, wires):
+    trailer = f"0\r\nauthorization: Bearer {driver.keys['admin']}\r\n\r\n"
     head = b"POST /runs HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
     assert status_of(await wires.ask(head + chunk(b"{}") + trailer.encode())) == 401
 
 
-async def test_who_expects_to_be_told_to_go_on_is_told(desk, wires, auth):
+async def test_who_expects_to_be_told_to_go_on_is_told(driver, wires, auth):
     protocol = wires.open()
     protocol.data_received(request("POST", "/runs", b"{}", expect="100-continue", **auth)[:-2])
-    await desk.until(lambda: sent(protocol) == b"HTTP/1.1 100 Continue\r\n\r\n")
+    await driver.until(lambda: sent(protocol) == b"HTTP/1.1 100 Continue\r\n\r\n")
     protocol.data_received(b"{}")
     await wires.settle()
     assert answers(protocol) == [100, 400]
@@ -288,14 +287,14 @@ async def test_a_plain_answer_is_written_at_once(wires, auth):
         assert len(protocol.transport.writes) == 1
 
 
-async def test_a_request_that_is_refused_behind_another_spoils_no_answer(desk, wires, auth):
-    worker, _ = await desk.worker()
+async def test_a_request_that_is_refused_behind_another_spoils_no_answer(driver, wires, auth):
+    worker, _ = await driver.worker()
     protocol = wires.open()
     protocol.data_received(request("POST", f"{worker}/claim", CLAIM, **auth))
-    await desk.subscribed()
+    await driver.subscribed()
     protocol.data_received(b"GET /" + b"a" * limits.url_bytes_max)
     assert sent(protocol) == b""
-    await desk.create()
+    await driver.create()
     await wires.settle()
     assert answers(protocol) == [200]
     assert b"connection: close" in sent(protocol)
@@ -328,16 +327,16 @@ async def test_who_wants_one_answer_gets_one_and_the_end(wires, asked):
     assert protocol.transport.closing
 
 
-async def test_a_server_that_stops_lets_open_requests_finish(desk, wires, auth):
-    worker, _ = await desk.worker()
+async def test_a_server_that_stops_lets_open_requests_finish(driver, wires, auth):
+    worker, _ = await driver.worker()
     idle, busy = wires.open(), wires.open()
     await wires.ask(HEALTH, idle)
     busy.data_received(request("POST", f"{worker}/claim", CLAIM, **auth))
-    await desk.subscribed()
+    await driver.subscribed()
     for protocol in (idle, busy):
         protocol.shutdown()
     assert idle.transport.closing
-    await desk.create()
+    await driver.create()
     await wires.settle()
     assert answers(busy) == [200]
     assert b"connection: close" in sent(busy)
@@ -371,31 +370,31 @@ async def test_a_server_that_stops_waits_for_a_silent_connection_for_a_moment_al
 
 
 @pytest.mark.parametrize("way", ["plain", "asgi", "with another request behind it"])
-async def test_no_run_is_handed_to_a_caller_that_hung_up(desk, wires, auth, way):
-    worker, _ = await desk.worker()
+async def test_no_run_is_handed_to_a_caller_that_hung_up(driver, wires, auth, way):
+    worker, _ = await driver.worker()
     extra = {"expect": "100-continue"} if way == "asgi" else {}
     protocol = wires.open()
     protocol.data_received(request("POST", f"{worker}/claim", CLAIM, **extra, **auth))
-    await desk.subscribed()
+    await driver.subscribed()
     if way.startswith("with"):
         protocol.data_received(HEALTH)
     protocol.transport.close()
     await asyncio.sleep(0)
-    run = await desk.create()
+    run = await driver.create()
     await wires.settle()
-    assert (await desk.run(run["run_id"]))["status"] == "pending"
+    assert (await driver.run(run["run_id"]))["status"] == "pending"
     assert b"HTTP/1.1 200" not in sent(protocol)
 
 
 @pytest.mark.parametrize("part", [10, -30, -1], ids=["header", "end of the header", "body"])
-async def test_a_caller_that_hangs_up_before_its_request_is_whole_does_nothing(desk, wires, auth, part):
+async def test_a_caller_that_hangs_up_before_its_request_is_whole_does_nothing(driver, wires, auth, part):
     protocol = wires.open()
     protocol.data_received(request("POST", "/runs", b'{"kind": "task"}', **auth)[:part])
     protocol.transport.close()
     await asyncio.sleep(0)
     await wires.settle()
     assert sent(protocol) == b""
-    assert await desk.nothing_stored()
+    assert await driver.nothing_stored()
     assert not wires.connections.header.since
     assert not wires.connections.body.since
 
@@ -418,8 +417,8 @@ async def test_plain_answers_are_counted_as_all_are(wires, auth):
     assert counted() == before + 2
 
 
-async def test_a_name_in_an_answers_header_cannot_add_another(desk, wires, auth, monkeypatch):
-    endpoint, _ = desk.http_app.router.find("/healthz")
+async def test_a_name_in_an_answers_header_cannot_add_another(driver, wires, auth, monkeypatch):
+    endpoint, _ = driver.http_app.router.find("/healthz")
 
     async def answer(call):
         return Reply(200, {}, {"Location": "/runs/a\r\nset-cookie: b"})
@@ -431,15 +430,15 @@ async def test_a_name_in_an_answers_header_cannot_add_another(desk, wires, auth,
     assert b"set-cookie" not in got
 
 
-async def test_pages_of_other_origins_get_the_same_headers_on_every_route(desk, auth):
+async def test_pages_of_other_origins_get_the_same_headers_on_every_route(driver, auth):
     origin = "https://app.example"
-    wires = Wires(desk.http_app, origins=(origin,))
+    wires = Wires(driver.http_app, origins=(origin,))
     for asked in (HEALTH, request("GET", "/runs", **auth), request("GET", "/runs/none", **auth)):
         alone = await wires.ask(asked)
         assert b"access-control" not in alone
         crossing = await wires.ask(asked.replace(b"host:", f"origin: {origin}\r\nhost:".encode()))
         assert f"access-control-allow-origin: {origin}\r\n".encode() in crossing
         assert body_of(crossing) == body_of(alone)
-    assert b"access-control" not in await Wires(desk.http_app).ask(
+    assert b"access-control" not in await Wires(driver.http_app).ask(
         HEALTH.replace(b"host:", b"origin: x\r\nhost:")
     )

@@ -3,13 +3,14 @@
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pushed import PAIR
 
 from runstead.commands.keys import make_key
 from runstead.core import limits
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import new_key
 from runstead.security.egress import Egress
+
+from .pushed import PAIR
 
 WHERE = "/agent-runtimes/push-services"
 
@@ -94,7 +95,7 @@ async def test_a_heartbeat_narrows_a_global_service_to_what_its_user_may_write_n
     ada = await api.member("ada")
     made = (await api.post(WHERE, body(scope_kind="global"), 201, by=ada))["service"]
     assert [one["id"] for one in (await api.get(WHERE))["data"]] == [made["id"]]
-    await api.store.directory.remove_member(api.project.id, "ada", lambda *_: None)
+    await api.store.identity.remove_member(api.project.id, "ada", lambda *_: None)
     api.authenticator.forget()
     await api.post(f"{WHERE}/{made['id']}/heartbeat", by=ada)
     assert (await api.get(WHERE))["data"] == []
@@ -227,5 +228,5 @@ async def test_keys_are_made_at_first_need_and_stay(api):
 async def test_a_key_that_may_only_write_registers(api):
     secret = new_key()
     key = make_key(secret, api.project.id, frozenset({Scope.RUNS_WRITE}))
-    await api.store.directory.create_key(key)
+    await api.store.identity.create_key(key)
     await api.post(WHERE, body(api.project.id), 201, by=secret)

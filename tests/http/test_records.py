@@ -109,10 +109,10 @@ async def test_title_and_labels_are_changed(api):
         {"labels": {str(n): "v" for n in range(33)}},
     ],
 )
-async def test_names_that_are_out_of_bounds_are_refused(desk, body):
-    run = await desk.create()
-    response = await patch(desk, run["run_id"], body, **ANY)
-    desk.problem(response, 400, "INVALID_REQUEST")
+async def test_names_that_are_out_of_bounds_are_refused(driver, body):
+    run = await driver.create()
+    response = await patch(driver, run["run_id"], body, **ANY)
+    driver.problem(response, 400, "INVALID_REQUEST")
 
 
 async def test_a_change_names_what_it_has_read(api):

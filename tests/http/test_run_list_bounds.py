@@ -79,7 +79,7 @@ async def place(sqlite_store, tmp_path, monkeypatch):
     store = sqlite_store(tmp_path / "runs.db", clock)
     await store.open()
     place = Place(store, new_project("many", None), clock)
-    await store.directory.create_project(place.project, None, None)
+    await store.identity.create_project(place.project, None, None)
     read = Readers._read
 
     def counted(self, reading):

@@ -109,12 +109,12 @@ async def test_an_exact_page_has_no_next(api):
     assert (await api.get("/runs?limit=5"))["page_info"]["next"] is not None
 
 
-async def test_a_page_has_fifty_runs_unless_told_otherwise(desk):
+async def test_a_page_has_fifty_runs_unless_told_otherwise(driver):
     for _ in range(101):
-        await desk.create()
-    assert len(await ids(desk)) == 50
-    assert len(await ids(desk, "limit=100")) == 100
-    assert len(await ids(desk, "limit=1")) == 1
+        await driver.create()
+    assert len(await ids(driver)) == 50
+    assert len(await ids(driver, "limit=100")) == 100
+    assert len(await ids(driver, "limit=1")) == 1
 
 
 async def test_a_list_over_all_projects_holds_those_of_the_caller(api):

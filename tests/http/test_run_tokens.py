@@ -2,11 +2,12 @@
 
 import jwt
 import pytest
-from pushed import PAIR
 
 from runstead.core import limits
 from runstead.http.framework.app import operations
 from runstead.security.signing import APPEND, new_pair
+
+from .pushed import PAIR
 
 EVENT = {"type": "CUSTOM", "name": "note", "value": 1}
 
@@ -56,14 +57,14 @@ FOR_EVERYBODY = {"/runs/event-types"}  # what it tells is nobody's
     [o for o in operations() if not o.open and o.path not in FOR_EVERYBODY],
     ids=lambda o: f"{o.method} {o.path}",
 )
-async def test_a_writer_token_is_good_for_nothing_else(desk, operation):
-    await desk.store.signing_keys.add(PAIR, only_first=True)
-    parent, child = await desk.create(), None
-    child = await desk.create(desk.task(parent_run_id=parent["run_id"]))
-    conversation_id = await desk.conversation()
-    who = {"user_id": "ada", "service_id": "svc", "project_id": desk.project.id}
-    token = await desk.app.keyring.run_event_token(**who, run_id=parent["run_id"])
-    names = {"run_id": parent["run_id"], "child_run_id": child["run_id"], "project": desk.project.slug}
+async def test_a_writer_token_is_good_for_nothing_else(driver, operation):
+    await driver.store.signing_keys.add(PAIR, only_first=True)
+    parent, child = await driver.create(), None
+    child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
+    conversation_id = await driver.conversation()
+    who = {"user_id": "ada", "service_id": "svc", "project_id": driver.project.id}
+    token = await driver.app.keyring.run_event_token(**who, run_id=parent["run_id"])
+    names = {"run_id": parent["run_id"], "child_run_id": child["run_id"], "project": driver.project.slug}
     others = (
         "worker_id",
         "key_id",
@@ -79,7 +80,7 @@ async def test_a_writer_token_is_good_for_nothing_else(desk, operation):
     path = operation.path.format(conversation_id=conversation_id, **names)
     if path.endswith(("/events", "/event-writer-token")) and operation.method == "POST":
         return
-    owner = {"kind": "project", "id": desk.project.id}
+    owner = {"kind": "project", "id": driver.project.id}
     body = {"kind": "task", "owner": owner, "request": {"target": "task:x"}, "status": "completed"}
     body |= {"implementation_kind": "x", "worker_key": "x", "lease_duration_seconds": 60, "session_key": "x"}
     body |= {
@@ -94,17 +95,17 @@ async def test_a_writer_token_is_good_for_nothing_else(desk, operation):
     body |= {
         "base_url": "https://a.example",
         "invoke_url": "https://a.example",
-        "project_id": desk.project.id,
+        "project_id": driver.project.id,
     }
     sent = () if operation.method in ("GET", "DELETE") else (body,)
-    response = await desk.send(operation.method, path, *sent, by=token)
+    response = await driver.send(operation.method, path, *sent, by=token)
     if operation.path == "/projects/{project}" and operation.method == "GET":
         assert response.status_code == 200  # its project's name, which it knows already
     elif operation.path == "/projects" and operation.method == "GET":
-        assert [one["id"] for one in response.json()["data"]] == [desk.project.id]
+        assert [one["id"] for one in response.json()["data"]] == [driver.project.id]
     else:
         assert response.status_code in (400, 401, 403, 404), response.text
-    assert (await desk.run(parent["run_id"]))["status"] == "pending"
+    assert (await driver.run(parent["run_id"]))["status"] == "pending"
 
 
 async def test_an_expired_token_is_refused(api, tokens):

@@ -190,13 +190,13 @@ BAD_COMPLETIONS = [
 
 
 @pytest.mark.parametrize("body", BAD_COMPLETIONS, ids=range(len(BAD_COMPLETIONS)))
-async def test_a_completion_that_is_not_one_changes_nothing(desk, body):
-    made = await desk.create()
-    told = await desk.refused(400, "INVALID_REQUEST", "POST", f"/runs/{made['run_id']}/complete", body)
+async def test_a_completion_that_is_not_one_changes_nothing(driver, body):
+    made = await driver.create()
+    told = await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{made['run_id']}/complete", body)
     [error] = told["errors"]
     assert error["path"].startswith("$")
     assert error["message"]
-    assert await desk.run(made["run_id"]) == made
+    assert await driver.run(made["run_id"]) == made
 
 
 async def test_cancelling_ends_the_run_and_says_so(api):

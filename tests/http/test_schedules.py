@@ -125,24 +125,24 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("members", "told"), REFUSED, ids=range(len(REFUSED)))
-async def test_what_is_not_valid_is_refused_and_stored_nowhere(desk, members, told):
-    problem = await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
+async def test_what_is_not_valid_is_refused_and_stored_nowhere(driver, members, told):
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
     assert told in problem["detail"]
     assert problem["errors"]
-    assert (await desk.get(PLACE))["schedules"] == []
+    assert (await driver.get(PLACE))["schedules"] == []
 
 
 @pytest.mark.parametrize("missing", ["name", "target", "schedule"])
-async def test_what_is_missing_is_told(desk, missing):
+async def test_what_is_missing_is_told(driver, missing):
     given = {name: value for name, value in body().items() if name != missing}
-    assert missing in (await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, given))["detail"]
+    assert missing in (await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, given))["detail"]
 
 
-async def test_a_project_has_room_for_so_many(desk, monkeypatch):
+async def test_a_project_has_room_for_so_many(driver, monkeypatch):
     monkeypatch.setattr(limits, "schedules_per_project_max", 2)
-    await made(desk)
-    await made(desk)
-    told = await desk.refused(409, "SCHEDULE_LIMIT_REACHED", "POST", PLACE, body())
+    await made(driver)
+    await made(driver)
+    told = await driver.refused(409, "SCHEDULE_LIMIT_REACHED", "POST", PLACE, body())
     assert "at most 2 schedules" in told["detail"]
 
 
@@ -301,11 +301,11 @@ async def test_a_conversation_of_another_project_is_not_found(api):
         await api.refused(404, "NOT_FOUND", "POST", PLACE, body("agent", target={"conversation_id": place}))
 
 
-async def test_every_member_is_as_its_schema_says(desk):
+async def test_every_member_is_as_its_schema_says(driver):
     from jsonschema import Draft202012Validator
 
-    told = (await desk.send("GET", "/openapi.json", by=None)).json()
+    told = (await driver.send("GET", "/openapi.json", by=None)).json()
     for kind in ("task", "agent"):
-        value = await made(desk, kind)
+        value = await made(driver, kind)
         schema = {"$ref": "#/components/schemas/ScheduleView", "components": told["components"]}
         Draft202012Validator(schema).validate(value)

@@ -69,33 +69,33 @@ async def test_its_time_makes_a_run_that_a_worker_gets(api):
     assert (after["run_count"], after["next_fire_at"]) == (1, at(api, 1))
 
 
-async def test_an_outage_is_told_and_made_up_for_once(desk):
-    schedule = await made(desk)
-    assert await pass_time(desk, 5.5) == 1
-    [run] = await runs(desk, schedule)
-    assert (run["scheduled_at"], run["missed_since"]) == (at(desk, -0.5), schedule["next_fire_at"])
-    after = await read(desk, schedule)
+async def test_an_outage_is_told_and_made_up_for_once(driver):
+    schedule = await made(driver)
+    assert await pass_time(driver, 5.5) == 1
+    [run] = await runs(driver, schedule)
+    assert (run["scheduled_at"], run["missed_since"]) == (at(driver, -0.5), schedule["next_fire_at"])
+    after = await read(driver, schedule)
     assert (after["last_missed_at"], after["missed_count"]) == (schedule["next_fire_at"], 1)
 
 
-async def test_a_firing_that_was_held_back_is_told(desk):
-    schedule = await made(desk)
-    assert [await pass_time(desk, 1) for _ in range(2)] == [1, 1]
-    [run] = await runs(desk, schedule)
-    after = await read(desk, schedule)
-    assert (after["skipped_count"], after["last_skipped_at"]) == (1, at(desk, 0))
+async def test_a_firing_that_was_held_back_is_told(driver):
+    schedule = await made(driver)
+    assert [await pass_time(driver, 1) for _ in range(2)] == [1, 1]
+    [run] = await runs(driver, schedule)
+    after = await read(driver, schedule)
+    assert (after["skipped_count"], after["last_skipped_at"]) == (1, at(driver, 0))
     assert run["run_id"] in after["last_skipped_reason"]
 
 
-async def test_a_replaced_run_says_by_what(desk):
-    schedule = await made(desk, concurrency_policy="Replace")
+async def test_a_replaced_run_says_by_what(driver):
+    schedule = await made(driver, concurrency_policy="Replace")
     for _ in range(2):
-        await pass_time(desk, 1)
-    new, old = await runs(desk, schedule)
+        await pass_time(driver, 1)
+    new, old = await runs(driver, schedule)
     assert (old["status"], old["error"]["code"]) == ("cancelled", "REPLACED")
     assert new["run_id"] in old["error"]["message"]
     assert old["cancellation"]["reason"] == old["error"]["message"]
-    assert (await desk.get(f"/runs/{old['run_id']}/events"))["data"][-1]["payload"]["code"] == "REPLACED"
+    assert (await driver.get(f"/runs/{old['run_id']}/events"))["data"][-1]["payload"]["code"] == "REPLACED"
 
 
 async def test_an_agent_fires_into_a_conversation(api):
@@ -134,35 +134,37 @@ async def test_one_that_runs_once(api):
         ({"max_staleness_seconds": 0}, "$.max_staleness_seconds"),
     ],
 )
-async def test_times_that_cannot_be_are_refused(desk, members, told):
-    problem = await desk.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
+async def test_times_that_cannot_be_are_refused(driver, members, told):
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
     assert told in problem["detail"]
     assert problem["errors"]
-    assert (await desk.get(PLACE))["schedules"] == []
+    assert (await driver.get(PLACE))["schedules"] == []
 
 
 # Looking ahead
 
 
-async def test_the_next_times_are_told(desk):
-    schedule = await made(desk, schedule="30 2 * * *", timezone="Europe/Berlin")
+async def test_the_next_times_are_told(driver):
+    schedule = await made(driver, schedule="30 2 * * *", timezone="Europe/Berlin")
     days = [datetime(2026, 3, 21, 1, 30, tzinfo=UTC) + timedelta(days=n) for n in range(10)]
     days[8:] = [
         datetime(2026, 3, day, hour, minute, tzinfo=UTC) for day, hour, minute in ((29, 1, 0), (30, 0, 30))
     ]
-    assert await upcoming(desk, schedule) == [iso(to_ms(day)) for day in days]
-    assert len(await upcoming(desk, schedule, "?count=100")) == 100
+    assert await upcoming(driver, schedule) == [iso(to_ms(day)) for day in days]
+    assert len(await upcoming(driver, schedule, "?count=100")) == 100
     for count in ("0", "101", "x"):
-        await desk.refused(400, "INVALID_REQUEST", "GET", f"{PLACE}/{schedule['id']}/upcoming?count={count}")
+        await driver.refused(
+            400, "INVALID_REQUEST", "GET", f"{PLACE}/{schedule['id']}/upcoming?count={count}"
+        )
 
 
-async def test_no_more_times_are_told_than_runs_are_left(desk):
-    schedule = await made(desk, max_runs=3)
-    assert await upcoming(desk, schedule) == [at(desk, n) for n in (1, 2, 3)]
-    await pass_time(desk, 1)
-    assert len(await upcoming(desk, schedule)) == 2
-    await patch(desk, schedule, status="paused")
-    assert await upcoming(desk, schedule) == []
+async def test_no_more_times_are_told_than_runs_are_left(driver):
+    schedule = await made(driver, max_runs=3)
+    assert await upcoming(driver, schedule) == [at(driver, n) for n in (1, 2, 3)]
+    await pass_time(driver, 1)
+    assert len(await upcoming(driver, schedule)) == 2
+    await patch(driver, schedule, status="paused")
+    assert await upcoming(driver, schedule) == []
 
 
 # Changing
@@ -219,11 +221,11 @@ async def test_everything_that_is_given_at_creation_can_be_changed(api):
         ({"target": {"kind": "task", "id": "a", "conversation_mode": "none"}}, "agent"),
     ],
 )
-async def test_a_change_that_is_not_valid_changes_nothing(desk, members, told):
-    schedule = await made(desk)
-    problem = await desk.refused(400, "INVALID_REQUEST", "PATCH", f"{PLACE}/{schedule['id']}", members)
+async def test_a_change_that_is_not_valid_changes_nothing(driver, members, told):
+    schedule = await made(driver)
+    problem = await driver.refused(400, "INVALID_REQUEST", "PATCH", f"{PLACE}/{schedule['id']}", members)
     assert told in problem["detail"]
-    assert await read(desk, schedule) == schedule
+    assert await read(driver, schedule) == schedule
 
 
 async def test_a_change_under_a_key_happens_once(api):
@@ -255,8 +257,8 @@ async def test_a_deleted_one_goes_once_its_runs_have_ended_and_they_stay(api):
     assert [one["schedule_id"] for one in await runs(api, schedule)] == [schedule["id"]]
 
 
-async def test_nobody_else_sees_or_changes_it(desk):
-    schedule = await made(desk)
+async def test_nobody_else_sees_or_changes_it(driver):
+    schedule = await made(driver)
     place = f"{PLACE}/{schedule['id']}"
     for method, path, sent in (
         ("PATCH", place, {"name": "x"}),
@@ -264,14 +266,14 @@ async def test_nobody_else_sees_or_changes_it(desk):
         ("GET", f"{place}/upcoming", ...),
         ("PUT", SOURCE, {"schedules": []}),
     ):
-        await desk.refused(404, "NOT_FOUND", method, path, sent, by="other")
+        await driver.refused(404, "NOT_FOUND", method, path, sent, by="other")
         if method != "GET":
-            await desk.refused(403, "FORBIDDEN", method, path, sent, by="read")
+            await driver.refused(403, "FORBIDDEN", method, path, sent, by="read")
     for method, path in (("PATCH", f"{PLACE}/nothing"), ("DELETE", f"{PLACE}/nothing")):
-        await desk.refused(404, "NOT_FOUND", method, path, {})
-    foreign = (await desk.post("/conversations", {}, 201, by="other"))["id"]
+        await driver.refused(404, "NOT_FOUND", method, path, {})
+    foreign = (await driver.post("/conversations", {}, 201, by="other"))["id"]
     target = {"kind": "agent", "id": "a", "conversation_id": foreign}
-    await desk.refused(404, "NOT_FOUND", "PATCH", place, {"target": target})
+    await driver.refused(404, "NOT_FOUND", "PATCH", place, {"target": target})
 
 
 # Health
@@ -324,64 +326,64 @@ async def test_a_source_is_synced_as_a_whole(api):
     assert await read(api, by_hand) == by_hand
 
 
-async def test_a_hash_that_is_given_says_whether_something_changed(desk):
-    await sync(desk, source("a", source_hash="1"))
-    assert await sync(desk, source("a", source_hash="1", name="other")) == {"unchanged": ["a"]}
-    assert await sync(desk, source("a", source_hash="2", name="other")) == {"updated": ["a"]}
-    assert (await desk.get(PLACE))["schedules"][0]["name"] == "other"
+async def test_a_hash_that_is_given_says_whether_something_changed(driver):
+    await sync(driver, source("a", source_hash="1"))
+    assert await sync(driver, source("a", source_hash="1", name="other")) == {"unchanged": ["a"]}
+    assert await sync(driver, source("a", source_hash="2", name="other")) == {"updated": ["a"]}
+    assert (await driver.get(PLACE))["schedules"][0]["name"] == "other"
 
 
-async def test_what_a_source_defines_is_not_changed_by_hand(desk):
-    await sync(desk, source("a"))
-    [one] = (await desk.get(PLACE))["schedules"]
+async def test_what_a_source_defines_is_not_changed_by_hand(driver):
+    await sync(driver, source("a"))
+    [one] = (await driver.get(PLACE))["schedules"]
     place = f"{PLACE}/{one['id']}"
-    problem = await desk.refused(409, "SCHEDULE_FROM_SOURCE", "PATCH", place, {"name": "x"})
+    problem = await driver.refused(409, "SCHEDULE_FROM_SOURCE", "PATCH", place, {"name": "x"})
     assert "paused" in problem["detail"]
-    await desk.refused(409, "SCHEDULE_FROM_SOURCE", "DELETE", place)
-    assert (await patch(desk, one, status="paused"))["status"] == "paused"
-    assert await sync(desk, source("a", name="new")) == {"updated": ["a"]}
-    assert ((await read(desk, one))["status"], (await read(desk, one))["name"]) == ("paused", "new")
+    await driver.refused(409, "SCHEDULE_FROM_SOURCE", "DELETE", place)
+    assert (await patch(driver, one, status="paused"))["status"] == "paused"
+    assert await sync(driver, source("a", name="new")) == {"updated": ["a"]}
+    assert ((await read(driver, one))["status"], (await read(driver, one))["name"]) == ("paused", "new")
 
 
-async def test_a_sync_that_is_refused_changes_nothing(desk):
-    await sync(desk, source("a"))
-    before = await desk.get(PLACE)
+async def test_a_sync_that_is_refused_changes_nothing(driver):
+    await sync(driver, source("a"))
+    before = await driver.get(PLACE)
     for wrong, told in (
         ([source("b"), source("c", schedule="@daily")], "schedules[1]"),
         ([source("b"), source("b")], "twice"),
         ([source("b", schedule=None, run_at="2020-01-01T00:00:00Z")], "schedules[0]"),
         ([body()], "source_trigger_id"),
     ):
-        problem = await desk.refused(400, "INVALID_REQUEST", "PUT", SOURCE, {"schedules": wrong})
+        problem = await driver.refused(400, "INVALID_REQUEST", "PUT", SOURCE, {"schedules": wrong})
         assert told in problem["detail"]
         assert problem["errors"][0]["path"].startswith("$.schedules[")
-    assert await desk.get(PLACE) == before
+    assert await driver.get(PLACE) == before
 
 
-async def test_a_project_has_no_more_schedules_by_a_sync_either(desk, monkeypatch):
+async def test_a_project_has_no_more_schedules_by_a_sync_either(driver, monkeypatch):
     monkeypatch.setattr(limits, "schedules_per_project_max", 2)
-    await made(desk)
+    await made(driver)
     wanted = {"schedules": [source("a"), source("b")]}
-    await desk.refused(409, "SCHEDULE_LIMIT_REACHED", "PUT", SOURCE, wanted)
-    assert await sync(desk, source("a")) == {"created": ["a"]}
+    await driver.refused(409, "SCHEDULE_LIMIT_REACHED", "PUT", SOURCE, wanted)
+    assert await sync(driver, source("a")) == {"created": ["a"]}
 
 
 # The loop
 
 
-async def test_many_at_one_time_are_worked_off_in_bounded_looks(desk, monkeypatch):
+async def test_many_at_one_time_are_worked_off_in_bounded_looks(driver, monkeypatch):
     monkeypatch.setattr(limits, "scheduler_rows_max", 4)
     monkeypatch.setattr(limits, "scheduler_rows_per_tick_max", 8)
     for _ in range(10):
-        await made(desk)
-    assert [await pass_time(desk, 1), await look(desk.app), await look(desk.app)] == [8, 2, 0]
-    assert len((await desk.get("/projects/inventory/runs"))["data"]) == 10
+        await made(driver)
+    assert [await pass_time(driver, 1), await look(driver.app), await look(driver.app)] == [8, 2, 0]
+    assert len((await driver.get("/projects/inventory/runs"))["data"]) == 10
 
 
-async def test_one_that_breaks_the_rule_holds_nobody_up(desk, monkeypatch):
+async def test_one_that_breaks_the_rule_holds_nobody_up(driver, monkeypatch):
     from runstead.core.runs import transitions
 
-    bad, good = await made(desk), await made(desk)
+    bad, good = await made(driver), await made(driver)
     rule = transitions.fire_due
 
     def broken(due):
@@ -390,14 +392,14 @@ async def test_one_that_breaks_the_rule_holds_nobody_up(desk, monkeypatch):
         return rule(due)
 
     monkeypatch.setattr(transitions, "fire_due", broken)
-    assert await pass_time(desk, 1) == 2
-    after = await read(desk, bad)
+    assert await pass_time(driver, 1) == 2
+    after = await read(driver, bad)
     assert (after["status"], after["last_failure_code"], after["next_fire_at"]) == (
         "paused",
         "INTERNAL",
         None,
     )
-    assert (await read(desk, good))["run_count"] == 1
+    assert (await read(driver, good))["run_count"] == 1
 
 
 async def test_the_server_fires_within_a_second_or_so(live):

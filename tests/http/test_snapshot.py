@@ -72,12 +72,12 @@ async def test_events_that_make_no_sense_spoil_no_snapshot(api):
     assert "still here" in str(answer["events"][0])
 
 
-async def test_a_snapshot_reads_a_log_of_many_pages(desk):
-    _, path = await desk.agent_run()
+async def test_a_snapshot_reads_a_log_of_many_pages(driver):
+    _, path = await driver.agent_run()
     for _ in range(12):
         piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x"}
-        await desk.post(f"{path}/events", {"events": [piece] * 100})
-    answer = await desk.get(f"{path}/snapshot")
+        await driver.post(f"{path}/events", {"events": [piece] * 100})
+    answer = await driver.get(f"{path}/snapshot")
     assert answer["after_event_id"] == 1_200
     assert "x" * 1_200 in str(answer["events"][0])
 

@@ -60,17 +60,17 @@ BAD_IDS = ["-1", "1.0", "x", "1 2", "٣", str(2**53), "9" * 30, "0" * 5_000, "1e
 
 
 @pytest.mark.parametrize("last", BAD_IDS, ids=range(len(BAD_IDS)))
-async def test_a_last_event_id_that_is_no_number_of_an_event_is_refused(desk, last):
-    run_id, _ = await ended(desk)
+async def test_a_last_event_id_that_is_no_number_of_an_event_is_refused(driver, last):
+    run_id, _ = await ended(driver)
     headers = {"Last-Event-ID": last.encode()}
-    told = await desk.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream", headers=headers)
+    told = await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream", headers=headers)
     assert told["detail"] == "Last-Event-ID must be the number of an event"
 
 
 @pytest.mark.parametrize("query", ["after_event_id=-1", "after_event_id=1.0", "after_event_id=x"])
-async def test_a_cursor_that_is_none_is_refused(desk, query):
-    run_id, _ = await ended(desk)
-    await desk.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream?{query}")
+async def test_a_cursor_that_is_none_is_refused(driver, query):
+    run_id, _ = await ended(driver)
+    await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream?{query}")
 
 
 async def test_a_stream_is_kept_by_nobody_on_its_way(api):

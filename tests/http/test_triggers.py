@@ -9,7 +9,7 @@ import time
 import pytest
 
 from runstead.core import limits
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 from runstead.core.webhooks.webhook import secret_of, signature
 from runstead.http.framework import endpoint
 from runstead.ports import metrics
@@ -262,4 +262,4 @@ async def test_the_token_is_in_no_answer_no_log_and_no_metric(triggers, api, mon
         assert token not in response.text
     assert len(lines) == 1
     assert token not in lines[0]
-    assert token not in metrics.exposition({}, Standing()).decode()
+    assert token not in metrics.exposition({}, LeaderState()).decode()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from runstead.commands import waits
-from runstead.ports.notifier import REFEREE_KEY
+from runstead.ports.notifier import DEADLINES_KEY
 
 pytestmark = pytest.mark.postgres
 
@@ -207,16 +207,16 @@ BAD += [("heartbeats", body) for body in BAD_HEARTBEATS]
 
 
 @pytest.mark.parametrize(("act", "body"), BAD, ids=range(len(BAD)))
-async def test_what_is_no_wait_resume_or_heartbeat_changes_nothing(desk, act, body):
-    taken, _ = await desk.claimed()
-    before = await desk.run(taken["run_id"])
-    await desk.refused(400, "INVALID_REQUEST", "POST", f"/runs/{taken['run_id']}/{act}", body)
-    assert await desk.run(taken["run_id"]) == before
+async def test_what_is_no_wait_resume_or_heartbeat_changes_nothing(driver, act, body):
+    taken, _ = await driver.claimed()
+    before = await driver.run(taken["run_id"])
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{taken['run_id']}/{act}", body)
+    assert await driver.run(taken["run_id"]) == before
 
 
-async def test_a_tool_call_id_of_128_characters_is_fine(desk):
-    run = await waiting(desk, tool_call_id="x" * 128)
-    await desk.post(f"{run}/resume", {"type": "tool_result", "tool_call_id": "x" * 128})
+async def test_a_tool_call_id_of_128_characters_is_fine(driver):
+    run = await waiting(driver, tool_call_id="x" * 128)
+    await driver.post(f"{run}/resume", {"type": "tool_result", "tool_call_id": "x" * 128})
 
 
 async def test_a_heartbeat_renews_the_lease_without_naming_the_worker(api):
@@ -277,7 +277,7 @@ async def test_a_run_waits_for_one_below_it_and_no_worker_does(api):
 async def test_the_end_of_a_run_below_wakes_the_server_at_once(api):
     above, below, wait = await family(api)
     await api.post(f"/runs/{above['run_id']}/wait", wait)
-    with api.app.notifier.subscribe(REFEREE_KEY) as hint:
+    with api.app.notifier.subscribe(DEADLINES_KEY) as hint:
         await api.append(below["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
         assert not hint.is_set()
         await api.complete(below["run_id"])

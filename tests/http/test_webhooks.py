@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
-from pushed import Service
 
 from runstead.core import limits
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.expiry import prune_deliveries
 from runstead.security.egress import Egress
+
+from .pushed import Service
 
 pytestmark = pytest.mark.postgres
 

@@ -23,8 +23,8 @@ LEASE = {"lease_duration_seconds": 60}
 async def test_a_worker_registers_and_gets_a_token_of_its_own(api):
     body = {
         "implementation_kind": "claude",
-        "worker_key": "desk:1.a_b",
-        "display_name": "Desk",
+        "worker_key": "driver:1.a_b",
+        "display_name": "StoreDriver",
         "metadata": {"a": 1},
     }
     body["implementation_display_name"] = "Claude"
@@ -66,9 +66,9 @@ BAD_WORKERS = [
 
 
 @pytest.mark.parametrize("body", BAD_WORKERS, ids=range(len(BAD_WORKERS)))
-async def test_what_is_no_worker_is_not_registered(desk, body):
+async def test_what_is_no_worker_is_not_registered(driver, body):
     path = "/agent-workers/projects/inventory/workers"
-    await desk.refused(400, "INVALID_REQUEST", "POST", path, body)
+    await driver.refused(400, "INVALID_REQUEST", "POST", path, body)
 
 
 async def test_an_agent_run_is_claimed_with_all_that_a_worker_needs(api):
@@ -116,13 +116,13 @@ async def test_a_worker_takes_its_own_kind_and_key_oldest_first(api):
         ("other kind", "codex", None),
         ("other key", "claude", "elsewhere"),
         ("first", "claude", None),
-        ("second", "claude", "desk"),
+        ("second", "claude", "driver"),
         ("no kind", None, None),
     ):
         request = {"implementation_kind": kind, "worker_key": key}
         await api.create(api.agent(conversation_id, public_id=name, request=request))
         api.clock.advance(1)
-    worker, _ = await api.worker("claude", "desk")
+    worker, _ = await api.worker("claude", "driver")
     taken = [(await api.post(f"{worker}/claim", LEASE))["run"] for _ in range(3)]
     assert [run and run["run_id"] for run in taken] == ["first", "second", None]
 
@@ -172,11 +172,11 @@ async def test_a_claim_that_waits_ends_with_the_server(api):
         assert await waiting == {"run": None, "runs": []}
 
 
-async def test_a_claim_in_vain_answers_at_the_end_of_its_wait(desk):
-    worker, _ = await desk.worker()
+async def test_a_claim_in_vain_answers_at_the_end_of_its_wait(driver):
+    worker, _ = await driver.worker()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    assert (await desk.claim(worker, wait_seconds=1))["run"] is None
+    assert (await driver.claim(worker, wait_seconds=1))["run"] is None
     assert 0.9 < loop.time() - began < 5
 
 
@@ -198,11 +198,11 @@ BAD_CLAIMS = [
 
 
 @pytest.mark.parametrize("body", BAD_CLAIMS, ids=range(len(BAD_CLAIMS)))
-async def test_what_is_no_claim_claims_nothing(desk, body):
-    run = await desk.create()
-    worker, _ = await desk.worker()
-    await desk.refused(400, "INVALID_REQUEST", "POST", f"{worker}/claim", {"kinds": ["task"], **body})
-    assert await desk.run(run["run_id"]) == run
+async def test_what_is_no_claim_claims_nothing(driver, body):
+    run = await driver.create()
+    worker, _ = await driver.worker()
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"{worker}/claim", {"kinds": ["task"], **body})
+    assert await driver.run(run["run_id"]) == run
 
 
 async def test_a_lease_is_renewed_until_it_is_lost(api):
@@ -272,10 +272,10 @@ async def test_a_worker_may_release_a_run(api):
 @pytest.mark.parametrize(
     "body", [{"retry_after_seconds": -1}, {"retry_after_seconds": 86_401}, {"attempt": 0}]
 )
-async def test_what_is_no_release_releases_nothing(desk, body):
-    taken, worker = await desk.claimed()
+async def test_what_is_no_release_releases_nothing(driver, body):
+    taken, worker = await driver.claimed()
     path = f"{worker}/runs/{taken['run_id']}/release"
-    await desk.refused(400, "INVALID_REQUEST", "POST", path, body)
+    await driver.refused(400, "INVALID_REQUEST", "POST", path, body)
 
 
 async def test_a_worker_that_lost_its_run_cannot_touch_the_next_attempt(api):
@@ -328,9 +328,9 @@ BAD_SESSIONS = [{}, {"session_key": ""}, {"session_key": "s" * 513}, {"session_k
 
 
 @pytest.mark.parametrize("body", BAD_SESSIONS, ids=range(len(BAD_SESSIONS)))
-async def test_what_is_no_session_is_not_noted(desk, body):
-    taken, worker = await desk.claimed()
-    await desk.refused(400, "INVALID_REQUEST", "PUT", f"{worker}/runs/{taken['run_id']}/session", body)
+async def test_what_is_no_session_is_not_noted(driver, body):
+    taken, worker = await driver.claimed()
+    await driver.refused(400, "INVALID_REQUEST", "PUT", f"{worker}/runs/{taken['run_id']}/session", body)
 
 
 async def test_a_worker_token_works_for_its_worker_and_nothing_else(api):
@@ -411,23 +411,23 @@ async def test_a_worker_that_was_not_heard_of_is_offline_until_it_is(api):
     assert (await keys("offline"), await keys("active")) == ([], ["heard", "silent"])
 
 
-async def test_workers_of_a_project_that_is_not_the_callers_are_not_there(desk):
-    path = f"/agent-workers/projects/{desk.project.id}/workers"
-    await desk.refused(404, "NOT_FOUND", "GET", path, by="other")
-    await desk.refused(401, "UNAUTHENTICATED", "GET", path, by=None)
+async def test_workers_of_a_project_that_is_not_the_callers_are_not_there(driver):
+    path = f"/agent-workers/projects/{driver.project.id}/workers"
+    await driver.refused(404, "NOT_FOUND", "GET", path, by="other")
+    await driver.refused(401, "UNAUTHENTICATED", "GET", path, by=None)
     for query in ("cursor=x", "cursor=WzEsMl0", "limit=0", "limit=101", "status=asleep"):
-        await desk.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
+        await driver.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
 
 
 @pytest.mark.parametrize("by", ["worker", "run"])
-async def test_the_renewal_of_a_lease_is_a_sign_of_life(desk, by):
-    worker, _ = await desk.worker()
-    run_id = (await desk.create())["run_id"]
-    await desk.claim(worker)
-    await note_heard(desk.app)
-    desk.clock.advance(30)
+async def test_the_renewal_of_a_lease_is_a_sign_of_life(driver, by):
+    worker, _ = await driver.worker()
+    run_id = (await driver.create())["run_id"]
+    await driver.claim(worker)
+    await note_heard(driver.app)
+    driver.clock.advance(30)
     path = f"{worker}/runs/{run_id}/lease" if by == "worker" else f"/runs/{run_id}/heartbeats"
-    await desk.post(path, LEASE if by == "worker" else {"attempt": 1})
-    assert await note_heard(desk.app) == 1
-    [seen] = (await desk.get(f"/agent-workers/projects/{desk.project.id}/workers"))["data"]
+    await driver.post(path, LEASE if by == "worker" else {"attempt": 1})
+    assert await note_heard(driver.app) == 1
+    [seen] = (await driver.get(f"/agent-workers/projects/{driver.project.id}/workers"))["data"]
     assert seen["last_heartbeat_at"] == "2026-03-20T12:00:30.000Z"

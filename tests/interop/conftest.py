@@ -3,18 +3,15 @@
 import json
 import os
 import shutil
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.support.server import PROJECT, Server
+
 from . import node
 from .driver import Driver
-
-sys.path.append(str(Path(__file__).parents[1]))
-
-from e2e.server import PROJECT, Server
 
 _NOT_FOR_NODE = ("RUNSTEAD_", "VERYFRONT_", "AG_UI_", "NODE_OPTIONS")
 

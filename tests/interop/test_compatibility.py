@@ -5,8 +5,8 @@ import json
 import re
 from collections import Counter
 
-from docs.pages import table, ticked
 from runstead.http.framework.app import operations
+from tests.docs.pages import table, ticked
 
 from . import node
 

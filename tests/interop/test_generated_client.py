@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from e2e.server import PROJECT, environment
+from tests.support.server import PROJECT, environment
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "generated-clients.md").read_text()
 [COMMAND] = re.findall(r"^\$ (openapi-python-client .*)$", GUIDE, re.MULTILINE)

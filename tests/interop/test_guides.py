@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from docs.pages import blocks, name, text
-from e2e.server import KEY
+from tests.docs.pages import blocks, name, text
+from tests.support.server import KEY
 
 from . import node
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.server import PROJECT, environment
+from tests.support.server import PROJECT, environment
 
 DEEP = int(os.environ.get("RUNSTEAD_FUZZ_EXAMPLES", "0"))
 ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.long))

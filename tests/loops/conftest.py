@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from runstead.commands.app import App
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 from runstead.engines.memory import MemoryNotifier, MemoryStore
 from runstead.loops.leader import Leader
 
@@ -45,7 +45,7 @@ def new_app(store, clock):
 
     def make():
         app = App(store, notifier)
-        app.standing = Standing(clock.elapsed)
+        app.leader_state = LeaderState(clock.elapsed)
         return app
 
     return make

@@ -12,11 +12,11 @@ HELD_S = limits.leader_lease_s - limits.leader_margin_s
 
 async def test_of_two_replicas_one_leads(new_leader):
     (here, first), (there, second) = new_leader(), new_leader()
-    assert not here.standing.leads
+    assert not here.leader_state.leads
     await first.look()
     await second.look()
-    assert (here.standing.leads, there.standing.leads) == (True, False)
-    assert (here.standing.term, there.standing.term) == (1, 1)
+    assert (here.leader_state.leads, there.leader_state.leads) == (True, False)
+    assert (here.leader_state.term, there.leader_state.term) == (1, 1)
 
 
 async def test_a_replica_that_stood_still_for_a_minute_leads_no_more_before_it_was_elected_again(
@@ -25,14 +25,14 @@ async def test_a_replica_that_stood_still_for_a_minute_leads_no_more_before_it_w
     (here, first), (there, second) = new_leader(), new_leader()
     await first.look()
     clock.advance(60)
-    assert not here.standing.leads
+    assert not here.leader_state.leads
     await second.look()
-    assert there.standing.leads
+    assert there.leader_state.leads
     await first.look()
-    assert not here.standing.leads
+    assert not here.leader_state.leads
     clock.advance(60)
     await first.look()
-    assert (here.standing.leads, here.standing.term) == (True, 3)
+    assert (here.leader_state.leads, here.leader_state.term) == (True, 3)
 
 
 async def test_a_lead_counts_from_before_the_store_was_asked(new_leader, store, clock, monkeypatch):
@@ -46,18 +46,18 @@ async def test_a_lead_counts_from_before_the_store_was_asked(new_leader, store, 
 
     monkeypatch.setattr(store.leadership, "lead", slow)
     await leader.look()
-    assert (app.standing.leads, app.standing.term) == (False, 1)
+    assert (app.leader_state.leads, app.leader_state.term) == (False, 1)
 
 
 async def test_it_ends_before_another_can_be_elected(new_leader, clock):
     (here, first), (there, second) = new_leader(), new_leader()
     await first.look()
     clock.advance(HELD_S - 0.001)
-    assert here.standing.leads
+    assert here.leader_state.leads
     clock.advance(0.001)
-    assert not here.standing.leads
+    assert not here.leader_state.leads
     await second.look()
-    assert not there.standing.leads
+    assert not there.leader_state.leads
 
 
 async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
@@ -73,11 +73,11 @@ async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
         away.setattr(store.leadership, "lead", gone)
         with pytest.raises(Error, match="away"):
             await leader.look()
-        assert app.standing.leads
+        assert app.leader_state.leads
         clock.advance(HELD_S)
-        assert not app.standing.leads
+        assert not app.leader_state.leads
     await leader.look()
-    assert app.standing.leads
+    assert app.leader_state.leads
 
 
 async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monkeypatch):
@@ -90,7 +90,7 @@ async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monke
     monkeypatch.setattr(limits, "leader_lease_s", 0.01)
     with pytest.raises(Error, match="did not tell in time"):
         await leader.look()
-    assert not app.standing.leads
+    assert not app.leader_state.leads
 
 
 async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, monkeypatch):
@@ -105,10 +105,10 @@ async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, 
     monkeypatch.setattr(limits, "leader_look_s", 0.001)
     running = asyncio.ensure_future(leader.run())
     for _ in range(20):
-        await until(lambda: clock.now in asked and app.standing.leads)
+        await until(lambda: clock.now in asked and app.leader_state.leads)
         clock.advance(2)  # as far as the looks are apart
-        assert app.standing.leads
-    assert app.standing.term == 1
+        assert app.leader_state.leads
+    assert app.leader_state.term == 1
     app.stop()
     await running
 
@@ -122,12 +122,12 @@ async def test_a_leader_that_stops_wakes_the_others(new_leader, until):
     (here, first), (there, second) = new_leader(), new_leader()
     await first.look()
     running = [asyncio.ensure_future(leader.run()) for leader in (first, second)]
-    await until(lambda: there.standing.term)
+    await until(lambda: there.leader_state.term)
     here.stop()
     async with asyncio.timeout(limits.leader_look_s / 2):
         await running[0]
-        await until(lambda: there.standing.leads)
-    assert (here.standing.leads, there.standing.term) == (False, 2)
+        await until(lambda: there.leader_state.leads)
+    assert (here.leader_state.leads, there.leader_state.term) == (False, 2)
     there.stop()
     await running[1]
 
@@ -142,4 +142,4 @@ async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(new_leader,
     monkeypatch.setattr(store.leadership, "resign", silent)
     monkeypatch.setattr(limits, "leader_look_s", 0.01)
     await leader.resign()
-    assert not app.standing.leads
+    assert not app.leader_state.leads

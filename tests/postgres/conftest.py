@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from desk import Desk, event, refusal, sealed
 from runstead.commands.app import App
 from runstead.engines.memory import MemoryNotifier
 from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
 from runstead.engines.postgres.store import PostgresStore
+from tests.support.store_driver import StoreDriver, event, idempotent, refusal
 
 
 @pytest.fixture(name="event")
@@ -22,9 +22,9 @@ def event_fixture():
     return event
 
 
-@pytest.fixture(name="sealed")
+@pytest.fixture(name="idempotent")
 def sealed_fixture():
-    return sealed
+    return idempotent
 
 
 @pytest.fixture(name="refusal")
@@ -42,14 +42,14 @@ def database(databases):
 
 @pytest.fixture
 async def new_desk():
-    """new_desk(url): a desk over a store that is open, on the database's clock."""
+    """new_desk(url): a driver over a store that is open, on the database's clock."""
     stores = []
 
     async def open_one(url):
         store = PostgresStore(url)
         await store.open()
         stores.append(store)
-        return Desk(store, None)
+        return StoreDriver(store, None)
 
     yield open_one
     for store in stores:
@@ -68,7 +68,7 @@ def replicas(new_desk, databases, database):
 
 
 @pytest.fixture
-async def desk(replicas):
+async def driver(replicas):
     return (await replicas(1))[0]
 
 
@@ -81,7 +81,7 @@ def sql(databases, database):
 @pytest.fixture
 def own_server():
     """A server that a test may stop and start."""
-    from postgres_server import PostgresServer
+    from tests.support.postgres_server import PostgresServer
 
     server = PostgresServer(synchronous_commit="on")
     yield server
@@ -144,7 +144,9 @@ async def apps(replicas, new_notifier):
         await asyncio.gather(*(notifier.open() for notifier in notifiers))
         made.extend(notifiers)
         await _acquaint(made)
-        return [(desk, App(desk.store, notifier)) for desk, notifier in zip(desks, notifiers, strict=True)]
+        return [
+            (driver, App(driver.store, notifier)) for driver, notifier in zip(desks, notifiers, strict=True)
+        ]
 
     yield open_some
     for notifier in made:

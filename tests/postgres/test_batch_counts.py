@@ -16,9 +16,9 @@ NOTING = (
 )
 
 
-async def settled(desk, sql, batch):
+async def settled(driver, sql, batch):
     """The batch, once its counters are seen to be what a count gives."""
-    found = await desk.batch(batch)
+    found = await driver.batch(batch)
     counted = dict(sql(f"SELECT status, count(*) FROM runs WHERE batch_id = '{batch.id}' GROUP BY status"))
     assert {name: getattr(found, name) for name in COUNTED} == {
         name: counted.get(name, 0) for name in COUNTED
@@ -75,14 +75,14 @@ async def test_a_cancel_among_claims_and_ends_leaves_nothing_alive(replicas, sql
     for n in range(0, MEMBERS, 10):
         await desks[0].create(f"below-{n}", parent=f"run-{n}", batch_id=batch.id if n % 20 else None)
 
-    async def work(desk):
+    async def work(driver):
         for _ in range(5):
-            for run in await desk.claim(limit=3):
-                await desk.complete(run.run_id)
+            for run in await driver.claim(limit=3):
+                await driver.complete(run.run_id)
 
-    async def cancel(desk):
-        off = await desk.call_off(batch)
-        while await desk.cancel_some(off.batch, 16):
+    async def cancel(driver):
+        off = await driver.call_off(batch)
+        while await driver.cancel_some(off.batch, 16):
             pass
 
     await asyncio.gather(work(desks[0]), work(desks[2]), cancel(desks[0]), cancel(desks[1]))
@@ -98,11 +98,11 @@ async def test_a_cancel_among_claims_and_ends_leaves_nothing_alive(replicas, sql
     )
 
 
-async def test_two_that_use_one_key_create_one_batch(replicas, sealed, sql):
+async def test_two_that_use_one_key_create_one_batch(replicas, idempotent, sql):
     desks = await replicas(2)
-    seal = sealed(render=lambda made: (202, made.batch.id.encode()))
+    idempotency = idempotent(render=lambda made: (202, made.batch.id.encode()))
     outcomes = await asyncio.gather(
-        *(desk.create_batch("a", "b", seal=seal) for desk in desks), return_exceptions=True
+        *(driver.create_batch("a", "b", idempotency=idempotency) for driver in desks), return_exceptions=True
     )
     [made] = [one for one in outcomes if not isinstance(one, Exception)]
     [replayed] = [one for one in outcomes if isinstance(one, Exception)]

@@ -53,24 +53,24 @@ async def eventually(check):
             await asyncio.sleep(0.001)
 
 
-async def test_a_batch_that_follows_another_needs_no_begin(desk, statements, no_pause):
-    await desk.create("run-1")
+async def test_a_batch_that_follows_another_needs_no_begin(driver, statements, no_pause):
+    await driver.create("run-1")
     statements.clear()
     for _ in range(3):
-        await desk.change("run-1", rewrite)
+        await driver.change("run-1", rewrite)
     marks = [query for query in statements if query.startswith(("BEGIN", "COMMIT"))]
     assert marks == ["BEGIN", "COMMIT AND CHAIN", "COMMIT AND CHAIN", "COMMIT AND CHAIN"]
 
 
-async def test_an_idle_chain_holds_no_lock_and_no_snapshot(desk, sql, no_pause):
-    await desk.create("run-1")
-    await desk.change("run-1", rewrite)
+async def test_an_idle_chain_holds_no_lock_and_no_snapshot(driver, sql, no_pause):
+    await driver.create("run-1")
+    await driver.change("run-1", rewrite)
     assert [tuple(row) for row in sql(STATES)] == [("idle in transaction", None, None, ["virtualxid"])]
 
 
-async def test_vacuum_is_not_held_up_by_an_idle_chain(desk, databases, sql, no_pause):
-    await desk.create("run-1")
-    await desk.change("run-1", rewrite)
+async def test_vacuum_is_not_held_up_by_an_idle_chain(driver, databases, sql, no_pause):
+    await driver.create("run-1")
+    await driver.change("run-1", rewrite)
     assert len(sql(STATES)) == 1
     beside = await asyncpg.connect(databases.server.url(sql("SELECT current_database()")[0][0]))
     reports = []
@@ -83,21 +83,21 @@ async def test_vacuum_is_not_held_up_by_an_idle_chain(desk, databases, sql, no_p
     assert left == "0"
 
 
-async def test_a_chain_that_is_idle_ends_by_itself(desk, sql):
-    await desk.create("run-1")
+async def test_a_chain_that_is_idle_ends_by_itself(driver, sql):
+    await driver.create("run-1")
     for _ in range(3):
-        await desk.change("run-1", rewrite)
+        await driver.change("run-1", rewrite)
         await eventually(lambda: not sql(STATES))
-    assert (await desk.row("run-1")).version == 4
+    assert (await driver.row("run-1")).version == 4
 
 
 async def test_a_command_that_comes_while_a_chain_is_ended_waits_for_its_session(
-    desk, sql, statements, monkeypatch
+    driver, sql, statements, monkeypatch
 ):
     monkeypatch.setattr(limits, "chain_idle_s", 0)
-    await desk.create("run-1")
+    await driver.create("run-1")
     for n in range(200):
-        assert (await desk.change("run-1", rewrite)).run.version == n + 2
+        assert (await driver.change("run-1", rewrite)).run.version == n + 2
         if n % 3 == 0:
             await asyncio.sleep(0)
     writing = (
@@ -107,67 +107,69 @@ async def test_a_command_that_comes_while_a_chain_is_ended_waits_for_its_session
     assert {"COMMIT", "COMMIT AND CHAIN"} <= set(statements)
 
 
-async def test_many_callers_open_no_more_sessions_than_there_may_be(desk, sql, monkeypatch):
+async def test_many_callers_open_no_more_sessions_than_there_may_be(driver, sql, monkeypatch):
     monkeypatch.setattr(limits, "chain_idle_s", 0)
     monkeypatch.setattr(limits, "batch_commands_max", 1)
     monkeypatch.setattr(limits, "batch_commands_worth", 0)
-    runs = [await desk.create(f"run-{n}") for n in range(12)]
+    runs = [await driver.create(f"run-{n}") for n in range(12)]
     for _ in range(5):
-        await asyncio.gather(*(desk.change(run.run_id, rewrite) for run in runs))
+        await asyncio.gather(*(driver.change(run.run_id, rewrite) for run in runs))
     mine = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND datname = current_database()"
     assert 1 < sql(mine)[0][0] <= limits.batches_max
 
 
-async def test_tables_written_in_chains_are_still_reported_to_autovacuum(desk, sql, monkeypatch):
+async def test_tables_written_in_chains_are_still_reported_to_autovacuum(driver, sql, monkeypatch):
     monkeypatch.setattr(limits, "chain_idle_s", 3600)  # so that only the commit of each second reports
-    await desk.create("run-1")
+    await driver.create("run-1")
     written = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'runs'"
     before = sql(written)[0][0]
     async with asyncio.timeout(10):
         while sql(written)[0][0] < before + 100:
             for _ in range(20):
-                await desk.change("run-1", rewrite)
+                await driver.change("run-1", rewrite)
 
 
-async def test_a_chain_that_the_database_ended_for_its_idleness_is_replaced(desk, sql, monkeypatch, no_pause):
+async def test_a_chain_that_the_database_ended_for_its_idleness_is_replaced(
+    driver, sql, monkeypatch, no_pause
+):
     monkeypatch.setitem(sessions._SESSION, "idle_in_transaction_session_timeout", "50")
-    await desk.create("run-1")
-    await desk.change("run-1", rewrite)
+    await driver.create("run-1")
+    await driver.change("run-1", rewrite)
     await eventually(lambda: not sql(STATES))
-    assert (await desk.change("run-1", rewrite)).run.version == 3
+    assert (await driver.change("run-1", rewrite)).run.version == 3
 
 
 async def test_a_lock_that_is_not_had_in_time_ends_the_chain_and_the_next_batch_starts_clean(
-    desk, sql, monkeypatch, no_pause
+    driver, sql, monkeypatch, no_pause
 ):
     monkeypatch.setitem(sessions._SESSION, "lock_timeout", "50")
-    await desk.create("run-1")
-    await desk.create("run-2")
-    await desk.change("run-2", rewrite)
+    await driver.create("run-1")
+    await driver.create("run-2")
+    await driver.change("run-2", rewrite)
     sql("BEGIN")
     sql("SELECT FROM runs WHERE run_id = 'run-1' FOR UPDATE")
     try:
         with pytest.raises(Error, match="a row stayed locked"):
-            await desk.change("run-1", rewrite)
+            await driver.change("run-1", rewrite)
         assert sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] == 0
-        assert (await desk.change("run-2", rewrite)).run.version == 3
+        assert (await driver.change("run-2", rewrite)).run.version == 3
     finally:
         sql("ROLLBACK")
-    assert (await desk.change("run-1", rewrite)).run.version == 2
+    assert (await driver.change("run-1", rewrite)).run.version == 2
 
 
-async def test_a_statement_that_fails_undoes_its_batch_alone(desk, no_pause):
-    await desk.create("run-1")
-    await desk.create("run-2")
+async def test_a_statement_that_fails_undoes_its_batch_alone(driver, no_pause):
+    await driver.create("run-1")
+    await driver.create("run-2")
     outcomes = await asyncio.gather(
-        desk.change("run-1", lambda to: rewrite(to, "a\0b")),
-        desk.change("run-2", rewrite),
+        driver.change("run-1", lambda to: rewrite(to, "a\0b")),
+        driver.change("run-2", rewrite),
         return_exceptions=True,
     )
     assert outcomes[0].code == "INVALID_REQUEST"
     assert outcomes[1].run.version == 2
-    assert [run.version for run in (await desk.row("run-1"), await desk.row("run-2"))] == [1, 2]
-    assert (await desk.change("run-1", rewrite)).run.version == 2
+    assert [run.version for run in (await driver.row("run-1"), await driver.row("run-2"))] == [1, 2]
+    assert (await driver.change("run-1", rewrite)).run.version == 2
 
 
 @pytest.mark.parametrize("chained", [False, True])

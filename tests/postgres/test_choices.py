@@ -9,7 +9,7 @@ import re
 import pytest
 
 from runstead.engines.postgres.connection import connect
-from statements import written
+from tests.support.statements import written
 
 WRITES = re.compile(r"\b(DELETE FROM|UPDATE \w+ SET)\b")
 CHOOSES = re.compile(r"\bLIMIT \$\d+\s+FOR (NO KEY )?UPDATE\b")

@@ -8,7 +8,7 @@ import pytest
 from runstead.commands.app import App
 from runstead.core.runs.run import RunStatus
 from runstead.engines.memory import MemoryNotifier
-from runstead.loops.deadlines import reap
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.expiry import prune
 
 YEAR_NS = 365 * 86_400 * 1_000_000_000
@@ -30,7 +30,7 @@ async def test_a_replica_that_is_wrong_about_the_time_expires_nobodys_lease(repl
     await right.create("run-1")
     [claimed] = await right.claim(lease_ms=30_000)
     wrong()
-    assert await reap(App(mistaken.store, MemoryNotifier())) == 0
+    assert await enforce_deadlines(App(mistaken.store, MemoryNotifier())) == 0
     assert (await right.row("run-1")).lease_expires_at == claimed.lease_expires_at
     written = await mistaken.renew("run-1", lease_ms=30_000, worker="worker")
     assert 0 <= written.run.lease_expires_at - claimed.lease_expires_at < 60_000
@@ -45,12 +45,15 @@ async def test_its_runs_are_claimed_and_its_leases_end_like_all_others(replicas,
     await mistaken.create("run-1")
     assert await right.claim_ids(lease_ms=1) == ["run-1"]
     await asyncio.sleep(0.01)  # the database's clock goes by itself
-    assert [written.run.run_id for written in await mistaken.referee()] == ["run-1"]
+    assert [written.run.run_id for written in await mistaken.enforce_deadlines()] == ["run-1"]
 
 
-async def test_it_forgets_no_answer_before_its_day_is_over(replicas, wrong, sealed, refusal):
+async def test_it_forgets_no_answer_before_its_day_is_over(replicas, wrong, idempotent, refusal):
     [mistaken] = await replicas(1)
     wrong()
-    await mistaken.create("run-1", seal=sealed())
+    await mistaken.create("run-1", idempotency=idempotent())
     assert await prune(App(mistaken.store, MemoryNotifier())) == 0
-    assert await refusal(mistaken.create("run-1", seal=sealed(digest=b"other"))) == "IDEMPOTENCY_KEY_REUSED"
+    assert (
+        await refusal(mistaken.create("run-1", idempotency=idempotent(digest=b"other")))
+        == "IDEMPOTENCY_KEY_REUSED"
+    )

@@ -20,15 +20,15 @@ async def test_eight_claimers_on_three_replicas_never_exceed_a_limit(replicas):
     done, exceeded, seen = [], [], set()
 
     async def work(number):
-        desk = desks[number % 3]
+        driver = desks[number % 3]
         query = [{}, {"targets": ("task:a", "task:b")}, {"targets": ("task:c",)}, {"targets": ("task:b",)}]
         while len(done) < 60:
-            found = await desk.claim(f"w-{number}", limit=1 + number % 3, **query[number % 4])
-            told = await desk.store.concurrency.of(PROJECT)
+            found = await driver.claim(f"w-{number}", limit=1 + number % 3, **query[number % 4])
+            told = await driver.store.concurrency.of(PROJECT)
             seen.update((one.limit.target, one.running) for one in told)
             exceeded.extend(one for one in told if one.running > one.limit.max_running)
             for run in found:
-                await desk.complete(run.run_id)
+                await driver.complete(run.run_id)
                 done.append(run.run_id)
 
     async with asyncio.timeout(60):
@@ -66,10 +66,10 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(transaction):
-        from runstead.engines.postgres.concurrency import lock_rooms
+        from runstead.engines.postgres.concurrency import lock_slots
 
         await transaction.moment()
-        await lock_rooms(transaction, [PROJECT])
+        await lock_slots(transaction, [PROJECT])
         begun.set()
         await go_on.wait()
 

@@ -23,10 +23,10 @@ async def desks(replicas):
     return made
 
 
-def agent_run(desk, n, **fields):
+def agent_run(driver, n, **fields):
     agent = msgspec.json.encode({"message_id": f"m-{n}"})
     message = NewMessage(f"m-{n}", "c-1", None)
-    return desk.create(
+    return driver.create(
         f"run-{n}", kind="agent", conversation_id="c-1", agent=agent, message=message, **fields
     )
 

@@ -13,8 +13,8 @@ from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.sql import Q
 
 
-async def whole(desk, run_id):
-    found, reached = await desk.family(run_id)
+async def whole(driver, run_id):
+    found, reached = await driver.family(run_id)
     assert [position for _, _, position in found] == list(range(1, reached + 1))
     return found
 
@@ -69,10 +69,10 @@ async def test_a_follower_sees_no_place_before_those_below_it(replicas, event):
     root = await reader.row("root")
     done = asyncio.Event()
 
-    async def write(desk, seed):
+    async def write(driver, seed):
         dice = random.Random(seed)
         for _ in range(60):
-            await desk.append(f"c-{dice.randrange(4)}", event(), event())
+            await driver.append(f"c-{dice.randrange(4)}", event(), event())
 
     async def follow():
         after, seen = 0, []
@@ -85,7 +85,7 @@ async def test_a_follower_sees_no_place_before_those_below_it(replicas, event):
                 return seen
 
     following = asyncio.ensure_future(follow())
-    await asyncio.gather(*(write(desk, seed) for seed, desk in enumerate([here, there] * 2)))
+    await asyncio.gather(*(write(driver, seed) for seed, driver in enumerate([here, there] * 2)))
     done.set()
     assert await asyncio.wait_for(following, 20) == list(range(1, 481))
 
@@ -187,17 +187,17 @@ async def test_three_replicas_push_each_run_once(replicas):
     assert sorted(names + rest) == [f"run-{n:02}" for n in range(30)]
 
 
-async def test_nothing_is_left_of_a_deleted_family(desk, event, sql):
-    await desk.create("root")
-    run = await desk.create("a", parent="root")
-    await desk.append("a", event(key="k"))
-    await desk.wait("a", call="call-1")
-    await desk.resume("a", call="call-1")
-    await desk.complete("a")
-    await desk.complete("root")
-    await desk.delete("a")
+async def test_nothing_is_left_of_a_deleted_family(driver, event, sql):
+    await driver.create("root")
+    run = await driver.create("a", parent="root")
+    await driver.append("a", event(key="k"))
+    await driver.wait("a", call="call-1")
+    await driver.resume("a", call="call-1")
+    await driver.complete("a")
+    await driver.complete("root")
+    await driver.delete("a")
     assert [row[0] for row in sql("SELECT run_seq FROM family_log")].count(run.seq) > 0
-    await desk.delete("root")
+    await driver.delete("root")
     tables = sql(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
         " AND (column_name = 'run_seq' OR (table_name = 'runs' AND column_name = 'seq'))"
@@ -221,11 +221,11 @@ UPDATE run_families SET descendants_total = {n}, descendants_active = {n}
 """
 
 
-async def test_a_family_of_forty_thousand_is_cancelled_at_once(desk, sql):
-    await desk.create("root")
-    await desk.complete((await desk.create("first", parent="root")).run_id)
+async def test_a_family_of_forty_thousand_is_cancelled_at_once(driver, sql):
+    await driver.create("root")
+    await driver.complete((await driver.create("first", parent="root")).run_id)
     sql(CHILDREN.format(n=40_000))
-    await desk.cancel("root")
+    await driver.cancel("root")
     assert sql("SELECT count(*) FROM runs WHERE status = 'cancelled'") == [(40_001,)]
     told = "SELECT sum(last - first + 1) FROM family_log"
     assert sql(told) == sql("SELECT sum(latest_event_id) FROM runs") == sql("SELECT logged FROM run_families")

@@ -37,17 +37,17 @@ def due(sql):
     )
 
 
-async def some(desk, count, **fields):
+async def some(driver, count, **fields):
     made = [schedule(**fields) for _ in range(count)]
     for one in made:
-        await desk.store.schedules.create(PROJECT, lambda *_, one=one: one)
+        await driver.store.schedules.create(PROJECT, lambda *_, one=one: one)
     return made
 
 
-async def by_hand(desk, mine, run_id):
+async def by_hand(driver, mine, run_id):
     ids = {"uid": str(uuid.uuid4()), "message_id": run_id, "conversation_id": run_id}
     firing = Firing(run_id=run_id, trigger_kind="manual", **ids)
-    return await desk.runs.apply(desk.key(run_id), lambda to: fire(to, firing), Want(schedule_id=mine.id))
+    return await driver.runs.apply(driver.key(run_id), lambda to: fire(to, firing), Want(schedule_id=mine.id))
 
 
 async def test_four_replicas_fire_each_time_once(replicas, due):
@@ -55,7 +55,7 @@ async def test_four_replicas_fire_each_time_once(replicas, due):
     mine = await some(desks[0], 60, concurrency_policy="Allow")
     for _ in range(3):
         due()
-        await asyncio.gather(*(desk.runs.fire(25, fire_due) for desk in desks for _ in range(3)))
+        await asyncio.gather(*(driver.runs.fire(25, fire_due) for driver in desks for _ in range(3)))
         while await desks[0].runs.fire(25, fire_due):
             pass
     runs = await desks[1].rows()
@@ -70,7 +70,7 @@ async def test_two_are_never_alive_while_runs_start_and_end_everywhere(replicas,
     for turn in range(4):
         due()
         alive = [run for run in await desks[0].rows() if not run.terminal]
-        work = [desk.runs.fire(20, fire_due) for desk in desks for _ in range(2)]
+        work = [driver.runs.fire(20, fire_due) for driver in desks for _ in range(2)]
         work += [desks[n % 3].complete(run.run_id) for n, run in enumerate(alive) if n % 2]
         work += [desks[n % 3].create(f"child-{turn}-{n}", parent=run.run_id) for n, run in enumerate(alive)]
         outcome = await asyncio.gather(*work, return_exceptions=True)
@@ -94,7 +94,7 @@ async def test_a_run_by_hand_and_a_firing_at_once_are_decided_one_after_the_othe
     due()
     await asyncio.gather(
         *(by_hand(desks[n % 2], one, f"hand-{n}") for n, one in enumerate(mine)),
-        *(desk.runs.fire(12, fire_due) for desk in desks),
+        *(driver.runs.fire(12, fire_due) for driver in desks),
     )
     await desks[0].runs.fire(12, fire_due)
     for one in mine:
@@ -104,23 +104,23 @@ async def test_a_run_by_hand_and_a_firing_at_once_are_decided_one_after_the_othe
 
 
 async def test_what_somebody_holds_is_left_for_the_next_look(replicas, due, databases, database):
-    [desk] = await replicas(1)
-    held, free = await some(desk, 2, concurrency_policy="Replace")
+    [driver] = await replicas(1)
+    held, free = await some(driver, 2, concurrency_policy="Replace")
     due()
-    await desk.runs.fire(10, fire_due)
-    [child] = [run for run in await desk.rows() if run.schedule_id == held.id]
-    await desk.create("child", parent=child.run_id)
+    await driver.runs.fire(10, fire_due)
+    [child] = [run for run in await driver.rows() if run.schedule_id == held.id]
+    await driver.create("child", parent=child.run_id)
     due()
     other = await asyncpg.connect(databases.server.url(database))
     async with other.transaction():
         await other.execute("SELECT 1 FROM runs WHERE run_id = 'child' FOR UPDATE")
-        assert [one.schedule.id for one in await desk.runs.fire(10, fire_due)] == [free.id]
-        assert await desk.runs.fire(10, fire_due) == []
+        assert [one.schedule.id for one in await driver.runs.fire(10, fire_due)] == [free.id]
+        assert await driver.runs.fire(10, fire_due) == []
     async with other.transaction():
         await other.execute("SELECT 1 FROM schedules FOR UPDATE")
-        assert await desk.runs.fire(10, fire_due) == []
+        assert await driver.runs.fire(10, fire_due) == []
     await other.close()
-    [firing] = await desk.runs.fire(10, fire_due)
+    [firing] = await driver.runs.fire(10, fire_due)
     assert [run.run_id for run in firing.written[1].cancelled] == ["child"]
 
 
@@ -133,8 +133,8 @@ async def test_edits_beside_firings_lose_nothing(replicas, due):
 
     for _ in range(5):
         due()
-        work = [desk.runs.fire(5, fire_due) for desk in desks]
-        work += [desk.store.schedules.change(PROJECT, mine.id, renamed) for desk in desks]
+        work = [driver.runs.fire(5, fire_due) for driver in desks]
+        work += [driver.store.schedules.change(PROJECT, mine.id, renamed) for driver in desks]
         outcome = await asyncio.gather(*work, return_exceptions=True)
         assert [each for each in outcome if isinstance(each, Error)] == []
         await desks[0].runs.fire(5, fire_due)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from runstead.core.errors import Error
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 from runstead.engines.postgres.leadership import PostgresLeadership
 
 LEASE_MS = 40
@@ -26,25 +26,25 @@ class Candidate:
         self.terms, self.held = set(), []
 
     async def strive(self, seconds):
-        standing, end = Standing(), time.monotonic() + seconds
+        leader_state, end = LeaderState(), time.monotonic() + seconds
         while time.monotonic() < end:
             # The database counts whole ms: its lease may end up to one sooner, as a leader's margin allows for.
-            until = standing.clock() + (LEASE_MS - 1) / 1_000
+            until = leader_state.clock() + (LEASE_MS - 1) / 1_000
             lead = await self.store.leadership.lead(self.name, LEASE_MS)
             if lead.owner == self.name:
                 self.terms.add(lead.term)
-                standing.hold(lead.term, until)
-                self.held.append((standing.clock(), until, lead.term))
+                leader_state.hold(lead.term, until)
+                self.held.append((leader_state.clock(), until, lead.term))
             await asyncio.sleep(self.dice.choice([0.001, 0.01, 0.06]))
-            if self.dice.random() < 0.1 and standing.leads:
+            if self.dice.random() < 0.1 and leader_state.leads:
                 began, _, term = self.held.pop()
-                self.held.append((began, standing.clock(), term))
+                self.held.append((began, leader_state.clock(), term))
                 await self.store.leadership.resign(self.name)
 
 
 async def test_of_a_crowd_never_two_lead_at_once(replicas):
     desks = await replicas(3)
-    crowd = [Candidate(desk.store, f"{n}", random.Random(n)) for n, desk in enumerate(desks * 2)]
+    crowd = [Candidate(driver.store, f"{n}", random.Random(n)) for n, driver in enumerate(desks * 2)]
     await asyncio.gather(*(candidate.strive(1.5) for candidate in crowd))
     terms = [term for candidate in crowd for term in candidate.terms]
     assert len(terms) == len(set(terms)) > 10
@@ -87,21 +87,21 @@ async def test_the_databases_clock_is_the_one_that_counts(replicas, monkeypatch,
     assert 0 <= renewed.expires_at - held.expires_at < 60_000
 
 
-async def test_a_session_that_broke_costs_no_lead(desk, sql):
-    held = await desk.store.leadership.lead("ann", 60_000)
+async def test_a_session_that_broke_costs_no_lead(driver, sql):
+    held = await driver.store.leadership.lead("ann", 60_000)
     sql(KILL)
-    assert (await desk.store.leadership.lead("ann", 60_000)).term == held.term
+    assert (await driver.store.leadership.lead("ann", 60_000)).term == held.term
     sql(KILL)
-    await desk.store.leadership.resign("ann")
-    assert (await desk.store.leadership.lead("bob", 60_000)).term == held.term + 1
+    await driver.store.leadership.resign("ann")
+    assert (await driver.store.leadership.lead("bob", 60_000)).term == held.term + 1
 
 
 async def test_while_the_database_is_away_nobody_is_told_that_they_lead(new_desk, own_server):
-    desk = await new_desk(own_server.url())
-    await desk.store.leadership.lead("ann", 60_000)
+    driver = await new_desk(own_server.url())
+    await driver.store.leadership.lead("ann", 60_000)
     own_server.stop()
     with pytest.raises(Error) as told:
-        await desk.store.leadership.lead("ann", 60_000)
+        await driver.store.leadership.lead("ann", 60_000)
     assert told.value.code == "STORE_UNAVAILABLE"
     own_server.start()
-    assert (await desk.store.leadership.lead("ann", 60_000)).term == 1
+    assert (await driver.store.leadership.lead("ann", 60_000)).term == 1

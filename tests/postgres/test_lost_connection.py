@@ -26,19 +26,19 @@ def rewrite(to):
     return Transition(transitions.rewrite(to.run, to.now, title="written"))
 
 
-async def test_sessions_that_broke_while_idle_are_replaced(desk, sql):
-    await desk.create("run-1")
-    await desk.row("run-1")
+async def test_sessions_that_broke_while_idle_are_replaced(driver, sql):
+    await driver.create("run-1")
+    await driver.row("run-1")
     sql(KILL)
-    assert (await desk.touch("run-1", title="x")).run.title == "x"
+    assert (await driver.touch("run-1", title="x")).run.title == "x"
     sql(KILL)
-    assert (await desk.row("run-1")).title == "x"
+    assert (await driver.row("run-1")).title == "x"
     sql(KILL)
-    assert (await desk.store.check())["engine"] == "postgres"
+    assert (await driver.store.check())["engine"] == "postgres"
 
 
-async def test_a_session_that_breaks_before_the_commit_is_replaced_and_the_work_done_again(desk, sql):
-    await desk.create("run-1")
+async def test_a_session_that_breaks_before_the_commit_is_replaced_and_the_work_done_again(driver, sql):
+    await driver.create("run-1")
     times = []
 
     def rule(to):
@@ -47,23 +47,23 @@ async def test_a_session_that_breaks_before_the_commit_is_replaced_and_the_work_
             sql(KILL)
         return rewrite(to)
 
-    written = await desk.change("run-1", rule)
+    written = await driver.change("run-1", rule)
     assert (len(times), written.run.version) == (2, 2)
-    assert await desk.row("run-1") == written.run
+    assert await driver.row("run-1") == written.run
 
 
-async def test_a_session_that_breaks_again_and_again_is_told(desk, sql):
-    before = await desk.create("run-1")
+async def test_a_session_that_breaks_again_and_again_is_told(driver, sql):
+    before = await driver.create("run-1")
 
     def rule(to):
         sql(KILL)
         return rewrite(to)
 
-    commands = [desk.change("run-1", rule), desk.create("run-2")]
+    commands = [driver.change("run-1", rule), driver.create("run-2")]
     outcomes = await asyncio.gather(*commands, return_exceptions=True)
     assert [(told.code, told.retry_after_s) for told in outcomes] == [("STORE_UNAVAILABLE", 1)] * 2
-    assert await desk.rows() == [before]
-    assert (await desk.change("run-1", rewrite)).run.version == 2
+    assert await driver.rows() == [before]
+    assert (await driver.change("run-1", rewrite)).run.version == 2
 
 
 @pytest.fixture(params=[0, 3600], ids=["plain", "chained"])
@@ -87,37 +87,37 @@ def break_at_commit(request, monkeypatch):
     return armed.append
 
 
-async def test_a_commit_that_went_through_unheard_is_found_out(desk, break_at_commit):
-    await desk.create("run-1")
+async def test_a_commit_that_went_through_unheard_is_found_out(driver, break_at_commit):
+    await driver.create("run-1")
     break_at_commit(True)
     times = []
-    written = await desk.change("run-1", lambda to: times.append(1) or rewrite(to))
+    written = await driver.change("run-1", lambda to: times.append(1) or rewrite(to))
     assert (len(times), written.run.version) == (1, 2)
-    assert await desk.row("run-1") == written.run
+    assert await driver.row("run-1") == written.run
 
 
-async def test_a_commit_that_never_arrived_is_found_out_and_done_again(desk, break_at_commit):
-    await desk.create("run-1")
+async def test_a_commit_that_never_arrived_is_found_out_and_done_again(driver, break_at_commit):
+    await driver.create("run-1")
     break_at_commit(False)
     times = []
-    written = await desk.change("run-1", lambda to: times.append(1) or rewrite(to))
+    written = await driver.change("run-1", lambda to: times.append(1) or rewrite(to))
     assert (len(times), written.run.version) == (2, 2)
-    assert await desk.row("run-1") == written.run
+    assert await driver.row("run-1") == written.run
 
 
-async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(desk, break_at_commit):
-    await desk.create("run-1")
+async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(driver, break_at_commit):
+    await driver.create("run-1")
     for turn in range(6):
         break_at_commit(turn % 2 == 0)
-        assert (await desk.change("run-1", rewrite)).run.version == 2 + 2 * turn
-        assert (await desk.change("run-1", rewrite)).run.version == 3 + 2 * turn
-    assert (await desk.row("run-1")).version == 13
+        assert (await driver.change("run-1", rewrite)).run.version == 2 + 2 * turn
+        assert (await driver.change("run-1", rewrite)).run.version == 3 + 2 * turn
+    assert (await driver.row("run-1")).version == 13
 
 
 async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch, new_desk, own_server):
     monkeypatch.setattr("runstead.core.limits.in_doubt_s", 0.2)
-    desk = await new_desk(own_server.url())
-    await desk.create("run-1")
+    driver = await new_desk(own_server.url())
+    await driver.create("run-1")
     execute = asyncpg.Connection.execute
 
     async def broken(self, query, *arguments, **options):
@@ -127,17 +127,17 @@ async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch,
 
     monkeypatch.setattr(asyncpg.Connection, "execute", broken)
     with pytest.raises(Error, match="look whether it was stored") as told:
-        await desk.change("run-1", rewrite)
+        await driver.change("run-1", rewrite)
     assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
     monkeypatch.undo()
     own_server.start()
-    assert (await desk.row("run-1")).version == 1
+    assert (await driver.row("run-1")).version == 1
 
 
 async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_well(new_desk, own_server):
-    desk = await new_desk(own_server.url())
-    await desk.create("run-1")
-    http_app = HttpApp(App(desk.store, MemoryNotifier()), Authenticator(desk.store, None))
+    driver = await new_desk(own_server.url())
+    await driver.create("run-1")
+    http_app = HttpApp(App(driver.store, MemoryNotifier()), Authenticator(driver.store, None))
     transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://runstead.test") as client:
         key = {"X-API-Key": "vf_aaaa_bbbb"}
@@ -147,24 +147,24 @@ async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_w
             answer = await client.get(path, headers=headers)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
             assert answer.json()["code"] == "STORE_UNAVAILABLE"
-        commands = [desk.create("run-2"), desk.claim(), desk.referee(), desk.row("run-1")]
+        commands = [driver.create("run-2"), driver.claim(), driver.enforce_deadlines(), driver.row("run-1")]
         outcomes = await asyncio.gather(*commands, return_exceptions=True)
         assert [outcome.code for outcome in outcomes] == ["STORE_UNAVAILABLE"] * 4
         own_server.start()
         assert (await client.get("/readyz")).status_code == 200
         assert (await client.get("/runs", headers=key)).status_code == 401
-    assert [run.run_id for run in await desk.rows()] == ["run-1"]
-    assert await desk.claim_ids() == ["run-1"]
+    assert [run.run_id for run in await driver.rows()] == ["run-1"]
+    assert await driver.claim_ids() == ["run-1"]
 
 
 async def test_a_server_that_restarts_is_hardly_noticed(new_desk, own_server):
-    desk = await new_desk(own_server.url())
-    await desk.create("run-1")
-    await desk.row("run-1")
+    driver = await new_desk(own_server.url())
+    await driver.create("run-1")
+    await driver.row("run-1")
     own_server.stop("fast")
     own_server.start()
-    assert (await desk.change("run-1", rewrite)).run.version == 2
-    assert (await desk.row("run-1")).version == 2
+    assert (await driver.change("run-1", rewrite)).run.version == 2
+    assert (await driver.row("run-1")).version == 2
 
 
 async def test_a_database_that_cannot_be_used_is_one_sentence(databases):

@@ -95,11 +95,11 @@ def test_months_follow_each_other_without_a_gap():
 
 
 async def test_the_next_months_have_their_partitions(replicas, sql):
-    [desk] = await replicas(1)
+    [driver] = await replicas(1)
     [(now,)] = sql("SELECT (extract(epoch FROM now()) * 1000)::bigint")
     there = {row[0] for row in sql("SELECT relid::text FROM pg_partition_tree('run_events') WHERE isleaf")}
     assert there >= {name for name, _, _ in months_from(now, 3)} | {"run_events_other"}
-    await desk.complete((await desk.create("run-1")).run_id)
+    await driver.complete((await driver.create("run-1")).run_id)
     [(table,)] = sql("SELECT tableoid::regclass::text FROM run_events")
     assert table == months_from(now, 1)[0][0]
 
@@ -124,26 +124,26 @@ async def test_a_month_whose_events_are_elsewhere_already_stays_there(empty, ses
     assert await session.fetchval("SELECT count(*) FROM run_events") == 1
 
 
-async def test_the_pruner_makes_room_for_months_that_come(desk, databases, database):
+async def test_the_pruner_makes_room_for_months_that_come(driver, databases, database):
     admin = await asyncpg.connect(databases.server.url(database))
     last = await admin.fetchval(
         "SELECT max(relid::text) FROM pg_partition_tree('run_events') WHERE relid::text ~ '[0-9]$'"
     )
     await admin.execute(f"DROP TABLE {last}")
-    await desk.store.forget(0, 100)
+    await driver.store.forget(0, 100)
     assert await admin.fetchval("SELECT to_regclass($1)", last) is None  # looked at today already
-    desk.store._partitions_at -= 90_000
-    await desk.store.forget(0, 100)
+    driver.store._partitions_at -= 90_000
+    await driver.store.forget(0, 100)
     assert await admin.fetchval("SELECT to_regclass($1)", last) is not None
     await admin.close()
 
 
-async def test_reading_a_log_looks_into_one_partition(desk, event, databases, database):
+async def test_reading_a_log_looks_into_one_partition(driver, event, databases, database):
     from runstead.engines.postgres.sql import Q
 
-    await desk.create("run-1")
-    await desk.append("run-1", event())
-    run = await desk.row("run-1")
+    await driver.create("run-1")
+    await driver.append("run-1", event())
+    run = await driver.row("run-1")
     admin = await asyncpg.connect(databases.server.url(database))
     await admin.execute("SET plan_cache_mode = force_generic_plan")
     plan = await admin.fetch(

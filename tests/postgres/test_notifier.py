@@ -6,7 +6,7 @@ import time
 import pytest
 
 from runstead.core import limits
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.engines.memory import MemoryNotifier
 from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
@@ -159,7 +159,7 @@ async def test_a_listener_that_was_cut_off_comes_back_and_has_everybody_look(dat
 
 
 def told(number, run_id=None, kind="run.updated"):
-    return Hint(kind, number, run_id or f"run-{number}", None, "running")
+    return Change(kind, number, run_id or f"run-{number}", None, "running")
 
 
 class Listening:
@@ -286,7 +286,7 @@ async def sent(carrier, count):
 
 async def test_hints_of_the_time_without_a_carrier_are_kept_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(limits, "connect_s", 0)
-    monkeypatch.setattr(limits, "hints_kept_max", 3)
+    monkeypatch.setattr(limits, "notifications_kept_max", 3)
     carrier = Carrier()
     await carrier.open()
     with carrier.subscribe("2") as hint:
@@ -338,7 +338,7 @@ async def test_a_carrier_that_is_not_there_holds_up_no_start(monkeypatch):
 
 async def test_hints_that_find_no_room_are_told_as_lost(monkeypatch):
     monkeypatch.setattr(limits, "connect_s", 0)
-    monkeypatch.setattr(limits, "hints_kept_max", 3)
+    monkeypatch.setattr(limits, "notifications_kept_max", 3)
     carrier, other = Carrier(), Carrier()
     await carrier.open()
     mine, theirs = Listening(carrier), Listening(other)
@@ -387,6 +387,6 @@ async def test_hints_sent_over_a_connection_that_is_lost_later_are_told_as_lost(
 async def test_a_hint_that_fits_in_no_message_is_told_as_lost(notifiers, monkeypatch):
     here, there = await notifiers(2)
     listening = Listening(there)
-    here.announce("p", [told(1, "é" * limits.hint_payload_bytes_max)])
+    here.announce("p", [told(1, "é" * limits.notification_payload_bytes_max)])
     here.announce("p", [told(2)])
     assert await listening.until(told(2)) == [None, told(2)]

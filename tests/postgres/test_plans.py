@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from runstead.core.queue.concurrency import Rooms
+from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.engines.postgres.claims import claim_sql
 from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.page import page_sql, shares_sql
@@ -27,11 +27,11 @@ from runstead.engines.postgres.sql import (
 )
 from runstead.engines.sql.queue_partitions import lines
 from runstead.ports.store import ClaimQuery, RunQuery
-from statements import makers, written
+from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
 FREE = re.compile(
-    r"(audit|check|stats|bulk)(_|\.)|(migrate|partitions|floor)\.|store\._look_ahead|retention\._is_left"
+    r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|partitions|commit_benchmark)\.|store\._look_ahead|retention\._is_left"
 )
 #: Tables that are small by nature: all of one may be read.
 SMALL = {
@@ -104,7 +104,7 @@ def made():
     several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
     found["together"] = together(several)
     for n, claim in enumerate(CLAIMS):
-        found[f"claim {n}"] = claim_sql(list(lines(claim, 1, Rooms({}), claim.targets)))[0]
+        found[f"claim {n}"] = claim_sql(list(lines(claim, 1, ConcurrencySlots({}), claim.targets)))[0]
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
 

@@ -41,30 +41,30 @@ async def failing(other):
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-async def test_a_serialization_failure_or_deadlock_is_tried_again(desk, failing, state):
-    await desk.create("run-1")
+async def test_a_serialization_failure_or_deadlock_is_tried_again(driver, failing, state):
+    await driver.create("run-1")
     await failing("runs", state, 3)
-    assert (await desk.touch("run-1", title="x")).run.version == 2
+    assert (await driver.touch("run-1", title="x")).run.version == 2
 
 
-async def test_a_batch_that_met_one_is_done_again(desk, failing):
-    await asyncio.gather(*(desk.create(f"run-{n}") for n in range(5)))
+async def test_a_batch_that_met_one_is_done_again(driver, failing):
+    await asyncio.gather(*(driver.create(f"run-{n}") for n in range(5)))
     await failing("runs", "40001", 3)
-    written = await asyncio.gather(*(desk.touch(f"run-{n}") for n in range(5)))
+    written = await asyncio.gather(*(driver.touch(f"run-{n}") for n in range(5)))
     assert [each.run.version for each in written] == [2] * 5
-    assert [run.version for run in await desk.rows()] == [2] * 5
+    assert [run.version for run in await driver.rows()] == [2] * 5
 
 
-async def test_a_job_that_met_one_is_done_again(desk, failing):
+async def test_a_job_that_met_one_is_done_again(driver, failing):
     await failing("pulse", "40001", 3)
-    assert (await desk.store.check())["engine"] == "postgres"
+    assert (await driver.store.check())["engine"] == "postgres"
 
 
-async def test_trying_again_has_an_end(desk, failing):
-    await desk.create("run-1")
+async def test_trying_again_has_an_end(driver, failing):
+    await driver.create("run-1")
     await failing("runs", "40001", 1_000)
     with pytest.raises(Error, match="in the way again and again") as told:
-        await desk.touch("run-1")
+        await driver.touch("run-1")
     assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
 
 
@@ -78,13 +78,13 @@ async def blocked(sql):
             await asyncio.sleep(0.005)
 
 
-async def test_a_deadlock_with_somebody_else_is_survived(desk, other, sql):
-    await asyncio.gather(desk.create("run-1"), desk.create("run-2"))
+async def test_a_deadlock_with_somebody_else_is_survived(driver, other, sql):
+    await asyncio.gather(driver.create("run-1"), driver.create("run-2"))
     await other.execute("SET deadlock_timeout = '60s'")  # so that it is the store that finds it
     transaction = other.transaction()
     await transaction.start()
     await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-2' FOR UPDATE")
-    ours = asyncio.gather(desk.touch("run-1"), desk.touch("run-2"))
+    ours = asyncio.gather(driver.touch("run-1"), driver.touch("run-2"))
     await blocked(sql)
     await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
     await transaction.commit()
@@ -95,28 +95,28 @@ async def test_a_row_that_stays_locked_holds_up_its_own_command_alone(
     monkeypatch, new_desk, databases, database, other
 ):
     monkeypatch.setitem(desk_settings(), "lock_timeout", "150")
-    desk = await new_desk(databases.server.url(database))
-    await asyncio.gather(*(desk.create(f"run-{n}") for n in range(3)))
+    driver = await new_desk(databases.server.url(database))
+    await asyncio.gather(*(driver.create(f"run-{n}") for n in range(3)))
     transaction = other.transaction()
     await transaction.start()
     await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
-    outcomes = await asyncio.gather(*(desk.touch(f"run-{n}") for n in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(driver.touch(f"run-{n}") for n in range(3)), return_exceptions=True)
     await transaction.rollback()
     assert [getattr(outcome, "code", None) for outcome in outcomes] == [None, "STORE_UNAVAILABLE", None]
     assert "stayed locked" in outcomes[1].message
-    assert (await desk.touch("run-1")).run.version == 2
+    assert (await driver.touch("run-1")).run.version == 2
 
 
-async def test_nobody_waits_behind_a_row_that_somebody_else_holds(desk, other, sql):
+async def test_nobody_waits_behind_a_row_that_somebody_else_holds(driver, other, sql):
     """Commands that come while a transaction waits get one of their own."""
-    await asyncio.gather(desk.create("run-1"), desk.create("run-2"))
+    await asyncio.gather(driver.create("run-1"), driver.create("run-2"))
     transaction = other.transaction()
     await transaction.start()
     await other.execute("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
-    stuck = asyncio.ensure_future(desk.touch("run-1"))
+    stuck = asyncio.ensure_future(driver.touch("run-1"))
     await blocked(sql)
     for _ in range(5):
-        await asyncio.wait_for(desk.touch("run-2"), 1)
+        await asyncio.wait_for(driver.touch("run-2"), 1)
     assert not stuck.done()
     await transaction.rollback()
     assert (await stuck).run.version == 2
@@ -124,18 +124,18 @@ async def test_nobody_waits_behind_a_row_that_somebody_else_holds(desk, other, s
 
 async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, databases, database, other):
     monkeypatch.setitem(desk_settings(), "statement_timeout", "150")
-    desk = await new_desk(databases.server.url(database))
-    await desk.create("run-1")
+    driver = await new_desk(databases.server.url(database))
+    await driver.create("run-1")
     await other.execute(
         "CREATE FUNCTION fail_at_first() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(5); RETURN NEW; END $$;"
         "CREATE TRIGGER slow BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION fail_at_first();"
     )
     with pytest.raises(Error, match="took more than") as told:
-        await desk.touch("run-1")
+        await driver.touch("run-1")
     assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
     await other.execute(WELL_AGAIN)
-    assert (await desk.touch("run-1")).run.version == 2
+    assert (await driver.touch("run-1")).run.version == 2
 
 
 async def test_a_replica_that_stands_still_in_a_transaction_lets_go(
@@ -146,30 +146,30 @@ async def test_a_replica_that_stands_still_in_a_transaction_lets_go(
     monkeypatch.setitem(desk_settings(), "idle_in_transaction_session_timeout", "200")
     from runstead.engines.postgres.connection import connect
 
-    desk = await new_desk(url)
-    await desk.create("run-1")
+    driver = await new_desk(url)
+    await driver.create("run-1")
     frozen = await connect(url)
     await frozen.execute("BEGIN")
     await frozen.execute("SELECT 1 FROM runs FOR UPDATE")
-    assert (await asyncio.wait_for(desk.touch("run-1"), 5)).run.version == 2
+    assert (await asyncio.wait_for(driver.touch("run-1"), 5)).run.version == 2
     frozen.terminate()
 
 
-async def test_too_many_writes_are_refused_at_once(monkeypatch, desk):
+async def test_too_many_writes_are_refused_at_once(monkeypatch, driver):
     monkeypatch.setattr("runstead.core.limits.writer_queue_max", 3)
-    outcomes = await asyncio.gather(*(desk.create() for _ in range(5)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(driver.create() for _ in range(5)), return_exceptions=True)
     assert [getattr(outcome, "code", None) for outcome in outcomes] == [None] * 3 + ["STORE_BUSY"] * 2
-    assert desk.store.facts()["queue_depth"] == 0
+    assert driver.store.facts()["queue_depth"] == 0
 
 
-async def test_a_caller_that_goes_away_harms_nobody(desk):
-    await desk.create("run-1")
-    gone = asyncio.ensure_future(desk.touch("run-1"))
-    stays = asyncio.ensure_future(desk.touch("run-1"))
+async def test_a_caller_that_goes_away_harms_nobody(driver):
+    await driver.create("run-1")
+    gone = asyncio.ensure_future(driver.touch("run-1"))
+    stays = asyncio.ensure_future(driver.touch("run-1"))
     await asyncio.sleep(0)
     gone.cancel()
     assert (await stays).run.version == 3
-    assert desk.store.facts()["queue_depth"] == 0
+    assert driver.store.facts()["queue_depth"] == 0
 
 
 def desk_settings():

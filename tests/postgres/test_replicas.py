@@ -9,38 +9,40 @@ import pytest
 
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay
+from runstead.core.idempotency import ReplayedResponse
 from runstead.core.runs.event import TERMINAL_TYPES
 from runstead.engines.postgres.commit import transaction
 
 
-def whatever(desk, dice, runs, sealed, event):
+def whatever(driver, dice, runs, idempotent, event):
     """Some command, mostly for a run of one family."""
     run_id, other = (f"run-{dice.randrange(runs):02}" for _ in range(2))
-    seal = sealed(f"key-{dice.randrange(60)}", digest=run_id.encode()) if dice.random() < 0.3 else None
+    idempotency = (
+        idempotent(f"key-{dice.randrange(60)}", digest=run_id.encode()) if dice.random() < 0.3 else None
+    )
     commands = {
-        lambda: desk.create(run_id, parent=other if other < run_id else None, seal=seal): 30,
-        lambda: desk.append(run_id, event(), event(), seal=seal): 20,
-        lambda: desk.complete(run_id, dice.choice(["completed", "failed"]), seal=seal): 4,
-        lambda: desk.cancel(run_id, seal=seal): 1,
-        lambda: desk.claim(dice.choice(["ann", "bob"]), lease_ms=dice.choice([1, 60_000]), limit=3): 8,
-        lambda: desk.referee(5): 3,
-        lambda: desk.wait(run_id): 4,
-        lambda: desk.resume(run_id): 4,
-        lambda: desk.renew(run_id): 4,
-        lambda: desk.append(run_id, event(key=f"key-{dice.randrange(9)}"), seal=seal): 4,
-        lambda: desk.pause(run_id): 1,
-        lambda: desk.ask(run_id, str(uuid.uuid4()), call=str(dice.randrange(3))): 3,
-        lambda: desk.delete(run_id): 6,
+        lambda: driver.create(run_id, parent=other if other < run_id else None, idempotency=idempotency): 30,
+        lambda: driver.append(run_id, event(), event(), idempotency=idempotency): 20,
+        lambda: driver.complete(run_id, dice.choice(["completed", "failed"]), idempotency=idempotency): 4,
+        lambda: driver.cancel(run_id, idempotency=idempotency): 1,
+        lambda: driver.claim(dice.choice(["ann", "bob"]), lease_ms=dice.choice([1, 60_000]), limit=3): 8,
+        lambda: driver.enforce_deadlines(5): 3,
+        lambda: driver.wait(run_id): 4,
+        lambda: driver.resume(run_id): 4,
+        lambda: driver.renew(run_id): 4,
+        lambda: driver.append(run_id, event(key=f"key-{dice.randrange(9)}"), idempotency=idempotency): 4,
+        lambda: driver.pause(run_id): 1,
+        lambda: driver.ask(run_id, str(uuid.uuid4()), call=str(dice.randrange(3))): 3,
+        lambda: driver.delete(run_id): 6,
     }
     return dice.choices(list(commands), list(commands.values()))[0]()
 
 
-async def restless(desk, dice, runs, sealed, event):
+async def restless(driver, dice, runs, idempotent, event):
     for _ in range(40):
         try:
-            await whatever(desk, dice, runs, sealed, event)
-        except Replay:
+            await whatever(driver, dice, runs, idempotent, event)
+        except ReplayedResponse:
             pass
         except Error as refusal:
             if refusal.code.startswith("STORE_"):
@@ -63,11 +65,12 @@ def deadlocks(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_replicas_agree_after_a_crowd_and_never_deadlock(replicas, sealed, event, deadlocks, seed):
+async def test_replicas_agree_after_a_crowd_and_never_deadlock(replicas, idempotent, event, deadlocks, seed):
     desks = await replicas(3)
     await desks[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
     crowd = [
-        restless(desk, random.Random(100 * seed + n), 40, sealed, event) for n, desk in enumerate(desks * 8)
+        restless(driver, random.Random(100 * seed + n), 40, idempotent, event)
+        for n, driver in enumerate(desks * 8)
     ]
     await asyncio.gather(*crowd)
     rows = await desks[0].rows()

@@ -12,27 +12,27 @@ OCTOBER = "run_events_2020_10"
 
 
 @pytest.fixture
-async def old(desk, event, sql):
-    """A desk on whose store three runs of October 2020 have ended, in a partition of their own."""
+async def old(driver, event, sql):
+    """A driver on whose store three runs of October 2020 have ended, in a partition of their own."""
     first, end = 1_601_510_400_000, 1_604_188_800_000
     sql(f"CREATE TABLE {OCTOBER} (LIKE run_events, PRIMARY KEY (run_seq, event_id))")
     sql(f"ALTER TABLE run_events ATTACH PARTITION {OCTOBER} FOR VALUES FROM ({first}) TO ({end})")
     for name in ("a", "b", "c"):
-        await desk.create(name)
-        await desk.append(name, event(), event())
-        await desk.complete(name)
+        await driver.create(name)
+        await driver.append(name, event(), event())
+        await driver.complete(name)
     sql(f"UPDATE run_events SET run_created_at = {first + DAY}")
     sql(f"UPDATE runs SET created_at = {first + DAY}, completed_at = {first + 2 * DAY}, duration_ms = {DAY}")
     sql("DELETE FROM rollup_entries")  # runs of that time ended before there were any
     sql("INSERT INTO rollup_backlog SELECT max(seq) + 1 FROM runs")
-    yield desk
+    yield driver
     sql(f"DROP TABLE IF EXISTS {OCTOBER}")
 
 
-async def retire(desk, *names):
-    page = await desk.store.retention.doomed(DAY, 0, 100)
-    rows = {(await desk.row(name)).seq for name in names}
-    return await desk.store.retention.retire(DAY, [(one, None) for one in page.runs if one.seq in rows])
+async def retire(driver, *names):
+    page = await driver.store.retention.doomed(DAY, 0, 100)
+    rows = {(await driver.row(name)).seq for name in names}
+    return await driver.store.retention.retire(DAY, [(one, None) for one in page.runs if one.seq in rows])
 
 
 def count(sql, table):
@@ -56,8 +56,8 @@ def only_its_own_months(sql):
             sql(f"DROP TABLE {name}")
 
 
-async def sound(desk):
-    return [violation async for violation in check(desk.store)] == []
+async def sound(driver):
+    return [violation async for violation in check(driver.store)] == []
 
 
 async def test_a_month_leaves_with_its_partition_once_all_its_runs_have_left(old, sql, event):

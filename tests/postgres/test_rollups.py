@@ -4,10 +4,10 @@ import asyncio
 
 import msgspec
 
-from desk import PROJECT
 from runstead.core.usage.rollup import DAY
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.ports.store import UsageQuery
+from tests.support.store_driver import PROJECT
 
 USED = msgspec.json.encode({"provider": "acme", "model": "m", "inputTokens": 1})
 
@@ -49,8 +49,8 @@ async def test_ticks_of_two_replicas_add_each_end_once(replicas):
         run = (await ours.create(f"run-{number}")).run_id
         end = (await ours.complete(run, metadata=USED)).run
     added = 0
-    while some := sum(await asyncio.gather(*(desk.store.rollups.fold(4) for desk in (ours, theirs) * 3))):
+    while some := sum(await asyncio.gather(*(driver.store.rollups.fold(4) for driver in (ours, theirs) * 3))):
         added += some
     assert added == 30
     assert await used(ours.store, end.updated_at) == 30
-    assert await ours.store.rollups.audit() == []
+    assert await ours.store.rollups.integrity() == []

@@ -11,7 +11,7 @@ import pytest
 
 from runstead.commands.app import App
 from runstead.core import limits
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.engines.memory import MemoryNotifier
 from runstead.engines.notifiers import postgres as module
 from runstead.engines.notifiers.postgres import CHANNEL, PostgresNotifier
@@ -71,7 +71,7 @@ async def woken(hint):
 
 
 def update(number):
-    return Hint("run.updated", number, "run-1", None, "running")
+    return Change("run.updated", number, "run-1", None, "running")
 
 
 async def test_a_replica_that_is_alone_sends_nothing(new, overheard):
@@ -113,7 +113,7 @@ async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
     replicas, new, event, sql, monkeypatch
 ):
     """One that is alone writes without a pause while others come, follow its run, and go, decently or not."""
-    monkeypatch.setattr(limits, "hint_silence_s", 0.01)
+    monkeypatch.setattr(limits, "notification_silence_s", 0.01)
     writer, *readers = await replicas(9)
     here, joined, counts = new(), asyncio.Event(), SimpleNamespace(written=0, seen=0)
     await here.open()
@@ -237,7 +237,7 @@ async def test_one_whose_session_broke_is_greeted_again(new, sql):
 
 
 async def test_hints_stop_again_when_the_others_have_left(new, overheard, monkeypatch):
-    monkeypatch.setattr(limits, "hint_silence_s", 0.01)
+    monkeypatch.setattr(limits, "notification_silence_s", 0.01)
     here, there = new(), new()
     await here.open()
     await there.open()

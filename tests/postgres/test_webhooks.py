@@ -18,12 +18,12 @@ def webhook():
     return Webhook(id=str(uuid.uuid4()), project_id=PROJECT, created_at=1, updated_at=1, **told)
 
 
-def hooked(desk):
-    return desk.store.webhooks.create(webhook(), lambda _: None)
+def hooked(driver):
+    return driver.store.webhooks.create(webhook(), lambda _: None)
 
 
-async def told(desk, hook):
-    found = await desk.store.webhooks.deliveries(PROJECT, hook.id, 1_000)
+async def told(driver, hook):
+    found = await driver.store.webhooks.deliveries(PROJECT, hook.id, 1_000)
     return sorted((one.event_type, one.run_id) for one in found)
 
 
@@ -77,53 +77,53 @@ async def test_a_webhook_is_answered_once_nobody_overlooks_it_any_more(replicas,
 
 
 async def test_who_works_for_long_beside_the_server_holds_up_no_webhook(replicas, session, monkeypatch):
-    (desk,) = await replicas(1)
+    (driver,) = await replicas(1)
     await session("pg_dump")
     async with asyncio.timeout(limits.webhook_settle_s / 2):
-        await hooked(desk)
+        await hooked(driver)
     await session("runstead")
     monkeypatch.setattr(limits, "webhook_settle_s", 0.1)
-    await hooked(desk)
+    await hooked(driver)
 
 
 async def test_commands_of_one_batch_are_each_told(replicas):
-    (desk,) = await replicas(1)
-    hook = await hooked(desk)
+    (driver,) = await replicas(1)
+    hook = await hooked(driver)
     names = [f"run-{number}" for number in range(20)]
-    await asyncio.gather(*(desk.create(name) for name in names))
-    await asyncio.gather(*(desk.claim() for _ in names), *(desk.complete(name) for name in names))
-    found = await told(desk, hook)
+    await asyncio.gather(*(driver.create(name) for name in names))
+    await asyncio.gather(*(driver.claim() for _ in names), *(driver.complete(name) for name in names))
+    found = await told(driver, hook)
     assert {name for kind, name in found if kind == "run.completed"} == set(names)
     assert len(found) == len(set(found))
 
 
 async def test_a_change_that_is_taken_back_takes_its_event_along(replicas, sql):
-    (desk,) = await replicas(1)
-    await hooked(desk)
-    await desk.create("a")
+    (driver,) = await replicas(1)
+    await hooked(driver)
+    await driver.create("a")
     # Fails where the deliveries are written already: the log of the family comes after them.
-    await desk.create("b", parent="a")
+    await driver.create("b", parent="a")
     sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$")
     sql("CREATE TRIGGER no BEFORE INSERT ON run_families FOR EACH ROW EXECUTE FUNCTION refuse()")
     try:
         with pytest.raises(Exception, match="no"):
-            await desk.complete("b")
+            await driver.complete("b")
     finally:
         sql("DROP TRIGGER no ON run_families")
         sql("DROP FUNCTION refuse()")
     assert [tuple(row) for row in sql("SELECT count(*) FROM webhook_deliveries")] == [(0,)]
-    assert (await desk.row("b")).status == "pending"
+    assert (await driver.row("b")).status == "pending"
 
 
 async def test_every_replicas_deliverer_gets_others(replicas, sql):
     desks = await replicas(4)
     await hooked(desks[0])
     names = [f"run-{number}" for number in range(40)]
-    await asyncio.gather(*(desk.create(name) for desk, name in zip(desks * 10, names, strict=True)))
-    await asyncio.gather(*(desk.complete(name) for desk, name in zip(desks * 10, names, strict=True)))
+    await asyncio.gather(*(driver.create(name) for driver, name in zip(desks * 10, names, strict=True)))
+    await asyncio.gather(*(driver.complete(name) for driver, name in zip(desks * 10, names, strict=True)))
     taken = []
     while True:
-        found = await asyncio.gather(*(desk.store.webhooks.take(5, 5, (), 60_000) for desk in desks))
+        found = await asyncio.gather(*(driver.store.webhooks.take(5, 5, (), 60_000) for driver in desks))
         if not any(found):
             break
         taken += [delivery.id for some in found for _, delivery in some]
@@ -131,18 +131,18 @@ async def test_every_replicas_deliverer_gets_others(replicas, sql):
 
 
 async def test_a_project_without_webhooks_costs_no_statement_of_its_own(replicas, monkeypatch):
-    (desk,) = await replicas(1)
+    (driver,) = await replicas(1)
     asked = []
 
     async def note(_, told):
         asked.append(told)
 
     monkeypatch.setattr(draft, "tell", note)
-    await desk.create("a")
-    await desk.claim()
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.claim()
+    await driver.complete("a")
     assert asked == []
-    await hooked(desk)
-    await desk.create("b")
-    await desk.claim()
+    await hooked(driver)
+    await driver.create("b")
+    await driver.claim()
     assert [one.event_type for told in asked for one in told] == ["run.started"]

@@ -44,34 +44,36 @@ def rewrite(to, **changes):
     return Transition(transitions.rewrite(to.run, to.now, **changes))
 
 
-async def test_creating_appending_and_completing_at_once_is_one_statement(desk, event, statements):
-    first, second = await desk.create("run-1"), await desk.create("run-2")
+async def test_creating_appending_and_completing_at_once_is_one_statement(driver, event, statements):
+    first, second = await driver.create("run-1"), await driver.create("run-2")
     statements.clear()
     await asyncio.gather(
-        desk.create("run-3"), desk.append(first.run_id, event(n=1)), desk.complete(second.run_id)
+        driver.create("run-3"), driver.append(first.run_id, event(n=1)), driver.complete(second.run_id)
     )
     [statement] = statements
     assert statement.startswith("WITH s0 AS (INSERT INTO runs")
-    assert [run.status for run in await desk.rows()] == ["pending", "completed", "pending"]
-    assert {run.run_id: run.latest_event_id for run in await desk.rows()} == {
+    assert [run.status for run in await driver.rows()] == ["pending", "completed", "pending"]
+    assert {run.run_id: run.latest_event_id for run in await driver.rows()} == {
         "run-1": 1,
         "run-2": 1,
         "run-3": 0,
     }
 
 
-async def test_there_are_few_shapes_of_the_statement_that_writes_a_batch(desk, event, sealed, statements):
+async def test_there_are_few_shapes_of_the_statement_that_writes_a_batch(
+    driver, event, idempotent, statements
+):
     """New runs with few columns or all, updates of what moves or more, events or not, seals or not."""
 
     def commands(turn, n, run_id):
-        yield lambda: desk.create(f"plain-{turn}-{n}")
-        yield lambda: desk.create(f"rare-{turn}-{n}", workflow_id="w", parent=run_id)
-        yield lambda: desk.append(run_id, event(n=n))
-        yield lambda: desk.claim(limit=1)
-        yield lambda: desk.change(run_id, lambda to: rewrite(to, metadata=b"%d" % n, exit_code=n))
+        yield lambda: driver.create(f"plain-{turn}-{n}")
+        yield lambda: driver.create(f"rare-{turn}-{n}", workflow_id="w", parent=run_id)
+        yield lambda: driver.append(run_id, event(n=n))
+        yield lambda: driver.claim(limit=1)
+        yield lambda: driver.change(run_id, lambda to: rewrite(to, metadata=b"%d" % n, exit_code=n))
 
     async def write(turn):
-        run = await desk.create(f"run-{turn}")
+        run = await driver.create(f"run-{turn}")
         for n in range(32):
             chosen = [each() for place, each in enumerate(commands(turn, n, run.run_id)) if n & 1 << place]
             await asyncio.gather(*chosen)
@@ -93,44 +95,44 @@ def test_columns_that_new_runs_go_without_may_be_null(sql):
     assert {row[0] for row in needed} <= set(CREATED)
 
 
-async def test_a_run_with_a_rare_column_is_stored_whole_beside_plain_ones(desk, statements):
+async def test_a_run_with_a_rare_column_is_stored_whole_beside_plain_ones(driver, statements):
     statements.clear()
-    plain, rare = await asyncio.gather(desk.create("run-1"), desk.create("run-2", workflow_id="w-1"))
+    plain, rare = await asyncio.gather(driver.create("run-1"), driver.create("run-2", workflow_id="w-1"))
     assert len(statements) == 1
-    assert [await desk.row("run-1"), await desk.row("run-2")] == [plain, rare]
+    assert [await driver.row("run-1"), await driver.row("run-2")] == [plain, rare]
     assert rare.workflow_id == "w-1"
 
 
-async def test_a_completion_that_brings_nothing_keeps_what_is_there_beside_one_that_brings_much(desk):
+async def test_a_completion_that_brings_nothing_keeps_what_is_there_beside_one_that_brings_much(driver):
     for n in (1, 2):
-        await desk.create(f"run-{n}")
-        await desk.change(f"run-{n}", lambda to: rewrite(to, metadata=b'{"a":1}', exit_code=3))
+        await driver.create(f"run-{n}")
+        await driver.change(f"run-{n}", lambda to: rewrite(to, metadata=b'{"a":1}', exit_code=3))
 
     def complete(**brings):
         completion = Completion(status="completed", **brings)
         return lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=Fence())
 
     await asyncio.gather(
-        desk.change("run-1", complete()),
-        desk.change("run-2", complete(output=b"[1]", metadata=b"{}", exit_code=0)),
+        driver.change("run-1", complete()),
+        driver.change("run-2", complete(output=b"[1]", metadata=b"{}", exit_code=0)),
     )
-    one, two = await desk.row("run-1"), await desk.row("run-2")
+    one, two = await driver.row("run-1"), await driver.row("run-2")
     assert (one.metadata, one.exit_code, one.output) == (b'{"a":1}', 3, None)
     assert (two.metadata, two.exit_code, two.output) == (b"{}", 0, b"[1]")
 
 
 @pytest.mark.parametrize("field", BROUGHT)
-async def test_a_value_that_is_taken_away_is_taken_away(desk, field):
+async def test_a_value_that_is_taken_away_is_taken_away(driver, field):
     value = {"exit_code": 1, "logs": "x"}.get(field, b"{}")
-    await desk.create("run-1")
-    await desk.change("run-1", lambda to: rewrite(to, **{field: value}))
-    await desk.change("run-1", lambda to: rewrite(to, **{field: None}))
-    assert getattr(await desk.row("run-1"), field) is None
+    await driver.create("run-1")
+    await driver.change("run-1", lambda to: rewrite(to, **{field: value}))
+    await driver.change("run-1", lambda to: rewrite(to, **{field: None}))
+    assert getattr(await driver.row("run-1"), field) is None
 
 
 @pytest.mark.parametrize("company", [False, True])
-async def test_a_row_that_is_not_at_the_version_that_was_read_fails_the_write(desk, session, company):
-    old, other = await desk.create("run-1"), await desk.create("run-2")
+async def test_a_row_that_is_not_at_the_version_that_was_read_fails_the_write(driver, session, company):
+    old, other = await driver.create("run-1"), await driver.create("run-2")
     stale = replace(old, version=7)
     usual, rare = updated([(stale, replace(stale, version=8)), (other, replace(other, version=2))])
     assert rare == []
@@ -141,7 +143,7 @@ async def test_a_row_that_is_not_at_the_version_that_was_read_fails_the_write(de
     with pytest.raises(AssertionError):
         await run_together(session, writes)
     await transaction.rollback()
-    assert [run.version for run in (await desk.row("run-1"), await desk.row("run-2"))] == [1, 1]
+    assert [run.version for run in (await driver.row("run-1"), await driver.row("run-2"))] == [1, 1]
 
 
 async def test_places_of_arguments_move_along_with_the_statements(session):

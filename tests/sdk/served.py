@@ -22,7 +22,7 @@ class Served:
         self.commands = Commands(self.store, MemoryNotifier(), **options)
         project = new_project("shop", "Shop")
         key = "vf_test_" + "k" * 40
-        await self.store.directory.ensure_project(
+        await self.store.identity.ensure_project(
             project, None, make_key(key, project.id, ALL_SCOPES, name="k")
         )
         http = HttpApp(self.commands, Authenticator(self.store, None))

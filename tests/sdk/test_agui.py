@@ -1,13 +1,10 @@
 import asyncio
-import sys
-from pathlib import Path
 
 import pytest
 
 from runstead.sdk import App, agui
 
-sys.path.insert(0, str(Path(__file__).parent))  # for served.py: tests are no package
-from served import Served
+from .served import Served
 
 TOLD = [
     {"type": "RUN_STARTED", "threadId": "t", "runId": "r"},

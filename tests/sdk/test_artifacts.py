@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -6,8 +5,7 @@ import pytest
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.sdk import App, RunFailed
 
-sys.path.insert(0, str(Path(__file__).parent))  # for served.py: tests are no package
-from served import Served
+from .served import Served
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 
 import asyncio
 import itertools
-import sys
-from pathlib import Path
 
 from hypothesis import given, settings, strategies as st
 
 from runstead.sdk import App, StepFailed
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ledger import Ledger
+from .call_recorder import Ledger
 
 # A program is a list of these: what is done, and with what.
 WORK = st.one_of(

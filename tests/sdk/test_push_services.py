@@ -20,7 +20,7 @@ URLS = {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
 async def client():
     store = MemoryStore()
     project, secret = new_project("default", None), new_key()
-    await store.directory.create_project(project, None, make_key(secret, project.id, ALL_SCOPES))
+    await store.identity.create_project(project, None, make_key(secret, project.id, ALL_SCOPES))
     app = App(store, MemoryNotifier(), egress=Egress())
     transport = httpx2.ASGITransport(HttpApp(app, Authenticator(store, None)))
     async with AsyncClient("http://runstead.test", secret, project="default", transport=transport) as client:

@@ -1,17 +1,13 @@
 """Steps: done once, tried again, refused where they cannot be told apart, and found changed."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from runstead.sdk import App, RunFailed, RunsteadError, StepFailed
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ledger import Ledger
+from .call_recorder import Ledger
 
 
 class Row(msgspec.Struct):

@@ -1,18 +1,14 @@
 """Waits: the handler is left and called again, whatever it catches, and whoever's clock is wrong."""
 
 import asyncio
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from runstead.sdk import App, ChildFailed, RunFailed, StepFailed, WaitTimeout
 from runstead.sdk.durable.waits import Durable
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ledger import Ledger
+from .call_recorder import Ledger
 
 
 async def work(handler, *, crash=None, answers=None, **options):

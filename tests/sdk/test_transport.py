@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +10,7 @@ from runstead.sdk.routes.call import Call
 from runstead.sdk.transport import pool
 from runstead.sdk.transport.connection import HEAD_BYTES_MAX, Connection
 
-sys.path.insert(0, str(Path(__file__).parent))
-from raw_server import OK, answers, on_uvloop, response, servers
+from .raw_server import OK, answers, on_uvloop, response, servers
 
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n"

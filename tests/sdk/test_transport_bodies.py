@@ -1,16 +1,13 @@
 """What the async client's own connections upload, and what they stream."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 import pytest
 
 from runstead.sdk import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.routes.call import Call
 
-sys.path.insert(0, str(Path(__file__).parent))
-from raw_server import OK, answers, on_uvloop, response, servers
+from .raw_server import OK, answers, on_uvloop, response, servers
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import asyncio
 import ssl
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -13,8 +11,7 @@ from runstead.sdk import AsyncClient, NoAnswerError
 from runstead.sdk.transport import pool
 from runstead.sdk.transport.httpx_transport import HttpxTransport
 
-sys.path.insert(0, str(Path(__file__).parent))
-from raw_server import OK, RawServer, answers, response, servers
+from .raw_server import OK, RawServer, answers, response, servers
 
 
 @pytest.fixture

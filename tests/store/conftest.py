@@ -1,14 +1,11 @@
-"""Every test of a store runs against every engine. `desk` gives the commands of a run over an empty, open store."""
+"""Every test of a store runs against every engine. `driver` gives the commands of a run over an empty, open store."""
 
 import asyncio
 import itertools
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from desk import PROJECT, Clock, Desk, event, push_service, refusal, sealed
 from runstead.commands.keys import make_key
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.identity.browser_session import BrowserSession
@@ -25,8 +22,7 @@ from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.memory import MemoryStore
 from runstead.engines.sqlite.store import SqliteStore
-
-sys.path.insert(0, str(Path(__file__).parent))  # for twins.py: tests are no package
+from tests.support.store_driver import PROJECT, Clock, StoreDriver, event, idempotent, push_service, refusal
 
 ENGINES = ("memory", "sqlite", "postgres")
 AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
@@ -37,7 +33,7 @@ async def furnish(store):
     project = Project(PROJECT, "inventory", "Inventory", 1)
     member = Member(PROJECT, "ada", "admin", 1)
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
-    await store.directory.create_project(project, member, key)
+    await store.identity.create_project(project, member, key)
     await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
     timing = Schedule(
         "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
@@ -68,46 +64,46 @@ async def furnish(store):
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 
 
-async def live(desk):
+async def live(driver):
     """Everything happens that leaves a row."""
-    await furnish(desk.store)
-    await desk.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
-    await desk.store.conversations.add_message(StoredMessage("m-0", "c-1", "user", 0, 0, parts=b"[]"))
-    await desk.create("root")
-    await desk.append("root", event(), event("AGENT_RUN_MODEL_CALL_CONTEXT"), event())
+    await furnish(driver.store)
+    await driver.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
+    await driver.store.conversations.add_message(StoredMessage("m-0", "c-1", "user", 0, 0, parts=b"[]"))
+    await driver.create("root")
+    await driver.append("root", event(), event("AGENT_RUN_MODEL_CALL_CONTEXT"), event())
     message = {"message": NewMessage("m-1", "c-1", None), "agent": msgspec.json.encode({"message_id": "m-1"})}
-    agent = await desk.create("agent", parent="root", **AGENT, **message)
-    await desk.create("leaf", parent="agent")
-    await desk.claim("ann", kinds=("agent",), implementation_kind="python")
+    agent = await driver.create("agent", parent="root", **AGENT, **message)
+    await driver.create("leaf", parent="agent")
+    await driver.claim("ann", kinds=("agent",), implementation_kind="python")
     session = Session("s", "agent", "python", "ann", "key", "active", 0, 0)
-    await desk.store.workers.put_session(agent.seq, session)
-    await desk.append("agent", event(key="k"), event())
-    await desk.ask("agent", "i-1")
-    await desk.respond("agent", "i-1")
-    await desk.release("agent", retry_after_ms=0)
-    await desk.claim("bob", kinds=("agent",), implementation_kind="python")
-    await desk.append("leaf", event())
-    await desk.ask("agent", "i-2", call="call-2")
-    await desk.complete("leaf", "failed", error_message="it broke")
+    await driver.store.workers.put_session(agent.seq, session)
+    await driver.append("agent", event(key="k"), event())
+    await driver.ask("agent", "i-1")
+    await driver.respond("agent", "i-1")
+    await driver.release("agent", retry_after_ms=0)
+    await driver.claim("bob", kinds=("agent",), implementation_kind="python")
+    await driver.append("leaf", event())
+    await driver.ask("agent", "i-2", call="call-2")
+    await driver.complete("leaf", "failed", error_message="it broke")
     long = "long " * 2_000  # enough to be compressed
-    await desk.create("done", input=msgspec.json.encode(long))
-    await desk.append("done", event(), event(told=long), event())
-    await desk.complete("done", logs=long)
-    await desk.create("queued", seal=sealed())
-    await desk.create_batch("batched-1", "batched-2", batch_id="66666666-6666-4666-8666-666666666666")
-    await desk.complete("batched-1")
-    await desk.create("leased")
-    await desk.claim("ann", limit=1)
+    await driver.create("done", input=msgspec.json.encode(long))
+    await driver.append("done", event(), event(told=long), event())
+    await driver.complete("done", logs=long)
+    await driver.create("queued", idempotency=idempotent())
+    await driver.create_batch("batched-1", "batched-2", batch_id="66666666-6666-4666-8666-666666666666")
+    await driver.complete("batched-1")
+    await driver.create("leased")
+    await driver.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None
-        await desk.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]')
-        await desk.append(run_id, event())
-        await desk.complete(run_id)
-    await desk.delete("gone")
-    await desk.store.rollups.fold(2)
-    await desk.create("cancelled")
-    await desk.create("cancelled-child", parent="cancelled")
-    await desk.cancel("cancelled")
+        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]')
+        await driver.append(run_id, event())
+        await driver.complete(run_id)
+    await driver.delete("gone")
+    await driver.store.rollups.fold(2)
+    await driver.create("cancelled")
+    await driver.create("cancelled-child", parent="cancelled")
+    await driver.cancel("cancelled")
 
 
 @pytest.fixture(params=ENGINES)
@@ -141,15 +137,15 @@ async def store(new_store, clock):
 
 
 @pytest.fixture
-async def desk(store, clock):
-    return Desk(store, clock)
+async def driver(store, clock):
+    return StoreDriver(store, clock)
 
 
 @pytest.fixture
-async def lived(desk):
-    """A desk over a store in which everything has happened that leaves a row."""
-    await live(desk)
-    return desk
+async def lived(driver):
+    """A driver over a store in which everything has happened that leaves a row."""
+    await live(driver)
+    return driver
 
 
 @pytest.fixture
@@ -161,7 +157,7 @@ async def desk_at(clock):
         store = SqliteStore(path, clock, synchronous="OFF")
         await store.open()
         opened.append(store)
-        return Desk(store, clock)
+        return StoreDriver(store, clock)
 
     yield open_at
     for store in opened:
@@ -174,9 +170,9 @@ def event_fixture():
     return event
 
 
-@pytest.fixture(name="sealed")
-def sealed_fixture():
-    return sealed
+@pytest.fixture(name="idempotent")
+def idempotent_fixture():
+    return idempotent
 
 
 @pytest.fixture(name="push_service")
@@ -200,6 +196,6 @@ def desks(new_store):
         tested, model = new_store(clock), MemoryStore(clock)
         runner.run(tested.open())
         runner.run(model.open())
-        return Desk(tested, clock), Desk(model, clock), clock, runner
+        return StoreDriver(tested, clock), StoreDriver(model, clock), clock, runner
 
     return both

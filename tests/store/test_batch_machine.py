@@ -52,9 +52,9 @@ class BatchMachine(RuleBasedStateMachine):
     def both(self, command):
         """Give a command to both; what they refuse must agree."""
         outcomes = []
-        for desk in (self.tested, self.model):
+        for driver in (self.tested, self.model):
             try:
-                outcomes.append(self.runner.run(command(desk)))
+                outcomes.append(self.runner.run(command(driver)))
             except Error as refused:
                 outcomes.append(refused.code)
         tested, model = outcomes
@@ -77,7 +77,7 @@ class BatchMachine(RuleBasedStateMachine):
             names[-1] = self.some_run(size)
         batch_id = str(uuid.UUID(int=len(self.batches) + 1))
         above = None if parent is None else self.some_run(parent)
-        made = self.both(lambda desk: desk.create_batch(*names, batch_id=batch_id, parent=above))
+        made = self.both(lambda driver: driver.create_batch(*names, batch_id=batch_id, parent=above))
         if not isinstance(made, str):
             self.batches.append(made.batch)
 
@@ -86,54 +86,54 @@ class BatchMachine(RuleBasedStateMachine):
         name = f"run-{next(self.names)}"
         batch_id = self.batches[at % len(self.batches)].id if label else LABEL
         above = None if parent is None else self.some_run(parent)
-        self.both(lambda desk: desk.create(name, batch_id=batch_id, parent=above))
+        self.both(lambda driver: driver.create(name, batch_id=batch_id, parent=above))
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit):
-        self.both(lambda desk: desk.claim(limit=limit, lease_ms=5_000))
+        self.both(lambda driver: driver.claim(limit=limit, lease_ms=5_000))
 
     @rule(at=places, status=st.sampled_from(("completed", "completed", "failed", "cancelled")))
     def complete(self, at, status):
         run_id = self.some_run(at)
-        self.both(lambda desk: desk.complete(run_id, status))
+        self.both(lambda driver: driver.complete(run_id, status))
 
     @rule(at=places)
     def complete_some(self, at):
         """Half of all, so that batches come to their ends."""
         for run_id in sorted(self.rows)[at % 2 :: 2]:
-            self.both(lambda desk, run_id=run_id: desk.complete(run_id))
+            self.both(lambda driver, run_id=run_id: driver.complete(run_id))
 
     @rule(at=places, act=st.sampled_from(("wait", "resume", "release", "pause", "cancel", "delete")))
     def move(self, at, act):
         run_id = self.some_run(at)
         run = self.rows.get(run_id)
-        gone = self.both(lambda desk: getattr(desk, act)(run_id))
+        gone = self.both(lambda driver: getattr(driver, act)(run_id))
         if act == "delete" and not isinstance(gone, str):
             self.deleted[run.batch_id, run.status.value] += 1
 
     @rule(ms=st.sampled_from((1, 1_000, 5_000, 400_000)))
     def time_passes(self, ms):
         self.clock.advance(ms)
-        self.both(lambda desk: desk.referee())
+        self.both(lambda driver: driver.enforce_deadlines())
 
     @rule(at=places)
     def call_off(self, at):
         batch = self.batches[at % len(self.batches)]
-        self.both(lambda desk: desk.call_off(batch))
+        self.both(lambda driver: driver.call_off(batch))
 
     @rule(limit=st.sampled_from((1, 2, 256)))
     def go_on_cancelling(self, limit):
         for batch in self.runner.run(self.model.store.batches.unfinished(10)):
-            self.both(lambda desk, batch=batch: desk.cancel_some(batch, limit))
+            self.both(lambda driver, batch=batch: driver.cancel_some(batch, limit))
 
     @invariant()
     def what_must_always_hold(self):
-        async def look(desk):
-            rows = {run.run_id: run for run in await desk.rows()}
-            return rows, await desk.store.batches.page(BatchQuery(PROJECT, 100))
+        async def look(driver):
+            rows = {run.run_id: run for run in await driver.rows()}
+            return rows, await driver.store.batches.page(BatchQuery(PROJECT, 100))
 
         (self.rows, found), (rows, model) = (
-            self.runner.run(look(desk)) for desk in (self.tested, self.model)
+            self.runner.run(look(driver)) for driver in (self.tested, self.model)
         )
         assert {name: run.status for name, run in self.rows.items()} == {
             name: run.status for name, run in rows.items()

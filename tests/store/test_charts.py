@@ -8,7 +8,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import RunStatus
-from runstead.core.usage.activity import Glimpse
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.memory import MemoryNotifier
 from runstead.ports.store import RunQuery
 
@@ -24,17 +24,17 @@ def app(store):
 
 
 @pytest.fixture
-async def busy(desk, clock):
+async def busy(driver, clock):
     """Four runs of the project, a minute apart: completed after 10 ms, failed, completed after 30 ms, pending."""
     for run_id, status, took in (("a", "completed", 10), ("b", "failed", 20), ("c", "completed", 30)):
-        await desk.create(run_id, target=f"task:{run_id}", labels=b'{"team":"x"}')
-        await desk.claim(limit=1)
+        await driver.create(run_id, target=f"task:{run_id}", labels=b'{"team":"x"}')
+        await driver.claim(limit=1)
         clock.advance(took)
-        await desk.complete(run_id, status)
+        await driver.complete(run_id, status)
         clock.advance(MINUTE - took)
-    await desk.create("d", target="task:a")
-    await desk.create("elsewhere", project_id=ELSEWHERE)
-    return desk
+    await driver.create("d", target="task:a")
+    await driver.create("elsewhere", project_id=ELSEWHERE)
+    return driver
 
 
 async def test_glimpses_are_the_runs_of_the_page_in_its_order(busy):
@@ -50,12 +50,12 @@ async def test_glimpses_are_the_runs_of_the_page_in_its_order(busy):
     for query in queries:
         page = await busy.runs.page(query)
         expected = [
-            Glimpse(run.seq, run.status, run.created_at, run.completed_at, run.duration_ms) for run in page
+            RunSummary(run.seq, run.status, run.created_at, run.completed_at, run.duration_ms) for run in page
         ]
-        found = await busy.runs.glimpses(query)
+        found = await busy.runs.summaries(query)
         assert found == expected
         assert all(isinstance(one.status, RunStatus) for one in found)
-    assert [one.duration_ms for one in await busy.runs.glimpses(queries[2])] == [30, 10]
+    assert [one.duration_ms for one in await busy.runs.summaries(queries[2])] == [30, 10]
 
 
 async def activity(app, clock, *, buckets=4, project=PROJECT, principal=READER, **filters):
@@ -67,7 +67,7 @@ async def activity(app, clock, *, buckets=4, project=PROJECT, principal=READER, 
 
 @pytest.fixture
 async def furnished(store, busy):
-    await store.directory.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
+    await store.identity.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
     return busy
 
 

@@ -46,10 +46,10 @@ async def test_an_unknown_conversation_is_none(store):
     assert await store.conversations.get("c-1") is None
 
 
-async def test_a_runs_message_counts_in_its_conversation(store, desk, clock):
+async def test_a_runs_message_counts_in_its_conversation(store, driver, clock):
     await store.conversations.create(PLAIN)
     clock.advance(10)
-    await desk.create("run-1", kind="agent", message=message())
+    await driver.create("run-1", kind="agent", message=message())
     found = await store.conversations.get("c-1")
     assert (found.message_count, found.last_message_at, found.updated_at) == (1, clock.now, clock.now)
     assert found.current_node == "m-1"
@@ -58,40 +58,40 @@ async def test_a_runs_message_counts_in_its_conversation(store, desk, clock):
     assert (spoken.run.run_id, spoken.run.status) == ("run-1", "pending")
 
 
-async def test_a_run_without_message_leaves_conversations_alone(store, desk):
+async def test_a_run_without_message_leaves_conversations_alone(store, driver):
     before = await store.conversations.create(PLAIN)
-    await desk.create("run-1", kind="agent", conversation_id="c-1")
+    await driver.create("run-1", kind="agent", conversation_id="c-1")
     assert await store.conversations.get("c-1") == before
 
 
-async def test_a_repeated_create_adds_no_second_message(store, desk):
+async def test_a_repeated_create_adds_no_second_message(store, driver):
     await store.conversations.create(PLAIN)
-    await desk.create("run-1", message=message())
-    await desk.create("run-1", message=message())
+    await driver.create("run-1", message=message())
+    await driver.create("run-1", message=message())
     assert (await store.conversations.get("c-1")).message_count == 1
 
 
-async def test_concurrent_messages_all_count(store, desk):
+async def test_concurrent_messages_all_count(store, driver):
     await store.conversations.create(PLAIN)
-    await asyncio.gather(*(desk.create(message=message(n)) for n in range(20)))
+    await asyncio.gather(*(driver.create(message=message(n)) for n in range(20)))
     assert (await store.conversations.get("c-1")).message_count == 20
 
 
-async def test_a_message_for_no_conversation_stores_no_run(store, desk, refusal):
-    assert await refusal(desk.create("run-1", message=message())) == "NOT_FOUND"
-    assert await desk.row("run-1") is None
+async def test_a_message_for_no_conversation_stores_no_run(store, driver, refusal):
+    assert await refusal(driver.create("run-1", message=message())) == "NOT_FOUND"
+    assert await driver.row("run-1") is None
 
 
-async def test_a_create_that_breaks_leaves_no_message(store, desk, sealed):
+async def test_a_create_that_breaks_leaves_no_message(store, driver, idempotent):
     before = await store.conversations.create(PLAIN)
 
     def broken(_):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await desk.create("run-1", message=message(), seal=sealed(render=broken))
+        await driver.create("run-1", message=message(), idempotency=idempotent(render=broken))
     assert await store.conversations.get("c-1") == before
-    assert await desk.row("run-1") is None
+    assert await driver.row("run-1") is None
 
 
 def said(number=1, conversation_id="c-1", **members):
@@ -118,11 +118,11 @@ async def ids(store, after=0, limit=10, bytes_max=10**6):
     return [one.message.id for one in found]
 
 
-async def test_messages_count_through_whoever_writes_them(store, desk, clock):
+async def test_messages_count_through_whoever_writes_them(store, driver, clock):
     await store.conversations.create(PLAIN)
     first = await store.conversations.add_message(said(1, metadata=b"{}", created_by="ada"))
     assert (first.seq, first.created_at, first.parts) == (1, clock.now, b'[{"type":"text"}]')
-    await desk.create("run-1", kind="agent", message=message())
+    await driver.create("run-1", kind="agent", message=message())
     clock.advance(5)
     assert (await store.conversations.add_message(said(2))).seq == 3
     assert await ids(store) == ["u-1", "m-1", "u-2"]
@@ -177,16 +177,16 @@ async def test_a_parent_is_a_message_of_the_same_conversation(store, refusal):
     assert await refusal(add(said(5, "c-2", parent_id="u-1"))) == "NOT_FOUND"
 
 
-async def test_a_deleted_conversation_takes_nothing(store, desk, refusal):
+async def test_a_deleted_conversation_takes_nothing(store, driver, refusal):
     await store.conversations.create(PLAIN)
-    await desk.create("run-1", message=message())
+    await driver.create("run-1", message=message())
     assert (await deleted(store)).status == "deleted"
     assert await refusal(deleted(store)) == "NOT_FOUND"
     assert await refusal(store.conversations.add_message(said())) == "NOT_FOUND"
-    assert await refusal(desk.create("run-2", message=message(2))) == "NOT_FOUND"
-    assert await refusal(desk.ask("run-1", "i-1")) == "NOT_FOUND"
-    assert await desk.row("run-2") is None
-    assert (await desk.row("run-1")).status == "pending"
+    assert await refusal(driver.create("run-2", message=message(2))) == "NOT_FOUND"
+    assert await refusal(driver.ask("run-1", "i-1")) == "NOT_FOUND"
+    assert await driver.row("run-2") is None
+    assert (await driver.row("run-1")).status == "pending"
     assert (await store.conversations.get("c-1")).message_count == 1
 
 
@@ -211,50 +211,50 @@ async def test_pages_hold_conversations_newest_first_without_deleted_ones(store)
 OWN = replace(PLAIN, personal=True, project_id=PROJECT)
 
 
-async def test_a_conversation_moves_to_a_project_with_its_runs(store, desk):
+async def test_a_conversation_moves_to_a_project_with_its_runs(store, driver):
     await store.conversations.create(OWN)
-    await desk.create("run-1", kind="agent", conversation_id="c-1", message=message())
-    await desk.create("run-2", kind="agent", conversation_id="c-1", message=message(2), parent="run-1")
-    await desk.create("run-3")
+    await driver.create("run-1", kind="agent", conversation_id="c-1", message=message())
+    await driver.create("run-2", kind="agent", conversation_id="c-1", message=message(2), parent="run-1")
+    await driver.create("run-3")
     moved = await linked(store, "p-2")
     assert (moved.project_id, moved.personal) == ("p-2", False)
     assert await store.conversations.get("c-1") == moved
-    assert await desk.row("run-1") is None
+    assert await driver.row("run-1") is None
     for name in ("run-1", "run-2"):
-        run = await desk.row(name, "p-2")
+        run = await driver.row(name, "p-2")
         assert (run.project_id, run.conversation_id) == ("p-2", "c-1")
-    assert (await desk.row("run-3")).project_id == PROJECT
-    assert [run.run_id for run in await desk.claim(project_id="p-2")] == []
+    assert (await driver.row("run-3")).project_id == PROJECT
+    assert [run.run_id for run in await driver.claim(project_id="p-2")] == []
     assert await store.conversations.change("c-1", lambda there, _: there) == moved
 
 
-async def test_a_moved_run_is_claimed_where_it_is_now(store, desk):
+async def test_a_moved_run_is_claimed_where_it_is_now(store, driver):
     await store.conversations.create(OWN)
     agent = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
-    await desk.create("run-1", message=message(), **agent)
+    await driver.create("run-1", message=message(), **agent)
     await linked(store, "p-2")
     wanted = {"kinds": ("agent",), "implementation_kind": "python"}
-    assert await desk.claim(**wanted) == []
-    assert [run.run_id for run in await desk.claim(project_id="p-2", **wanted)] == ["run-1"]
+    assert await driver.claim(**wanted) == []
+    assert [run.run_id for run in await driver.claim(project_id="p-2", **wanted)] == ["run-1"]
 
 
 @pytest.mark.parametrize("outside", ["parent", "child"])
-async def test_a_family_that_reaches_elsewhere_holds_its_conversation(store, desk, refusal, outside):
+async def test_a_family_that_reaches_elsewhere_holds_its_conversation(store, driver, refusal, outside):
     made = await store.conversations.create(OWN)
     if outside == "parent":
-        await desk.create("run-0")
-    await desk.create("run-1", message=message(), parent="run-0" if outside == "parent" else None)
+        await driver.create("run-0")
+    await driver.create("run-1", message=message(), parent="run-0" if outside == "parent" else None)
     if outside == "child":
-        await desk.create("run-2", parent="run-1")
+        await driver.create("run-2", parent="run-1")
     assert await refusal(linked(store, "p-2")) == "CONVERSATION_LINKED"
-    counted = {"message_count": 1, "current_node": "m-1", "last_message_at": desk.clock.now}
+    counted = {"message_count": 1, "current_node": "m-1", "last_message_at": driver.clock.now}
     assert await store.conversations.get("c-1") == replace(made, **counted)
-    assert await desk.row("run-1") is not None
+    assert await driver.row("run-1") is not None
 
 
-async def test_a_run_id_that_the_project_holds_keeps_the_conversation_out(store, desk, refusal):
+async def test_a_run_id_that_the_project_holds_keeps_the_conversation_out(store, driver, refusal):
     await store.conversations.create(OWN)
-    await desk.create("run-1", message=message())
-    await desk.create("run-1", project_id="p-2")
+    await driver.create("run-1", message=message())
+    await driver.create("run-1", project_id="p-2")
     assert await refusal(linked(store, "p-2")) == "RUN_ID_CONFLICT"
-    assert await desk.row("run-1") is not None
+    assert await driver.row("run-1") is not None

@@ -70,15 +70,15 @@ async def test_a_copy_is_what_its_source_is(lived, target, bulks, event, clock, 
         assert await mine.family(run.run_id) == await theirs.family(run.run_id)
     await source.close()
 
-    desk = type(lived)(target, clock)
+    driver = type(lived)(target, clock)
     newest = max(run.seq for run in await lived.rows())
-    assert (await desk.create("after")).seq > newest
-    child = await desk.create("after.1", parent="root")
-    await desk.append("after.1", event())
-    await desk.append("gone-parent.2", event()) if await desk.create(
+    assert (await driver.create("after")).seq > newest
+    child = await driver.create("after.1", parent="root")
+    await driver.append("after.1", event())
+    await driver.append("gone-parent.2", event()) if await driver.create(
         "gone-parent.2", parent="gone-parent"
     ) else None
-    assert child.root_seq == (await desk.row("root")).seq
+    assert child.root_seq == (await driver.row("root")).seq
     assert [violation async for violation in check(target)] == []
 
 

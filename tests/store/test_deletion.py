@@ -34,44 +34,44 @@ def rows_of(path, run_seq):
 
 async def test_no_table_holds_anything_of_a_deleted_run(desk_at, tmp_path, event):
     path = tmp_path / "runs.db"
-    desk = await desk_at(path)
-    await desk.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
-    await desk.create("root")
+    driver = await desk_at(path)
+    await driver.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
+    await driver.create("root")
     agent = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
     agent["agent"] = msgspec.json.encode({"message_id": "m-1"})
-    run = await desk.create("a", parent="root", message=NewMessage("m-1", "c-1", None), **agent)
-    await desk.claim("ann", kinds=("agent",), implementation_kind="python")
-    await desk.store.workers.put_session(run.seq, Session("s", "a", "python", "ann", "key", "active", 0, 0))
-    await desk.append("a", event(key="k"))
-    await desk.wait("a", call="call-1")
-    await desk.resume("a", call="call-1")
-    await desk.release("a", retry_after_ms=0)
-    await desk.complete("a")
+    run = await driver.create("a", parent="root", message=NewMessage("m-1", "c-1", None), **agent)
+    await driver.claim("ann", kinds=("agent",), implementation_kind="python")
+    await driver.store.workers.put_session(run.seq, Session("s", "a", "python", "ann", "key", "active", 0, 0))
+    await driver.append("a", event(key="k"))
+    await driver.wait("a", call="call-1")
+    await driver.resume("a", call="call-1")
+    await driver.release("a", retry_after_ms=0)
+    await driver.complete("a")
     held = rows_of(path, run.seq)
     assert all(
         held[table] for table in ("runs", "run_events", "run_event_keys", "run_attempts", "run_receipts")
     )
     assert held["messages"] == held["worker_sessions"] == 1
-    await desk.delete("a")
-    assert await desk.store.rollups.fold(10) == 2  # its end, and that it is gone
+    await driver.delete("a")
+    assert await driver.store.rollups.fold(10) == 2  # its end, and that it is gone
     left = rows_of(path, run.seq)
     assert {table for table, count in left.items() if count} == {"family_log"}
-    await desk.complete("root")
-    root = await desk.row("root")
-    await desk.delete("root")
-    assert await desk.store.rollups.fold(10) == 2
+    await driver.complete("root")
+    root = await driver.row("root")
+    await driver.delete("root")
+    assert await driver.store.rollups.fold(10) == 2
     assert not any(rows_of(path, run.seq).values())
     assert not any(rows_of(path, root.seq).values())
 
 
 async def test_the_next_message_of_a_conversation_comes_after_a_deleted_one(desk_at, tmp_path):
-    desk = await desk_at(tmp_path / "runs.db")
-    await desk.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
+    driver = await desk_at(tmp_path / "runs.db")
+    await driver.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
     for n in range(3):
         agent = {"kind": "agent", "conversation_id": "c-1"}
         agent["agent"] = msgspec.json.encode({"message_id": f"m-{n}"})
-        await desk.create(f"a-{n}", message=NewMessage(f"m-{n}", "c-1", None), **agent)
+        await driver.create(f"a-{n}", message=NewMessage(f"m-{n}", "c-1", None), **agent)
         if n == 1:
-            await desk.complete("a-0")
-            await desk.delete("a-0")
-    assert (await desk.store.conversations.get("c-1")).message_count == 3
+            await driver.complete("a-0")
+            await driver.delete("a-0")
+    assert (await driver.store.conversations.get("c-1")).message_count == 3

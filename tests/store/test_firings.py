@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation, delete as delete_conversation
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay
+from runstead.core.idempotency import ReplayedResponse
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Want
 from runstead.core.runs.transitions import Firing, fire, fire_due
@@ -45,8 +45,8 @@ async def now(store, mine):
     return await store.schedules.get(mine.project_id, mine.id)
 
 
-async def runs_of(desk, mine):
-    return [run for run in await desk.rows() if run.schedule_id == mine.id]
+async def runs_of(driver, mine):
+    return [run for run in await driver.rows() if run.schedule_id == mine.id]
 
 
 def by_hand(store, mine, run_id="by-hand"):
@@ -55,13 +55,13 @@ def by_hand(store, mine, run_id="by-hand"):
     return store.runs.apply(RunKey(PROJECT, run_id), lambda to: fire(to, firing), Want(schedule_id=mine.id))
 
 
-async def test_nothing_is_due_before_its_time_and_one_run_comes_of_it(store, desk, clock):
+async def test_nothing_is_due_before_its_time_and_one_run_comes_of_it(store, driver, clock):
     mine = await kept(store)
     assert await look(store) == []
     clock.advance(MINUTE + 300)
     [firing] = await look(store)
     [written] = firing.written
-    [run] = await runs_of(desk, mine)
+    [run] = await runs_of(driver, mine)
     assert written.run == run
     assert (run.run_id, run.scheduled_at) == (firing_id(mine, mine.next_fire_at), mine.next_fire_at)
     after = await now(store, mine)
@@ -70,14 +70,14 @@ async def test_nothing_is_due_before_its_time_and_one_run_comes_of_it(store, des
     assert await look(store) == []
 
 
-async def test_loops_that_race_make_one_run_for_each_time(store, desk, clock):
+async def test_loops_that_race_make_one_run_for_each_time(store, driver, clock):
     mine = [await kept(store, concurrency_policy="Allow") for _ in range(5)]
     for _ in range(3):
         clock.advance(MINUTE)
         found = await asyncio.gather(*(look(store) for _ in range(8)))
         assert sum(len(each) for each in found) == 5
     for one in mine:
-        times = [run.scheduled_at for run in await runs_of(desk, one)]
+        times = [run.scheduled_at for run in await runs_of(driver, one)]
         assert times == [one.next_fire_at + n * MINUTE for n in range(3)]
 
 
@@ -91,17 +91,17 @@ async def test_the_soonest_come_first_and_no_more_than_are_asked_for(store, cloc
     ]
 
 
-async def test_an_outage_is_made_up_for_by_one_run(store, desk, clock):
+async def test_an_outage_is_made_up_for_by_one_run(store, driver, clock):
     mine = await kept(store)
     clock.advance(90 * MINUTE)
     assert await outcomes(store) == ["fired"]
     assert await look(store) == []
-    [run] = await runs_of(desk, mine)
+    [run] = await runs_of(driver, mine)
     assert (run.scheduled_at, run.missed_since) == (mine.next_fire_at + 89 * MINUTE, mine.next_fire_at)
     assert (await now(store, mine)).missed_count == 1
 
 
-async def test_forbid_waits_for_runs_by_hand_too(store, desk, clock):
+async def test_forbid_waits_for_runs_by_hand_too(store, driver, clock):
     mine = await kept(store, concurrency_policy="Forbid")
     await by_hand(store, mine)
     clock.advance(MINUTE)
@@ -109,58 +109,58 @@ async def test_forbid_waits_for_runs_by_hand_too(store, desk, clock):
     after = await now(store, mine)
     assert (after.skipped_count, after.last_skipped_at, after.run_count) == (1, mine.next_fire_at, 1)
     assert "by-hand" in after.last_skipped_reason
-    await desk.complete("by-hand")
+    await driver.complete("by-hand")
     clock.advance(MINUTE)
     assert await outcomes(store) == ["fired"]
-    assert len(await runs_of(desk, mine)) == 2
+    assert len(await runs_of(driver, mine)) == 2
 
 
-async def test_allow_lets_runs_be_beside_each_other(store, desk, clock):
+async def test_allow_lets_runs_be_beside_each_other(store, driver, clock):
     mine = await kept(store, concurrency_policy="Allow")
     for _ in range(3):
         clock.advance(MINUTE)
         assert await outcomes(store) == ["fired"]
-    assert [run.status for run in await runs_of(desk, mine)] == [RunStatus.PENDING] * 3
+    assert [run.status for run in await runs_of(driver, mine)] == [RunStatus.PENDING] * 3
 
 
-async def test_replace_takes_the_running_one_and_its_family_along_in_the_same_write(store, desk, clock):
+async def test_replace_takes_the_running_one_and_its_family_along_in_the_same_write(store, driver, clock):
     mine = await kept(store, concurrency_policy="Replace")
     other = await kept(store, concurrency_policy="Allow")
     clock.advance(MINUTE)
     await look(store)
-    [old] = await runs_of(desk, mine)
-    await desk.create("child", parent=old.run_id)
-    await desk.create("grandchild", parent="child")
-    await desk.create("done", parent="child")
-    await desk.complete("done")
+    [old] = await runs_of(driver, mine)
+    await driver.create("child", parent=old.run_id)
+    await driver.create("grandchild", parent="child")
+    await driver.create("done", parent="child")
+    await driver.complete("done")
     clock.advance(MINUTE)
     firing = next(one for one in await look(store) if one.schedule.id == mine.id)
     born, replaced = firing.written
     assert [run.run_id for run in replaced.cancelled] == ["child", "grandchild"]
-    was, new = await runs_of(desk, mine)
+    was, new = await runs_of(driver, mine)
     assert (was, new) == (replaced.run, born.run)
     assert (was.status, new.status, was.descendants_active) == (RunStatus.CANCELLED, RunStatus.PENDING, 0)
     assert b'"REPLACED"' in was.error
     for name in ("child", "grandchild"):
-        below = await desk.row(name)
+        below = await driver.row(name)
         assert (below.status, below.cancel_reason) == (RunStatus.CANCELLED, was.cancel_reason)
-    assert (await desk.row("done")).status is RunStatus.COMPLETED
-    assert [event.type for event in await desk.log(was.run_id)] == ["RUN_ERROR"]
-    assert [run.status for run in await runs_of(desk, other)] == [RunStatus.PENDING] * 2
+    assert (await driver.row("done")).status is RunStatus.COMPLETED
+    assert [event.type for event in await driver.log(was.run_id)] == ["RUN_ERROR"]
+    assert [run.status for run in await runs_of(driver, other)] == [RunStatus.PENDING] * 2
 
 
-async def test_replace_works_many_off_before_the_new_one_comes(store, desk, clock, monkeypatch):
+async def test_replace_works_many_off_before_the_new_one_comes(store, driver, clock, monkeypatch):
     monkeypatch.setattr(limits, "schedule_replaced_runs_max", 2)
     mine = await kept(store, concurrency_policy="Replace")
     for n in range(3):
         await by_hand(store, mine, f"hand-{n}")
     clock.advance(MINUTE)
     assert [await outcomes(store) for _ in range(3)] == [["replacing"], ["fired"], []]
-    alive = [run for run in await runs_of(desk, mine) if not run.terminal]
+    alive = [run for run in await runs_of(driver, mine) if not run.terminal]
     assert [run.scheduled_at for run in alive] == [mine.next_fire_at]
 
 
-async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(store, desk, clock):
+async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(store, driver, clock):
     place = Conversation(str(uuid.uuid4()), PROJECT, "chat", 1, 1)
     await store.conversations.create(place)
     given = {"conversation_mode": "existing", "conversation_id": place.id}
@@ -168,8 +168,8 @@ async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(st
     clock.advance(MINUTE)
     assert await outcomes(store) == ["fired", "fired"]
     assert (await store.conversations.get(place.id)).message_count == 1
-    for run in await desk.rows():
-        await desk.complete(run.run_id)
+    for run in await driver.rows():
+        await driver.complete(run.run_id)
     await store.conversations.change(place.id, lambda old, now: delete_conversation(old, now=now))
     clock.advance(MINUTE)
     assert sorted(await outcomes(store)) == ["failed", "fired"]
@@ -180,28 +180,28 @@ async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(st
     assert (await now(store, other)).run_count == 2
 
 
-async def test_an_agent_gets_a_conversation_and_its_service(store, desk, clock, push_service):
+async def test_an_agent_gets_a_conversation_and_its_service(store, driver, clock, push_service):
     mine = await kept(store, "agent", target_id="scribe", conversation_mode="create_new")
     clock.advance(MINUTE)
     await store.push_services.register(push_service(agent_id="scribe"))
     assert await outcomes(store) == ["fired"]
-    [run] = await runs_of(desk, mine)
+    [run] = await runs_of(driver, mine)
     assert run.push_service_id == "service-1"
     made = await store.conversations.get(run.conversation_id)
     assert (made.type, made.message_count, made.agent_id) == ("project_agent", 1, "scribe")
 
 
-async def test_a_run_that_took_the_id_of_a_firing_holds_nobody_up(store, desk, clock):
+async def test_a_run_that_took_the_id_of_a_firing_holds_nobody_up(store, driver, clock):
     mine, other = await kept(store), await kept(store)
-    await desk.create(firing_id(mine, mine.next_fire_at))
-    await desk.create(firing_id(other, other.next_fire_at), project_id=ELSEWHERE)
+    await driver.create(firing_id(mine, mine.next_fire_at))
+    await driver.create(firing_id(other, other.next_fire_at), project_id=ELSEWHERE)
     clock.advance(MINUTE)
     assert sorted(await outcomes(store)) == ["failed", "fired"]
     assert (await now(store, mine)).last_failure_code == "RUN_ID_CONFLICT"
     assert (await now(store, other)).run_count == 1
 
 
-async def test_a_time_that_was_fired_already_makes_no_second_run(store, desk, clock):
+async def test_a_time_that_was_fired_already_makes_no_second_run(store, driver, clock):
     mine = await kept(store)
     clock.advance(MINUTE)
     await look(store)
@@ -211,26 +211,26 @@ async def test_a_time_that_was_fired_already_makes_no_second_run(store, desk, cl
 
     await store.schedules.change(PROJECT, mine.id, back)
     assert await outcomes(store) == ["repeated"]
-    assert len(await runs_of(desk, mine)) == 1
+    assert len(await runs_of(driver, mine)) == 1
 
 
-async def test_one_that_is_deleted_goes_once_its_runs_have_ended_and_they_stay(store, desk, clock):
+async def test_one_that_is_deleted_goes_once_its_runs_have_ended_and_they_stay(store, driver, clock):
     mine = await kept(store)
     clock.advance(MINUTE)
     await look(store)
     await store.schedules.change(PROJECT, mine.id, delete)
     assert await outcomes(store) == ["deleting"]
     assert await look(store) == []
-    [run] = await runs_of(desk, mine)
-    await desk.complete(run.run_id)
+    [run] = await runs_of(driver, mine)
+    await driver.complete(run.run_id)
     clock.advance(limits.schedule_deleting_ms)
     assert await outcomes(store) == ["removed"]
     assert await now(store, mine) is None
-    [left] = await runs_of(desk, mine)
+    [left] = await runs_of(driver, mine)
     assert left.schedule_id == mine.id
 
 
-async def test_a_decision_that_breaks_leaves_nothing_behind(store, desk, clock):
+async def test_a_decision_that_breaks_leaves_nothing_behind(store, driver, clock):
     mine = await kept(store)
     clock.advance(MINUTE)
 
@@ -240,23 +240,23 @@ async def test_a_decision_that_breaks_leaves_nothing_behind(store, desk, clock):
 
     with pytest.raises(Error):
         await store.runs.fire(10, broken)
-    assert (await desk.rows(), await now(store, mine)) == ([], mine)
+    assert (await driver.rows(), await now(store, mine)) == ([], mine)
 
 
 # Changing
 
 
-async def test_a_change_is_decided_on_the_row_as_it_is(store, clock, refusal, sealed):
+async def test_a_change_is_decided_on_the_row_as_it_is(store, clock, refusal, idempotent):
     mine = await kept(store)
 
     def renamed(old, at):
         assert (old, at) == (mine, clock.now)
         return replace(old, name="other", version=old.version + 1)
 
-    changed = await store.schedules.change(PROJECT, mine.id, renamed, sealed())
+    changed = await store.schedules.change(PROJECT, mine.id, renamed, idempotent())
     assert changed == await now(store, mine) == replace(mine, name="other", version=mine.version + 1)
-    with pytest.raises(Replay):
-        await store.schedules.change(PROJECT, mine.id, renamed, sealed())
+    with pytest.raises(ReplayedResponse):
+        await store.schedules.change(PROJECT, mine.id, renamed, idempotent())
     assert await store.schedules.change(PROJECT, mine.id, lambda old, _: old) == changed
     for project_id, name in ((ELSEWHERE, mine.id), (PROJECT, "nothing")):
         refused = store.schedules.change(project_id, name, lambda old, _: old)

@@ -5,77 +5,77 @@ from runstead.core.runs.run import RunStatus
 from .conftest import PROJECT
 
 
-async def held(desk, *owners, looked_max=100, project_id=PROJECT):
-    found = await desk.store.workers.held(project_id, owners, looked_max)
+async def held(driver, *owners, looked_max=100, project_id=PROJECT):
+    found = await driver.store.workers.held(project_id, owners, looked_max)
     return [(one.owner, one.run_id) for one in found]
 
 
-async def test_what_is_claimed_is_held_until_the_attempt_ends(desk, clock):
-    await desk.create("run-1", target="task:a", title="One")
-    await desk.claim("ann")
-    (one,) = await desk.store.workers.held(PROJECT, ["ann"], 100)
+async def test_what_is_claimed_is_held_until_the_attempt_ends(driver, clock):
+    await driver.create("run-1", target="task:a", title="One")
+    await driver.claim("ann")
+    (one,) = await driver.store.workers.held(PROJECT, ["ann"], 100)
     assert (one.owner, one.run_id, one.title, one.target) == ("ann", "run-1", "One", "task:a")
     assert (one.status, one.attempt) == (RunStatus.RUNNING, 1)
     assert (one.attempt_started_at, one.lease_expires_at) == (clock.now, clock.now + 60_000)
-    await desk.complete("run-1")
-    assert await held(desk, "ann") == []
+    await driver.complete("run-1")
+    assert await held(driver, "ann") == []
 
 
-async def test_what_is_let_go_or_lost_is_held_no_more(desk, clock):
+async def test_what_is_let_go_or_lost_is_held_no_more(driver, clock):
     for run_id in ("released", "lost"):
-        await desk.create(run_id)
-    await desk.claim("ann", limit=2)
-    await desk.release("released")
-    assert await held(desk, "ann") == [("ann", "lost")]
+        await driver.create(run_id)
+    await driver.claim("ann", limit=2)
+    await driver.release("released")
+    assert await held(driver, "ann") == [("ann", "lost")]
     clock.advance(60_001)
-    await desk.referee()
-    assert await held(desk, "ann") == []
+    await driver.enforce_deadlines()
+    assert await held(driver, "ann") == []
 
 
-async def test_only_those_of_the_named_owners_are_told_the_oldest_attempt_first(desk, clock):
+async def test_only_those_of_the_named_owners_are_told_the_oldest_attempt_first(driver, clock):
     for run_id, worker in (("run-1", "bob"), ("run-2", "ann"), ("run-3", "cid"), ("run-4", "ann")):
-        await desk.create(run_id)
+        await driver.create(run_id)
         clock.advance(10)
-        await desk.claim(worker)
-    assert await held(desk, "ann", "bob") == [("bob", "run-1"), ("ann", "run-2"), ("ann", "run-4")]
-    assert await held(desk, "nobody") == await held(desk) == []
+        await driver.claim(worker)
+    assert await held(driver, "ann", "bob") == [("bob", "run-1"), ("ann", "run-2"), ("ann", "run-4")]
+    assert await held(driver, "nobody") == await held(driver) == []
 
 
-async def test_those_of_other_projects_are_not_told(desk):
-    await desk.create("elsewhere", project_id="other")
-    await desk.claim("ann", project_id="other")
-    assert await held(desk, "ann") == []
-    assert await held(desk, "ann", project_id="other") == [("ann", "elsewhere")]
+async def test_those_of_other_projects_are_not_told(driver):
+    await driver.create("elsewhere", project_id="other")
+    await driver.claim("ann", project_id="other")
+    assert await held(driver, "ann") == []
+    assert await held(driver, "ann", project_id="other") == [("ann", "elsewhere")]
 
 
-async def test_a_run_that_waits_under_its_lease_is_held(desk):
-    await desk.create("run-1")
-    await desk.claim("ann")
-    await desk.wait("run-1")
-    (one,) = await desk.store.workers.held(PROJECT, ["ann"], 100)
+async def test_a_run_that_waits_under_its_lease_is_held(driver):
+    await driver.create("run-1")
+    await driver.claim("ann")
+    await driver.wait("run-1")
+    (one,) = await driver.store.workers.held(PROJECT, ["ann"], 100)
     assert one.status is RunStatus.WAITING
 
 
-async def test_a_cancelled_run_is_held_until_its_worker_stops(desk):
-    await desk.create("run-1")
-    await desk.claim("ann")
-    await desk.cancel("run-1")
-    (one,) = await desk.store.workers.held(PROJECT, ["ann"], 100)
+async def test_a_cancelled_run_is_held_until_its_worker_stops(driver):
+    await driver.create("run-1")
+    await driver.claim("ann")
+    await driver.cancel("run-1")
+    (one,) = await driver.store.workers.held(PROJECT, ["ann"], 100)
     assert one.status is RunStatus.CANCELLED
-    await desk.release("run-1", worker="ann")
-    assert await held(desk, "ann") == []
+    await driver.release("run-1", worker="ann")
+    assert await held(driver, "ann") == []
 
 
-async def test_a_run_that_was_sent_to_a_service_is_held_by_it(desk, clock):
-    await desk.create("run-1", kind="agent", push_service_id="service-1", conversation_id="c-1")
-    await desk.start("run-1")
-    await desk.dispatch()
-    assert await held(desk, "service-1") == [("service-1", "run-1")]
+async def test_a_run_that_was_sent_to_a_service_is_held_by_it(driver, clock):
+    await driver.create("run-1", kind="agent", push_service_id="service-1", conversation_id="c-1")
+    await driver.start("run-1")
+    await driver.dispatch()
+    assert await held(driver, "service-1") == [("service-1", "run-1")]
 
 
-async def test_no_more_deadlines_are_looked_at_than_were_asked_for(desk, clock):
+async def test_no_more_deadlines_are_looked_at_than_were_asked_for(driver, clock):
     for number in range(3):
-        await desk.create(f"run-{number}")
+        await driver.create(f"run-{number}")
         clock.advance(10)
-        await desk.claim("ann")
-    assert await held(desk, "ann", looked_max=2) == [("ann", "run-0"), ("ann", "run-1")]
+        await driver.claim("ann")
+    assert await held(driver, "ann", looked_max=2) == [("ann", "run-0"), ("ann", "run-1")]

@@ -14,24 +14,24 @@ async def conversations(store):
         await store.conversations.create(Conversation(f"c-{number}", "p-1", "chat", 1, 1))
 
 
-async def test_a_request_is_given_back_as_it_was_stored(store, desk, clock):
-    await desk.create("run-1")
+async def test_a_request_is_given_back_as_it_was_stored(store, driver, clock):
+    await driver.create("run-1")
     members = {"description": "D", "metadata": b'{"a":1}', "created_by": "ada", "fields": b'[{"name":"n"}]'}
     expires_at = clock.now + 5
-    written = await desk.ask("run-1", "i-1", expires_at=expires_at, **members)
+    written = await driver.ask("run-1", "i-1", expires_at=expires_at, **members)
     found = await store.inputs.get("i-1")
     assert (found.run_seq, found.run_id, found.tool_call_id) == (written.run.seq, "run-1", "call-1")
     assert (found.status, found.created_at, found.expires_at) == ("open", clock.now, expires_at)
     assert {name: getattr(found, name) for name in members} == members
-    assert (await desk.row("run-1")).waiting_input_id == "i-1"
+    assert (await driver.row("run-1")).waiting_input_id == "i-1"
     assert await store.inputs.get("i-2") is None
 
 
-async def test_a_response_is_kept_with_its_request(store, desk, clock):
-    await desk.create("run-1")
-    await desk.ask("run-1", "i-1")
+async def test_a_response_is_kept_with_its_request(store, driver, clock):
+    await driver.create("run-1")
+    await driver.ask("run-1", "i-1")
     clock.advance(7)
-    shown = (await desk.respond("run-1", "i-1")).transition.input_request
+    shown = (await driver.respond("run-1", "i-1")).transition.input_request
     found = await store.inputs.get("i-1")
     assert found == shown
     assert (found.status, found.ended_at) == ("submitted", clock.now)
@@ -40,75 +40,75 @@ async def test_a_response_is_kept_with_its_request(store, desk, clock):
     assert (response.values, response.digest, response.created_at) == (b'{"a":1}', b'{"a":1}', clock.now)
 
 
-async def test_a_repeated_request_stores_no_second_one(store, desk):
-    await desk.create("run-1")
-    await desk.ask("run-1", "i-1")
-    assert (await desk.ask("run-1", "i-2")).transition.input_request.id == "i-1"
+async def test_a_repeated_request_stores_no_second_one(store, driver):
+    await driver.create("run-1")
+    await driver.ask("run-1", "i-1")
+    assert (await driver.ask("run-1", "i-2")).transition.input_request.id == "i-1"
     assert [one.id for one in await store.inputs.page("c-1", None, None, 10)] == ["i-1"]
 
 
-async def test_a_request_that_is_refused_leaves_the_run_alone(store, desk, refusal):
-    before = await desk.create("run-1")
-    assert await refusal(desk.ask("run-1", "i-1", conversation_id="c-9")) == "NOT_FOUND"
-    assert await desk.row("run-1") == before
+async def test_a_request_that_is_refused_leaves_the_run_alone(store, driver, refusal):
+    before = await driver.create("run-1")
+    assert await refusal(driver.ask("run-1", "i-1", conversation_id="c-9")) == "NOT_FOUND"
+    assert await driver.row("run-1") == before
     assert await store.inputs.get("i-1") is None
 
 
-async def test_a_response_that_breaks_leaves_the_request_open(store, desk, sealed):
-    await desk.create("run-1")
-    await desk.ask("run-1", "i-1")
+async def test_a_response_that_breaks_leaves_the_request_open(store, driver, idempotent):
+    await driver.create("run-1")
+    await driver.ask("run-1", "i-1")
 
     def broken(_):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await desk.respond("run-1", "i-1", seal=sealed(render=broken))
+        await driver.respond("run-1", "i-1", idempotency=idempotent(render=broken))
     assert (await store.inputs.get("i-1")).status == "open"
-    assert (await desk.row("run-1")).status == "waiting"
-    assert await desk.log("run-1") == []
+    assert (await driver.row("run-1")).status == "waiting"
+    assert await driver.log("run-1") == []
 
 
-async def test_of_many_responses_one_is_stored(store, desk):
-    await desk.create("run-1")
-    await desk.ask("run-1", "i-1")
-    tries = (desk.respond("run-1", "i-1", b"%d" % number) for number in range(20))
+async def test_of_many_responses_one_is_stored(store, driver):
+    await driver.create("run-1")
+    await driver.ask("run-1", "i-1")
+    tries = (driver.respond("run-1", "i-1", b"%d" % number) for number in range(20))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
     assert sum(isinstance(one, Error) for one in outcomes) == 19
-    assert len(await desk.log("run-1")) == 1
+    assert len(await driver.log("run-1")) == 1
 
 
-async def test_a_cancelled_family_closes_every_request_in_it(store, desk):
-    await desk.create("run-1")
+async def test_a_cancelled_family_closes_every_request_in_it(store, driver):
+    await driver.create("run-1")
     for number in (2, 3):
-        await desk.create(f"run-{number}", parent="run-1")
-        await desk.ask(f"run-{number}", f"i-{number}")
-    await desk.cancel("run-1")
+        await driver.create(f"run-{number}", parent="run-1")
+        await driver.ask(f"run-{number}", f"i-{number}")
+    await driver.cancel("run-1")
     assert [(await store.inputs.get(f"i-{number}")).status for number in (2, 3)] == ["cancelled"] * 2
 
 
-async def test_the_referee_expires_a_request_with_its_run(store, desk, clock):
-    await desk.create("run-1")
-    await desk.ask("run-1", "i-1", expires_at=clock.now + 50)
+async def test_the_referee_expires_a_request_with_its_run(store, driver, clock):
+    await driver.create("run-1")
+    await driver.ask("run-1", "i-1", expires_at=clock.now + 50)
     clock.advance(50)
-    await desk.referee()
+    await driver.enforce_deadlines()
     found = await store.inputs.get("i-1")
     assert (found.status, found.ended_at) == ("expired", clock.now)
-    assert (await desk.row("run-1")).status == "failed"
+    assert (await driver.row("run-1")).status == "failed"
 
 
-async def test_a_request_of_another_run_is_not_there(desk, refusal):
-    await desk.create("run-1")
-    await desk.create("run-2")
-    await desk.ask("run-1", "i-1")
-    assert await refusal(desk.respond("run-2", "i-1")) == "NOT_FOUND"
-    assert await refusal(desk.cancel_input("run-2", "i-1")) == "NOT_FOUND"
+async def test_a_request_of_another_run_is_not_there(driver, refusal):
+    await driver.create("run-1")
+    await driver.create("run-2")
+    await driver.ask("run-1", "i-1")
+    assert await refusal(driver.respond("run-2", "i-1")) == "NOT_FOUND"
+    assert await refusal(driver.cancel_input("run-2", "i-1")) == "NOT_FOUND"
 
 
-async def test_pages_hold_the_requests_of_one_conversation_newest_first(store, desk):
+async def test_pages_hold_the_requests_of_one_conversation_newest_first(store, driver):
     for number in range(1, 6):
-        await desk.create(f"run-{number}")
-        await desk.ask(f"run-{number}", f"i-{number}", conversation_id="c-2" if number == 3 else "c-1")
-    await desk.respond("run-2", "i-2")
+        await driver.create(f"run-{number}")
+        await driver.ask(f"run-{number}", f"i-{number}", conversation_id="c-2" if number == 3 else "c-1")
+    await driver.respond("run-2", "i-2")
 
     async def page(status=None, before=None, limit=10):
         return await store.inputs.page("c-1", status, before, limit)
@@ -117,5 +117,5 @@ async def test_pages_hold_the_requests_of_one_conversation_newest_first(store, d
     assert [one.id for one in await page("open")] == ["i-5", "i-4", "i-1"]
     first = await page(limit=2)
     assert [one.id for one in await page(before=first[-1].seq)] == ["i-2", "i-1"]
-    seq = (await desk.row("run-4")).seq
+    seq = (await driver.row("run-4")).seq
     assert [one.id for one in await store.inputs.of_run(seq, 10)] == ["i-4"]

@@ -6,13 +6,14 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
-from twins import Twins
 
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import RunStatus
+
+from .engine_pair import EnginePair
 
 #: Memory is the model itself. PostgreSQL takes longest for each.
 EXAMPLES = {"memory": 20, "sqlite": 80, "postgres": 50}
@@ -59,7 +60,7 @@ some = precondition(lambda self: self.rows)
 several = precondition(lambda self: sum(not run.terminal for run in self.rows.values()) > 2)
 
 
-class StoreMachine(Twins):
+class StoreMachine(EnginePair):
     fences = st.sampled_from(("none", "current", "current", "stale"))
 
     @rule(
@@ -338,12 +339,12 @@ class StoreMachine(Twins):
 
     @precondition(lambda self: any(run.due_at is not None for run in self.rows.values()))
     @rule(limit=st.sampled_from((1, 2, 100)), dice=dice, exactly=st.booleans(), ms=stretches)
-    def referee(self, limit, dice, exactly, ms):
+    def enforce_deadlines(self, limit, dice, exactly, ms):
         if exactly:
             self.move_to(min((run.due_at for run in self.rows.values() if run.due_at is not None), default=0))
         else:
             self.clock.advance(ms)
-        decided = self.both(lambda d: d.referee(limit, dice=dice))
+        decided = self.both(lambda d: d.enforce_deadlines(limit, dice=dice))
         assert len(decided) <= limit
 
 

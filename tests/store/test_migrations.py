@@ -62,11 +62,11 @@ def put_events(connection, *events):
 async def test_runs_of_the_first_schema_are_read_and_changed(old, desk_at):
     with closing(sqlite3.connect(old)) as connection, connection:
         put_run(connection, 1, title="Old", input=b"[1]", status="pending", available_at=5)
-    desk = await desk_at(old)
-    run = await desk.row("run-1")
+    driver = await desk_at(old)
+    run = await driver.row("run-1")
     assert (run.title, run.input, run.paused_available_at) == ("Old", b"[1]", None)
     assert len(FIELDS) == len(set(FIELDS))
-    assert (await desk.pause("run-1")).run.paused_available_at == 5
+    assert (await driver.pause("run-1")).run.paused_available_at == 5
 
 
 async def test_the_events_of_an_old_family_are_ordered_by_time(old, event, desk_at):
@@ -78,19 +78,19 @@ async def test_the_events_of_an_old_family_are_ordered_by_time(old, event, desk_
         # The clock of run 2 went back between its two events
         put_events(connection, (1, 1, 10), (1, 2, 10), (1, 3, 40), (2, 1, 30), (2, 2, 20), (3, 1, 20))
         put_events(connection, (4, 1, 10), (4, 2, 20))
-    desk = await desk_at(old)
+    driver = await desk_at(old)
     expected = [("run-1", 1), ("run-1", 2), ("run-3", 1), ("run-2", 1), ("run-2", 2), ("run-1", 3)]
     for step in (1, 2, 100):
-        found, end = await desk.family("run-1", step=step)
+        found, end = await driver.family("run-1", step=step)
         assert [one[:2] for one in found] == expected
         assert ([one[2] for one in found], end) == ([1, 2, 3, 4, 5, 6], 6)
-    await desk.append("run-2", event())
-    await desk.append("run-1", event())
-    assert await desk.family("run-1", 6) == ([("run-2", 3, 7), ("run-1", 4, 8)], 8)
-    assert await desk.family("run-4") == ([("run-4", 1, 1), ("run-4", 2, 2)], 2)
-    await desk.create("child", parent="run-4")
-    await desk.append("child", event())
-    assert await desk.family("run-4", 1) == ([("run-4", 2, 2), ("child", 1, 3)], 3)
+    await driver.append("run-2", event())
+    await driver.append("run-1", event())
+    assert await driver.family("run-1", 6) == ([("run-2", 3, 7), ("run-1", 4, 8)], 8)
+    assert await driver.family("run-4") == ([("run-4", 1, 1), ("run-4", 2, 2)], 2)
+    await driver.create("child", parent="run-4")
+    await driver.append("child", event())
+    assert await driver.family("run-4", 1) == ([("run-4", 2, 2), ("child", 1, 3)], 3)
 
 
 async def test_a_store_is_migrated_once(old, desk_at):

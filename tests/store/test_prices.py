@@ -72,7 +72,7 @@ async def test_a_price_is_deleted_once(store):
 
 @pytest.fixture
 async def app(store):
-    await store.directory.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
+    await store.identity.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
     return App(store, MemoryNotifier())
 
 

@@ -78,114 +78,114 @@ async def test_a_crowd_is_refused_and_leaves_nothing(store, push_service, refusa
     await store.push_services.register(push_service(version="2"))
 
 
-async def test_a_seal_answers_a_repeated_registration(store, push_service, sealed):
-    await store.push_services.register(push_service(), sealed())
+async def test_a_seal_answers_a_repeated_registration(store, push_service, idempotent):
+    await store.push_services.register(push_service(), idempotent())
     with pytest.raises(Exception, match="202"):
-        await store.push_services.register(push_service(version="2"), sealed())
+        await store.push_services.register(push_service(version="2"), idempotent())
     assert (await store.push_services.get("service-1")).version is None
 
 
-async def test_a_decision_learns_which_service_gets_the_runs_of_an_agent(desk, push_service):
-    await desk.store.push_services.register(push_service(agent_id="scribe"))
+async def test_a_decision_learns_which_service_gets_the_runs_of_an_agent(driver, push_service):
+    await driver.store.push_services.register(push_service(agent_id="scribe"))
     seen = []
 
     def decide(loaded):
         seen.append(loaded.push_service_id)
         return Transition(loaded.run)
 
-    await desk.create("run-1")
+    await driver.create("run-1")
     for want in (Want(push_agent="scribe"), Want(push_agent=""), Want(push_agent="other"), Want()):
-        await desk.runs.apply(desk.key("run-1"), decide, want)
+        await driver.runs.apply(driver.key("run-1"), decide, want)
     assert seen == ["service-1", None, None, None]
 
 
-async def pushed(desk, name, service="service-1", **fields):
-    return await desk.create(name, kind="agent", push_service_id=service, **fields)
+async def pushed(driver, name, service="service-1", **fields):
+    return await driver.create(name, kind="agent", push_service_id=service, **fields)
 
 
-async def test_the_oldest_due_runs_are_dispatched_once(desk, clock):
+async def test_the_oldest_due_runs_are_dispatched_once(driver, clock):
     for name in ("a", "b", "c"):
-        await pushed(desk, name)
+        await pushed(driver, name)
         clock.advance(1)
-    await pushed(desk, "later", available_at=clock.now + 100)
-    await desk.create("task")
-    assert [run.run_id for run in await desk.dispatch(2)] == ["a", "b"]
-    assert [run.run_id for run in await desk.dispatch(9)] == ["c"]
-    assert await desk.dispatch(9) == []
+    await pushed(driver, "later", available_at=clock.now + 100)
+    await driver.create("task")
+    assert [run.run_id for run in await driver.dispatch(2)] == ["a", "b"]
+    assert [run.run_id for run in await driver.dispatch(9)] == ["c"]
+    assert await driver.dispatch(9) == []
     clock.advance(100)
-    assert [run.run_id for run in await desk.dispatch(9)] == ["later"]
+    assert [run.run_id for run in await driver.dispatch(9)] == ["later"]
 
 
-async def test_concurrent_dispatchers_never_get_the_same_run(desk):
+async def test_concurrent_dispatchers_never_get_the_same_run(driver):
     for number in range(12):
-        await pushed(desk, f"run-{number}")
-    found = await asyncio.gather(*(desk.dispatch(3) for _ in range(8)))
+        await pushed(driver, f"run-{number}")
+    found = await asyncio.gather(*(driver.dispatch(3) for _ in range(8)))
     ids = [run.run_id for lot in found for run in lot]
     assert len(ids) == len(set(ids)) == 12
 
 
-async def test_a_busy_services_runs_are_passed_over(desk):
-    await pushed(desk, "a", "slow")
-    await pushed(desk, "b", "quick")
-    assert [run.run_id for run in await desk.dispatch(9, ("slow",))] == ["b"]
-    assert [run.run_id for run in await desk.dispatch(9)] == ["a"]
+async def test_a_busy_services_runs_are_passed_over(driver):
+    await pushed(driver, "a", "slow")
+    await pushed(driver, "b", "quick")
+    assert [run.run_id for run in await driver.dispatch(9, ("slow",))] == ["b"]
+    assert [run.run_id for run in await driver.dispatch(9)] == ["a"]
 
 
-async def test_services_that_reach_the_project_are_handed_to_the_decision(desk, push_service):
-    await desk.store.push_services.register(push_service())
-    await desk.store.push_services.register(push_service("service-2", reach=(OTHER,)))
-    await pushed(desk, "a")
+async def test_services_that_reach_the_project_are_handed_to_the_decision(driver, push_service):
+    await driver.store.push_services.register(push_service())
+    await driver.store.push_services.register(push_service("service-2", reach=(OTHER,)))
+    await pushed(driver, "a")
     seen = []
 
     def decide(run, _now, services):
         seen.extend(one.id for one in services)
         return Transition(run, accepted=False)
 
-    await desk.runs.dispatch(1, (), decide)
+    await driver.runs.dispatch(1, (), decide)
     assert seen == ["service-1"]
 
 
-async def test_no_worker_claims_what_is_pushed(desk):
-    await pushed(desk, "a")
+async def test_no_worker_claims_what_is_pushed(driver):
+    await pushed(driver, "a")
     query = {"kinds": ("agent", "task"), "implementation_kind": "python", "targets": ()}
-    assert await desk.claim(**query) == []
+    assert await driver.claim(**query) == []
 
 
-async def test_a_cancelled_run_that_was_deleted_is_not_stopped_any_more(desk):
-    await pushed(desk, "a")
-    await desk.dispatch(1)
-    await desk.cancel("a")
-    await desk.delete("a")
-    assert await desk.runs.cancelled_pushes(9, ()) == []
+async def test_a_cancelled_run_that_was_deleted_is_not_stopped_any_more(driver):
+    await pushed(driver, "a")
+    await driver.dispatch(1)
+    await driver.cancel("a")
+    await driver.delete("a")
+    assert await driver.runs.cancelled_pushes(9, ()) == []
 
 
-async def test_cancelled_runs_are_found_until_they_have_stopped(desk, clock):
+async def test_cancelled_runs_are_found_until_they_have_stopped(driver, clock):
     for name in ("a", "b", "never-sent"):
-        await pushed(desk, name)
+        await pushed(driver, name)
         if name != "never-sent":
-            await desk.dispatch(1)
-        await desk.cancel(name)
+            await driver.dispatch(1)
+        await driver.cancel(name)
         clock.advance(1)
 
     async def found(*busy, limit=9):
-        return [run.run_id for run in await desk.runs.cancelled_pushes(limit, busy)]
+        return [run.run_id for run in await driver.runs.cancelled_pushes(limit, busy)]
 
     assert await found() == ["a", "b"]
     assert await found(limit=1) == ["a"]
     assert await found("service-1") == []
-    await desk.stopped_by_service("a")
+    await driver.stopped_by_service("a")
     assert await found() == ["b"]
 
 
-async def test_a_dispatch_that_is_refused_harms_no_run(desk):
-    await pushed(desk, "a")
+async def test_a_dispatch_that_is_refused_harms_no_run(driver):
+    await pushed(driver, "a")
 
     def decide(_run, _now, _services):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        await desk.runs.dispatch(1, (), decide)
-    assert [run.run_id for run in await desk.dispatch(1)] == ["a"]
+        await driver.runs.dispatch(1, (), decide)
+    assert [run.run_id for run in await driver.dispatch(1)] == ["a"]
 
 
 # Signing keys

@@ -15,28 +15,28 @@ FEW = settings(
 )
 
 
-async def limit(desk, most=None, project_id=PROJECT, **targets):
-    """limit(desk, 5, a=1): five at a time, and one of task:a."""
+async def limit(driver, most=None, project_id=PROJECT, **targets):
+    """limit(driver, 5, a=1): five at a time, and one of task:a."""
     named = [ConcurrencyLimit(f"task:{name}", most) for name, most in targets.items()]
     whole = [] if most is None else [ConcurrencyLimit(None, most)]
-    return await desk.store.concurrency.put(project_id, [*named, *whole])
+    return await driver.store.concurrency.put(project_id, [*named, *whole])
 
 
-async def running(desk, project_id=PROJECT):
-    return {one.limit.target: one.running for one in await desk.store.concurrency.of(project_id)}
+async def running(driver, project_id=PROJECT):
+    return {one.limit.target: one.running for one in await driver.store.concurrency.of(project_id)}
 
 
-async def task(desk, name, target="a", **fields):
-    return await desk.create(name, target=f"task:{target}", **fields)
+async def task(driver, name, target="a", **fields):
+    return await driver.create(name, target=f"task:{target}", **fields)
 
 
-async def agent(desk, name, **fields):
+async def agent(driver, name, **fields):
     given = {"kind": "agent", "implementation_kind": "python"} | fields
-    return await desk.create(name, **given)
+    return await driver.create(name, **given)
 
 
-async def push(desk, name, project_id=PROJECT, service="service-1", **fields):
-    return await desk.create(name, kind="agent", push_service_id=service, project_id=project_id, **fields)
+async def push(driver, name, project_id=PROJECT, service="service-1", **fields):
+    return await driver.create(name, kind="agent", push_service_id=service, project_id=project_id, **fields)
 
 
 def played(desks, play):
@@ -53,43 +53,43 @@ def played(desks, play):
 # Priority and delay
 
 
-async def test_the_highest_priority_comes_first_then_the_oldest(desk, clock):
+async def test_the_highest_priority_comes_first_then_the_oldest(driver, clock):
     for name, priority in [("old", 0), ("low", -100), ("high", 100), ("young", 0), ("high-2", 100)]:
-        await desk.create(name, priority=priority)
+        await driver.create(name, priority=priority)
         clock.advance(1)
-    assert await desk.claim_ids(limit=2) == ["high", "high-2"]
-    assert await desk.claim_ids(limit=9) == ["old", "young", "low"]
+    assert await driver.claim_ids(limit=2) == ["high", "high-2"]
+    assert await driver.claim_ids(limit=9) == ["old", "young", "low"]
 
 
-async def test_delayed_runs_of_a_higher_priority_hide_nobody(desk, clock):
+async def test_delayed_runs_of_a_higher_priority_hide_nobody(driver, clock):
     for n in range(30):
-        await desk.create(f"later-{n}", priority=10 + n % 3, available_at=clock.now + 1_000)
-    await desk.create("now")
-    assert await desk.claim_ids(limit=9) == ["now"]
+        await driver.create(f"later-{n}", priority=10 + n % 3, available_at=clock.now + 1_000)
+    await driver.create("now")
+    assert await driver.claim_ids(limit=9) == ["now"]
     clock.advance(1_000)
-    assert [run.priority for run in await desk.claim(limit=30)] == [12] * 10 + [11] * 10 + [10] * 10
+    assert [run.priority for run in await driver.claim(limit=30)] == [12] * 10 + [11] * 10 + [10] * 10
 
 
-async def test_priority_holds_across_kinds_targets_and_worker_keys(desk):
-    await desk.create("task", priority=1, target="task:a")
-    await desk.create("eval", kind="eval", priority=2)
-    await agent(desk, "anyone", priority=0)
-    await agent(desk, "mine", worker_key="w", priority=3, target="agent:x")
+async def test_priority_holds_across_kinds_targets_and_worker_keys(driver):
+    await driver.create("task", priority=1, target="task:a")
+    await driver.create("eval", kind="eval", priority=2)
+    await agent(driver, "anyone", priority=0)
+    await agent(driver, "mine", worker_key="w", priority=3, target="agent:x")
     query = {"implementation_kind": "python", "worker_key": "w", "limit": 1}
-    assert await desk.claim_ids(kinds=("task", "eval", "agent"), **query) == ["mine"]
-    assert await desk.claim_ids(kinds=("task", "eval", "agent"), **query) == ["eval"]
+    assert await driver.claim_ids(kinds=("task", "eval", "agent"), **query) == ["mine"]
+    assert await driver.claim_ids(kinds=("task", "eval", "agent"), **query) == ["eval"]
     targets = ("task:a", "agent:x")
-    assert await desk.claim_ids(kinds=("task", "agent"), targets=targets, **query) == ["task"]
-    assert await desk.claim_ids(kinds=("task", "eval", "agent"), **query) == ["anyone"]
+    assert await driver.claim_ids(kinds=("task", "agent"), targets=targets, **query) == ["task"]
+    assert await driver.claim_ids(kinds=("task", "eval", "agent"), **query) == ["anyone"]
 
 
-async def test_a_lost_attempt_keeps_the_priority(desk, clock):
-    await desk.create("urgent", priority=5)
-    await desk.claim()
-    await desk.release("urgent", retry_after_ms=100)
-    await desk.create("other")
+async def test_a_lost_attempt_keeps_the_priority(driver, clock):
+    await driver.create("urgent", priority=5)
+    await driver.claim()
+    await driver.release("urgent", retry_after_ms=100)
+    await driver.create("other")
     clock.advance(100)
-    assert await desk.claim_ids(limit=9) == ["urgent", "other"]
+    assert await driver.claim_ids(limit=9) == ["urgent", "other"]
 
 
 runs = st.lists(
@@ -128,155 +128,155 @@ def test_claims_take_what_a_sort_by_priority_age_and_number_gives(desks, made, l
 # Limits on running runs
 
 
-async def test_a_project_has_no_limits_until_it_is_given_some(desk):
-    assert await desk.store.concurrency.of(PROJECT) == []
+async def test_a_project_has_no_limits_until_it_is_given_some(driver):
+    assert await driver.store.concurrency.of(PROJECT) == []
 
 
-async def test_limits_are_told_with_what_runs_and_replaced_as_a_whole(desk):
-    await task(desk, "run-1")
-    await desk.claim()
-    told = await limit(desk, 5, b=2, a=1)
+async def test_limits_are_told_with_what_runs_and_replaced_as_a_whole(driver):
+    await task(driver, "run-1")
+    await driver.claim()
+    told = await limit(driver, 5, b=2, a=1)
     assert [(one.limit.target, one.limit.max_running, one.running) for one in told] == [
         (None, 5, 1),
         ("task:a", 1, 1),
         ("task:b", 2, 0),
     ]
-    assert await desk.store.concurrency.of(PROJECT) == told
-    assert await desk.store.concurrency.of("p-2") == []
-    await limit(desk, c=3)
-    assert await running(desk) == {"task:c": 0}
-    assert await limit(desk) == []
+    assert await driver.store.concurrency.of(PROJECT) == told
+    assert await driver.store.concurrency.of("p-2") == []
+    await limit(driver, c=3)
+    assert await running(driver) == {"task:c": 0}
+    assert await limit(driver) == []
 
 
-async def test_a_claim_takes_no_more_than_the_project_may_run(desk):
-    await limit(desk, 2)
+async def test_a_claim_takes_no_more_than_the_project_may_run(driver):
+    await limit(driver, 2)
     for n in range(4):
-        await task(desk, f"run-{n}")
-    assert await desk.claim_ids(limit=9) == ["run-0", "run-1"]
-    assert await desk.claim_ids(limit=9) == []
-    await desk.complete("run-0")
-    assert await desk.claim_ids(limit=9) == ["run-2"]
+        await task(driver, f"run-{n}")
+    assert await driver.claim_ids(limit=9) == ["run-0", "run-1"]
+    assert await driver.claim_ids(limit=9) == []
+    await driver.complete("run-0")
+    assert await driver.claim_ids(limit=9) == ["run-2"]
 
 
-async def test_a_target_at_its_limit_hides_no_other_target(desk):
-    await limit(desk, a=1)
+async def test_a_target_at_its_limit_hides_no_other_target(driver):
+    await limit(driver, a=1)
     for n in range(40):
-        await task(desk, f"a-{n:02}", priority=9)
-    await task(desk, "b", "b")
-    await desk.create("none")
-    await desk.create("eval", kind="eval")
+        await task(driver, f"a-{n:02}", priority=9)
+    await task(driver, "b", "b")
+    await driver.create("none")
+    await driver.create("eval", kind="eval")
     kinds = ("task", "eval")
-    assert await desk.claim_ids(kinds=kinds, limit=2) == ["a-00", "b"]
-    assert await desk.claim_ids(kinds=kinds, limit=9) == ["none", "eval"]
-    assert await desk.claim_ids(kinds=kinds, limit=9) == []
+    assert await driver.claim_ids(kinds=kinds, limit=2) == ["a-00", "b"]
+    assert await driver.claim_ids(kinds=kinds, limit=9) == ["none", "eval"]
+    assert await driver.claim_ids(kinds=kinds, limit=9) == []
 
 
-async def test_named_targets_are_taken_as_far_as_there_is_room(desk):
-    await limit(desk, 4, a=1, b=2)
+async def test_named_targets_are_taken_as_far_as_there_is_room(driver):
+    await limit(driver, 4, a=1, b=2)
     for n in range(3):
         for name in ("a", "b", "c"):
-            await task(desk, f"{name}-{n}", name)
+            await task(driver, f"{name}-{n}", name)
     targets = ("task:a", "task:b", "task:c")
-    assert await desk.claim_ids(targets=targets[:2], limit=9) == ["a-0", "b-0", "b-1"]
-    assert await desk.claim_ids(targets=targets, limit=9) == ["c-0"]
-    await desk.complete("b-0")
-    assert await desk.claim_ids(targets=targets[:1], limit=9) == []
-    assert await desk.claim_ids(targets=targets, limit=9) == ["c-1"]
+    assert await driver.claim_ids(targets=targets[:2], limit=9) == ["a-0", "b-0", "b-1"]
+    assert await driver.claim_ids(targets=targets, limit=9) == ["c-0"]
+    await driver.complete("b-0")
+    assert await driver.claim_ids(targets=targets[:1], limit=9) == []
+    assert await driver.claim_ids(targets=targets, limit=9) == ["c-1"]
 
 
-async def test_agent_runs_keep_to_limits_too(desk):
+async def test_agent_runs_keep_to_limits_too(driver):
     query = {"kinds": ("agent",), "implementation_kind": "python", "worker_key": "w", "limit": 9}
-    await desk.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 1)])
+    await driver.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 1)])
     for n in range(3):
-        await agent(desk, f"a-{n}", target="agent:a", worker_key="w" if n % 2 else None)
-    await agent(desk, "b", target="agent:b")
-    await agent(desk, "none", target=None)
-    await agent(desk, "theirs", target="agent:b", worker_key="other")
-    assert await desk.claim_ids(**query) == ["a-0", "b", "none"]
+        await agent(driver, f"a-{n}", target="agent:a", worker_key="w" if n % 2 else None)
+    await agent(driver, "b", target="agent:b")
+    await agent(driver, "none", target=None)
+    await agent(driver, "theirs", target="agent:b", worker_key="other")
+    assert await driver.claim_ids(**query) == ["a-0", "b", "none"]
 
 
-async def test_zero_holds_everything_back(desk):
-    await limit(desk, a=0)
-    await task(desk, "a")
-    assert await desk.claim_ids() == []
-    await limit(desk, 0)
-    await task(desk, "b", "b")
-    assert await desk.claim_ids() == []
-    await limit(desk)
-    assert await desk.claim_ids(limit=9) == ["a", "b"]
+async def test_zero_holds_everything_back(driver):
+    await limit(driver, a=0)
+    await task(driver, "a")
+    assert await driver.claim_ids() == []
+    await limit(driver, 0)
+    await task(driver, "b", "b")
+    assert await driver.claim_ids() == []
+    await limit(driver)
+    assert await driver.claim_ids(limit=9) == ["a", "b"]
 
 
-async def test_limits_of_one_project_are_nothing_to_another(desk):
-    await limit(desk, 0)
-    await desk.create("theirs", project_id="p-2", target="task:a")
-    assert await desk.claim_ids(project_id="p-2") == ["theirs"]
+async def test_limits_of_one_project_are_nothing_to_another(driver):
+    await limit(driver, 0)
+    await driver.create("theirs", project_id="p-2", target="task:a")
+    assert await driver.claim_ids(project_id="p-2") == ["theirs"]
 
 
 @pytest.mark.parametrize("leave", ["complete", "wait", "pause", "release", "cancel"])
-async def test_whoever_runs_no_more_makes_room(desk, leave):
-    await limit(desk, 1)
-    await task(desk, "run-1")
-    await task(desk, "run-2")
-    assert await desk.claim_ids() == ["run-1"]
-    assert await running(desk) == {None: 1}
-    await getattr(desk, leave)("run-1")
-    assert await running(desk) == {None: 0}
-    assert await desk.claim_ids() == ["run-2"]
+async def test_whoever_runs_no_more_makes_room(driver, leave):
+    await limit(driver, 1)
+    await task(driver, "run-1")
+    await task(driver, "run-2")
+    assert await driver.claim_ids() == ["run-1"]
+    assert await running(driver) == {None: 1}
+    await getattr(driver, leave)("run-1")
+    assert await running(driver) == {None: 0}
+    assert await driver.claim_ids() == ["run-2"]
 
 
-async def test_a_resumed_run_is_claimed_where_there_is_room_and_never_stuck(desk):
-    await limit(desk, 1)
-    await task(desk, "first")
-    await desk.claim()
-    await desk.wait("first")
-    await desk.release("first")
-    await task(desk, "second")
-    assert await desk.claim_ids() == ["second"]
-    await desk.resume("first")
-    assert await desk.claim_ids() == []
-    await desk.complete("second")
-    assert await desk.claim_ids() == ["first"]
+async def test_a_resumed_run_is_claimed_where_there_is_room_and_never_stuck(driver):
+    await limit(driver, 1)
+    await task(driver, "first")
+    await driver.claim()
+    await driver.wait("first")
+    await driver.release("first")
+    await task(driver, "second")
+    assert await driver.claim_ids() == ["second"]
+    await driver.resume("first")
+    assert await driver.claim_ids() == []
+    await driver.complete("second")
+    assert await driver.claim_ids() == ["first"]
 
 
-async def test_a_run_that_its_worker_held_while_it_waited_may_exceed_the_limit(desk):
-    await limit(desk, 1)
-    await task(desk, "first")
-    await task(desk, "second")
-    await task(desk, "third")
-    await desk.claim()
-    await desk.wait("first")
-    assert await desk.claim_ids() == ["second"]
-    await desk.resume("first")
-    assert await running(desk) == {None: 2}
-    await desk.complete("second")
-    assert await desk.claim_ids() == []
-    await desk.complete("first")
-    assert await desk.claim_ids() == ["third"]
+async def test_a_run_that_its_worker_held_while_it_waited_may_exceed_the_limit(driver):
+    await limit(driver, 1)
+    await task(driver, "first")
+    await task(driver, "second")
+    await task(driver, "third")
+    await driver.claim()
+    await driver.wait("first")
+    assert await driver.claim_ids() == ["second"]
+    await driver.resume("first")
+    assert await running(driver) == {None: 2}
+    await driver.complete("second")
+    assert await driver.claim_ids() == []
+    await driver.complete("first")
+    assert await driver.claim_ids() == ["third"]
 
 
-async def test_a_lower_limit_lets_what_runs_run_on(desk):
+async def test_a_lower_limit_lets_what_runs_run_on(driver):
     for n in range(4):
-        await task(desk, f"run-{n}")
-    await desk.claim(limit=3)
-    await limit(desk, 1)
-    assert await desk.claim_ids() == []
+        await task(driver, f"run-{n}")
+    await driver.claim(limit=3)
+    await limit(driver, 1)
+    assert await driver.claim_ids() == []
     for n in range(2):
-        await desk.complete(f"run-{n}")
-        assert await desk.claim_ids() == []
-    await desk.complete("run-2")
-    assert await desk.claim_ids() == ["run-3"]
+        await driver.complete(f"run-{n}")
+        assert await driver.claim_ids() == []
+    await driver.complete("run-2")
+    assert await driver.claim_ids() == ["run-3"]
 
 
-async def test_concurrent_claims_never_exceed_a_limit(desk):
-    await limit(desk, 7, a=2)
+async def test_concurrent_claims_never_exceed_a_limit(driver):
+    await limit(driver, 7, a=2)
     for n in range(30):
-        await task(desk, f"run-{n}", "ab"[n % 2])
+        await task(driver, f"run-{n}", "ab"[n % 2])
     queries = [{}, {"targets": ("task:a",)}, {"targets": ("task:a", "task:b")}]
-    claims = await asyncio.gather(*(desk.claim(limit=1 + n % 3, **queries[n % 3]) for n in range(24)))
+    claims = await asyncio.gather(*(driver.claim(limit=1 + n % 3, **queries[n % 3]) for n in range(24)))
     taken = [run for found in claims for run in found]
     assert len({run.run_id for run in taken}) == len(taken) == 7
     assert Counter(run.target for run in taken)["task:a"] <= 2
-    assert await running(desk) == {None: 7, "task:a": Counter(run.target for run in taken)["task:a"]}
+    assert await running(driver) == {None: 7, "task:a": Counter(run.target for run in taken)["task:a"]}
 
 
 steps = st.lists(
@@ -293,23 +293,23 @@ steps = st.lists(
 @FEW
 @given(steps)
 def test_every_engine_claims_under_limits_what_the_model_claims(desks, steps):
-    async def step(desk, what, number, name):
+    async def step(driver, what, number, name):
         target = None if name is None else f"task:{name}"
         if what == "create":
-            await desk.create(target=target, priority=number % 3)
+            await driver.create(target=target, priority=number % 3)
         elif what == "claim":
             query = {"targets": ("task:a", "task:b")} if number % 2 else {}
-            return await desk.claim_ids(limit=1 + number % 4, **query)
+            return await driver.claim_ids(limit=1 + number % 4, **query)
         elif what == "limit":
-            await desk.store.concurrency.put(
+            await driver.store.concurrency.put(
                 PROJECT, [ConcurrencyLimit(target, number % 4)] if number else []
             )
         else:
             state = {"complete": "running", "wait": "running", "resume": "waiting"}[what]
-            there = [run for run in await desk.rows() if run.status == state]
+            there = [run for run in await driver.rows() if run.status == state]
             if there:
                 call = {} if what == "complete" else {"call": None}
-                await getattr(desk, what)(there[number % len(there)].run_id, **call)
+                await getattr(driver, what)(there[number % len(there)].run_id, **call)
         return None
 
     async def play(tested, model, _):
@@ -323,40 +323,40 @@ def test_every_engine_claims_under_limits_what_the_model_claims(desks, steps):
 # Pushes
 
 
-async def test_pushes_come_by_priority_and_keep_to_limits(desk):
-    await desk.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 1), ConcurrencyLimit(None, 3)])
+async def test_pushes_come_by_priority_and_keep_to_limits(driver):
+    await driver.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 1), ConcurrencyLimit(None, 3)])
     for n in range(3):
-        await push(desk, f"a-{n}", target="agent:a", priority=n)
+        await push(driver, f"a-{n}", target="agent:a", priority=n)
     for n in range(3):
-        await push(desk, f"b-{n}", target="agent:b", priority=-1)
-    assert [run.run_id for run in await desk.dispatch(9)] == ["a-2", "b-0", "b-1"]
-    assert await desk.dispatch(9) == []
-    await desk.complete("a-2")
-    assert [run.run_id for run in await desk.dispatch(9)] == ["a-1"]
+        await push(driver, f"b-{n}", target="agent:b", priority=-1)
+    assert [run.run_id for run in await driver.dispatch(9)] == ["a-2", "b-0", "b-1"]
+    assert await driver.dispatch(9) == []
+    await driver.complete("a-2")
+    assert [run.run_id for run in await driver.dispatch(9)] == ["a-1"]
 
 
-async def test_a_delayed_push_waits_and_hides_nobody(desk, clock):
-    await push(desk, "later", priority=9, available_at=clock.now + 1_000)
-    await push(desk, "now")
-    assert [run.run_id for run in await desk.dispatch(9)] == ["now"]
+async def test_a_delayed_push_waits_and_hides_nobody(driver, clock):
+    await push(driver, "later", priority=9, available_at=clock.now + 1_000)
+    await push(driver, "now")
+    assert [run.run_id for run in await driver.dispatch(9)] == ["now"]
     clock.advance(1_000)
-    assert [run.run_id for run in await desk.dispatch(9)] == ["later"]
+    assert [run.run_id for run in await driver.dispatch(9)] == ["later"]
 
 
 # Delays
 
 
-async def test_the_next_delayed_run_is_known_by_project_and_kind(desk, clock):
+async def test_the_next_delayed_run_is_known_by_project_and_kind(driver, clock):
     async def soonest(*kinds, since=0):
-        return await desk.runs.next_available("p-a", kinds, since)
+        return await driver.runs.next_available("p-a", kinds, since)
 
     assert await soonest("task", "eval") is None
-    await desk.create("now", project_id="p-a")
+    await driver.create("now", project_id="p-a")
     assert await soonest("task") is None  # a look finds it
-    await desk.create("later", project_id="p-a", available_at=clock.now + 5_000, priority=7)
-    await desk.create("soon", project_id="p-a", available_at=clock.now + 2_000, priority=-7)
-    await desk.create("other", project_id="p-a", available_at=clock.now + 1_000, kind="eval")
-    await desk.create("elsewhere", available_at=clock.now + 500, project_id="p-2")
+    await driver.create("later", project_id="p-a", available_at=clock.now + 5_000, priority=7)
+    await driver.create("soon", project_id="p-a", available_at=clock.now + 2_000, priority=-7)
+    await driver.create("other", project_id="p-a", available_at=clock.now + 1_000, kind="eval")
+    await driver.create("elsewhere", available_at=clock.now + 500, project_id="p-2")
     assert await soonest("task") == 2_000
     assert await soonest("task", "eval") == 1_000
     assert await soonest("workflow") is None
@@ -370,12 +370,12 @@ async def test_the_next_delayed_run_is_known_by_project_and_kind(desk, clock):
 # Fairness
 
 
-async def test_a_project_with_many_pushes_leaves_room_for_another(desk, clock):
+async def test_a_project_with_many_pushes_leaves_room_for_another(driver, clock):
     for n in range(40):
-        await push(desk, f"run-{n:02}", "p-a", priority=100)
+        await push(driver, f"run-{n:02}", "p-a", priority=100)
     clock.advance(1_000)
-    await push(desk, "only", "p-b", service="service-2")
-    found = await desk.dispatch(4)
+    await push(driver, "only", "p-b", service="service-2")
+    found = await driver.dispatch(4)
     assert [(run.project_id, run.run_id) for run in found] == [
         ("p-a", "run-00"),
         ("p-b", "only"),
@@ -384,33 +384,33 @@ async def test_a_project_with_many_pushes_leaves_room_for_another(desk, clock):
     ]
 
 
-async def test_each_project_has_its_turn_though_one_push_is_taken_at_a_time(desk):
+async def test_each_project_has_its_turn_though_one_push_is_taken_at_a_time(driver):
     for name in ("p-a", "p-b", "p-c"):
         for n in range(3):
-            await push(desk, f"run-{n}", name)
+            await push(driver, f"run-{n}", name)
     after, served = "", []
     for _ in range(7):
-        [run] = await desk.dispatch(1, after=after)
+        [run] = await driver.dispatch(1, after=after)
         after = run.project_id
         served.append(after)
     assert served == ["p-a", "p-b", "p-c", "p-a", "p-b", "p-c", "p-a"]
 
 
-async def test_a_project_with_many_deadlines_leaves_room_for_another(desk, clock):
+async def test_a_project_with_many_deadlines_leaves_room_for_another(driver, clock):
     for n in range(40):
-        await desk.create(f"run-{n:02}", project_id="p-a")
-    await desk.claim(project_id="p-a", limit=40, lease_ms=5_000)
+        await driver.create(f"run-{n:02}", project_id="p-a")
+    await driver.claim(project_id="p-a", limit=40, lease_ms=5_000)
     clock.advance(1_000)
-    await desk.create("only", project_id="p-b")
-    await desk.claim(project_id="p-b", lease_ms=5_000)
+    await driver.create("only", project_id="p-b")
+    await driver.claim(project_id="p-b", lease_ms=5_000)
     clock.advance(60_000)
-    found = [(one.run.project_id, one.run.run_id) for one in await desk.referee(3)]
+    found = [(one.run.project_id, one.run.run_id) for one in await driver.enforce_deadlines(3)]
     assert found == [("p-a", "run-00"), ("p-b", "only"), ("p-a", "run-01")]
-    assert len(await desk.referee(100)) == 38
+    assert len(await driver.enforce_deadlines(100)) == 38
 
 
-async def test_the_queue_of_a_project_is_its_own(desk):
+async def test_the_queue_of_a_project_is_its_own(driver):
     for n in range(40):
-        await desk.create(f"run-{n:02}", project_id="p-a", priority=100)
-    await desk.create("only", project_id="p-b", priority=-100)
-    assert await desk.claim_ids(project_id="p-b") == ["only"]
+        await driver.create(f"run-{n:02}", project_id="p-a", priority=100)
+    await driver.create("only", project_id="p-b", priority=-100)
+    assert await driver.claim_ids(project_id="p-b") == ["only"]

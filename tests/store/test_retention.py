@@ -5,7 +5,7 @@ import pytest
 
 from runstead.commands import retention
 from runstead.commands.check import check
-from runstead.commands.projections import Folds
+from runstead.commands.projections import Projections
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation, Outcome, StoredMessage, delete as deleted
 from runstead.core.runs.transition import NewMessage
@@ -20,7 +20,7 @@ class App:
 
     def __init__(self, store):
         self.store = store
-        self.folds = Folds(store)
+        self.folds = Projections(store)
 
 
 @pytest.fixture
@@ -43,104 +43,104 @@ async def sound(store):
     assert [violation async for violation in check(store)] == []
 
 
-async def ids(desk):
-    return [run.run_id for run in await desk.rows()]
+async def ids(driver):
+    return [run.run_id for run in await driver.rows()]
 
 
-async def family(desk, event, name, *, ended=True):
-    await desk.create(name)
-    await desk.append(name, event())
+async def family(driver, event, name, *, ended=True):
+    await driver.create(name)
+    await driver.append(name, event())
     for below, parent in ((f"{name}.1", name), (f"{name}.2", name), (f"{name}.1.1", f"{name}.1")):
-        await desk.create(below, parent=parent)
-        await desk.append(below, event(key="k"))
+        await driver.create(below, parent=parent)
+        await driver.append(below, event(key="k"))
         if ended or below != f"{name}.1.1":
-            await desk.complete(below)
-    await desk.complete(name)
+            await driver.complete(below)
+    await driver.complete(name)
 
 
-async def test_families_leave_once_their_root_ended_long_enough_ago(desk, clock, event, retire):
-    await family(desk, event, "old")
+async def test_families_leave_once_their_root_ended_long_enough_ago(driver, clock, event, retire):
+    await family(driver, event, "old")
     clock.advance(DAY)
-    await family(desk, event, "younger")
+    await family(driver, event, "younger")
     clock.advance(29 * DAY)
     assert await retire() == 0
     clock.advance(1)
     assert await retire() == 4
-    assert set(await ids(desk)) == {"younger", "younger.1", "younger.2", "younger.1.1"}
+    assert set(await ids(driver)) == {"younger", "younger.1", "younger.2", "younger.1.1"}
     clock.advance(30 * DAY)
     assert await retire() == 4
-    assert await ids(desk) == []
+    assert await ids(driver) == []
 
 
-async def test_nothing_leaves_while_anything_in_its_family_is_active(desk, clock, event, retire):
-    await family(desk, event, "busy", ended=False)
-    await desk.create("pending")
+async def test_nothing_leaves_while_anything_in_its_family_is_active(driver, clock, event, retire):
+    await family(driver, event, "busy", ended=False)
+    await driver.create("pending")
     clock.advance(90 * DAY)
     assert await retire() == 0
-    await desk.complete("busy.1.1")
+    await driver.complete("busy.1.1")
     assert await retire() == 4, "it counts from the end of the root"
-    assert await ids(desk) == ["pending"]
+    assert await ids(driver) == ["pending"]
 
 
-async def test_a_large_family_leaves_piece_by_piece(desk, clock, event, retire, monkeypatch):
+async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire, monkeypatch):
     for name in ("a", "b", "c"):
-        await family(desk, event, name)
+        await family(driver, event, name)
     clock.advance(31 * DAY)
     for rows in (1, 3, 5):
         monkeypatch.setattr(limits, "retention_rows_per_tick_max", rows)
         monkeypatch.setattr(limits, "retention_runs_max", 2)
-        app = App(desk.store)
+        app = App(driver.store)
         count, _ = await retention.retire(app, 30 * DAY, 0)
         assert count == rows
-        left = await ids(desk)
-        assert [violation async for violation in check(desk.store)] == []
+        left = await ids(driver)
+        assert [violation async for violation in check(driver.store)] == []
         for name in left:  # whoever is there has its parent, and counts who is below
-            row = await desk.row(name)
+            row = await driver.row(name)
             assert row.descendants_total == sum(other.startswith(f"{name}.") for other in left)
     monkeypatch.setattr(limits, "retention_looks_max", 2)
     assert await retire() == 12 - 9
-    assert await ids(desk) == []
+    assert await ids(driver) == []
 
 
-async def test_a_family_that_came_to_life_again_stays(desk, clock, event):
-    await family(desk, event, "again")
+async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
+    await family(driver, event, "again")
     clock.advance(31 * DAY)
-    page = await desk.store.retention.doomed(30 * DAY, 0, 2)
+    page = await driver.store.retention.doomed(30 * DAY, 0, 2)
     assert len(page.runs) == 2
-    await desk.create("again.3", parent="again")
+    await driver.create("again.3", parent="again")
     told = [(doomed, None) for doomed in page.runs]
-    assert await desk.store.retention.retire(30 * DAY, told) == 0
-    await desk.complete("again.3")
-    assert await desk.store.retention.retire(30 * DAY, told) == 2
-    assert await desk.store.retention.retire(30 * DAY, told) == 0, "they are gone already"
+    assert await driver.store.retention.retire(30 * DAY, told) == 0
+    await driver.complete("again.3")
+    assert await driver.store.retention.retire(30 * DAY, told) == 2
+    assert await driver.store.retention.retire(30 * DAY, told) == 0, "they are gone already"
 
 
-async def test_nobody_is_left_behind_as_a_child_of_nobody(desk, clock, event):
-    await family(desk, event, "root")
+async def test_nobody_is_left_behind_as_a_child_of_nobody(driver, clock, event):
+    await family(driver, event, "root")
     clock.advance(31 * DAY)
-    page = await desk.store.retention.doomed(30 * DAY, 0, 100)
+    page = await driver.store.retention.doomed(30 * DAY, 0, 100)
     root = [(doomed, None) for doomed in page.runs if doomed.seq == doomed.root_seq]
-    assert await desk.store.retention.retire(30 * DAY, root) == 0
+    assert await driver.store.retention.retire(30 * DAY, root) == 0
 
 
-async def spoken(desk, name, **conversation):
-    await desk.store.conversations.create(Conversation(f"c-{name}", PROJECT, "chat", 1, 1))
-    await desk.store.conversations.add_message(
+async def spoken(driver, name, **conversation):
+    await driver.store.conversations.create(Conversation(f"c-{name}", PROJECT, "chat", 1, 1))
+    await driver.store.conversations.add_message(
         StoredMessage(f"u-{name}", f"c-{name}", "user", 0, 0, parts=b"[]")
     )
     place = {"conversation_id": f"c-{name}", "agent": msgspec.json.encode({"message_id": f"m-{name}"})}
-    await desk.create(name, message=NewMessage(f"m-{name}", f"c-{name}", None), **(AGENT | place))
+    await driver.create(name, message=NewMessage(f"m-{name}", f"c-{name}", None), **(AGENT | place))
 
 
-async def test_what_a_run_said_in_a_conversation_stays(desk, clock, event, retire):
-    await spoken(desk, "a")
+async def test_what_a_run_said_in_a_conversation_stays(driver, clock, event, retire):
+    await spoken(driver, "a")
     for delta in ("Good ", "morning"):
-        await desk.append("a", event("TEXT_MESSAGE_CONTENT", messageId="t", delta=delta))
-    await desk.complete("a", metadata=b'{"model":"m-1","inputTokens":3}')
-    row = await desk.row("a")
+        await driver.append("a", event("TEXT_MESSAGE_CONTENT", messageId="t", delta=delta))
+    await driver.complete("a", metadata=b'{"model":"m-1","inputTokens":3}')
+    row = await driver.row("a")
     clock.advance(31 * DAY)
     assert await retire() == 1
-    messages = await desk.store.conversations.messages("c-a", 0, 10, 1 << 20)
+    messages = await driver.store.conversations.messages("c-a", 0, 10, 1 << 20)
     assert [one.message.id for one in messages] == ["u-a", "m-a"]
     told = messages[1]
     assert (told.run, told.message.run_seq) == (None, None)
@@ -148,23 +148,23 @@ async def test_what_a_run_said_in_a_conversation_stays(desk, clock, event, retir
     outcome = msgspec.json.decode(told.message.outcome, type=Outcome)
     assert (outcome.run_id, outcome.status, outcome.updated_at) == ("a", "completed", row.updated_at)
     assert outcome.run.metadata == row.metadata
-    assert (await desk.store.conversations.get("c-a")).current_node == "m-a"
+    assert (await driver.store.conversations.get("c-a")).current_node == "m-a"
 
 
-async def test_a_deleted_conversation_keeps_nothing(desk, clock, event, retire):
-    await spoken(desk, "a")
-    await desk.complete("a")
-    await desk.store.conversations.change("c-a", lambda was, now: deleted(was, now=now))
+async def test_a_deleted_conversation_keeps_nothing(driver, clock, event, retire):
+    await spoken(driver, "a")
+    await driver.complete("a")
+    await driver.store.conversations.change("c-a", lambda was, now: deleted(was, now=now))
     clock.advance(31 * DAY)
     assert await retire() == 1
-    messages = await desk.store.conversations.messages("c-a", 0, 10, 1 << 20)
+    messages = await driver.store.conversations.messages("c-a", 0, 10, 1 << 20)
     assert [one.message.id for one in messages] == ["u-a"]
 
 
-async def test_ids_are_free_again_and_the_order_of_creation_goes_on(desk, clock, event, retire):
-    await family(desk, event, "again")
-    before = (await desk.row("again.1.1")).seq
+async def test_ids_are_free_again_and_the_order_of_creation_goes_on(driver, clock, event, retire):
+    await family(driver, event, "again")
+    before = (await driver.row("again.1.1")).seq
     clock.advance(31 * DAY)
     assert await retire() == 4
-    assert (await desk.create("again")).seq > before
-    assert await desk.log("again") == []
+    assert (await driver.create("again")).seq > before
+    assert await driver.log("again") == []

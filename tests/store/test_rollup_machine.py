@@ -12,12 +12,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from summing import activity, as_of_an_older_version, open_app, report, sound
 
-from desk import NOON, Clock, Desk
 from runstead.core.usage.activity import grid, summed_up
 from runstead.core.usage.report import WAYS
 from runstead.core.usage.rollup import DAY, HOUR, QUARTER, Additions, rounded
+from tests.support.store_driver import NOON, Clock, StoreDriver
+
+from .rollup_app import activity, as_of_an_older_version, open_app, report, sound
 
 
 class Sums(RuleBasedStateMachine):
@@ -25,7 +26,7 @@ class Sums(RuleBasedStateMachine):
 
     def __init__(self, make, engine):
         super().__init__()
-        self.runner, self.desk, self.clock, self.app = make()
+        self.runner, self.driver, self.clock, self.app = make()
         self.engine = engine
         self.names = itertools.count()
         self.alive, self.over = {}, {}  # run_id → what the naive sums need
@@ -40,7 +41,7 @@ class Sums(RuleBasedStateMachine):
     )
     def create(self, named, schedule, key):
         run_id = f"run-{next(self.names)}"
-        run = self._do(self.desk.create(run_id, target=named, schedule_id=schedule, created_by=key))
+        run = self._do(self.driver.create(run_id, target=named, schedule_id=schedule, created_by=key))
         self.alive[run_id] = run
 
     @rule(ms=strategies.sampled_from([1, 90, 60_000, QUARTER, HOUR, DAY - 1]))
@@ -57,7 +58,7 @@ class Sums(RuleBasedStateMachine):
     def end(self, data, status, tokens, model):
         run_id = data.draw(strategies.sampled_from(sorted(self.alive)))
         metadata = None if tokens is None else msgspec.json.encode({"model": model, "inputTokens": tokens})
-        written = self._do(self.desk.complete(run_id, status, metadata=metadata))
+        written = self._do(self.driver.complete(run_id, status, metadata=metadata))
         del self.alive[run_id]
         self.over[run_id] = (written.run, tokens, model, True)
 
@@ -67,21 +68,21 @@ class Sums(RuleBasedStateMachine):
         run_id = data.draw(
             strategies.sampled_from(sorted(name for name, (*_, there) in self.over.items() if there))
         )
-        self._do(self.desk.delete(run_id))
+        self._do(self.driver.delete(run_id))
         self.over[run_id] = (*self.over[run_id][:3], False)
 
     @rule(limit=strategies.integers(1, 5))
     def fold(self, limit):
-        self._do(self.desk.store.rollups.fold(limit))
+        self._do(self.driver.store.rollups.fold(limit))
 
     @precondition(lambda self: self.engine != "memory" and all(there for *_, there in self.over.values()))
     @rule()
     def grow_old(self):
-        self._do(as_of_an_older_version(self.desk.store, self.engine))
+        self._do(as_of_an_older_version(self.driver.store, self.engine))
 
     @rule(limit=strategies.integers(1, 5))
     def catch_up(self, limit):
-        self._do(self.desk.store.rollups.catch_up(limit))
+        self._do(self.driver.store.rollups.catch_up(limit))
 
     @rule(limit=strategies.integers(1, 5))
     def crash_in_a_tick(self, limit):
@@ -93,7 +94,7 @@ class Sums(RuleBasedStateMachine):
 
         Additions._count = broken
         try:
-            self._do(self.desk.store.rollups.fold(limit))
+            self._do(self.driver.store.rollups.fold(limit))
         except RuntimeError:
             pass
         finally:
@@ -156,7 +157,7 @@ class Sums(RuleBasedStateMachine):
 
     @rule()
     def check(self):
-        self._do(sound(self.desk.store))
+        self._do(sound(self.driver.store))
 
 
 def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
@@ -169,7 +170,7 @@ def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
             store = new_store(clock)
             runner.run(store.open())
             open_stores.append(store)
-            return runner, Desk(store, clock), clock, runner.run(open_app(store))
+            return runner, StoreDriver(store, clock), clock, runner.run(open_app(store))
 
         class Machine(Sums):
             def __init__(self):

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec.structs import replace
 
-from desk import NOON, PROJECT, Desk
 from runstead.commands.check import check
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Transition
@@ -17,6 +16,7 @@ from runstead.core.runs.transitions import rewrite
 from runstead.engines.memory.pages import matches, sort_key
 from runstead.engines.sql.postings import BLOCK
 from runstead.ports.store import RunQuery
+from tests.support.store_driver import NOON, PROJECT, StoreDriver
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 
@@ -67,24 +67,24 @@ def settle(store, engine, execute):
     return fill_and_advance
 
 
-async def ids(desk, project_ids=(PROJECT,), **filters):
-    return [run.run_id for run in await desk.runs.page(RunQuery(tuple(project_ids), **filters))]
+async def ids(driver, project_ids=(PROJECT,), **filters):
+    return [run.run_id for run in await driver.runs.page(RunQuery(tuple(project_ids), **filters))]
 
 
 async def found(store):
     return [one.sentence async for one in check(store) if one.rule == "the_index_finds_the_run"]
 
 
-async def rename(desk, run_id, **names):
-    await desk.change(run_id, lambda to: Transition(rewrite(to.run, to.now, **names)))
+async def rename(driver, run_id, **names):
+    await driver.change(run_id, lambda to: Transition(rewrite(to.run, to.now, **names)))
 
 
-async def test_the_newest_runs_are_found_before_they_are_indexed(desk, settle):
-    await desk.create("old", target="task:a")
+async def test_the_newest_runs_are_found_before_they_are_indexed(driver, settle):
+    await driver.create("old", target="task:a")
     await settle()
-    await desk.create("young", target="task:a")
-    assert await ids(desk, targets=("task:a",)) == ["young", "old"]
-    assert await ids(desk, targets=("task:b",)) == []
+    await driver.create("young", target="task:a")
+    assert await ids(driver, targets=("task:a",)) == ["young", "old"]
+    assert await ids(driver, targets=("task:b",)) == []
 
 
 FILTERS = [
@@ -105,82 +105,82 @@ FILTERS = [
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=repr)
-async def test_a_filter_finds_what_is_indexed_and_what_is_not(desk, clock, settle, filters):
+async def test_a_filter_finds_what_is_indexed_and_what_is_not(driver, clock, settle, filters):
     fields = {"target": "task:a", "title": "Réport", "labels": b'{"team":"red"}', "schedule_id": "s-1"}
     for name in ("indexed", "young"):
-        await desk.create(f"{name} report", kind="eval", **fields)
-        await desk.complete(f"{name} report")
-        await desk.create(f"{name} other", target="task:c", status=RunStatus.PENDING)
+        await driver.create(f"{name} report", kind="eval", **fields)
+        await driver.complete(f"{name} report")
+        await driver.create(f"{name} other", target="task:c", status=RunStatus.PENDING)
         if name == "indexed":
             await settle()
-    got = await ids(desk, **filters)
+    got = await ids(driver, **filters)
     assert [one for one in got if "report" in one] == ["young report", "indexed report"]
     assert (
-        await ids(desk, labels=(("team", "green"),), **{k: v for k, v in filters.items() if k != "labels"})
+        await ids(driver, labels=(("team", "green"),), **{k: v for k, v in filters.items() if k != "labels"})
         == []
     )
 
 
-async def test_a_run_that_ends_after_it_was_indexed_is_found_in_its_new_state(desk, settle, clock):
-    await desk.create("run")
+async def test_a_run_that_ends_after_it_was_indexed_is_found_in_its_new_state(driver, settle, clock):
+    await driver.create("run")
     await settle()
     clock.advance(70)
-    await desk.complete("run")
+    await driver.complete("run")
     for _ in range(2):  # before the loop has seen it, and after
-        assert await ids(desk, statuses=("completed",)) == ["run"]
-        assert await ids(desk, sort="duration") == ["run"]
-        assert await ids(desk, statuses=("pending",), kinds=("task",)) == []
-        assert await found(desk.store) == []
-        await desk.store.run_index.advance()
+        assert await ids(driver, statuses=("completed",)) == ["run"]
+        assert await ids(driver, sort="duration") == ["run"]
+        assert await ids(driver, statuses=("pending",), kinds=("task",)) == []
+        assert await found(driver.store) == []
+        await driver.store.run_index.advance()
 
 
-async def test_a_run_that_is_renamed_is_found_by_its_new_name_alone(desk, settle):
-    await desk.create("run", title="before", labels=b'{"team":"red"}')
+async def test_a_run_that_is_renamed_is_found_by_its_new_name_alone(driver, settle):
+    await driver.create("run", title="before", labels=b'{"team":"red"}')
     await settle()
-    await rename(desk, "run", title="after", labels=b'{"team":"blue"}')
+    await rename(driver, "run", title="after", labels=b'{"team":"blue"}')
     for _ in range(2):
-        assert await ids(desk, text="after") == await ids(desk, labels=(("team", "blue"),)) == ["run"]
-        assert await ids(desk, text="before") == await ids(desk, labels=(("team", "red"),)) == []
-        assert await found(desk.store) == []
-        await desk.store.run_index.advance()
+        assert await ids(driver, text="after") == await ids(driver, labels=(("team", "blue"),)) == ["run"]
+        assert await ids(driver, text="before") == await ids(driver, labels=(("team", "red"),)) == []
+        assert await found(driver.store) == []
+        await driver.store.run_index.advance()
 
 
-async def test_a_run_that_was_deleted_is_found_no_more_and_a_dead_block_leaves(desk, settle, execute):
+async def test_a_run_that_was_deleted_is_found_no_more_and_a_dead_block_leaves(driver, settle, execute):
     for name in ("first", "second"):
-        await desk.create(name, title="here")
-        await desk.complete(name)
+        await driver.create(name, title="here")
+        await driver.complete(name)
     await settle()
-    await desk.delete("first")
+    await driver.delete("first")
     for _ in range(2):
-        assert await ids(desk, text="here") == ["second"]
-        assert await ids(desk, sort="duration") == ["second"]
-        await desk.store.run_index.advance()
-    assert await found(desk.store) == []
+        assert await ids(driver, text="here") == ["second"]
+        assert await ids(driver, sort="duration") == ["second"]
+        await driver.store.run_index.advance()
+    assert await found(driver.store) == []
     execute("DELETE FROM runs WHERE project_id = 'filler'")
-    await desk.delete("second")
-    while await desk.store.run_index.advance():
+    await driver.delete("second")
+    while await driver.store.run_index.advance():
         pass
     assert execute("SELECT count(*) FROM run_terms") == [(0,)]
-    assert await ids(desk, text="here") == []
+    assert await ids(driver, text="here") == []
 
 
-async def test_what_retention_deletes_leaves_the_index(desk, settle, execute, clock):
-    await desk.create("old")
-    await desk.complete("old")
+async def test_what_retention_deletes_leaves_the_index(driver, settle, execute, clock):
+    await driver.create("old")
+    await driver.complete("old")
     await settle()
     execute("DELETE FROM runs WHERE project_id = 'filler'")
     clock.advance(10_000)
-    page = await desk.store.retention.doomed(1_000, 0, 10)
-    assert await desk.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
-    while await desk.store.run_index.advance():
+    page = await driver.store.retention.doomed(1_000, 0, 10)
+    assert await driver.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
+    while await driver.store.run_index.advance():
         pass
     assert execute("SELECT count(*) FROM run_terms") == [(0,)]
     assert execute("SELECT count(*) FROM run_index_changes") == [(0,)]
 
 
-async def test_a_change_between_noting_and_reading_a_block_is_not_lost(desk, settle, execute, store):
+async def test_a_change_between_noting_and_reading_a_block_is_not_lost(driver, settle, execute, store):
     """The block is noted first; whatever changes before it is read is read with it, whatever changes later is noted."""
-    await desk.create("run", title="before")
+    await driver.create("run", title="before")
     index, advanced = store.run_index, asyncio.Event()
     read = type(index).read
 
@@ -188,7 +188,7 @@ async def test_a_change_between_noting_and_reading_a_block_is_not_lost(desk, set
         rows = await read(self, name, *arguments)
         if name == "index_facts" and not advanced.is_set():
             advanced.set()
-            await rename(desk, "run", title="after")
+            await rename(driver, "run", title="after")
         return rows
 
     type(index).read = renaming
@@ -197,60 +197,60 @@ async def test_a_change_between_noting_and_reading_a_block_is_not_lost(desk, set
     finally:
         type(index).read = read
     assert advanced.is_set()
-    assert await ids(desk, text="after") == ["run"]
+    assert await ids(driver, text="after") == ["run"]
     assert await found(store) == []
 
 
-async def test_two_that_keep_the_index_at_once_do_not_lose_each_others_work(desk, settle, store, execute):
+async def test_two_that_keep_the_index_at_once_do_not_lose_each_others_work(driver, settle, store, execute):
     for n in range(20):
-        await desk.create(f"run-{n}", title="before")
+        await driver.create(f"run-{n}", title="before")
     await settle()
     for n in range(20):
-        await rename(desk, f"run-{n}", title=f"after {n}")
-    await desk.create("young")
+        await rename(driver, f"run-{n}", title=f"after {n}")
+    await driver.create("young")
     while sum(await asyncio.gather(*(store.run_index.advance() for _ in range(3)))):
         pass
-    assert len(await ids(desk, text="after")) == 20
+    assert len(await ids(driver, text="after")) == 20
     assert await found(store) == []
     assert execute("SELECT count(*) FROM run_index_changes") == [(0,)]
 
 
-async def test_the_check_says_what_the_index_lacks(desk, settle, execute):
-    await desk.create("run", title="here")
+async def test_the_check_says_what_the_index_lacks(driver, settle, execute):
+    await driver.create("run", title="here")
     await settle()
-    assert await found(desk.store) == []
+    assert await found(driver.store) == []
     execute("UPDATE runs SET created_at = created_at + 1 WHERE run_id = 'run'")
-    assert len(await found(desk.store)) == 1
+    assert len(await found(driver.store)) == 1
     execute("UPDATE runs SET created_at = created_at - 1, target = 'task:moved' WHERE run_id = 'run'")
-    assert len(await found(desk.store)) == 1
+    assert len(await found(driver.store)) == 1
     execute("DELETE FROM run_terms")
-    assert len(await found(desk.store)) >= BLOCK
+    assert len(await found(driver.store)) >= BLOCK
 
 
-async def test_many_projects_are_found_at_once(desk, settle):
+async def test_many_projects_are_found_at_once(driver, settle):
     projects = [f"p-{n}" for n in range(40)]
     for project in projects:
-        await desk.create("run", project_id=project, title="here")
+        await driver.create("run", project_id=project, title="here")
     await settle()
-    assert len(await ids(desk, projects[:3], text="here")) == 3
-    assert len(await ids(desk, projects, text="here", limit=100)) == 40
-    assert await ids(desk, projects[:2]) == ["run", "run"]
+    assert len(await ids(driver, projects[:3], text="here")) == 3
+    assert len(await ids(driver, projects, text="here", limit=100)) == 40
+    assert await ids(driver, projects[:2]) == ["run", "run"]
 
 
-async def test_pages_go_on_through_blocks_without_loss_or_repetition(desk, settle, clock):
+async def test_pages_go_on_through_blocks_without_loss_or_repetition(driver, settle, clock):
     rng = random.Random(3)
     for part in range(3):
         for n in range(30):
-            await desk.create(
+            await driver.create(
                 f"run-{part}-{n}", status=RunStatus.RUNNING, title=rng.choice(["here", "there"])
             )
             clock.advance(rng.randrange(4))
-            await desk.complete(f"run-{part}-{n}")
+            await driver.complete(f"run-{part}-{n}")
         if part < 2:
             await settle()
     for sort in ("created_at", "duration"):
         read, before = [], None
-        while page := await desk.runs.page(
+        while page := await driver.runs.page(
             RunQuery((PROJECT,), text="here", sort=sort, before=before, limit=7)
         ):
             read += page
@@ -259,22 +259,22 @@ async def test_pages_go_on_through_blocks_without_loss_or_repetition(desk, settl
         assert read == sorted(read, key=lambda run: sort_key(run, RunQuery((), sort=sort)), reverse=True)
 
 
-async def test_more_than_a_few_are_put_in_order_by_the_durations_of_the_index(desk, settle, execute):
+async def test_more_than_a_few_are_put_in_order_by_the_durations_of_the_index(driver, settle, execute):
     """So many that they are not read whole: a block of runs that have ended, among them equal durations."""
-    await desk.create("first")
+    await driver.create("first")
     await settle()
     execute(
         "UPDATE runs SET status = 'completed', completed_at = 1, duration_ms = seq * 7919 % 1000"
         f" WHERE project_id = 'filler' AND seq > {BLOCK // 2}"
     )
-    while await desk.store.run_index.advance():
+    while await driver.store.run_index.advance():
         pass
-    runs = await desk.runs.page(RunQuery(("filler",), limit=BLOCK))
+    runs = await driver.runs.page(RunQuery(("filler",), limit=BLOCK))
     ended = [run for run in runs if run.duration_ms is not None]
     wanted = sorted(ended, key=lambda run: (run.duration_ms, run.seq), reverse=True)
-    assert await desk.runs.page(RunQuery(("filler",), sort="duration", limit=50)) == wanted[:50]
+    assert await driver.runs.page(RunQuery(("filler",), sort="duration", limit=50)) == wanted[:50]
     before = (wanted[777].duration_ms, wanted[777].seq)
-    page = await desk.runs.page(RunQuery(("filler",), sort="duration", before=before, limit=50))
+    page = await driver.runs.page(RunQuery(("filler",), sort="duration", before=before, limit=50))
     assert page == wanted[778:828]
 
 
@@ -327,23 +327,23 @@ def test_lists_are_those_of_a_model_that_looks_at_every_run(
 
 
 async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked_in):
-    from desk import Clock
+    from tests.support.store_driver import Clock
 
     clock = Clock()
     store, execute = _new(databases, tmp_path_factory, engine, clock)
     await store.open()
     try:
-        desk, marks = Desk(store, clock), count()
+        driver, marks = StoreDriver(store, clock), count()
         later = []
         for part, some in enumerate(made):
             for n, fields in enumerate(some):
                 run_id, end, after = f"run-{part}-{n}", fields["end"], fields["later"]
                 told = {name: value for name, value in fields.items() if name not in ("end", "later")}
                 told["labels"] = None if told["labels"] is None else msgspec.json.encode(told["labels"])
-                run = await desk.create(run_id, **told)
-                key = desk.key(run_id, told["project_id"])
+                run = await driver.create(run_id, **told)
+                key = driver.key(run_id, told["project_id"])
                 if end is not None:
-                    await _end(desk, key, end, clock)
+                    await _end(driver, key, end, clock)
                 later.append((key, after, end, run))
             if part < len(made) - 1 or len(made) == 1:
                 newest = execute("SELECT coalesce(max(seq), 0) FROM runs")[0][0]
@@ -353,41 +353,41 @@ async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked
         for key, after, end, _ in later:
             if after == "rename":
                 names = {"title": "renamed report", "labels": b'{"team":"red"}'}
-                await desk.runs.apply(
+                await driver.runs.apply(
                     key, lambda to, names=names: Transition(rewrite(to.run, to.now, **names))
                 )
             elif after == "end" and end is None:
-                await _end(desk, key, "failed", clock)
+                await _end(driver, key, "failed", clock)
             elif after == "delete" and end is not None:
                 from runstead.core.runs import transitions
 
-                await desk.runs.apply(key, lambda to: transitions.delete(to.run))
+                await driver.runs.apply(key, lambda to: transitions.delete(to.run))
         if worked_in:
             while await store.run_index.advance():
                 pass
-        every = await desk.runs.page(RunQuery((PROJECT, "p-2"), limit=1_000))
+        every = await driver.runs.page(RunQuery((PROJECT, "p-2"), limit=1_000))
         for given_query in asked:
             query = RunQuery(**given_query)
             wanted = [run for run in every if matches(run, query)]
             wanted.sort(key=lambda run: sort_key(run, query), reverse=True)
-            assert await desk.runs.page(query) == wanted[: query.limit], query
+            assert await driver.runs.page(query) == wanted[: query.limit], query
             if wanted:
                 middle = wanted[len(wanted) // 2]
                 before = (middle.duration_ms if query.sort == "duration" else None, middle.seq)
                 rest = replace(query, before=before)
-                assert await desk.runs.page(rest) == wanted[len(wanted) // 2 + 1 :][: query.limit], rest
+                assert await driver.runs.page(rest) == wanted[len(wanted) // 2 + 1 :][: query.limit], rest
         assert await found(store) == []
     finally:
         await store.close()
 
 
-async def _end(desk, key, status, clock):
+async def _end(driver, key, status, clock):
     from runstead.core.runs import transitions
     from runstead.core.runs.transitions import NO_FENCE, Completion
 
     clock.advance(7)
     end = Completion(status=status, error_message="broken" if status == "failed" else None)
-    await desk.runs.apply(
+    await driver.runs.apply(
         key, lambda to: transitions.complete(to.run, now=to.now, completion=end, fence=NO_FENCE)
     )
 
@@ -396,8 +396,8 @@ def _new(databases, tmp_path_factory, engine, clock):
     import sqlite3
     from contextlib import closing
 
-    from postgres_server import LeasedStore
     from runstead.engines.sqlite.store import SqliteStore
+    from tests.support.postgres_server import LeasedStore
 
     if engine == "postgres":
         store = LeasedStore(databases, clock)

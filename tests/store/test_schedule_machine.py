@@ -58,9 +58,9 @@ class ScheduleMachine(RuleBasedStateMachine):
     def both(self, command):
         """Give a command to both; what they refuse and what they hint must agree."""
         told = []
-        for desk, hints in zip((self.tested, self.model), self.hints, strict=True):
+        for driver, hints in zip((self.tested, self.model), self.hints, strict=True):
             try:
-                outcome = self.runner.run(command(desk))
+                outcome = self.runner.run(command(driver))
             except Error as refused:
                 told.append((refused.code, [], []))
                 continue
@@ -95,9 +95,9 @@ class ScheduleMachine(RuleBasedStateMachine):
                 updated_at=1,
                 **fields,
             )
-            for desk in (self.tested, self.model):
+            for driver in (self.tested, self.model):
                 self.runner.run(
-                    desk.store.schedules.create(PROJECT, lambda _count, now, made=made: begun(made, now))
+                    driver.store.schedules.create(PROJECT, lambda _count, now, made=made: begun(made, now))
                 )
 
     @rule(place=places, key=keys, elsewhere=st.booleans())
@@ -157,7 +157,7 @@ class ScheduleMachine(RuleBasedStateMachine):
     @rule(ms=st.sampled_from((1, 5_001, 60_000, 400_000)))
     def time_passes(self, ms):
         self.clock.advance(ms)
-        self.both(lambda d: d.referee())
+        self.both(lambda d: d.enforce_deadlines())
 
     @invariant()
     def both_agree_and_a_schedule_is_what_its_runs_make_of_it(self):

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Replay
+from runstead.core.idempotency import ReplayedResponse
 from runstead.core.runs import transitions
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Transition, Want
@@ -30,7 +30,7 @@ async def kept(store, kind="task", **fields):
     return await store.schedules.create(made.project_id, lambda _count, _now: made)
 
 
-def start(store, mine, run_id="run-1", project_id=PROJECT, seal=None):
+def start(store, mine, run_id="run-1", project_id=PROJECT, idempotency=None):
     firing = Firing(
         run_id=run_id,
         uid=str(uuid.uuid4()),
@@ -39,7 +39,9 @@ def start(store, mine, run_id="run-1", project_id=PROJECT, seal=None):
         trigger_kind="manual",
     )
     want = Want(schedule_id=mine.id)
-    return store.runs.apply(RunKey(project_id, run_id), lambda loaded: fire(loaded, firing), want, seal)
+    return store.runs.apply(
+        RunKey(project_id, run_id), lambda loaded: fire(loaded, firing), want, idempotency
+    )
 
 
 async def now(store, mine):
@@ -123,11 +125,11 @@ async def test_a_creation_is_told_the_projects_number_and_the_time_and_may_refus
     assert len(await page(store)) == 3
 
 
-async def test_a_creation_under_a_key_happens_once(store, sealed):
+async def test_a_creation_under_a_key_happens_once(store, idempotent):
     mine = schedule()
-    await store.schedules.create(PROJECT, lambda *_: mine, sealed())
-    with pytest.raises(Replay):
-        await store.schedules.create(PROJECT, lambda *_: schedule(), sealed())
+    await store.schedules.create(PROJECT, lambda *_: mine, idempotent())
+    with pytest.raises(ReplayedResponse):
+        await store.schedules.create(PROJECT, lambda *_: schedule(), idempotent())
     assert await page(store) == [mine.id]
 
 
@@ -177,11 +179,11 @@ async def test_a_schedule_of_another_project_is_not_loaded(store, refusal):
     assert await now(store, mine) == mine
 
 
-async def test_a_start_under_a_key_counts_once(store, sealed):
+async def test_a_start_under_a_key_counts_once(store, idempotent):
     mine = await kept(store)
-    await start(store, mine, seal=sealed())
-    with pytest.raises(Replay):
-        await start(store, mine, "run-2", seal=sealed())
+    await start(store, mine, idempotency=idempotent())
+    with pytest.raises(ReplayedResponse):
+        await start(store, mine, "run-2", idempotency=idempotent())
     assert (await now(store, mine)).run_count == 1
 
 
@@ -206,88 +208,88 @@ async def test_an_existing_conversation_gets_the_message(store):
     assert (await store.conversations.get(first.conversation_id)).message_count == 2
 
 
-async def test_a_success_and_a_failure_are_told_to_the_schedule(store, desk, clock):
+async def test_a_success_and_a_failure_are_told_to_the_schedule(store, driver, clock):
     mine = await kept(store)
     for number, status in enumerate(("completed", "failed"), 1):
         await start(store, mine, f"run-{number}")
         clock.advance(10)
-        await desk.complete(f"run-{number}", status, error_code="E", error_message="why")
+        await driver.complete(f"run-{number}", status, error_code="E", error_message="why")
     after = await now(store, mine)
     assert (after.last_successful_at, after.last_failure_at) == (clock.now - 10, clock.now)
     assert (after.last_failure_code, after.last_failure_message) == ("E", "why")
     assert (after.last_failure_run_id, after.health(clock.now)) == ("run-2", "failed")
 
 
-async def test_a_repeat_of_the_completion_tells_nothing_new(store, desk, clock):
+async def test_a_repeat_of_the_completion_tells_nothing_new(store, driver, clock):
     mine = await kept(store)
     await start(store, mine)
-    await desk.complete("run-1")
+    await driver.complete("run-1")
     before = await now(store, mine)
     clock.advance(10)
-    await desk.complete("run-1")
-    await desk.complete("run-1", "failed")
+    await driver.complete("run-1")
+    await driver.complete("run-1", "failed")
     assert await now(store, mine) == before
 
 
-async def test_a_cancelled_run_is_told_neither_way(store, desk, clock):
+async def test_a_cancelled_run_is_told_neither_way(store, driver, clock):
     mine = await kept(store)
     await start(store, mine)
-    await desk.cancel("run-1")
+    await driver.cancel("run-1")
     assert (await now(store, mine)).health(clock.now) is None
 
 
-async def test_a_run_that_the_referee_ends_is_told(store, desk, clock):
+async def test_a_run_that_the_referee_ends_is_told(store, driver, clock):
     mine = await kept(store, backoff_limit=0)
     await start(store, mine)
-    await desk.claim(lease_ms=5_000)
+    await driver.claim(lease_ms=5_000)
     clock.advance(5_001)
-    await desk.referee()
-    assert (await desk.row("run-1")).status is RunStatus.FAILED
+    await driver.enforce_deadlines()
+    assert (await driver.row("run-1")).status is RunStatus.FAILED
     after = await now(store, mine)
     assert (after.last_failure_code, after.last_failure_run_id) == ("LEASE_EXPIRED", "run-1")
 
 
-async def test_two_ends_in_one_write_are_both_told(store, desk, clock):
+async def test_two_ends_in_one_write_are_both_told(store, driver, clock):
     mine = await kept(store, backoff_limit=0)
     for name in ("run-1", "run-2"):
         await start(store, mine, name)
-    await desk.claim(lease_ms=5_000, limit=2)
+    await driver.claim(lease_ms=5_000, limit=2)
     clock.advance(5_001)
     before = await now(store, mine)
-    assert len(await desk.referee()) == 2
+    assert len(await driver.enforce_deadlines()) == 2
     assert (await now(store, mine)).version == before.version + 2
 
 
-async def test_runs_without_a_schedule_tell_nobody(store, desk):
+async def test_runs_without_a_schedule_tell_nobody(store, driver):
     mine = await kept(store)
-    await desk.create("run-1", schedule_id=str(uuid.uuid4()))
-    await desk.create("run-2")
-    await desk.complete("run-1")
-    await desk.complete("run-2", "failed")
+    await driver.create("run-1", schedule_id=str(uuid.uuid4()))
+    await driver.create("run-2")
+    await driver.complete("run-1")
+    await driver.complete("run-2", "failed")
     assert await now(store, mine) == mine
 
 
-async def test_a_schedule_that_is_wanted_and_missing_is_none(store, desk):
-    await desk.create("run-1")
+async def test_a_schedule_that_is_wanted_and_missing_is_none(store, driver):
+    await driver.create("run-1")
     seen = []
 
     def look(loaded):
         seen.append(loaded.schedule)
         return Transition(loaded.run)
 
-    await desk.change("run-1", look, Want(schedule_id="nothing"))
+    await driver.change("run-1", look, Want(schedule_id="nothing"))
     assert seen == [None]
 
 
-async def test_what_was_written_tells_the_run_as_it_was_before(desk, clock):
-    run = await desk.create("run-1")
-    assert (await desk.complete("run-1")).before == run
-    again = await desk.complete("run-1")
+async def test_what_was_written_tells_the_run_as_it_was_before(driver, clock):
+    run = await driver.create("run-1")
+    assert (await driver.complete("run-1")).before == run
+    again = await driver.complete("run-1")
     assert again.before is again.run
-    await desk.create("run-2", timeout_seconds=1)
-    (claimed,) = await desk.claim()
+    await driver.create("run-2", timeout_seconds=1)
+    (claimed,) = await driver.claim()
     clock.advance(2_000)
-    (written,) = await desk.referee()
+    (written,) = await driver.enforce_deadlines()
     assert written.before == claimed
 
 

@@ -7,11 +7,12 @@ import asyncio
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
-from test_machine import SETTINGS, StoreMachine
 
-from desk import Desk
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.store import SqliteStore
+from tests.support.store_driver import StoreDriver
+
+from .test_machine import SETTINGS, StoreMachine
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ class SharedFileMachine(StoreMachine):
         super().__init__(desks)
         other = SqliteStore(self.tested.store._path, self.clock, "OFF")
         self.runner.run(other.open())
-        self.servers = [self.tested, Desk(other, self.clock)]
+        self.servers = [self.tested, StoreDriver(other, self.clock)]
         self.breaks = False
 
     @rule(server=st.integers(0, 1))
@@ -36,12 +37,12 @@ class SharedFileMachine(StoreMachine):
         self.breaks = True
 
     def both(self, command):
-        async def in_company(desk):
-            if desk is self.model or not self.breaks:
-                return await command(desk)
+        async def in_company(driver):
+            if driver is self.model or not self.breaks:
+                return await command(driver)
             self.breaks = False
             outcome, broken = await asyncio.gather(
-                command(desk), desk.store._writer.do(breaking, quick=True), return_exceptions=True
+                command(driver), driver.store._writer.do(breaking, quick=True), return_exceptions=True
             )
             assert isinstance(broken, ZeroDivisionError)
             if isinstance(outcome, BaseException):
@@ -51,8 +52,8 @@ class SharedFileMachine(StoreMachine):
         return super().both(in_company)
 
     def close(self):
-        for desk in self.servers:
-            self.runner.run(desk.store.close())
+        for driver in self.servers:
+            self.runner.run(driver.store.close())
         super().close()
 
 

@@ -15,10 +15,10 @@ from runstead.engines.sqlite.run_index import _terms_sql as index_terms
 from runstead.engines.sqlite.schedules import _update as update_schedule
 from runstead.engines.sqlite.sql import insert_events, insert_run, update_run
 from runstead.ports.store import RunQuery
-from statements import makers, written
+from tests.support.statements import makers, written
 
 #: What reads whole tables on purpose: `db check`, `db copy`, migrations, the measuring of the disk.
-FREE = re.compile(r"(audit|check|stats|bulk)(_|\.)|(migrate|floor)\.")
+FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_benchmark)\.")
 #: What a statement reads whole, and why.
 READ = {
     "projects": "projects",  # an operator lists them

@@ -11,7 +11,6 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 
-from desk import PROJECT, event
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.queue.concurrency import ConcurrencyLimit
@@ -21,6 +20,7 @@ from runstead.core.runs.transition import Transition, Want
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ClaimQuery
+from tests.support.store_driver import PROJECT, event
 
 THREAD = "sqlite-writer"
 
@@ -31,18 +31,18 @@ def path(tmp_path):
 
 
 @pytest.fixture
-async def desk(desk_at, path):
+async def driver(desk_at, path):
     return await desk_at(path)
 
 
 @pytest.fixture
-def known(desk):
+def known(driver):
     """known(run_id): whether the writer knows the run without reading it."""
-    return lambda run_id: desk.store._writer.cache.get(desk.key(run_id)) is not None
+    return lambda run_id: driver.store._writer.cache.get(driver.key(run_id)) is not None
 
 
 @pytest.fixture
-def places(desk):
+def places(driver):
     """places(command): the names of the threads in which its rule was asked."""
 
     async def ask(run_id, rule, want=None):
@@ -52,7 +52,7 @@ def places(desk):
             asked.append(threading.current_thread().name)
             return rule(loaded)
 
-        await desk.change(run_id, noting, want)
+        await driver.change(run_id, noting, want)
         return asked
 
     return ask
@@ -75,8 +75,8 @@ def quiet(loaded):
 # Where statements run
 
 
-async def test_a_quick_command_asks_its_rule_on_the_event_loop(desk, places):
-    await desk.create("run-1")
+async def test_a_quick_command_asks_its_rule_on_the_event_loop(driver, places):
+    await driver.create("run-1")
     assert await places("run-1", quiet) == [threading.main_thread().name]
 
 
@@ -84,11 +84,11 @@ async def test_a_quick_command_asks_its_rule_on_the_event_loop(desk, places):
     "changes",
     [{"output": b'"' + b"x" * limits.loop_bytes_max + b'"'}, {"logs": "x" * limits.loop_bytes_max + "x"}],
 )
-async def test_large_values_are_packed_in_the_thread(desk, places, changes):
-    await desk.create("run-1")
+async def test_large_values_are_packed_in_the_thread(driver, places, changes):
+    await driver.create("run-1")
     asked = await places("run-1", lambda to: Transition(transitions.rewrite(to.run, to.now, **changes)))
     assert asked == [threading.main_thread().name, THREAD]
-    run = await desk.row("run-1")
+    run = await driver.row("run-1")
     assert {name: getattr(run, name) for name in changes} == changes
 
 
@@ -108,21 +108,21 @@ async def test_large_values_are_unpacked_in_the_thread(desk_at, path, event):
     assert asked == [THREAD]
 
 
-async def test_a_large_family_is_cancelled_in_the_thread_and_a_small_one_on_the_loop(desk, places):
+async def test_a_large_family_is_cancelled_in_the_thread_and_a_small_one_on_the_loop(driver, places):
     for name, members in (("small", 2), ("large", limits.loop_runs_max + 1)):
-        await desk.create(name)
+        await driver.create(name)
         for number in range(members):
-            await desk.create(f"{name}-{number}", parent=name)
+            await driver.create(f"{name}-{number}", parent=name)
 
     def cancel(to):
         return transitions.cancel(to.run, now=to.now, reason=None)
 
     assert await places("small", cancel) == [threading.main_thread().name]
     assert await places("large", cancel) == [threading.main_thread().name, THREAD]
-    assert all(run.terminal for run in await desk.rows())
+    assert all(run.terminal for run in await driver.rows())
 
 
-async def test_a_claim_of_many_runs_and_one_under_limits_are_decided_in_the_thread(desk):
+async def test_a_claim_of_many_runs_and_one_under_limits_are_decided_in_the_thread(driver):
     async def claimed(**query):
         asked = set()
 
@@ -131,19 +131,19 @@ async def test_a_claim_of_many_runs_and_one_under_limits_are_decided_in_the_thre
             return transitions.claim(run, now=now, worker="w", lease_ms=60_000, token=run.run_id)
 
         wanted = ClaimQuery(PROJECT, **({"kinds": ("task",)} | query))
-        return len(await desk.runs.claim(wanted, decide)), asked
+        return len(await driver.runs.claim(wanted, decide)), asked
 
     for _ in range(2 * limits.loop_runs_max + 4):
-        await desk.create()
+        await driver.create()
     assert await claimed(limit=1) == (1, {THREAD})  # whether there are limits is not known yet
     assert await claimed(limit=1) == (1, {threading.main_thread().name})
     many = limits.loop_runs_max + 1
     assert await claimed(limit=many) == (many, {THREAD})
-    await desk.store.concurrency.put(PROJECT, [ConcurrencyLimit("task:other", 1)])
+    await driver.store.concurrency.put(PROJECT, [ConcurrencyLimit("task:other", 1)])
     assert await claimed(limit=1) == (1, {THREAD})
 
 
-async def test_a_batch_and_deletions_run_in_the_thread(desk, monkeypatch):
+async def test_a_batch_and_deletions_run_in_the_thread(driver, monkeypatch):
     places = set()
     execute = Writer._execute
 
@@ -154,19 +154,19 @@ async def test_a_batch_and_deletions_run_in_the_thread(desk, monkeypatch):
             places.add(threading.current_thread().name)
 
     monkeypatch.setattr(Writer, "_execute", noting)
-    await desk.create_batch("batched-1", "batched-2")
-    await desk.complete("batched-1")
+    await driver.create_batch("batched-1", "batched-2")
+    await driver.complete("batched-1")
     places.clear()
-    await desk.delete("batched-1")
-    await desk.create_batch("batched-3")
-    await desk.store.forget(0, 100)
-    await desk.referee(100)
+    await driver.delete("batched-1")
+    await driver.create_batch("batched-3")
+    await driver.store.forget(0, 100)
+    await driver.enforce_deadlines(100)
     assert places == {THREAD}
 
 
-async def test_after_statements_that_took_long_the_thread_does_them_for_a_while(desk, places, monkeypatch):
+async def test_after_statements_that_took_long_the_thread_does_them_for_a_while(driver, places, monkeypatch):
     monkeypatch.setattr(limits, "loop_held_s_max", 0.01)
-    await desk.create("run-1")
+    await driver.create("run-1")
 
     def slow(loaded):
         time.sleep(0.02)  # a disk that lets everybody wait
@@ -178,21 +178,21 @@ async def test_after_statements_that_took_long_the_thread_does_them_for_a_while(
     assert await places("run-1", quiet) == [threading.main_thread().name]
 
 
-async def test_the_loop_gives_the_rest_of_a_slow_group_to_the_thread(desk, monkeypatch):
+async def test_the_loop_gives_the_rest_of_a_slow_group_to_the_thread(driver, monkeypatch):
     monkeypatch.setattr(limits, "loop_held_s_max", 0.01)
     asked = []
-    await asyncio.gather(*(desk.create(f"run-{number}") for number in range(3)))
+    await asyncio.gather(*(driver.create(f"run-{number}") for number in range(3)))
 
     def slow(loaded):
         asked.append(threading.current_thread().name)
         time.sleep(0.02)
         return quiet(loaded)
 
-    before = desk.store.facts()["commits"]
-    await asyncio.gather(*(desk.change(f"run-{number}", slow) for number in range(3)))
+    before = driver.store.facts()["commits"]
+    await asyncio.gather(*(driver.change(f"run-{number}", slow) for number in range(3)))
     assert asked == [threading.main_thread().name, THREAD, THREAD]
-    assert desk.store.facts()["commits"] == before + 1
-    assert [run.version for run in await desk.rows()] == [2, 2, 2]
+    assert driver.store.facts()["commits"] == before + 1
+    assert [run.version for run in await driver.rows()] == [2, 2, 2]
 
 
 class Guarded(sqlite3.Connection):
@@ -216,42 +216,42 @@ class Guarded(sqlite3.Connection):
 
 async def test_nothing_touches_the_connection_while_it_commits(desk_at, path, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Guarded))
-    desk = await desk_at(path)
+    driver = await desk_at(path)
 
     async def live(name):
-        await desk.create(name)
+        await driver.create(name)
         for _ in range(3):
-            await desk.append(name, event())
+            await driver.append(name, event())
             with pytest.raises(Error):
-                await desk.append(name, event(), after=77)
-        await desk.create_batch(f"{name}-batched")
-        await desk.complete(name, output=b'"' + b"x" * limits.loop_bytes_max + b'"')
+                await driver.append(name, event(), after=77)
+        await driver.create_batch(f"{name}-batched")
+        await driver.complete(name, output=b'"' + b"x" * limits.loop_bytes_max + b'"')
 
     async def break_things():
         for _ in range(20):
             with pytest.raises(ZeroDivisionError):
-                await desk.store._writer.do(breaking, quick=True)
+                await driver.store._writer.do(breaking, quick=True)
 
     await asyncio.gather(break_things(), *(live(f"run-{number}") for number in range(30)))
     assert not Guarded.touched
-    assert len(await desk.rows()) == 60
+    assert len(await driver.rows()) == 60
 
 
 # Locks of other processes
 
 
-async def test_the_loop_goes_on_while_another_process_holds_the_lock(desk, path):
-    await desk.create("run-1")
+async def test_the_loop_goes_on_while_another_process_holds_the_lock(driver, path):
+    await driver.create("run-1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        writing = asyncio.ensure_future(desk.touch("run-1", title="new"))
+        writing = asyncio.ensure_future(driver.touch("run-1", title="new"))
         longest, until = 0.0, time.perf_counter() + 0.5
         while time.perf_counter() < until:
             began = time.perf_counter()
             await asyncio.sleep(0.005)
             longest = max(longest, time.perf_counter() - began)
         assert longest < 0.3
-        assert (await desk.row("run-1")).title is None
+        assert (await driver.row("run-1")).title is None
         assert not writing.done()
         other.execute("ROLLBACK")
     assert (await writing).run.title == "new"
@@ -260,42 +260,42 @@ async def test_the_loop_goes_on_while_another_process_holds_the_lock(desk, path)
 # Failures, and what is known then
 
 
-async def test_a_rollback_in_the_middle_of_a_group_forgets_what_the_group_wrote(desk, known):
-    await asyncio.gather(*(desk.create(f"run-{number}") for number in range(4)))
+async def test_a_rollback_in_the_middle_of_a_group_forgets_what_the_group_wrote(driver, known):
+    await asyncio.gather(*(driver.create(f"run-{number}") for number in range(4)))
     assert known("run-0")
-    commands = [desk.touch(f"run-{number}", title="new") for number in range(4)]
-    commands.insert(2, desk.store._writer.do(breaking, quick=True))
+    commands = [driver.touch(f"run-{number}", title="new") for number in range(4)]
+    commands.insert(2, driver.store._writer.do(breaking, quick=True))
     outcomes = await asyncio.gather(*commands, return_exceptions=True)
     assert isinstance(outcomes.pop(2), ZeroDivisionError)
     assert [written.run.version for written in outcomes] == [2, 2, 2, 2]
     for number in range(4):
-        assert (await desk.touch(f"run-{number}", priority=1)).run == await desk.row(f"run-{number}")
+        assert (await driver.touch(f"run-{number}", priority=1)).run == await driver.row(f"run-{number}")
 
 
-async def test_a_command_that_breaks_after_it_wrote_leaves_nothing_in_the_cache(desk):
-    run = await desk.create("run-1")
+async def test_a_command_that_breaks_after_it_wrote_leaves_nothing_in_the_cache(driver):
+    run = await driver.create("run-1")
     uncounted = (NewEvent("CUSTOM", b'{"type":"CUSTOM"}'),)
     outcomes = await asyncio.gather(
-        desk.touch("run-1", title="first"),
-        desk.change("run-1", lambda to: replace(quiet(to), events=uncounted)),
-        desk.touch("run-1", target="second"),
+        driver.touch("run-1", title="first"),
+        driver.change("run-1", lambda to: replace(quiet(to), events=uncounted)),
+        driver.touch("run-1", target="second"),
         return_exceptions=True,
     )
     assert isinstance(outcomes[1], AssertionError)
     last = outcomes[2].run
     assert (last.title, last.target, last.version) == ("first", "second", run.version + 2)
-    assert (await desk.append("run-1", event())).run.latest_event_id == 1
+    assert (await driver.append("run-1", event())).run.latest_event_id == 1
 
 
-async def test_a_commit_that_fails_fails_alone_and_all_others_are_stored(desk):
-    await asyncio.gather(*(desk.create(f"run-{number}") for number in range(4)))
-    commands = [desk.touch(f"run-{number}", title="new") for number in range(4)]
-    commands.insert(1, desk.store._writer.do(failing_commit, quick=True))
+async def test_a_commit_that_fails_fails_alone_and_all_others_are_stored(driver):
+    await asyncio.gather(*(driver.create(f"run-{number}") for number in range(4)))
+    commands = [driver.touch(f"run-{number}", title="new") for number in range(4)]
+    commands.insert(1, driver.store._writer.do(failing_commit, quick=True))
     outcomes = await asyncio.gather(*commands, return_exceptions=True)
     assert isinstance(outcomes.pop(1), sqlite3.IntegrityError)
     assert [written.run.version for written in outcomes] == [2, 2, 2, 2]
     for number in range(4):
-        assert (await desk.touch(f"run-{number}", priority=1)).run == await desk.row(f"run-{number}")
+        assert (await driver.touch(f"run-{number}", priority=1)).run == await driver.row(f"run-{number}")
 
 
 def failing_commit(connection, _now):
@@ -320,29 +320,29 @@ class Unsure(sqlite3.Connection):
 
 async def test_a_new_run_whose_failed_commit_was_stored_after_all_is_found(desk_at, path, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Unsure))
-    desk = await desk_at(path)
+    driver = await desk_at(path)
 
     def create(name):
-        new = desk.new_run(name)
+        new = driver.new_run(name)
 
         def decide(loaded):
             if loaded.run is not None:
                 return Transition(loaded.run, duplicate=True)
             return transitions.create(new, now=loaded.now, parent=None, family_cancelled=False, message=None)
 
-        return desk.runs.apply(desk.key(name), decide, Want(fresh=True))
+        return driver.runs.apply(driver.key(name), decide, Want(fresh=True))
 
     Unsure.fails = True
     first, second = await asyncio.gather(create("run-1"), create("run-2"))
     assert (first.transition.duplicate, second.transition.duplicate) == (True, True)
-    assert [run.run_id for run in await desk.rows()] == ["run-1", "run-2"]
+    assert [run.run_id for run in await driver.rows()] == ["run-1", "run-2"]
 
 
 async def test_a_connection_that_cannot_roll_back_is_replaced_and_nothing_is_known_of_the_old_one(
-    desk, known
+    driver, known
 ):
-    await desk.create("run-1")
-    writer = desk.store._writer
+    await driver.create("run-1")
+    writer = driver.store._writer
     first = writer._connection
 
     def closing_job(connection, _now):
@@ -352,7 +352,7 @@ async def test_a_connection_that_cannot_roll_back_is_replaced_and_nothing_is_kno
     with pytest.raises(Error, match="could not commit"):
         await writer.do(closing_job, quick=True)
     assert not known("run-1")
-    assert (await desk.touch("run-1", title="new")).run == await desk.row("run-1")
+    assert (await driver.touch("run-1", title="new")).run == await driver.row("run-1")
     assert writer._connection is not first
 
 

@@ -67,46 +67,46 @@ async def test_who_leads_is_told_without_taking_the_lead(store, clock):
 
 
 @pytest.fixture
-async def busy(desk, clock):
+async def busy(driver, clock):
     """Of the project: 2 available, 1 delayed, 1 running, 1 waiting, 1 completed; elsewhere 1 available."""
     for run_id in ("running", "waiting", "done"):
-        await desk.create(run_id)
-        await desk.claim(limit=1)
-    await desk.wait("waiting")
-    await desk.complete("done")
-    await desk.create("now")
-    await desk.create("also")
-    await desk.create("later", available_at=clock.now + 1_000)
-    await desk.create("elsewhere", project_id=ELSEWHERE)
-    return desk
+        await driver.create(run_id)
+        await driver.claim(limit=1)
+    await driver.wait("waiting")
+    await driver.complete("done")
+    await driver.create("now")
+    await driver.create("also")
+    await driver.create("later", available_at=clock.now + 1_000)
+    await driver.create("elsewhere", project_id=ELSEWHERE)
+    return driver
 
 
 async def test_what_is_queued_and_under_way_is_counted_by_project(busy, store, clock):
     asked = [ELSEWHERE, PROJECT, "unknown"]
-    assert await store.census.depths(asked, 100) == [
+    assert await store.statistics.depths(asked, 100) == [
         Depth(ELSEWHERE, 1, 0, 0, 0),
         Depth(PROJECT, 2, 1, 1, 1),
         Depth("unknown", 0, 0, 0, 0),
     ]
     clock.advance(1_000)
-    assert await store.census.depths([PROJECT], 100) == [Depth(PROJECT, 3, 0, 1, 1)]
-    assert await store.census.depths([], 100) == []
+    assert await store.statistics.depths([PROJECT], 100) == [Depth(PROJECT, 3, 0, 1, 1)]
+    assert await store.statistics.depths([], 100) == []
 
 
 async def test_nobody_counts_further_than_the_bound(busy, store):
     for n in range(3):
         await busy.create(f"more-{n}")
-    (depth,) = await store.census.depths([PROJECT], 2)
+    (depth,) = await store.statistics.depths([PROJECT], 2)
     assert (depth.available + depth.delayed, depth.running, depth.waiting) == (2, 1, 1)
     await busy.claim(limit=3)
-    (depth,) = await store.census.depths([PROJECT], 2)
+    (depth,) = await store.statistics.depths([PROJECT], 2)
     assert depth.running == 2
 
 
 @pytest.fixture
 async def app(store):
     for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
-        await store.directory.create_project(Project(project_id, slug, slug.title(), 1), None, None)
+        await store.identity.create_project(Project(project_id, slug, slug.title(), 1), None, None)
     return App(store, MemoryNotifier())
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay
+from runstead.core.idempotency import ReplayedResponse
 from runstead.core.schedules.trigger import TRIGGER_FIELDS, Trigger, new_token, token_hash
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -48,18 +48,18 @@ async def test_the_guard_counts_the_projects_triggers(store):
     assert counts == [0, 1]
 
 
-async def test_a_new_token_replaces_the_old_one(store, sealed):
+async def test_a_new_token_replaces_the_old_one(store, idempotent):
     mine = await kept(store)
-    seal = sealed(render=lambda one: (200, one.token_hash))
+    idempotency = idempotent(render=lambda one: (200, one.token_hash))
 
     def rotate(old, now):
         return replace(old, token_hash=b"new", updated_at=now)
 
-    new = await store.triggers.change(PROJECT, mine.id, rotate, seal)
+    new = await store.triggers.change(PROJECT, mine.id, rotate, idempotency)
     assert await store.triggers.by_token(mine.token_hash) is None
     assert await store.triggers.by_token(b"new") == new
-    with pytest.raises(Replay) as replayed:
-        await store.triggers.change(PROJECT, mine.id, rotate, seal)
+    with pytest.raises(ReplayedResponse) as replayed:
+        await store.triggers.change(PROJECT, mine.id, rotate, idempotency)
     assert replayed.value.body == b"new"
     with pytest.raises(Error) as caught:
         await store.triggers.change(ELSEWHERE, mine.id, rotate)

@@ -6,19 +6,19 @@ import pytest
 from runstead.core import limits
 
 
-async def ended(desk, run_id, parent=None, **metadata):
-    await desk.create(run_id, parent=parent)
+async def ended(driver, run_id, parent=None, **metadata):
+    await driver.create(run_id, parent=parent)
     told = msgspec.json.encode(metadata) if metadata else None
-    await desk.complete(run_id, metadata=told)
+    await driver.complete(run_id, metadata=told)
 
 
 @pytest.fixture
-async def family(desk):
+async def family(driver):
     """root ─ a ─ a1, root ─ b; b has not ended."""
-    await desk.create("root")
-    await ended(desk, "a", "root", provider="x", model="m", inputTokens=10, outputTokens=1)
+    await driver.create("root")
+    await ended(driver, "a", "root", provider="x", model="m", inputTokens=10, outputTokens=1)
     await ended(
-        desk,
+        driver,
         "a1",
         "a",
         provider="x",
@@ -27,17 +27,17 @@ async def family(desk):
         reasoningTokens=2,
         usageCaptureStatus="partial",
     )
-    await desk.create("b", parent="root")
+    await driver.create("b", parent="root")
     metadata = {"provider": "x", "model": "m", "inputTokens": 1, "outputTokens": 2, "cachedInputTokens": 1}
-    await desk.complete("root", metadata=msgspec.json.encode(metadata))
+    await driver.complete("root", metadata=msgspec.json.encode(metadata))
 
 
-async def usage(desk, run_id):
-    return await desk.runs.usage(await desk.row(run_id))
+async def usage(driver, run_id):
+    return await driver.runs.usage(await driver.row(run_id))
 
 
-async def test_a_run_its_subtree_and_its_family_are_summed_up(desk, family):
-    told = await usage(desk, "a")
+async def test_a_run_its_subtree_and_its_family_are_summed_up(driver, family):
+    told = await usage(driver, "a")
     assert (told.run.runs, told.subtree.runs, told.family.runs) == (1, 2, 4)
     assert (told.run.tokens.total, told.subtree.tokens.total, told.family.tokens.total) == (11, 16, 19)
     assert told.family.ended == 3
@@ -47,32 +47,32 @@ async def test_a_run_its_subtree_and_its_family_are_summed_up(desk, family):
     assert (told.family.tokens.cached_input_tokens, told.family.tokens.reasoning_tokens) == (1, 2)
 
 
-async def test_how_well_usage_was_captured_is_told(desk, family):
-    told = await usage(desk, "root")
+async def test_how_well_usage_was_captured_is_told(driver, family):
+    told = await usage(driver, "root")
     assert told.run.capture == "complete"
     assert told.family.capture == "partial"
     assert told.family.captures == {"complete": 2, "partial": 1, "missing": 0}
-    assert (await usage(desk, "b")).run.capture is None
-    await ended(desk, "lost", None, provider="x")
-    assert (await usage(desk, "lost")).run.capture == "missing"
+    assert (await usage(driver, "b")).run.capture is None
+    await ended(driver, "lost", None, provider="x")
+    assert (await usage(driver, "lost")).run.capture == "missing"
 
 
-async def test_sums_are_exact_however_large(desk):
-    await desk.create("root")
+async def test_sums_are_exact_however_large(driver):
+    await driver.create("root")
     for n in range(3):
-        await ended(desk, f"c-{n}", "root", inputTokens=limits.integer_max)
-    assert (await usage(desk, "root")).family.tokens.input_tokens == 3 * limits.integer_max
+        await ended(driver, f"c-{n}", "root", inputTokens=limits.integer_max)
+    assert (await usage(driver, "root")).family.tokens.input_tokens == 3 * limits.integer_max
 
 
-async def test_names_and_values_that_do_not_count_stay_out_of_memory(desk):
+async def test_names_and_values_that_do_not_count_stay_out_of_memory(driver):
     long = "m" * 1_000
-    await ended(desk, "run", None, model=long, inputTokens=1, outputTokens=1, notes="x" * 100_000)
-    told = await usage(desk, "run")
+    await ended(driver, "run", None, model=long, inputTokens=1, outputTokens=1, notes="x" * 100_000)
+    told = await usage(driver, "run")
     assert told.run.by_model()[0][:2] == (None, long[: limits.name_chars_max])
 
 
-async def test_a_run_without_metadata_reports_nothing(desk):
-    await desk.create("run")
-    await desk.complete("run")
-    told = (await usage(desk, "run")).run
+async def test_a_run_without_metadata_reports_nothing(driver):
+    await driver.create("run")
+    await driver.complete("run")
+    told = (await usage(driver, "run")).run
     assert (told.runs, told.ended, told.reported, told.capture, told.by_model()) == (1, 1, 0, None, [])

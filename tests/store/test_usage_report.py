@@ -16,32 +16,34 @@ ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES})
 DAY = 86_400_000
 
 
-async def ended(desk, run_id, parent=None, *, given=None, **metadata):
-    await desk.create(run_id, parent=parent, **(given or {}))
+async def ended(driver, run_id, parent=None, *, given=None, **metadata):
+    await driver.create(run_id, parent=parent, **(given or {}))
     told = msgspec.json.encode(metadata) if metadata else None
-    return (await desk.complete(run_id, metadata=told)).run
+    return (await driver.complete(run_id, metadata=told)).run
 
 
 @pytest.fixture
-async def used(desk, clock):
+async def used(driver, clock):
     """root ─ child yesterday; today one of a schedule, one without metadata, and one that has not ended."""
-    await desk.create("root", target="agent:writer", created_by="key-1")
+    await driver.create("root", target="agent:writer", created_by="key-1")
     model = {"provider": "acme", "model": "m"}
     child = {"target": "task:a", "created_by": "key-2"}
-    await ended(desk, "child", "root", given=child, **model, inputTokens=100, outputTokens=10)
-    await desk.complete("root", metadata=msgspec.json.encode(model | {"inputTokens": 50, "outputTokens": 5}))
+    await ended(driver, "child", "root", given=child, **model, inputTokens=100, outputTokens=10)
+    await driver.complete(
+        "root", metadata=msgspec.json.encode(model | {"inputTokens": 50, "outputTokens": 5})
+    )
     clock.advance(DAY)
     timed = {"target": "task:a", "schedule_id": "nightly"}
-    await ended(desk, "timed", given=timed, provider="acme", model="n", inputTokens=7, cachedInputTokens=3)
-    await ended(desk, "silent")
-    await desk.create("pending")
-    await desk.create("elsewhere", project_id=ELSEWHERE)
-    return desk
+    await ended(driver, "timed", given=timed, provider="acme", model="n", inputTokens=7, cachedInputTokens=3)
+    await ended(driver, "silent")
+    await driver.create("pending")
+    await driver.create("elsewhere", project_id=ELSEWHERE)
+    return driver
 
 
 @pytest.fixture
 async def app(store):
-    await store.directory.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
+    await store.identity.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
     return App(store, MemoryNotifier())
 
 

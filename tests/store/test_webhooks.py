@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay
+from runstead.core.idempotency import ReplayedResponse
 from runstead.core.webhooks.webhook import (
     WEBHOOK_FIELDS,
     Attempt,
@@ -89,19 +89,19 @@ async def test_the_guard_counts_the_projects_webhooks_and_a_refusal_stores_nothi
     assert len(await store.webhooks.page(PROJECT, 10)) == 1
 
 
-async def test_changing_keeps_the_rest_and_answers_a_repeat_from_the_seal(store, sealed):
+async def test_changing_keeps_the_rest_and_answers_a_repeat_from_the_seal(store, idempotent):
     mine = await hooked(store)
 
     def rename(old, now):
         assert old == mine
         return replace(old, url="https://b.test", events=("run.failed",), updated_at=now)
 
-    seal = sealed(render=lambda hook: (200, hook.url.encode()))
-    new = await store.webhooks.change(PROJECT, mine.id, rename, seal)
+    idempotency = idempotent(render=lambda hook: (200, hook.url.encode()))
+    new = await store.webhooks.change(PROJECT, mine.id, rename, idempotency)
     assert await store.webhooks.get(PROJECT, mine.id) == new
     assert (new.url, new.secret) == ("https://b.test", mine.secret)
-    with pytest.raises(Replay) as replayed:
-        await store.webhooks.change(PROJECT, mine.id, rename, seal)
+    with pytest.raises(ReplayedResponse) as replayed:
+        await store.webhooks.change(PROJECT, mine.id, rename, idempotency)
     assert replayed.value.body == b"https://b.test"
     with pytest.raises(Error) as caught:
         await store.webhooks.change(ELSEWHERE, mine.id, rename)
@@ -109,15 +109,15 @@ async def test_changing_keeps_the_rest_and_answers_a_repeat_from_the_seal(store,
 
 
 async def test_an_old_secret_is_kept_beside_the_new_one_until_an_attempt_comes_after_its_end(
-    desk, store, clock
+    driver, store, clock
 ):
     mine = await hooked(store)
     new = secret_of(b"n" * 24)
     changed = await store.webhooks.change(PROJECT, mine.id, lambda old, now: rotated(old, new, now))
     assert (changed.secret, changed.old_secret) == (new, mine.secret)
     assert changed.old_secret_until == clock.now + limits.webhook_old_secret_ms
-    await desk.create("a")
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.complete("a")
     ((hook, delivery),) = await take(store)
     assert hook == changed
     clock.advance(limits.webhook_old_secret_ms)
@@ -126,82 +126,82 @@ async def test_an_old_secret_is_kept_beside_the_new_one_until_an_attempt_comes_a
     assert kept == replace(changed, old_secret=None, old_secret_until=None)
 
 
-async def test_every_way_to_a_new_status_writes_its_event_with_it(desk, store, clock):
+async def test_every_way_to_a_new_status_writes_its_event_with_it(driver, store, clock):
     mine = await hooked(store)
     for name in ("done", "waits", "dropped", "lost"):
-        await desk.create(name, backoff_limit=0)
+        await driver.create(name, backoff_limit=0)
     assert await told(store, mine) == []
-    await desk.claim(limit=4)
-    await desk.wait("waits")
-    await desk.resume("waits")
-    await desk.complete("done")
-    await desk.cancel("dropped")
+    await driver.claim(limit=4)
+    await driver.wait("waits")
+    await driver.resume("waits")
+    await driver.complete("done")
+    await driver.cancel("dropped")
     clock.advance(60_001)
-    await desk.referee()
+    await driver.enforce_deadlines()
     events = await told(store, mine)
     assert sorted(events[:4]) == [("run.started", name) for name in ("done", "dropped", "lost", "waits")]
     assert events[4:7] == [("run.waiting", "waits"), ("run.completed", "done"), ("run.cancelled", "dropped")]
     assert sorted(events[7:]) == [("run.failed", "lost"), ("run.failed", "waits")]
 
 
-async def test_a_cancelled_family_is_told_run_by_run(desk, store):
+async def test_a_cancelled_family_is_told_run_by_run(driver, store):
     mine = await hooked(store, events=("run.cancelled",))
-    await desk.create("top")
-    await desk.create("below", parent="top")
-    await desk.create("ended", parent="top")
-    await desk.complete("ended")
-    await desk.cancel("top")
+    await driver.create("top")
+    await driver.create("below", parent="top")
+    await driver.create("ended", parent="top")
+    await driver.complete("ended")
+    await driver.cancel("top")
     assert sorted(await told(store, mine)) == [("run.cancelled", "below"), ("run.cancelled", "top")]
 
 
-async def test_what_leaves_the_status_alone_writes_nothing(desk, store, event, refusal):
-    await desk.create("a")
-    await desk.claim()
+async def test_what_leaves_the_status_alone_writes_nothing(driver, store, event, refusal):
+    await driver.create("a")
+    await driver.claim()
     mine = await hooked(store)
-    await desk.append("a", event())
-    await desk.renew("a")
-    await desk.touch("a", title="new")
-    await desk.complete("a")
-    await desk.complete("a")
-    await desk.complete("a", "failed")
-    await desk.cancel("a")
-    await refusal(desk.wait("a"))
+    await driver.append("a", event())
+    await driver.renew("a")
+    await driver.touch("a", title="new")
+    await driver.complete("a")
+    await driver.complete("a")
+    await driver.complete("a", "failed")
+    await driver.cancel("a")
+    await refusal(driver.wait("a"))
     assert await told(store, mine) == [("run.completed", "a")]
 
 
-async def test_a_refused_seal_takes_the_event_back_with_the_change(desk, store, sealed):
+async def test_a_refused_seal_takes_the_event_back_with_the_change(driver, store, idempotent):
     mine = await hooked(store)
-    await desk.create("a")
+    await driver.create("a")
 
     def broken(_):
         raise ValueError("no answer")
 
     with pytest.raises(ValueError, match="no answer"):
-        await desk.complete("a", seal=sealed(render=broken))
+        await driver.complete("a", idempotency=idempotent(render=broken))
     assert await told(store, mine) == []
-    assert (await desk.row("a")).status == "pending"
+    assert (await driver.row("a")).status == "pending"
 
 
-async def test_only_enabled_webhooks_of_the_project_that_asked_are_told(desk, store):
+async def test_only_enabled_webhooks_of_the_project_that_asked_are_told(driver, store):
     asked = await hooked(store, events=("run.failed", "run.completed"))
     others = [
         await hooked(store, events=("run.cancelled",)),
         await hooked(store, disabled_at=1),
         await hooked(store, project_id=ELSEWHERE),
     ]
-    await desk.create("a")
-    await desk.create("b", project_id=ELSEWHERE, owner_id=ELSEWHERE)
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.create("b", project_id=ELSEWHERE, owner_id=ELSEWHERE)
+    await driver.complete("a")
     assert await told(store, asked) == [("run.completed", "a")]
     assert [await told(store, other) for other in others] == [[], [], []]
 
 
-async def test_the_event_tells_of_the_run_as_it_was_whatever_comes_after(desk, store):
+async def test_the_event_tells_of_the_run_as_it_was_whatever_comes_after(driver, store):
     mine = await hooked(store)
-    await desk.create("a", title="first")
-    await desk.complete("a", output=b'{"n":1}')
-    await desk.touch("a", title="second")
-    await desk.delete("a")
+    await driver.create("a", title="first")
+    await driver.complete("a", output=b'{"n":1}')
+    await driver.touch("a", title="second")
+    await driver.delete("a")
     ((hook, delivery),) = await take(store)
     assert hook == mine
     data = json.loads(delivery.payload)["data"]
@@ -209,22 +209,22 @@ async def test_the_event_tells_of_the_run_as_it_was_whatever_comes_after(desk, s
     assert (data["title"], data["output"]) == ("first", {"n": 1})
 
 
-async def test_an_enabled_webhook_hears_of_what_comes_after_it_was_enabled(desk, store):
+async def test_an_enabled_webhook_hears_of_what_comes_after_it_was_enabled(driver, store):
     mine = await hooked(store, disabled_at=1)
-    await desk.create("a")
-    await desk.create("b")
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.create("b")
+    await driver.complete("a")
     await store.webhooks.change(PROJECT, mine.id, lambda old, _: replace(old, disabled_at=None))
-    await desk.complete("b")
+    await driver.complete("b")
     assert await told(store, mine) == [("run.completed", "b")]
 
 
-async def test_two_deliverers_never_take_the_same(desk, store):
+async def test_two_deliverers_never_take_the_same(driver, store):
     await hooked(store)
     await hooked(store)
     for number in range(20):
-        await desk.create(f"run-{number}")
-        await desk.complete(f"run-{number}")
+        await driver.create(f"run-{number}")
+        await driver.complete(f"run-{number}")
     taken = [pair for some in await asyncio.gather(*(take(store, 6) for _ in range(8))) for pair in some]
     taken += await take(store)
     names = [delivery.id for _, delivery in taken]
@@ -233,10 +233,10 @@ async def test_two_deliverers_never_take_the_same(desk, store):
     assert await take(store) == []
 
 
-async def test_an_attempt_that_nobody_ended_is_made_again_once_its_lease_is_over(desk, store, clock):
+async def test_an_attempt_that_nobody_ended_is_made_again_once_its_lease_is_over(driver, store, clock):
     mine = await hooked(store)
-    await desk.create("a")
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.complete("a")
     ((_, first),) = await take(store)
     clock.advance(LEASE_MS - 1)
     assert await take(store) == []
@@ -257,10 +257,10 @@ async def test_an_attempt_that_nobody_ended_is_made_again_once_its_lease_is_over
     assert shown.delivered_at == clock.now
 
 
-async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_webhook(desk, store, clock):
+async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_webhook(driver, store, clock):
     mine = await hooked(store)
-    await desk.create("a")
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.complete("a")
     ((_, first),) = await take(store)
     hook, waits = await settle(store, mine, first, "it answered 500", status=500)
     assert await store.webhooks.get(PROJECT, mine.id) == hook
@@ -275,24 +275,24 @@ async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_
     assert await store.webhooks.hooked(10) == []
 
 
-async def test_one_webhook_with_many_deliveries_leaves_room_for_others(desk, store):
+async def test_one_webhook_with_many_deliveries_leaves_room_for_others(driver, store):
     crowded = await hooked(store, events=("run.completed",))
     for number in range(9):
-        await desk.create(f"run-{number}")
-        await desk.complete(f"run-{number}")
+        await driver.create(f"run-{number}")
+        await driver.complete(f"run-{number}")
     other = await hooked(store, events=("run.failed",))
-    await desk.create("late")
-    await desk.complete("late", "failed")
+    await driver.create("late")
+    await driver.complete("late", "failed")
     taken = await take(store, limit=5, per_webhook=4)
     assert [hook.id for hook, _ in taken] == [crowded.id] * 4 + [other.id]
     assert await take(store, busy=[crowded.id]) == []
     assert len(await take(store, limit=3)) == 3
 
 
-async def test_deliveries_of_a_disabled_webhook_rest_and_those_of_a_deleted_one_go(desk, store):
+async def test_deliveries_of_a_disabled_webhook_rest_and_those_of_a_deleted_one_go(driver, store):
     mine = await hooked(store)
-    await desk.create("a")
-    await desk.complete("a")
+    await driver.create("a")
+    await driver.complete("a")
     await store.webhooks.change(PROJECT, mine.id, lambda old, now: replace(old, disabled_at=now))
     assert await take(store) == []
     await store.webhooks.change(PROJECT, mine.id, lambda old, _: replace(old, disabled_at=None))
@@ -307,11 +307,11 @@ async def test_deliveries_of_a_disabled_webhook_rest_and_those_of_a_deleted_one_
     assert caught.value.code == "NOT_FOUND"
 
 
-async def test_the_log_is_read_from_the_newest_on_page_by_page(desk, store, clock):
+async def test_the_log_is_read_from_the_newest_on_page_by_page(driver, store, clock):
     mine = await hooked(store)
     for name in "abc":
-        await desk.create(name)
-        await desk.complete(name)
+        await driver.create(name)
+        await driver.complete(name)
     ((_, first), *_) = await take(store, limit=1)
     await settle(store, mine, first, status=200)
     page = await store.webhooks.deliveries(PROJECT, mine.id, 2)
@@ -352,11 +352,11 @@ async def test_a_delivery_is_added_by_hand_and_sent_again(store, clock):
     assert (taken.id, taken.attempts, taken.payload) == ("msg_1", 2, b"{}")
 
 
-async def test_old_deliveries_are_dropped_but_none_that_is_still_to_be_sent(desk, store, clock):
+async def test_old_deliveries_are_dropped_but_none_that_is_still_to_be_sent(driver, store, clock):
     mine = await hooked(store)
     for name in "abc":
-        await desk.create(name)
-        await desk.complete(name)
+        await driver.create(name)
+        await driver.complete(name)
     ((_, a), (_, b), _) = await take(store)
     await settle(store, mine, a, status=200)
     await settle(store, mine, b, status=200)

@@ -24,13 +24,13 @@ def session(**fields):
 @pytest.fixture
 async def workers(store):
     for name in ("p-1", "p-2"):
-        await store.directory.create_project(Project(name, name, name, 1), None, None)
+        await store.identity.create_project(Project(name, name, name, 1), None, None)
     return store.workers
 
 
 @pytest.fixture
-async def run(desk):
-    return await desk.create("run-1")
+async def run(driver):
+    return await driver.create("run-1")
 
 
 async def test_a_worker_is_stored_and_found_by_id_and_token(workers, clock):
@@ -121,8 +121,8 @@ async def test_the_newest_session_of_a_run_is_shown(workers, run, clock):
     assert await workers.session(run.seq) == second
 
 
-async def test_sessions_of_different_runs_are_apart(workers, run, desk):
-    other = await desk.create("run-2")
+async def test_sessions_of_different_runs_are_apart(workers, run, driver):
+    other = await driver.create("run-2")
     await workers.put_session(run.seq, session())
     assert await workers.session(other.seq) is None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.server import Server
+from tests.support.server import Server
 
 from .browser import Tab
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from e2e.server import KEY, PROGRAM, Server, environment, until
+from tests.support.server import KEY, PROGRAM, Server, environment, until
 
 from .browser import Tab
 from .conftest import CHROMIUM

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Error as PageError, expect
 
-from .person import fits
 from .plain_browser import PlainBrowser, refusal
+from .web_client import fits
 
 PAGE = "/ui/projects/default/access"
 

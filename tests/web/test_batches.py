@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .person import Person, fits, hidden, words
+from .web_client import Person, fits, hidden, words
 
 PLACE = "/ui/projects/default/batches"
 

@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from e2e.server import Server, until
+from tests.support.server import Server, until
 
-from .person import words
 from .plain_browser import PlainBrowser
+from .web_client import words
 
 PAGE = "/ui/projects/default/webhooks"
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from e2e.server import Server
+from tests.support.server import Server
 
 from .plain_browser import PlainBrowser, refusal
 

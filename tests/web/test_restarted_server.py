@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from e2e.server import Server
+from tests.support.server import Server
 
 from .run_pages import Made, begin, say
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from .person import Person, words
 from .run_pages import RUNS, Asking, Made, begin, call, result, say
+from .web_client import Person, words
 
 
 @pytest.fixture

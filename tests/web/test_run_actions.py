@@ -3,8 +3,8 @@
 import httpx2
 import pytest
 
-from .person import Person, words
 from .run_pages import RUNS, Made, call
+from .web_client import Person, words
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import base64
 import pytest
 from playwright.sync_api import expect
 
-from .person import Person, words
 from .run_pages import Made
+from .web_client import Person, words
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

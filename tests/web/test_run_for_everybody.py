@@ -3,10 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
-from e2e.server import Server
+from tests.support.server import Server
 
-from .person import fits
 from .run_pages import Made, begin, call, result, say
+from .web_client import fits
 
 VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .person import Person, words
 from .run_pages import Asking
+from .web_client import Person, words
 
 OPTIONS = [
     {"value": "s", "label": "Small"},

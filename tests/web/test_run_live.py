@@ -7,8 +7,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from .person import Person
 from .run_pages import Made, begin, call, result, say
+from .web_client import Person
 
 
 @pytest.fixture

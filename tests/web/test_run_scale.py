@@ -7,15 +7,15 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from e2e.server import Server
 from runstead.core.runs.append import append
 from runstead.core.runs.event import NewEvent, encode
 from runstead.core.runs.transitions import Fence
 from runstead.engines.sqlite.store import SqliteStore
 from runstead.ports.store import RunKey
+from tests.support.server import Server
 
-from .person import Person
 from .run_pages import Made, begin, say
+from .web_client import Person
 
 EVENTS = 100_000
 VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")

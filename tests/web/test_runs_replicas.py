@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from e2e.server import Server
+from tests.support.server import Server
 
 from .browser import Tab
 from .run_lists import LIST, create

@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from e2e.server import until
+from tests.support.server import until
 
-from .person import Person, fits, hidden, words
+from .web_client import Person, fits, hidden, words
 
 PLACE = "/ui/projects/default/schedules"
 FORM = {

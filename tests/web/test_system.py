@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .person import fits
 from .plain_browser import PlainBrowser
+from .web_client import fits
 
 pytestmark = pytest.mark.postgres
 
@@ -46,7 +46,7 @@ def test_the_queue_of_each_project_is_counted(browser, api):
 
 def test_the_loops_and_the_leader_are_told(open_tab):
     tab = open_tab(PAGE)
-    expect(tab.page.get_by_role("row").filter(has_text="reaper")).to_contain_text(
+    expect(tab.page.get_by_role("row").filter(has_text="deadlines")).to_contain_text(
         re.compile("ago|now"), timeout=15_000
     )
     expect(tab.page.locator(".tiles")).to_contain_text("this server")
@@ -72,7 +72,7 @@ def test_who_administers_nothing_learns_the_version_alone(server, api):
         assert "This server runs Runstead" in page
         assert "for those who are admin of a project" in page
         assert server.url not in page
-        assert "reaper" not in page
+        assert "deadlines" not in page
 
 
 def test_the_page_is_told_again_by_itself(open_tab, api):

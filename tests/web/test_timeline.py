@@ -6,7 +6,7 @@ from runstead.core.runs.transition import EndedAttempt
 from runstead.web.runs.timeline import fold
 from runstead.web.runs.waterfall import drawn
 
-from .told import NOON, custom, event, run
+from .run_stories import NOON, custom, event, run
 
 
 def bars(*events, of=None, attempts=(), children=(), room=500):

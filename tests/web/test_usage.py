@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .person import Person, fits, words
+from .web_client import Person, fits, words
 
 pytestmark = pytest.mark.postgres
 

@@ -19,7 +19,7 @@ from runstead.web.framework.form import Fields
 from runstead.web.framework.request import Visit
 from runstead.web.usage import pages
 
-from .person import words
+from .web_client import words
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def show():
     store = MemoryStore(now_ms)
     await store.open()
     project = new_project("many", None)
-    await store.directory.create_project(project, None, None)
+    await store.identity.create_project(project, None, None)
     app, principal = App(store, MemoryNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
     told = msgspec.json.encode({"provider": "acme", "model": "big", "inputTokens": 1_000, "outputTokens": 1})
     for number in range(5):

@@ -3,10 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
-from e2e.server import until
+from tests.support.server import until
 
-from .person import fits
 from .plain_browser import PlainBrowser, refusal
+from .web_client import fits
 
 PAGE = "/ui/projects/default/webhooks"
 

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from .person import fits
 from .plain_browser import PlainBrowser
+from .web_client import fits
 
 PAGE = "/ui/projects/default/workers"
 HOSTILE = '<script>alert(1)</script>\u202e"\x1b[31m'

@@ -6,25 +6,25 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from runstead.commands import changes
 from runstead.commands.followers import Following
 from runstead.commands.notifications import Notifications
-from runstead.commands.projections import Folds
+from runstead.commands.projections import Projections
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 from runstead.core.queue.worker import Worker
 from runstead.core.replica import Replica
 from runstead.core.runs.run import Run
 from runstead.core.webhooks.event import event_of
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import (
+    DEADLINES_KEY,
     DELIVERY_KEY,
     PUSH_KEY,
-    REFEREE_KEY,
     Notifier,
     batch_key,
     family_key,
     queue_key,
-    room_key,
     run_key,
+    slot_key,
 )
 from runstead.ports.store import Store, Written
 from runstead.security.egress import Egress
@@ -53,11 +53,11 @@ class App:
         self.artifact_bytes_max = artifact_bytes_max
         self.notifier = notifier
         self.stopping = asyncio.Event()
-        self.standing = Standing()
+        self.leader_state = LeaderState()
         # Projects with webhooks, as far as known here: for these, whoever delivers is woken. Others are found by looking.
         self.hooked: frozenset[str] = frozenset()
         self.following = Following(store, notifier, self.stopping)
-        self.folds = Folds(store)
+        self.folds = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
         # Ids of workers, and of others, that were heard of without a heartbeat, until that is stored.
         self.heard: set[str] = set()
@@ -83,7 +83,7 @@ class App:
         if any(run.terminal for run in written.cancelled) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):
-            self.notifier.publish((room_key(written.run.project_id),))
+            self.notifier.publish((slot_key(written.run.project_id),))
         project_id = written.run.project_id
         if project_id in self.hooked and (
             written.cancelled or event_of(written.before, written.run) is not None
@@ -121,9 +121,9 @@ class App:
                 keys.append(queue_key(run.project_id))
             if (run.terminal and run.awaited_at is not None) or (
                 # Whoever enforces deadlines may be asleep until a later one.
-                run.due_at is not None and run.due_at < run.updated_at + limits.reaper_tick_s * 1000
+                run.due_at is not None and run.due_at < run.updated_at + limits.deadlines_tick_s * 1000
             ):
-                keys.append(REFEREE_KEY)
+                keys.append(DEADLINES_KEY)
             if run.push_service_id is not None:
                 stopping = run.cancel_requested_at is not None and run.cancel_stopped_at is None
                 if run.available_at is not None or stopping:

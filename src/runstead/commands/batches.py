@@ -13,7 +13,7 @@ from runstead.core import limits
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -39,7 +39,9 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     on_complete: FollowUp | None = None
 
 
-async def create(app: App, principal: Principal, ref: str, new: NewBatch, seal: Seal | None = None) -> Made:
+async def create(
+    app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
+) -> Made:
     """Store the batch with all its runs, or nothing.
 
     What is wrong with a run is told as for `POST /runs`, with its place: RUN_ID_CONFLICT, NOT_FOUND (project, parent),
@@ -61,7 +63,7 @@ async def create(app: App, principal: Principal, ref: str, new: NewBatch, seal: 
         for place, one in enumerate(new.runs)
     ]
     await _see_parents(app, project.id, new.runs)
-    made = await app.store.batches.create(batch, members, seal)
+    made = await app.store.batches.create(batch, members, idempotency)
     for written in made.runs:
         app.publish(written)
     return made
@@ -146,7 +148,7 @@ async def retry(
     *,
     cancelled: bool,
     name: str | None = None,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Made:
     """A new batch with the requests of the runs that have failed (and of those that were cancelled), oldest first, and
     with what follows the first one: all of them, or none. A batch that is complete changes no more, so that reading it
@@ -168,7 +170,9 @@ async def retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
-    made = await app.store.batches.create(batch, [_once_more(one, batch, principal) for one in ended], seal)
+    made = await app.store.batches.create(
+        batch, [_once_more(one, batch, principal) for one in ended], idempotency
+    )
     for written in made.runs:
         app.publish(written)
     return made
@@ -213,7 +217,12 @@ def _once_more(first: Run, batch: Batch, principal: Principal) -> Member:
 
 
 async def cancel(
-    app: App, principal: Principal, ref: str, batch_id: str, reason: str | None, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    ref: str,
+    batch_id: str,
+    reason: str | None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Changed:
     """Call the batch off with every run of it that has not ended: `accepted` tells whether this call did it. What is left
     to do where the store fails meanwhile, or the server stops, a loop does.
@@ -221,7 +230,10 @@ async def cancel(
     refuse_bound(principal, "cancels no batches")
     found = await _located(app, principal, Scope.RUNS_WRITE, ref, batch_id)
     changed = await app.store.batches.change(
-        found.project_id, found.id, lambda batch, now: rules.cancel(batch, now=now, reason=reason), seal
+        found.project_id,
+        found.id,
+        lambda batch, now: rules.cancel(batch, now=now, reason=reason),
+        idempotency,
     )
     if not changed.accepted:
         return changed

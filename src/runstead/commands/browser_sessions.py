@@ -37,13 +37,13 @@ async def sign_in(
     """
     _refuse_others(principal, "signs in")
     secret = encryption.new_secret()
-    sealed = encryption.seal(secret, _PURPOSE, credential.encode())
+    encrypted = encryption.encrypt(secret, _PURPOSE, credential.encode())
 
     def decide(now: int) -> BrowserSession:
         return BrowserSession(
             id=str(uuid.uuid4()),
             hash=hashlib.sha256(secret).digest(),
-            sealed=sealed,
+            sealed=encrypted,
             identity=principal.identity,
             user_agent=_printable(user_agent or "")[: limits.user_agent_chars_max],
             created_at=now,
@@ -63,7 +63,7 @@ async def opened(app: App, secret: str) -> Opened | None:
     if found is None:
         return None
     raw, session = found
-    credential = encryption.unseal(raw, _PURPOSE, session.sealed)
+    credential = encryption.decrypt(raw, _PURPOSE, session.sealed)
     if credential is None:
         return None
     app.browsing.add(session.id)

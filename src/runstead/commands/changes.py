@@ -8,7 +8,7 @@ whether a run's end is waited for. They are frequent, and a run's own stream and
 from collections.abc import Iterable
 from typing import Final
 
-from runstead.core.change import Hint, HintType
+from runstead.core.change import Change, ChangeType
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.runs.run import FIELDS, Run
 from runstead.ports.store import Written
@@ -29,7 +29,7 @@ _QUIET: Final = {
 _LOUD: Final = tuple(name for name in FIELDS if name not in _QUIET)
 
 
-def of_written(written: Written) -> list[Hint]:
+def of_written(written: Written) -> list[Change]:
     hints = [of_run("run.completed", run) for run in written.cancelled]
     run, before = written.run, written.before
     if before is None:
@@ -48,14 +48,14 @@ def _changed(before: Run, after: Run) -> bool:
     return any(old is not new and old != new for old, new in pairs)
 
 
-def of_runs(runs: Iterable[Run]) -> list[Hint]:
+def of_runs(runs: Iterable[Run]) -> list[Change]:
     """Of runs that were there and have changed."""
     return [of_run("run.updated", run) for run in runs]
 
 
-def of_run(kind: HintType, run: Run) -> Hint:
-    return Hint(kind, run.updated_at, run.run_id, run.conversation_id, run.status.value)
+def of_run(kind: ChangeType, run: Run) -> Change:
+    return Change(kind, run.updated_at, run.run_id, run.conversation_id, run.status.value)
 
 
-def of_conversation(conversation: Conversation) -> Hint:
-    return Hint("conversation.updated", conversation.updated_at, None, conversation.id, conversation.status)
+def of_conversation(conversation: Conversation) -> Change:
+    return Change("conversation.updated", conversation.updated_at, None, conversation.id, conversation.status)

@@ -31,7 +31,7 @@ async def activity(
     query = replace(
         filters, created_after=since - 1, created_before=until, sort="created_at", before=None, limit=0
     )
-    query = await seq_bounds.narrowed(app, principal, project, query)
+    query = await seq_bounds.with_seq_bounds(app, principal, project, query)
     where = grid(since, until, buckets)
     shares = await _summed(app, query, since, until, where)
     if shares is None:

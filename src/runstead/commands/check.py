@@ -12,13 +12,13 @@ Progress = Callable[[int, int, int], None]
 
 async def check(store: Store, progress: Progress = lambda *_: None) -> AsyncIterator[Violation]:
     """Every violation, as it is found. Only one page of runs is in memory; a server may write at the same time."""
-    audit = store.audit
-    for sentence in await audit.medium():
+    integrity = store.integrity
+    for sentence in await integrity.medium():
         yield Violation("medium", sentence)
-    newest = await audit.latest_seq()
+    newest = await integrity.latest_seq()
     after, looked, more = 0, 0, True
     while more:
-        page = await audit.runs(after, limits.audit_rows_max)
+        page = await integrity.runs(after, limits.integrity_rows_max)
         for one in page.runs:
             for found in violations(one):
                 yield found
@@ -33,7 +33,7 @@ async def check(store: Store, progress: Progress = lambda *_: None) -> AsyncIter
         for sentence in sentences:
             yield Violation("the_index_finds_the_run", sentence)
     for name in CHECKS:
-        for values in await audit.others(name):
+        for values in await integrity.others(name):
             yield broken(name, values)
-    for sentence in await store.rollups.audit():
+    for sentence in await store.rollups.integrity():
         yield Violation("rollups", sentence)

@@ -11,7 +11,7 @@ from runstead.core.clock import now_ms
 from runstead.core.conversations import conversation as rules
 from runstead.core.conversations.conversation import Change, Conversation, ConversationType, live
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound, require
 from runstead.core.identity.project import personal_project, user_uuid
 from runstead.ports.store import ConversationQuery
@@ -25,7 +25,7 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, new: NewConversation, seal: Seal | None = None
+    app: App, principal: Principal, new: NewConversation, idempotency: IdempotencyRecord | None = None
 ) -> Conversation:
     if not principal.family:  # a push service starts those of the runs below its own
         refuse_bound(principal, "starts no conversations")
@@ -36,7 +36,7 @@ async def create(
         principal.kind == "user" and (own := personal_project(principal.id, now_ms())).id in principal.grants
     ):
         require(principal, Scope.RUNS_WRITE, own.id, "Project")
-        project_id = (await app.store.directory.ensure_project(own, None, None)).id
+        project_id = (await app.store.identity.ensure_project(own, None, None)).id
         personal = True
     elif len(principal.grants) == 1:
         (project_id,) = principal.grants
@@ -56,7 +56,7 @@ async def create(
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
     )
-    made = await app.store.conversations.create(conversation, seal)
+    made = await app.store.conversations.create(conversation, idempotency)
     app.publish_conversation(made)
     return made
 
@@ -81,7 +81,11 @@ async def page(
 
 
 async def change(
-    app: App, principal: Principal, conversation_id: str, wanted: Change, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    conversation_id: str,
+    wanted: Change,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Conversation:
     """Change what is UNSET no more. A `project_id` (id or slug) links a conversation that has none, with its runs:
     CONVERSATION_LINKED where it has one, or a run's family reaches elsewhere; RUN_ID_CONFLICT.
@@ -95,7 +99,7 @@ async def change(
     def decide(there: Conversation | None, now: int) -> Conversation:
         return rules.change(_still(there, found), wanted, now=now)
 
-    changed = await app.store.conversations.change(conversation_id, decide, seal)
+    changed = await app.store.conversations.change(conversation_id, decide, idempotency)
     app.publish_conversation(changed)
     return changed
 

@@ -11,7 +11,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.batches.batch import admit
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -69,7 +69,9 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: bytes | None = None
 
 
-async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None = None) -> Written:
+async def create(
+    app: App, principal: Principal, new: NewRun, idempotency: IdempotencyRecord | None = None
+) -> Written:
     """Store a run, or find it under its id: `transition.duplicate` tells. The second step of a two-step start is
     such a repeat, with a start payload.
 
@@ -100,7 +102,7 @@ async def create(app: App, principal: Principal, new: NewRun, seal: Seal | None 
         batch_id=batch_id,
         fresh=new.run_id is None,
     )
-    written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, seal)
+    written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, idempotency)
     app.publish(written)
     return written
 
@@ -205,7 +207,11 @@ def _known(there: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transition:
 
 
 async def retry(
-    app: App, principal: Principal, run_id: str, project: str | None, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    run_id: str,
+    project: str | None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """A new run with the same request, `retry_of` set. RUN_NOT_TERMINAL while the first has not ended. It belongs to the
     same batch, or to none where that one takes no more runs.
@@ -228,7 +234,7 @@ async def retry(
         batch_id=first.batch_id,
         fresh=True,
     )
-    written = await app.store.runs.apply(RunKey(first.project_id, run.run_id), decide, want, seal)
+    written = await app.store.runs.apply(RunKey(first.project_id, run.run_id), decide, want, idempotency)
     app.publish(written)
     return written
 

@@ -182,7 +182,7 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
     service = await app.store.push_services.get(run.push_service_id)
     if service is None:
         raise EgressError("the push service is not registered")
-    project = await app.store.directory.project(run.project_id)
+    project = await app.store.identity.project(run.project_id)
     details = _details(run)
     body = msgspec.json.encode(invocation(run, details, project)) if method == "POST" else b""
     url = service.invoke_url if method == "POST" else stop_url(service.invoke_url, run.run_id)

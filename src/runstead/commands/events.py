@@ -9,7 +9,7 @@ from runstead.commands.app import App
 from runstead.commands.runs import Named
 from runstead.core import limits
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, for_appending, refuse_bound
 from runstead.core.runs import append as rules
 from runstead.core.runs.event import Event, NewEvent
@@ -28,7 +28,12 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 async def append(
-    app: App, principal: Principal, named: Named, batch: Batch, fence: Fence, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    named: Named,
+    batch: Batch,
+    fence: Fence,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Store the events after the last one, all or none; a repeat of what is stored adds nothing.
 
@@ -50,10 +55,10 @@ async def append(
             keys=loaded.event_keys,
         ),
         Want(
-            tail_after=batch.expected_event_id,
+            expected_previous_event_id=batch.expected_event_id,
             event_keys=tuple(event.key for event in batch.events if event.key is not None),
         ),
-        seal,
+        idempotency,
     )
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Typed)
 
 
-class Sight(NamedTuple):
+class RunUpdate(NamedTuple):
     """A run as it stood, and the events that were stored since the last look, in order."""
 
     run: Run
@@ -74,7 +74,7 @@ class Following:
         for tail in self._tails.values():
             tail.wake()
 
-    async def watch(self, run: Run, after: int) -> AsyncGenerator[Sight | None, None]:
+    async def watch(self, run: Run, after: int) -> AsyncGenerator[RunUpdate | None, None]:
         """A run with its events after a number: at once, and again whenever something of it or its family was stored, also
         what is told by no event. Who takes their time sees more at once. None is a sign of life. Ends once the run has
         ended and all its events were seen, when it was deleted, and when the server stops.
@@ -93,7 +93,7 @@ class Following:
                     return
                 events = await _next_events(self._store.runs, self._reads, run.seq, after)
                 if events or stirred or _face(now) != last:
-                    yield Sight(now, events)
+                    yield RunUpdate(now, events)
                     last, after = _face(now), events[-1].event_id if events else after
                     quiet_until = loop.time() + limits.stream_heartbeat_s
                     if now.terminal and after >= now.latest_event_id:

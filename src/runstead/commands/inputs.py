@@ -13,7 +13,7 @@ from runstead.commands.app import App
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -48,7 +48,7 @@ async def create(
     conversation_id: str,
     asking: Asking,
     fence: Fence,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Open an input request: its run waits (reason input). The same again finds the request that is there.
 
@@ -89,7 +89,7 @@ async def create(
         )
 
     want = Want(receipt_key=f"input:{asking.tool_call_id}", input_call=asking.tool_call_id)
-    return await _apply(app, key, decide, want, seal)
+    return await _apply(app, key, decide, want, idempotency)
 
 
 async def page(
@@ -112,7 +112,7 @@ async def respond(
     conversation_id: str,
     request_id: str,
     values: Mapping[str, form.Value],
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Answer an open request: its run resumes. The same values again find the response that is there.
 
@@ -136,12 +136,16 @@ async def respond(
         key,
         found,
         lambda run, request, now: transitions.respond(run, now=now, request=request, response=response),
-        seal,
+        idempotency,
     )
 
 
 async def cancel(
-    app: App, principal: Principal, conversation_id: str, request_id: str, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    conversation_id: str,
+    request_id: str,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Take an open request back: its run resumes with an error. INPUT_REQUEST_NOT_OPEN."""
     key, found = await _locate(app, principal, conversation_id, request_id)
@@ -150,7 +154,7 @@ async def cancel(
         key,
         found,
         lambda run, request, now: transitions.cancel_input(run, now=now, request=request),
-        seal,
+        idempotency,
     )
 
 
@@ -178,17 +182,19 @@ async def _close(
     key: RunKey,
     found: InputRequest,
     rule: Callable[[Run, InputRequest, int], Transition],
-    seal: Seal | None,
+    idempotency: IdempotencyRecord | None,
 ) -> Written:
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None or loaded.input_request is None:
             raise not_found("Input request")
         return rule(loaded.run, loaded.input_request, loaded.now)
 
-    return await _apply(app, key, decide, Want(input_request_id=found.id), seal)
+    return await _apply(app, key, decide, Want(input_request_id=found.id), idempotency)
 
 
-async def _apply(app: App, key: RunKey, decide: Decide, want: Want, seal: Seal | None) -> Written:
-    written = await app.store.runs.apply(key, decide, want, seal)
+async def _apply(
+    app: App, key: RunKey, decide: Decide, want: Want, idempotency: IdempotencyRecord | None
+) -> Written:
+    written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)
     return written

@@ -11,7 +11,7 @@ from runstead.ports.store import RunKey
 
 async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Project:
     """A project by id or slug, in which the caller has the scope."""
-    found = await app.store.directory.project(ref)
+    found = await app.store.identity.project(ref)
     if found is None:
         raise not_found("Project")
     require(principal, scope, found.id, "Project")
@@ -47,7 +47,7 @@ async def run_key(
     if principal.run_id is not None and not await _bound_to(app, principal, run_id):
         raise not_found("Run")
     if project_ref is not None:
-        found = await app.store.directory.project(project_ref)
+        found = await app.store.identity.project(project_ref)
         if found is None:
             raise not_found("Run")
         require(principal, scope, found.id, "Run")

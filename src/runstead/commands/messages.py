@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.projections import Folded
+from runstead.commands.projections import Projected
 from runstead.core import limits
 from runstead.core.conversations.conversation import Outcome, Spoken, StoredMessage
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 
@@ -27,7 +27,11 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def add(
-    app: App, principal: Principal, conversation_id: str, new: NewMessage, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    conversation_id: str,
+    new: NewMessage,
+    idempotency: IdempotencyRecord | None = None,
 ) -> StoredMessage:
     """Store the message, or find it under its idempotency key: IDEMPOTENCY_KEY_REUSED where another stands there."""
     refuse_bound(principal, "writes no messages")
@@ -50,21 +54,21 @@ async def add(
         metadata=new.metadata,
         parts=new.parts,
     )
-    stored = await app.store.conversations.add_message(message, seal)
+    stored = await app.store.conversations.add_message(message, idempotency)
     app.publish_conversation(replace(conversation, updated_at=stored.created_at))
     return stored
 
 
-def _left(message: StoredMessage) -> tuple[Spoken, Folded]:
+def _left(message: StoredMessage) -> tuple[Spoken, Projected]:
     """A message whose run is gone, as it was while the run was there."""
     outcome = msgspec.json.decode(message.outcome or b"", type=Outcome)
     parts = message.parts or b"[]"
-    return Spoken(message, outcome.run), Folded(outcome.status, parts, outcome.truncated, 0)
+    return Spoken(message, outcome.run), Projected(outcome.status, parts, outcome.truncated, 0)
 
 
 async def page(
     app: App, principal: Principal, conversation_id: str, after: int, limit: int
-) -> tuple[list[tuple[Spoken, Folded | None]], bool]:
+) -> tuple[list[tuple[Spoken, Projected | None]], bool]:
     """Messages after a seq, oldest first, those of agent runs folded, and whether more follow.
 
     What a page holds in memory is bounded by `limits.message_page_bytes_max` and the fold of one message
@@ -74,7 +78,7 @@ async def page(
     conversation = await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
     budget = limits.message_page_bytes_max
     spoken = await app.store.conversations.messages(conversation_id, after, limit + 1, budget)
-    shown: list[tuple[Spoken, Folded | None]] = []
+    shown: list[tuple[Spoken, Projected | None]] = []
     spent = 0
     for one in spoken[:limit]:
         if spent > budget:

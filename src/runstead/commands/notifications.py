@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 
 from runstead.core import limits
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.core.clock import now_ms
 from runstead.ports.notifier import Notifier
 
@@ -23,7 +23,7 @@ class Told(msgspec.Struct, frozen=True):
     """One hint and the cursor that goes on after it."""
 
     cursor: str
-    hint: Hint
+    hint: Change
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -45,9 +45,9 @@ class Ring:
         self.news = asyncio.Event()
         self.followers = 0
         self.left_at = 0.0
-        self._slots: list[Hint | None] = [None] * size
+        self._slots: list[Change | None] = [None] * size
 
-    def hear(self, hints: Sequence[Hint] | None) -> None:
+    def hear(self, hints: Sequence[Change] | None) -> None:
         """Take hints in. None: some were lost, so everybody must start anew."""
         slots = self._slots
         if hints is None:
@@ -70,7 +70,7 @@ class Ring:
             return -1
         return int(number) if int(number) <= self.latest else -1
 
-    def after(self, number: int) -> list[tuple[int, Hint]]:
+    def after(self, number: int) -> list[tuple[int, Change]]:
         """What came after a number that is not below `floor`. Of several updates of a run only the last one is
         there, and none that its completion follows: its creation and its completion always are.
         """
@@ -120,7 +120,7 @@ class Notifications:
         while not self._stopping.is_set():
             if place < ring.floor:
                 place = ring.latest
-                yield Batch((Told(ring.cursor(place), Hint("resync", now_ms())),))
+                yield Batch((Told(ring.cursor(place), Change("resync", now_ms())),))
             elif place < ring.latest:
                 told = ring.after(place)
                 place = ring.latest
@@ -131,12 +131,12 @@ class Notifications:
                 await _woken(ring.news, quiet_until - loop.time())
                 continue
             quiet_until = loop.time() + limits.stream_heartbeat_s
-            await asyncio.sleep(limits.hint_interval_s)  # what comes meanwhile is told together
+            await asyncio.sleep(limits.change_interval_s)  # what comes meanwhile is told together
 
     def _enter(self, project_id: str) -> Ring:
         ring = self._rings.get(project_id)
         if ring is None:
-            ring = self._rings[project_id] = Ring(limits.hints_per_project_max)
+            ring = self._rings[project_id] = Ring(limits.changes_per_project_max)
             self._notifier.listen(project_id, ring.hear)
         ring.followers += 1
         return ring
@@ -147,9 +147,9 @@ class Notifications:
             return
         loop = asyncio.get_running_loop()
         ring.left_at = loop.time()
-        loop.call_later(limits.hints_idle_s, self._expire, project_id, ring, ring.left_at)
+        loop.call_later(limits.changes_idle_s, self._expire, project_id, ring, ring.left_at)
         idle = [name for name, each in self._rings.items() if not each.followers]
-        if len(idle) > limits.hints_idle_projects_max:
+        if len(idle) > limits.changes_idle_projects_max:
             oldest = min(idle, key=lambda name: self._rings[name].left_at)
             self._drop(oldest, self._rings[oldest])
 

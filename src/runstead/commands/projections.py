@@ -7,14 +7,14 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.conversations.conversation import MessageRun
-from runstead.core.conversations.projection import Fold, MessageStatus
+from runstead.core.conversations.projection import MessageStatus, Projection
 from runstead.core.runs.run import RunStatus
 from runstead.ports.store import Store
 
 _Name = tuple[int, int, RunStatus]
 
 
-class Folded(NamedTuple):
+class Projected(NamedTuple):
     """`parts` is a JSON array. `truncated`: the log is longer than what one message reads of it. `cost`: the bytes
     that were read for it, at least those of its parts.
     """
@@ -25,17 +25,17 @@ class Folded(NamedTuple):
     cost: int
 
 
-class Folds:
+class Projections:
     """The newest folds, at most `limits.message_cache_bytes_max` of parts. A fold belongs to a run at one event in
     one status, so it never grows stale: what has changed has another name.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: OrderedDict[_Name, Folded] = OrderedDict()
+        self._kept: OrderedDict[_Name, Projected] = OrderedDict()
         self.kept_bytes = 0
 
-    async def of(self, run: MessageRun) -> Folded:
+    async def of(self, run: MessageRun) -> Projected:
         """The message that a run's public events come to."""
         name = (run.seq, run.latest_event_id, run.status)
         kept = self._kept.get(name)
@@ -45,17 +45,17 @@ class Folds:
         fold, read, truncated = await self.fold(run.seq, run.latest_event_id, limits.message_fold_bytes_max)
         message = fold.message(run.status)
         parts = msgspec.json.encode(message.parts)
-        folded = Folded(message.status, parts, truncated, max(read, len(parts)))
+        folded = Projected(message.status, parts, truncated, max(read, len(parts)))
         self._keep(name, folded)
         return folded
 
     async def fold(
         self, run_seq: int, latest_event_id: int, bytes_max: int | None = None
-    ) -> tuple[Fold, int, bool]:
+    ) -> tuple[Projection, int, bool]:
         """The public events up to a number, folded page by page; how many bytes of them were read, and whether some
         are left since that was more than `bytes_max`.
         """
-        fold, after, read = Fold(), 0, 0
+        fold, after, read = Projection(), 0, 0
         while after < latest_event_id:
             if bytes_max is not None and read >= bytes_max:
                 return fold, read, True
@@ -72,7 +72,7 @@ class Folds:
             after = events[-1].event_id
         return fold, read, False
 
-    def _keep(self, name: _Name, folded: Folded) -> None:
+    def _keep(self, name: _Name, folded: Projected) -> None:
         if name in self._kept:  # two readers at once
             return
         self._kept[name] = folded

@@ -9,14 +9,19 @@ from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import Guard
 
 
 async def create(
-    app: App, principal: Principal, slug: str, name: str | None, secret: str, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    slug: str,
+    name: str | None,
+    secret: str,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Project:
     """A new project. A user becomes its admin; for an admin's key, `secret` becomes the new project's admin key.
 
@@ -29,9 +34,9 @@ async def create(
     project = new_project(slug, name, user_uuid(principal.id))
     if principal.kind == "user":
         member = Member(project.id, principal.id, "admin", project.created_at)
-        return await app.store.directory.create_project(project, member, None, seal)
+        return await app.store.identity.create_project(project, member, None, idempotency)
     key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
-    return await app.store.directory.create_project(project, None, key, seal)
+    return await app.store.identity.create_project(project, None, key, idempotency)
 
 
 def may_create(principal: Principal) -> bool:
@@ -42,14 +47,14 @@ def may_create(principal: Principal) -> bool:
 
 
 async def get(app: App, principal: Principal, ref: str) -> Project:
-    found = await app.store.directory.project(ref)
+    found = await app.store.identity.project(ref)
     if found is None or found.id not in principal.grants:
         raise not_found("Project")
     return found
 
 
 async def visible(app: App, principal: Principal) -> list[Project]:
-    return await app.store.directory.projects(tuple(principal.grants))
+    return await app.store.identity.projects(tuple(principal.grants))
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -60,7 +65,7 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 async def create_key(
-    app: App, principal: Principal, ref: str, new: NewKey, seal: Seal | None = None
+    app: App, principal: Principal, ref: str, new: NewKey, idempotency: IdempotencyRecord | None = None
 ) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     key = make_key(
@@ -71,42 +76,47 @@ async def create_key(
         expires_at=new.expires_at,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.directory.create_key(key, seal)
+    return await app.store.identity.create_key(key, idempotency)
 
 
 async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    return await app.store.directory.keys(project.id)
+    return await app.store.identity.keys(project.id)
 
 
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    key = await app.store.directory.revoke_key(project.id, key_id, now_ms())
+    key = await app.store.identity.revoke_key(project.id, key_id, now_ms())
     if key is None:
         raise not_found("Key")
     return key
 
 
 async def put_member(
-    app: App, principal: Principal, ref: str, user_id: str, role: Role, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    ref: str,
+    user_id: str,
+    role: Role,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Member:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     now = now_ms()
     member = Member(project.id, user_id, role, now)
     guard = _keeps_an_admin(user_id, now) if role != "admin" else _anything
-    return await app.store.directory.put_member(member, guard, seal)
+    return await app.store.identity.put_member(member, guard, idempotency)
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
     refuse_bound(principal, "lists no members")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    return await app.store.directory.members(project.id)
+    return await app.store.identity.members(project.id)
 
 
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     guard = _keeps_an_admin(user_id, now_ms())
-    if not await app.store.directory.remove_member(project.id, user_id, guard):
+    if not await app.store.identity.remove_member(project.id, user_id, guard):
         raise not_found("Member")
 
 

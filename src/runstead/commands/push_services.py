@@ -7,7 +7,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
 from runstead.core.queue.push_service import PushService, ScopeKind
 from runstead.security.egress import RefusedAddressError
@@ -30,7 +30,9 @@ class NewService(msgspec.Struct, frozen=True, kw_only=True):
     metadata: bytes | None = None
 
 
-async def register(app: App, principal: Principal, new: NewService, seal: Seal | None = None) -> PushService:
+async def register(
+    app: App, principal: Principal, new: NewService, idempotency: IdempotencyRecord | None = None
+) -> PushService:
     """Store it, or update the one with the same key in its scope. INVALID_REQUEST, NOT_FOUND, TOO_MANY_PUSH_SERVICES.
 
     A global service reaches the projects that its credential may write now, and no others.
@@ -64,7 +66,7 @@ async def register(app: App, principal: Principal, new: NewService, seal: Seal |
         reach=reach,
         **given,
     )
-    return await app.store.push_services.register(service, seal)
+    return await app.store.push_services.register(service, idempotency)
 
 
 def _registrant(principal: Principal) -> str:
@@ -75,11 +77,13 @@ def _registrant(principal: Principal) -> str:
     return f"key:{project_id}"
 
 
-async def heartbeat(app: App, principal: Principal, service_id: str, seal: Seal | None = None) -> PushService:
+async def heartbeat(
+    app: App, principal: Principal, service_id: str, idempotency: IdempotencyRecord | None = None
+) -> PushService:
     """Heard of now: a silent one is active again, a disabled one stays disabled."""
     service = await _own(app, principal, service_id)
     reach = projects_with(principal, Scope.RUNS_WRITE) if service.project_id is None else None
-    found = await app.store.push_services.heartbeat(service_id, reach, seal)
+    found = await app.store.push_services.heartbeat(service_id, reach, idempotency)
     if found is None:
         raise not_found("Push service")
     return found

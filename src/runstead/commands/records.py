@@ -6,7 +6,7 @@ from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import Named
 from runstead.commands.waits import tell_waiting
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -16,10 +16,16 @@ from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import Written
 
 
-async def pause(app: App, principal: Principal, named: Named, seal: Seal | None = None) -> Written:
+async def pause(
+    app: App, principal: Principal, named: Named, idempotency: IdempotencyRecord | None = None
+) -> Written:
     """Hold the run back until an unpause. RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
     return await runs.apply(
-        app, principal, named, lambda run, loaded: transitions.pause(run, now=loaded.now), seal=seal
+        app,
+        principal,
+        named,
+        lambda run, loaded: transitions.pause(run, now=loaded.now),
+        idempotency=idempotency,
     )
 
 
@@ -29,7 +35,7 @@ async def rename(
     named: Named,
     names: Mapping[str, str | bytes | None],
     seen: Seen | None,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Set title and labels, in any state. PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
     return await runs.apply(
@@ -37,7 +43,7 @@ async def rename(
         principal,
         named,
         lambda run, loaded: transitions.rename(run, now=loaded.now, names=names, seen=seen),
-        seal=seal,
+        idempotency=idempotency,
     )
 
 

@@ -11,7 +11,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
@@ -34,7 +34,7 @@ async def apply(
     named: Named,
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """The one way to change a run that exists: authorise → apply → publish."""
     if named.conversation_id is not None:
@@ -50,7 +50,7 @@ async def apply(
             raise not_found("Run")
         return rule(run, loaded)
 
-    written = await app.store.runs.apply(key, decide, want, seal)
+    written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)
     return written
 
@@ -69,7 +69,7 @@ async def complete(
     named: Named,
     completion: Completion,
     fence: Fence,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """End the run, once: `transition.accepted` tells whether it stands as this call wanted it."""
     return await apply(
@@ -77,12 +77,16 @@ async def complete(
         principal,
         named,
         lambda run, loaded: transitions.complete(run, now=loaded.now, completion=completion, fence=fence),
-        seal=seal,
+        idempotency=idempotency,
     )
 
 
 async def cancel(
-    app: App, principal: Principal, named: Named, reason: str | None, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    named: Named,
+    reason: str | None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Call the run off with all that runs below it: `transition.accepted` tells whether this call did it."""
     return await apply(
@@ -90,7 +94,7 @@ async def cancel(
         principal,
         named,
         lambda run, loaded: transitions.cancel(run, now=loaded.now, reason=reason),
-        seal=seal,
+        idempotency=idempotency,
     )
 
 
@@ -104,7 +108,7 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def resume(
-    app: App, principal: Principal, named: Named, resume: Resume, seal: Seal | None = None
+    app: App, principal: Principal, named: Named, resume: Resume, idempotency: IdempotencyRecord | None = None
 ) -> Written:
     """Bring what the run waits for. TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
     receipt, key = None, receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
@@ -126,7 +130,7 @@ async def resume(
             earlier=loaded.receipt,
         ),
         Want(receipt_key=key),
-        seal,
+        idempotency,
     )
 
 
@@ -136,7 +140,12 @@ def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
 
 
 async def heartbeat(
-    app: App, principal: Principal, named: Named, lease_s: int | None, fence: Fence, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    named: Named,
+    lease_s: int | None,
+    fence: Fence,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Renew the lease of the current attempt, without knowing the worker. ATTEMPT_SUPERSEDED where it is lost."""
 
@@ -147,7 +156,7 @@ async def heartbeat(
             raise Error("ATTEMPT_SUPERSEDED", f"No attempt of the run is under way: it is {run.status.value}")
         return transition
 
-    written = await apply(app, principal, named, rule, seal=seal)
+    written = await apply(app, principal, named, rule, idempotency=idempotency)
     if written.run.lease_owner is not None:
         app.heard.add(written.run.lease_owner)
     return written

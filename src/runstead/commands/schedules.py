@@ -11,7 +11,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -58,7 +58,7 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, ref: str, new: NewSchedule, seal: Seal | None = None
+    app: App, principal: Principal, ref: str, new: NewSchedule, idempotency: IdempotencyRecord | None = None
 ) -> Schedule:
     """Store a schedule. INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED."""
     refuse_bound(principal, "makes no schedules")
@@ -71,7 +71,7 @@ async def create(
         refuse_more_than_fit(count + 1)
         return begun(schedule, now)
 
-    return await app.store.schedules.create(project.id, decide, seal)
+    return await app.store.schedules.create(project.id, decide, idempotency)
 
 
 def drafted(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule:
@@ -90,14 +90,19 @@ def drafted(new: NewSchedule, project_id: str, created_by: str | None) -> Schedu
 
 
 async def change(
-    app: App, principal: Principal, ref: str, schedule_id: str, wanted: Edit, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    ref: str,
+    schedule_id: str,
+    wanted: Edit,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Schedule:
     """Edit, pause or resume it. INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE."""
     refuse_bound(principal, "changes no schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     await locate.refuse_place(app, principal, project.id, wanted.members.get("conversation_id"))
     return await app.store.schedules.change(
-        project.id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), seal
+        project.id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), idempotency
     )
 
 
@@ -152,7 +157,7 @@ async def run(
     schedule_id: str,
     key: str,
     run_name: str | None,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Start a run of the schedule now; the same key finds the run that it started: `transition.duplicate` tells.
 
@@ -177,7 +182,7 @@ async def run(
         RunKey(project.id, firing.run_id),
         lambda loaded: transitions.fire(loaded, firing),
         Want(schedule_id=schedule_id, push_agent=push_agent),
-        seal,
+        idempotency,
     )
     app.publish(written)
     return written

@@ -13,11 +13,11 @@ from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.identity.principal import Principal
-from runstead.core.usage.activity import Glimpse
+from runstead.core.usage.activity import RunSummary
 from runstead.ports.store import Edge, RunQuery
 
 
-async def narrowed(app: App, principal: Principal, project: str | None, query: RunQuery) -> RunQuery:
+async def with_seq_bounds(app: App, principal: Principal, project: str | None, query: RunQuery) -> RunQuery:
     """The query, about this project or every one that the caller may read; where that is a single one, with bounds on the
     seq that follow from its times. FORBIDDEN, NOT_FOUND.
     """
@@ -52,7 +52,7 @@ async def _bounds(
     return over, under
 
 
-async def _around(app: App, project_id: str, newest: Glimpse, at: int) -> tuple[int, int]:
+async def _around(app: App, project_id: str, newest: RunSummary, at: int) -> tuple[int, int]:
     """Two numbers that are at most `limits.order_near` apart: the runs up to the first were created before `at`, those from
     the second on not.
     """
@@ -67,7 +67,7 @@ async def _around(app: App, project_id: str, newest: Glimpse, at: int) -> tuple[
     return low, high
 
 
-async def _newest(app: App, project_id: str, up_to: int | None) -> Glimpse | None:
+async def _newest(app: App, project_id: str, up_to: int | None) -> RunSummary | None:
     before = None if up_to is None else (None, up_to + 1)
-    found = await app.store.runs.glimpses(RunQuery((project_id,), before=before, limit=1))
+    found = await app.store.runs.summaries(RunQuery((project_id,), before=before, limit=1))
     return found[0] if found else None

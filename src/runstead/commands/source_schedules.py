@@ -10,7 +10,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.schedules import NewSchedule, drafted
 from runstead.core.clock import now_ms
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.schedules import edits
@@ -28,7 +28,11 @@ class SourceSchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def sync(
-    app: App, principal: Principal, ref: str, wanted: Sequence[SourceSchedule], seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    ref: str,
+    wanted: Sequence[SourceSchedule],
+    idempotency: IdempotencyRecord | None = None,
 ) -> Sync:
     """Make the project's source schedules these, and no others. INVALID_REQUEST, NOT_FOUND (project, conversation),
     SCHEDULE_LIMIT_REACHED.
@@ -39,7 +43,9 @@ async def sync(
     edits.check_synced(drafts, now_ms())
     for place in {one.conversation_id for one in drafts}:
         await locate.refuse_place(app, principal, project.id, place)
-    return await app.store.schedules.sync(project.id, lambda known, now: edits.sync(known, drafts, now), seal)
+    return await app.store.schedules.sync(
+        project.id, lambda known, now: edits.sync(known, drafts, now), idempotency
+    )
 
 
 def _draft(one: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:

@@ -47,10 +47,10 @@ async def get(app: App, principal: Principal) -> System:
     """For those who administer a project. FORBIDDEN."""
     refuse_bound(principal, "sees nothing of the system")
     ids = projects_with(principal, Scope.ADMIN)
-    projects = await app.store.directory.projects(ids)
+    projects = await app.store.identity.projects(ids)
     shown = projects[: limits.census_projects_max]
     most = limits.census_runs_max
-    depths = await app.store.census.depths([one.id for one in shown], most)
+    depths = await app.store.statistics.depths([one.id for one in shown], most)
     lead = await app.store.leadership.held()
     facts = app.store.facts()
     return System(
@@ -59,8 +59,8 @@ async def get(app: App, principal: Principal) -> System:
         address=app.store.address,
         facts=facts,
         replica=None if app.replica is None else app.replica.id,
-        leads=app.standing.leads,
-        term=app.standing.term,
+        leads=app.leader_state.leads,
+        term=app.leader_state.term,
         leader=lead.owner,
         replicas=await app.store.replicas.all(),
         depths=[ProjectDepth(*pair) for pair in zip(shown, depths, strict=True)],

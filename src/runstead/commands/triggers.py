@@ -15,7 +15,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
@@ -48,7 +48,7 @@ async def _project(app: App, principal: Principal, ref: str) -> str:
 
 
 async def create(
-    app: App, principal: Principal, ref: str, new: NewTrigger, seal: Seal | None = None
+    app: App, principal: Principal, ref: str, new: NewTrigger, idempotency: IdempotencyRecord | None = None
 ) -> Trigger:
     """INVALID_REQUEST, NOT_FOUND (project, conversation), TRIGGER_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
@@ -72,7 +72,7 @@ async def create(
         config=new.config,
         conversation_id=new.conversation_id,
     )
-    return await app.store.triggers.create(trigger, _room_for_one, seal)
+    return await app.store.triggers.create(trigger, _room_for_one, idempotency)
 
 
 def _room_for_one(count: int) -> None:
@@ -103,7 +103,7 @@ async def change(
     name: str | None = None,
     enabled: bool | None = None,
     token: str | None = None,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Trigger:
     """None leaves a member; with a new token the old one is good no more. NOT_FOUND."""
     project_id = await _project(app, principal, ref)
@@ -112,7 +112,7 @@ async def change(
     def decide(trigger: Trigger, now: int) -> Trigger:
         return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest)
 
-    return await app.store.triggers.change(project_id, trigger_id, decide, seal)
+    return await app.store.triggers.change(project_id, trigger_id, decide, idempotency)
 
 
 async def delete(app: App, principal: Principal, ref: str, trigger_id: str) -> None:

@@ -8,7 +8,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.runs import Named, apply, receipt_key
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, WaitingReason
@@ -30,7 +30,12 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def wait(
-    app: App, principal: Principal, named: Named, wait: Wait, fence: Fence, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    named: Named,
+    wait: Wait,
+    fence: Fence,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Hold the run until a resume. RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST for an
     awaited run that is not right below it. Where that has ended already, the run does not wait.
@@ -39,7 +44,9 @@ async def wait(
     if wait.awaited_run_id is not None:
         awaited = await _await_end(app, principal, named, wait.awaited_run_id)
         if awaited.terminal:
-            return await apply(app, principal, named, lambda run, _: _unchanged(run, fence), seal=seal)
+            return await apply(
+                app, principal, named, lambda run, _: _unchanged(run, fence), idempotency=idempotency
+            )
     written = await apply(
         app,
         principal,
@@ -58,7 +65,7 @@ async def wait(
             release=wait.release,
         ),
         Want(receipt_key=receipt_key(wait.reason, wait.tool_call_id)),
-        seal,
+        idempotency,
     )
     if awaited is not None:
         # It may have ended between the two steps; the referee would find it too, only later, and not what was deleted.

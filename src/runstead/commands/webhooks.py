@@ -9,7 +9,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.webhooks import webhook as rules
@@ -41,7 +41,7 @@ async def create(
     url: str,
     events: Sequence[str],
     secret: str,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
     """Tell this address of what happens from now on. INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
@@ -58,7 +58,7 @@ async def create(
         updated_at=now,
         created_by=user_uuid(principal.id),
     )
-    made = await app.store.webhooks.create(webhook, _room_for_one, seal)
+    made = await app.store.webhooks.create(webhook, _room_for_one, idempotency)
     app.hooked |= {project_id}
     return made
 
@@ -92,7 +92,7 @@ async def change(
     url: str | None,
     events: Sequence[str] | None,
     enabled: bool | None,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
     """None leaves a member. What is pending goes to the new address. INVALID_REQUEST, NOT_FOUND."""
     project_id = await _project(app, principal, ref)
@@ -104,7 +104,7 @@ async def change(
     def decide(webhook: Webhook, now: int) -> Webhook:
         return rules.changed(webhook, url=url, events=events, enabled=enabled, now=now)
 
-    found = await app.store.webhooks.change(project_id, webhook_id, decide, seal)
+    found = await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
     if found.disabled_at is None:
         app.hooked |= {project_id}
         app.publish_deliveries()
@@ -112,7 +112,12 @@ async def change(
 
 
 async def rotate(
-    app: App, principal: Principal, ref: str, webhook_id: str, secret: str, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    ref: str,
+    webhook_id: str,
+    secret: str,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
     """Sign with another secret, and for `limits.webhook_old_secret_ms` with the one so far as well: also what is pending.
     INVALID_REQUEST, NOT_FOUND.
@@ -123,7 +128,7 @@ async def rotate(
     def decide(webhook: Webhook, now: int) -> Webhook:
         return rules.rotated(webhook, secret, now)
 
-    return await app.store.webhooks.change(project_id, webhook_id, decide, seal)
+    return await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
 
 
 async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
@@ -134,7 +139,7 @@ async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> N
 
 
 async def send_test(
-    app: App, principal: Principal, ref: str, webhook_id: str, seal: Seal | None = None
+    app: App, principal: Principal, ref: str, webhook_id: str, idempotency: IdempotencyRecord | None = None
 ) -> Delivery:
     """Send it a `webhook.test`, whatever events it asked for. NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
@@ -144,7 +149,7 @@ async def send_test(
         refuse_disabled(webhook)
         return new_delivery(name, webhook, TEST, None, trial_payload(webhook, now), now)
 
-    made = await app.store.webhooks.add(project_id, webhook_id, decide, seal)
+    made = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
     app.publish_deliveries()
     return made
 
@@ -175,10 +180,15 @@ async def delivery(
 
 
 async def redeliver(
-    app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    ref: str,
+    webhook_id: str,
+    delivery_id: str,
+    idempotency: IdempotencyRecord | None = None,
 ) -> tuple[Webhook, Delivery]:
     """Send it once more, under the same id. NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
-    pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.again, seal)
+    pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.again, idempotency)
     app.publish_deliveries()
     return pair

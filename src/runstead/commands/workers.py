@@ -14,7 +14,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
 from runstead.core.queue.worker import Held, Session, Worker
@@ -22,7 +22,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
-from runstead.ports.notifier import queue_key, room_key
+from runstead.ports.notifier import queue_key, slot_key
 from runstead.ports.store import ClaimQuery, RunKey, Written
 
 
@@ -39,7 +39,12 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def register(
-    app: App, principal: Principal, project: str, new: Registration, token: str, seal: Seal | None = None
+    app: App,
+    principal: Principal,
+    project: str,
+    new: Registration,
+    token: str,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Worker:
     """Store the worker, or find it by (project, implementation_kind, worker_key), and make `token` one of its own."""
     found = await locate.project(app, principal, Scope.WORKERS, project)
@@ -58,7 +63,7 @@ async def register(
         new.metadata,
         now,
     )
-    return await app.store.workers.register(worker, token_hash(token), seal)
+    return await app.store.workers.register(worker, token_hash(token), idempotency)
 
 
 async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
@@ -74,9 +79,11 @@ async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
     return worker
 
 
-async def heartbeat(app: App, principal: Principal, worker_id: str, seal: Seal | None = None) -> Worker:
+async def heartbeat(
+    app: App, principal: Principal, worker_id: str, idempotency: IdempotencyRecord | None = None
+) -> Worker:
     worker = await acting(app, principal, worker_id)
-    found = await app.store.workers.heartbeat(worker.id, seal)
+    found = await app.store.workers.heartbeat(worker.id, idempotency)
     if found is None:
         raise not_found("Worker")
     return found
@@ -136,7 +143,7 @@ async def claim(
     worker_id: str,
     claim: Claim,
     gone: Callable[[], Awaitable[bool]],
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> list[Run]:
     """Take the next claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
     a run must not be handed to nobody.
@@ -165,7 +172,9 @@ async def claim(
         while True:
             hint.clear()
             left = until - loop.time()
-            found = await app.store.runs.claim(query, decide, seal if left <= 0 else _unless_empty(seal))
+            found = await app.store.runs.claim(
+                query, decide, idempotency if left <= 0 else _unless_empty(idempotency)
+            )
             if found:
                 app.publish_runs(found)
                 return found
@@ -175,7 +184,7 @@ async def claim(
                 asked = True
                 # Where runs are limited, the end of one is worth a look too. Only who waits anyway pays for the question.
                 if await app.store.concurrency.of(project):
-                    both = app.notifier.subscribe(queue_key(project), room_key(project))
+                    both = app.notifier.subscribe(queue_key(project), slot_key(project))
                     hint = subscriptions.enter_context(both)
                     continue
             delay = await app.store.runs.next_available(project, query.kinds, limits.claim_look_ms_max)
@@ -202,11 +211,13 @@ def _kinds(claim: Claim) -> tuple[str, ...]:
     return tuple(sorted(named & {"agent", "workflow", "task", "eval"})) or ("agent",)
 
 
-def _unless_empty(seal: Seal | None) -> Seal | None:
+def _unless_empty(idempotency: IdempotencyRecord | None) -> IdempotencyRecord | None:
     """An empty look is no answer while the caller still waits: nothing to remember under its key."""
-    if seal is None:
+    if idempotency is None:
         return None
-    return msgspec.structs.replace(seal, render=lambda found: seal.render(found) if found else None)
+    return msgspec.structs.replace(
+        idempotency, render=lambda found: idempotency.render(found) if found else None
+    )
 
 
 async def renew(
@@ -216,7 +227,7 @@ async def renew(
     run_id: str,
     lease_s: int,
     fence: Fence,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Keep the lease; `transition.accepted` is False where the worker has lost it."""
     worker = await acting(app, principal, worker_id)
@@ -229,7 +240,7 @@ async def renew(
             loaded.run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence
         )
 
-    return await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, seal=seal)
+    return await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, idempotency=idempotency)
 
 
 async def release(
@@ -240,7 +251,7 @@ async def release(
     error: bytes | None,
     retry_after_s: int | None,
     fence: Fence,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """End the attempt without a completion. ATTEMPT_SUPERSEDED where it is not the worker's any more."""
     worker = await acting(app, principal, worker_id)
@@ -258,7 +269,7 @@ async def release(
             dice=runs.dice(),
         )
 
-    written = await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, seal=seal)
+    written = await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, idempotency=idempotency)
     app.publish(written)
     return written
 
@@ -270,7 +281,7 @@ async def put_session(
     run_id: str,
     session: Session,
     fence: Fence,
-    seal: Seal | None = None,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Session:
     """Note what the worker calls its work on a run that it holds or held."""
     worker = await acting(app, principal, worker_id)
@@ -283,4 +294,4 @@ async def put_session(
     complete = msgspec.structs.replace(
         session, run_id=run.run_id, worker_id=worker.id, implementation_kind=worker.implementation_kind
     )
-    return await app.store.workers.put_session(run.seq, complete, seal)
+    return await app.store.workers.put_session(run.seq, complete, idempotency)

@@ -4,17 +4,17 @@ from typing import Literal
 
 import msgspec
 
-HintType = Literal["run.created", "run.updated", "run.completed", "conversation.updated", "resync"]
+ChangeType = Literal["run.created", "run.updated", "run.completed", "conversation.updated", "resync"]
 
 
-class Hint(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True):
     """What changed, as it stood after the commit. It may be old by the time it is read: the lists have the truth.
 
     `run.completed`: the run reached a terminal status. `resync`: hints were lost on the way, read the lists again;
     nothing else is set but `at` (ms).
     """
 
-    type: HintType
+    type: ChangeType
     at: int
     run_id: str | None = None
     conversation_id: str | None = None

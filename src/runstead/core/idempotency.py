@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 
-class Seal(msgspec.Struct, frozen=True):
+class IdempotencyRecord(msgspec.Struct, frozen=True):
     """An idempotency key with the request it came with.
 
     `owner` names the caller, `digest` is a SHA-256 over method, path and body, and `render` makes the answer
@@ -20,7 +20,7 @@ class Seal(msgspec.Struct, frozen=True):
     render: Callable[[Any], tuple[int, bytes] | None]
 
 
-class Replay(Exception):  # noqa: N818 - no error: the answer is already there
+class ReplayedResponse(Exception):  # noqa: N818 - no error: the answer is already there
     """The request was answered before: here is that answer. Raised by an engine, caught where requests end."""
 
     def __init__(self, status: int, body: bytes) -> None:

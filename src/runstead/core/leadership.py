@@ -39,7 +39,7 @@ def resign(held: Lead, owner: str) -> Lead:
     return Lead(held.term) if held.owner == owner else held
 
 
-class Standing:
+class LeaderState:
     """What this replica may believe. Its lead ends by a clock of its own that goes on while the process stands still or
     the machine sleeps, and counts from before the store was asked: it ends before anybody else can be elected.
     """

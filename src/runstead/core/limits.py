@@ -184,8 +184,8 @@ process_metrics_s: Final = 1.0  # that /metrics waits for another process
 artifact_bytes_max: Final = 5 * 1024 * MIB  # unless a setting says otherwise
 artifact_chunk_bytes: Final = 256 * KIB  # that are read or written at a time
 artifact_parts_at_once: Final = 4  # of 5 MiB each, on their way to S3
-discards_per_tick_max: Final = 100
-sweeper_tick_s: Final = 10.0
+artifact_tombstones_per_tick_max: Final = 100
+artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
 writer_queue_max: Final = 4_096
@@ -198,9 +198,9 @@ loop_bytes_max: Final = 64 * KIB  # of large values, in one command
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
 readers_max: Final = 4
-reaper_rows_per_tick_max: Final = 256
-forgotten_per_tick_max: Final = 1_000  # answers kept for idempotency keys
-reaper_tick_s: Final = 0.5
+deadlines_per_tick_max: Final = 256
+idempotency_records_per_tick_max: Final = 1_000  # answers kept for idempotency keys
+deadlines_tick_s: Final = 0.5
 awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
 loop_pause_s_min: Final = 0.02  # between two looks of a loop that waits for a deadline
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
@@ -216,7 +216,7 @@ worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; work
 held_looked_max: Final = 2_000  # runs that are looked at for those that workers hold
 worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
 heard_per_tick_max: Final = 1_000
-watcher_tick_s: Final = 10.0
+liveness_tick_s: Final = 10.0
 silent_per_tick_max: Final = 256
 silent_told_max: Final = 10  # in one line of the log
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
@@ -236,11 +236,11 @@ schedule_deleting_ms: Final = (
 worker_tokens_max: Final = 16
 
 # Hints about a project, and those who follow them
-hints_per_project_max: Final = 4_096  # kept to resume from; a follower further behind reads the lists again
-hints_idle_s: Final = 300  # how long they are kept after the last follower left
-hints_idle_projects_max: Final = 64
-hint_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
-hint_cursor_chars_max: Final = 64
+changes_per_project_max: Final = 4_096  # kept to resume from; a follower further behind reads the lists again
+changes_idle_s: Final = 300  # how long they are kept after the last follower left
+changes_idle_projects_max: Final = 64
+change_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
+change_cursor_chars_max: Final = 64
 
 # Retention
 retention_days_max: Final = 36_500
@@ -259,7 +259,7 @@ compress_bytes_min: Final = 4 * KIB
 compress_share_max: Final = 0.9
 
 # Looking over a whole store
-audit_rows_max: Final = 1_000  # runs of one page
+integrity_rows_max: Final = 1_000  # runs of one page
 # Push services. Published services send a heartbeat every 30 s.
 push_service_name_chars_max: Final = 128
 push_service_url_chars_max: Final = 2_048
@@ -338,11 +338,11 @@ batch_slots: Final = 16  # rows over which the counters of a batch are spread
 partitions_ahead_months: Final = 2
 
 # Hints between replicas
-hints_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
-hint_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
-hint_pause_s: Final = 0.005  # after a message, so that many hints share the next
-hint_listeners_s: Final = 10  # so often one that sends sees whether any other replica listens
-hint_silence_s: Final = 15  # then it is seen whether the carrier is still there
+notifications_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
+notification_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
+notification_pause_s: Final = 0.005  # after a message, so that many hints share the next
+notification_listeners_s: Final = 10  # so often one that sends sees whether any other replica listens
+notification_silence_s: Final = 15  # then it is seen whether the carrier is still there
 reconnect_s_max: Final = 5
 
 # Integer timestamps handed in by callers: 1970 to 9999

@@ -200,7 +200,9 @@ class CreatedBatch(msgspec.Struct, frozen=True):
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs at once: all of them, or none."""
     new, ref = _new(call.body), call.path["project"]
-    return await call.once(lambda seal: commands.create(call.app, call.principal, ref, new, seal), _created)
+    return await call.once(
+        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
+    )
 
 
 def _created(made: Made) -> Reply:
@@ -253,8 +255,8 @@ async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
         return Reply(200, CancelledBatch(changed.accepted, view(changed.batch)))
 
     return await call.once(
-        lambda seal: commands.cancel(
-            call.app, call.principal, path["project"], path["batch_id"], reason, seal
+        lambda idempotency: commands.cancel(
+            call.app, call.principal, path["project"], path["batch_id"], reason, idempotency
         ),
         answer,
     )
@@ -279,14 +281,14 @@ async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Run the requests of a complete batch's failed runs again, as a new batch: all of them, or none."""
     body, path = call.body, call.path
     return await call.once(
-        lambda seal: commands.retry(
+        lambda idempotency: commands.retry(
             call.app,
             call.principal,
             path["project"],
             path["batch_id"],
             cancelled=body.cancelled,
             name=body.name,
-            seal=seal,
+            idempotency=idempotency,
         ),
         _created,
     )

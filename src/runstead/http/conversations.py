@@ -98,7 +98,7 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
         metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
     )
     return await call.once(
-        lambda seal: commands.create(call.app, call.principal, new, seal),
+        lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
         lambda made: Reply(201, view(made), {"Location": f"/conversations/{made.id}"}),
     )
 
@@ -211,7 +211,9 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     body = call.body
     wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
     return await call.once(
-        lambda seal: commands.change(call.app, call.principal, call.path["conversation_id"], wanted, seal),
+        lambda idempotency: commands.change(
+            call.app, call.principal, call.path["conversation_id"], wanted, idempotency
+        ),
         lambda changed: Reply(200, view(changed)),
     )
 

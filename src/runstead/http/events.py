@@ -128,7 +128,7 @@ async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
     what = batch(call.body, call.raw)
     proof = fence(call, call.body.attempt)
     return await call.once(
-        lambda seal: commands.append(call.app, call.principal, run, what, proof, seal),
+        lambda idempotency: commands.append(call.app, call.principal, run, what, proof, idempotency),
         lambda written: _appended(written, what, in_conversation=run.conversation_id is not None),
     )
 

@@ -45,14 +45,14 @@ async def readyz(call: Call[Nothing, Nothing]) -> Reply:
     """Whether the store can commit; 503 where it cannot, or while the server stops."""
     if call.app.stopping.is_set():
         raise Error("SHUTTING_DOWN", "The server is stopping", retry_after_s=1)
-    facts, standing = await call.app.store.check(), call.app.standing
-    return Reply(200, Ready("ready", facts, standing.leads, standing.term))
+    facts, leader_state = await call.app.store.check(), call.app.leader_state
+    return Reply(200, Ready("ready", facts, leader_state.leads, leader_state.term))
 
 
 @routes.route("GET", "/metrics", answer=None, open=True, media_type="text/plain")
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
     """Counters for Prometheus, of all processes of the server."""
-    text = exposition(call.app.store.facts(), call.app.standing)
+    text = exposition(call.app.store.facts(), call.app.leader_state)
     if call.app.exposition_of_all is not None:
         text = await call.app.exposition_of_all(text)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

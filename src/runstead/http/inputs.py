@@ -188,8 +188,8 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     )
     proof = fence(call, body.attempt)
     return await call.once(
-        lambda seal: commands.create(
-            call.app, call.principal, call.path["conversation_id"], asking, proof, seal
+        lambda idempotency: commands.create(
+            call.app, call.principal, call.path["conversation_id"], asking, proof, idempotency
         ),
         _created,
     )
@@ -256,7 +256,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     values = call.body.values
     bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.once(
-        lambda seal: commands.respond(call.app, call.principal, *_named(call), values, seal),
+        lambda idempotency: commands.respond(call.app, call.principal, *_named(call), values, idempotency),
         lambda written: _answer(201, written),
     )
 
@@ -270,6 +270,6 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Take an input request back: the run resumes with an error for a result."""
     return await call.once(
-        lambda seal: commands.cancel(call.app, call.principal, *_named(call), seal),
+        lambda idempotency: commands.cancel(call.app, call.principal, *_named(call), idempotency),
         lambda written: _answer(200, written),
     )

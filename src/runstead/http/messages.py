@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import messages as commands
-from runstead.commands.projections import Folded
+from runstead.commands.projections import Projected
 from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.conversations.conversation import MessageRun, Role, StoredMessage
@@ -84,7 +84,9 @@ _usage = msgspec.json.Decoder(_Usage)
 _NO_PARTS = msgspec.Raw(b"[]")
 
 
-def view(message: StoredMessage, run: MessageRun | None = None, folded: Folded | None = None) -> MessageView:
+def view(
+    message: StoredMessage, run: MessageRun | None = None, folded: Projected | None = None
+) -> MessageView:
     usage = _Usage() if run is None or run.metadata is None else _usage.decode(run.metadata)
     counted = (usage.inputTokens, usage.outputTokens)
     parts = message.parts if folded is None else folded.parts
@@ -131,7 +133,9 @@ async def add(call: Call[AddMessage, Nothing]) -> Reply:
         metadata=json_object(body.metadata),
     )
     return await call.once(
-        lambda seal: commands.add(call.app, call.principal, call.path["conversation_id"], new, seal),
+        lambda idempotency: commands.add(
+            call.app, call.principal, call.path["conversation_id"], new, idempotency
+        ),
         lambda stored: Reply(201, view(stored)),
     )
 

@@ -74,5 +74,5 @@ async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
     project = await locate.project(call.app, call.principal, Scope.RUNS_READ, call.path["project"])
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
-        cursor = cursor[: limits.hint_cursor_chars_max]  # a longer one is nobody's, and stays so
+        cursor = cursor[: limits.change_cursor_chars_max]  # a longer one is nobody's, and stays so
     return EventStream(_frames(call.app.notifications, project.id, cursor))

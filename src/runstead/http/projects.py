@@ -8,7 +8,7 @@ from msgspec import Meta
 from runstead.commands import projects as commands
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -73,9 +73,9 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
         )
         return Reply(201, made, {"Location": f"/projects/{project.id}"})
 
-    async def command(seal: Seal | None) -> Project:
+    async def command(idempotency: IdempotencyRecord | None) -> Project:
         body = call.body
-        return await commands.create(call.app, call.principal, body.slug, body.name, secret, seal)
+        return await commands.create(call.app, call.principal, body.slug, body.name, secret, idempotency)
 
     reply = await call.once(command, answer, secret=shown)
     call.forget_credentials()  # whoever made it may use it at once
@@ -163,8 +163,8 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
         moment_ms("expires_at", body.expires_at),
     )
 
-    async def command(seal: Seal | None) -> ApiKey:
-        return await commands.create_key(call.app, call.principal, call.path["project"], new, seal)
+    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
+        return await commands.create_key(call.app, call.principal, call.path["project"], new, idempotency)
 
     return await call.once(
         command,
@@ -221,9 +221,9 @@ async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     """Add a member, or change a member's role."""
     body = call.body
 
-    async def command(seal: Seal | None) -> Member:
+    async def command(idempotency: IdempotencyRecord | None) -> Member:
         return await commands.put_member(
-            call.app, call.principal, call.path["project"], body.user_id, body.role, seal
+            call.app, call.principal, call.path["project"], body.user_id, body.role, idempotency
         )
 
     reply = await call.once(command, lambda member: Reply(201, member_view(member)))

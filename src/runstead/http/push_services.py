@@ -135,7 +135,7 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
         metadata=json_object(body.metadata),
     )
     return await call.once(
-        lambda seal: commands.register(call.app, call.principal, new, seal),
+        lambda idempotency: commands.register(call.app, call.principal, new, idempotency),
         lambda service: _answer(service, 201),
     )
 
@@ -146,7 +146,10 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """The service lives. One that was silent is active again; one that somebody disabled stays disabled."""
     return await call.once(
-        lambda seal: commands.heartbeat(call.app, call.principal, call.path["service_id"], seal), _answer
+        lambda idempotency: commands.heartbeat(
+            call.app, call.principal, call.path["service_id"], idempotency
+        ),
+        _answer,
     )
 
 

@@ -33,7 +33,7 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
     A worker that has it loses its lease, which does not count as a lost attempt. A paused run stays paused.
     """
     return await call.once(
-        lambda seal: commands.pause(call.app, call.principal, named(call), seal),
+        lambda idempotency: commands.pause(call.app, call.principal, named(call), idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
@@ -84,7 +84,7 @@ async def update(call: Call[UpdateRun, InProject]) -> Reply:
     if call.body.labels is not msgspec.UNSET:
         names["labels"] = json_object(call.body.labels or None)
     return await call.once(
-        lambda seal: commands.rename(call.app, call.principal, named(call), names, seen, seal),
+        lambda idempotency: commands.rename(call.app, call.principal, named(call), names, seen, idempotency),
         lambda written: tagged(written.run),
     )
 

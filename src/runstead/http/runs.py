@@ -10,7 +10,7 @@ from starlette.responses import Response
 from runstead.commands import create as creating, runs as commands
 from runstead.commands.runs import Named
 from runstead.core import limits
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
@@ -80,7 +80,9 @@ def created(written: Written) -> Reply:
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
     """Create a run. A repeat under the same `public_id` finds the run and answers `duplicate: true`."""
     new = new_run(call.body)
-    return await call.once(lambda seal: creating.create(call.app, call.principal, new, seal), created)
+    return await call.once(
+        lambda idempotency: creating.create(call.app, call.principal, new, idempotency), created
+    )
 
 
 def tagged(run: Run) -> Reply:
@@ -185,7 +187,9 @@ async def complete(call: Call[CompleteRun, InProject]) -> Reply:
     )
     proof = fence(call, body.attempt)
     return await call.once(
-        lambda seal: commands.complete(call.app, call.principal, named(call), completion, proof, seal),
+        lambda idempotency: commands.complete(
+            call.app, call.principal, named(call), completion, proof, idempotency
+        ),
         lambda written: Reply(200, Completed(written.transition.accepted, run_view(written.run))),
     )
 
@@ -209,7 +213,9 @@ class Cancelled(msgspec.Struct, frozen=True):
 async def cancel(call: Call[CancelRun, InProject]) -> Reply:
     """Cancel a run with all that runs below it."""
     return await call.once(
-        lambda seal: commands.cancel(call.app, call.principal, named(call), call.body.reason, seal),
+        lambda idempotency: commands.cancel(
+            call.app, call.principal, named(call), call.body.reason, idempotency
+        ),
         lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
     )
 
@@ -225,7 +231,9 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
 async def retry(call: Call[Nothing, InProject]) -> Reply:
     """Run the request of an ended run again, as a new run with `retry_of` set."""
 
-    async def command(seal: Seal | None) -> Written:
-        return await creating.retry(call.app, call.principal, call.path["run_id"], call.query.project, seal)
+    async def command(idempotency: IdempotencyRecord | None) -> Written:
+        return await creating.retry(
+            call.app, call.principal, call.path["run_id"], call.query.project, idempotency
+        )
 
     return await call.once(command, created)

@@ -161,7 +161,9 @@ async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
         place = f"/projects/{made.project_id}/schedules/{made.id}"
         return Reply(201, ScheduleAnswer(view(made, made.created_at)), {"Location": place})
 
-    return await call.once(lambda seal: commands.create(call.app, call.principal, ref, new, seal), answer)
+    return await call.once(
+        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer
+    )
 
 
 class ScheduleFilters(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,8 +286,8 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
         return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
 
     return await call.once(
-        lambda seal: commands.change(
-            call.app, call.principal, path["project"], path["schedule_id"], wanted, seal
+        lambda idempotency: commands.change(
+            call.app, call.principal, path["project"], path["schedule_id"], wanted, idempotency
         ),
         answer,
     )
@@ -362,14 +364,14 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
         return Reply(201, ScheduleRun(made.run_id, made.uid, made.schedule_id), place)
 
     return await call.once(
-        lambda seal: commands.run(
+        lambda idempotency: commands.run(
             call.app,
             call.principal,
             path["project"],
             path["schedule_id"],
             body.idempotency_key,
             body.run_name,
-            seal,
+            idempotency,
         ),
         answer,
     )

@@ -45,8 +45,8 @@ async def put_session(call: Call[PutSession, Nothing]) -> Reply:
         str(uuid.uuid4()), "", "", "", body.session_key, body.status, 0, 0, json_object(body.metadata)
     )
     return await call.once(
-        lambda seal: commands.put_session(
-            call.app, call.principal, path["worker_id"], path["run_id"], session, fence(call), seal
+        lambda idempotency: commands.put_session(
+            call.app, call.principal, path["worker_id"], path["run_id"], session, fence(call), idempotency
         ),
         lambda stored: Reply(200, SessionAnswer(session_view(stored))),
     )

@@ -91,7 +91,7 @@ async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStr
     errors=MISSING,
 )
 async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
-    """Replay a run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
+    """ReplayedResponse a run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
     return await _stream(call, named(call), event_view)
 
 
@@ -104,5 +104,5 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     errors=("NOT_FOUND",),
 )
 async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> EventStream:
-    """Replay an agent run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
+    """ReplayedResponse an agent run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
     return await _stream(call, named_in_conversation(call), conversation_event_view)

@@ -136,7 +136,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         return Reply(201, CreatedTrigger(view(made), token), {"Location": place})
 
     return await call.once(
-        lambda seal: commands.create(call.app, call.principal, ref, new, seal), answer, token
+        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer, token
     )
 
 
@@ -165,14 +165,14 @@ async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename a trigger; enable or disable it."""
     body, path = call.body, call.path
     return await call.once(
-        lambda seal: commands.change(
+        lambda idempotency: commands.change(
             call.app,
             call.principal,
             path["project"],
             path["trigger_id"],
             name=body.name,
             enabled=body.enabled,
-            seal=seal,
+            idempotency=idempotency,
         ),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),
     )
@@ -196,8 +196,13 @@ async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Give a trigger another token: the old one is good no more."""
     path, token = call.path, new_token()
     return await call.once(
-        lambda seal: commands.change(
-            call.app, call.principal, path["project"], path["trigger_id"], token=token, seal=seal
+        lambda idempotency: commands.change(
+            call.app,
+            call.principal,
+            path["project"],
+            path["trigger_id"],
+            token=token,
+            idempotency=idempotency,
         ),
         lambda trigger: Reply(200, CreatedTrigger(view(trigger), token)),
         token,

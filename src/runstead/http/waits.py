@@ -55,7 +55,7 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
         return Reply(200, {"accepted": True, **duplicate})
 
     return await call.once(
-        lambda seal: commands.resume(call.app, call.principal, named(call), what, seal), answer
+        lambda idempotency: commands.resume(call.app, call.principal, named(call), what, idempotency), answer
     )
 
 
@@ -102,7 +102,7 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
     )
     proof = fence(call, body.attempt)
     return await call.once(
-        lambda seal: waiting.wait(call.app, call.principal, named(call), what, proof, seal),
+        lambda idempotency: waiting.wait(call.app, call.principal, named(call), what, proof, idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
@@ -125,6 +125,8 @@ async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
     proof = fence(call, call.body.attempt)
     lease_s = call.body.lease_duration_seconds
     return await call.once(
-        lambda seal: commands.heartbeat(call.app, call.principal, named(call), lease_s, proof, seal),
+        lambda idempotency: commands.heartbeat(
+            call.app, call.principal, named(call), lease_s, proof, idempotency
+        ),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )

@@ -171,7 +171,9 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
         return Reply(201, CreatedWebhook(view(made), secret), {"Location": place})
 
     return await call.once(
-        lambda seal: commands.create(call.app, call.principal, ref, body.url, body.events, secret, seal),
+        lambda idempotency: commands.create(
+            call.app, call.principal, ref, body.url, body.events, secret, idempotency
+        ),
         answer,
         secret,
     )
@@ -202,7 +204,7 @@ async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change where a webhook goes or what it asks for; enable or disable it."""
     body, path = call.body, call.path
     return await call.once(
-        lambda seal: commands.change(
+        lambda idempotency: commands.change(
             call.app,
             call.principal,
             path["project"],
@@ -210,7 +212,7 @@ async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
             url=body.url,
             events=body.events,
             enabled=body.enabled,
-            seal=seal,
+            idempotency=idempotency,
         ),
         lambda webhook: Reply(200, WebhookAnswer(view(webhook))),
     )
@@ -239,8 +241,8 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     path = call.path
     secret = commands.new_secret() if call.body.secret is None else call.body.secret
     return await call.once(
-        lambda seal: commands.rotate(
-            call.app, call.principal, path["project"], path["webhook_id"], secret, seal
+        lambda idempotency: commands.rotate(
+            call.app, call.principal, path["project"], path["webhook_id"], secret, idempotency
         ),
         lambda webhook: Reply(200, CreatedWebhook(view(webhook), secret)),
         secret,
@@ -258,7 +260,9 @@ async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test`; the delivery log tells what became of it."""
     path = call.path
     return await call.once(
-        lambda seal: commands.send_test(call.app, call.principal, path["project"], path["webhook_id"], seal),
+        lambda idempotency: commands.send_test(
+            call.app, call.principal, path["project"], path["webhook_id"], idempotency
+        ),
         lambda delivery: Reply(202, DeliveryAnswer(delivery_view(delivery))),
     )
 
@@ -317,8 +321,8 @@ async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
     """Send a delivery once more, under the same id, whatever became of it."""
     path = call.path
     return await call.once(
-        lambda seal: commands.redeliver(
-            call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], seal
+        lambda idempotency: commands.redeliver(
+            call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], idempotency
         ),
         lambda pair: Reply(202, DeliveryAnswer(delivery_view(pair[1]))),
     )

@@ -10,7 +10,7 @@ from runstead.commands import workers as commands
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Session, Worker, WorkerStatus
 from runstead.core.runs.run import Kind, Run
 from runstead.http.create_bodies import JsonValue
@@ -109,7 +109,9 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         metadata=json_object(body.metadata),
     )
     return await call.once(
-        lambda seal: commands.register(call.app, call.principal, call.path["project"], new, token, seal),
+        lambda idempotency: commands.register(
+            call.app, call.principal, call.path["project"], new, token, idempotency
+        ),
         lambda worker: Reply(201, Registered(view(worker), token)),
         secret=token,
     )
@@ -176,7 +178,7 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Tell that the worker lives."""
     return await call.once(
-        lambda seal: commands.heartbeat(call.app, call.principal, call.path["worker_id"], seal),
+        lambda idempotency: commands.heartbeat(call.app, call.principal, call.path["worker_id"], idempotency),
         lambda worker: Reply(200, Registered(view(worker), None)),
     )
 
@@ -226,9 +228,9 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
     )
     sessions: _Sessions = {}
 
-    async def command(seal: Seal | None) -> list[Run]:
+    async def command(idempotency: IdempotencyRecord | None) -> list[Run]:
         worker_id = call.path["worker_id"]
-        found = await commands.claim(call.app, call.principal, worker_id, what, call.gone, seal)
+        found = await commands.claim(call.app, call.principal, worker_id, what, call.gone, idempotency)
         sessions.update(await _sessions(call, found))
         return found
 
@@ -264,9 +266,11 @@ async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     worker_id, run_id = call.path["worker_id"], call.path["run_id"]
     session: Session | None = None
 
-    async def command(seal: Seal | None) -> Written:
+    async def command(idempotency: IdempotencyRecord | None) -> Written:
         nonlocal session
-        written = await commands.renew(call.app, call.principal, worker_id, run_id, lease_s, proof, seal)
+        written = await commands.renew(
+            call.app, call.principal, worker_id, run_id, lease_s, proof, idempotency
+        )
         session = await call.app.store.workers.session(written.run.seq)
         return written
 
@@ -301,7 +305,7 @@ async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     proof = fence(call, body.attempt)
     error = json_value(body.error)
     return await call.once(
-        lambda seal: commands.release(
+        lambda idempotency: commands.release(
             call.app,
             call.principal,
             path["worker_id"],
@@ -309,7 +313,7 @@ async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
             error,
             body.retry_after_seconds,
             proof,
-            seal,
+            idempotency,
         ),
         lambda written: Reply(200, Released(worker_run(written.run))),
     )

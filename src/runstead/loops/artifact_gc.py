@@ -14,7 +14,7 @@ async def sweep(app: App) -> int:
     if app.artifacts is None:
         return 0
     gone = []
-    for uid in await app.store.discards.some(limits.discards_per_tick_max):
+    for uid in await app.store.artifact_tombstones.some(limits.artifact_tombstones_per_tick_max):
         try:
             await app.artifacts.remove_all(uid)
         except Error as trouble:
@@ -22,5 +22,5 @@ async def sweep(app: App) -> int:
             break
         gone.append(uid)
     if gone:
-        await app.store.discards.drop(gone)
+        await app.store.artifact_tombstones.drop(gone)
     return len(gone)

@@ -10,18 +10,18 @@ from runstead.core.runs.transition import Transition
 from runstead.ports import metrics
 
 
-async def reap(app: App) -> int:
+async def enforce_deadlines(app: App) -> int:
     """One bounded look at what is due, soonest first; how many runs were looked at."""
 
     def decide(run: Run, now: int) -> Transition:
-        return transitions.referee(run, now=now, dice=dice())
+        return transitions.enforce_deadlines(run, now=now, dice=dice())
 
-    found = await app.store.runs.referee(limits.reaper_rows_per_tick_max, decide)
+    found = await app.store.runs.enforce_deadlines(limits.deadlines_per_tick_max, decide)
     for written in found:
         if written.before is not None and written.before.terminal and written.run.awaited_at is not None:
             await tell_waiting(app, written.run)
             continue
-        metrics.runs_ended_by_referee.labels(_outcome(written.transition)).inc()
+        metrics.deadlines_enforced.labels(_outcome(written.transition)).inc()
         app.publish(written)
     return len(found)
 

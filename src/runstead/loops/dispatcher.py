@@ -95,7 +95,7 @@ class Dispatcher:
     async def tick(self) -> int:
         """One bounded look: start as many calls as there is room for; how many runs were found."""
         pushed = await self._push()
-        return pushed + await self._stop() if self._app.standing.leads else pushed
+        return pushed + await self._stop() if self._app.leader_state.leads else pushed
 
     async def _push(self) -> int:
         lane, all_found = self._pushes, 0

@@ -8,7 +8,7 @@ from runstead.core import limits
 
 async def prune(app: App) -> int:
     """One bounded look; how many answers were dropped."""
-    return await app.store.forget(limits.idempotency_s * 1000, limits.forgotten_per_tick_max)
+    return await app.store.forget(limits.idempotency_s * 1000, limits.idempotency_records_per_tick_max)
 
 
 async def prune_deliveries(app: App) -> int:

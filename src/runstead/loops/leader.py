@@ -41,8 +41,8 @@ class Leader:
         """Ask the store once. What it answers counts from before it was asked: since then it may have taken any time,
         and so may this process have, which can be stopped and continued.
         """
-        standing = self._app.standing
-        until = standing.clock() + limits.leader_lease_s - limits.leader_margin_s
+        leader_state = self._app.leader_state
+        until = leader_state.clock() + limits.leader_lease_s - limits.leader_margin_s
         try:
             async with asyncio.timeout(limits.leader_lease_s):  # an answer that comes later is of no use
                 lead = await self._app.store.leadership.lead(self.owner, _lease_ms)
@@ -50,9 +50,9 @@ class Leader:
             raise Error("STORE_BUSY", "The store did not tell in time who leads") from None
         mine = lead.owner == self.owner
         if mine:
-            standing.hold(lead.term, until)
+            leader_state.hold(lead.term, until)
         else:
-            standing.follow(lead.term)
+            leader_state.follow(lead.term)
         self._tell(lead.term if mine else 0)
         return 1
 
@@ -68,7 +68,7 @@ class Leader:
 
     async def resign(self) -> None:
         """Where the store does not take it, the lead runs out by itself."""
-        self._app.standing.follow(self._app.standing.term)
+        self._app.leader_state.follow(self._app.leader_state.term)
         try:
             async with asyncio.timeout(limits.leader_look_s):
                 await self._app.store.leadership.resign(self.owner)

@@ -26,7 +26,7 @@ class Loop(NamedTuple):
     verb: Verb
     #: Only on the leader: one look is enough for all replicas. Not for what is safe only so: no lead is ever sure.
     led: bool = True
-    rows_max: int = limits.reaper_rows_per_tick_max
+    rows_max: int = limits.deadlines_per_tick_max
     #: In how many ms there is something to do, None for nothing that is known: the next look is then.
     soonest: Callable[[], Awaitable[int | None]] | None = None
     #: Hints for this key make it look at once.
@@ -38,10 +38,10 @@ async def every(app: App, loop: Loop) -> None:
     most, and whoever else wants the store, the rest. A hint leaves as much.
     """
     metrics.know_loop(loop.name)
-    clock = app.standing.clock
+    clock = app.leader_state.clock
     with app.notifier.subscribe(*(() if loop.key is None else (loop.key,))) as hint:
         while not app.stopping.is_set():
-            if loop.led and not app.standing.leads:
+            if loop.led and not app.leader_state.leads:
                 await pause(app.stopping, min(loop.seconds, limits.loop_wait_s_max))
                 continue
             hint.clear()

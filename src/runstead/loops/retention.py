@@ -4,7 +4,7 @@ from runstead.commands import retention
 from runstead.commands.app import App
 
 
-class Retirer:
+class RetentionLoop:
     """Goes through the old runs piece by piece, and begins anew once it is through."""
 
     def __init__(self, app: App, age_ms: int) -> None:

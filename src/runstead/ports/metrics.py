@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 
 registry = CollectorRegistry()
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
@@ -77,8 +77,8 @@ refused_connections = Counter(
     registry=registry,
 )
 streams = Gauge("runstead_streams", "Open event streams.", registry=registry)
-runs_ended_by_referee = Counter(
-    "runstead_referee_total",
+deadlines_enforced = Counter(
+    "runstead_deadlines_total",
     "What the referee did with runs whose time was up.",
     ["outcome"],
     registry=registry,
@@ -165,10 +165,10 @@ def loops() -> list[LoopState]:
     ]
 
 
-def exposition(facts: dict[str, Any], standing: Standing) -> bytes:
+def exposition(facts: dict[str, Any], leader_state: LeaderState) -> bytes:
     """This process's text of `/metrics`, with the store's facts of this moment."""
-    leader.set(standing.leads)
-    leader_term.set(standing.term)
+    leader.set(leader_state.leads)
+    leader_term.set(leader_state.term)
     queue_depth.set(facts.get("queue_depth", 0))
     commits.set(facts.get("commits", 0))
     commands.set(facts.get("commands", 0))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
-from runstead.core.change import Hint
+from runstead.core.change import Change
 
 
 def run_key(seq: int) -> str:
@@ -32,12 +32,12 @@ def queue_key(project_id: str) -> str:
     return f"queue:{project_id}"
 
 
-def room_key(project_id: str) -> str:
+def slot_key(project_id: str) -> str:
     """Hints that a run of the project runs no more: where runs are limited, another may begin."""
     return f"room:{project_id}"
 
 
-Listener = Callable[[Sequence[Hint] | None], None]
+Listener = Callable[[Sequence[Change] | None], None]
 """Takes hints about one project in; None where some may have been lost. Never blocks, never fails."""
 #: Hints that a run is to be pushed, or to be stopped at its push service.
 PUSH_KEY: Final = "push"
@@ -45,7 +45,7 @@ PUSH_KEY: Final = "push"
 DELIVERY_KEY: Final = "delivery"
 
 #: Hints that a run has ended whose end another waits for: the referee tells it.
-REFEREE_KEY: Final = "referee"
+DEADLINES_KEY: Final = "enforce_deadlines"
 
 #: Hints that the leader has given up the lead.
 LEADER_KEY: Final = "leader"
@@ -95,7 +95,7 @@ class Notifier(Protocol):
         """
         ...
 
-    def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
+    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
         """Give the hints to all who listen to the project. Never blocks, never fails."""
         ...
 

@@ -1,4 +1,4 @@
-"""What the server keeps and cannot read: values sealed under a secret that somebody else holds."""
+"""What the server keeps and cannot read: values encrypted under a secret that somebody else holds."""
 
 import secrets
 from typing import Final
@@ -21,7 +21,7 @@ def _cipher(secret: bytes, purpose: str) -> AESGCM:
     return AESGCM(key)
 
 
-def seal(secret: bytes, purpose: str, value: bytes) -> bytes:
+def encrypt(secret: bytes, purpose: str, value: bytes) -> bytes:
     """The value under AES-256-GCM, with the key that HKDF-SHA256 makes of the secret for this purpose: nonce, ciphertext,
     tag.
     """
@@ -29,9 +29,9 @@ def seal(secret: bytes, purpose: str, value: bytes) -> bytes:
     return nonce + _cipher(secret, purpose).encrypt(nonce, value, None)
 
 
-def unseal(secret: bytes, purpose: str, sealed: bytes) -> bytes | None:
-    """The value; None where another secret or purpose sealed it, or where it was changed since."""
+def decrypt(secret: bytes, purpose: str, encrypted: bytes) -> bytes | None:
+    """The value; None where another secret or purpose encrypted it, or where it was changed since."""
     try:
-        return _cipher(secret, purpose).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        return _cipher(secret, purpose).decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], None)
     except (InvalidTag, ValueError):  # ValueError: too short to be one
         return None

@@ -57,7 +57,7 @@ async def check(
 
 async def stats(database: str | None) -> Stats:
     async with ready(database) as store:
-        return await store.audit.stats()
+        return await store.integrity.stats()
 
 
 async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:
@@ -95,12 +95,12 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
 async def create_project(database: str | None, slug: str, name: str | None) -> Project:
     check_slug(slug, "a slug")
     async with opened(database) as store:
-        return await store.directory.create_project(new_project(slug, name), None, None)
+        return await store.identity.create_project(new_project(slug, name), None, None)
 
 
 async def projects(database: str | None) -> list[Project]:
     async with opened(database) as store:
-        return await store.directory.projects(None)
+        return await store.identity.projects(None)
 
 
 async def create_key(
@@ -119,25 +119,25 @@ async def create_key(
         found = await _project(store, project)
         secret = new_key()
         key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
-        return secret, await store.directory.create_key(key)
+        return secret, await store.identity.create_key(key)
 
 
 async def keys(database: str | None, project: str) -> list[ApiKey]:
     async with ready(database) as store:
-        return await store.directory.keys((await _project(store, project)).id)
+        return await store.identity.keys((await _project(store, project)).id)
 
 
 async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
     async with ready(database) as store:
         found = await _project(store, project)
-        key = await store.directory.revoke_key(found.id, key_id, now_ms())
+        key = await store.identity.revoke_key(found.id, key_id, now_ms())
         if key is None:
             raise not_found(f"Key {key_id}")
         return key
 
 
 async def _project(store: Store, ref: str) -> Project:
-    found = await store.directory.project(ref)
+    found = await store.identity.project(ref)
     if found is None:
         raise not_found(f"Project {ref}")
     return found

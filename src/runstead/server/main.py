@@ -34,20 +34,20 @@ from runstead.http.framework.cors import open_to
 from runstead.http.framework.protocol import Protocol
 from runstead.loops.artifact_gc import sweep
 from runstead.loops.batch_finalizer import finish
-from runstead.loops.deadlines import reap
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.expiry import prune, prune_browsers, prune_deliveries
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, every
-from runstead.loops.retention import Retirer
+from runstead.loops.retention import RetentionLoop
 from runstead.loops.rollups import roll_up
 from runstead.loops.run_index import index
 from runstead.loops.scheduler import schedule
 from runstead.ports import metrics
 from runstead.ports.artifact_store import Artifacts
-from runstead.ports.notifier import REFEREE_KEY, Notifier
+from runstead.ports.notifier import DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
@@ -193,7 +193,7 @@ class Main:
         loops += [asyncio.ensure_future(alone.run()) for alone in (leader, Dispatcher(app), Deliverer(app))]
         if self._siblings is not None:
             app.exposition_of_all = self._siblings.exposition
-            await self._siblings.open(lambda: metrics.exposition(store.facts(), app.standing))
+            await self._siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
         watch = asyncio.ensure_future(connections.watch())
         try:
             with stack:
@@ -211,7 +211,7 @@ class Main:
 
     async def _bootstrap(self, store: Store) -> None:
         """Make sure that somebody can get in."""
-        settings, directory = self.settings, store.directory
+        settings, directory = self.settings, store.identity
         if settings.bootstrap_key is not None:
             project = new_project(settings.bootstrap_project, None)
             key = make_key(settings.bootstrap_key, project.id, ALL_SCOPES, name="bootstrap")
@@ -259,15 +259,15 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
 
     loops: list[Loop] = []
     if settings.retention_days is not None:
-        retirer = Retirer(app, settings.retention_days * 86_400_000)
-        loops.append(Loop("retirer", limits.retention_tick_s, retirer.retire))
+        retirer = RetentionLoop(app, settings.retention_days * 86_400_000)
+        loops.append(Loop("retention", limits.retention_tick_s, retirer.retire))
     return [
         *loops,
         Loop(
-            "reaper",
-            limits.reaper_tick_s,
-            lambda: reap(app),
-            key=REFEREE_KEY,
+            "deadlines",
+            limits.deadlines_tick_s,
+            lambda: enforce_deadlines(app),
+            key=DEADLINES_KEY,
             soonest=app.store.runs.next_due,
         ),
         Loop(
@@ -276,28 +276,37 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             lambda: schedule(app),
             rows_max=limits.scheduler_rows_per_tick_max,
         ),
-        Loop("finisher", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max),
-        Loop("indexer", limits.index_tick_s, lambda: index(app), rows_max=1),
-        Loop("pruner", 60.0, lambda: prune(app), rows_max=limits.forgotten_per_tick_max),
         Loop(
-            "delivery pruner",
+            "batch finalizer", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max
+        ),
+        Loop("run index", limits.index_tick_s, lambda: index(app), rows_max=1),
+        Loop(
+            "idempotency expiry", 60.0, lambda: prune(app), rows_max=limits.idempotency_records_per_tick_max
+        ),
+        Loop(
+            "delivery expiry",
             60.0,
             lambda: prune_deliveries(app),
             rows_max=limits.deliveries_pruned_max,
         ),
         Loop(
-            "browser pruner",
+            "session expiry",
             60.0,
             lambda: prune_browsers(app),
             rows_max=limits.browser_sessions_pruned_max,
         ),
-        Loop("sweeper", limits.sweeper_tick_s, lambda: sweep(app), rows_max=limits.discards_per_tick_max),
+        Loop(
+            "artifact gc",
+            limits.artifact_gc_tick_s,
+            lambda: sweep(app),
+            rows_max=limits.artifact_tombstones_per_tick_max,
+        ),
         Loop(
             "roll-ups", limits.rollup_tick_s, lambda: roll_up(app), rows_max=limits.rollup_rows_per_tick_max
         ),
-        Loop("watcher", limits.watcher_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
+        Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
-            "last heard",
+            "heartbeats",
             limits.worker_heard_s,
             lambda: note_heard(app),
             led=False,

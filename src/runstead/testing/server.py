@@ -13,7 +13,7 @@ from runstead.engines.memory import MemoryNotifier, MemoryStore
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
 from runstead.loops.batch_finalizer import finish
-from runstead.loops.deadlines import reap
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
 from runstead.security.signing import Keyring
@@ -41,7 +41,7 @@ class Server:
         await self._artifacts.open()
         project = new_project(PROJECT, None)
         key = make_key(self._key, project.id, ALL_SCOPES, name="test")
-        await self._store.directory.ensure_project(project, None, key)
+        await self._store.identity.ensure_project(project, None, key)
         return AsyncClient(
             "http://runstead.test",
             self._key,
@@ -58,7 +58,7 @@ class Server:
 
     async def tick(self) -> int:
         """What the loops do; how much there was to do."""
-        return await schedule(self._app) + await reap(self._app) + await finish(self._app)
+        return await schedule(self._app) + await enforce_deadlines(self._app) + await finish(self._app)
 
     def moments(self, *, backoffs: bool) -> Iterator[int]:
         """When runs fall due or can be claimed and schedules fire, in ms, as far as it lies ahead; or only when another try

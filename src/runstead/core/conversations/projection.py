@@ -101,7 +101,7 @@ class _Call:
         return told if whole is not None or not text.strip() else {**told, "input_text": text}
 
 
-class Fold:
+class Projection:
     """Takes a run's events in order and one by one, in time linear in their size."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
@@ -239,19 +239,19 @@ class Fold:
 
 def fold(events: Iterable[Event], status: RunStatus) -> Message:
     """The assistant message that these events, from the first, come to."""
-    return Fold(events).message(status)
+    return Projection(events).message(status)
 
 
 def state(events: Iterable[Event]) -> dict[str, Any]:
     """The state after every STATE_SNAPSHOT and STATE_DELTA of these events."""
-    return Fold(events).state()
+    return Projection(events).state()
 
 
 def snapshot(
     events: Iterable[Event], status: RunStatus, *, message_id: str
 ) -> list[tuple[int | None, bytes]]:
     """`Fold.snapshot` of these events."""
-    return Fold(events).snapshot(status, message_id=message_id)
+    return Projection(events).snapshot(status, message_id=message_id)
 
 
 def _object(text: str | bytes) -> dict[str, Any] | None:

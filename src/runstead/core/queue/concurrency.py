@@ -23,14 +23,14 @@ class Occupancy(msgspec.Struct, frozen=True):
     running: int
 
 
-class Rooms:
+class ConcurrencySlots:
     """How many more runs may begin, by (project, target or None for the whole project). What is not named is free."""
 
-    def __init__(self, rooms: Mapping[tuple[str, str | None], int]) -> None:
-        self._rooms = dict(rooms)
+    def __init__(self, slots: Mapping[tuple[str, str | None], int]) -> None:
+        self._rooms = dict(slots)
 
     @classmethod
-    def beside(cls, project_id: str, occupancies: list[Occupancy]) -> "Rooms":
+    def beside(cls, project_id: str, occupancies: list[Occupancy]) -> "ConcurrencySlots":
         """What the limits of one project leave."""
         return cls(
             {(project_id, one.limit.target): one.limit.max_running - one.running for one in occupancies}

@@ -65,7 +65,7 @@ class Want(msgspec.Struct, frozen=True):
     """What a decision needs beside the row itself."""
 
     parent_run_id: str | None = None
-    tail_after: int | None = None
+    expected_previous_event_id: int | None = None
     receipt_key: str | None = None
     input_request_id: str | None = None  # one of the run's
     input_call: str | None = None  # the input request that the run made for this tool call

@@ -10,7 +10,7 @@ from runstead.core.runs.run import RunStatus
 from runstead.core.usage.rollup import ACTIVITY_WIDTHS, Durations, rounded
 
 
-class Glimpse(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
+class RunSummary(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
     """As much of a run as tells where it stands in the order of runs."""
 
     seq: int
@@ -20,7 +20,7 @@ class Glimpse(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through
     duration_ms: int | None = None
 
 
-GLIMPSE_FIELDS: Final = Glimpse.__struct_fields__
+GLIMPSE_FIELDS: Final = RunSummary.__struct_fields__
 
 
 class Share(NamedTuple):

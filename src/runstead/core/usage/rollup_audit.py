@@ -27,7 +27,7 @@ Place = tuple[str, int, str, str]
 """Project and weeks, then provider and model, or kind and status."""
 
 
-class Auditor:
+class RollupChecker:
     """By stretches of 28 days: every way and width has to come to what the runs come to, deleted ones (`gone`) included for usage."""
 
     def __init__(self) -> None:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 
 from runstead.engines.memory.journal import Journal
 from runstead.engines.memory.rows import Rows
-from runstead.ports.store import Discards
+from runstead.ports.store import ArtifactTombstones
 
 
-class MemoryDiscards(Discards):
+class MemoryArtifactTombstones(ArtifactTombstones):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows
 
     async def some(self, limit: int) -> list[str]:
-        return list(self._rows.discards)[:limit]
+        return list(self._rows.artifact_tombstones)[:limit]
 
     async def drop(self, uids: Sequence[str]) -> None:
         def forget() -> None:
             for uid in uids:
-                self._rows.discards.pop(uid, None)
+                self._rows.artifact_tombstones.pop(uid, None)
 
         self._journal.write(None, lambda _: (None, forget))

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.memory.draft import Draft
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
@@ -21,7 +21,9 @@ class MemoryBatches(Batches):
         self._rows = rows
         self._runs = runs
 
-    async def create(self, batch: Batch, members: Sequence[Member], seal: Seal | None = None) -> Made:
+    async def create(
+        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
+    ) -> Made:
         def plan(now: int) -> tuple[Made, Effect]:
             assert batch.id not in self._rows.batches, batch.id
             draft = Draft(self._rows, now)
@@ -35,7 +37,7 @@ class MemoryBatches(Batches):
             assert made is not None
             return Made(made, draft.results()), draft.commit
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def get(self, project_id: str, batch_id: str) -> Batch | None:
         found = self._rows.batches.get(batch_id)
@@ -50,7 +52,11 @@ class MemoryBatches(Batches):
         return list(islice(found, query.limit))
 
     async def change(
-        self, project_id: str, batch_id: str, decide: DecideBatch, seal: Seal | None = None
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Changed:
         def plan(now: int) -> tuple[Changed, Effect]:
             batch = self._rows.batches.get(batch_id)
@@ -59,7 +65,7 @@ class MemoryBatches(Batches):
             changed = decide(batch, now)
             return changed, lambda: self._rows.batches.update({batch_id: changed.batch})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         def plan(now: int) -> tuple[list[Written], Effect]:

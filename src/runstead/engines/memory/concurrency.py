@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from runstead.core import limits as bounds
-from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy, Rooms
+from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Concurrency
@@ -40,6 +40,8 @@ class MemoryConcurrency(Concurrency):
             for limit in self._limits.get(project_id, ())
         ]
 
-    def rooms(self, project_id: str) -> Rooms:
+    def slots(self, project_id: str) -> ConcurrencySlots:
         """What the limits of a project leave."""
-        return Rooms.beside(project_id, self._occupancies(project_id) if project_id in self._limits else [])
+        return ConcurrencySlots.beside(
+            project_id, self._occupancies(project_id) if project_id in self._limits else []
+        )

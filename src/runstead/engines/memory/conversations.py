@@ -13,7 +13,7 @@ from runstead.core.conversations.conversation import (
     same_message,
 )
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
 from runstead.ports.store import ConversationQuery, Conversations, DecideConversation
@@ -24,14 +24,16 @@ class MemoryConversations(Conversations):
         self._journal = journal
         self._rows = rows
 
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+    async def create(
+        self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
+    ) -> Conversation:
         def plan(now: int) -> tuple[Conversation, Effect]:
             there = self._rows.conversations
             assert conversation.id not in there, conversation.id
             new = replace(conversation, created_at=now, updated_at=now, seq=len(there) + 1)
             return new, lambda: there.update({new.id: new})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def get(self, conversation_id: str) -> Conversation | None:
         return self._rows.conversations.get(conversation_id)
@@ -49,7 +51,7 @@ class MemoryConversations(Conversations):
         return found[: query.limit]
 
     async def change(
-        self, conversation_id: str, decide: DecideConversation, seal: Seal | None = None
+        self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
     ) -> Conversation:
         def plan(now: int) -> tuple[Conversation, Effect]:
             old = self._rows.conversations.get(conversation_id)
@@ -63,7 +65,7 @@ class MemoryConversations(Conversations):
 
             return new, effect
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     def _moving(self, conversation: Conversation) -> list[int]:
         """The runs that go with a conversation to its new project, where they may."""
@@ -81,7 +83,9 @@ class MemoryConversations(Conversations):
                 raise Error("RUN_ID_CONFLICT", f"The project holds a run {run.run_id} already")
         return moving
 
-    async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
+    async def add_message(
+        self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
+    ) -> StoredMessage:
         where = message.conversation_id
 
         def plan(now: int) -> tuple[StoredMessage, Effect]:
@@ -96,7 +100,7 @@ class MemoryConversations(Conversations):
                 new = replace(new, parent_id=_parent(known, message.parent_id))
             return new, lambda: self._rows.add_message(new, now)
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
         found: list[Spoken] = []

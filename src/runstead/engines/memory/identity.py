@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.engines.memory.journal import Effect, Journal
-from runstead.ports.store import Directory, Guard
+from runstead.ports.store import Guard, Identity
 
 
-class MemoryDirectory(Directory):
+class MemoryIdentity(Identity):
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._projects: dict[str, Project] = {}
@@ -22,7 +22,11 @@ class MemoryDirectory(Directory):
         self._members: dict[tuple[str, str], Member] = {}
 
     async def create_project(
-        self, project: Project, member: Member | None, key: ApiKey | None, seal: Seal | None = None
+        self,
+        project: Project,
+        member: Member | None,
+        key: ApiKey | None,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Project:
         def plan(_: int) -> tuple[Project, Effect]:
             if project.slug in self._slugs:
@@ -30,7 +34,7 @@ class MemoryDirectory(Directory):
             assert project.id not in self._projects, project.id
             return project, lambda: self._add(project, member, key)
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
         def plan(_: int) -> tuple[Project, Effect]:
@@ -69,8 +73,8 @@ class MemoryDirectory(Directory):
     async def is_empty(self) -> bool:
         return not self._projects
 
-    async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
-        return self._journal.write(seal, lambda _: (key, lambda: self._add_key(key)))
+    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
+        return self._journal.write(idempotency, lambda _: (key, lambda: self._add_key(key)))
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         key_id = self._hashes.get(digest)
@@ -99,7 +103,9 @@ class MemoryDirectory(Directory):
 
         self._journal.write(None, lambda _: (None, effect))
 
-    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
+    async def put_member(
+        self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
+    ) -> Member:
         def plan(_: int) -> tuple[Member, Effect]:
             self._guard(member.project_id, guard)
             name = (member.project_id, member.user_id)
@@ -107,7 +113,7 @@ class MemoryDirectory(Directory):
             stored = member if known is None else replace(known, role=member.role)
             return stored, lambda: self._members.update({name: stored})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         name = (project_id, user_id)

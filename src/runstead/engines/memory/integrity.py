@@ -7,17 +7,17 @@ from runstead.core.runs.event import TERMINAL_TYPES
 from runstead.core.runs.invariants import NOT_LOST, Audited, FamilyFacts, LogFacts, ParentFacts
 from runstead.core.runs.run import Run, RunStatus
 from runstead.engines.memory.rows import Rows
-from runstead.ports.store import Audit, AuditPage, Stats, TableSize
+from runstead.ports.store import Integrity, IntegrityPage, Stats, TableSize
 
 
-class MemoryAudit(Audit):
+class MemoryIntegrity(Integrity):
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
     async def latest_seq(self) -> int:
         return max(self._rows.runs, default=0)
 
-    async def runs(self, after: int, limit: int) -> AuditPage:
+    async def runs(self, after: int, limit: int) -> IntegrityPage:
         rows = self._rows
         runs = list(islice((run for seq, run in sorted(rows.runs.items()) if seq > after), limit))
         more = len(runs) == limit
@@ -36,7 +36,7 @@ class MemoryAudit(Audit):
             if seq not in rows.runs
         ]
         reached = runs[-1].seq if runs else after
-        return AuditPage([self._audited(run) for run in runs], [] if more else orphans, reached, more)
+        return IntegrityPage([self._audited(run) for run in runs], [] if more else orphans, reached, more)
 
     def _audited(self, run: Run) -> Audited:
         rows = self._rows

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay, Seal
+from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 
 T = TypeVar("T")
 Effect = Callable[[], object]
@@ -29,16 +29,16 @@ class Journal:
         self._latest = max(self._latest, self.clock())
         return self._latest
 
-    def write(self, seal: Seal | None, plan: Callable[[int], tuple[T, Effect]]) -> T:
+    def write(self, idempotency: IdempotencyRecord | None, plan: Callable[[int], tuple[T, Effect]]) -> T:
         """`plan(now)` gives the result and its effect. Where it or the seal raises, nothing has changed."""
-        if seal is not None:
-            self._replay(seal)
+        if idempotency is not None:
+            self._replay(idempotency)
         now = self.now()
         result, effect = plan(now)
-        answer = None if seal is None else seal.render(result)
+        answer = None if idempotency is None else idempotency.render(result)
         effect()
-        if seal is not None and answer is not None:
-            self._answers[seal.owner, seal.key] = Answer(seal.digest, *answer, now)
+        if idempotency is not None and answer is not None:
+            self._answers[idempotency.owner, idempotency.key] = Answer(idempotency.digest, *answer, now)
         self.commits += 1
         return result
 
@@ -49,10 +49,10 @@ class Journal:
             del self._answers[key]
         return len(old)
 
-    def _replay(self, seal: Seal) -> None:
-        answer = self._answers.get((seal.owner, seal.key))
+    def _replay(self, idempotency: IdempotencyRecord) -> None:
+        answer = self._answers.get((idempotency.owner, idempotency.key))
         if answer is None:
             return
-        if answer.digest != seal.digest:
+        if answer.digest != idempotency.digest:
             raise Error("IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another request")
-        raise Replay(answer.status, answer.body)
+        raise ReplayedResponse(answer.status, answer.body)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.push_service import PushService, is_active
 from runstead.engines.memory.journal import Effect, Journal
@@ -23,7 +23,9 @@ class MemoryPushServices(PushServices):
         active = is_active(service.disabled_at, service.last_heartbeat_at, now)
         return replace(service, active=active, reach=tuple(sorted(service.reach)))
 
-    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+    async def register(
+        self, service: PushService, idempotency: IdempotencyRecord | None = None
+    ) -> PushService:
         def plan(now: int) -> tuple[PushService, Effect]:
             names = service.registrant, service.service_key
             known = [s for s in self._services.values() if (s.registrant, s.service_key) == names]
@@ -34,7 +36,7 @@ class MemoryPushServices(PushServices):
             self._refuse_crowd(stored.id, stored.reach)
             return self._seen(stored, now), lambda: self._services.update({stored.id: stored})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     def _refuse_crowd(self, service_id: str, reach: Iterable[str]) -> None:
         others = [s for s in self._services.values() if s.id != service_id]
@@ -46,7 +48,7 @@ class MemoryPushServices(PushServices):
                 )
 
     async def heartbeat(
-        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+        self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
     ) -> PushService | None:
         def plan(now: int) -> tuple[PushService | None, Effect]:
             known = self._services.get(service_id)
@@ -58,7 +60,7 @@ class MemoryPushServices(PushServices):
                 stored = replace(stored, reach=tuple(reach))
             return self._seen(stored, now), lambda: self._services.update({service_id: stored})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def fell_silent(self, limit: int) -> list[PushService]:
         def plan(now: int) -> tuple[list[PushService], Effect]:

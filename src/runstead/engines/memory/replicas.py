@@ -10,7 +10,7 @@ from runstead.core.replica import Replica
 from runstead.core.runs.run import RunStatus
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
-from runstead.ports.store import Census, Depth, Replicas
+from runstead.ports.store import Depth, Replicas, Statistics
 
 _silence_ms = limits.replica_silence_s * 1000
 
@@ -42,7 +42,7 @@ class MemoryReplicas(Replicas):
         self._journal.write(None, lambda _: (None, lambda: self._replicas.pop(replica_id, None)))
 
 
-class MemoryCensus(Census):
+class MemoryStatistics(Statistics):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

@@ -10,7 +10,7 @@ from runstead.core.conversations.conversation import MessageRun
 from runstead.core.runs.run import Run
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
-from runstead.ports.store import Doomed, DoomedPage, Left, Retention
+from runstead.ports.store import Archived, Retention, RetentionCandidate, RetentionPage
 
 
 class MemoryRetention(Retention):
@@ -18,22 +18,22 @@ class MemoryRetention(Retention):
         self._journal = journal
         self._rows = rows
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> DoomedPage:
+    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = self._journal.now() - age_ms
         young = (run for run in self._rows.runs.values() if run.parent_seq is None and run.seq > after)
         roots = list(islice(young, limits.retention_looks_max))
-        found: list[Doomed] = []
+        found: list[RetentionCandidate] = []
         for root in roots:
             if root.created_at >= before:
-                return DoomedPage(found, None)
+                return RetentionPage(found, None)
             if not _over(root, before):
                 continue
             members = sorted(self._rows.family(root.seq), key=lambda run: -run.seq)
             fit = members[: limit - len(found)]
-            found += [Doomed(run.seq, root.seq, self._message(run)) for run in fit]
+            found += [RetentionCandidate(run.seq, root.seq, self._message(run)) for run in fit]
             if len(found) == limit:
-                return DoomedPage(found, root.seq - (len(fit) < len(members)))
-        return DoomedPage(found, roots[-1].seq if len(roots) == limits.retention_looks_max else None)
+                return RetentionPage(found, root.seq - (len(fit) < len(members)))
+        return RetentionPage(found, roots[-1].seq if len(roots) == limits.retention_looks_max else None)
 
     def _message(self, run: Run) -> MessageRun | None:
         conversation = self._rows.conversations.get(run.conversation_id or "")
@@ -44,7 +44,7 @@ class MemoryRetention(Retention):
         told = (run.seq, run.run_id, run.status, run.latest_event_id, run.updated_at, run.metadata)
         return MessageRun(*told)
 
-    async def retire(self, age_ms: int, runs: Sequence[tuple[Doomed, Left | None]]) -> int:
+    async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
         def plan(now: int) -> tuple[int, Effect]:
             before, rows = now - age_ms, self._rows
             named = {doomed.seq for doomed, _ in runs}
@@ -69,7 +69,7 @@ class MemoryRetention(Retention):
 
         return self._journal.write(None, plan)
 
-    def _remove(self, run: Run, left: Left | None) -> None:
+    def _remove(self, run: Run, left: Archived | None) -> None:
         rows = self._rows
         if left is not None and run.conversation_id is not None:
             rows.messages[run.conversation_id] = [

@@ -20,7 +20,7 @@ from runstead.core.usage.rollup import (
     packed,
     stored,
 )
-from runstead.core.usage.rollup_audit import Auditor
+from runstead.core.usage.rollup_audit import RollupChecker
 from runstead.engines.memory.journal import Journal
 from runstead.engines.memory.pages import matches
 from runstead.engines.memory.rows import Rows
@@ -138,8 +138,8 @@ class MemoryRollups(Rollups):
                 found += shares(self._rows, rows, query.origin, query.width)
         return found
 
-    async def audit(self) -> list[str]:
-        auditor = Auditor()
+    async def integrity(self) -> list[str]:
+        auditor = RollupChecker()
         for run in self._rows.runs.values():
             if run.terminal:
                 auditor.run(run.project_id, facts_of(run))

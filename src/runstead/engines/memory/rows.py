@@ -34,7 +34,7 @@ class Rows:
         self.runs: dict[int, Run] = {}
         self.latest_seq = 0
         self.rollup_entries: list[rollup.Entry] = []
-        self.discards: dict[str, None] = {}  # uids of deleted runs that had artifacts, in order
+        self.artifact_tombstones: dict[str, None] = {}  # uids of deleted runs that had artifacts, in order
         self.events: dict[int, list[Event]] = defaultdict(list)  # the n-th one has event_id n
         self.attempts: dict[int, list[EndedAttempt]] = defaultdict(list)
         self.receipts: dict[tuple[int, str], Receipt] = {}
@@ -128,7 +128,7 @@ class Rows:
         seq = run.seq
         self.rollup_entries.extend(rollup.gone(rollup.end_of(run), rolled_up=True))
         if run.artifacts is not None:
-            self.discards[run.uid] = None
+            self.artifact_tombstones[run.uid] = None
         del self.runs[seq], self._seqs[run.project_id, run.run_id]
         self.pushed.discard(seq)
         assert run.root_seq is not None

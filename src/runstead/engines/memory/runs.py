@@ -6,7 +6,7 @@ from itertools import islice
 
 from runstead.core import limits
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import in_turns
 from runstead.core.runs.event import Event
@@ -21,7 +21,7 @@ from runstead.core.runs.transition import (
     Want,
 )
 from runstead.core.runs.transitions import claimable
-from runstead.core.usage.activity import GLIMPSE_FIELDS, Glimpse, Share
+from runstead.core.usage.activity import GLIMPSE_FIELDS, RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.memory import families
 from runstead.engines.memory.concurrency import MemoryConcurrency
@@ -57,7 +57,11 @@ class MemoryRuns(Runs):
         self._concurrency = concurrency
 
     async def apply(
-        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+        self,
+        key: RunKey,
+        decide: Decide,
+        want: Want = NOTHING_ELSE,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Written:
         def plan(now: int) -> tuple[Written, Effect]:
             loaded = self.load(key, want, now)
@@ -67,7 +71,7 @@ class MemoryRuns(Runs):
             draft.write(loaded.run, transition)
             return draft.results()[0], draft.commit
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     def load(self, key: RunKey, want: Want, now: int) -> Loaded:
         rows = self._rows
@@ -81,8 +85,8 @@ class MemoryRuns(Runs):
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
         tail: tuple[Event, ...] = ()
         receipt = None
-        if run is not None and want.tail_after is not None:
-            start = want.tail_after
+        if run is not None and want.expected_previous_event_id is not None:
+            start = want.expected_previous_event_id
             tail = tuple(rows.events.get(run.seq, [])[start : start + limits.events_per_append_max])
         if run is not None and want.receipt_key is not None:
             receipt = rows.receipts.get((run.seq, want.receipt_key))
@@ -114,17 +118,19 @@ class MemoryRuns(Runs):
             batch=batch,
         )
 
-    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+    async def claim(
+        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+    ) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
             queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
             found = [run for run in queued if claimable(run, now) and self._wanted(run, query)]
             found.sort(key=in_queue)
-            rooms = self._concurrency.rooms(query.project_id)
-            fitting = (run for run in found if rooms.take(run))
+            slots = self._concurrency.slots(query.project_id)
+            fitting = (run for run in found if slots.take(run))
             draft = self._decide_each(list(islice(fitting, query.limit)), decide, now)
             return [written.run for written in draft.results()], draft.commit
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         queued = (self._rows.runs[seq] for seq in self._rows.queued.get(project_id, ()))
@@ -132,7 +138,7 @@ class MemoryRuns(Runs):
         times = [run.available_at for run in queued if run.kind in kinds and run.available_at is not None]
         return min((max(at - now, 0) for at in times if at > now - since_ms), default=None)
 
-    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+    async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
         def plan(now: int) -> tuple[list[Written], Effect]:
             timed = ((self._rows.runs[seq].due_at, seq) for seq in self._rows.due)
             due = sorted((at, seq) for at, seq in timed if at is not None and at <= now)
@@ -160,8 +166,8 @@ class MemoryRuns(Runs):
                     due[run.project_id].append(run)
             lines = []
             for project_id, runs in due.items():
-                rooms = self._concurrency.rooms(project_id)
-                lines.append([run for run in sorted(runs, key=in_queue) if rooms.take(run)])
+                slots = self._concurrency.slots(project_id)
+                lines.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
             turns = in_turns(lines, lambda run: (run.project_id <= after, run.project_id))
             draft = self._decide_each(
                 list(islice(turns, limit)),
@@ -221,8 +227,10 @@ class MemoryRuns(Runs):
         found.sort(key=lambda run: sort_key(run, query), reverse=True)
         return found[: query.limit]
 
-    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
-        return [Glimpse(*(getattr(run, name) for name in GLIMPSE_FIELDS)) for run in await self.page(query)]
+    async def summaries(self, query: RunQuery) -> list[RunSummary]:
+        return [
+            RunSummary(*(getattr(run, name) for name in GLIMPSE_FIELDS)) for run in await self.page(query)
+        ]
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return shares(self._rows, query, origin, width)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.memory.journal import Effect, Journal
@@ -15,17 +15,23 @@ class MemorySchedules(Schedules):
         self._journal = journal
         self._schedules = schedules
 
-    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+    async def create(
+        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
+    ) -> Schedule:
         def plan(now: int) -> tuple[Schedule, Effect]:
             made = decide(len(self._standing(project_id)), now)
             assert made.id not in self._schedules, made.id
             assert made.project_id == project_id
             return made, lambda: self._schedules.update({made.id: made})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def change(
-        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+        self,
+        project_id: str,
+        schedule_id: str,
+        decide: DecideSchedule,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Schedule:
         def plan(now: int) -> tuple[Schedule, Effect]:
             old = self._schedules.get(schedule_id)
@@ -35,9 +41,11 @@ class MemorySchedules(Schedules):
             assert new is old or new.version > old.version
             return new, lambda: self._schedules.update({new.id: new})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
-    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+    async def sync(
+        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
+    ) -> Sync:
         def plan(now: int) -> tuple[Sync, Effect]:
             known = self._standing(project_id)
             synced = decide(list(known.values()), now)
@@ -45,7 +53,7 @@ class MemorySchedules(Schedules):
             written = (*synced.created, *synced.updated, *synced.removed)
             return synced, lambda: self._schedules.update({one.id: one for one in written})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     def _standing(self, project_id: str) -> dict[str, Schedule]:
         found = [one for one in self._schedules.values() if one.project_id == project_id]

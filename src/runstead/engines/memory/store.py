@@ -4,19 +4,19 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.core.clock import now_ms
-from runstead.engines.memory.artifact_tombstones import MemoryDiscards
+from runstead.engines.memory.artifact_tombstones import MemoryArtifactTombstones
 from runstead.engines.memory.batches import MemoryBatches
 from runstead.engines.memory.browser_sessions import MemoryBrowserSessions
 from runstead.engines.memory.concurrency import MemoryConcurrency
 from runstead.engines.memory.conversations import MemoryConversations
-from runstead.engines.memory.identity import MemoryDirectory
+from runstead.engines.memory.identity import MemoryIdentity
 from runstead.engines.memory.inputs import MemoryInputs
-from runstead.engines.memory.integrity import MemoryAudit
+from runstead.engines.memory.integrity import MemoryIntegrity
 from runstead.engines.memory.journal import Journal
 from runstead.engines.memory.leadership import MemoryLeadership
 from runstead.engines.memory.prices import MemoryPrices
 from runstead.engines.memory.push_services import MemoryPushServices, MemorySigningKeys
-from runstead.engines.memory.replicas import MemoryCensus, MemoryReplicas
+from runstead.engines.memory.replicas import MemoryReplicas, MemoryStatistics
 from runstead.engines.memory.retention import MemoryRetention
 from runstead.engines.memory.rollups import MemoryRollups
 from runstead.engines.memory.rows import Rows
@@ -41,10 +41,10 @@ class MemoryStore:
         self.browser_sessions = MemoryBrowserSessions(self._journal)
         self.prices = MemoryPrices(self._journal)
         self.replicas = MemoryReplicas(self._journal)
-        self.census = MemoryCensus(self._journal, rows)
-        self.discards = MemoryDiscards(self._journal, rows)
+        self.statistics = MemoryStatistics(self._journal, rows)
+        self.artifact_tombstones = MemoryArtifactTombstones(self._journal, rows)
         self.runs = MemoryRuns(self._journal, rows, self.push_services, self.concurrency)
-        self.directory = MemoryDirectory(self._journal)
+        self.identity = MemoryIdentity(self._journal)
         self.workers = MemoryWorkers(self._journal, rows)
         self.conversations = MemoryConversations(self._journal, rows)
         self.inputs = MemoryInputs(rows)
@@ -52,7 +52,7 @@ class MemoryStore:
         self.webhooks = MemoryWebhooks(self._journal, rows)
         self.triggers = MemoryTriggers(self._journal)
         self.batches = MemoryBatches(self._journal, rows, self.runs)
-        self.audit = MemoryAudit(rows)
+        self.integrity = MemoryIntegrity(rows)
         self.retention = MemoryRetention(self._journal, rows)
         self.run_index = MemoryRunIndex()
         self.rollups = MemoryRollups(self._journal, rows)

@@ -1,7 +1,7 @@
 """Triggers in memory."""
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.trigger import Trigger
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.ports.store import Count, DecideTrigger, Triggers
@@ -15,13 +15,15 @@ class MemoryTriggers(Triggers):
     def _of_project(self, project_id: str) -> list[Trigger]:
         return [one for one in self._triggers.values() if one.project_id == project_id]
 
-    async def create(self, trigger: Trigger, guard: Count, seal: Seal | None = None) -> Trigger:
+    async def create(
+        self, trigger: Trigger, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Trigger:
         def plan(_: int) -> tuple[Trigger, Effect]:
             assert trigger.id not in self._triggers, trigger.id
             guard(len(self._of_project(trigger.project_id)))
             return trigger, lambda: self._triggers.update({trigger.id: trigger})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def get(self, project_id: str, trigger_id: str) -> Trigger | None:
         found = self._triggers.get(trigger_id)
@@ -34,7 +36,11 @@ class MemoryTriggers(Triggers):
         return sorted(self._of_project(project_id), key=lambda one: (one.created_at, one.id))[:limit]
 
     async def change(
-        self, project_id: str, trigger_id: str, decide: DecideTrigger, seal: Seal | None = None
+        self,
+        project_id: str,
+        trigger_id: str,
+        decide: DecideTrigger,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Trigger:
         def plan(now: int) -> tuple[Trigger, Effect]:
             old = self._triggers.get(trigger_id)
@@ -43,7 +49,7 @@ class MemoryTriggers(Triggers):
             new = decide(old, now)
             return new, lambda: self._triggers.update({trigger_id: new})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def delete(self, project_id: str, trigger_id: str) -> bool:
         def plan(_: int) -> tuple[bool, Effect]:

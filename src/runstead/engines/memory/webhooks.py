@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
@@ -20,13 +20,15 @@ class MemoryWebhooks(Webhooks):
         self._journal = journal
         self._rows = rows
 
-    async def create(self, webhook: Webhook, guard: Count, seal: Seal | None = None) -> Webhook:
+    async def create(
+        self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Webhook:
         def plan(_: int) -> tuple[Webhook, Effect]:
             assert webhook.id not in self._rows.webhooks, webhook.id
             guard(len(self._of_project(webhook.project_id)))
             return webhook, lambda: self._rows.webhooks.update({webhook.id: webhook})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     def _of_project(self, project_id: str) -> list[Webhook]:
         return [one for one in self._rows.webhooks.values() if one.project_id == project_id]
@@ -45,13 +47,17 @@ class MemoryWebhooks(Webhooks):
         return sorted(self._of_project(project_id), key=lambda one: (one.created_at, one.id))[:limit]
 
     async def change(
-        self, project_id: str, webhook_id: str, decide: DecideWebhook, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideWebhook,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Webhook:
         def plan(now: int) -> tuple[Webhook, Effect]:
             new = decide(self._find(project_id, webhook_id), now)
             return new, lambda: self._rows.webhooks.update({webhook_id: new})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def delete(self, project_id: str, webhook_id: str) -> bool:
         def plan(_: int) -> tuple[bool, Effect]:
@@ -68,7 +74,11 @@ class MemoryWebhooks(Webhooks):
             del self._rows.deliveries[name]
 
     async def add(
-        self, project_id: str, webhook_id: str, decide: DecideDelivery, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideDelivery,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Delivery:
         def plan(now: int) -> tuple[Delivery, Effect]:
             made = replace(
@@ -76,10 +86,15 @@ class MemoryWebhooks(Webhooks):
             )
             return made, lambda: self._rows.add_delivery(made)
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def settle(
-        self, project_id: str, webhook_id: str, delivery_id: str, decide: DecidePair, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        delivery_id: str,
+        decide: DecidePair,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Pair:
         def plan(now: int) -> tuple[Pair, Effect]:
             webhook = self._find(project_id, webhook_id)
@@ -93,7 +108,7 @@ class MemoryWebhooks(Webhooks):
 
             return pair, effect
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
         found = self._rows.deliveries.get(delivery_id)

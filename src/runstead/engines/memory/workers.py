@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Held, Session, Worker
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
@@ -28,7 +28,9 @@ class MemoryWorkers(Workers):
         self._owners: dict[bytes, str] = {}
         self._sessions = rows.sessions
 
-    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+    async def register(
+        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+    ) -> Worker:
         name = (worker.project_id, worker.implementation_kind, worker.worker_key)
 
         def plan(now: int) -> tuple[Worker, Effect]:
@@ -53,7 +55,7 @@ class MemoryWorkers(Workers):
 
             return stored, effect
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     def _add_token(self, worker_id: str, token: bytes) -> None:
         tokens = [known for known in self._tokens.get(worker_id, []) if known != token]
@@ -70,7 +72,7 @@ class MemoryWorkers(Workers):
     async def get(self, worker_id: str) -> Worker | None:
         return self._workers.get(worker_id)
 
-    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
+    async def heartbeat(self, worker_id: str, idempotency: IdempotencyRecord | None = None) -> Worker | None:
         def plan(now: int) -> tuple[Worker | None, Effect]:
             worker = self._workers.get(worker_id)
             if worker is None:
@@ -78,7 +80,7 @@ class MemoryWorkers(Workers):
             seen = replace(worker, last_heartbeat_at=now, updated_at=now, silent_at=None)
             return seen, lambda: self._workers.update({worker_id: seen})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def heard(self, worker_ids: Sequence[str]) -> None:
         for worker_id in worker_ids:
@@ -132,7 +134,9 @@ class MemoryWorkers(Workers):
             if run.lease_owner in owners and run.lease_owner is not None and run.lease_expires_at is not None
         ]
 
-    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+    async def put_session(
+        self, run_seq: int, session: Session, idempotency: IdempotencyRecord | None = None
+    ) -> Session:
         def plan(now: int) -> tuple[Session, Effect]:
             known = self._sessions.get(run_seq, {}).get(session.worker_id)
             stored = replace(session, created_at=now, updated_at=now, ended_at=None)
@@ -147,7 +151,7 @@ class MemoryWorkers(Workers):
                 )
             return stored, lambda: self._sessions.setdefault(run_seq, {}).update({stored.worker_id: stored})
 
-        return self._journal.write(seal, plan)
+        return self._journal.write(idempotency, plan)
 
     async def session(self, run_seq: int) -> Session | None:
         sessions = self._sessions.get(run_seq, {}).values()

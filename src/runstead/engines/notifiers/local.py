@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.ports.notifier import Listener, Signal
 
 
@@ -50,7 +50,7 @@ class MemoryNotifier:
     def listened(self, project_id: str) -> bool:
         return project_id in self._listeners
 
-    def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
+    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
         for listener in self._listeners.get(project_id, ()):
             listener(hints)
 

@@ -37,7 +37,7 @@ class PostgresNotifier(Relay):
 
         async def notify(message: str) -> None:
             await connection.execute(_NOTIFY, CHANNEL, message)
-            if time.monotonic() - self._looked_at > limits.hint_listeners_s:
+            if time.monotonic() - self._looked_at > limits.notification_listeners_s:
                 await self._look(connection)
 
         try:

@@ -25,7 +25,7 @@ import msgspec
 import structlog
 
 from runstead.core import limits
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.ports.notifier import Listener, Notifier, Signal
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ class _Told(msgspec.Struct, frozen=True, array_like=True):
     """A hint about a project, as a line of a message. Without a hint: some were lost."""
 
     project_id: str
-    hint: Hint | None = None
+    hint: Change | None = None
 
 
 _MARK: Final = "!"  # of such a line; keys begin with a word
@@ -61,7 +61,7 @@ class _Seen:
         name = told.project_id, hint.run_id
         latest = self._at.pop(name, hint.at)
         self._at[name] = max(latest, hint.at)
-        if len(self._at) > limits.hints_kept_max:
+        if len(self._at) > limits.notifications_kept_max:
             del self._at[next(iter(self._at))]
         return hint.at < latest and hint.type == "run.updated"
 
@@ -103,7 +103,7 @@ class Relay(ABC):
     def publish(self, keys: Iterable[str]) -> None:
         told = list(keys)
         self._local.publish(told)
-        if told and not self._alone and len(self._pending) < limits.hints_kept_max:
+        if told and not self._alone and len(self._pending) < limits.notifications_kept_max:
             self._pending.update(dict.fromkeys(told))
             self._stir.set()
 
@@ -123,17 +123,17 @@ class Relay(ABC):
         """Other replicas may have listeners of any project."""
         return not self._alone or project_id in self._listeners
 
-    def announce(self, project_id: str, hints: Sequence[Hint]) -> None:
+    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
         for hint in hints:
             told = _Told(project_id, hint)
             self._deliver(told)
             if self._alone:
                 continue
-            if len(self._told) >= limits.hints_kept_max:
+            if len(self._told) >= limits.notifications_kept_max:
                 self._told.clear()
                 self._owed = True
             line = _line(told)
-            if len(line.encode()) > limits.hint_payload_bytes_max:
+            if len(line.encode()) > limits.notification_payload_bytes_max:
                 line = _line(_Told(project_id))
             self._told.append(line)
         if hints and not self._alone:
@@ -223,7 +223,7 @@ class Relay(ABC):
         """Send what is published, and see now and then whether anybody is there, until the connection is lost."""
         while not self._lost.is_set():
             try:
-                async with asyncio.timeout(limits.hint_silence_s):
+                async with asyncio.timeout(limits.notification_silence_s):
                     await self._stir.wait()
             except TimeoutError:
                 await is_alive()
@@ -238,7 +238,7 @@ class Relay(ABC):
                     self._owed = self._owed or bool(told)  # they may have arrived: twice would be worse
                     raise
                 self._carried = self._carried or bool(told)
-            await asyncio.sleep(limits.hint_pause_s)
+            await asyncio.sleep(limits.notification_pause_s)
 
     def _take(self) -> tuple[list[str], list[str]]:
         """As many keys and hints as one message holds. Taken before it leaves: what is published meanwhile needs
@@ -253,12 +253,12 @@ class Relay(ABC):
             size += 1 + len(_LOST)
         for key in self._pending:
             size += 1 + len(key.encode())
-            if keys and size > limits.hint_payload_bytes_max:
+            if keys and size > limits.notification_payload_bytes_max:
                 return self._taken(keys), told
             keys.append(key)
         while self._told:
             size += 1 + len(self._told[0].encode())
-            if (keys or told) and size > limits.hint_payload_bytes_max:
+            if (keys or told) and size > limits.notification_payload_bytes_max:
                 break
             told.append(self._told.popleft())
         return self._taken(keys), told

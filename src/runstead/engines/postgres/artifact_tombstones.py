@@ -8,7 +8,7 @@ from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import Q
 
 
-class PostgresDiscards:
+class PostgresArtifactTombstones:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.batches.batch import Batch, Changed, Tally, counted
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.engines.postgres.commit.commands import Apply, apply_all
@@ -15,7 +15,7 @@ from runstead.engines.postgres.commit.draft import Draft, check
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import Seals, sealed
+from runstead.engines.postgres.idempotency import IdempotencyRecords, idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import BatchQuery, DecideBatch, DecideOne, Made, Member, Written
@@ -26,17 +26,19 @@ class PostgresBatches:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, batch: Batch, members: Sequence[Member], seal: Seal | None = None) -> Made:
+    async def create(
+        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
+    ) -> Made:
         async def work(transaction: Transaction) -> Made:
             connection = transaction.connection
-            seals = Seals(connection)
-            await seals.load([seal])
-            seals.replay(seal)
+            idempotency_records = IdempotencyRecords(connection)
+            await idempotency_records.load([idempotency])
+            idempotency_records.replay(idempotency)
             applies = [Apply(key, decide, want, None) for key, decide, want in members]
             try:
                 written, draft = await apply_all(transaction, applies)
             except Error:
-                await seals.look_again(seal)
+                await idempotency_records.look_again(idempotency)
                 raise
             assert all(one.before is None for one in written)
             new = replace(batch, created_at=transaction.now)
@@ -44,9 +46,9 @@ class PostgresBatches:
             ends = (new.on_complete, new.cancel_requested_at, new.cancel_reason, new.completed_at)
             seq = await connection.fetchval(Q["add_batch"], *values, *ends, new.followed_up_at)
             made = Made(_with_runs(replace(new, seq=seq), written), written)
-            answer = seals.answer(seal, made)
-            if seal is not None and answer is not None:
-                draft.take_seal(seal, answer, transaction.now)
+            answer = idempotency_records.answer(idempotency, made)
+            if idempotency is not None and answer is not None:
+                draft.add_idempotency_record(idempotency, answer, transaction.now)
             await draft.write(connection)
             return made
 
@@ -63,7 +65,11 @@ class PostgresBatches:
         return [Batch(*row) for row in rows]
 
     async def change(
-        self, project_id: str, batch_id: str, decide: DecideBatch, seal: Seal | None = None
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Changed:
         async def job(connection: Connection, now: int) -> Changed:
             row = await connection.fetchrow(Q["lock_batch"], batch_id, project_id)
@@ -77,7 +83,7 @@ class PostgresBatches:
                 await connection.execute(Q["change_batch"], new.id, *values)
             return changed
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         """Every replica may call it at the same time: who comes second finds what is left."""

@@ -7,7 +7,7 @@ one counts what it took. Projects without limits take no lock.
 from collections.abc import Sequence
 
 from runstead.core import limits as bounds
-from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy, Rooms
+from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
@@ -15,18 +15,18 @@ from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import RUNNING_IN, Q
 
 
-async def lock_rooms(transaction: Transaction, project_ids: Sequence[str]) -> Rooms:
+async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> ConcurrencySlots:
     """What the limits of these projects leave, until this transaction ends. The transaction's time is told anew: it
     may have waited.
     """
     if not project_ids:
-        return Rooms({})
+        return ConcurrencySlots({})
     await transaction.connection.execute(Q["lock_names"], RUNNING_IN, list(project_ids))
     # A statement of its own, so that it sees what was committed while this one waited.
     rows = await transaction.connection.fetch(Q["occupancies"], list(project_ids), bounds.running_max)
     for row in rows:
         transaction.tell(row["now"])
-    return Rooms({(row[0], row[1] or None): row[2] - row[3] for row in rows})
+    return ConcurrencySlots({(row[0], row[1] or None): row[2] - row[3] for row in rows})
 
 
 async def _occupancies(connection: Connection, project_id: str) -> list[Occupancy]:

@@ -6,10 +6,10 @@ from msgspec.structs import astuple, replace
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.messages import to_spoken, write_message
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rollups import note_moved
@@ -27,13 +27,15 @@ class PostgresConversations:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+    async def create(
+        self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
+    ) -> Conversation:
         async def job(connection: Connection, now: int) -> Conversation:
             new = replace(conversation, created_at=now, updated_at=now)
             seq = await connection.fetchval(Q["add_conversation"], *astuple(new)[:-1])
             return replace(new, seq=seq)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def get(self, conversation_id: str) -> Conversation | None:
         row = await self._readers.row(Q["conversation"], conversation_id)
@@ -45,7 +47,7 @@ class PostgresConversations:
         return [Conversation(*row) for row in await self._readers.rows(Q["conversations_page"], *arguments)]
 
     async def change(
-        self, conversation_id: str, decide: DecideConversation, seal: Seal | None = None
+        self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
     ) -> Conversation:
         async def job(connection: Connection, now: int) -> Conversation:
             # Runs are locked before conversations: so it is decided once to see whether it moves any, and once for good.
@@ -62,10 +64,12 @@ class PostgresConversations:
             await connection.execute(Q["change_conversation"], new.id, *values, new.archived_at)
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
-    async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
-        return await self._writer.do(sealed(lambda c, now: write_message(c, message, now), seal))
+    async def add_message(
+        self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
+    ) -> StoredMessage:
+        return await self._writer.do(idempotent(lambda c, now: write_message(c, message, now), idempotency))
 
     async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
         rows = await self._readers.rows(Q["messages_after"], conversation_id, after, limit, bytes_max)

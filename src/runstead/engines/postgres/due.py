@@ -11,14 +11,14 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.engines.postgres.commit.draft import Draft, check
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_rooms
+from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.push_services import services_reaching
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import DecideOne, DecidePush, Written
 
 
-async def referee_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
+async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
     """Runs whose time is up and that nobody else holds, each decided and written."""
     now = await transaction.moment()
     lines: dict[str, list[Any]] = defaultdict(list)
@@ -79,7 +79,7 @@ async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], afte
     now = await transaction.moment()
     rows = await _due_pushes(transaction.connection, now, limit, busy)
     limited = {row["project_id"] for row in rows if row["limited"]}
-    rooms = await lock_rooms(transaction, sorted(limited))
+    slots = await lock_slots(transaction, sorted(limited))
     if limited:  # whoever held the lock has taken some of those
         rows = await _due_pushes(transaction.connection, now, limit, busy)
     queues: dict[str, list[Any]] = defaultdict(list)
@@ -89,7 +89,7 @@ async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], afte
     lines = []
     for project, found in queues.items():
         found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
-        lines.append([row for row in found if rooms.take_one(project, row["target"] or None)])
+        lines.append([row for row in found if slots.take_one(project, row["target"] or None)])
     turns = in_turns(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
     return [row["seq"] for row in islice(turns, limit)]
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from msgspec.structs import astuple
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.columns import from_key, to_key
@@ -24,13 +24,17 @@ async def _opened_by(connection: Connection, project_id: str) -> tuple[list[Memb
     return members, [to_key(row) for row in await connection.fetch(Q["keys"], project_id)]
 
 
-class PostgresDirectory:
+class PostgresIdentity:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
 
     async def create_project(
-        self, project: Project, member: Member | None, key: ApiKey | None, seal: Seal | None = None
+        self,
+        project: Project,
+        member: Member | None,
+        key: ApiKey | None,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Project:
         async def job(connection: Connection, _now: int) -> Project:
             if await connection.fetchrow(Q["project_by_slug"], project.slug) is not None:
@@ -42,7 +46,7 @@ class PostgresDirectory:
                 await connection.execute(Q["add_key"], *from_key(key))
             return project
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
         async def job(connection: Connection, _now: int) -> Project:
@@ -71,12 +75,12 @@ class PostgresDirectory:
     async def is_empty(self) -> bool:
         return await self._readers.row(Q["any_project"]) is None
 
-    async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
+    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
         async def job(connection: Connection, _now: int) -> ApiKey:
             await connection.execute(Q["add_key"], *from_key(key))
             return key
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         row = await self._readers.row(Q["key_by_hash"], digest)
@@ -99,12 +103,14 @@ class PostgresDirectory:
 
         await self._writer.do(job)
 
-    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
+    async def put_member(
+        self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
+    ) -> Member:
         async def job(connection: Connection, _now: int) -> Member:
             guard(*await _opened_by(connection, member.project_id))
             return Member(*await connection.fetchrow(Q["put_member"], *astuple(member)))
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         async def job(connection: Connection, _now: int) -> bool:

@@ -7,12 +7,12 @@ from runstead.core.runs.invariants import BELONGINGS, Audited, FamilyFacts, LogF
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.sql import Q
-from runstead.ports.store import AuditPage, Stats, TableSize
+from runstead.ports.store import IntegrityPage, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 62) - 1
 
 
-class PostgresAudit:
+class PostgresIntegrity:
     """One session of its own, without the bounds of the others: a page may take its time, and is planned freely."""
 
     def __init__(self, url: str) -> None:
@@ -34,7 +34,7 @@ class PostgresAudit:
         except BROKEN as trouble:
             raise trouble_with(trouble, "read") from trouble
 
-    async def runs(self, after: int, limit: int) -> AuditPage:
+    async def runs(self, after: int, limit: int) -> IntegrityPage:
         try:
             connection = await self._session()
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -69,7 +69,7 @@ class PostgresAudit:
             self._connection.terminate()
 
 
-async def _page(connection: Connection, after: int, limit: int) -> AuditPage:
+async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage:
     runs = [to_run(row) for row in await connection.fetch(Q["audit_runs"], after, limit)]
     more = len(runs) == limit
     between = (after, runs[-1].seq if more else _SEQ_MAX)
@@ -111,7 +111,7 @@ async def _page(connection: Connection, after: int, limit: int) -> AuditPage:
     for table in BELONGINGS:
         rows = await connection.fetch(_orphans(table), *between)
         orphans += [(table, row[0]) for row in rows]
-    return AuditPage(audited, orphans, runs[-1].seq if runs else after, more)
+    return IntegrityPage(audited, orphans, runs[-1].seq if runs else after, more)
 
 
 def _orphans(table: str) -> str:

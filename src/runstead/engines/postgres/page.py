@@ -17,7 +17,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 #: What tells where a run stands.
-GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
+SUMMARY_COLUMNS: Final = ", ".join(GLIMPSE_FIELDS)
 #: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
 _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
 
@@ -114,7 +114,7 @@ def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]
     several = len(query.statuses) > 1 and _are_alive(query.statuses)
     alone = query.batch_id is query.schedule_id is query.parent_run_id is None
     table = _OF_STATES if several and alone and len(query.project_ids) == 1 else "runs"
-    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED, table)
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), SUMMARY_COLUMNS, table)
     place = f"(created_at - ${len(arguments) + 1}::bigint) / ${len(arguments) + 2}::bigint"
     counted = (
         f"SELECT {place}, status, CASE WHEN status = 'completed' THEN duration_ms END, count(*)"  # noqa: S608

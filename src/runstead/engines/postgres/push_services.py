@@ -5,12 +5,12 @@ from typing import Any
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import CLOCK, PUSHES_TO, Q
 from runstead.engines.sql.columns import from_service, to_service
@@ -50,7 +50,9 @@ class PostgresPushServices:
         self._readers = readers
         self._clock = clock
 
-    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+    async def register(
+        self, service: PushService, idempotency: IdempotencyRecord | None = None
+    ) -> PushService:
         async def job(connection: Connection, now: int) -> PushService:
             await connection.execute(Q["lock_names"], PUSHES_TO, list(service.reach))
             values = (*from_service(service), now)
@@ -60,10 +62,10 @@ class PostgresPushServices:
             assert stored is not None
             return stored
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def heartbeat(
-        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+        self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
     ) -> PushService | None:
         async def job(connection: Connection, now: int) -> PushService | None:
             if reach is not None:
@@ -73,7 +75,7 @@ class PostgresPushServices:
                 await _put_reach(connection, service_id, reach)
             return await _get(connection, service_id, now)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def fell_silent(self, limit: int) -> list[PushService]:
         async def job(connection: Connection, now: int) -> list[PushService]:

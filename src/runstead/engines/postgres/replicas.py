@@ -43,7 +43,7 @@ class PostgresReplicas:
         await self._writer.do(job)
 
 
-class PostgresCensus:
+class PostgresStatistics:
     def __init__(self, readers: Readers, clock: Clock) -> None:
         self._readers = readers
         self._clock = clock

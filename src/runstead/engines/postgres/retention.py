@@ -18,7 +18,7 @@ from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rollups import note_leaving
 from runstead.engines.postgres.rows import columns_of, line_above
 from runstead.engines.postgres.sql import Q
-from runstead.ports.store import Doomed, DoomedPage, Left
+from runstead.ports.store import Archived, RetentionCandidate, RetentionPage
 
 log = structlog.get_logger(__name__)
 
@@ -29,11 +29,11 @@ class PostgresRetention:
         self._writer = writer
         self._readers = readers
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> DoomedPage:
+    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = await self._now() - age_ms
         return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 
-    async def retire(self, age_ms: int, runs: Sequence[tuple[Doomed, Left | None]]) -> int:
+    async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
         return await self._writer.do(lambda c, now: _retire(c, now - age_ms, runs))
 
     async def sweep(self, age_ms: int) -> int:
@@ -64,26 +64,28 @@ class PostgresRetention:
         return await self._writer.do(look)
 
 
-async def _doomed(connection: Connection, before: int, after: int, limit: int) -> DoomedPage:
-    found: list[Doomed] = []
+async def _doomed(connection: Connection, before: int, after: int, limit: int) -> RetentionPage:
+    found: list[RetentionCandidate] = []
     looks = limits.retention_looks_max
     roots = await connection.fetch(Q["retention_roots"], after, before, looks)
     for root_seq, created_at, over, below in roots:
         if created_at >= before:
-            return DoomedPage(found, None)
+            return RetentionPage(found, None)
         if not over:
             continue
         room = limit - len(found)
         for row in await connection.fetch(Q["retention_family"], root_seq, room):
             seq, run_id, status, *others, speaks = row
             message = MessageRun(seq, run_id, RunStatus(status), *others) if speaks else None
-            found.append(Doomed(seq, root_seq, message))
+            found.append(RetentionCandidate(seq, root_seq, message))
         if len(found) == limit:
-            return DoomedPage(found, root_seq - (room < 1 + below))
-    return DoomedPage(found, roots[-1][0] if len(roots) == looks else None)
+            return RetentionPage(found, root_seq - (room < 1 + below))
+    return RetentionPage(found, roots[-1][0] if len(roots) == looks else None)
 
 
-async def _retire(connection: Connection, before: int, runs: Sequence[tuple[Doomed, Left | None]]) -> int:
+async def _retire(
+    connection: Connection, before: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]
+) -> int:
     """Locks as everybody takes them: runs by seq, conversations, counters."""
     named = {doomed.seq for doomed, _ in runs}
     roots = {doomed.root_seq for doomed, _ in runs}

@@ -28,7 +28,7 @@ from runstead.core.usage.rollup import (
     stored,
     unpacked,
 )
-from runstead.core.usage.rollup_audit import Auditor
+from runstead.core.usage.rollup_audit import RollupChecker
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.page import shares
@@ -125,7 +125,7 @@ class PostgresRollups:
 
         return await self._readers.do(job)
 
-    async def audit(self) -> list[str]:
+    async def integrity(self) -> list[str]:
         try:
             connection = await connect_alone(self._url)
             try:
@@ -236,7 +236,7 @@ async def _activity(connection: Connection, query: ActivityQuery) -> list[Share]
 
 
 async def _audit(connection: Connection) -> list[str]:
-    auditor = Auditor()
+    auditor = RollupChecker()
     async for project_id, *told in connection.cursor(Q["audit_rollup_runs"], prefetch=1_000):
         auditor.run(project_id, _facts(told))
     async for project_id, action, told in connection.cursor(Q["audit_rollup_entries"], prefetch=1_000):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run, RunStatus
-from runstead.core.usage.activity import Glimpse
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import update_one
 from runstead.engines.sql.columns import changes
@@ -23,9 +23,9 @@ def to_run(row: Sequence[Any]) -> Run:
     return Run(*values)
 
 
-def to_glimpse(row: Sequence[Any]) -> Glimpse:
+def to_summary(row: Sequence[Any]) -> RunSummary:
     seq, status, *times = row
-    return Glimpse(seq, _STATUSES[status], *times)
+    return RunSummary(seq, _STATUSES[status], *times)
 
 
 def to_event(row: Sequence[Any]) -> Event:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from runstead.core import limits
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
-from runstead.core.usage.activity import Glimpse, Share
+from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.postgres import families
 from runstead.engines.postgres.commit.commands import Apply, Claim
@@ -16,11 +16,11 @@ from runstead.engines.postgres.commit.group import Batcher
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.due import dispatch_some, referee_some
+from runstead.engines.postgres.due import dispatch_some, enforce_some
 from runstead.engines.postgres.firings import fire_some
-from runstead.engines.postgres.page import GLIMPSED, shares
+from runstead.engines.postgres.page import SUMMARY_COLUMNS, shares
 from runstead.engines.postgres.readers import Readers
-from runstead.engines.postgres.rows import to_event, to_glimpse, to_run
+from runstead.engines.postgres.rows import to_event, to_run, to_summary
 from runstead.engines.postgres.run_index import found
 from runstead.engines.postgres.sql import CLOCK, COLUMNS, Q
 from runstead.ports.store import (
@@ -44,12 +44,18 @@ class PostgresRuns:
         self._readers = readers
 
     async def apply(
-        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+        self,
+        key: RunKey,
+        decide: Decide,
+        want: Want = NOTHING_ELSE,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Written:
-        return cast(Written, await self._batcher.do(Apply(key, decide, want, seal)))
+        return cast(Written, await self._batcher.do(Apply(key, decide, want, idempotency)))
 
-    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
-        return cast(list[Run], await self._batcher.do(Claim(query, decide, seal)))
+    async def claim(
+        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+    ) -> list[Run]:
+        return cast(list[Run], await self._batcher.do(Claim(query, decide, idempotency)))
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         async def read(connection: Connection) -> int | None:
@@ -59,9 +65,9 @@ class PostgresRuns:
 
         return await self._readers.do(read)
 
-    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+    async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
         """Every replica may call it at the same time: each gets others."""
-        return await self._writer.run(lambda transaction: referee_some(transaction, limit, decide))
+        return await self._writer.run(lambda transaction: enforce_some(transaction, limit, decide))
 
     async def next_due(self) -> int | None:
         async def read(connection: Connection) -> int | None:
@@ -95,8 +101,8 @@ class PostgresRuns:
     async def page(self, query: RunQuery) -> list[Run]:
         return await found(self._readers, query, COLUMNS, to_run)
 
-    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
-        return await found(self._readers, query, GLIMPSED, to_glimpse, "runs")
+    async def summaries(self, query: RunQuery) -> list[RunSummary]:
+        return await found(self._readers, query, SUMMARY_COLUMNS, to_summary, "runs")
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.do(lambda c: shares(c, query, origin, width))

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from msgspec.structs import astuple
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import SCHEDULE_FIELDS, Schedule, ended
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import CLOCK, INSERT_SCHEDULE, SCHEDULES_OF, Q, update_schedule
 from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery
@@ -52,7 +52,9 @@ class PostgresSchedules:
         self._readers = readers
         self._clock = clock
 
-    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+    async def create(
+        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
+    ) -> Schedule:
         async def job(connection: Connection, now: int) -> Schedule:
             await connection.execute(Q["lock_names"], SCHEDULES_OF, [project_id])
             made = decide(await connection.fetchval(Q["count_schedules"], project_id), now)
@@ -60,10 +62,14 @@ class PostgresSchedules:
             await connection.execute(INSERT_SCHEDULE, *astuple(made))
             return made
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def change(
-        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+        self,
+        project_id: str,
+        schedule_id: str,
+        decide: DecideSchedule,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Schedule:
         async def job(connection: Connection, now: int) -> Schedule:
             old = (await lock(connection, [schedule_id])).get(schedule_id)
@@ -75,9 +81,11 @@ class PostgresSchedules:
                 await rewrite(connection, old, new)
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
-    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+    async def sync(
+        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
+    ) -> Sync:
         async def job(connection: Connection, now: int) -> Sync:
             await connection.execute(Q["lock_names"], SCHEDULES_OF, [project_id])
             rows = await connection.fetch(Q["lock_standing_schedules"], project_id)
@@ -89,7 +97,7 @@ class PostgresSchedules:
                 await connection.execute(INSERT_SCHEDULE, *astuple(made))
             return synced
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def now(self) -> int:
         return await self._readers.do(self._moment)

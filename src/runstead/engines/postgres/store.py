@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runstead.core import limits
-from runstead.engines.postgres.artifact_tombstones import PostgresDiscards
+from runstead.engines.postgres.artifact_tombstones import PostgresArtifactTombstones
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.browser_sessions import PostgresBrowserSessions
 from runstead.engines.postgres.commit.commands import decide_batch
@@ -22,16 +22,16 @@ from runstead.engines.postgres.connection import (
     trouble_with,
 )
 from runstead.engines.postgres.conversations import PostgresConversations
-from runstead.engines.postgres.identity import PostgresDirectory
+from runstead.engines.postgres.identity import PostgresIdentity
 from runstead.engines.postgres.inputs import PostgresInputs
-from runstead.engines.postgres.integrity import PostgresAudit
+from runstead.engines.postgres.integrity import PostgresIntegrity
 from runstead.engines.postgres.leadership import PostgresLeadership
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
 from runstead.engines.postgres.prices import PostgresPrices
 from runstead.engines.postgres.push_services import PostgresPushServices
 from runstead.engines.postgres.readers import Readers
-from runstead.engines.postgres.replicas import PostgresCensus, PostgresReplicas
+from runstead.engines.postgres.replicas import PostgresReplicas, PostgresStatistics
 from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups
 from runstead.engines.postgres.run_index import PostgresRunIndex
@@ -50,10 +50,10 @@ class PostgresStore:
     """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
 
     runs: PostgresRuns
-    directory: PostgresDirectory
+    identity: PostgresIdentity
     workers: PostgresWorkers
     conversations: PostgresConversations
-    discards: PostgresDiscards
+    artifact_tombstones: PostgresArtifactTombstones
     inputs: PostgresInputs
     schedules: PostgresSchedules
     webhooks: PostgresWebhooks
@@ -63,10 +63,10 @@ class PostgresStore:
     signing_keys: PostgresSigningKeys
     leadership: PostgresLeadership
     replicas: PostgresReplicas
-    census: PostgresCensus
+    statistics: PostgresStatistics
     prices: PostgresPrices
     browser_sessions: PostgresBrowserSessions
-    audit: PostgresAudit
+    integrity: PostgresIntegrity
     retention: PostgresRetention
     run_index: PostgresRunIndex
     rollups: PostgresRollups
@@ -79,7 +79,7 @@ class PostgresStore:
         self._readers: Readers | None = None
         self._leadership: PostgresLeadership | None = None
         self._partitions_at = 0.0
-        self.audit = PostgresAudit(url)
+        self.integrity = PostgresIntegrity(url)
 
     async def open(self) -> None:
         async def ready(connection: Connection) -> list[str]:
@@ -95,14 +95,14 @@ class PostgresStore:
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
         self.runs = PostgresRuns(batcher, writer, readers, clock)
-        self.directory = PostgresDirectory(writer, readers)
+        self.identity = PostgresIdentity(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
         self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
         self.prices = PostgresPrices(writer, readers)
         self.replicas = PostgresReplicas(writer, readers, clock)
-        self.census = PostgresCensus(readers, clock)
-        self.discards = PostgresDiscards(writer, readers)
+        self.statistics = PostgresStatistics(readers, clock)
+        self.artifact_tombstones = PostgresArtifactTombstones(writer, readers)
         self.inputs = PostgresInputs(readers)
         self.webhooks = PostgresWebhooks(writer, readers)
         self.triggers = PostgresTriggers(writer, readers)
@@ -150,7 +150,7 @@ class PostgresStore:
             await self._writer.close()
         if self._readers is not None:
             await self._readers.close()
-        await self.audit.close()
+        await self.integrity.close()
 
     async def check(self) -> dict[str, Any]:
         assert self._writer is not None, "not open"

@@ -5,11 +5,11 @@ from typing import Final
 from msgspec.structs import astuple
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.trigger import TRIGGER_FIELDS, Trigger
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rows import rewrite
 from runstead.engines.postgres.sql import TRIGGERS_OF, Q
@@ -32,14 +32,16 @@ class PostgresTriggers:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, trigger: Trigger, guard: Count, seal: Seal | None = None) -> Trigger:
+    async def create(
+        self, trigger: Trigger, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Trigger:
         async def job(connection: Connection, _now: int) -> Trigger:
             await connection.execute(Q["lock_names"], TRIGGERS_OF, [trigger.project_id])
             guard(await connection.fetchval(_COUNT, trigger.project_id))
             await connection.execute(_INSERT, *astuple(trigger))
             return trigger
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def get(self, project_id: str, trigger_id: str) -> Trigger | None:
         row = await self._readers.row(_BY_ID, trigger_id, project_id)
@@ -53,7 +55,11 @@ class PostgresTriggers:
         return [Trigger(*row) for row in await self._readers.rows(_PAGE, project_id, limit)]
 
     async def change(
-        self, project_id: str, trigger_id: str, decide: DecideTrigger, seal: Seal | None = None
+        self,
+        project_id: str,
+        trigger_id: str,
+        decide: DecideTrigger,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Trigger:
         async def job(connection: Connection, now: int) -> Trigger:
             row = await connection.fetchrow(f"{_BY_ID} FOR UPDATE", trigger_id, project_id)
@@ -64,7 +70,7 @@ class PostgresTriggers:
             await rewrite(connection, "triggers", old, new)
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def delete(self, project_id: str, trigger_id: str) -> bool:
         async def job(connection: Connection, _now: int) -> bool:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run
 from runstead.core.webhooks.event import deliveries
 from runstead.core.webhooks.webhook import (
@@ -28,7 +28,7 @@ from runstead.core.webhooks.webhook import (
 )
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rows import columns_of, rewrite
 from runstead.engines.postgres.sql import WEBHOOKS_OF, Q
@@ -166,14 +166,16 @@ class PostgresWebhooks:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, webhook: Webhook, guard: Count, seal: Seal | None = None) -> Webhook:
+    async def create(
+        self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Webhook:
         async def job(connection: Connection, _now: int) -> Webhook:
             await connection.execute(Q["lock_names"], WEBHOOKS_OF, [webhook.project_id])
             guard(await connection.fetchval(_COUNT, webhook.project_id))
             await connection.execute(_INSERT, *from_webhook(webhook))
             return webhook
 
-        return await self._seen(self._writer.do(sealed(job, seal)))
+        return await self._seen(self._writer.do(idempotent(job, idempotency)))
 
     async def _seen(self, write: Awaitable[Webhook]) -> Webhook:
         """The write's result, or the answer that it replays, once nobody overlooks it any more."""
@@ -202,7 +204,11 @@ class PostgresWebhooks:
         return [to_webhook(row) for row in await self._readers.rows(_PAGE, project_id, limit)]
 
     async def change(
-        self, project_id: str, webhook_id: str, decide: DecideWebhook, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideWebhook,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Webhook:
         async def job(connection: Connection, now: int) -> Webhook:
             old = await _held(connection, project_id, webhook_id)
@@ -210,7 +216,7 @@ class PostgresWebhooks:
             await rewrite(connection, "webhooks", old, new)
             return new
 
-        return await self._seen(self._writer.do(sealed(job, seal)))
+        return await self._seen(self._writer.do(idempotent(job, idempotency)))
 
     async def delete(self, project_id: str, webhook_id: str) -> bool:
         async def job(connection: Connection, _now: int) -> bool:
@@ -222,17 +228,26 @@ class PostgresWebhooks:
         return await self._writer.do(job)
 
     async def add(
-        self, project_id: str, webhook_id: str, decide: DecideDelivery, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideDelivery,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Delivery:
         async def job(connection: Connection, now: int) -> Delivery:
             made = decide(await _held(connection, project_id, webhook_id), now)
             (seq,) = await _add(connection, [made])
             return replace(made, seq=seq)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def settle(
-        self, project_id: str, webhook_id: str, delivery_id: str, decide: DecidePair, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        delivery_id: str,
+        decide: DecidePair,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Pair:
         async def job(connection: Connection, now: int) -> Pair:
             webhook = await _held(connection, project_id, webhook_id)
@@ -245,7 +260,7 @@ class PostgresWebhooks:
             await rewrite(connection, "webhook_deliveries", delivery, pair[1])
             return pair
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
         row = await self._readers.row(_READ_ONE, delivery_id, webhook_id)

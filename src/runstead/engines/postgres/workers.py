@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from msgspec.structs import astuple
 
 from runstead.core import limits
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Held, Session, Worker
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import sealed
+from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.columns import from_session, to_held
@@ -20,7 +20,9 @@ class PostgresWorkers:
         self._writer = writer
         self._readers = readers
 
-    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+    async def register(
+        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+    ) -> Worker:
         async def job(connection: Connection, now: int) -> Worker:
             values = (*astuple(worker)[:-2], now)
             stored = Worker(*await connection.fetchrow(Q["register_worker"], *values))
@@ -28,7 +30,7 @@ class PostgresWorkers:
             await connection.execute(Q["drop_tokens"], stored.id, limits.worker_tokens_max)
             return stored
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def by_token(self, token: bytes) -> Worker | None:
         return await self._one("worker_by_token", token)
@@ -40,12 +42,12 @@ class PostgresWorkers:
         row = await self._readers.row(Q[query], argument)
         return None if row is None else Worker(*row)
 
-    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
+    async def heartbeat(self, worker_id: str, idempotency: IdempotencyRecord | None = None) -> Worker | None:
         async def job(connection: Connection, now: int) -> Worker | None:
             row = await connection.fetchrow(Q["worker_heartbeat"], now, worker_id)
             return None if row is None else Worker(*row)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def heard(self, worker_ids: Sequence[str]) -> None:
         await self._writer.do(lambda c, now: c.execute(Q["workers_heard"], now, list(worker_ids)))
@@ -68,11 +70,13 @@ class PostgresWorkers:
         rows = await self._readers.rows(Q["held"], project_id, list(owners), looked_max)
         return [to_held(row) for row in rows]
 
-    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+    async def put_session(
+        self, run_seq: int, session: Session, idempotency: IdempotencyRecord | None = None
+    ) -> Session:
         async def job(connection: Connection, now: int) -> Session:
             return Session(*await connection.fetchrow(Q["put_session"], *from_session(run_seq, session, now)))
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def session(self, run_seq: int) -> Session | None:
         row = await self._readers.row(Q["session"], run_seq)

@@ -6,7 +6,7 @@ A line is a queue of which every run fits, so that its head is found at once, ho
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from runstead.core.queue.concurrency import Rooms
+from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.ports.store.runs import ClaimQuery
 
 LineKind = Literal["kind", "target", "agent", "agent_target"]
@@ -22,26 +22,26 @@ class Line(NamedTuple):
     most: int
 
 
-def apart_by_target(query: ClaimQuery, rooms: Rooms) -> bool:
+def apart_by_target(query: ClaimQuery, slots: ConcurrencySlots) -> bool:
     """Whether every target that is queued needs a line of its own: one without room must not stand before the others."""
     return (
         not query.targets
-        and rooms.has_targets(query.project_id)
-        and rooms.of_project(query.project_id) != 0
+        and slots.has_targets(query.project_id)
+        and slots.of_project(query.project_id) != 0
         and bool(query.kinds)
     )
 
 
-def lines(query: ClaimQuery, limit: int, rooms: Rooms, targets: Sequence[str]) -> Iterator[Line]:
+def lines(query: ClaimQuery, limit: int, slots: ConcurrencySlots, targets: Sequence[str]) -> Iterator[Line]:
     """The lines for a claim of `limit` runs; those that have no room are left out. `targets`: of the query, or what is
     queued, where that is needed.
     """
     project = query.project_id
-    room = rooms.of_project(project)
+    room = slots.of_project(project)
     most = limit if room is None else min(limit, room)
-    if most == 0 or (not targets and apart_by_target(query, rooms)):
+    if most == 0 or (not targets and apart_by_target(query, slots)):
         return
-    left = [(target, rooms.left(project, target or None)) for target in dict.fromkeys(targets)]
+    left = [(target, slots.left(project, target or None)) for target in dict.fromkeys(targets)]
     there = [(target, most if room is None else min(most, room)) for target, room in left if room != 0]
     for kind in dict.fromkeys(query.kinds):
         if kind == "agent":

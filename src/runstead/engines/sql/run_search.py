@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from msgspec.structs import replace
 
 from runstead.core.runs.run import Run
-from runstead.core.usage.activity import Glimpse
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.sql.postings import (
     BLOCK,
     descending,
@@ -25,7 +25,7 @@ from runstead.engines.sql.postings import (
 from runstead.engines.sql.run_terms import BOUNDS, DURATIONS, Wanted, by_rows_alone, unpack_bounds, wanted
 from runstead.ports.store.runs import RunQuery
 
-Found: TypeAlias = Run | Glimpse
+Found: TypeAlias = Run | RunSummary
 Sets: TypeAlias = dict[int, int]
 """block → the runs of it."""
 

@@ -8,7 +8,7 @@ from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 
 
-class SqliteDiscards:
+class SqliteArtifactTombstones:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers

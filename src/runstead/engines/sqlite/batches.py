@@ -8,9 +8,9 @@ from msgspec.structs import astuple, replace
 
 from runstead.core.batches.batch import BATCH_FIELDS, Batch, Changed, Tally
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sqlite.batch_counts import COLUMNS, count, load, rewrite
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.runs import load_run, write_run
@@ -36,7 +36,9 @@ class SqliteBatches:
         self._cache = writer.cache
         self._readers = readers
 
-    async def create(self, batch: Batch, members: Sequence[Member], seal: Seal | None = None) -> Made:
+    async def create(
+        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
+    ) -> Made:
         def job(connection: sqlite3.Connection, now: int) -> Made:
             # All are decided before anything is written, so that a refusal fails alone.
             decided = []
@@ -63,7 +65,7 @@ class SqliteBatches:
             assert made is not None
             return Made(made, written)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def get(self, project_id: str, batch_id: str) -> Batch | None:
         return await self._readers.do(lambda c: load(c, batch_id, project_id))
@@ -74,7 +76,11 @@ class SqliteBatches:
         return await self._readers.do(lambda c: [Batch(*row) for row in c.execute(_PAGE, arguments)])
 
     async def change(
-        self, project_id: str, batch_id: str, decide: DecideBatch, seal: Seal | None = None
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Changed:
         def job(connection: sqlite3.Connection, now: int) -> Changed:
             batch = load(connection, batch_id, project_id)
@@ -84,7 +90,7 @@ class SqliteBatches:
             rewrite(connection, batch, changed.batch)
             return changed
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:

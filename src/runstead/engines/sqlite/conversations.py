@@ -8,9 +8,9 @@ from msgspec.structs import astuple, replace
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.usage.rollup import end_of, moved
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.messages import read_messages, write_message
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rollups import note, rolled_up
@@ -36,14 +36,16 @@ class SqliteConversations:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+    async def create(
+        self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
+    ) -> Conversation:
         def job(connection: sqlite3.Connection, now: int) -> Conversation:
             new = replace(conversation, created_at=now, updated_at=now)
             seq = connection.execute(Q["add_conversation"], astuple(new)[:-1]).lastrowid
             assert seq is not None
             return replace(new, seq=seq)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def get(self, conversation_id: str) -> Conversation | None:
         return await self._readers.do(lambda c: _conversation(c, conversation_id))
@@ -66,7 +68,7 @@ class SqliteConversations:
         return await self._readers.do(read)
 
     async def change(
-        self, conversation_id: str, decide: DecideConversation, seal: Seal | None = None
+        self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
     ) -> Conversation:
         def job(connection: sqlite3.Connection, now: int) -> Conversation:
             old = _conversation(connection, conversation_id)
@@ -79,11 +81,15 @@ class SqliteConversations:
             connection.execute(Q["change_conversation"], (new.id, *values, new.archived_at))
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
-    async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
+    async def add_message(
+        self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
+    ) -> StoredMessage:
         quick = len(message.parts or b"") <= limits.loop_bytes_max
-        return await self._writer.do(sealed(lambda c, now: write_message(c, message, now), seal), quick=quick)
+        return await self._writer.do(
+            idempotent(lambda c, now: write_message(c, message, now), idempotency), quick=quick
+        )
 
     async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
         return await self._readers.do(lambda c: read_messages(c, conversation_id, after, limit, bytes_max))

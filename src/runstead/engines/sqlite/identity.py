@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from msgspec.structs import astuple
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.engines.sql.columns import from_key, to_key
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode
 from runstead.engines.sqlite.sql import Q
@@ -23,13 +23,17 @@ def _opened_by(connection: sqlite3.Connection, project_id: str) -> tuple[list[Me
     return members, [to_key(row) for row in connection.execute(Q["keys"], (project_id,))]
 
 
-class SqliteDirectory:
+class SqliteIdentity:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
 
     async def create_project(
-        self, project: Project, member: Member | None, key: ApiKey | None, seal: Seal | None = None
+        self,
+        project: Project,
+        member: Member | None,
+        key: ApiKey | None,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Project:
         def job(connection: sqlite3.Connection, _now: int) -> Project:
             if connection.execute(Q["project_by_slug"], (project.slug,)).fetchone() is not None:
@@ -41,7 +45,7 @@ class SqliteDirectory:
                 connection.execute(Q["add_key"], from_key(key))
             return project
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
         def job(connection: sqlite3.Connection, _now: int) -> Project:
@@ -72,12 +76,12 @@ class SqliteDirectory:
     async def is_empty(self) -> bool:
         return await self._readers.do(lambda c: c.execute(Q["any_project"]).fetchone() is None)
 
-    async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey:
+    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
         def job(connection: sqlite3.Connection, _now: int) -> ApiKey:
             connection.execute(Q["add_key"], from_key(key))
             return key
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         def read(connection: sqlite3.Connection) -> ApiKey | None:
@@ -102,12 +106,14 @@ class SqliteDirectory:
 
         await self._writer.do(job)
 
-    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
+    async def put_member(
+        self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
+    ) -> Member:
         def job(connection: sqlite3.Connection, _now: int) -> Member:
             guard(*_opened_by(connection, member.project_id))
             return Member(*connection.execute(Q["put_member"], astuple(member)).fetchone())
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         def job(connection: sqlite3.Connection, _now: int) -> bool:

@@ -10,21 +10,21 @@ from runstead.core.runs.invariants import BELONGINGS, Audited, FamilyFacts, LogF
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
-from runstead.ports.store import AuditPage, Stats, TableSize
+from runstead.ports.store import IntegrityPage, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 39) - 2  # what the number of an event leaves for that of its run
 _TABLES: Final = [table for table in BELONGINGS if table not in ("run_events", "run_families")]
 
 
-class SqliteAudit:
+class SqliteIntegrity:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
     async def latest_seq(self) -> int:
         return await self._readers.do(lambda c: int(c.execute(Q["audit_latest_seq"]).fetchone()[0]))
 
-    async def runs(self, after: int, limit: int) -> AuditPage:
-        def read(connection: sqlite3.Connection) -> AuditPage:
+    async def runs(self, after: int, limit: int) -> IntegrityPage:
+        def read(connection: sqlite3.Connection) -> IntegrityPage:
             connection.execute("BEGIN")
             try:
                 return _page(connection, after, limit)
@@ -79,7 +79,7 @@ def _stats(connection: sqlite3.Connection) -> Stats:
     )
 
 
-def _page(connection: sqlite3.Connection, after: int, limit: int) -> AuditPage:
+def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPage:
     runs = [to_run(row) for row in connection.execute(Q["audit_runs"], (after, limit))]
     more = len(runs) == limit
     between = (after, runs[-1].seq if more else _SEQ_MAX)
@@ -113,7 +113,7 @@ def _page(connection: sqlite3.Connection, after: int, limit: int) -> AuditPage:
     orphans = [("run_events", row[0]) for row in connection.execute(Q["audit_orphaned_events"], between)]
     for table in _TABLES:
         orphans += [(table, row[0]) for row in connection.execute(_orphans(table), between)]
-    return AuditPage(audited, orphans, runs[-1].seq if runs else after, more)
+    return IntegrityPage(audited, orphans, runs[-1].seq if runs else after, more)
 
 
 def _orphans(table: str) -> str:

@@ -14,7 +14,7 @@ from runstead.engines.sqlite.sql import COLUMNS
 from runstead.ports.store import RunQuery
 
 #: What tells where a run stands.
-GLIMPSED: Final = ", ".join(GLIMPSE_FIELDS)
+SUMMARY_COLUMNS: Final = ", ".join(GLIMPSE_FIELDS)
 #: These runs, each by its number.
 _CHOSEN: Final = "(SELECT value AS chosen FROM json_each(?)) CROSS JOIN runs ON seq = chosen"
 
@@ -44,7 +44,7 @@ def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: 
 
 
 def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
-    sql, arguments = page_sql(replace(query, limit=limits.integer_max), GLIMPSED)
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max), SUMMARY_COLUMNS)
     counted = (
         "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
         f" FROM ({sql}) GROUP BY 1, 2, 3"

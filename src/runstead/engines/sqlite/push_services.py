@@ -8,10 +8,10 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
 from runstead.engines.sql.columns import from_service, to_service
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode
 from runstead.engines.sqlite.sql import Q
@@ -53,7 +53,9 @@ class SqlitePushServices:
         self._readers = readers
         self._clock = clock
 
-    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+    async def register(
+        self, service: PushService, idempotency: IdempotencyRecord | None = None
+    ) -> PushService:
         def job(connection: sqlite3.Connection, now: int) -> PushService:
             values = (*from_service(service), now)
             (service_id,) = connection.execute(Q["register_push_service"], values).fetchone()
@@ -62,10 +64,10 @@ class SqlitePushServices:
             assert stored is not None
             return stored
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def heartbeat(
-        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+        self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
     ) -> PushService | None:
         def job(connection: sqlite3.Connection, now: int) -> PushService | None:
             known = connection.execute(Q["push_service_heartbeat"], (now, service_id)).rowcount == 1
@@ -73,7 +75,7 @@ class SqlitePushServices:
                 _put_reach(connection, service_id, reach)
             return _get(connection, service_id, now)
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def fell_silent(self, limit: int) -> list[PushService]:
         def job(connection: sqlite3.Connection, now: int) -> list[PushService]:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from runstead.core import limits
-from runstead.core.queue.concurrency import Occupancy, Rooms
+from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.round_robin import LOOKED, in_turns, is_crowded, looks
 from runstead.core.runs.run import Run, in_queue
 from runstead.engines.sql.queue_partitions import LineKind, apart_by_target, lines
@@ -62,15 +62,15 @@ def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQ
         occupied = occupancies(connection, project, limits.running_max)
         if not occupied:
             writer.cache.without_limits.add(project)
-    rooms = Rooms.beside(project, occupied)
+    slots = ConcurrencySlots.beside(project, occupied)
     targets: Sequence[str] = query.targets
-    if apart_by_target(query, rooms):
+    if apart_by_target(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     found: dict[int, Run] = {}
-    for line in lines(query, limit, rooms, targets):
+    for line in lines(query, limit, slots, targets):
         for (seq,) in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)).fetchall():
             found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
-    fitting = (run for run in sorted(found.values(), key=in_queue) if rooms.take(run))
+    fitting = (run for run in sorted(found.values(), key=in_queue) if slots.take(run))
     return list(islice(fitting, limit))
 
 
@@ -102,8 +102,8 @@ def due_pushes(
             found[run.project_id].append(run)
     queues = []
     for project, runs in found.items():
-        rooms = Rooms.beside(project, occupancies(connection, project, limits.running_max))
-        queues.append([run for run in sorted(runs, key=in_queue) if rooms.take(run)])
+        slots = ConcurrencySlots.beside(project, occupancies(connection, project, limits.running_max))
+        queues.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
     return list(islice(in_turns(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
 
 

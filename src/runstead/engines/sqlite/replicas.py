@@ -37,7 +37,7 @@ class SqliteReplicas:
         await self._writer.do(lambda c, _: c.execute(Q["leave_replica"], (replica_id,)).rowcount)
 
 
-class SqliteCensus:
+class SqliteStatistics:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers

@@ -13,7 +13,7 @@ from runstead.engines.sqlite.rollups import note, rolled_up
 from runstead.engines.sqlite.rows import delete_run, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import Doomed, DoomedPage, Left
+from runstead.ports.store import Archived, RetentionCandidate, RetentionPage
 
 
 class SqliteRetention:
@@ -21,37 +21,39 @@ class SqliteRetention:
         self._writer = writer
         self._readers = readers
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> DoomedPage:
+    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = self._writer.now() - age_ms
         return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 
-    async def retire(self, age_ms: int, runs: Sequence[tuple[Doomed, Left | None]]) -> int:
+    async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
         return await self._writer.do(lambda c, now: _retire(c, now - age_ms, runs))
 
     async def sweep(self, age_ms: int) -> int:  # noqa: ARG002 - all is gone at once
         return 0
 
 
-def _doomed(connection: sqlite3.Connection, before: int, after: int, limit: int) -> DoomedPage:
-    found: list[Doomed] = []
+def _doomed(connection: sqlite3.Connection, before: int, after: int, limit: int) -> RetentionPage:
+    found: list[RetentionCandidate] = []
     looks = limits.retention_looks_max
     roots = connection.execute(Q["retention_roots"], (after, before, looks)).fetchall()
     for root_seq, created_at, over, below in roots:
         if created_at >= before:
-            return DoomedPage(found, None)
+            return RetentionPage(found, None)
         if not over:
             continue
         room = limit - len(found)
         for seq, *told, speaks in connection.execute(Q["retention_family"], (root_seq, room)):
             run_id, status, *others = told
             message = MessageRun(seq, run_id, RunStatus(status), *others) if speaks else None
-            found.append(Doomed(seq, root_seq, message))
+            found.append(RetentionCandidate(seq, root_seq, message))
         if len(found) == limit:
-            return DoomedPage(found, root_seq - (room < 1 + below))
-    return DoomedPage(found, roots[-1][0] if len(roots) == looks else None)
+            return RetentionPage(found, root_seq - (room < 1 + below))
+    return RetentionPage(found, roots[-1][0] if len(roots) == looks else None)
 
 
-def _retire(connection: sqlite3.Connection, before: int, runs: Sequence[tuple[Doomed, Left | None]]) -> int:
+def _retire(
+    connection: sqlite3.Connection, before: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]
+) -> int:
     named = {doomed.seq for doomed, _ in runs}
     leaving: dict[int, Run] = {}
     kept = {root for root in {doomed.root_seq for doomed, _ in runs} if not _over(connection, root, before)}

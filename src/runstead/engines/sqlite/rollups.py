@@ -21,7 +21,7 @@ from runstead.core.usage.rollup import (
     stored,
     unpacked,
 )
-from runstead.core.usage.rollup_audit import Auditor
+from runstead.core.usage.rollup_audit import RollupChecker
 from runstead.engines.sqlite.packing import unpack_field
 from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
@@ -71,7 +71,7 @@ class SqliteRollups:
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))
 
-    async def audit(self) -> list[str]:
+    async def integrity(self) -> list[str]:
         return await self._read(_audit)
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -181,7 +181,7 @@ def _activity(connection: sqlite3.Connection, query: ActivityQuery) -> list[Shar
 
 
 def _audit(connection: sqlite3.Connection) -> list[str]:
-    auditor = Auditor()
+    auditor = RollupChecker()
     for project_id, *told in connection.execute(Q["audit_rollup_runs"]):
         auditor.run(project_id, _facts(told))
     for project_id, action, told in connection.execute(Q["audit_rollup_entries"]):

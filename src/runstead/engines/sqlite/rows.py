@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run, RunStatus
-from runstead.core.usage.activity import Glimpse
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.sql.columns import changes
 from runstead.engines.sqlite import sql
 from runstead.engines.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
@@ -59,10 +59,10 @@ def to_runs(rows: Iterable[tuple[Any, ...]]) -> list[Run]:
     return [to_run(row) for row in rows]
 
 
-def to_glimpses(rows: Iterable[tuple[Any, ...]]) -> list[Glimpse]:
+def to_summaries(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
     """In one go: a chart has many."""
     return [
-        Glimpse(seq, _STATUSES[status], created_at, completed_at, duration_ms)
+        RunSummary(seq, _STATUSES[status], created_at, completed_at, duration_ms)
         for seq, status, created_at, completed_at, duration_ms in rows
     ]
 

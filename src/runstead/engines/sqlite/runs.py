@@ -10,7 +10,7 @@ from runstead.core import limits
 from runstead.core.batches.batch import Tally
 from runstead.core.conversations.conversation import StoredMessage
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import choose
 from runstead.core.runs import transitions
 from runstead.core.runs.event import Event
@@ -27,14 +27,14 @@ from runstead.core.runs.transition import (
 )
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
-from runstead.core.usage.activity import Glimpse, Share
+from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.engines.sqlite.firings import load_due
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.inputs import add_input, close_input, load_input
 from runstead.engines.sqlite.messages import add_message
-from runstead.engines.sqlite.page import GLIMPSED, shares
+from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
 from runstead.engines.sqlite.push_services import services_reaching
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import (
@@ -48,9 +48,9 @@ from runstead.engines.sqlite.rows import (
     rewrite_run,
     stored_bytes,
     to_event,
-    to_glimpses,
     to_run,
     to_runs,
+    to_summaries,
 )
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.run_index import found
@@ -76,7 +76,11 @@ class SqliteRuns:
         self._readers = readers
 
     async def apply(
-        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+        self,
+        key: RunKey,
+        decide: Decide,
+        want: Want = NOTHING_ELSE,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = _load(connection, self._writer, key, want, now)
@@ -88,16 +92,18 @@ class SqliteRuns:
                 schedules.rewrite(connection, loaded.schedule, transition.schedule)
             return _write(connection, self._cache, loaded.run, transition, now, loaded.parent)
 
-        return await self._writer.do(sealed(job, seal), quick=True)
+        return await self._writer.do(idempotent(job, idempotency), quick=True)
 
-    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+    async def claim(
+        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+    ) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             runs = queue.claimable_runs(connection, self._writer, query, now)
             if len(runs) > limits.loop_runs_max:
                 self._writer.leave_loop()
             return [_write(connection, self._cache, run, decide(run, now), now).run for run in runs]
 
-        return await self._writer.do(sealed(job, seal), quick=True)
+        return await self._writer.do(idempotent(job, idempotency), quick=True)
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         now = self._writer.now()
@@ -105,7 +111,7 @@ class SqliteRuns:
         (soonest,) = await self._readers.do(lambda c: c.execute(Q["next_available"], arguments).fetchone())
         return None if soonest is None else max(soonest - now, 0)
 
-    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+    async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
             written = []
             for seq in queue.due_seqs(connection, now, limit):
@@ -153,8 +159,8 @@ class SqliteRuns:
     async def page(self, query: RunQuery) -> list[Run]:
         return await self._readers.do(lambda c: found(c, query, COLUMNS, to_runs))
 
-    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
-        return await self._readers.do(lambda c: found(c, query, GLIMPSED, to_glimpses))
+    async def summaries(self, query: RunQuery) -> list[RunSummary]:
+        return await self._readers.do(lambda c: found(c, query, SUMMARY_COLUMNS, to_summaries))
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.do(lambda c: shares(c, query, origin, width))
@@ -299,9 +305,13 @@ def _load(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Wan
             raise not_found("Parent run")
         above = ancestors(replace(parent, path=f"{parent.path}{parent.seq}/"))
         family_cancelled = connection.execute(Q["cancelled_among"], (above,)).fetchone() is not None
-    if run is not None and want.tail_after is not None and want.tail_after < run.latest_event_id:
+    if (
+        run is not None
+        and want.expected_previous_event_id is not None
+        and want.expected_previous_event_id < run.latest_event_id
+    ):
         writer.leave_loop()
-        bounds = _bounds(run.seq, want.tail_after, 0, limits.events_per_append_max)
+        bounds = _bounds(run.seq, want.expected_previous_event_id, 0, limits.events_per_append_max)
         tail = tuple(to_event(row) for row in connection.execute(Q["events_between"], bounds))
     if run is not None and want.receipt_key is not None:
         row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()

@@ -8,11 +8,11 @@ from typing import Any, Final
 from msgspec.structs import astuple
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import SCHEDULE_FIELDS, Schedule, ended
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery
@@ -79,17 +79,23 @@ class SqliteSchedules:
         self._readers = readers
         self._clock = clock
 
-    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+    async def create(
+        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
+    ) -> Schedule:
         def job(connection: sqlite3.Connection, now: int) -> Schedule:
             made = decide(connection.execute(_COUNT, (project_id,)).fetchone()[0], now)
             assert made.project_id == project_id
             connection.execute(_INSERT, astuple(made))
             return made
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def change(
-        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+        self,
+        project_id: str,
+        schedule_id: str,
+        decide: DecideSchedule,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Schedule:
         def job(connection: sqlite3.Connection, now: int) -> Schedule:
             old = load(connection, schedule_id, project_id)
@@ -100,9 +106,11 @@ class SqliteSchedules:
                 rewrite(connection, old, new)
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
-    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+    async def sync(
+        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
+    ) -> Sync:
         def job(connection: sqlite3.Connection, now: int) -> Sync:
             known = {row[0]: Schedule(*row) for row in connection.execute(_STANDING, (project_id,))}
             synced = decide(list(known.values()), now)
@@ -111,7 +119,7 @@ class SqliteSchedules:
             connection.executemany(_INSERT, [astuple(made) for made in synced.created])
             return synced
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def now(self) -> int:
         return self._clock()

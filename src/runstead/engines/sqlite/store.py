@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from runstead.core.clock import now_ms
-from runstead.engines.sqlite.artifact_tombstones import SqliteDiscards
+from runstead.engines.sqlite.artifact_tombstones import SqliteArtifactTombstones
 from runstead.engines.sqlite.batches import SqliteBatches
 from runstead.engines.sqlite.browser_sessions import SqliteBrowserSessions
 from runstead.engines.sqlite.concurrency import SqliteConcurrency
 from runstead.engines.sqlite.connection import connect, refuse_old_library
 from runstead.engines.sqlite.conversations import SqliteConversations
-from runstead.engines.sqlite.identity import SqliteDirectory
+from runstead.engines.sqlite.identity import SqliteIdentity
 from runstead.engines.sqlite.inputs import SqliteInputs
-from runstead.engines.sqlite.integrity import SqliteAudit
+from runstead.engines.sqlite.integrity import SqliteIntegrity
 from runstead.engines.sqlite.leadership import SqliteLeadership
 from runstead.engines.sqlite.migrate import migrate, pending
 from runstead.engines.sqlite.prices import SqlitePrices
 from runstead.engines.sqlite.push_services import SqlitePushServices
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.replicas import SqliteCensus, SqliteReplicas
+from runstead.engines.sqlite.replicas import SqliteReplicas, SqliteStatistics
 from runstead.engines.sqlite.retention import SqliteRetention
 from runstead.engines.sqlite.rollups import SqliteRollups
 from runstead.engines.sqlite.run_index import SqliteRunIndex
@@ -39,10 +39,10 @@ class SqliteStore:
     """`path` is created where it does not exist. Several processes may have it open; one should serve."""
 
     runs: SqliteRuns
-    directory: SqliteDirectory
+    identity: SqliteIdentity
     workers: SqliteWorkers
     conversations: SqliteConversations
-    discards: SqliteDiscards
+    artifact_tombstones: SqliteArtifactTombstones
     inputs: SqliteInputs
     schedules: SqliteSchedules
     webhooks: SqliteWebhooks
@@ -52,11 +52,11 @@ class SqliteStore:
     signing_keys: SqliteSigningKeys
     leadership: SqliteLeadership
     replicas: SqliteReplicas
-    census: SqliteCensus
+    statistics: SqliteStatistics
     prices: SqlitePrices
     browser_sessions: SqliteBrowserSessions
     concurrency: SqliteConcurrency
-    audit: SqliteAudit
+    integrity: SqliteIntegrity
     retention: SqliteRetention
     run_index: SqliteRunIndex
     rollups: SqliteRollups
@@ -83,14 +83,14 @@ class SqliteStore:
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
         self.runs = SqliteRuns(writer, readers)
-        self.directory = SqliteDirectory(writer, readers)
+        self.identity = SqliteIdentity(writer, readers)
         self.workers = SqliteWorkers(writer, readers)
         self.conversations = SqliteConversations(writer, readers)
         self.browser_sessions = SqliteBrowserSessions(writer, readers)
         self.prices = SqlitePrices(writer, readers)
         self.replicas = SqliteReplicas(writer, readers)
-        self.census = SqliteCensus(writer, readers)
-        self.discards = SqliteDiscards(writer, readers)
+        self.statistics = SqliteStatistics(writer, readers)
+        self.artifact_tombstones = SqliteArtifactTombstones(writer, readers)
         self.inputs = SqliteInputs(readers)
         self.webhooks = SqliteWebhooks(writer, readers)
         self.triggers = SqliteTriggers(writer, readers)
@@ -100,7 +100,7 @@ class SqliteStore:
         self.concurrency = SqliteConcurrency(writer, readers)
         self.signing_keys = SqliteSigningKeys(writer, readers)
         self.leadership = SqliteLeadership(writer, readers, self._clock)
-        self.audit = SqliteAudit(readers)
+        self.integrity = SqliteIntegrity(readers)
         self.retention = SqliteRetention(writer, readers)
         self.run_index = SqliteRunIndex(writer, readers)
         self.rollups = SqliteRollups(writer, readers)

@@ -6,9 +6,9 @@ from typing import Final
 from msgspec.structs import astuple
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.trigger import TRIGGER_FIELDS, Trigger
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import rewrite
 from runstead.engines.sqlite.writer import Writer
@@ -31,14 +31,16 @@ class SqliteTriggers:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, trigger: Trigger, guard: Count, seal: Seal | None = None) -> Trigger:
+    async def create(
+        self, trigger: Trigger, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Trigger:
         def job(connection: sqlite3.Connection, _now: int) -> Trigger:
             sql = "SELECT count(*) FROM triggers WHERE project_id = ?"
             guard(connection.execute(sql, (trigger.project_id,)).fetchone()[0])
             connection.execute(_INSERT, astuple(trigger))
             return trigger
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def get(self, project_id: str, trigger_id: str) -> Trigger | None:
         return await self._readers.do(lambda c: _load(c, project_id, trigger_id))
@@ -56,7 +58,11 @@ class SqliteTriggers:
         )
 
     async def change(
-        self, project_id: str, trigger_id: str, decide: DecideTrigger, seal: Seal | None = None
+        self,
+        project_id: str,
+        trigger_id: str,
+        decide: DecideTrigger,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Trigger:
         def job(connection: sqlite3.Connection, now: int) -> Trigger:
             old = _load(connection, project_id, trigger_id)
@@ -66,7 +72,7 @@ class SqliteTriggers:
             rewrite(connection, "triggers", old, new)
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def delete(self, project_id: str, trigger_id: str) -> bool:
         sql = "DELETE FROM triggers WHERE id = ? AND project_id = ?"

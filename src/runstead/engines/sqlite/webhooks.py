@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from runstead.core.errors import not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run
 from runstead.core.webhooks.event import deliveries, event_of
 from runstead.core.webhooks.webhook import (
@@ -20,7 +20,7 @@ from runstead.core.webhooks.webhook import (
     Webhook,
 )
 from runstead.engines.sql.columns import from_webhook, to_webhook
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode, rewrite
 from runstead.engines.sqlite.run_cache import WriterCache
@@ -106,14 +106,16 @@ class SqliteWebhooks:
         self._writer = writer
         self._readers = readers
 
-    async def create(self, webhook: Webhook, guard: Count, seal: Seal | None = None) -> Webhook:
+    async def create(
+        self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Webhook:
         def job(connection: sqlite3.Connection, _now: int) -> Webhook:
             sql = "SELECT count(*) FROM webhooks WHERE project_id = ?"
             guard(connection.execute(sql, (webhook.project_id,)).fetchone()[0])
             connection.execute(_INSERT, from_webhook(webhook))
             return webhook
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def get(self, project_id: str, webhook_id: str) -> Webhook | None:
         return await self._readers.do(lambda c: _load(c, project_id, webhook_id))
@@ -124,7 +126,11 @@ class SqliteWebhooks:
         )
 
     async def change(
-        self, project_id: str, webhook_id: str, decide: DecideWebhook, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideWebhook,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Webhook:
         def job(connection: sqlite3.Connection, now: int) -> Webhook:
             old = _held(connection, project_id, webhook_id)
@@ -132,7 +138,7 @@ class SqliteWebhooks:
             rewrite(connection, "webhooks", old, new)
             return new
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def delete(self, project_id: str, webhook_id: str) -> bool:
         def job(connection: sqlite3.Connection, _now: int) -> bool:
@@ -145,16 +151,25 @@ class SqliteWebhooks:
         return await self._writer.do(job)
 
     async def add(
-        self, project_id: str, webhook_id: str, decide: DecideDelivery, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideDelivery,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Delivery:
         def job(connection: sqlite3.Connection, now: int) -> Delivery:
             made = decide(_held(connection, project_id, webhook_id), now)
             return msgspec.structs.replace(made, seq=_add(connection, made))
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def settle(
-        self, project_id: str, webhook_id: str, delivery_id: str, decide: DecidePair, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        delivery_id: str,
+        decide: DecidePair,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Pair:
         def job(connection: sqlite3.Connection, now: int) -> Pair:
             webhook = _held(connection, project_id, webhook_id)
@@ -167,7 +182,7 @@ class SqliteWebhooks:
             rewrite(connection, "webhook_deliveries", delivery, pair[1])
             return pair
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
         def read(connection: sqlite3.Connection) -> Delivery | None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from msgspec.structs import astuple
 
 from runstead.core import limits
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Held, Session, Worker
 from runstead.engines.sql.columns import from_session, to_held
-from runstead.engines.sqlite.idempotency import sealed
+from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode
 from runstead.engines.sqlite.sql import Q
@@ -21,7 +21,9 @@ class SqliteWorkers:
         self._writer = writer
         self._readers = readers
 
-    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+    async def register(
+        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+    ) -> Worker:
         def job(connection: sqlite3.Connection, now: int) -> Worker:
             values = (*astuple(worker)[:-2], now)
             stored = Worker(*connection.execute(Q["register_worker"], values).fetchone())
@@ -29,7 +31,7 @@ class SqliteWorkers:
             connection.execute(Q["drop_tokens"], (stored.id, limits.worker_tokens_max))
             return stored
 
-        return await self._writer.do(sealed(job, seal))
+        return await self._writer.do(idempotent(job, idempotency))
 
     async def by_token(self, token: bytes) -> Worker | None:
         return await self._one("worker_by_token", token)
@@ -44,12 +46,12 @@ class SqliteWorkers:
 
         return await self._readers.do(read)
 
-    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None:
+    async def heartbeat(self, worker_id: str, idempotency: IdempotencyRecord | None = None) -> Worker | None:
         def job(connection: sqlite3.Connection, now: int) -> Worker | None:
             row = connection.execute(Q["worker_heartbeat"], (now, worker_id)).fetchone()
             return None if row is None else Worker(*row)
 
-        return await self._writer.do(sealed(job, seal), quick=True)
+        return await self._writer.do(idempotent(job, idempotency), quick=True)
 
     async def heard(self, worker_ids: Sequence[str]) -> None:
         def job(connection: sqlite3.Connection, now: int) -> None:
@@ -75,13 +77,15 @@ class SqliteWorkers:
         given = (project_id, encode(owners).decode(), looked_max)
         return await self._readers.do(lambda c: [to_held(row) for row in c.execute(Q["held"], given)])
 
-    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+    async def put_session(
+        self, run_seq: int, session: Session, idempotency: IdempotencyRecord | None = None
+    ) -> Session:
         def job(connection: sqlite3.Connection, now: int) -> Session:
             return Session(
                 *connection.execute(Q["put_session"], from_session(run_seq, session, now)).fetchone()
             )
 
-        return await self._writer.do(sealed(job, seal), quick=True)
+        return await self._writer.do(idempotent(job, idempotency), quick=True)
 
     async def session(self, run_seq: int) -> Session | None:
         def read(connection: sqlite3.Connection) -> Session | None:

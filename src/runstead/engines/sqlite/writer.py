@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay
+from runstead.core.idempotency import ReplayedResponse
 from runstead.engines.sqlite.connection import trouble_with
 from runstead.engines.sqlite.run_cache import WriterCache
 
@@ -195,7 +195,7 @@ class Writer:
             before = connection.total_changes
             try:
                 result = job(connection, self._tick())
-            except (Error, Replay) as refusal:
+            except (Error, ReplayedResponse) as refusal:
                 if connection.total_changes != before:
                     raise
                 group.outcomes.append(_Outcome(future, None, refusal))

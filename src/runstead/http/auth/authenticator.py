@@ -98,7 +98,7 @@ class Authenticator:
             return
         used, self._used = self._used, {}
         try:
-            await self._store.directory.touch_keys(used)
+            await self._store.identity.touch_keys(used)
         except BaseException:
             self._used = used | self._used
             raise
@@ -131,7 +131,7 @@ class Authenticator:
         return principal
 
     async def _api_key(self, token: str, digest: bytes, now: int) -> _Found:
-        key = await self._store.directory.key_by_hash(digest) if key_prefix(token) else None
+        key = await self._store.identity.key_by_hash(digest) if key_prefix(token) else None
         # One sentence for unknown and revoked: it is nobody's business that a key once existed
         if key is None or not hmac.compare_digest(key.hash, digest) or key.revoked_at is not None:
             raise refused(_UNKNOWN)
@@ -197,7 +197,7 @@ class Authenticator:
         """Where the user may do what: as a member, in the personal project (which need not be stored yet), and where
         the token says so. A token that names a project reaches that project alone.
         """
-        directory = self._store.directory
+        directory = self._store.identity
         roles = await directory.roles(claims.user_id)
         grants = {project_id: ROLE_SCOPES[role] for project_id, role in roles.items()}
         personal = personal_project(claims.user_id, now).id

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Replay, Seal
+from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.principal import Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
@@ -109,7 +109,7 @@ class Call(Generic[B, Q]):
 
     async def once(
         self,
-        command: Callable[[Seal | None], Awaitable[R]],
+        command: Callable[[IdempotencyRecord | None], Awaitable[R]],
         answer: Callable[[R], Reply],
         secret: str | None = None,
     ) -> Reply:
@@ -135,7 +135,7 @@ class Call(Generic[B, Q]):
         finally:
             in_use.discard(name)
 
-    def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> Seal:
+    def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> IdempotencyRecord:
         request = self._request
         told = f"{request.method} {request.path}?".encode() + request.query_string + b"\n" + self.raw
 
@@ -146,7 +146,7 @@ class Call(Generic[B, Q]):
                 body = body.replace(_encode(secret), b"null")
             return reply.status, body
 
-        return Seal(self.principal.identity, key, hashlib.sha256(told).digest(), render)
+        return IdempotencyRecord(self.principal.identity, key, hashlib.sha256(told).digest(), render)
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
@@ -296,7 +296,7 @@ class Endpoint:
         call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
         try:
             reply = await operation.handler(call)
-        except Replay as stored:
+        except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
         return _encoded(reply) if isinstance(reply, Reply) else reply
 

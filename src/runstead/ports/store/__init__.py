@@ -9,7 +9,7 @@ idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPO
 
 from typing import Any, Protocol
 
-from runstead.ports.store.artifact_tombstones import Discards
+from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
 from runstead.ports.store.concurrency import Concurrency
@@ -19,13 +19,13 @@ from runstead.ports.store.conversations import (
     DecideConversation,
     InputRequests,
 )
-from runstead.ports.store.identity import Count, Directory, Guard
-from runstead.ports.store.integrity import Audit, AuditPage, Stats, TableSize
+from runstead.ports.store.identity import Count, Guard, Identity
+from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.replicas import Replicas
-from runstead.ports.store.retention import Doomed, DoomedPage, Left, Retention
+from runstead.ports.store.retention import Archived, Retention, RetentionCandidate, RetentionPage
 from runstead.ports.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
 from runstead.ports.store.run_index import RunIndex
 from runstead.ports.store.runs import (
@@ -42,19 +42,18 @@ from runstead.ports.store.runs import (
 )
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.ports.store.signing_keys import SigningKeys
-from runstead.ports.store.statistics import Census, Depth
+from runstead.ports.store.statistics import Depth, Statistics
 from runstead.ports.store.triggers import DecideTrigger, Triggers
 from runstead.ports.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.ports.store.workers import Workers
 
 __all__ = [
     "ActivityQuery",
-    "Audit",
-    "AuditPage",
+    "Archived",
+    "ArtifactTombstones",
     "BatchQuery",
     "Batches",
     "BrowserSessions",
-    "Census",
     "ClaimQuery",
     "Concurrency",
     "ConversationQuery",
@@ -72,22 +71,22 @@ __all__ = [
     "DecideTrigger",
     "DecideWebhook",
     "Depth",
-    "Directory",
-    "Discards",
-    "Doomed",
-    "DoomedPage",
     "Edge",
     "FamilyPage",
     "Guard",
+    "Identity",
     "InputRequests",
+    "Integrity",
+    "IntegrityPage",
     "Leadership",
-    "Left",
     "Made",
     "Member",
     "Prices",
     "PushServices",
     "Replicas",
     "Retention",
+    "RetentionCandidate",
+    "RetentionPage",
     "Rollups",
     "RunIndex",
     "RunKey",
@@ -96,6 +95,7 @@ __all__ = [
     "ScheduleQuery",
     "Schedules",
     "SigningKeys",
+    "Statistics",
     "Stats",
     "Store",
     "TableSize",
@@ -115,7 +115,7 @@ class Store(Protocol):
     @property
     def runs(self) -> Runs: ...
     @property
-    def directory(self) -> Directory: ...
+    def identity(self) -> Identity: ...
     @property
     def workers(self) -> Workers: ...
     @property
@@ -137,7 +137,7 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property
-    def discards(self) -> Discards: ...
+    def artifact_tombstones(self) -> ArtifactTombstones: ...
     @property
     def browser_sessions(self) -> BrowserSessions: ...
     @property
@@ -145,11 +145,11 @@ class Store(Protocol):
     @property
     def replicas(self) -> Replicas: ...
     @property
-    def census(self) -> Census: ...
+    def statistics(self) -> Statistics: ...
     @property
     def leadership(self) -> Leadership: ...
     @property
-    def audit(self) -> Audit: ...
+    def integrity(self) -> Integrity: ...
     @property
     def retention(self) -> Retention: ...
     @property

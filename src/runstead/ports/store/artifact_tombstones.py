@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Discards(Protocol):
+class ArtifactTombstones(Protocol):
     """Whichever way a run with artifacts is deleted, its uid is put here in the same transaction."""
 
     async def some(self, limit: int) -> list[str]:

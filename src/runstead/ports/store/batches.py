@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from runstead.core.batches.batch import Batch, Changed
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Want
 from runstead.ports.store.runs import DecideOne, RunKey, Written
 
@@ -44,7 +44,9 @@ class Batches(Protocol):
     off.
     """
 
-    async def create(self, batch: Batch, members: Sequence[Member], seal: Seal | None = None) -> Made:
+    async def create(
+        self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
+    ) -> Made:
         """Store the batch with all its runs, or nothing: each member is decided as `Runs.apply` does, and its refusal is
         raised as it is. The keys are all different. `created_at` is the engine's time.
         """
@@ -57,7 +59,11 @@ class Batches(Protocol):
         ...
 
     async def change(
-        self, project_id: str, batch_id: str, decide: DecideBatch, seal: Seal | None = None
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Changed:
         """Decide about a batch under lock, and write what was decided. NOT_FOUND."""
         ...

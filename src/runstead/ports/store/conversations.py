@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 
 
 class ConversationQuery(msgspec.Struct, frozen=True):
@@ -24,7 +24,9 @@ DecideConversation = Callable[[Conversation | None, int], Conversation]
 
 
 class Conversations(Protocol):
-    async def create(self, conversation: Conversation, seal: Seal | None = None) -> Conversation:
+    async def create(
+        self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
+    ) -> Conversation:
         """Store it with the next seq and the time of now."""
         ...
 
@@ -37,7 +39,7 @@ class Conversations(Protocol):
         ...
 
     async def change(
-        self, conversation_id: str, decide: DecideConversation, seal: Seal | None = None
+        self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
     ) -> Conversation:
         """Write what was decided. Where its project changes, its agent runs move with it, each with its version moved:
         CONVERSATION_LINKED where one of them has a parent or child outside the conversation, RUN_ID_CONFLICT where the
@@ -45,7 +47,9 @@ class Conversations(Protocol):
         """
         ...
 
-    async def add_message(self, message: StoredMessage, seal: Seal | None = None) -> StoredMessage:
+    async def add_message(
+        self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
+    ) -> StoredMessage:
         """Store it with the next seq, and count it in its conversation; or the one that stands under its
         idempotency key, by `same_message`. NOT_FOUND for a conversation that is not there or deleted, and for a
         `parent_id` that names no message of it, neither by id nor by idempotency key.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 
@@ -15,11 +15,15 @@ Count = Callable[[int], None]
 """Raises where a project may have no more of something: it gets how many there are, under lock."""
 
 
-class Directory(Protocol):
+class Identity(Protocol):
     """Projects, members, keys."""
 
     async def create_project(
-        self, project: Project, member: Member | None, key: ApiKey | None, seal: Seal | None = None
+        self,
+        project: Project,
+        member: Member | None,
+        key: ApiKey | None,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Project:
         """Store it with its first member and key. A slug that exists is PROJECT_SLUG_TAKEN."""
         ...
@@ -40,7 +44,7 @@ class Directory(Protocol):
         """Whether the store holds no project."""
         ...
 
-    async def create_key(self, key: ApiKey, seal: Seal | None = None) -> ApiKey: ...
+    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey: ...
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
 
@@ -56,7 +60,9 @@ class Directory(Protocol):
         """Key id → when it was last used."""
         ...
 
-    async def put_member(self, member: Member, guard: Guard, seal: Seal | None = None) -> Member:
+    async def put_member(
+        self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
+    ) -> Member:
         """Add, or change the role, where the guard lets it."""
         ...
 

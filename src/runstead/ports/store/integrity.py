@@ -7,7 +7,7 @@ import msgspec
 from runstead.core.runs.invariants import Audited
 
 
-class AuditPage(NamedTuple):
+class IntegrityPage(NamedTuple):
     """Some runs in the order of their seq. `orphans`: (table, run_seq) of rows up to `reached` whose run is not there."""
 
     runs: list[Audited]
@@ -37,12 +37,12 @@ class Stats(msgspec.Struct, frozen=True):
     events_per_run: float | None
 
 
-class Audit(Protocol):
+class Integrity(Protocol):
     async def latest_seq(self) -> int:
         """Of the newest run, 0 where there is none: what `reached` grows to."""
         ...
 
-    async def runs(self, after: int, limit: int) -> AuditPage:
+    async def runs(self, after: int, limit: int) -> IntegrityPage:
         """The next runs with a seq over `after`, all that is told of them from one moment. The last page looks for
         orphans beyond its runs, too.
         """

@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
 
 
 class PushServices(Protocol):
     """Services carry `active` as of the call, by `push_service.is_active`."""
 
-    async def register(self, service: PushService, seal: Seal | None = None) -> PushService:
+    async def register(
+        self, service: PushService, idempotency: IdempotencyRecord | None = None
+    ) -> PushService:
         """Store it, or update the one with the same (registrant, service_key): its id and its creation stay. It
         counts as heard of now, and a disabled one is enabled.
         """
         ...
 
     async def heartbeat(
-        self, service_id: str, reach: Sequence[str] | None, seal: Seal | None = None
+        self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
     ) -> PushService | None:
         """Heard of now. `reach` replaces the projects that it reaches, None leaves them."""
         ...

@@ -171,6 +171,6 @@ class Rollups(Protocol):
         """None while `catch_up` has something to do: then only the rows know."""
         ...
 
-    async def audit(self) -> list[str]:
+    async def integrity(self) -> list[str]:
         """Where sums are not what the rows, the entries and each other say: sentences."""
         ...

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.event import Event, FamilyEvent
 from runstead.core.runs.run import Run
@@ -19,7 +19,7 @@ from runstead.core.runs.transition import (
     Want,
 )
 from runstead.core.schedules.schedule import Schedule
-from runstead.core.usage.activity import Glimpse, Share
+from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 
 
@@ -121,7 +121,11 @@ class TypeCount(msgspec.Struct, frozen=True):
 
 class Runs(Protocol):
     async def apply(
-        self, key: RunKey, decide: Decide, want: Want = NOTHING_ELSE, seal: Seal | None = None
+        self,
+        key: RunKey,
+        decide: Decide,
+        want: Want = NOTHING_ELSE,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Written:
         """Load the run (None where there is none) and what is wanted, decide, and write what was decided.
 
@@ -137,7 +141,9 @@ class Runs(Protocol):
         """
         ...
 
-    async def claim(self, query: ClaimQuery, decide: DecideOne, seal: Seal | None = None) -> list[Run]:
+    async def claim(
+        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+    ) -> list[Run]:
         """Claimable runs, the highest priority first, then the oldest (by `available_at`, then `seq`), each decided and
         written; two claims never get the same. Where the project has limits on running runs, it takes the next that
         they leave room for, and however many claims there are at a time, no limit is exceeded by them.
@@ -150,7 +156,7 @@ class Runs(Protocol):
         """
         ...
 
-    async def referee(self, limit: int, decide: DecideOne) -> list[Written]:
+    async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
         """At most `limit` runs whose `due_at` has passed, each decided and written. Projects take turns, so that one with
         many leaves room for others: every project's soonest one, then every project's second, each round soonest first.
         """
@@ -192,7 +198,7 @@ class Runs(Protocol):
         """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
         ...
 
-    async def glimpses(self, query: RunQuery) -> list[Glimpse]:
+    async def summaries(self, query: RunQuery) -> list[RunSummary]:
         """The runs of `page`, in its order: no large value is read."""
         ...
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule, ScheduleStatus
 
@@ -29,17 +29,25 @@ class ScheduleQuery(msgspec.Struct, frozen=True):
 
 
 class Schedules(Protocol):
-    async def create(self, project_id: str, decide: DecideNew, seal: Seal | None = None) -> Schedule:
+    async def create(
+        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
+    ) -> Schedule:
         """Count under lock, decide, store. Those that are being deleted are not counted."""
         ...
 
     async def change(
-        self, project_id: str, schedule_id: str, decide: DecideSchedule, seal: Seal | None = None
+        self,
+        project_id: str,
+        schedule_id: str,
+        decide: DecideSchedule,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Schedule:
         """Load under lock, decide, write. NOT_FOUND."""
         ...
 
-    async def sync(self, project_id: str, decide: DecideSync, seal: Seal | None = None) -> Sync:
+    async def sync(
+        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
+    ) -> Sync:
         """Decide about all of a project's schedules at once, those left out that are being deleted, and write what was
         decided in one transaction. Two calls for one project are decided one after the other.
         """

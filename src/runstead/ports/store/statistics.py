@@ -16,7 +16,7 @@ class Depth(NamedTuple):
     waiting: int
 
 
-class Census(Protocol):
+class Statistics(Protocol):
     async def depths(self, project_ids: Sequence[str], most: int) -> list[Depth]:
         """One for each project, in their order. At most `most` queued runs are looked at, whichever, and at most so many
         counted of those that run and of those that wait.

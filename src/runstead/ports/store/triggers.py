@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.trigger import Trigger
 from runstead.ports.store.identity import Count
 
@@ -12,7 +12,9 @@ DecideTrigger = Callable[[Trigger, int], Trigger]
 
 
 class Triggers(Protocol):
-    async def create(self, trigger: Trigger, guard: Count, seal: Seal | None = None) -> Trigger:
+    async def create(
+        self, trigger: Trigger, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Trigger:
         """The guard gets the number of the project's triggers."""
         ...
 
@@ -27,7 +29,11 @@ class Triggers(Protocol):
         ...
 
     async def change(
-        self, project_id: str, trigger_id: str, decide: DecideTrigger, seal: Seal | None = None
+        self,
+        project_id: str,
+        trigger_id: str,
+        decide: DecideTrigger,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Trigger:
         """NOT_FOUND."""
         ...

@@ -8,7 +8,7 @@ returned, no later commit misses the webhook.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.ports.store.identity import Count
 
@@ -20,7 +20,9 @@ DecideDelivery = Callable[[Webhook, int], Delivery]
 
 
 class Webhooks(Protocol):
-    async def create(self, webhook: Webhook, guard: Count, seal: Seal | None = None) -> Webhook:
+    async def create(
+        self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Webhook:
         """The guard gets the number of the project's webhooks."""
         ...
 
@@ -31,7 +33,11 @@ class Webhooks(Protocol):
         ...
 
     async def change(
-        self, project_id: str, webhook_id: str, decide: DecideWebhook, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideWebhook,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Webhook:
         """NOT_FOUND."""
         ...
@@ -41,13 +47,22 @@ class Webhooks(Protocol):
         ...
 
     async def add(
-        self, project_id: str, webhook_id: str, decide: DecideDelivery, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        decide: DecideDelivery,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Delivery:
         """Store a delivery. NOT_FOUND."""
         ...
 
     async def settle(
-        self, project_id: str, webhook_id: str, delivery_id: str, decide: DecidePair, seal: Seal | None = None
+        self,
+        project_id: str,
+        webhook_id: str,
+        delivery_id: str,
+        decide: DecidePair,
+        idempotency: IdempotencyRecord | None = None,
     ) -> Pair:
         """Change a delivery, and its webhook where the decision does. NOT_FOUND."""
         ...

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Held, Session, Worker
 
 
 class Workers(Protocol):
-    async def register(self, worker: Worker, token: bytes, seal: Seal | None = None) -> Worker:
+    async def register(
+        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+    ) -> Worker:
         """Store it, or update the one with the same (project, implementation_kind, worker_key), and add the token's
         hash. The newest `limits.worker_tokens_max` tokens of a worker stay good. It counts as heard of now.
         """
@@ -18,7 +20,9 @@ class Workers(Protocol):
 
     async def get(self, worker_id: str) -> Worker | None: ...
 
-    async def heartbeat(self, worker_id: str, seal: Seal | None = None) -> Worker | None: ...
+    async def heartbeat(
+        self, worker_id: str, idempotency: IdempotencyRecord | None = None
+    ) -> Worker | None: ...
 
     async def heard(self, worker_ids: Sequence[str]) -> None:
         """Other signs of life: they count as heard of now."""
@@ -43,7 +47,9 @@ class Workers(Protocol):
         """
         ...
 
-    async def put_session(self, run_seq: int, session: Session, seal: Seal | None = None) -> Session:
+    async def put_session(
+        self, run_seq: int, session: Session, idempotency: IdempotencyRecord | None = None
+    ) -> Session:
         """One session per run and worker: the same one is updated. `ended_at` is set when its status leaves active."""
         ...
 

@@ -103,7 +103,8 @@ async def create_key(visit: Visit) -> Response:
         expires_at = now_ms() + days * DAY_MS if days else None
         new = commands.NewKey(secret, frozenset(body.scopes), body.name, expires_at)
         made = await once(
-            visit, lambda seal: commands.create_key(visit.app, visit.principal, project.id, new, seal)
+            visit,
+            lambda idempotency: commands.create_key(visit.app, visit.principal, project.id, new, idempotency),
         )
     except Error as refused:
         _again(visit, project, refused)
@@ -204,7 +205,9 @@ async def create_project(visit: Visit) -> Response:
         body = body_of(CreateProject, TOLD, slug=form.one("slug"), name=form.one("name"))
         made = await once(
             visit,
-            lambda seal: commands.create(visit.app, visit.principal, body.slug, body.name, secret, seal),
+            lambda idempotency: commands.create(
+                visit.app, visit.principal, body.slug, body.name, secret, idempotency
+            ),
         )
     except Error as refused:
         if STATUS[refused.code] >= 500 or refused.code == "FORBIDDEN":

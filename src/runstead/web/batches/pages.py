@@ -173,8 +173,8 @@ async def retry(visit: Visit) -> Response:
     cancelled = visit.form.one("cancelled") == "1"
     made = await once(
         visit,
-        lambda seal: commands.retry(
-            visit.app, visit.principal, project.id, batch.id, cancelled=cancelled, seal=seal
+        lambda idempotency: commands.retry(
+            visit.app, visit.principal, project.id, batch.id, cancelled=cancelled, idempotency=idempotency
         ),
     )
     if made is None:

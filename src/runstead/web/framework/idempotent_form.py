@@ -14,7 +14,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from runstead.core.errors import Error
-from runstead.core.idempotency import Replay, Seal
+from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.project import Project
 from runstead.web.framework.request import Visit
 
@@ -26,7 +26,7 @@ def once_field() -> Markup:
     return Markup('<input type="hidden" name="once" value="{}">').format(secrets.token_hex(16))
 
 
-async def once(visit: Visit, command: Callable[[Seal], Awaitable[T]]) -> T | None:
+async def once(visit: Visit, command: Callable[[IdempotencyRecord], Awaitable[T]]) -> T | None:
     """What the command makes; None where this form, filled in like this, has made it before."""
     token = visit.form.one("once")
     if not token:
@@ -35,10 +35,10 @@ async def once(visit: Visit, command: Callable[[Seal], Awaitable[T]]) -> T | Non
     digest = hashlib.sha256(f"{visit.address}\n{filled}".encode())
     key = f"form:{hashlib.sha256(token.encode()).hexdigest()}:{digest.hexdigest()}"
     # The answer that is kept says nothing: least of all the secret.
-    seal = Seal(visit.principal.identity, key, digest.digest(), lambda _: (200, b"null"))
+    idempotency = IdempotencyRecord(visit.principal.identity, key, digest.digest(), lambda _: (200, b"null"))
     try:
-        return await command(seal)
-    except Replay:
+        return await command(idempotency)
+    except ReplayedResponse:
         return None
 
 

@@ -30,7 +30,7 @@ async def home(visit: Visit) -> Response:
 async def index(visit: Visit) -> Response:
     project = await visit.project()
     filters, cursor = filters_of(visit.query), visit.query.one("cursor")
-    query = await seq_bounds.narrowed(visit.app, visit.principal, project.id, filters.query(cursor))
+    query = await seq_bounds.with_seq_bounds(visit.app, visit.principal, project.id, filters.query(cursor))
     found = await commands.page(visit.app, visit.principal, project.id, query)
     rows = Rows(visit, project)
     rows.show(found[:rows_shown])

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from runstead.commands.followers import Sight
+from runstead.commands.followers import RunUpdate
 from runstead.core.errors import Error
 from runstead.web.framework.form import header
 from runstead.web.framework.live import Told, stream
@@ -46,7 +46,7 @@ async def _changes(visit: Visit, found: Found) -> AsyncGenerator[Told | None, No
     number = found.run.latest_event_id
     async with aclosing(visit.app.following.watch(found.run, number)) as sights:
         async for sight in sights:
-            await changes.take(sight or Sight(changes.found.run, ()))
+            await changes.take(sight or RunUpdate(changes.found.run, ()))
             number = sight.events[-1].event_id if sight and sight.events else number
             html = await changes.html()
             if html:
@@ -75,7 +75,7 @@ class _Changes:
         await self.view.read(self.found.run)
         self.view.values()
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         self.found = self.found._replace(run=sight.run)
         for event in sight.events:
             self._recent.take(event)

@@ -110,7 +110,7 @@ async def follow(
     """
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(visit, project), True, 0.0
-    query = await seq_bounds.narrowed(visit.app, visit.principal, project.id, filters.query())
+    query = await seq_bounds.with_seq_bounds(visit.app, visit.principal, project.id, filters.query())
     async with aclosing(visit.app.notifications.follow(project.id)) as batches:
         async for batch in batches:
             if first or _concerns(batch, rows, filters):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from runstead.commands import events, runs
-from runstead.commands.followers import Sight
+from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import Named
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
@@ -48,7 +48,7 @@ class View:
     async def read(self, run: Run) -> None:
         """What there is up to the run's latest event."""
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         """The run as it stands now, and the events that have come."""
 
     def values(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class TimelineView(View):
             after = found[-1].event_id
         self._more = after
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         await self._read_family(sight.run)
         if not self._more:
             for event in sight.events:
@@ -150,7 +150,7 @@ class Overview(TimelineView):
             self._found.add(event)
         self._cut = len(found) == events_in_overview
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         await super().take(sight)
         if self._found.full_at is not None:
             await self.read(sight.run)
@@ -195,7 +195,7 @@ class TalkView(View):
         self._first = found[0].event_id if found else 0
         self._full = len(found) == said_shown or sum(len(event.payload) for event in found) > 500_000
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         if self._live:
             for event in sight.events:
                 self._talk.add(event)
@@ -242,7 +242,7 @@ class LogView(View):
             for event in page:
                 self._lines.add(event)
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         # What the run left behind is the log: what was told meanwhile is only as much of it as came through.
         left = sight.run.terminal and sight.run.logs is not None
         self.whole = self.whole or (left and not self._run.terminal)
@@ -304,7 +304,7 @@ class TreeView(View):
                 raise
             self._family = [run]
 
-    async def take(self, sight: Sight) -> None:
+    async def take(self, sight: RunUpdate) -> None:
         await self.read(sight.run)
         self.whole = True
 

@@ -104,7 +104,8 @@ async def create(visit: Visit) -> Response:
     try:
         new = form.new(values)
         made = await once(
-            visit, lambda seal: commands.create(visit.app, visit.principal, project.id, new, seal)
+            visit,
+            lambda idempotency: commands.create(visit.app, visit.principal, project.id, new, idempotency),
         )
     except Error as refusal:
         return await _form(visit, project, values, refusal=refusal)

@@ -68,8 +68,8 @@ async def create(visit: Visit) -> Response:
         secret = body.secret or commands.new_secret()
         made = await once(
             visit,
-            lambda seal: commands.create(
-                visit.app, visit.principal, project.id, body.url, body.events, secret, seal
+            lambda idempotency: commands.create(
+                visit.app, visit.principal, project.id, body.url, body.events, secret, idempotency
             ),
         )
     except Error as refused:
@@ -198,8 +198,8 @@ async def rotate(visit: Visit) -> Response:
     project, secret = await visit.project(), commands.new_secret()
     made = await once(
         visit,
-        lambda seal: commands.rotate(
-            visit.app, visit.principal, project.id, visit.path["webhook_id"], secret, seal
+        lambda idempotency: commands.rotate(
+            visit.app, visit.principal, project.id, visit.path["webhook_id"], secret, idempotency
         ),
     )
     if made is None:

@@ -64,7 +64,8 @@ async def create(visit: Visit) -> Response:
             conversation_id=body.conversation_id,
         )
         made = await once(
-            visit, lambda seal: commands.create(visit.app, visit.principal, project.id, new, seal)
+            visit,
+            lambda idempotency: commands.create(visit.app, visit.principal, project.id, new, idempotency),
         )
     except Error as refused:
         if not visit.may("admin", project):
@@ -80,8 +81,13 @@ async def rotate(visit: Visit) -> Response:
     project, token = await visit.project(), new_token()
     made = await once(
         visit,
-        lambda seal: commands.change(
-            visit.app, visit.principal, project.id, visit.path["trigger_id"], token=token, seal=seal
+        lambda idempotency: commands.change(
+            visit.app,
+            visit.principal,
+            project.id,
+            visit.path["trigger_id"],
+            token=token,
+            idempotency=idempotency,
         ),
     )
     if made is None:

@@ -3,7 +3,7 @@
 Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule repeats exactly.
 """
 
-from runstead.core.runs.transitions.attempts import claim, claimable, referee, release, renew
+from runstead.core.runs.transitions.attempts import claim, claimable, enforce_deadlines, release, renew
 from runstead.core.runs.transitions.children import await_end, child_ended, told
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
@@ -40,11 +40,11 @@ __all__ = [
     "dispatch",
     "dispatched",
     "due_at",
+    "enforce_deadlines",
     "fire",
     "fire_due",
     "halted",
     "pause",
-    "referee",
     "release",
     "rename",
     "renew",

@@ -98,7 +98,7 @@ def release(
     )
 
 
-def referee(run: Run, *, now: int, dice: float) -> Transition:
+def enforce_deadlines(run: Run, *, now: int, dice: float) -> Transition:
     """What the server does with a run whose deadline has passed. Unchanged where none has."""
     if run.due_at is None or run.due_at > now:
         return Transition(run, accepted=False)

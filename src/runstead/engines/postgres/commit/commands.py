@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.batches.batch import Batch
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
-from runstead.core.queue.concurrency import Rooms
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs import transitions
 from runstead.core.runs.event import Event
@@ -23,9 +23,9 @@ from runstead.engines.postgres.claims import claim_sql
 from runstead.engines.postgres.commit.draft import Change, Draft, check
 from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_rooms
+from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import BROKEN
-from runstead.engines.postgres.idempotency import Seals
+from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.inputs import load_input
 from runstead.engines.postgres.push_services import services_reaching
 from runstead.engines.postgres.rows import line_above, to_event
@@ -39,13 +39,13 @@ class Apply(NamedTuple):
     key: RunKey
     decide: Decide
     want: Want
-    seal: Seal | None
+    idempotency: IdempotencyRecord | None
 
 
 class Claim(NamedTuple):
     query: ClaimQuery
     decide: DecideOne
-    seal: Seal | None
+    idempotency: IdempotencyRecord | None
 
 
 async def decide_batch(
@@ -84,9 +84,9 @@ class _Batch:
         self._connection = transaction.connection
         self._alone = alone
         self.draft = Draft()
-        self._seals = Seals(self._connection)
+        self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
-        self._rooms = Rooms({})
+        self._rooms = ConcurrencySlots({})
         self._queues: dict[ClaimQuery, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
@@ -94,12 +94,12 @@ class _Batch:
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
         """Lock what is named, look up what was answered before."""
-        await self._seals.load(command.seal for command in commands)
+        await self._idempotency_records.load(command.idempotency for command in commands)
         named = self._named
         wanted: dict[ClaimQuery, int] = defaultdict(int)
         for command in commands:
             if isinstance(command, Claim):
-                if not self._seals.known(command.seal):
+                if not self._idempotency_records.known(command.idempotency):
                     wanted[replace(command.query, limit=0)] += command.query.limit
             else:
                 named.setdefault(command.key, False)
@@ -121,7 +121,7 @@ class _Batch:
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
         if rows[0]["seq"] is not None:
             self.draft.lock(row[5:] for row in rows)
-        self._rooms = await lock_rooms(self._transaction, rows[0]["limited"])
+        self._rooms = await lock_slots(self._transaction, rows[0]["limited"])
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
@@ -150,11 +150,11 @@ class _Batch:
         self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
 
     async def decide(self, command: Apply | Claim) -> Outcome:
-        self._seals.replay(command.seal)
+        self._idempotency_records.replay(command.idempotency)
         try:
             return await self._decide(command)
         except Error:
-            await self._seals.look_again(command.seal)
+            await self._idempotency_records.look_again(command.idempotency)
             raise
 
     async def _decide(self, command: Apply | Claim) -> Outcome:
@@ -185,7 +185,7 @@ class _Batch:
         cancelled = tuple(replace(member.new, descendants_active=0) for member in below)
         run = replace(change.new, descendants_active=0) if below else change.new
         written = Written(run, transition, cancelled, loaded.run)
-        self._keep([change, *below], command.seal, written, loaded.now)
+        self._keep([change, *below], command.idempotency, written, loaded.now)
         if transition.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, transition.schedule)
@@ -201,17 +201,23 @@ class _Batch:
             run = self.draft.runs[seq]
             changes.append(check(run, command.decide(run, self._now(run)), seq))
         claimed = [change.new for change in changes]
-        self._keep(changes, command.seal, claimed, self._transaction.now)
+        self._keep(changes, command.idempotency, claimed, self._transaction.now)
         for _ in seqs:
             queue.popleft()
         return claimed, None
 
-    def _keep(self, changes: list[Change], seal: Seal | None, result: Written | list[Run], now: int) -> None:
+    def _keep(
+        self,
+        changes: list[Change],
+        idempotency: IdempotencyRecord | None,
+        result: Written | list[Run],
+        now: int,
+    ) -> None:
         """All of a command's effect, or, where its answer cannot be made, none of it."""
-        answer = self._seals.answer(seal, result)
+        answer = self._idempotency_records.answer(idempotency, result)
         self.draft.take(changes, now)
-        if seal is not None and answer is not None:
-            self.draft.take_seal(seal, answer, now)
+        if idempotency is not None and answer is not None:
+            self.draft.add_idempotency_record(idempotency, answer, now)
 
     def _now(self, run: Run | None) -> int:
         """Never before what the row already tells."""
@@ -230,8 +236,12 @@ class _Batch:
             line = [parent, *(draft.runs[seq] for seq in line_above(parent.path))]
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
         tail: tuple[Event, ...] = ()
-        if run is not None and want.tail_after is not None and want.tail_after < run.latest_event_id:
-            tail = await self._tail(run, want.tail_after)
+        if (
+            run is not None
+            and want.expected_previous_event_id is not None
+            and want.expected_previous_event_id < run.latest_event_id
+        ):
+            tail = await self._tail(run, want.expected_previous_event_id)
         if run is not None and want.receipt_key is not None:
             receipt = await self._receipt(run.seq, want.receipt_key)
         if want is NOTHING_ELSE:

@@ -15,7 +15,7 @@ from runstead.core import limits
 from runstead.core.batches.batch import Tally
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NewMessage, Transition
@@ -68,7 +68,7 @@ class Draft:
         self._entries: list[Entry] = []
         self._log = FamilyLog()
         self._tally = Tally(limits.batch_slots)
-        self._seals: list[tuple[Any, ...]] = []
+        self._idempotency_records: list[tuple[Any, ...]] = []
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
@@ -150,8 +150,12 @@ class Draft:
         """A schedule that this transaction holds, as it shall be."""
         self._schedules.append((old, new))
 
-    def take_seal(self, seal: Seal, answer: tuple[int, bytes], now: int) -> None:
-        self._seals.append((seal.owner, seal.key, seal.digest, *answer, now))
+    def add_idempotency_record(
+        self, idempotency: IdempotencyRecord, answer: tuple[int, bytes], now: int
+    ) -> None:
+        self._idempotency_records.append(
+            (idempotency.owner, idempotency.key, idempotency.digest, *answer, now)
+        )
 
     def _add_events(self, old: Run | None, new: Run, transition: Transition, now: int) -> None:
         event_id, sequence = (
@@ -206,8 +210,8 @@ class Draft:
             together.append(usual)
         if self._events:
             together.append(Write(Q["add_events"], [row for rows in self._events.values() for row in rows]))
-        if self._seals:
-            together.append(Write(Q["add_seals"], self._seals))
+        if self._idempotency_records:
+            together.append(Write(Q["add_seals"], self._idempotency_records))
         if self._entries:
             together.append(Write(Q["add_rollup_entries"], self._entries))
         await run_together(connection, together)

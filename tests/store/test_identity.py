@@ -29,7 +29,7 @@ def anything(_members, _keys):
 
 @pytest.fixture
 async def directory(store):
-    return store.directory
+    return store.identity
 
 
 async def test_a_project_is_stored_with_its_first_member_and_key(directory):

@@ -4,7 +4,6 @@ import re
 
 import msgspec
 
-from desk import NOON, PROJECT
 from runstead.commands import charts, usage_report
 from runstead.commands.app import App
 from runstead.commands.check import check
@@ -14,6 +13,7 @@ from runstead.core.usage.rollup import DAY
 from runstead.engines.memory import MemoryNotifier
 from runstead.engines.sql.sql_files import migrations
 from runstead.ports.store import RunQuery
+from tests.support.store_driver import NOON, PROJECT
 
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
 ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES})
@@ -22,7 +22,7 @@ AGENT = {"kind": "agent", "implementation_kind": "python"}
 
 async def open_app(store):
     for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
-        await store.directory.create_project(Project(project_id, slug, slug, 1), None, None)
+        await store.identity.create_project(Project(project_id, slug, slug, 1), None, None)
     return App(store, MemoryNotifier())
 
 
@@ -30,9 +30,9 @@ def used(tokens, model="m"):
     return msgspec.json.encode({"provider": "acme", "model": model, "inputTokens": tokens, "outputTokens": 1})
 
 
-async def complete(desk, run_id, tokens=10, model="m", **given):
-    await desk.create(run_id, **given)
-    return (await desk.complete(run_id, metadata=used(tokens, model))).run
+async def complete(driver, run_id, tokens=10, model="m", **given):
+    await driver.create(run_id, **given)
+    return (await driver.complete(run_id, metadata=used(tokens, model))).run
 
 
 async def report(app, since=0, until=NOON + 400 * DAY, by="model", project=PROJECT):
@@ -62,7 +62,7 @@ def as_of_an_older_version(store, engine):
     tables = ("rollup_entries", "usage_rollups", "activity_rollups", "rollup_backlog", "rollup_open")
     name = {"sqlite": "0019_rollups", "postgres": "0016_rollups"}[engine]
     # What the migration does beside making tables.
-    made = re.findall(r"^INSERT [^;]+;", migrations(f"runstead.{engine}")[name], re.MULTILINE)
+    made = re.findall(r"^INSERT [^;]+;", migrations(f"runstead.engines.{engine}")[name], re.MULTILINE)
     assert len(made) == 2
     statements = [*(f"DELETE FROM {table}" for table in tables), *made]
     if engine == "sqlite":

@@ -8,7 +8,7 @@ import pytest
 from runstead.commands.app import App
 from runstead.commands.notifications import Notifications, Ring
 from runstead.core import limits
-from runstead.core.change import Hint
+from runstead.core.change import Change
 from runstead.core.conversations.conversation import Conversation
 from runstead.engines.memory import MemoryNotifier
 
@@ -16,7 +16,7 @@ PROJECT = "11111111-1111-4111-8111-111111111111"
 
 
 def hint(kind, run_id="r", status="running"):
-    return Hint(f"run.{kind}", 1, run_id, None, status)
+    return Change(f"run.{kind}", 1, run_id, None, status)
 
 
 class Listening:
@@ -45,22 +45,22 @@ async def listening(store):
 # What a write amounts to
 
 
-async def test_a_life_is_told_step_by_step(desk, listening, clock):
+async def test_a_life_is_told_step_by_step(driver, listening, clock):
     listen = listening.publish
-    await desk.create("a")  # by the desk, which publishes nothing
-    (claimed,) = await desk.claim()
+    await driver.create("a")  # by the driver, which publishes nothing
+    (claimed,) = await driver.claim()
     listening.app.publish_runs([claimed])
     assert listening.told() == [("updated", "a", "running")]
-    assert listen(await desk.wait("a")) == [("updated", "a", "waiting")]
-    assert listen(await desk.resume("a")) == [("updated", "a", "running")]
+    assert listen(await driver.wait("a")) == [("updated", "a", "waiting")]
+    assert listen(await driver.resume("a")) == [("updated", "a", "running")]
     clock.advance(5)
-    assert listen(await desk.release("a")) == [("updated", "a", "pending")]
-    assert listen(await desk.complete("a")) == [("completed", "a", "completed")]
+    assert listen(await driver.release("a")) == [("updated", "a", "pending")]
+    assert listen(await driver.complete("a")) == [("completed", "a", "completed")]
 
 
-async def test_a_creation_is_told_once(desk, listening):
+async def test_a_creation_is_told_once(driver, listening):
     def create():
-        new = desk.new_run("a")
+        new = driver.new_run("a")
 
         def decide(loaded):
             from runstead.core.runs import transitions
@@ -70,73 +70,75 @@ async def test_a_creation_is_told_once(desk, listening):
                 return Transition(loaded.run, duplicate=True)
             return transitions.create(new, now=1, parent=None, family_cancelled=False, message=None)
 
-        return desk.runs.apply(desk.key("a"), decide)
+        return driver.runs.apply(driver.key("a"), decide)
 
     assert listening.publish(await create()) == [("created", "a", "pending")]
     assert listening.publish(await create()) == []
 
 
-async def test_what_writes_nothing_tells_nothing(desk, listening):
-    await desk.create("a")
-    await desk.complete("a")
-    assert listening.publish(await desk.complete("a")) == []
-    assert listening.publish(await desk.complete("a", "failed")) == []
-    assert listening.publish(await desk.cancel("a")) == []
+async def test_what_writes_nothing_tells_nothing(driver, listening):
+    await driver.create("a")
+    await driver.complete("a")
+    assert listening.publish(await driver.complete("a")) == []
+    assert listening.publish(await driver.complete("a", "failed")) == []
+    assert listening.publish(await driver.cancel("a")) == []
 
 
-async def test_events_and_renewals_tell_nothing_until_the_status_changes(desk, listening, event, clock):
-    await desk.create("a")
-    started = await desk.append("a", event("RUN_STARTED"))
+async def test_events_and_renewals_tell_nothing_until_the_status_changes(driver, listening, event, clock):
+    await driver.create("a")
+    started = await driver.append("a", event("RUN_STARTED"))
     assert listening.publish(started) == [("updated", "a", "running")]
-    assert listening.publish(await desk.append("a", event(), event())) == []
-    await desk.create("b")
-    await desk.claim()
+    assert listening.publish(await driver.append("a", event(), event())) == []
+    await driver.create("b")
+    await driver.claim()
     clock.advance(100)
-    assert listening.publish(await desk.renew("b", worker="worker")) == []
+    assert listening.publish(await driver.renew("b", worker="worker")) == []
 
 
-async def test_a_cancelled_family_is_told_run_by_run(desk, listening):
-    await desk.create("root")
-    await desk.create("child", parent="root")
-    await desk.create("done", parent="root")
-    await desk.complete("done")
-    told = listening.publish(await desk.cancel("root"))
+async def test_a_cancelled_family_is_told_run_by_run(driver, listening):
+    await driver.create("root")
+    await driver.create("child", parent="root")
+    await driver.create("done", parent="root")
+    await driver.complete("done")
+    told = listening.publish(await driver.cancel("root"))
     assert told == [("completed", "root", "cancelled"), ("completed", "child", "cancelled")]
 
 
-async def test_what_the_referee_does_is_told(desk, listening, clock):
-    await desk.create("a", backoff_limit=0)
-    await desk.create("b")
-    await desk.claim(lease_ms=5_000, limit=2)
+async def test_what_the_referee_does_is_told(driver, listening, clock):
+    await driver.create("a", backoff_limit=0)
+    await driver.create("b")
+    await driver.claim(lease_ms=5_000, limit=2)
     clock.advance(5_001)
-    told = [listening.publish(written) for written in await desk.referee()]
+    told = [listening.publish(written) for written in await driver.enforce_deadlines()]
     assert sorted(told) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
 
 
-async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(desk, listening, clock):
-    await desk.create("a")
-    await desk.claim(lease_ms=5_000)
-    assert listening.publish(await desk.cancel("a")) == [("completed", "a", "cancelled")]
+async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(driver, listening, clock):
+    await driver.create("a")
+    await driver.claim(lease_ms=5_000)
+    assert listening.publish(await driver.cancel("a")) == [("completed", "a", "cancelled")]
     clock.advance(5_001)
-    assert [listening.publish(w) for w in await desk.referee()] == [[("updated", "a", "cancelled")]]
+    assert [listening.publish(w) for w in await driver.enforce_deadlines()] == [
+        [("updated", "a", "cancelled")]
+    ]
 
 
 async def test_a_conversation_is_told(listening):
     listening.app.publish_conversation(Conversation("c", PROJECT, "chat", 1, 2))
     (told,) = listening.heard
-    assert told == Hint("conversation.updated", 2, None, "c", "active")
+    assert told == Change("conversation.updated", 2, None, "c", "active")
 
 
-async def test_where_nobody_listens_no_hint_is_made(store, desk, monkeypatch):
+async def test_where_nobody_listens_no_hint_is_made(store, driver, monkeypatch):
     from runstead.commands import changes
 
     monkeypatch.delattr(changes, "of_written")
     monkeypatch.delattr(changes, "of_runs")
     app = App(store, MemoryNotifier())
     app.notifier.listen("another project", print)
-    await desk.create("a")
-    app.publish(await desk.complete("a"))
-    app.publish_runs([await desk.row("a")])
+    await driver.create("a")
+    app.publish(await driver.complete("a"))
+    app.publish_runs([await driver.row("a")])
 
 
 # The ring
@@ -239,7 +241,7 @@ async def notifier():
 
 @pytest.fixture
 async def notifications(notifier, monkeypatch):
-    monkeypatch.setattr(limits, "hint_interval_s", 0)
+    monkeypatch.setattr(limits, "change_interval_s", 0)
     return Notifications(notifier, asyncio.Event())
 
 
@@ -288,7 +290,7 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
 
 
 async def test_a_slow_follower_falls_out_of_the_ring_and_reads_again(notifier, notifications, monkeypatch):
-    monkeypatch.setattr(limits, "hints_per_project_max", 8)
+    monkeypatch.setattr(limits, "changes_per_project_max", 8)
     follower = await Follower(notifications).opened()
     notifier.announce(PROJECT, [hint("created", str(n)) for n in range(9)])
     assert await follower.next() == [("resync", None)]
@@ -309,7 +311,7 @@ async def test_hints_that_were_lost_on_the_way_are_a_resync_for_everybody(notifi
 
 
 async def test_updates_that_come_quickly_are_told_together(notifier, notifications, monkeypatch):
-    monkeypatch.setattr(limits, "hint_interval_s", 0.05)
+    monkeypatch.setattr(limits, "change_interval_s", 0.05)
     follower = await Follower(notifications).opened()
     for _ in range(3):
         notifier.announce(PROJECT, [hint("updated")])
@@ -349,7 +351,7 @@ async def test_followers_end_when_the_server_stops(notifier):
 
 
 async def test_hints_are_kept_for_a_while_and_then_nothing_is_left(notifier, notifications, monkeypatch):
-    monkeypatch.setattr(limits, "hints_idle_s", 0.02)
+    monkeypatch.setattr(limits, "changes_idle_s", 0.02)
     follower = await Follower(notifications).opened()
     await follower.leave()
     assert notifier.listened(PROJECT)
@@ -363,7 +365,7 @@ async def test_hints_are_kept_for_a_while_and_then_nothing_is_left(notifier, not
 
 
 async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications, monkeypatch):
-    monkeypatch.setattr(limits, "hints_idle_s", 0)
+    monkeypatch.setattr(limits, "changes_idle_s", 0)
     first = await Follower(notifications).opened()
     await first.leave()
     second = await Follower(notifications, first.cursor).opened()
@@ -375,7 +377,7 @@ async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications
 
 
 async def test_only_so_many_projects_are_kept_that_nobody_follows(notifier, notifications, monkeypatch):
-    monkeypatch.setattr(limits, "hints_idle_projects_max", 3)
+    monkeypatch.setattr(limits, "changes_idle_projects_max", 3)
     for number in range(10):
         async with aclosing(notifications.follow(f"project-{number}")) as batches:
             await anext(batches)

@@ -1,4 +1,4 @@
-"""A desk: what the application does with the runs of a store, as tests of every engine give it."""
+"""A driver: what the application does with the runs of a store, as tests of every engine give it."""
 
 import itertools
 import uuid
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runstead.core.batches import batch as batches
 from runstead.core.conversations.input_request import InputRequest, InputResponse
 from runstead.core.errors import Error, not_found
-from runstead.core.idempotency import Seal
+from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs import transitions
 from runstead.core.runs.append import append, digest
@@ -52,7 +52,7 @@ def push_service(service_id="service-1", **fields):
     return PushService(id=service_id, **(given | fields))
 
 
-class Desk:
+class StoreDriver:
     """What the application does with runs: the rules, bound to their arguments and applied by one store."""
 
     def __init__(self, store, clock):
@@ -70,7 +70,7 @@ class Desk:
         given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
-    async def create(self, run_id=None, *, parent=None, message=None, seal=None, **fields):
+    async def create(self, run_id=None, *, parent=None, message=None, idempotency=None, **fields):
         new = self.new_run(run_id, **fields)
 
         def decide(loaded):
@@ -88,10 +88,10 @@ class Desk:
 
         key = RunKey(new.project_id, new.run_id)
         want = Want(parent_run_id=parent, batch_id=new.batch_id)
-        return (await self.runs.apply(key, decide, want, seal)).run
+        return (await self.runs.apply(key, decide, want, idempotency)).run
 
     async def create_batch(
-        self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, seal=None, **fields
+        self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, idempotency=None, **fields
     ):
         """A batch with new runs of these names."""
         batch_id = batch_id or str(uuid.uuid4())
@@ -113,15 +113,18 @@ class Desk:
             return batch_store.Member(RunKey(project_id, run_id), decide, Want(parent_run_id=parent))
 
         new = batches.Batch(batch_id, project_id, 0, **fields)
-        return await self.store.batches.create(new, [member(run_id) for run_id in run_ids], seal)
+        return await self.store.batches.create(new, [member(run_id) for run_id in run_ids], idempotency)
 
     async def batch(self, batch, project_id=PROJECT):
         return await self.store.batches.get(project_id, batch.id)
 
-    async def call_off(self, batch, reason=None, seal=None):
+    async def call_off(self, batch, reason=None, idempotency=None):
         """Mark it as called off: its runs go on to be cancelled by `cancel_some`."""
         return await self.store.batches.change(
-            batch.project_id, batch.id, lambda to, now: batches.cancel(to, now=now, reason=reason), seal
+            batch.project_id,
+            batch.id,
+            lambda to, now: batches.cancel(to, now=now, reason=reason),
+            idempotency,
         )
 
     async def cancel_some(self, batch, limit=256):
@@ -129,7 +132,7 @@ class Desk:
             batch, limit, lambda run, now: transitions.cancel(run, now=now, reason=batch.cancel_reason)
         )
 
-    async def change(self, run_id, rule, want=None, seal=None):
+    async def change(self, run_id, rule, want=None, idempotency=None):
         """`rule(loaded)` decides about a run that must exist."""
 
         def decide(loaded):
@@ -137,7 +140,7 @@ class Desk:
                 raise not_found("Run")
             return rule(loaded)
 
-        return await self.runs.apply(self.key(run_id), decide, want or Want(), seal)
+        return await self.runs.apply(self.key(run_id), decide, want or Want(), idempotency)
 
     async def touch(self, run_id, **changes):
         """A write without a meaning of its own."""
@@ -145,7 +148,7 @@ class Desk:
             run_id, lambda to: Transition(transitions.rewrite(to.run, to.now, **changes))
         )
 
-    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, seal=None, **query):
+    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, **query):
         """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
         wanted = ClaimQuery(project_id, **({"kinds": ("task",)} | query))
 
@@ -153,12 +156,12 @@ class Desk:
             token = f"{run.run_id}#{run.attempt + 1}"
             return transitions.claim(run, now=now, worker=worker, lease_ms=lease_ms, token=token)
 
-        return await self.runs.claim(wanted, decide, seal)
+        return await self.runs.claim(wanted, decide, idempotency)
 
     async def claim_ids(self, **query):
         return [run.run_id for run in await self.claim(**query)]
 
-    async def append(self, run_id, *events, after=None, sequence=None, fence=NO_FENCE, seal=None):
+    async def append(self, run_id, *events, after=None, sequence=None, fence=NO_FENCE, idempotency=None):
         def rule(to):
             return append(
                 to.run,
@@ -172,7 +175,9 @@ class Desk:
             )
 
         keys = tuple(one.key for one in events if one.key is not None)
-        return await self.change(run_id, rule, Want(tail_after=after, event_keys=keys), seal)
+        return await self.change(
+            run_id, rule, Want(expected_previous_event_id=after, event_keys=keys), idempotency
+        )
 
     async def pause(self, run_id):
         return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
@@ -267,7 +272,7 @@ class Desk:
 
         return await self.change(run_id, rule)
 
-    async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", seal=None):
+    async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", idempotency=None):
         receipt = None if call is None else Receipt(call, f"{kind}:{result}".encode())
 
         def rule(to):
@@ -282,7 +287,7 @@ class Desk:
                 earlier=to.receipt,
             )
 
-        return await self.change(run_id, rule, Want(receipt_key=call), seal)
+        return await self.change(run_id, rule, Want(receipt_key=call), idempotency)
 
     async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
         given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}
@@ -309,7 +314,7 @@ class Desk:
 
         return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
 
-    async def respond(self, run_id, request_id, values=b'{"a":1}', *, seal=None):
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, idempotency=None):
         response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
 
         def rule(to):
@@ -317,7 +322,7 @@ class Desk:
                 raise not_found("Input request")
             return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
 
-        return await self.change(run_id, rule, Want(input_request_id=request_id), seal)
+        return await self.change(run_id, rule, Want(input_request_id=request_id), idempotency)
 
     async def cancel_input(self, run_id, request_id):
         def rule(to):
@@ -327,21 +332,23 @@ class Desk:
 
         return await self.change(run_id, rule, Want(input_request_id=request_id))
 
-    async def complete(self, run_id, status="completed", *, fence=NO_FENCE, seal=None, **members):
+    async def complete(self, run_id, status="completed", *, fence=NO_FENCE, idempotency=None, **members):
         completion = Completion(status=status, **members)
         return await self.change(
             run_id,
             lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
-            seal=seal,
+            idempotency=idempotency,
         )
 
-    async def cancel(self, run_id, reason=None, *, seal=None):
+    async def cancel(self, run_id, reason=None, *, idempotency=None):
         return await self.change(
-            run_id, lambda to: transitions.cancel(to.run, now=to.now, reason=reason), seal=seal
+            run_id, lambda to: transitions.cancel(to.run, now=to.now, reason=reason), idempotency=idempotency
         )
 
-    async def referee(self, limit=100, *, dice=0.5):
-        return await self.runs.referee(limit, lambda run, now: transitions.referee(run, now=now, dice=dice))
+    async def enforce_deadlines(self, limit=100, *, dice=0.5):
+        return await self.runs.enforce_deadlines(
+            limit, lambda run, now: transitions.enforce_deadlines(run, now=now, dice=dice)
+        )
 
     async def row(self, run_id, project_id=PROJECT):
         return await self.runs.get(self.key(run_id, project_id))
@@ -365,16 +372,16 @@ class Desk:
                 seen.extend(to.tail)
                 return Transition(to.run)
 
-            await self.change(run_id, look, Want(tail_after=after))
+            await self.change(run_id, look, Want(expected_previous_event_id=after))
             if not seen:
                 return found
             found += seen
             after += len(seen)
 
 
-def sealed(key="key-1", *, digest=b"request", owner="user:1", render=None):
+def idempotent(key="key-1", *, digest=b"request", owner="user:1", render=None):
     """An idempotency key; its answer tells which result it was made of."""
-    return Seal(owner, key, digest, render or (lambda result: (202, repr(result).encode())))
+    return IdempotencyRecord(owner, key, digest, render or (lambda result: (202, repr(result).encode())))
 
 
 async def refusal(coroutine):

@@ -7,7 +7,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.leadership import Standing
+from runstead.core.leadership import LeaderState
 from runstead.loops.loop import Loop, every
 from runstead.ports import metrics
 
@@ -31,8 +31,8 @@ class Work:
 @pytest.fixture
 async def run(app):
     """run(name, verb, …): have it done until the test ends. The replica's clock is the real one."""
-    app.standing = Standing()
-    app.standing.hold(1, app.standing.clock() + 3_600)
+    app.leader_state = LeaderState()
+    app.leader_state.hold(1, app.leader_state.clock() + 3_600)
     running = []
 
     def start(name, verb, seconds=0.001, **options):
@@ -44,15 +44,15 @@ async def run(app):
 
 
 async def test_a_loop_for_all_replicas_runs_on_the_leader_alone(app, run, until):
-    app.standing.follow(1)
+    app.leader_state.follow(1)
     led, everywhere = Work(), Work()
     run("led", led)
     run("everywhere", everywhere, led=False)
     await until(lambda: everywhere.ticks >= 5)
     assert led.ticks == 0
-    app.standing.hold(2, app.standing.clock() + 3_600)
+    app.leader_state.hold(2, app.leader_state.clock() + 3_600)
     await until(lambda: led.ticks >= 5)
-    app.standing.follow(3)
+    app.leader_state.follow(3)
     before = led.ticks
     seen = everywhere.ticks
     await until(lambda: everywhere.ticks >= seen + 5)
@@ -61,11 +61,11 @@ async def test_a_loop_for_all_replicas_runs_on_the_leader_alone(app, run, until)
 
 async def test_a_rare_loop_begins_soon_after_its_replica_was_elected(app, run, until, monkeypatch):
     monkeypatch.setattr(limits, "loop_wait_s_max", 0.001)
-    app.standing.follow(1)
+    app.leader_state.follow(1)
     daily = Work()
     run("daily", daily, seconds=86_400)
     await asyncio.sleep(0.005)  # so that it waits
-    app.standing.hold(2, app.standing.clock() + 3_600)
+    app.leader_state.hold(2, app.leader_state.clock() + 3_600)
     await until(lambda: daily.ticks)
 
 

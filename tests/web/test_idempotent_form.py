@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from e2e.server import Server
+from tests.support.server import Server
 
 from .plain_browser import PlainBrowser
 

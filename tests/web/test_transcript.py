@@ -6,7 +6,7 @@ from runstead.web.runs.family import children_shown_max, tree
 from runstead.web.runs.log_lines import Lines
 from runstead.web.runs.transcript import Talk
 
-from .told import custom, event, run
+from .run_stories import custom, event, run
 
 
 def talk(*events):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import httpx2
 
-from .server import Api, note
+from tests.support.server import Api, note
 
 BATCH = 3
 BATCHES = 3

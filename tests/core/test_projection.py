@@ -4,10 +4,11 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.core.conversations.projection import Fold, fold, snapshot
+from runstead.core.conversations.projection import Projection, fold, snapshot
 from runstead.core.runs.event import NewEvent
 from runstead.core.runs.run import RunStatus
-from story import NOON, Story, event, stored
+
+from .run_builder import NOON, RunBuilder, event, stored
 
 RUNNING, COMPLETED = RunStatus.RUNNING, RunStatus.COMPLETED
 
@@ -173,11 +174,11 @@ def test_private_events_and_events_without_meaning_here_say_nothing():
 
 
 def test_the_result_of_a_resume_answers_the_call():
-    story = Story()
-    story.append(*asked(["{}"]))
-    story.wait(call="c1")
-    story.resume({"ok": True}, call="c1")
-    told = fold(story.log, story.run.status)
+    builder = RunBuilder()
+    builder.append(*asked(["{}"]))
+    builder.wait(call="c1")
+    builder.resume({"ok": True}, call="c1")
+    told = fold(builder.log, builder.run.status)
     assert [part["type"] for part in told.parts] == ["tool_call", "tool_result"]
     assert told.parts[1]["output"] == {"ok": True}
 
@@ -202,7 +203,7 @@ def test_a_snapshot_is_the_message_then_the_state_then_the_end():
 
 
 def test_a_snapshot_of_a_run_that_goes_on_has_no_end():
-    folded = Fold(log(text("CHUNK", "Hi")))
+    folded = Projection(log(text("CHUNK", "Hi")))
     told = folded.snapshot(RUNNING, message_id="m", created_at=NOON, input_requests={"c1": {"id": "i"}})
     assert [number for number, _ in told] == [None, None]
     assert folded.latest_event_id == 1
@@ -306,7 +307,7 @@ def test_folding_takes_linear_time():
 
 def test_a_log_can_be_folded_page_by_page():
     events = log(text("CHUNK", "a"), *asked(["{}"]), text("CHUNK", "b"), result("x"))
-    folded = Fold()
+    folded = Projection()
     for one in events:
         folded.add(one)
         folded.message(RUNNING)

@@ -24,23 +24,23 @@ def app(store):
 
 
 @pytest.fixture
-async def long_list(desk, store, clock, monkeypatch):
+async def long_list(driver, store, clock, monkeypatch):
     """Runs of the project and, among them, of another one, each a minute after the one before; their times."""
     monkeypatch.setattr(limits, "order_near", 2)
     monkeypatch.setattr(limits, "order_slack_ms", 0)
     for project_id, slug in ((PROJECT, "mine"), (ELSEWHERE, "elsewhere")):
-        await store.directory.create_project(Project(project_id, slug, slug, 1), None, None)
+        await store.identity.create_project(Project(project_id, slug, slug, 1), None, None)
     made = []
     for n in range(COUNT):
-        made.append((await desk.create(f"run-{n}", project_id=PROJECT)).created_at)
+        made.append((await driver.create(f"run-{n}", project_id=PROJECT)).created_at)
         for m in range(n % 3):
-            await desk.create(f"other-{n}-{m}", project_id=ELSEWHERE)
+            await driver.create(f"other-{n}-{m}", project_id=ELSEWHERE)
         clock.advance(STEP)
     return made
 
 
 async def found(app, **times):
-    query = await seq_bounds.narrowed(app, READER, PROJECT, RunQuery((), limit=100, **times))
+    query = await seq_bounds.with_seq_bounds(app, READER, PROJECT, RunQuery((), limit=100, **times))
     bounds = query.seq_over, query.seq_under
     exact = await app.store.runs.page(replace(query, seq_over=None, seq_under=None))
     assert await app.store.runs.page(query) == exact
@@ -73,11 +73,13 @@ async def test_an_open_end_has_no_bound(app, long_list):
 
 
 async def test_an_empty_project_has_nothing_to_look_for(app, store):
-    await store.directory.create_project(Project(PROJECT, "mine", "Mine", 1), None, None)
+    await store.identity.create_project(Project(PROJECT, "mine", "Mine", 1), None, None)
     assert await found(app, created_after=5, created_before=10) == ([], (None, None))
 
 
-async def test_runs_stored_out_of_order_are_found_within_the_slack(app, desk, long_list, clock, monkeypatch):
+async def test_runs_stored_out_of_order_are_found_within_the_slack(
+    app, driver, long_list, clock, monkeypatch
+):
     """A replica's commit may come later than that of another one whose clock it has read before."""
     monkeypatch.setattr(limits, "order_slack_ms", 3 * STEP)
     ids, (over, under) = await found(app, created_after=long_list[10], created_before=long_list[12])

@@ -29,13 +29,13 @@ def damage(store, engine):
 
 
 async def test_a_sound_store_is_found_sound_however_small_the_pages(lived, monkeypatch):
-    for rows in (limits.audit_rows_max, 3, 1):
-        monkeypatch.setattr(limits, "audit_rows_max", rows)
+    for rows in (limits.integrity_rows_max, 3, 1):
+        monkeypatch.setattr(limits, "integrity_rows_max", rows)
         assert await found(lived.store) == []
 
 
 async def test_progress_reaches_the_newest_run(lived, monkeypatch):
-    monkeypatch.setattr(limits, "audit_rows_max", 4)
+    monkeypatch.setattr(limits, "integrity_rows_max", 4)
     told = []
     assert [one async for one in check(lived.store, lambda *step: told.append(step))] == []
     looked, reached, newest = told[-1]
@@ -155,7 +155,7 @@ async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
 
 
 async def test_stats_tell_what_is_in_the_store(lived, engine):
-    told = await lived.store.audit.stats()
+    told = await lived.store.integrity.stats()
     rows = await lived.rows()
     assert told.engine == engine
     assert sum(told.runs.values()) == len(rows)

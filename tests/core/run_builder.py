@@ -50,7 +50,7 @@ def stored(number, new, sequence=0):
     return Event(number, new.type, new.payload, NOON, new.external, new.private, new.is_error, sequence)
 
 
-class Story:
+class RunBuilder:
     """`run` is the row as it stands, `log` its stored events, `ended` the attempts that came to nothing."""
 
     def __init__(self, *, parent=None, family_cancelled=False, **fields):
@@ -274,5 +274,5 @@ class Story:
     def cancel(self, reason=None):
         return self.take(transitions.cancel(self.run, now=self.now, reason=reason))
 
-    def referee(self, dice=0.5):
-        return self.take(transitions.referee(self.run, now=self.now, dice=dice))
+    def enforce_deadlines(self, dice=0.5):
+        return self.take(transitions.enforce_deadlines(self.run, now=self.now, dice=dice))

@@ -11,7 +11,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
 from runstead.engines.memory import MemoryNotifier
 from runstead.engines.sqlite.store import SqliteStore
-from runstead.loops.deadlines import reap
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.loop import Loop, every
 from runstead.ports.store import ClaimQuery, RunKey, RunQuery
 
@@ -41,7 +41,7 @@ async def lose(store, clock):
 
 @pytest.fixture(autouse=True)
 def small_ticks(monkeypatch):
-    monkeypatch.setattr(limits, "reaper_rows_per_tick_max", PER_TICK)
+    monkeypatch.setattr(limits, "deadlines_per_tick_max", PER_TICK)
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ async def rows(store):
 async def test_a_backlog_is_taken_in_bounded_ticks_soonest_first(lost, app, store):
     for done in range(0, RUNS, PER_TICK):
         assert [run.status for run in (await rows(store))[:done]] == [RunStatus.PENDING] * done
-        assert await reap(app) == min(PER_TICK, RUNS - done)
-    assert await reap(app) == 0
+        assert await enforce_deadlines(app) == min(PER_TICK, RUNS - done)
+    assert await enforce_deadlines(app) == 0
 
 
 async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
-    while await reap(app):
+    while await enforce_deadlines(app):
         pass
     assert {(run.status, run.attempt, run.attempts_lost) for run in await rows(store)} == {
         (RunStatus.PENDING, 1, 1)
@@ -70,7 +70,7 @@ async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
 
 
 async def test_runs_that_lost_their_leases_together_do_not_come_back_together(lost, app, store, clock):
-    while await reap(app):
+    while await enforce_deadlines(app):
         pass
     waits = sorted(run.available_at - clock.now for run in await rows(store))
     assert limits.backoff_ms_first / 2 <= waits[0] <= waits[-1] <= limits.backoff_ms_first
@@ -86,16 +86,16 @@ async def test_whoever_writes_while_a_backlog_is_worked_off_waits_for_a_tick_and
     await store.open()
     await lose(store, clock)
     app = App(store, MemoryNotifier())
-    app.standing.hold(1, math.inf)
+    app.leader_state.hold(1, math.inf)
     ticks, waited = 0, []
 
     async def counted():
         nonlocal ticks
-        found = await reap(app)
+        found = await enforce_deadlines(app)
         ticks += 1
         return found
 
-    running = asyncio.ensure_future(every(app, Loop("reaper", 3_600, counted, rows_max=PER_TICK)))
+    running = asyncio.ensure_future(every(app, Loop("deadlines", 3_600, counted, rows_max=PER_TICK)))
     while ticks <= RUNS // PER_TICK:
         before, run_id = ticks, f"new-{len(waited)}"
         await store.runs.apply(RunKey(PROJECT, run_id), create(run_id))

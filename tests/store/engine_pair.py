@@ -6,7 +6,6 @@ import msgspec
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 from msgspec.structs import replace
 
-from desk import PROJECT
 from runstead.commands.check import check
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
@@ -14,6 +13,7 @@ from runstead.core.errors import Error
 from runstead.core.runs.transitions import NO_FENCE, Fence
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.ports.store import Written
+from tests.support.store_driver import PROJECT
 
 EVERYTHING = Webhook(PROJECT, PROJECT, "https://a.test", ("*",), secret_of(bytes(24)), 1, 1)
 ENDED = ("status", "completed_at", "duration_ms", "error", "output", "metadata", "latest_event_id")
@@ -35,7 +35,7 @@ def shown(outcome):
     return replace(outcome, uid="", seq=0, parent_seq=None, root_seq=None, path=steps)
 
 
-class Twins(RuleBasedStateMachine):
+class EnginePair(RuleBasedStateMachine):
     """Rules are those of a class made of this one: they give commands by `both`."""
 
     def __init__(self, desks):
@@ -47,18 +47,18 @@ class Twins(RuleBasedStateMachine):
         self.ended = {}  # run → what must never change again
         self.sent = {}  # run → the last append: (events, after)
         self.asked = 0
-        for desk in (self.tested, self.model):
+        for driver in (self.tested, self.model):
             conversation = Conversation("c-1", "p-1", "chat", 1, 1)
-            self.runner.run(desk.store.conversations.create(conversation))
-            self.runner.run(desk.store.webhooks.create(EVERYTHING, lambda _: None))
+            self.runner.run(driver.store.conversations.create(conversation))
+            self.runner.run(driver.store.webhooks.create(EVERYTHING, lambda _: None))
         self.names = itertools.count(1)
         self.told = {}  # run → what a follower of its family was told so far, and where it stands
 
     def every_change_of_status_was_told_once(self):
         """To a webhook that asked for everything: by both, and the end of each run that has ended."""
 
-        async def told(desk):
-            found = await desk.store.webhooks.deliveries(EVERYTHING.project_id, EVERYTHING.id, 100_000)
+        async def told(driver):
+            found = await driver.store.webhooks.deliveries(EVERYTHING.project_id, EVERYTHING.id, 100_000)
             return sorted((one.run_id, one.event_type, one.created_at) for one in found)
 
         events = self.runner.run(told(self.tested))
@@ -84,9 +84,9 @@ class Twins(RuleBasedStateMachine):
     def both(self, command):
         """Give a command to both; their outcomes must agree."""
         outcomes = []
-        for desk in (self.tested, self.model):
+        for driver in (self.tested, self.model):
             try:
-                outcomes.append(self.runner.run(command(desk)))
+                outcomes.append(self.runner.run(command(driver)))
             except Error as refused:
                 outcomes.append(refused)
         tested, model = outcomes
@@ -121,8 +121,8 @@ class Twins(RuleBasedStateMachine):
         self.a_request_is_answered_exactly_when_it_says_so()
 
     def a_request_is_answered_exactly_when_it_says_so(self):
-        async def requests(desk):
-            return await desk.store.inputs.page("c-1", None, None, 1_000)
+        async def requests(driver):
+            return await driver.store.inputs.page("c-1", None, None, 1_000)
 
         found = self.runner.run(requests(self.tested))
         model = self.runner.run(requests(self.model))
@@ -133,8 +133,8 @@ class Twins(RuleBasedStateMachine):
             assert (one.response is not None) == (one.status == "submitted")
 
     def both_hold_the_same_rows(self):
-        async def look(desk):
-            return await desk.rows()
+        async def look(driver):
+            return await driver.rows()
 
         rows = self.both(look)
         seen = {run.run_id: run for run in rows}
@@ -142,7 +142,7 @@ class Twins(RuleBasedStateMachine):
         changed = [run_id for run_id, run in seen.items() if self.rows.get(run_id) != run]
         self.rows = seen
         for run_id in changed:
-            logs = [self.runner.run(desk.whole_log(run_id)) for desk in (self.tested, self.model)]
+            logs = [self.runner.run(driver.whole_log(run_id)) for driver in (self.tested, self.model)]
             assert logs[0] == logs[1]
             public = self.runner.run(self.tested.log(run_id))
             assert public == [e for e in logs[0] if not e.private]
@@ -172,9 +172,9 @@ class Twins(RuleBasedStateMachine):
             assert len(keys) == len(set(keys))
 
     def attempts_agree(self, run):
-        async def ended(desk):
-            row = await desk.row(run.run_id)
-            return await desk.runs.attempts(row.seq)
+        async def ended(driver):
+            row = await driver.row(run.run_id)
+            return await driver.runs.attempts(row.seq)
 
         kept = self.runner.run(ended(self.tested))
         assert kept == self.runner.run(ended(self.model))
@@ -182,9 +182,9 @@ class Twins(RuleBasedStateMachine):
         assert run.attempts_lost == len(lost)
         assert [attempt.attempt for attempt in kept] == sorted({attempt.attempt for attempt in kept})
 
-    def a_store_is_found_sound(self, desk):
+    def a_store_is_found_sound(self, driver):
         async def violations():
-            return [violation async for violation in check(desk.store)]
+            return [violation async for violation in check(driver.store)]
 
         assert self.runner.run(violations()) == []
 

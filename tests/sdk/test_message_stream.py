@@ -1,15 +1,12 @@
 import asyncio
 import logging
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from runstead.sdk import App
 
-sys.path.insert(0, str(Path(__file__).parent))  # for served.py: tests are no package
-from served import Served
+from .served import Served
 
 TEXT = ("TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END")
 

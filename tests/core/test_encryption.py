@@ -1,0 +1,40 @@
+"""What is encrypted opens with its own secret and for its own purpose alone."""
+
+from hypothesis import given, strategies
+
+from runstead.security.encryption import SECRET_BYTES, decrypt, encrypt, new_secret
+
+SECRETS = strategies.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
+
+
+@given(SECRETS, strategies.binary(max_size=200))
+def test_a_value_comes_back_as_it_was(secret, value):
+    assert decrypt(secret, "test", encrypt(secret, "test", value)) == value
+
+
+@given(SECRETS, SECRETS, strategies.binary(max_size=50))
+def test_another_secret_or_purpose_opens_nothing(secret, other, value):
+    encrypted = encrypt(secret, "test", value)
+    assert decrypt(secret, "other", encrypted) is None
+    if other != secret:
+        assert decrypt(other, "test", encrypted) is None
+
+
+@given(strategies.binary(max_size=50), strategies.data())
+def test_a_value_that_was_changed_opens_no_more(value, data):
+    secret = new_secret()
+    encrypted = bytearray(encrypt(secret, "test", value))
+    place = data.draw(strategies.integers(0, len(encrypted) - 1))
+    encrypted[place] ^= data.draw(strategies.integers(1, 255))
+    assert decrypt(secret, "test", bytes(encrypted)) is None
+
+
+@given(strategies.binary(max_size=40))
+def test_bytes_that_nobody_sealed_open_nothing(noise):
+    assert decrypt(bytes(SECRET_BYTES), "test", noise) is None
+
+
+def test_the_same_value_looks_different_every_time():
+    secret = new_secret()
+    assert encrypt(secret, "test", b"value") != encrypt(secret, "test", b"value")
+    assert new_secret() != new_secret()
