@@ -81,6 +81,19 @@ async def test_usage_outlives_its_run_and_a_chart_does_not(app, driver, clock):
         await fold_all(driver.store)
 
 
+async def test_a_run_whose_deletion_is_added_before_its_end_takes_nothing_else_along(app, driver, clock):
+    for run_id, took in (("kept", 50), ("gone", 70)):
+        await fold_all(driver.store)
+        await driver.create(run_id)
+        clock.advance(took)
+        await driver.complete(run_id, metadata=used(took))
+    await driver.delete("gone")
+    while await driver.store.rollups.fold(1):
+        chart = await activity(app, NOON, NOON + DAY)
+        assert (chart.total.counts, chart.total.p50_ms, chart.total.p95_ms) == ({"completed": 1}, 50, 50)
+    await sound(driver.store)
+
+
 async def test_usage_outlives_what_retention_removes(app, driver, clock):
     await complete(driver, "old", 10)
     await fold_all(driver.store)

@@ -135,6 +135,7 @@ index_settle_s: Final = 5.0  # how long transactions that began before are waite
 order_slack_ms: Final = 5 * 60_000  # that runs may be stored out of the order of their times
 order_near: Final = 500  # runs among which it is looked no closer for a time
 chart_buckets_max: Final = 500
+chart_runs_max: Final = 10_000  # the newest that a chart reads where its filters are those of no sum
 
 # Usage, and what it costs
 tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, that sums count: so that none overflows

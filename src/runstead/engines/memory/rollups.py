@@ -50,10 +50,11 @@ class MemoryRollups(Rollups):
                 self._activity[name] = before + runs, took
             used, active = additions.emptied
             for key in used:
-                if not self._usage[key][0]:
+                if not any(self._usage[key]):
                     del self._usage[key]
             for name in active:
-                if not self._activity[name][0]:
+                runs, took = self._activity[name]
+                if not runs and not any(took.values()):
                     del self._activity[name]
 
         return self._journal.write(None, lambda _: (len(entries), effect))
@@ -123,20 +124,21 @@ class MemoryRollups(Rollups):
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         (project_id,) = query.filters.project_ids
-        found: list[Share] = []
-        for key, (runs, durations) in self._activity.items():
-            if (
-                key.project_id == project_id
+        found = query.merged()
+        found.add(
+            query.summed(
+                (key.bucket, key.kind, key.status, runs, packed(durations))
+                for key, (runs, durations) in self._activity.items()
+                if key.project_id == project_id
                 and (key.way, key.name) == query.way
                 and any(one.width == key.width and one.since <= key.bucket < one.until for one in query.spans)
-            ):
-                share = query.summed(key.bucket, key.kind, key.status, runs, packed(durations))
-                found += [] if share is None else [share]
-        found += query.unsummed(self._told(project_id))
+            )
+        )
+        found.add(query.unsummed(self._told(project_id)))
         for rows in (query.living, *map(query.ended, query.edges)):
             if rows is not None:
-                found += shares(self._rows, rows, query.origin, query.width)
-        return found
+                found.add(shares(self._rows, rows, *query.where))
+        return found.shares()
 
     async def integrity(self) -> list[str]:
         auditor = RollupChecker()

@@ -167,17 +167,15 @@ def _activity(connection: sqlite3.Connection, query: ActivityQuery) -> list[Shar
     if connection.execute(Q["rollup_backlog"]).fetchone() is not None:
         return None
     project = query.filters.project_ids[0]
-    found: list[Share] = []
+    found = query.merged()
     for span in query.spans:
-        for at, *told in connection.execute(Q["activity_between"], (project, *query.way, *span)):
-            share = query.summed(at, *told)
-            if share is not None:
-                found.append(share)
-    found += query.unsummed(connection.execute(Q["rollup_entries_of"], (project,)))
+        sums = connection.execute(Q["activity_between"], (project, *query.way, *span))
+        found.add(query.summed(sums))
+    found.add(query.unsummed(connection.execute(Q["rollup_entries_of"], (project,))))
     for rows in (query.living, *map(query.ended, query.edges)):
         if rows is not None:
-            found += shares(connection, rows, query.origin, query.width)
-    return found
+            found.add(shares(connection, rows, *query.where))
+    return found.shares()
 
 
 def _audit(connection: sqlite3.Connection) -> list[str]:

@@ -103,6 +103,12 @@ def summary(found: Activity, filters: Filters) -> str:
         if total.counts.get(RunStatus(status))
     ]
     told = f"{where} {total.runs:,} run{'s were' if total.runs > 1 else ' was'} created: {', '.join(parts)}."
+    if found.counted_since is not None:
+        since = iso(found.counted_since)[:19].replace("T", " ")
+        told = (
+            f"{where} more than {total.runs:,} matching runs were created. The chart counts only the newest {total.runs:,},"
+            f" created since {since} UTC: {', '.join(parts)}."
+        )
     if total.p50_ms is not None and total.p95_ms is not None:
         told += (
             f" Half of the completed took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
