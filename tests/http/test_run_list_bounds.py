@@ -17,7 +17,7 @@ from runstead.commands.keys import new_project
 from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.identity.principal import ALL_SCOPES, Principal
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.web.framework.form import Fields
 from runstead.web.framework.request import Visit
 from runstead.web.runs import listing, rows
@@ -36,7 +36,7 @@ class Place:
     """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
 
     def __init__(self, store, project, clock):
-        self.app = App(store, MemoryNotifier())
+        self.app = App(store, LocalNotifier())
         self.project = project
         self.principal = Principal("api_key", "k", {project.id: ALL_SCOPES})
         self.steps = 0

@@ -1,4 +1,4 @@
-"""Loops over a store in memory, with clocks that stand still until a test moves them."""
+"""Loops over SQLite, with clocks that stand still until a test moves them."""
 
 import asyncio
 
@@ -6,8 +6,9 @@ import pytest
 
 from runstead.commands.app import App
 from runstead.core.leadership import LeaderState
-from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.loops.leader import Leader
+from runstead.testing.store import TemporaryStore
 
 NOON = 1_774_008_000_000
 
@@ -34,14 +35,17 @@ def clock():
 
 
 @pytest.fixture
-def store(clock):
-    return MemoryStore(clock)
+async def store(clock):
+    store = TemporaryStore(clock)
+    await store.open()
+    yield store
+    await store.close()
 
 
 @pytest.fixture
 def new_app(store, clock):
     """new_app(): one replica of those that share the store and its hints."""
-    notifier = MemoryNotifier()
+    notifier = LocalNotifier()
 
     def make():
         app = App(store, notifier)

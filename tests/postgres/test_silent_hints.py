@@ -12,8 +12,8 @@ import pytest
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.change import Change
-from runstead.engines.memory import MemoryNotifier
 from runstead.engines.notifiers import postgres as module
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.postgres import CHANNEL, PostgresNotifier
 
 KILL = (
@@ -33,7 +33,7 @@ async def new(databases, database):
     made = []
 
     def one():
-        made.append(PostgresNotifier(databases.server.url(database), MemoryNotifier()))
+        made.append(PostgresNotifier(databases.server.url(database), LocalNotifier()))
         return made[-1]
 
     yield one

@@ -204,7 +204,7 @@ async def test_a_worker_killed_leaves_no_program(tmp_path):
         worker.kill()
         worker.wait()
     for pid in map(int, (tmp_path / "pids").read_text().split()):
-        await until(lambda pid=pid: gone(pid), 3)
+        await until(lambda pid=pid: gone(pid))
 
 
 def test_a_command_is_a_list():

@@ -10,7 +10,7 @@ from runstead.commands.check import check
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.identity.project import Project
 from runstead.core.usage.rollup import DAY
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.sql.sql_files import migrations
 from runstead.ports.store import RunQuery
 from tests.support.store_driver import NOON, PROJECT
@@ -23,7 +23,7 @@ AGENT = {"kind": "agent", "implementation_kind": "python"}
 async def open_app(store):
     for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
         await store.identity.create_project(Project(project_id, slug, slug, 1), None, None)
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 def used(tokens, model="m"):

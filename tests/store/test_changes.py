@@ -10,7 +10,7 @@ from runstead.commands.notifications import Notifications, Ring
 from runstead.core import limits
 from runstead.core.change import Change
 from runstead.core.conversations.conversation import Conversation
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -24,7 +24,7 @@ class Listening:
 
     def __init__(self, store):
         self.heard = []
-        self.app = App(store, MemoryNotifier())
+        self.app = App(store, LocalNotifier())
         self.app.notifier.listen(PROJECT, self.heard.extend)
 
     def told(self):
@@ -134,7 +134,7 @@ async def test_where_nobody_listens_no_hint_is_made(store, driver, monkeypatch):
 
     monkeypatch.delattr(changes, "of_written")
     monkeypatch.delattr(changes, "of_runs")
-    app = App(store, MemoryNotifier())
+    app = App(store, LocalNotifier())
     app.notifier.listen("another project", print)
     await driver.create("a")
     app.publish(await driver.complete("a"))
@@ -236,7 +236,7 @@ class Follower:
 
 @pytest.fixture
 async def notifier():
-    return MemoryNotifier()
+    return LocalNotifier()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import RunStatus
 from runstead.core.usage.activity import RunSummary
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.ports.store import RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -21,7 +21,7 @@ MINUTE = 60_000
 
 @pytest.fixture
 def app(store):
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 @pytest.fixture

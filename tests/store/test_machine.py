@@ -16,7 +16,7 @@ from runstead.core.runs.run import RunStatus
 from .engine_pair import EnginePair
 
 #: Memory is the model itself. PostgreSQL takes longest for each.
-EXAMPLES = {"memory": 20, "sqlite": 80, "postgres": 50}
+EXAMPLES = {"sqlite": 80, "postgres": 50}
 SETTINGS = settings(
     stateful_step_count=40,
     deadline=None,

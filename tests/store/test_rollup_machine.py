@@ -75,7 +75,7 @@ class Sums(RuleBasedStateMachine):
     def fold(self, limit):
         self._do(self.driver.store.rollups.fold(limit))
 
-    @precondition(lambda self: self.engine != "memory" and all(there for *_, there in self.over.values()))
+    @precondition(lambda self: all(there for *_, there in self.over.values()))
     @rule()
     def grow_old(self):
         self._do(as_of_an_older_version(self.driver.store, self.engine))
@@ -179,7 +179,7 @@ def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
             def teardown(self):
                 runner.run(open_stores.pop().close())
 
-        examples = {"memory": 60, "sqlite": 25, "postgres": 6}[engine]
+        examples = {"sqlite": 25, "postgres": 6}[engine]
         run_state_machine_as_test(
             Machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
         )

@@ -13,9 +13,9 @@ from runstead.commands.check import check
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import rewrite
-from runstead.engines.memory.pages import matches, sort_key
 from runstead.engines.sql.postings import BLOCK
 from runstead.ports.store import RunQuery
+from tests.support.model.pages import matches, sort_key
 from tests.support.store_driver import NOON, PROJECT, StoreDriver
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)

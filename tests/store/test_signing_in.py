@@ -7,7 +7,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import DEFAULT_SCOPES, Principal
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ADA = Principal("user", "ada", {PROJECT: DEFAULT_SCOPES})
@@ -17,7 +17,7 @@ CREDENTIAL = "vf_0badcafe_secret"
 
 @pytest.fixture
 def app(store):
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 async def signed_in(app, principal=ADA, **options):

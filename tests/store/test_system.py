@@ -11,7 +11,7 @@ from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Princip
 from runstead.core.identity.project import Project
 from runstead.core.leadership import Lead
 from runstead.core.replica import Replica
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.ports.store import Depth
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -107,7 +107,7 @@ async def test_nobody_counts_further_than_the_bound(busy, store):
 async def app(store):
     for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
         await store.identity.create_project(Project(project_id, slug, slug.title(), 1), None, None)
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 async def test_an_administrator_sees_the_servers_and_their_own_projects(app, busy, engine):
@@ -132,10 +132,9 @@ async def test_only_so_many_projects_are_counted(app, busy, monkeypatch):
     assert (len(told.depths), told.projects_left_out) == (1, 1)
 
 
-async def test_the_address_of_the_store_holds_no_secret(store, engine):
+async def test_the_address_of_the_store_holds_no_secret(store):
     assert store.address
     assert "@" not in store.address
-    assert engine != "memory" or store.address == "memory"
 
 
 async def test_a_server_that_told_nobody_of_itself_is_no_trouble(app):

@@ -8,7 +8,7 @@ from runstead.commands.app import App
 from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Scope
 from runstead.core.identity.project import Project
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -44,7 +44,7 @@ async def used(driver, clock):
 @pytest.fixture
 async def app(store):
     await store.identity.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 async def told(app, clock, by, principal=ADMIN, since=0):

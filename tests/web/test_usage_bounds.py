@@ -13,8 +13,9 @@ from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.runs.transitions import NO_FENCE, Completion
-from runstead.engines.memory import MemoryNotifier, MemoryStore
-from runstead.engines.memory.rollups import MemoryRollups
+from runstead.engines.notifiers.local import LocalNotifier
+from runstead.engines.sqlite.rollups import SqliteRollups
+from runstead.testing.store import TemporaryStore
 from runstead.web.framework.form import Fields
 from runstead.web.framework.request import Visit
 from runstead.web.usage import pages
@@ -25,11 +26,11 @@ from .web_client import words
 @pytest.fixture
 async def show():
     """show(page, name=value…): the answer to who asks with this query. Five runs have reported, of three targets."""
-    store = MemoryStore(now_ms)
+    store = TemporaryStore(now_ms)
     await store.open()
     project = new_project("many", None)
     await store.identity.create_project(project, None, None)
-    app, principal = App(store, MemoryNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
+    app, principal = App(store, LocalNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
     told = msgspec.json.encode({"provider": "acme", "model": "big", "inputTokens": 1_000, "outputTokens": 1})
     for number in range(5):
         new = NewRun(kind="task", owner_kind="project", owner_id=project.id, target=f"task:{min(number, 2)}")
@@ -59,12 +60,12 @@ async def test_a_report_of_all_says_nothing_more(show):
 
 
 async def test_a_report_of_a_store_that_is_still_added_up_says_so(show, monkeypatch):
-    plain = MemoryRollups.usage
+    plain = SqliteRollups.usage
 
     async def usage_of_some(rollups, query):
         return replace(await plain(rollups, query), truncated=True)
 
-    monkeypatch.setattr(MemoryRollups, "usage", usage_of_some)
+    monkeypatch.setattr(SqliteRollups, "usage", usage_of_some)
     page = words(await show(pages.index))
     assert "Not all of it yet: runs from before the upgrade of this server are still being added up" in page
     assert "-incomplete.csv" in (await show(pages.download)).headers["content-disposition"]

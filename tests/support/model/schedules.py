@@ -6,11 +6,11 @@ from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule
-from runstead.engines.memory.journal import Effect, Journal
 from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
+from tests.support.model.journal import Effect, Journal
 
 
-class MemorySchedules(Schedules):
+class ModelSchedules(Schedules):
     def __init__(self, journal: Journal, schedules: dict[str, Schedule]) -> None:
         self._journal = journal
         self._schedules = schedules

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from runstead.core import limits as bounds
 from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Concurrency
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.rows import Rows
 
 
-class MemoryConcurrency(Concurrency):
+class ModelConcurrency(Concurrency):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

@@ -5,10 +5,10 @@ from runstead.core.queue.push_service import choose
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Due, Fired
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
-from runstead.engines.memory.draft import Draft
-from runstead.engines.memory.push_services import MemoryPushServices
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Written
+from tests.support.model.draft import Draft
+from tests.support.model.push_services import ModelPushServices
+from tests.support.model.rows import Rows
 
 
 def due_schedules(rows: Rows, now: int, limit: int) -> list[Schedule]:
@@ -18,7 +18,7 @@ def due_schedules(rows: Rows, now: int, limit: int) -> list[Schedule]:
     return sorted(found, key=lambda one: (one.next_fire_at, one.id))[:limit]
 
 
-def load_due(rows: Rows, services: MemoryPushServices, schedule: Schedule, now: int) -> Due:
+def load_due(rows: Rows, services: ModelPushServices, schedule: Schedule, now: int) -> Due:
     at = firing_at(schedule, now)
     service = None
     if schedule.target_kind == "agent":

@@ -7,8 +7,8 @@ from itertools import islice
 from runstead.core.runs.event import Event, FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, RunUsage, read, tally
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import FamilyPage, TypeCount
+from tests.support.model.rows import Rows
 
 
 def page(

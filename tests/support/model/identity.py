@@ -8,11 +8,11 @@ from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
-from runstead.engines.memory.journal import Effect, Journal
 from runstead.ports.store import Guard, Identity
+from tests.support.model.journal import Effect, Journal
 
 
-class MemoryIdentity(Identity):
+class ModelIdentity(Identity):
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._projects: dict[str, Project] = {}

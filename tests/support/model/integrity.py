@@ -6,11 +6,11 @@ from itertools import islice, pairwise
 from runstead.core.runs.event import TERMINAL_TYPES
 from runstead.core.runs.invariants import NOT_LOST, Audited, FamilyFacts, LogFacts, ParentFacts
 from runstead.core.runs.run import Run, RunStatus
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Integrity, IntegrityPage, Stats, TableSize
+from tests.support.model.rows import Rows
 
 
-class MemoryIntegrity(Integrity):
+class ModelIntegrity(Integrity):
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 

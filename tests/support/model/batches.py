@@ -8,15 +8,15 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.engines.memory.draft import Draft
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.rows import Rows
-from runstead.engines.memory.runs import MemoryRuns
 from runstead.ports.store import Batches, BatchQuery, DecideBatch, DecideOne, Made, Member, Written
+from tests.support.model.draft import Draft
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.rows import Rows
+from tests.support.model.runs import ModelRuns
 
 
-class MemoryBatches(Batches):
-    def __init__(self, journal: Journal, rows: Rows, runs: MemoryRuns) -> None:
+class ModelBatches(Batches):
+    def __init__(self, journal: Journal, rows: Rows, runs: ModelRuns) -> None:
         self._journal = journal
         self._rows = rows
         self._runs = runs

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Held, Session, Worker
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Workers
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.rows import Rows
 
 Name = tuple[str, str, str]
 
@@ -18,7 +18,7 @@ def _name(worker: Worker) -> tuple[str, str]:
     return worker.implementation_kind, worker.worker_key
 
 
-class MemoryWorkers(Workers):
+class ModelWorkers(Workers):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

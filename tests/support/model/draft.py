@@ -15,8 +15,8 @@ from runstead.core.schedules import schedule as schedules
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.webhooks import event as webhook_event
 from runstead.core.webhooks.webhook import Delivery
-from runstead.engines.memory.rows import Place, Rows
 from runstead.ports.store import Written
+from tests.support.model.rows import Place, Rows
 
 
 class Draft:

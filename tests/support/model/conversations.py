@@ -14,12 +14,12 @@ from runstead.core.conversations.conversation import (
 )
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import ConversationQuery, Conversations, DecideConversation
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.rows import Rows
 
 
-class MemoryConversations(Conversations):
+class ModelConversations(Conversations):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

@@ -3,7 +3,7 @@
 from runstead.ports.store import RunIndex
 
 
-class MemoryRunIndex(RunIndex):
+class ModelRunIndex(RunIndex):
     async def advance(self) -> int:
         return 0
 

@@ -2,8 +2,8 @@
 
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.transition import Want
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import InputRequests
+from tests.support.model.rows import Rows
 
 
 def find_input(rows: Rows, run_seq: int, want: Want) -> InputRequest | None:
@@ -15,7 +15,7 @@ def find_input(rows: Rows, run_seq: int, want: Want) -> InputRequest | None:
     return next((one for one in asked if one.tool_call_id == want.input_call), None)
 
 
-class MemoryInputs(InputRequests):
+class ModelInputs(InputRequests):
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 

@@ -7,13 +7,12 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.push_service import PushService, is_active
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.ports.store import PushServices, SigningKeys
+from runstead.ports.store import PushServices
+from tests.support.model.journal import Effect, Journal
 
 
-class MemoryPushServices(PushServices):
+class ModelPushServices(PushServices):
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._services: dict[str, PushService] = {}  # oldest first
@@ -98,28 +97,3 @@ class MemoryPushServices(PushServices):
         wanted = set(project_ids)
         found = (s for s in self._services.values() if not wanted.isdisjoint(s.reach))
         return sorted((self._seen(s, now) for s in found), key=lambda s: (s.created_at, s.id))
-
-
-class MemorySigningKeys(SigningKeys):
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._keys: list[SigningKey] = []
-
-    async def all(self) -> list[SigningKey]:
-        return list(self._keys)
-
-    async def add(self, keys: Sequence[SigningKey], *, only_first: bool) -> list[SigningKey]:
-        if not (self._keys and only_first):
-            every = sorted([*self._keys, *keys], key=lambda key: (key.created_at, key.kid))
-            kept = {
-                key.kid
-                for algorithm in ("EdDSA", "RS256")
-                for key in [k for k in every if k.algorithm == algorithm][-limits.signing_keys_max :]
-            }
-            remaining = [key for key in every if key.kid in kept]
-
-            def effect() -> None:
-                self._keys = remaining
-
-            self._journal.write(None, lambda _: (None, effect))
-        return list(self._keys)

@@ -8,14 +8,14 @@ from msgspec.structs import replace
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Count, DecideDelivery, DecideWebhook, Webhooks
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.rows import Rows
 
 _DAY_MS = 86_400_000
 
 
-class MemoryWebhooks(Webhooks):
+class ModelWebhooks(Webhooks):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

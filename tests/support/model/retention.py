@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.conversations.conversation import MessageRun
 from runstead.core.runs.run import Run
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Archived, Retention, RetentionCandidate, RetentionPage
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.rows import Rows
 
 
-class MemoryRetention(Retention):
+class ModelRetention(Retention):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

@@ -21,13 +21,13 @@ from runstead.core.usage.rollup import (
     stored,
 )
 from runstead.core.usage.rollup_audit import RollupChecker
-from runstead.engines.memory.journal import Journal
-from runstead.engines.memory.pages import matches
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import ActivityQuery, Edge, Rollups, RunQuery, UsagePage, UsageQuery, WaySums
+from tests.support.model.journal import Journal
+from tests.support.model.pages import matches
+from tests.support.model.rows import Rows
 
 
-class MemoryRollups(Rollups):
+class ModelRollups(Rollups):
     def __init__(self, journal: Journal, rows: Rows) -> None:
         self._journal = journal
         self._rows = rows

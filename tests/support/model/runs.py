@@ -23,16 +23,6 @@ from runstead.core.runs.transition import (
 from runstead.core.runs.transitions import claimable
 from runstead.core.usage.activity import GLIMPSE_FIELDS, RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
-from runstead.engines.memory import families
-from runstead.engines.memory.concurrency import MemoryConcurrency
-from runstead.engines.memory.draft import Draft
-from runstead.engines.memory.firings import due_schedules, load_due, write_fired
-from runstead.engines.memory.inputs import find_input
-from runstead.engines.memory.journal import Effect, Journal
-from runstead.engines.memory.pages import matches, sort_key
-from runstead.engines.memory.push_services import MemoryPushServices
-from runstead.engines.memory.rollups import shares
-from runstead.engines.memory.rows import Rows
 from runstead.ports.store import (
     ClaimQuery,
     DecideOne,
@@ -45,11 +35,21 @@ from runstead.ports.store import (
     Written,
     WrittenFiring,
 )
+from tests.support.model import families
+from tests.support.model.concurrency import ModelConcurrency
+from tests.support.model.draft import Draft
+from tests.support.model.firings import due_schedules, load_due, write_fired
+from tests.support.model.inputs import find_input
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.pages import matches, sort_key
+from tests.support.model.push_services import ModelPushServices
+from tests.support.model.rollups import shares
+from tests.support.model.rows import Rows
 
 
-class MemoryRuns(Runs):
+class ModelRuns(Runs):
     def __init__(
-        self, journal: Journal, rows: Rows, services: MemoryPushServices, concurrency: MemoryConcurrency
+        self, journal: Journal, rows: Rows, services: ModelPushServices, concurrency: ModelConcurrency
     ) -> None:
         self._journal = journal
         self._rows = rows
