@@ -124,8 +124,8 @@ user_agent_chars_max: Final = 200
 
 # The index of runs
 index_tick_s: Final = 1.0
-index_facts_max: Final = 512  # runs that one statement reads; a block is a multiple of it
-index_rows_max: Final = 1_000  # terms that one transaction stores
+index_facts_max: Final = 256  # runs that one statement reads; a block is a multiple of it
+index_rows_max: Final = 512  # terms that one transaction stores
 index_blocks_noted_max: Final = 16  # whose changes are noted before they are indexed
 index_changes_max: Final = 4_096  # that are worked in at a time
 index_blocks_per_tick_max: Final = 64  # that such changes may lie in
@@ -142,7 +142,8 @@ tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, that sums count: s
 usage_backlog_max: Final = (
     100_000  # runs that a report reads while a store from before there were sums is added up
 )
-rollup_rows_per_tick_max: Final = 100  # ended runs that one transaction adds to the sums
+rollup_entries_per_tick_max: Final = 500  # that one transaction adds to the sums
+rollup_rows_per_tick_max: Final = 100  # the same of runs that ended before there were sums
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
 usage_families_max: Final = 300_000  # among which a report looks for them
@@ -203,6 +204,7 @@ deadlines_per_tick_max: Final = 256
 idempotency_records_per_tick_max: Final = 1_000  # answers kept for idempotency keys
 deadlines_tick_s: Final = 0.5
 awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
+paced_pause_s: Final = 0.0005  # between pieces of long work beside the event loop
 loop_pause_s_min: Final = 0.02  # between two looks of a loop that waits for a deadline
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
 # A dead leader is replaced within the lease and one look of the others.

@@ -42,7 +42,7 @@ from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, every
 from runstead.loops.retention import RetentionLoop
-from runstead.loops.rollups import roll_up
+from runstead.loops.rollups import catch_up, roll_up
 from runstead.loops.run_index import index
 from runstead.loops.scheduler import schedule
 from runstead.ports import metrics
@@ -302,7 +302,16 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             rows_max=limits.artifact_tombstones_per_tick_max,
         ),
         Loop(
-            "roll-ups", limits.rollup_tick_s, lambda: roll_up(app), rows_max=limits.rollup_rows_per_tick_max
+            "roll-ups",
+            limits.rollup_tick_s,
+            lambda: roll_up(app),
+            rows_max=limits.rollup_entries_per_tick_max,
+        ),
+        Loop(
+            "earlier roll-ups",
+            limits.rollup_tick_s,
+            lambda: catch_up(app),
+            rows_max=limits.rollup_rows_per_tick_max,
         ),
         Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(

@@ -7,7 +7,7 @@ from the entries. So every report is exact at any moment. Quarter hours, since a
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -270,7 +270,7 @@ class _Alike(NamedTuple):
     project_id: str
     bucket: int
     kind: Kind
-    status: RunStatus
+    status: str
     target: str | None
     schedule_id: str | None
     created_by: str | None
@@ -289,15 +289,15 @@ class Additions:
     def __init__(self, entries: Iterable[Added]) -> None:
         self.usage: dict[UsageKey, Sums] = {}
         self.activity: dict[ActivityKey, tuple[int, Durations]] = {}
-        alike: dict[_Alike, tuple[Sums, Durations]] = {}
+        alike: dict[tuple[Any, ...], tuple[Sums, Durations]] = {}  # plain keys: they are made for every entry
         for action, project_id, one in entries:
             bucket = one.created_at // QUARTER * QUARTER
-            key = _Alike(
+            key = (
                 action,
                 project_id,
                 bucket,
                 one.kind,
-                one.status,
+                one.status.value,
                 one.target,
                 one.schedule_id,
                 one.created_by,
@@ -315,7 +315,8 @@ class Additions:
             if one.tokens is not None:
                 for sign, share in of_family(action, one):
                     self._use(project_id, bucket, sign, share, 1)
-        for key, (sums, durations) in alike.items():
+        for parts, (sums, durations) in alike.items():
+            key = _Alike(*parts)
             _, used, made, cached, reasoned = sums
             for sign, share in uses(key, (used, made, cached, reasoned)):
                 self._use(key.project_id, key.bucket, sign, share, sums[0])
@@ -337,7 +338,7 @@ class Additions:
         for way, name in named:
             for width in ACTIVITY_WIDTHS:
                 bucket = one.bucket // width * width
-                key = ActivityKey(one.project_id, way, width, bucket, name, one.kind, one.status.value)
+                key = ActivityKey(one.project_id, way, width, bucket, name, one.kind, one.status)
                 before, took = self.activity.get(key, (0, Counter()))
                 for ms, count in durations.items():
                     took[ms] += sign * count

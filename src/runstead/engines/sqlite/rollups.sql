@@ -1,17 +1,19 @@
 -- name: add_rollup_entry
-INSERT INTO rollup_entries (run_seq, version, action, project_id, facts) VALUES (?, ?, ?, ?, ?)
-
--- name: any_rollup_entry
-SELECT 1 FROM rollup_entries LIMIT 1
+INSERT INTO rollup_entries (action, project_id, facts) VALUES (?, ?, ?)
 
 -- name: rollup_entries
-SELECT run_seq, version, action, project_id, facts FROM rollup_entries ORDER BY run_seq, version, action LIMIT ?
+-- The oldest ones as one row: each row is a hand-over between threads.
+SELECT folds, max(id), json_group_array(json_array(action, project_id, hex(facts)))
+FROM (SELECT id, action, project_id, facts FROM rollup_entries ORDER BY id LIMIT ?), rollup_folds
 
 -- name: rollup_entries_of
 SELECT action, facts FROM rollup_entries WHERE project_id = ?
 
--- name: drop_rollup_entry
-DELETE FROM rollup_entries WHERE run_seq = ? AND version = ? AND action = ?
+-- name: begin_fold
+UPDATE rollup_folds SET folds = folds + 1 WHERE folds = ?
+
+-- name: drop_rollup_entries
+DELETE FROM rollup_entries WHERE id <= ?
 
 -- name: add_usage
 INSERT INTO usage_rollups
