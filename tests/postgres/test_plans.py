@@ -10,7 +10,7 @@ import re
 import pytest
 
 from runstead.core.queue.concurrency import ConcurrencySlots
-from runstead.engines.postgres.claims import claim_sql
+from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.page import page_sql, shares_sql
 from runstead.engines.postgres.sql import (
@@ -20,6 +20,7 @@ from runstead.engines.postgres.sql import (
     STORED,
     Q,
     insert_runs,
+    of_one,
     together,
     update_one,
     update_runs,
@@ -58,7 +59,9 @@ ALLOWED = {
     "revoke_key": "id among api_keys_by_project",  # one project has few
 }
 #: In claims: batches are in it while they are being called off.
-ALLOWED |= dict.fromkeys([f"claim {n}" for n in range(6)], "all of batches_cancelling")
+ALLOWED |= dict.fromkeys(
+    [f"{first}claim {n}" for first in ("", "first ") for n in range(6)], "all of batches_cancelling"
+)
 
 CLAIMS = [
     ClaimQuery("p", ("task",)),
@@ -103,8 +106,12 @@ def made():
     }
     several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
     found["together"] = together(several)
+    found["update_runs of one"] = of_one(found["update_runs"])
+    found["together, of one"] = together(tuple(map(of_one, several)))
     for n, claim in enumerate(CLAIMS):
-        found[f"claim {n}"] = claim_sql(list(lines(claim, 1, ConcurrencySlots({}), claim.targets)))[0]
+        chosen = list(lines(claim, 1, ConcurrencySlots({}), claim.targets))
+        found[f"claim {n}"] = claim_sql(chosen)[0]
+        found[f"first claim {n}"] = first_claim_sql(chosen)[0]
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
 
@@ -115,6 +122,7 @@ MAKERS = {
     "sql.update_schedule",
     "sql.update_one",
     "claims._sql",
+    "claims._first_sql",
     "claims._steps",
     "page.page_sql",
     "page.shares_sql",
