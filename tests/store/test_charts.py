@@ -137,7 +137,7 @@ async def test_no_more_runs_are_read_than_a_chart_counts(app, clock, furnished, 
         asked.append(query.limit)
         return await plain(query)
 
-    monkeypatch.setattr(app.store.runs, "glimpses", summaries)
+    monkeypatch.setattr(app.store.runs, "summaries", summaries)
     await activity(app, clock, labels=(("team", "x"),))
     assert max(asked) == limits.chart_runs_max + 1
 
