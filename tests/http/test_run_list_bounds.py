@@ -23,13 +23,7 @@ from runstead.web.framework.request import Visit
 from runstead.web.runs import listing, rows
 from runstead.web.runs.filters import Filters
 from runstead.web.runs.rows import follow
-
-
-class Clock:
-    now = 1_774_008_000_000
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import Clock
 
 
 class Place:

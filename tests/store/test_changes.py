@@ -53,7 +53,7 @@ async def test_a_life_is_told_step_by_step(driver, listening, clock):
     assert listening.told() == [("updated", "a", "running")]
     assert listen(await driver.wait("a")) == [("updated", "a", "waiting")]
     assert listen(await driver.resume("a")) == [("updated", "a", "running")]
-    clock.advance(5)
+    clock.advance_ms(5)
     assert listen(await driver.release("a")) == [("updated", "a", "pending")]
     assert listen(await driver.complete("a")) == [("completed", "a", "completed")]
 
@@ -91,7 +91,7 @@ async def test_events_and_renewals_tell_nothing_until_the_status_changes(driver,
     assert listening.publish(await driver.append("a", event(), event())) == []
     await driver.create("b")
     await driver.claim()
-    clock.advance(100)
+    clock.advance_ms(100)
     assert listening.publish(await driver.renew("b", worker="worker")) == []
 
 
@@ -108,7 +108,7 @@ async def test_what_the_referee_does_is_told(driver, listening, clock):
     await driver.create("a", backoff_limit=0)
     await driver.create("b")
     await driver.claim(lease_ms=5_000, limit=2)
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     told = [listening.publish(written) for written in await driver.enforce_deadlines()]
     assert sorted(told) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
 
@@ -117,7 +117,7 @@ async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(dr
     await driver.create("a")
     await driver.claim(lease_ms=5_000)
     assert listening.publish(await driver.cancel("a")) == [("completed", "a", "cancelled")]
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     assert [listening.publish(w) for w in await driver.enforce_deadlines()] == [
         [("updated", "a", "cancelled")]
     ]

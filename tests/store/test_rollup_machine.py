@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 from runstead.core.usage.activity import grid, summed_up
 from runstead.core.usage.report import WAYS
 from runstead.core.usage.rollup import DAY, HOUR, QUARTER, Additions, rounded
-from tests.support.store_driver import NOON, Clock, StoreDriver
+from tests.support.clock import NOON, Clock
+from tests.support.store_driver import StoreDriver
 
 from .rollup_app import activity, as_of_an_older_version, open_app, report, sound
 
@@ -46,7 +47,7 @@ class Sums(RuleBasedStateMachine):
 
     @rule(ms=strategies.sampled_from([1, 90, 60_000, QUARTER, HOUR, DAY - 1]))
     def wait(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
 
     @precondition(lambda self: self.alive)
     @rule(

@@ -1,14 +1,9 @@
 """Time as the project keeps it: integer milliseconds since 1970 UTC, shown as ISO-8601 with milliseconds and `Z`."""
 
 import time
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, TypeVar
-
-from runstead.core import limits
-
-T = TypeVar("T")
+from typing import Final
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,15 +40,3 @@ def to_ms(moment: datetime) -> int:
     """A moment with a time zone, in ms; parts of a millisecond are cut off."""
     assert moment.tzinfo is not None
     return (moment - _EPOCH) // timedelta(milliseconds=1)  # timestamp() is a float: 65.109 s would lose a ms
-
-
-def paced(items: Iterable[T], each: int = 32) -> Iterator[T]:
-    """For long work in a thread beside the event loop: it sleeps after `each` items, a fraction of a ms of work.
-
-    Letting go of the interpreter without sleeping is not enough: the event loop lets go of it with every statement of
-    SQLite, and would then wait for such a piece of work each time.
-    """
-    for number, item in enumerate(items):
-        if number % each == 0:
-            time.sleep(limits.paced_pause_s)
-        yield item

@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from runstead.core import limits
-from runstead.core.clock import paced
 from runstead.core.runs.run import RunStatus
 from runstead.core.usage.activity import Share
 from runstead.core.usage.rollup import (
@@ -28,6 +27,7 @@ from runstead.core.usage.rollup import (
     unpacked,
 )
 from runstead.core.usage.rollup_audit import RollupChecker
+from runstead.engines.sql.pacing import paced
 from runstead.engines.sqlite.packing import unpack_field
 from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
