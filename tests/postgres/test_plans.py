@@ -16,6 +16,7 @@ from runstead.engines.postgres.page import page_sql, shares_sql
 from runstead.engines.postgres.sql import (
     BROUGHT,
     CREATED,
+    DIALECT,
     MOVING,
     STORED,
     Q,
@@ -25,6 +26,7 @@ from runstead.engines.postgres.sql import (
     update_runs,
     update_schedule,
 )
+from runstead.engines.sql.dialect import Update
 from runstead.engines.sql.queue_partitions import lines
 from runstead.ports.store import ClaimQuery, RunQuery
 from tests.support.statements import makers, written
@@ -74,6 +76,8 @@ PAGES = [
     RunQuery(("p",), statuses=("pending",), limit=25),
     RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
 ]
+#: Updates of what differs.
+UPDATES = (Update("triggers", ("name",)), Update("schedules", ("version", "status"), versioned=True))
 #: What no sum counts: those that have not ended, and the ends of stretches. The index by which each is found.
 ALIVE, ENDED = ("pending", "running", "waiting"), ("completed", "failed", "cancelled")
 SHARES = {
@@ -101,6 +105,7 @@ def made():
         "update_one delivery": update_one("webhook_deliveries", ("status", "next_attempt_at")),
         "update_one trigger": update_one("triggers", ("name",)),
     }
+    found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
     found["together"] = together(several)
     for n, claim in enumerate(CLAIMS):
@@ -120,7 +125,9 @@ MAKERS = {
     "page.shares_sql",
 }
 MAKERS |= {"sql.insert_runs", "sql.together", "runs.next_due", "runs.next_available"}
-MAKERS |= {"triggers.change", "webhooks._held", "schedules._moment", "push_services._now", "replicas.depths"}
+MAKERS |= {"webhooks._held", "schedules._moment", "push_services._now"}
+#: Of those that both engines share: the statement of an `Update`.
+SHARED_MAKERS = {"dialect._update_text"}
 
 STATEMENTS = {
     name: sql for name, sql in written("runstead.engines.postgres").items() if not FREE.match(name)
@@ -258,3 +265,4 @@ def test_every_exception_is_needed(planned):
 
 def test_every_function_that_makes_a_statement_is_tried():
     assert {name for name in makers("runstead.engines.postgres") if not FREE.match(name)} == MAKERS
+    assert makers("runstead.engines.sql") == SHARED_MAKERS

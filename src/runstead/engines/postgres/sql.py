@@ -10,8 +10,10 @@ from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
 from runstead.core.schedules.schedule import SCHEDULE_FIELDS
 from runstead.core.usage.rollup import FACT_FIELDS
-from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.columns import RECORDS, WORDS
+from runstead.engines.sql.dialect import Dialect
 from runstead.engines.sql.sql_files import statements
+from runstead.engines.sql.steps import LockSpace
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -84,22 +86,28 @@ BATCHES: Final = (
 )
 
 
-Q: Final = statements(
-    __package__,
-    WORDS
-    | {
-        "columns": COLUMNS,
-        "locked": LOCKED,
-        "runs": RUNS,
-        "clock": CLOCK,
-        "audited": _AUDITED,
-        "batch": BATCH,
-        "batches": BATCHES,
-        "counted": ", ".join(COUNTED),
-        "reach": _REACH,
-        "facts": ", ".join(FACT_FIELDS),
-    },
-)
+#: The statements that both engines share.
+DIALECT: Final = Dialect("postgres", RECORDS, {"clock": CLOCK})
+#: Name → statement, the shared ones too.
+Q: Final = {
+    **{name: statement.text for name, statement in DIALECT.named.items()},
+    **statements(
+        __package__,
+        WORDS
+        | {
+            "columns": COLUMNS,
+            "locked": LOCKED,
+            "runs": RUNS,
+            "clock": CLOCK,
+            "audited": _AUDITED,
+            "batch": BATCH,
+            "batches": BATCHES,
+            "counted": ", ".join(COUNTED),
+            "reach": _REACH,
+            "facts": ", ".join(FACT_FIELDS),
+        },
+    ),
+}
 
 
 def _column_type(hint: object) -> str:
@@ -126,12 +134,10 @@ _USUAL: Final = {
 CREATED: Final = tuple(field for field in STORED if field in _REQUIRED | _USUAL)
 """What most runs are created with. The other columns may be NULL, and are left out where they are so in all of a batch."""
 
-#: What `lock_names` locks names of.
-WEBHOOKS_OF, TRIGGERS_OF = 51, 52
-PRICES_OF = 53
+WEBHOOKS_OF = LockSpace.WEBHOOKS
 LISTENING = 61  # with hints: not of names, for as long as a session listens
 ROLLUPS = 54
-SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
+SCHEDULES_OF, PUSHES_TO, RUNNING_IN = LockSpace.SCHEDULES, LockSpace.PUSH_SERVICES, LockSpace.RUNNING
 
 INSERT_SCHEDULE: Final = (
     f"INSERT INTO schedules ({', '.join(SCHEDULE_FIELDS)})"  # noqa: S608 - our own names

@@ -8,15 +8,16 @@ from msgspec.structs import astuple
 
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest, InputResponse
-from runstead.core.identity.browser_session import SESSION_FIELDS
-from runstead.core.identity.principal import Scope
+from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.identity.signing_key import SigningKey
+from runstead.core.leadership import Lead
 from runstead.core.queue.push_service import PushService, is_active
-from runstead.core.queue.worker import Held, Session, Worker
-from runstead.core.replica import REPLICA_FIELDS
-from runstead.core.runs.run import RunStatus
+from runstead.core.queue.worker import Session, Worker
+from runstead.core.replica import Replica
 from runstead.core.schedules.schedule import SCHEDULE_FIELDS
-from runstead.core.usage.price import PRICE_FIELDS
+from runstead.core.schedules.trigger import Trigger
+from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import WEBHOOK_FIELDS, Webhook
 from runstead.engines.sql.run_terms import FACTS
 
@@ -52,16 +53,23 @@ _SERVICE: Final = (
 )
 _WRITTEN_BY_THE_STORE: Final = 4
 
+#: The records whose tables have a column for each field, under the names that shared statements use.
+RECORDS: Final[dict[str, Sequence[str]]] = {
+    "browser_session": BrowserSession.__struct_fields__,
+    "key": ApiKey.__struct_fields__,
+    "lead": Lead.__struct_fields__,
+    "member": Member.__struct_fields__,
+    "price": Price.__struct_fields__,
+    "project": Project.__struct_fields__,
+    "replica": Replica.__struct_fields__,
+    "session": Session.__struct_fields__,
+    "signing_key": SigningKey.__struct_fields__,
+    "trigger": Trigger.__struct_fields__,
+    "worker": Worker.__struct_fields__,
+}
+
 #: Words of statements: the columns of a record in the order of its fields.
 WORDS: Final = {
-    "project": ", ".join(Project.__struct_fields__),
-    "browser_session": ", ".join(SESSION_FIELDS),
-    "price": ", ".join(PRICE_FIELDS),
-    "replica": ", ".join(REPLICA_FIELDS),
-    "member": ", ".join(Member.__struct_fields__),
-    "key": ", ".join(ApiKey.__struct_fields__),
-    "worker": ", ".join(Worker.__struct_fields__),
-    "session": ", ".join(Session.__struct_fields__),
     "conversation": ", ".join(Conversation.__struct_fields__),
     "message": ", ".join(StoredMessage.__struct_fields__),
     "schedule": ", ".join(SCHEDULE_FIELDS),
@@ -69,16 +77,6 @@ WORDS: Final = {
     "service": ", ".join(_SERVICE),
     "indexed": ", ".join(FACTS),
 }
-
-
-def to_key(row: Sequence[Any]) -> ApiKey:
-    identity, project_id, prefix, digest, scopes, *others = row
-    return ApiKey(identity, project_id, prefix, digest, frozenset(map(Scope, scopes.split())), *others)
-
-
-def from_key(key: ApiKey) -> list[Any]:
-    identity, project_id, prefix, digest, scopes, *others = astuple(key)
-    return [identity, project_id, prefix, digest, " ".join(sorted(scopes)), *others]
 
 
 def to_request(row: Sequence[Any]) -> InputRequest:
@@ -105,27 +103,6 @@ def to_service(row: Sequence[Any], reach: Iterable[str], now: int) -> PushServic
 def from_service(service: PushService) -> list[Any]:
     """What a registration says of it."""
     return [getattr(service, name) for name in _SERVICE[:-_WRITTEN_BY_THE_STORE]]
-
-
-def from_session(run_seq: int, session: Session, now: int) -> list[Any]:
-    return [
-        run_seq,
-        session.worker_id,
-        session.id,
-        session.run_id,
-        session.implementation_kind,
-        session.session_key,
-        session.status,
-        now,
-        now,
-        session.metadata,
-        None if session.status == "active" else now,
-    ]
-
-
-def to_held(row: Sequence[Any]) -> Held:
-    owner, run_id, title, target, status, *others = row
-    return Held(owner, run_id, title, target, RunStatus(status), *others)
 
 
 def to_webhook(row: Sequence[Any]) -> Webhook:

@@ -1,0 +1,42 @@
+"""Runs the steps of shared commands on PostgreSQL: writes in transactions of their own, reads on a reader."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.engines.postgres.commit.jobs import Writer
+from runstead.engines.postgres.commit.transaction import Clock
+from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.idempotency import idempotent
+from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.sql import DIALECT
+from runstead.engines.sql.postgres_driver import PostgresDriver
+from runstead.engines.sql.steps import Steps
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PostgresDatabase:
+    def __init__(self, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._reads = PostgresDriver(DIALECT, clock.tick, reads=True)
+        self._writes = PostgresDriver(DIALECT, clock.tick)
+
+    async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._readers.do(lambda c: self._reads.run(c, steps(*args, **kwargs)))
+
+    async def write(
+        self,
+        command: Callable[[int], Steps[T]],
+        idempotency: IdempotencyRecord | None = None,
+        *,
+        quick: bool = False,
+    ) -> T:
+        del quick  # no statement of this engine runs on the event loop
+
+        async def job(connection: Connection, now: int) -> T:
+            return await self._writes.run(connection, command(now))
+
+        return await self._writer.do(idempotent(job, idempotency))
