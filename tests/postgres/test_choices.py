@@ -31,7 +31,7 @@ TAKES = {
         "'o', n::text, '', 200, '', n",
         (9, 2),
     ),
-    "webhooks._PRUNE": (
+    "prune_deliveries": (
         "webhook_deliveries (id, webhook_id, project_id, event_type, created_at, expires_at, status, attempts, payload)",
         "n::text, 'w', 'p', 'e', n, 0, 'failed', 1, ''",
         (9, 9, 2),

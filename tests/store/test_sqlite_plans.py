@@ -11,9 +11,7 @@ from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.page import page_sql, shares_sql
 from runstead.engines.sqlite.queue import HEADS
-from runstead.engines.sqlite.rows import _update as update_one
 from runstead.engines.sqlite.run_index import _terms_sql as index_terms
-from runstead.engines.sqlite.schedules import _update as update_schedule
 from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, update_run
 from runstead.ports.store import RunQuery
 from tests.support.statements import makers, written
@@ -26,7 +24,7 @@ READ = {
     "any_project": "projects",  # up to the first
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
     "batches._UNFINISHED": "batches",  # the first ones of two indexes, in their order
-    "webhooks._HOOKED": "webhooks",  # few have any
+    "projects_with_webhooks": "webhooks",  # few have any
     "push_services_fell_silent": "push_services",  # few
     "store.check": "pulse",  # one row
     "replicas": "replicas",  # one for each server
@@ -69,7 +67,12 @@ SORTED = {
     "shares 2": "those of the ends of a stretch",
 }
 #: Updates of what differs.
-UPDATES = (Update("triggers", ("name",)), Update("schedules", ("version", "status"), versioned=True))
+UPDATES = (
+    Update("triggers", ("name",)),
+    Update("webhooks", ("url",)),
+    Update("webhook_deliveries", ("status", "next_attempt_at")),
+    Update("schedules", ("version", "status"), versioned=True),
+)
 #: What no sum counts, and the index by which it is found.
 ALIVE = ("pending", "running", "waiting")
 SHARES = {
@@ -84,14 +87,9 @@ def made():
     found = {f"head {line}": sql for line, sql in HEADS.items()}
     found |= {"update_run": update_run((FIELDS.index("status"),)), "insert_events": insert_events(2)}
     found["insert_run"] = insert_run((0, 1, 2))
-    found |= {
-        f"update_one {table}": update_one(table, ("id",))
-        for table in ("webhooks", "webhook_deliveries", "triggers")
-    }
     found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     found["index_terms"] = index_terms(2)
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
-    found["update_schedule"] = update_schedule(("status",))
     pages = [
         RunQuery(("p",), limit=25),
         RunQuery(("p",), before=(0, 9), limit=25),
@@ -107,8 +105,6 @@ MAKERS = {
     "sql.update_run",
     "sql.insert_run",
     "sql.insert_events",
-    "rows._update",
-    "schedules._update",
     "page._look",
     "page.shares_sql",
     "run_index._terms_sql",

@@ -1,8 +1,11 @@
 """Runs the steps of shared commands on PostgreSQL: writes in transactions of their own, reads on a reader."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
@@ -11,7 +14,7 @@ from runstead.engines.postgres.idempotency import idempotent
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.sql import DIALECT
 from runstead.engines.sql.postgres_driver import PostgresDriver
-from runstead.engines.sql.steps import Steps
+from runstead.engines.sql.steps import Steps, values
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,3 +43,11 @@ class PostgresDatabase:
             return await self._writes.run(connection, command(now))
 
         return await self._writer.do(idempotent(job, idempotency))
+
+    async def settle(self) -> None:
+        """Wait until every transaction has ended that may have begun before this call, `limits.webhook_settle_s` at most."""
+        until = time.monotonic() + limits.webhook_settle_s
+        older = set(await self.read(values, "transactions_under_way"))
+        while older and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+            older &= set(await self.read(values, "transactions_under_way"))

@@ -8,12 +8,10 @@ from typing import Final, get_args, get_type_hints
 
 from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
-from runstead.core.schedules.schedule import SCHEDULE_FIELDS
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect
 from runstead.engines.sql.sql_files import statements
-from runstead.engines.sql.steps import LockSpace
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -71,8 +69,8 @@ MOVING: Final = frozenset(
 BROUGHT: Final = ("exit_code", "error", "metadata", "artifacts", "output", "logs")
 
 _REACH: Final = (
-    "ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"
-    " ORDER BY service_id, project_id) AS reach"
+    "array_to_string(ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"
+    " ORDER BY service_id, project_id), ' ')"
 )
 
 # A batch's own columns, and its counters from the few rows over which they are spread.
@@ -87,7 +85,7 @@ BATCHES: Final = (
 
 
 #: The statements that both engines share.
-DIALECT: Final = Dialect("postgres", RECORDS, {"clock": CLOCK})
+DIALECT: Final = Dialect("postgres", RECORDS, {"clock": CLOCK, "reach": _REACH})
 #: Name → statement, the shared ones too.
 Q: Final = {
     **{name: statement.text for name, statement in DIALECT.named.items()},
@@ -103,7 +101,6 @@ Q: Final = {
             "batch": BATCH,
             "batches": BATCHES,
             "counted": ", ".join(COUNTED),
-            "reach": _REACH,
             "facts": ", ".join(FACT_FIELDS),
         },
     ),
@@ -134,35 +131,8 @@ _USUAL: Final = {
 CREATED: Final = tuple(field for field in STORED if field in _REQUIRED | _USUAL)
 """What most runs are created with. The other columns may be NULL, and are left out where they are so in all of a batch."""
 
-WEBHOOKS_OF = LockSpace.WEBHOOKS
 LISTENING = 61  # with hints: not of names, for as long as a session listens
 ROLLUPS = 54
-SCHEDULES_OF, PUSHES_TO, RUNNING_IN = LockSpace.SCHEDULES, LockSpace.PUSH_SERVICES, LockSpace.RUNNING
-
-INSERT_SCHEDULE: Final = (
-    f"INSERT INTO schedules ({', '.join(SCHEDULE_FIELDS)})"  # noqa: S608 - our own names
-    f" VALUES ({', '.join(f'${place}' for place in range(1, len(SCHEDULE_FIELDS) + 1))})"
-)
-
-
-@cache
-def update_one(table: str, changed: tuple[str, ...]) -> str:
-    """Sets these columns of the row with an id, which comes first."""
-    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 2))
-    return (
-        f"UPDATE {table} SET {sets} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own names
-        f"SELECT ctid FROM {table} WHERE id = ANY (ARRAY[$1::text]) ORDER BY id))"
-    )
-
-
-@cache
-def update_schedule(changed: tuple[str, ...]) -> str:
-    """Sets these columns of one; its id and the version that was read come first, and guard it."""
-    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 3))
-    return (
-        f"UPDATE schedules SET {sets} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own names
-        "SELECT ctid FROM schedules WHERE id = ANY (ARRAY[$1::text]) AND version = $2 ORDER BY id))"
-    )
 
 
 def _arrays(columns: Sequence[str], first: int = 1) -> str:

@@ -10,7 +10,6 @@ from runstead.engines.postgres.commit.commands import decide_batch
 from runstead.engines.postgres.commit.group import Batcher
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
-from runstead.engines.postgres.concurrency import PostgresConcurrency
 from runstead.engines.postgres.connection import (
     BROKEN,
     Connection,
@@ -21,29 +20,30 @@ from runstead.engines.postgres.connection import (
 )
 from runstead.engines.postgres.conversations import PostgresConversations
 from runstead.engines.postgres.database import PostgresDatabase
-from runstead.engines.postgres.inputs import PostgresInputs
 from runstead.engines.postgres.integrity import PostgresIntegrity
 from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
-from runstead.engines.postgres.push_services import PostgresPushServices
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
-from runstead.engines.postgres.schedules import PostgresSchedules
 from runstead.engines.postgres.sql import CLOCK, Q
-from runstead.engines.postgres.webhooks import PostgresWebhooks
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.identity import SqlIdentity
+from runstead.engines.sql.inputs import SqlInputs
 from runstead.engines.sql.leadership import SqlLeadership
 from runstead.engines.sql.prices import SqlPrices
+from runstead.engines.sql.push_services import SqlPushServices
 from runstead.engines.sql.replicas import SqlReplicas
+from runstead.engines.sql.schedules import SqlSchedules
 from runstead.engines.sql.signing_keys import SqlSigningKeys
 from runstead.engines.sql.statistics import SqlStatistics
 from runstead.engines.sql.triggers import SqlTriggers
+from runstead.engines.sql.webhooks import SqlWebhooks
 from runstead.engines.sql.workers import SqlWorkers
 
 _DAY_S = 86_400
@@ -57,12 +57,12 @@ class PostgresStore:
     workers: SqlWorkers
     conversations: PostgresConversations
     artifact_tombstones: SqlArtifactTombstones
-    inputs: PostgresInputs
-    schedules: PostgresSchedules
-    webhooks: PostgresWebhooks
+    inputs: SqlInputs
+    schedules: SqlSchedules
+    webhooks: SqlWebhooks
     triggers: SqlTriggers
     batches: PostgresBatches
-    push_services: PostgresPushServices
+    push_services: SqlPushServices
     signing_keys: SqlSigningKeys
     leadership: SqlLeadership
     replicas: SqlReplicas
@@ -107,13 +107,13 @@ class PostgresStore:
         self.replicas = SqlReplicas(database)
         self.statistics = SqlStatistics(database)
         self.artifact_tombstones = SqlArtifactTombstones(database)
-        self.inputs = PostgresInputs(readers)
-        self.webhooks = PostgresWebhooks(writer, readers)
+        self.inputs = SqlInputs(database)
+        self.webhooks = SqlWebhooks(database, database.settle)
         self.triggers = SqlTriggers(database)
         self.batches = PostgresBatches(writer, readers)
-        self.schedules = PostgresSchedules(writer, readers, clock)
-        self.push_services = PostgresPushServices(writer, readers, clock)
-        self.concurrency = PostgresConcurrency(writer, readers)
+        self.schedules = SqlSchedules(database)
+        self.push_services = SqlPushServices(database)
+        self.concurrency = SqlConcurrency(database)
         self.signing_keys = SqlSigningKeys(database)
         self._leadership = LeadershipDatabase(self._url, self._clock)
         self.leadership = SqlLeadership(self._leadership)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from runstead.core import limits
 from runstead.core.conversations.input_request import ClosedInput, InputRequest, InputResponse
 from runstead.core.runs.transition import Want
-from runstead.engines.sql.steps import Database, Steps, execute, select
+from runstead.engines.sql.steps import Database, Steps, execute, select_rows
 
 #: The columns of a response, by its fields.
 RESPONSE: Final = {
@@ -60,17 +60,17 @@ def add_input(request: InputRequest) -> Steps[None]:
 
 
 def close_input(closed: ClosedInput) -> Steps[None]:
-    response = {
+    response: dict[str, Any] = {
         column: None if closed.response is None else getattr(closed.response, field)
         for field, column in RESPONSE.items()
     }
-    outcome = {"id": closed.id, "status": closed.status, "ended_at": closed.at}
+    outcome: dict[str, Any] = {"id": closed.id, "status": closed.status, "ended_at": closed.at}
     written = yield from execute("close_input_request", **outcome, **response)
     assert written == 1, f"input request {closed.id} was not open"
 
 
 def _select(statement: str, **arguments: Any) -> Steps[list[InputRequest]]:
-    rows = yield from select(statement, dict, **arguments)
+    rows = yield from select_rows(statement, **arguments)
     return [_request(row) for row in rows]
 
 

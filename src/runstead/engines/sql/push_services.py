@@ -34,9 +34,7 @@ class SqlPushServices:
     ) -> PushService:
         def register(time: int) -> Steps[PushService]:
             yield from lock(LockSpace.PUSH_SERVICES, service.reach)
-            new = replace(
-                service, created_at=time, updated_at=time, last_heartbeat_at=time, disabled_at=None
-            )
+            new = replace(service, created_at=time, updated_at=time, last_heartbeat_at=time, disabled_at=None)
             service_id = yield from value("register_push_service", **fields(new))
             yield from _put_reach(service_id, service.reach)
             stored = yield from _service(service_id, time)
@@ -62,7 +60,8 @@ class SqlPushServices:
         def mark(time: int) -> Steps[list[PushService]]:
             before = time - limits.push_service_silence_s * 1000
             ids = yield from values("push_services_fell_silent", now=time, before=before, limit=limit)
-            return (yield from _services("push_services", time, ids=ids)) if ids else []
+            services = yield from _services("push_services", time, ids=ids)
+            return sorted(services, key=lambda service: service.last_heartbeat_at)
 
         return await self._database.write(mark)
 

@@ -36,8 +36,8 @@ class LockSpace(IntEnum):
 
 
 class Select(NamedTuple):
-    """Its result is a list of records; of the values of the first column where `record` is None. `timed`: the first
-    column is `{clock}`, and the list has pairs of the time and the record.
+    """Its result is a list of records, or of dicts (column → value) where `record` is None. `timed`: the first column is
+    `{clock}`, and the list has pairs of the time and the record.
     """
 
     statement: str
@@ -113,14 +113,20 @@ def first(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[R
     return rows[0] if rows else None
 
 
+def select_rows(statement: str, **arguments: Any) -> Steps[list[dict[str, Any]]]:
+    """Column → value, for each row."""
+    rows: list[dict[str, Any]] = yield Select(statement, arguments)
+    return rows
+
+
 def values(statement: str, **arguments: Any) -> Steps[list[Any]]:
-    """The first column of each row."""
-    found: list[Any] = yield Select(statement, arguments)
-    return found
+    """The only column of each row."""
+    rows = yield from select_rows(statement, **arguments)
+    return [value for row in rows for value in row.values()]
 
 
 def value(statement: str, **arguments: Any) -> Steps[Any]:
-    """The first column of the first row, or None."""
+    """The only column of the first row, or None."""
     found = yield from values(statement, **arguments)
     return found[0] if found else None
 
@@ -166,7 +172,7 @@ def result(
 ) -> list[Any]:
     """The result of a step from the rows that an engine returned. `tick` turns a database's time into the engine's."""
     if step.record is None:
-        return [row[0] for row in rows]
+        return [dict(zip(columns, row, strict=True)) for row in rows]
     if not step.timed:
         return list(map(decoder(step.record, columns), rows))
     decode = decoder(step.record, columns[1:])

@@ -37,3 +37,6 @@ class SqliteDatabase:
             return self._driver.run(connection, command(now))
 
         return await self._writer.do(idempotent(job, idempotency), quick=quick)
+
+    async def settle(self) -> None:
+        """There is one writer, so no transaction is under way that began before the last commit."""

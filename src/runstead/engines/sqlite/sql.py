@@ -20,17 +20,19 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
-_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
+_REACH: Final = (
+    "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
+)
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 #: The statements that both engines share.
-DIALECT: Final = Dialect("sqlite", RECORDS, {"clock": ":now"})
+DIALECT: Final = Dialect("sqlite", RECORDS, {"clock": ":now", "reach": _REACH})
 #: Name → statement, the shared ones too.
 Q: Final = {
     **{name: statement.text for name, statement in DIALECT.named.items()},
     **statements(
         __package__,
-        WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH, "facts": ", ".join(FACT_FIELDS)},
+        WORDS | {"columns": COLUMNS, "audited": _AUDITED, "facts": ", ".join(FACT_FIELDS)},
     ),
 }
 

@@ -9,31 +9,31 @@ from typing import Any
 from runstead.core.clock import now_ms
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.identity import SqlIdentity
+from runstead.engines.sql.inputs import SqlInputs
 from runstead.engines.sql.leadership import SqlLeadership
 from runstead.engines.sql.prices import SqlPrices
+from runstead.engines.sql.push_services import SqlPushServices
 from runstead.engines.sql.replicas import SqlReplicas
+from runstead.engines.sql.schedules import SqlSchedules
 from runstead.engines.sql.signing_keys import SqlSigningKeys
 from runstead.engines.sql.statistics import SqlStatistics
 from runstead.engines.sql.triggers import SqlTriggers
+from runstead.engines.sql.webhooks import SqlWebhooks
 from runstead.engines.sql.workers import SqlWorkers
 from runstead.engines.sqlite.batches import SqliteBatches
-from runstead.engines.sqlite.concurrency import SqliteConcurrency
 from runstead.engines.sqlite.connection import connect, refuse_old_library
 from runstead.engines.sqlite.conversations import SqliteConversations
 from runstead.engines.sqlite.database import SqliteDatabase
-from runstead.engines.sqlite.inputs import SqliteInputs
 from runstead.engines.sqlite.integrity import SqliteIntegrity
 from runstead.engines.sqlite.migrate import migrate, pending
-from runstead.engines.sqlite.push_services import SqlitePushServices
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.retention import SqliteRetention
 from runstead.engines.sqlite.rollups import SqliteRollups
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
-from runstead.engines.sqlite.schedules import SqliteSchedules
 from runstead.engines.sqlite.sql import Q
-from runstead.engines.sqlite.webhooks import SqliteWebhooks
 from runstead.engines.sqlite.writer import Writer
 
 
@@ -45,19 +45,19 @@ class SqliteStore:
     workers: SqlWorkers
     conversations: SqliteConversations
     artifact_tombstones: SqlArtifactTombstones
-    inputs: SqliteInputs
-    schedules: SqliteSchedules
-    webhooks: SqliteWebhooks
+    inputs: SqlInputs
+    schedules: SqlSchedules
+    webhooks: SqlWebhooks
     triggers: SqlTriggers
     batches: SqliteBatches
-    push_services: SqlitePushServices
+    push_services: SqlPushServices
     signing_keys: SqlSigningKeys
     leadership: SqlLeadership
     replicas: SqlReplicas
     statistics: SqlStatistics
     prices: SqlPrices
     browser_sessions: SqlBrowserSessions
-    concurrency: SqliteConcurrency
+    concurrency: SqlConcurrency
     integrity: SqliteIntegrity
     retention: SqliteRetention
     run_index: SqliteRunIndex
@@ -94,13 +94,13 @@ class SqliteStore:
         self.replicas = SqlReplicas(database)
         self.statistics = SqlStatistics(database)
         self.artifact_tombstones = SqlArtifactTombstones(database)
-        self.inputs = SqliteInputs(readers)
-        self.webhooks = SqliteWebhooks(writer, readers)
+        self.inputs = SqlInputs(database)
+        self.webhooks = SqlWebhooks(database, database.settle)
         self.triggers = SqlTriggers(database)
         self.batches = SqliteBatches(writer, readers)
-        self.schedules = SqliteSchedules(writer, readers, self._clock)
-        self.push_services = SqlitePushServices(writer, readers, self._clock)
-        self.concurrency = SqliteConcurrency(writer, readers)
+        self.schedules = SqlSchedules(database)
+        self.push_services = SqlPushServices(database)
+        self.concurrency = SqlConcurrency(database)
         self.signing_keys = SqlSigningKeys(database)
         self.leadership = SqlLeadership(SqliteDatabase(writer, readers, self._clock))
         self.integrity = SqliteIntegrity(readers)

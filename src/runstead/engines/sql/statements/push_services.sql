@@ -14,7 +14,6 @@ SELECT {push_service}, {reach} AS reach FROM push_services WHERE id = :id
 
 -- name: push_services
 SELECT {push_service}, {reach} AS reach FROM push_services WHERE id = ANY (:ids::text[])
-ORDER BY last_heartbeat_at, id
 
 -- name: push_services_reaching
 SELECT {push_service}, {reach} AS reach FROM push_services

@@ -58,10 +58,19 @@ SELECT {session} FROM worker_sessions WHERE run_seq = :run_seq ORDER BY updated_
 
 -- name: held
 -- A lease is a deadline: each leased run is in the index of deadlines, and needs no index of its own.
+-- postgres
 SELECT lease_owner AS owner, run_id, title, target, status, attempt, attempt_started_at, lease_expires_at
 FROM (
   SELECT seq, lease_owner, run_id, title, target, status, attempt, attempt_started_at, lease_expires_at
   FROM runs WHERE project_id = :project_id AND due_at IS NOT NULL AND seq > 0 ORDER BY due_at, seq LIMIT :looked_max
 ) AS soonest
 WHERE lease_expires_at IS NOT NULL AND lease_owner = ANY (:owners::text[])
+ORDER BY attempt_started_at, seq
+-- sqlite
+SELECT lease_owner AS owner, run_id, title, target, status, attempt, attempt_started_at, lease_expires_at
+FROM (
+  SELECT seq, lease_owner, run_id, title, target, status, attempt, attempt_started_at, lease_expires_at
+  FROM runs WHERE project_id = :project_id AND due_at IS NOT NULL ORDER BY due_at, seq LIMIT :looked_max
+)
+WHERE lease_expires_at IS NOT NULL AND lease_owner IN (SELECT value FROM json_each(:owners))
 ORDER BY attempt_started_at, seq
