@@ -69,7 +69,7 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(transaction):
-        from runstead.engines.postgres.concurrency import lock_slots
+        from runstead.engines.postgres.related import lock_slots
 
         await transaction.moment()
         await lock_slots(transaction, [PROJECT])

@@ -23,11 +23,9 @@ from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Change, Draft, check
 from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
-from runstead.engines.postgres.inputs import load_input
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import load_input, lock_slots, services_reaching
 from runstead.engines.postgres.rows import line_above, to_event
 from runstead.engines.postgres.schedules import lock as lock_schedules
 from runstead.engines.postgres.sql import Q
