@@ -163,7 +163,7 @@ async def poll(api, worker):
     polling = asyncio.ensure_future(api.claim(worker, wait_seconds=20))
     async with asyncio.timeout(10):
         while not any(  # noqa: ASYNC110 - of what is waited for, nothing tells
-            key.startswith("room:") for key in api.app.notifier._subscribers
+            key.startswith("slots:") for key in api.app.notifier._subscribers
         ):
             await asyncio.sleep(0.001)
     return polling

@@ -97,7 +97,7 @@ async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire
         for name in left:  # whoever is there has its parent, and counts who is below
             row = await driver.row(name)
             assert row.descendants_total == sum(other.startswith(f"{name}.") for other in left)
-    monkeypatch.setattr(limits, "retention_looks_max", 2)
+    monkeypatch.setattr(limits, "retention_roots_checked_max", 2)
     assert await retire() == 12 - 9
     assert await ids(driver) == []
 

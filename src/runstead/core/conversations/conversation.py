@@ -91,7 +91,7 @@ class Outcome(msgspec.Struct, frozen=True):
         return MessageRun(0, self.run_id, RunStatus(self.status), 0, self.updated_at, metadata)
 
 
-class Spoken(NamedTuple):
+class MessageWithRun(NamedTuple):
     """A message, and the run that fills it where one does."""
 
     message: StoredMessage

@@ -237,7 +237,7 @@ class Projection:
         return "streaming" if status is RunStatus.RUNNING and not whole else "pending"
 
 
-def fold(events: Iterable[Event], status: RunStatus) -> Message:
+def project_message(events: Iterable[Event], status: RunStatus) -> Message:
     """The assistant message that these events, from the first, come to."""
     return Projection(events).message(status)
 

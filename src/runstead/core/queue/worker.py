@@ -45,7 +45,7 @@ class Session(msgspec.Struct, frozen=True):
     ended_at: int | None = None
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldRun(msgspec.Struct, frozen=True):
     """A run that somebody has a lease on, in short. `owner` is the id of the worker, or of the push service that it was
     sent to. A cancelled one is held until its owner has stopped.
     """

@@ -11,7 +11,7 @@ from runstead.core.errors import Error
 from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
-from runstead.core.runs.transitions import Fence, renewed, rewrite
+from runstead.core.runs.transitions import Fence, lease_renewal, rewrite
 
 _NO_KEYS: Final[Mapping[str, bytes]] = {}
 
@@ -72,7 +72,7 @@ def append(
         # Whoever drives the run without a lease has begun. A worker may still claim it.
         changes |= {"status": RunStatus.RUNNING, "started_at": now}
     if run.push_service_id is not None:
-        changes |= renewed(run, now)
+        changes |= lease_renewal(run, now)
     return Transition(rewrite(run, now, **changes), events=new)
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.engines.memory.journal import Effect, Journal
 from runstead.engines.memory.rows import Rows
 from runstead.ports.store import Workers
@@ -114,13 +114,13 @@ class MemoryWorkers(Workers):
         ]
         return sorted(found, key=_name)[:limit]
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         due = [
             run for run in (self._rows.runs[seq] for seq in self._rows.due) if run.project_id == project_id
         ]
         soonest = sorted(due, key=lambda run: (run.due_at or 0, run.seq))[:looked_max]
         return [
-            Held(
+            HeldRun(
                 run.lease_owner,
                 run.run_id,
                 run.title,

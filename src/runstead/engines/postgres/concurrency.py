@@ -30,7 +30,7 @@ async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> Co
 
 
 async def _occupancies(connection: Connection, project_id: str) -> list[Occupancy]:
-    rows = await connection.fetch(Q["occupancies"], [project_id], bounds.running_told_max)
+    rows = await connection.fetch(Q["occupancies"], [project_id], bounds.running_counted_max)
     return [Occupancy(ConcurrencyLimit(row[1] or None, row[2]), row[3]) for row in rows]
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import astuple
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.idempotency import idempotent
@@ -66,7 +66,7 @@ class PostgresWorkers:
         rows = await self._readers.rows(Q["workers_page"], project_id, *(after or ("", "")), limit, silent)
         return [Worker(*row) for row in rows]
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         rows = await self._readers.rows(Q["held"], project_id, list(owners), looked_max)
         return [to_held(row) for row in rows]
 

@@ -12,7 +12,7 @@ from runstead.core.identity.browser_session import SESSION_FIELDS
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.core.queue.push_service import PushService, is_active
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.core.replica import REPLICA_FIELDS
 from runstead.core.runs.run import RunStatus
 from runstead.core.schedules.schedule import SCHEDULE_FIELDS
@@ -123,9 +123,9 @@ def from_session(run_seq: int, session: Session, now: int) -> list[Any]:
     ]
 
 
-def to_held(row: Sequence[Any]) -> Held:
+def to_held(row: Sequence[Any]) -> HeldRun:
     owner, run_id, title, target, status, *others = row
-    return Held(owner, run_id, title, target, RunStatus(status), *others)
+    return HeldRun(owner, run_id, title, target, RunStatus(status), *others)
 
 
 def to_webhook(row: Sequence[Any]) -> Webhook:

@@ -27,9 +27,9 @@ class SqliteConcurrency:
         def job(connection: sqlite3.Connection, _now: int) -> list[Occupancy]:
             connection.execute(Q["drop_concurrency_limits"], (project_id,))
             connection.executemany(Q["add_concurrency_limit"], rows)
-            return occupancies(connection, project_id, bounds.running_told_max)
+            return occupancies(connection, project_id, bounds.running_counted_max)
 
         return await self._writer.do(job)
 
     async def of(self, project_id: str) -> list[Occupancy]:
-        return await self._readers.do(lambda c: occupancies(c, project_id, bounds.running_told_max))
+        return await self._readers.do(lambda c: occupancies(c, project_id, bounds.running_counted_max))

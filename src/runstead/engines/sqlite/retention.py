@@ -34,7 +34,7 @@ class SqliteRetention:
 
 def _doomed(connection: sqlite3.Connection, before: int, after: int, limit: int) -> RetentionPage:
     found: list[RetentionCandidate] = []
-    looks = limits.retention_looks_max
+    looks = limits.retention_roots_checked_max
     roots = connection.execute(Q["retention_roots"], (after, before, looks)).fetchall()
     for root_seq, created_at, over, below in roots:
         if created_at >= before:

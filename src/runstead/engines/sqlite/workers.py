@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.engines.sql.columns import from_session, to_held
 from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
@@ -73,7 +73,7 @@ class SqliteWorkers:
         given = (project_id, *(after or ("", "")), limit, silent)
         return await self._readers.do(lambda c: [Worker(*row) for row in c.execute(Q["workers_page"], given)])
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         given = (project_id, encode(owners).decode(), looked_max)
         return await self._readers.do(lambda c: [to_held(row) for row in c.execute(Q["held"], given)])
 

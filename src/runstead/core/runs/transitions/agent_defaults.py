@@ -20,7 +20,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     requested_by_user_id: str | None = None
 
 
-def members(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
+def agent_run_fields(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
     """The run's conversation, and a start payload (contract A3) whose one user message holds the texts."""
     parts = [{"type": "text", "text": text} for text in prompt.texts]
     snapshot = {
@@ -46,7 +46,7 @@ def members(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def prompt_of(config: bytes | None) -> list[str]:
+def prompt_texts(config: bytes | None) -> list[str]:
     """The text that a config holds for an agent, where it holds one."""
     told = None if config is None else msgspec.json.decode(config, type=dict[str, Any]).get("prompt")
     return [told] if isinstance(told, str) and told else []

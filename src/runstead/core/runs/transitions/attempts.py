@@ -10,7 +10,7 @@ from runstead.core.runs import event
 from runstead.core.runs.retry import attempts_left, backoff_ms
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import AttemptOutcome, Transition
-from runstead.core.runs.transitions.children import look_again
+from runstead.core.runs.transitions.children import postpone_resume
 from runstead.core.runs.transitions.machine import (
     NO_LEASE,
     PENDING,
@@ -104,7 +104,7 @@ def enforce_deadlines(run: Run, *, now: int, dice: float) -> Transition:
         return Transition(run, accepted=False)
     if run.terminal:
         ended_lease = run.lease_expires_at is not None and run.lease_expires_at <= now
-        return stopped(run, now) if ended_lease or run.awaited_at is None else look_again(run, now=now)
+        return stopped(run, now) if ended_lease or run.awaited_at is None else postpone_resume(run, now=now)
     # Of several deadlines the earliest counts, however late the referee comes: `due_at` is that one.
     if run.status is WAITING:
         if run.due_at == run.resume_at:

@@ -14,27 +14,27 @@ from runstead.core.runs.transitions.machine import WAITING, annotate, fail, log_
 from runstead.core.runs.transitions.wait import resumed
 
 
-def await_end(child: Run, *, now: int) -> Transition:
+def mark_awaited(child: Run, *, now: int) -> Transition:
     """Mark a run whose end is waited for; unchanged where it is marked, or has ended already."""
     if child.terminal or child.awaited_at is not None:
         return Transition(child, duplicate=True)
     return Transition(replace(child, version=child.version + 1, awaited_at=now))
 
 
-def look_again(child: Run, *, now: int) -> Transition:
+def postpone_resume(child: Run, *, now: int) -> Transition:
     """An ended one that the referee has found: should telling come to nothing, it is found again, ever more seldom."""
     assert child.completed_at is not None
-    pause = max(limits.awaited_again_ms, now - child.completed_at)
+    pause = max(limits.awaited_retry_ms, now - child.completed_at)
     return Transition(annotate(child, awaited_at=now + pause))
 
 
-def told(child: Run) -> Transition:
+def clear_awaited(child: Run) -> Transition:
     """Nobody waits for it any more."""
     return Transition(child) if child.awaited_at is None else Transition(annotate(child, awaited_at=None))
 
 
-def child_ended(parent: Run, *, now: int, child: Run) -> Transition:
-    """Let the run above go on, where it waits for this one: ended, or deleted where it had not ended when last seen.
+def resume_parent(parent: Run, *, now: int, child: Run) -> Transition:
+    """Let the run above go on, where it waits for this one: ended, or deleted where it had not ended when last if_match.
     `accepted`: whether it needs no more telling.
     """
     if parent.terminal:

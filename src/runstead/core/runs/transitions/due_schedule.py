@@ -40,16 +40,16 @@ def fire_due(due: Due) -> Fired:
         assert at is not None
         return _fire(due, _noted(schedule, now), at)
     except Error as refusal:
-        return unable(due, refusal.code, refusal.message)
+        return fail_firing(due, refusal.code, refusal.message)
 
 
-def unable(due: Due, code: str, message: str) -> Fired:
+def fail_firing(due: Due, code: str, message: str) -> Fired:
     """The firing could make no run: that is told, and the schedule goes on to its next time."""
     told = failed(_noted(due.schedule, due.now), due.now, code, message)
     return Fired(passed(told, due.now, due.now), "failed")
 
 
-def halted(due: Due, message: str) -> Fired:
+def pause_broken(due: Due, message: str) -> Fired:
     """Not even the next time can be told: nothing fires until somebody has looked."""
     told = failed(due.schedule, due.now, "INTERNAL", message)
     return Fired(paused(told, due.now, message), "failed")

@@ -163,7 +163,7 @@ def annotate(run: Run, /, **changes: Any) -> Run:
     return replace(new, due_at=due_at(new))
 
 
-def renewed(run: Run, now: int) -> dict[str, Any]:
+def lease_renewal(run: Run, now: int) -> dict[str, Any]:
     """What an append changes of a pushed run: its service lives. Nothing for any other, nor within the same minute."""
     if run.push_service_id is None or run.lease_token is None or run.lease_ms is None:
         return {}

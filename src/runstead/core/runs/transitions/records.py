@@ -13,23 +13,25 @@ from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions.machine import Fence, log_full, not_active, rewrite
 
 
-class Seen(msgspec.Struct, frozen=True):
+class IfMatch(msgspec.Struct, frozen=True):
     """At which versions the caller has seen the run; `any`: it does not matter."""
 
     versions: frozenset[int] = frozenset()
     any: bool = False
 
 
-def rename(run: Run, *, now: int, names: Mapping[str, str | bytes | None], seen: Seen | None) -> Transition:
+def rename(
+    run: Run, *, now: int, names: Mapping[str, str | bytes | None], if_match: IfMatch | None
+) -> Transition:
     """Set `title` and `labels`, those that are given. Nobody overwrites what they have not read: PRECONDITION_REQUIRED
     without `seen`, PRECONDITION_FAILED at another version.
     """
     assert names.keys() <= {"title", "labels"}, names
-    if seen is None:
+    if if_match is None:
         raise Error(
             "PRECONDITION_REQUIRED", "Send If-Match with the ETag of the run as you have read it, or with *"
         )
-    if not seen.any and run.version not in seen.versions:
+    if not if_match.any and run.version not in if_match.versions:
         raise Error("PRECONDITION_FAILED", "The run has changed since it was read: read it again")
     if all(getattr(run, name) == value for name, value in names.items()):
         return Transition(run, duplicate=True)

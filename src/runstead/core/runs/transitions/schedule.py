@@ -116,9 +116,9 @@ def _agent(schedule: Schedule, firing: Firing, place: str) -> dict[str, Any]:
         agent_id=schedule.target_id,
         conversation_id=place,
         message_id=firing.message_id,
-        texts=agent_defaults.prompt_of(schedule.config),
+        texts=agent_defaults.prompt_texts(schedule.config),
         branch_id=schedule.runtime_target_branch_id,
         requested_by_user_id=firing.requested_by_user_id,
     )
-    members = agent_defaults.members(prompt, schedule.project_id, firing.run_id)
+    members = agent_defaults.agent_run_fields(prompt, schedule.project_id, firing.run_id)
     return {"config": schedule.config, **members}

@@ -25,7 +25,7 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None = None
 
 
-def call(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
+def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
     """A run of the trigger's target, an agent's with its conversation where the trigger names none; or the run that this
     id has already brought about.
 
@@ -83,13 +83,13 @@ def call(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
 def _agent(trigger: Trigger, made: TriggerCall, place: str, agent_id: str) -> dict[str, Any]:
     """The agent is told the trigger's prompt and what was sent: a text as it is, anything else as JSON."""
     told = None if made.payload is None else msgspec.json.decode(made.payload)
-    texts = agent_defaults.prompt_of(trigger.config)
+    texts = agent_defaults.prompt_texts(trigger.config)
     if told is not None and told != "":
         texts.append(told if isinstance(told, str) else bytes(made.payload or b"").decode())
     prompt = agent_defaults.Prompt(
         agent_id=agent_id, conversation_id=place, message_id=made.message_id, texts=texts
     )
-    members = agent_defaults.members(prompt, trigger.project_id, made.run_id)
+    members = agent_defaults.agent_run_fields(prompt, trigger.project_id, made.run_id)
     if len(members["request_snapshot"]) >= limits.request_snapshot_bytes_max:
         raise Error(
             "REQUEST_SNAPSHOT_TOO_LARGE", "What the agent would be told must be less than 2 MiB as JSON"
