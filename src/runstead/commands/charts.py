@@ -7,7 +7,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal
-from runstead.core.usage.activity import Activity, Grid, Share, grid, summed_up
+from runstead.core.usage.activity import Activity, Grid, Share, grid, summarize
 from runstead.core.usage.rollup import cover
 from runstead.ports.store import ActivityQuery, RunQuery
 
@@ -36,7 +36,7 @@ async def activity(
     shares = await _summed(app, query, since, until, where)
     if shares is None:
         shares = await app.store.runs.shares(query, where.origin, where.width)
-    return summed_up(shares, since=since, until=until, where=where)
+    return summarize(shares, since=since, until=until, where=where)
 
 
 async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:

@@ -96,7 +96,7 @@ async def note_heard(app: App) -> int:
     some = list(itertools.islice(app.heard, limits.seen_per_tick_max))
     if some:
         app.heard.difference_update(some)
-        await app.store.workers.heard(some)
+        await app.store.workers.touch(some)
     return len(some)
 
 

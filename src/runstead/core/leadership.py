@@ -29,7 +29,7 @@ def elect(held: Lead, owner: str, lease_ms: int, now: int) -> Lead:
     return Lead(held.term, held.owner, min(held.expires_at, now + lease_ms))
 
 
-def in_office(held: Lead, now: int) -> Lead:
+def unexpired(held: Lead, now: int) -> Lead:
     """The lead as it is told to others: one that has run out is nobody's."""
     return held if held.expires_at > now else Lead(held.term)
 

@@ -29,7 +29,7 @@ class Leader:
 
     async def run(self) -> None:
         """Until the server stops; then another replica may lead at once."""
-        metrics.know_loop("leader")
+        metrics.register_loop("leader")
         with self._app.notifier.subscribe(LEADER_KEY) as hint:
             while not self._app.stopping.is_set():
                 hint.clear()

@@ -32,7 +32,7 @@ from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import open_to
 from runstead.http.framework.protocol import Protocol
-from runstead.loops.artifact_gc import sweep
+from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
@@ -298,7 +298,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         Loop(
             "artifact gc",
             limits.artifact_gc_tick_s,
-            lambda: sweep(app),
+            lambda: collect_artifacts(app),
             rows_max=limits.artifact_tombstones_per_tick_max,
         ),
         Loop(

@@ -164,7 +164,7 @@ def followed_up(batch: Batch, *, now: int) -> Changed:
     return Changed(replace(batch, followed_up_at=now))
 
 
-def told(batch: Batch) -> dict[str, object]:
+def batch_summary(batch: Batch) -> dict[str, object]:
     """What the run of `on_complete` is told of the batch."""
     return {
         "id": batch.id,

@@ -44,7 +44,7 @@ def is_media_type(told: str) -> bool:
     return len(told) <= 255 and _MEDIA_TYPE.fullmatch(told) is not None
 
 
-def told(artifacts: bytes | None) -> list[dict[str, Any]]:
+def decode_artifacts(artifacts: bytes | None) -> list[dict[str, Any]]:
     """Of a run's row, in order."""
     found: list[dict[str, Any]] = [] if artifacts is None else msgspec.json.decode(artifacts)
     return found
@@ -52,7 +52,7 @@ def told(artifacts: bytes | None) -> list[dict[str, Any]]:
 
 def find(artifacts: bytes | None, name: str) -> Stored | None:
     """The one of this name that is kept here."""
-    for one in told(artifacts):
+    for one in decode_artifacts(artifacts):
         if one.get("name") == name and KEY_MEMBER in one:
             return msgspec.convert(one, Stored)
     return None
@@ -60,7 +60,7 @@ def find(artifacts: bytes | None, name: str) -> Stored | None:
 
 def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
     """The list with this one, in place of any other of its name that is kept here."""
-    before = told(artifacts)
+    before = decode_artifacts(artifacts)
     places = [place for place, one in enumerate(before) if one["name"] == new.name and KEY_MEMBER in one]
     listed: Sequence[Any] = (
         [*before[: places[0]], new, *before[places[0] + 1 :]] if places else [*before, new]
@@ -72,11 +72,11 @@ def with_notes(artifacts: bytes | None, notes: bytes | None) -> bytes | None:
     """The list with what a completion tells. What is kept here stays; a note of such a name adds nothing."""
     if notes is None:
         return artifacts
-    kept = [one for one in told(artifacts) if KEY_MEMBER in one]
+    kept = [one for one in decode_artifacts(artifacts) if KEY_MEMBER in one]
     names = {one["name"] for one in kept}
     others = [
         {member: value for member, value in one.items() if member != KEY_MEMBER}
-        for one in told(notes)
+        for one in decode_artifacts(notes)
         if one["name"] not in names
     ]
     return msgspec.json.encode([*kept, *others])

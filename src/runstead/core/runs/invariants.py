@@ -72,15 +72,15 @@ class FamilyFacts(msgspec.Struct, frozen=True):
     stored: int = 0
 
 
-class Audited(msgspec.Struct, frozen=True):
+class CheckedRun(msgspec.Struct, frozen=True):
     """A run without its large values, and what a store holds of it beside its row, all from one moment.
 
-    An `error` that is too large to be looked at is empty. `below`: (total, active) as its children tell them.
+    An `error` that is too large to be looked at is empty. `children`: (total, active) as its children tell them.
     """
 
     run: Run
     log: LogFacts = LogFacts()
-    below: tuple[int, int] = (0, 0)
+    children: tuple[int, int] = (0, 0)
     parent: ParentFacts | None = None
     attempts_lost: int = 0
     latest_ended_attempt: int = 0
@@ -98,7 +98,7 @@ class Violation(msgspec.Struct, frozen=True):
     project_id: str | None = None
 
 
-def events_are_gapless(one: Audited) -> Iterator[str]:
+def events_are_gapless(one: CheckedRun) -> Iterator[str]:
     log, latest = one.log, one.run.latest_event_id
     if latest < 0 or (log.count, log.last) != (latest, latest) or log.first != min(latest, 1):
         held = (
@@ -113,7 +113,7 @@ def events_are_gapless(one: Audited) -> Iterator[str]:
         yield f"has {log.misplaced} event(s) where its readers do not find them"
 
 
-def external_sequence_counts_external_events(one: Audited) -> Iterator[str]:
+def external_sequence_counts_external_events(one: CheckedRun) -> Iterator[str]:
     told = one.run.latest_external_event_sequence
     if told != one.log.counted:
         yield f"says that its external sequence is {told}, and holds {one.log.counted} such event(s)"
@@ -121,7 +121,7 @@ def external_sequence_counts_external_events(one: Audited) -> Iterator[str]:
         yield f"has {one.log.miscounted} event(s) that carry a wrong external sequence"
 
 
-def a_run_ends_once_and_last(one: Audited) -> Iterator[str]:
+def a_run_ends_once_and_last(one: CheckedRun) -> Iterator[str]:
     run, log = one.run, one.log
     if log.ends != run.terminal:
         wanted = "one terminal event" if run.terminal else "no terminal event"
@@ -133,7 +133,7 @@ def a_run_ends_once_and_last(one: Audited) -> Iterator[str]:
         yield f"is {run.status.value} and should end with {expected}, not with {log.last_type}"
 
 
-def the_end_says_what_the_log_says(one: Audited) -> Iterator[str]:
+def the_error_matches_the_last_event(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.status is RunStatus.FAILED and run.error is None:
         yield "has failed and says no error"
@@ -145,7 +145,7 @@ def the_end_says_what_the_log_says(one: Audited) -> Iterator[str]:
         yield "says another error than its last event"
 
 
-def an_end_has_its_time(one: Audited) -> Iterator[str]:
+def an_end_has_its_time(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if (run.completed_at is not None) != run.terminal or (run.duration_ms is not None) != run.terminal:
         yield f"is {run.status.value}, with completed_at {run.completed_at} and duration_ms {run.duration_ms}"
@@ -153,7 +153,7 @@ def an_end_has_its_time(one: Audited) -> Iterator[str]:
         yield "was updated before it was created"
 
 
-def a_wait_has_a_reason(one: Audited) -> Iterator[str]:
+def a_wait_has_a_reason(one: CheckedRun) -> Iterator[str]:
     run = one.run
     waits = run.status is RunStatus.WAITING
     if (run.waiting_reason is not None) != waits:
@@ -163,13 +163,13 @@ def a_wait_has_a_reason(one: Audited) -> Iterator[str]:
         yield f"is {run.status.value} and still says what it waited for"
 
 
-def a_request_is_open_while_it_holds_its_run(one: Audited) -> Iterator[str]:
+def a_request_is_open_while_it_holds_its_run(one: CheckedRun) -> Iterator[str]:
     held = () if one.run.waiting_input_id is None else (one.run.waiting_input_id,)
     if one.open_inputs != held:
         yield f"waits for the input request(s) {list(held)}, and those that are open are {list(one.open_inputs)}"
 
 
-def the_queue_holds_what_may_be_claimed(one: Audited) -> Iterator[str]:
+def the_queue_holds_what_may_be_claimed(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.available_at is not None and not claimable(run, run.available_at):
         yield f"stands in the queue, though it is {run.status.value} or leased"
@@ -177,7 +177,7 @@ def the_queue_holds_what_may_be_claimed(one: Audited) -> Iterator[str]:
         yield "is pending and missing in the queue"
 
 
-def the_deadline_fits_the_state(one: Audited) -> Iterator[str]:
+def the_deadline_fits_the_state(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if (
         run.lease_expires_at is not None
@@ -189,7 +189,7 @@ def the_deadline_fits_the_state(one: Audited) -> Iterator[str]:
         yield f"is due at {run.due_at}, and its deadlines say {due_at(run)}"
 
 
-def a_lease_belongs_to_an_attempt(one: Audited) -> Iterator[str]:
+def a_lease_belongs_to_an_attempt(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.lease_token is None and (run.lease_expires_at is not None or run.lease_ms is not None):
         yield "has a lease without a token"
@@ -204,7 +204,7 @@ def a_lease_belongs_to_an_attempt(one: Audited) -> Iterator[str]:
         yield "has ended and its lease has not"
 
 
-def attempts_are_counted(one: Audited) -> Iterator[str]:
+def attempts_are_counted(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.attempts_lost != one.attempts_lost:
         yield f"says that it lost {run.attempts_lost} attempt(s), and {one.attempts_lost} are noted"
@@ -212,7 +212,7 @@ def attempts_are_counted(one: Audited) -> Iterator[str]:
         yield f"is at attempt {run.attempt}, and attempt {one.latest_ended_attempt} has ended"
 
 
-def a_cancel_is_asked_for_before_it_is_done(one: Audited) -> Iterator[str]:
+def a_cancel_is_requested_before_it_is_done(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.cancel_requested_at is not None and run.status is not RunStatus.CANCELLED:
         yield f"was cancelled and is {run.status.value}"
@@ -220,11 +220,11 @@ def a_cancel_is_asked_for_before_it_is_done(one: Audited) -> Iterator[str]:
         yield "stopped after a cancel that nobody asked for"
 
 
-def a_parent_is_there(one: Audited) -> Iterator[str]:
+def a_parent_exists(one: CheckedRun) -> Iterator[str]:
     run, parent = one.run, one.parent
     if run.parent_seq is None:
         if (run.path, run.root_seq, run.root_run_id, run.parent_run_id) != ("/", run.seq, run.run_id, None):
-            yield f"has no parent, and says that it is below {run.path} of {run.root_run_id}"
+            yield f"has no parent, and says that it is in the path {run.path} of {run.root_run_id}"
     elif parent is None:
         yield f"is a child of {run.parent_run_id}, which is not there"
     else:
@@ -234,16 +234,16 @@ def a_parent_is_there(one: Audited) -> Iterator[str]:
             yield f"does not fit to its parent {parent.run_id}: its root or its path is wrong"
 
 
-def counters_count_the_family(one: Audited) -> Iterator[str]:
+def counters_count_the_family(one: CheckedRun) -> Iterator[str]:
     run = one.run
-    if (run.descendants_total, run.descendants_active) != one.below:
-        told = f"{run.descendants_total} run(s) below it and {run.descendants_active} of them active"
-        yield f"counts {told}; there are {one.below[0]} and {one.below[1]}"
-    if run.status is RunStatus.CANCELLED and one.below[1]:
-        yield f"was cancelled, and {one.below[1]} run(s) below it go on"
+    if (run.descendants_total, run.descendants_active) != one.children:
+        told = f"{run.descendants_total} descendants, {run.descendants_active} of them active"
+        yield f"counts {told}; there are {one.children[0]} and {one.children[1]}"
+    if run.status is RunStatus.CANCELLED and one.children[1]:
+        yield f"was cancelled, and {one.children[1]} descendants are still active"
 
 
-def a_family_has_one_order(one: Audited) -> Iterator[str]:
+def a_family_has_one_order(one: CheckedRun) -> Iterator[str]:
     family = one.family
     if family.gaps:
         yield f"has {family.gaps} gap(s) in the order of its family's events"
@@ -251,16 +251,16 @@ def a_family_has_one_order(one: Audited) -> Iterator[str]:
         yield f"has descendants with {family.stored} event(s), of which {family.placed} have places"
 
 
-def a_key_belongs_to_an_event(one: Audited) -> Iterator[str]:
+def a_key_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
     if one.latest_keyed_event > one.run.latest_event_id:
         yield f"knows a key of event {one.latest_keyed_event}, and its latest is {one.run.latest_event_id}"
 
 
-RULES: Final[tuple[Callable[[Audited], Iterator[str]], ...]] = (
+RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
     a_run_ends_once_and_last,
-    the_end_says_what_the_log_says,
+    the_error_matches_the_last_event,
     an_end_has_its_time,
     a_wait_has_a_reason,
     a_request_is_open_while_it_holds_its_run,
@@ -268,15 +268,15 @@ RULES: Final[tuple[Callable[[Audited], Iterator[str]], ...]] = (
     the_deadline_fits_the_state,
     a_lease_belongs_to_an_attempt,
     attempts_are_counted,
-    a_cancel_is_asked_for_before_it_is_done,
-    a_parent_is_there,
+    a_cancel_is_requested_before_it_is_done,
+    a_parent_exists,
     counters_count_the_family,
     a_family_has_one_order,
     a_key_belongs_to_an_event,
 )
 
 
-def violations(one: Audited) -> Iterator[Violation]:
+def violations(one: CheckedRun) -> Iterator[Violation]:
     """All that is wrong with one run."""
     for rule in RULES:
         for told in rule(one):

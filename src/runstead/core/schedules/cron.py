@@ -59,7 +59,7 @@ def _refused(sentence: str) -> Error:
     return Error("INVALID_REQUEST", sentence, errors=(("$.schedule", sentence),))
 
 
-def words(expression: str) -> str:
+def describe(expression: str) -> str:
     """What an expression that passes `check` means, for people: `At 02:30 on Monday through Friday`."""
     return CronSim(expression, _EPOCH).explain()
 

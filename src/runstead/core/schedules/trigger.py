@@ -75,7 +75,7 @@ def run_id(trigger: Trigger, key: str | None) -> str:
     return f"run_{uuid.uuid4() if key is None else uuid.uuid5(uuid.UUID(trigger.id), key)}"
 
 
-def refuse_other(there: Run, payload: bytes | None) -> None:
+def refuse_other_payload(there: Run, payload: bytes | None) -> None:
     """IDEMPOTENCY_KEY_REUSED where the run that a key has started got something else."""
     if there.input != payload:
         raise Error(

@@ -93,7 +93,7 @@ def grid(since: int, until: int, count: int) -> Grid:
     return Grid(since, width)
 
 
-def summed_up(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
+def summarize(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
     places = -(-(until - where.origin) // where.width)
     counts: list[Counter[RunStatus]] = [Counter() for _ in range(places)]
     durations: list[Durations] = [Counter() for _ in range(places)]

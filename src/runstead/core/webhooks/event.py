@@ -100,6 +100,6 @@ def payload(run: Run, event_type: str, now: int) -> bytes:
     return _encode({"type": event_type, "timestamp": iso(now), "data": data})
 
 
-def trial_payload(webhook: Webhook, now: int) -> bytes:
+def build_test_payload(webhook: Webhook, now: int) -> bytes:
     data = {"webhook_id": webhook.id, "project_id": webhook.project_id}
     return _encode({"type": TEST, "timestamp": iso(now), "data": data})

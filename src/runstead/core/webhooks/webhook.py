@@ -112,7 +112,7 @@ def backoff_ms(attempts: int, dice: float) -> int:
     return round(step / 2 + step / 2 * dice)
 
 
-def attempted(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, dice: float) -> Pair:
+def record_attempt(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, dice: float) -> Pair:
     """Both once an attempt has ended. One that was overtaken by another attempt, or by the end of its delivery, says
     nothing any more.
     """
@@ -152,7 +152,7 @@ def _disabled(webhook: Webhook, reason: str, now: int) -> Webhook:
     return replace(webhook, disabled_at=now, disabled_reason=reason, updated_at=max(webhook.updated_at, now))
 
 
-def again(webhook: Webhook, delivery: Delivery, now: int) -> Pair:
+def redeliver(webhook: Webhook, delivery: Delivery, now: int) -> Pair:
     """Send a delivery once more, whatever became of it, for as long as a new one is tried. WEBHOOK_DISABLED."""
     refuse_disabled(webhook)
     return webhook, replace(

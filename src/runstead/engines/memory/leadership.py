@@ -1,6 +1,6 @@
 """The lead in memory."""
 
-from runstead.core.leadership import Lead, elect, in_office, resign
+from runstead.core.leadership import Lead, elect, resign, unexpired
 from runstead.engines.memory.journal import Journal
 from runstead.ports.store import Leadership
 
@@ -15,7 +15,7 @@ class MemoryLeadership(Leadership):
         return self._held
 
     async def held(self) -> Lead:
-        return in_office(self._held, self._journal.clock())
+        return unexpired(self._held, self._journal.clock())
 
     async def resign(self, owner: str) -> None:
         self._held = resign(self._held, owner)

@@ -18,7 +18,7 @@ class MemoryRetention(Retention):
         self._journal = journal
         self._rows = rows
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = self._journal.now() - age_ms
         young = (run for run in self._rows.runs.values() if run.parent_seq is None and run.seq > after)
         roots = list(islice(young, limits.retention_roots_checked_max))

@@ -82,7 +82,7 @@ class MemoryWorkers(Workers):
 
         return self._journal.write(idempotency, plan)
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         for worker_id in worker_ids:
             await self.heartbeat(worker_id)
 

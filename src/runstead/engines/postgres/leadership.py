@@ -6,7 +6,7 @@ from msgspec.structs import astuple
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.leadership import Lead, elect, in_office, resign
+from runstead.core.leadership import Lead, elect, resign, unexpired
 from runstead.engines.postgres.commit.pool import Pool
 from runstead.engines.postgres.connection import (
     BROKEN,
@@ -61,7 +61,7 @@ class PostgresLeadership:
             return await work(connection)
 
     async def _in_office(self, connection: Connection) -> Lead:
-        return in_office(*await self._read(connection))
+        return unexpired(*await self._read(connection))
 
     async def _decided(self, connection: Connection, decide: Callable[[Lead, int], Lead]) -> Lead:
         for _ in range(limits.race_retries_max):

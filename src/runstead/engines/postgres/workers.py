@@ -49,7 +49,7 @@ class PostgresWorkers:
 
         return await self._writer.do(idempotent(job, idempotency))
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         await self._writer.do(lambda c, now: c.execute(Q["workers_heard"], now, list(worker_ids)))
 
     async def fell_silent(self, limit: int) -> list[Worker]:

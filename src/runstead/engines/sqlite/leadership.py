@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec.structs import astuple
 
-from runstead.core.leadership import Lead, elect, in_office, resign
+from runstead.core.leadership import Lead, elect, resign, unexpired
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
@@ -23,7 +23,7 @@ class SqliteLeadership:
     async def held(self) -> Lead:
         def read(connection: sqlite3.Connection) -> Lead:
             row = connection.execute(Q["lead"]).fetchone()
-            return Lead() if row is None else in_office(Lead(*row), self._clock())
+            return Lead() if row is None else unexpired(Lead(*row), self._clock())
 
         return await self._readers.do(read)
 

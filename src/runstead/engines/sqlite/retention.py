@@ -21,7 +21,7 @@ class SqliteRetention:
         self._writer = writer
         self._readers = readers
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = self._writer.now() - age_ms
         return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 

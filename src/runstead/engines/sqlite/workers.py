@@ -53,7 +53,7 @@ class SqliteWorkers:
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         def job(connection: sqlite3.Connection, now: int) -> None:
             connection.executemany(Q["worker_heard"], [(now, worker_id) for worker_id in worker_ids])
 

@@ -24,7 +24,7 @@ class Workers(Protocol):
         self, worker_id: str, idempotency: IdempotencyRecord | None = None
     ) -> Worker | None: ...
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         """Other signs of life: they count as heard of now."""
         ...
 

@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import Stored, find, told, with_stored
+from runstead.core.runs.artifact import Stored, decode_artifacts, find, with_stored
 from runstead.core.runs.event import artifact_stored
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
@@ -48,7 +48,7 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
     same = find(run.artifacts, new.name)
     if same is not None and (same.sha256, same.media_type) == (new.sha256, new.media_type):
         return Transition(run, duplicate=True)
-    if same is None and len(told(run.artifacts)) >= limits.artifacts_max:
+    if same is None and len(decode_artifacts(run.artifacts)) >= limits.artifacts_max:
         raise Error("ARTIFACT_LIMIT_REACHED", f"A run has at most {limits.artifacts_max} artifacts")
     changes: dict[str, object] = {"artifacts": with_stored(run.artifacts, new)}
     if log_full(run):

@@ -12,7 +12,7 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, NewMessage, Transition
 from runstead.core.runs.transitions import agent_defaults
 from runstead.core.runs.transitions.create import create
-from runstead.core.schedules.trigger import Trigger, refuse_other
+from runstead.core.schedules.trigger import Trigger, refuse_other_payload
 
 
 class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
     IDEMPOTENCY_KEY_REUSED where that one got another payload; REQUEST_SNAPSHOT_TOO_LARGE.
     """
     if loaded.run is not None:
-        refuse_other(loaded.run, made.payload)
+        refuse_other_payload(loaded.run, made.payload)
         return Transition(loaded.run, duplicate=True)
     kind, _, target_id = trigger.target.partition(":")
     members: dict[str, Any] = {"owner_kind": "project", "owner_id": trigger.project_id}
