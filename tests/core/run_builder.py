@@ -250,7 +250,7 @@ class RunBuilder:
                 self.run,
                 now=self.now,
                 events=events,
-                expected_event_id=after,
+                expected_previous_event_id=after,
                 expected_sequence=sequence,
                 tail=tuple(tail),
                 fence=fence,

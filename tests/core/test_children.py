@@ -138,7 +138,9 @@ def test_nobody_else_answers_for_a_child():
     pair = Pair()
     pair.mark()
     pair.wait()
-    with pytest.raises(Error, match="waits for the end of run below: complete or cancel that one") as refused:
+    with pytest.raises(
+        Error, match="waits for the end of the run below: complete or cancel that run"
+    ) as refused:
         pair.parent.resume(kind="event", call="run:below")
     assert refused.value.code == "TOOL_RESULT_CONFLICT"
 

@@ -31,7 +31,7 @@ def test_a_moment_that_has_passed_means_now():
     ],
 )
 def test_a_run_that_its_caller_drives_is_not_delayed(fields):
-    with pytest.raises(Error, match="its caller drives it") as refused:
+    with pytest.raises(Error, match="The caller drives this run") as refused:
         RunBuilder(available_at=NOON + 1_000, **fields)
     assert refused.value.code == "INVALID_REQUEST"
 

@@ -167,7 +167,7 @@ class StoreDriver:
                 to.run,
                 now=to.now,
                 events=events,
-                expected_event_id=after,
+                expected_previous_event_id=after,
                 expected_sequence=sequence,
                 tail=to.tail,
                 fence=fence,

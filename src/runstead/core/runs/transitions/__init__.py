@@ -1,6 +1,6 @@
-"""THE machine: every way in which a run's state changes, each a pure function to a `Transition`.
+"""The state machine of runs: one pure function for each change, which returns a `Transition`.
 
-Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule repeats exactly.
+Times are ms. Random values (tokens, dice) are arguments, so that every rule is deterministic.
 """
 
 from runstead.core.runs.transitions.attempts import claim, claimable, enforce_deadlines, release, renew

@@ -1,4 +1,4 @@
-"""What may be done with a run's record, whatever its state: naming it, and deleting it once it is over."""
+"""Changes of a run's record: rename it, add an artifact, delete it."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from runstead.core.runs.transitions.machine import Fence, log_full, not_active, 
 
 
 class IfMatch(msgspec.Struct, frozen=True):
-    """At which versions the caller has seen the run; `any`: it does not matter."""
+    """The run versions of an If-Match header (RFC 9110, 13.1.1). `any` stands for `*`."""
 
     versions: frozenset[int] = frozenset()
     any: bool = False
@@ -23,13 +23,13 @@ class IfMatch(msgspec.Struct, frozen=True):
 def rename(
     run: Run, *, now: int, names: Mapping[str, str | bytes | None], if_match: IfMatch | None
 ) -> Transition:
-    """Set `title` and `labels`, those that are given. Nobody overwrites what they have not read: PRECONDITION_REQUIRED
-    without `seen`, PRECONDITION_FAILED at another version.
+    """Set `title`, `labels` or both. A caller cannot overwrite a version that it has not read: PRECONDITION_REQUIRED
+    without `if_match`, PRECONDITION_FAILED at another version.
     """
     assert names.keys() <= {"title", "labels"}, names
     if if_match is None:
         raise Error(
-            "PRECONDITION_REQUIRED", "Send If-Match with the ETag of the run as you have read it, or with *"
+            "PRECONDITION_REQUIRED", "Send If-Match with the ETag of the run that you have read, or with *"
         )
     if not if_match.any and run.version not in if_match.versions:
         raise Error("PRECONDITION_FAILED", "The run has changed since it was read: read it again")
@@ -39,8 +39,9 @@ def rename(
 
 
 def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transition:
-    """Put an artifact whose content is kept by now on the run's list. `duplicate`: it is there already, the same bytes
-    under the same name; others under the name take its place. RUN_NOT_ACTIVE, ARTIFACT_LIMIT_REACHED.
+    """Add an artifact, whose content is already stored, to the run's list. An artifact with the same name is replaced.
+
+    `duplicate`: the list already has the same bytes under the same name. RUN_NOT_ACTIVE, ARTIFACT_LIMIT_REACHED.
     """
     fence.check(run)
     if run.terminal:
@@ -58,9 +59,9 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
 
 
 def delete(run: Run) -> Transition:
-    """Remove the run with all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
+    """Delete the run with everything that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
     if not run.terminal:
         raise Error("RUN_NOT_TERMINAL", f"Only a run that has ended can be deleted: it is {run.status.value}")
     if run.descendants_total:
-        raise Error("RUN_HAS_CHILDREN", "The run has runs below it: delete those first")
+        raise Error("RUN_HAS_CHILDREN", "The run has descendants: delete those first")
     return Transition(run, deletes=True, family_total=-1)

@@ -1,4 +1,4 @@
-"""How a call of a trigger brings a run about."""
+"""Create a run when a trigger is called."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from runstead.core.schedules.trigger import Trigger, refuse_other_payload
 
 
 class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent (`payload`: JSON text), and the ids that a new run and what comes with it shall have."""
+    """The sent `payload` (JSON text), and the ids of the new run, its message and its conversation."""
 
     run_id: str
     uid: str
@@ -26,10 +26,10 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
-    """A run of the trigger's target, an agent's with its conversation where the trigger names none; or the run that this
-    id has already brought about.
+    """Create a run of the trigger's target. An agent run gets a new conversation unless the trigger names one.
 
-    IDEMPOTENCY_KEY_REUSED where that one got another payload; REQUEST_SNAPSHOT_TOO_LARGE.
+    If a run with this id exists, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with another payload;
+    REQUEST_SNAPSHOT_TOO_LARGE.
     """
     if loaded.run is not None:
         refuse_other_payload(loaded.run, made.payload)
@@ -69,7 +69,7 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
         input=made.payload,
         **members,
     )
-    born = create(
+    created = create(
         run,
         now=loaded.now,
         parent=None,
@@ -77,21 +77,21 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
         message=message,
         push_service_id=loaded.push_service_id,
     )
-    return replace(born, conversation=conversation)
+    return replace(created, conversation=conversation)
 
 
 def _agent(trigger: Trigger, made: TriggerCall, place: str, agent_id: str) -> dict[str, Any]:
-    """The agent is told the trigger's prompt and what was sent: a text as it is, anything else as JSON."""
-    told = None if made.payload is None else msgspec.json.decode(made.payload)
+    """Return the fields of an agent run. Its input is the trigger's prompt and the payload: a string as it is, any other
+    value as JSON.
+    """
+    payload = None if made.payload is None else msgspec.json.decode(made.payload)
     texts = agent_defaults.prompt_texts(trigger.config)
-    if told is not None and told != "":
-        texts.append(told if isinstance(told, str) else bytes(made.payload or b"").decode())
+    if payload is not None and payload != "":
+        texts.append(payload if isinstance(payload, str) else bytes(made.payload or b"").decode())
     prompt = agent_defaults.Prompt(
         agent_id=agent_id, conversation_id=place, message_id=made.message_id, texts=texts
     )
     members = agent_defaults.agent_run_fields(prompt, trigger.project_id, made.run_id)
     if len(members["request_snapshot"]) >= limits.request_snapshot_bytes_max:
-        raise Error(
-            "REQUEST_SNAPSHOT_TOO_LARGE", "What the agent would be told must be less than 2 MiB as JSON"
-        )
+        raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "The agent's start payload must be less than 2 MiB as JSON")
     return members
