@@ -1,4 +1,4 @@
-"""What runs came to over time: buckets of equal width, their outcomes and how long they took. Times are ms."""
+"""Activity charts: outcomes and durations of runs in buckets of equal width. Times are ms."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from runstead.core.usage.rollup import ACTIVITY_WIDTHS, Durations, rounded
 
 
 class RunSummary(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
-    """As much of a run as tells where it stands in the order of runs."""
+    """The few members of a run that lists need to find its place in their order."""
 
     seq: int
     status: RunStatus
@@ -24,8 +24,8 @@ RUN_SUMMARY_FIELDS: Final = RunSummary.__struct_fields__
 
 
 class Share(NamedTuple):
-    """Runs of one state that were created in the bucket that holds `at`; of those that completed, how long they took, by
-    `rollup.rounded`. Negative where a sum has counted what is no longer there.
+    """The number of runs with one status that were created in the bucket of `at`, and durations of completed runs, rounded
+    by `rollup.rounded`. Numbers are negative if they correct a sum that counts deleted runs.
     """
 
     at: int
@@ -35,14 +35,14 @@ class Share(NamedTuple):
 
 
 def share(at: int, status: str, duration_ms: int | None, runs: int) -> Share:
-    """Of runs of one state and, where they completed, one duration."""
+    """Build the share of runs with one status and, if they completed, one duration."""
     took = duration_ms is not None and status == RunStatus.COMPLETED
     return Share(at, RunStatus(status), runs, Counter({rounded(duration_ms or 0): runs} if took else ()))
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """The runs created from `begins_at` on, up to the next bucket: how many are in which state now. The quantiles are
-    those of the runs that completed, None where none did.
+    """The number of runs by status that were created from `begins_at` up to the next bucket. The quantiles are those of
+    completed runs, None if there are none.
     """
 
     begins_at: int
@@ -56,8 +56,8 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """`buckets` oldest first, each `width_ms` wide; `total` of all of them. The first may begin before `since`, and the
-    last end after `until`, but runs that were created outside are not counted.
+    """`buckets` oldest first, each `width_ms` wide, and their `total`. The first bucket may begin before `since` and the
+    last may end after `until`, but only runs that were created between `since` and `until` are counted.
     """
 
     since: int
@@ -68,20 +68,20 @@ class Activity(msgspec.Struct, frozen=True):
 
 
 class Grid(NamedTuple):
-    """Where buckets begin, and how wide they are."""
+    """The start of the first bucket, and the width of all buckets, in ms."""
 
     origin: int
     width: int
 
     @property
     def widths(self) -> list[int]:
-        """The widths of sums of which a bucket is made, from the narrowest on; none where it must be made of runs."""
+        """The widths of sums that add up to a bucket, narrowest first. Empty if a bucket must be counted from runs."""
         return [one for one in ACTIVITY_WIDTHS if self.width % one == 0 and self.origin % one == 0]
 
 
 def grid(since: int, until: int, count: int) -> Grid:
-    """At most `count` + 1 buckets over [since, until). Those of a quarter hour or more begin with quarter hours, those of a
-    day or more with days (UTC): so they are sums of sums.
+    """Return a grid of at most `count` + 1 buckets over [since, until). Buckets of a quarter hour or more start at quarter
+    hours, buckets of a day or more at days (UTC), so that they can be added up from sums.
     """
     assert since < until, (since, until)
     assert count > 0, count
@@ -94,6 +94,7 @@ def grid(since: int, until: int, count: int) -> Grid:
 
 
 def summarize(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
+    """Add up the shares in the buckets of the grid."""
     places = -(-(until - where.origin) // where.width)
     counts: list[Counter[RunStatus]] = [Counter() for _ in range(places)]
     durations: list[Durations] = [Counter() for _ in range(places)]
@@ -125,7 +126,10 @@ def _bucket(begins_at: int, counts: Counter[RunStatus], took: Durations) -> Buck
 
 
 def quantile(durations: Mapping[int, int], percent: int) -> int | None:
-    """The smallest value that at least so many percent of all do not exceed (nearest rank); None of none."""
+    """Return the smallest value that at least `percent` % of the runs do not exceed (nearest rank). None without runs.
+
+    `durations`: duration → number of runs.
+    """
     wanted = -(-sum(durations.values()) * percent // 100)
     for value, count in sorted(durations.items()):
         wanted -= count
