@@ -248,7 +248,7 @@ async def test_a_page_of_large_messages_of_users_is_shorter(api, conversation, m
 
 
 async def test_a_message_of_an_endless_log_is_cut_and_says_so(driver, monkeypatch):
-    monkeypatch.setattr(limits, "message_fold_bytes_max", 50_000)
+    monkeypatch.setattr(limits, "message_projection_bytes_max", 50_000)
     monkeypatch.setattr(limits, "event_page_bytes_max", 10_000)
     run, path = await driver.agent_run()
     piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}

@@ -26,8 +26,8 @@ from runstead.engines.postgres.sql import (
     update_runs,
 )
 from runstead.engines.sql.dialect import Update
-from runstead.engines.sql.queue_partitions import lines
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.engines.sql.queue_partitions import partitions
+from runstead.ports.store import ClaimRequest, RunQuery
 from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
@@ -64,12 +64,12 @@ ALLOWED |= dict.fromkeys(
 )
 
 CLAIMS = [
-    ClaimQuery("p", ("task",)),
-    ClaimQuery("p", ("task", "eval", "workflow")),
-    ClaimQuery("p", ("task",), ("task:0",)),
-    ClaimQuery("p", ("task",), ("task:0", "task:1")),
-    ClaimQuery("p", ("agent",), (), "py", "w"),
-    ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+    ClaimRequest("p", ("task",)),
+    ClaimRequest("p", ("task", "eval", "workflow")),
+    ClaimRequest("p", ("task",), ("task:0",)),
+    ClaimRequest("p", ("task",), ("task:0", "task:1")),
+    ClaimRequest("p", ("agent",), (), "py", "w"),
+    ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 ]
 PAGES = [
     RunQuery(("p",), limit=25),
@@ -113,7 +113,7 @@ def made():
     found["update_runs of one"] = of_one(found["update_runs"])
     found["together, of one"] = together(tuple(map(of_one, several)))
     for n, claim in enumerate(CLAIMS):
-        chosen = list(lines(claim, 1, ConcurrencySlots({}), claim.targets))
+        chosen = list(partitions(claim, 1, ConcurrencySlots({}), claim.targets))
         found[f"claim {n}"] = claim_sql(chosen)[0]
         found[f"first claim {n}"] = first_claim_sql(chosen)[0]
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}

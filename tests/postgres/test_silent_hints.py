@@ -78,10 +78,10 @@ async def test_a_replica_that_is_alone_sends_nothing(new, overheard):
     overheard.clear()
     with here.subscribe("a") as hint:
         here.publish(["a"])
-        here.announce("p", [update(1)])
+        here.publish_changes("p", [update(1)])
         assert hint.is_set()
     assert heard == [[update(1)]]
-    assert (here.listened("p"), here.listened("q")) == (True, False)
+    assert (here.has_listeners("p"), here.has_listeners("q")) == (True, False)
     assert await overheard.all() == []
 
 
@@ -96,7 +96,7 @@ async def test_a_replica_that_joins_is_greeted_back_with_a_look_and_hears_all_fr
         await eventually(lambda: not here._alone)
         await woken(missed)
         here.publish(["b"])
-        here.announce("p", [update(1)])
+        here.publish_changes("p", [update(1)])
         await eventually(lambda: [update(1)] in heard)
         assert hint.is_set()
         assert None in heard  # lists are to be read again

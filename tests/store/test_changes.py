@@ -247,12 +247,12 @@ async def notifications(notifier, monkeypatch):
 
 async def test_a_follower_is_told_what_comes_from_now_on(notifier, notifications):
     follower = await Follower(notifications).opened()
-    notifier.announce(PROJECT, [hint("created")])
-    notifier.announce("another", [hint("created", "foreign")])
+    notifier.publish_changes(PROJECT, [hint("created")])
+    notifier.publish_changes("another", [hint("created", "foreign")])
     assert await follower.next() == [("created", "r")]
     waiting = asyncio.ensure_future(follower.next())
     await asyncio.sleep(0)
-    notifier.announce(PROJECT, [hint("completed")])
+    notifier.publish_changes(PROJECT, [hint("completed")])
     assert await waiting == [("completed", "r")]
     await follower.leave()
 
@@ -261,7 +261,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
     follower = await Follower(notifications).opened()
     cursor = follower.cursor
     await follower.leave()
-    notifier.announce(PROJECT, [hint("created"), hint("completed")])
+    notifier.publish_changes(PROJECT, [hint("created"), hint("completed")])
     again = await Follower(notifications, cursor).opened()
     assert await again.next() == [("created", "r"), ("completed", "r")]
     await again.leave()
@@ -274,7 +274,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
 async def test_an_unknown_cursor_is_told_once_to_read_again(notifier, notifications, cursor):
     follower = await Follower(notifications, cursor).opened()
     assert await follower.next() == [("resync", None)]
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     assert await follower.next() == [("created", "r")]
     await follower.leave()
 
@@ -283,7 +283,7 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
     follower = await Follower(notifications, "none").opened()
     await follower.next()
     await follower.leave()
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     again = await Follower(notifications, follower.cursor).opened()
     assert await again.next() == [("created", "r")]
     await again.leave()
@@ -292,16 +292,16 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
 async def test_a_slow_follower_falls_out_of_the_ring_and_reads_again(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "changes_per_project_max", 8)
     follower = await Follower(notifications).opened()
-    notifier.announce(PROJECT, [hint("created", str(n)) for n in range(9)])
+    notifier.publish_changes(PROJECT, [hint("created", str(n)) for n in range(9)])
     assert await follower.next() == [("resync", None)]
-    notifier.announce(PROJECT, [hint("completed", "8")])
+    notifier.publish_changes(PROJECT, [hint("completed", "8")])
     assert await follower.next() == [("completed", "8")]
     await follower.leave()
 
 
 async def test_hints_that_were_lost_on_the_way_are_a_resync_for_everybody(notifier, notifications):
     followers = [await Follower(notifications).opened() for _ in range(3)]
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     await followers[0].next()
     for listener in notifier._listeners[PROJECT]:
         listener(None)
@@ -314,11 +314,11 @@ async def test_updates_that_come_quickly_are_told_together(notifier, notificatio
     monkeypatch.setattr(limits, "change_interval_s", 0.05)
     follower = await Follower(notifications).opened()
     for _ in range(3):
-        notifier.announce(PROJECT, [hint("updated")])
+        notifier.publish_changes(PROJECT, [hint("updated")])
     assert await follower.next() == [("updated", "r")]
     waiting = asyncio.ensure_future(follower.next())
     for _ in range(20):  # all of them within the interval that has just begun
-        notifier.announce(PROJECT, [hint("updated", status="waiting")])
+        notifier.publish_changes(PROJECT, [hint("updated", status="waiting")])
     await asyncio.sleep(0)
     assert not waiting.done()
     assert await waiting == [("updated", "r")]
@@ -354,9 +354,9 @@ async def test_hints_are_kept_for_a_while_and_then_nothing_is_left(notifier, not
     monkeypatch.setattr(limits, "changes_idle_s", 0.02)
     follower = await Follower(notifications).opened()
     await follower.leave()
-    assert notifier.listened(PROJECT)
+    assert notifier.has_listeners(PROJECT)
     async with asyncio.timeout(5):
-        while notifier.listened(PROJECT):  # noqa: ASYNC110 - of a timer nothing tells
+        while notifier.has_listeners(PROJECT):  # noqa: ASYNC110 - of a timer nothing tells
             await asyncio.sleep(0.005)
     assert notifications._rings == {}
     again = await Follower(notifications, follower.cursor).opened()
@@ -371,7 +371,7 @@ async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications
     second = await Follower(notifications, first.cursor).opened()
     for _ in range(3):
         await asyncio.sleep(0.005)  # the timer that the first one left behind runs out
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     assert await second.next() == [("created", "r")]
     await second.leave()
 
@@ -382,8 +382,8 @@ async def test_only_so_many_projects_are_kept_that_nobody_follows(notifier, noti
         async with aclosing(notifications.follow(f"project-{number}")) as batches:
             await anext(batches)
     assert len(notifications._rings) == 3
-    assert notifier.listened("project-9")
-    assert not notifier.listened("project-0")
+    assert notifier.has_listeners("project-9")
+    assert not notifier.has_listeners("project-0")
 
 
 async def test_a_follower_that_is_cancelled_leaves(notifications):

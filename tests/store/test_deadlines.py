@@ -131,7 +131,7 @@ async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver,
     await driver.create("above")
     await driver.create("below", parent="above")
     await driver.create("beside", parent="above")
-    marked = await driver.change("below", lambda to: transitions.await_end(to.run, now=to.now))
+    marked = await driver.change("below", lambda to: transitions.mark_awaited(to.run, now=to.now))
     assert marked.run == await driver.row("below")
     assert marked.run.awaited_at == clock.now
     await driver.wait("above", "event", call="run:below", waiting_run_id="below")
@@ -141,8 +141,8 @@ async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver,
     [written] = await driver.enforce_deadlines()
     assert (written.run.run_id, written.before.terminal) == ("below", True)
     assert await driver.enforce_deadlines() == []
-    await driver.change("above", lambda to: transitions.child_ended(to.run, now=to.now, child=written.run))
-    await driver.change("below", lambda to: transitions.told(to.run))
+    await driver.change("above", lambda to: transitions.resume_parent(to.run, now=to.now, child=written.run))
+    await driver.change("below", lambda to: transitions.clear_awaited(to.run))
     above = await driver.row("above")
     assert (above.status, above.waiting_run_id) == (RunStatus.RUNNING, None)
     assert (await driver.log("above"))[-1].type == "CUSTOM"
@@ -153,7 +153,7 @@ async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver,
 async def test_a_whole_family_that_is_called_off_leaves_nobody_to_tell(driver, clock):
     await driver.create("above")
     await driver.create("below", parent="above")
-    await driver.change("below", lambda to: transitions.await_end(to.run, now=to.now))
+    await driver.change("below", lambda to: transitions.mark_awaited(to.run, now=to.now))
     await driver.wait("above", "event", call="run:below", waiting_run_id="below")
     await driver.cancel("above")
     [written] = await driver.enforce_deadlines()

@@ -97,7 +97,7 @@ async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire
         for name in left:  # whoever is there has its parent, and counts who is below
             row = await driver.row(name)
             assert row.descendants_total == sum(other.startswith(f"{name}.") for other in left)
-    monkeypatch.setattr(limits, "retention_looks_max", 2)
+    monkeypatch.setattr(limits, "retention_roots_checked_max", 2)
     assert await retire() == 12 - 9
     assert await ids(driver) == []
 
@@ -105,7 +105,7 @@ async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire
 async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
     await family(driver, event, "again")
     clock.advance_ms(31 * DAY)
-    page = await driver.store.retention.doomed(30 * DAY, 0, 2)
+    page = await driver.store.retention.candidates(30 * DAY, 0, 2)
     assert len(page.runs) == 2
     await driver.create("again.3", parent="again")
     told = [(doomed, None) for doomed in page.runs]
@@ -118,7 +118,7 @@ async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
 async def test_nobody_is_left_behind_as_a_child_of_nobody(driver, clock, event):
     await family(driver, event, "root")
     clock.advance_ms(31 * DAY)
-    page = await driver.store.retention.doomed(30 * DAY, 0, 100)
+    page = await driver.store.retention.candidates(30 * DAY, 0, 100)
     root = [(doomed, None) for doomed in page.runs if doomed.seq == doomed.root_seq]
     assert await driver.store.retention.retire(30 * DAY, root) == 0
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from runstead.core.usage.activity import grid, summed_up
+from runstead.core.usage.activity import grid, summarize
 from runstead.core.usage.report import WAYS
 from runstead.core.usage.rollup import DAY, HOUR, QUARTER, Additions, rounded
 from tests.support.clock import NOON, Clock
@@ -154,7 +154,7 @@ class Sums(RuleBasedStateMachine):
             ordered = sorted(took[place].elements())
             middle = ordered[-(-len(ordered) // 2) - 1] if ordered else None
             assert bucket.p50_ms == middle
-        assert summed_up([], since=since, until=until, where=where).buckets[0].begins_at == where.origin
+        assert summarize([], since=since, until=until, where=where).buckets[0].begins_at == where.origin
 
     @rule()
     def check(self):

@@ -97,7 +97,7 @@ async def test_usage_outlives_what_retention_removes(app, driver, clock):
     await complete(driver, "old", 10)
     await fold_all(driver.store)
     clock.advance_ms(2 * DAY)
-    page = await driver.store.retention.doomed(DAY, 0, 10)
+    page = await driver.store.retention.candidates(DAY, 0, 10)
     assert await driver.store.retention.retire(DAY, [(one, None) for one in page.runs]) == 1
     assert told(await report(app)) == ({"m": (1, 10)}, (1, 10), 1)
     assert (await activity(app, NOON, NOON + DAY)).total.runs == 0

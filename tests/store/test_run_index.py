@@ -171,7 +171,7 @@ async def test_what_retention_deletes_leaves_the_index(driver, settle, execute, 
     await settle()
     execute("DELETE FROM runs WHERE project_id = 'filler'")
     clock.advance_ms(10_000)
-    page = await driver.store.retention.doomed(1_000, 0, 10)
+    page = await driver.store.retention.candidates(1_000, 0, 10)
     assert await driver.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
     while await driver.store.run_index.advance():
         pass

@@ -123,11 +123,11 @@ async def test_an_administrator_sees_the_servers_and_their_own_projects(app, bus
     assert [(one.project.slug, one.depth) for one in told.depths] == [
         ("inventory", Depth(PROJECT, 2, 1, 1, 1))
     ]
-    assert (told.projects_left_out, told.counted_to) == (0, limits.census_runs_max)
+    assert (told.projects_left_out, told.counted_to) == (0, limits.statistics_runs_max)
 
 
 async def test_only_so_many_projects_are_counted(app, busy, monkeypatch):
-    monkeypatch.setattr(limits, "census_projects_max", 1)
+    monkeypatch.setattr(limits, "statistics_projects_max", 1)
     told = await system.get(app, Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}))
     assert (len(told.depths), told.projects_left_out) == (1, 1)
 

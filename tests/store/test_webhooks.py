@@ -14,9 +14,9 @@ from runstead.core.webhooks.webhook import (
     WEBHOOK_FIELDS,
     Attempt,
     Webhook,
-    again,
-    attempted,
     new_delivery,
+    record_attempt,
+    redeliver,
     rotated,
     secret_of,
 )
@@ -54,7 +54,7 @@ async def settle(store, hook, delivery, reason=None, **members):
     attempt = Attempt(delivery.attempts, reason, **members)
 
     def decide(webhook, current, now):
-        return attempted(webhook, current, attempt, now, 0.5)
+        return record_attempt(webhook, current, attempt, now, 0.5)
 
     return await store.webhooks.settle(hook.project_id, hook.id, delivery.id, decide)
 
@@ -347,7 +347,7 @@ async def test_a_delivery_is_added_by_hand_and_sent_again(store, clock):
     ((_, taken),) = await take(store)
     assert taken == replace(made, attempts=1, next_attempt_at=clock.now + LEASE_MS)
     await settle(store, mine, taken, status=200)
-    await store.webhooks.settle(PROJECT, mine.id, "msg_1", again)
+    await store.webhooks.settle(PROJECT, mine.id, "msg_1", redeliver)
     ((_, taken),) = await take(store)
     assert (taken.id, taken.attempts, taken.payload) == ("msg_1", 2, b"{}")
 
@@ -362,7 +362,7 @@ async def test_old_deliveries_are_dropped_but_none_that_is_still_to_be_sent(driv
     await settle(store, mine, b, status=200)
     assert await store.webhooks.prune(1_000, 10) == 0
     clock.advance_ms(1_001)
-    await store.webhooks.settle(PROJECT, mine.id, b.id, again)
+    await store.webhooks.settle(PROJECT, mine.id, b.id, redeliver)
     assert await store.webhooks.prune(1_000, 10) == 1
     assert await told(store, mine) == [("run.completed", "b"), ("run.completed", "c")]
     clock.advance_ms(2 * 86_400_000)

@@ -175,7 +175,7 @@ async def test_a_sign_of_life_ends_a_silence_and_the_next_one_is_told_again(work
     if sign == "heartbeat":
         await workers.heartbeat("w-1")
     elif sign == "heard":
-        await workers.heard(["w-1", "nobody"])
+        await workers.touch(["w-1", "nobody"])
     else:
         await workers.register(worker(), b"two")
     found = await workers.get("w-1")
@@ -190,7 +190,7 @@ async def test_many_workers_are_heard_of_at_a_time(workers, clock):
     for one in ids:
         await workers.register(worker(id=one, worker_key=one), one.encode())
     clock.advance_ms(1)
-    await workers.heard(ids)
+    await workers.touch(ids)
     assert {(await workers.get(one)).last_heartbeat_at for one in ids} == {clock.now}
 
 

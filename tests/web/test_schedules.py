@@ -110,7 +110,7 @@ def test_a_moment_is_meant_by_the_clocks_of_the_schedules_zone(person, api):
         ("schedule", "", "Give five fields of cron"),
         ("schedule", "61 * * * *", "The minute field '61' is not valid"),
         ("schedule", "0 0 30 2 *", "names a day that none of its months has"),
-        ("timezone", "Mars/Olympus", "'Mars/Olympus' is no IANA time zone"),
+        ("timezone", "Mars/Olympus", "'Mars/Olympus' is not an IANA time zone"),
         ("timezone", "x" * 200, "Give a name of the IANA database"),
         ("max_runs", "many", "A whole number from 1 on"),
         ("max_runs", "0", "A whole number from 1 on"),

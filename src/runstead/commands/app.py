@@ -89,8 +89,8 @@ class App:
             written.cancelled or event_of(written.before, written.run) is not None
         ):
             self.publish_deliveries()
-        if self.notifier.listened(project_id):
-            self.notifier.announce(project_id, changes.of_written(written))
+        if self.notifier.has_listeners(project_id):
+            self.notifier.publish_changes(project_id, changes.of_written(written))
 
     def publish_runs(self, runs: Sequence[Run]) -> None:
         """The same for runs that a claim or the dispatcher has changed, of any projects."""
@@ -98,9 +98,9 @@ class App:
         if any(run.project_id in self.hooked for run in runs):
             self.publish_deliveries()
         for project_id in dict.fromkeys(run.project_id for run in runs):
-            if self.notifier.listened(project_id):
+            if self.notifier.has_listeners(project_id):
                 mine = [run for run in runs if run.project_id == project_id]
-                self.notifier.announce(project_id, changes.of_runs(mine))
+                self.notifier.publish_changes(project_id, changes.of_runs(mine))
 
     def publish_deliveries(self) -> None:
         """Wake whoever delivers to webhooks."""
@@ -108,8 +108,8 @@ class App:
 
     def publish_conversation(self, conversation: Conversation) -> None:
         """Tell whoever follows the project that a conversation in it was made or changed."""
-        if self.notifier.listened(conversation.project_id):
-            self.notifier.announce(conversation.project_id, [changes.of_conversation(conversation)])
+        if self.notifier.has_listeners(conversation.project_id):
+            self.notifier.publish_changes(conversation.project_id, [changes.of_conversation(conversation)])
 
     def _wake(self, runs: Iterable[Run]) -> None:
         keys: list[str] = []

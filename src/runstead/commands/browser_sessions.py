@@ -98,8 +98,8 @@ async def revoke_all(app: App, principal: Principal) -> int:
 
 
 async def note_seen(app: App) -> int:
-    """Store which browsers were seen; how many, `limits.heard_per_tick_max` at most."""
-    some = list(itertools.islice(app.browsing, limits.heard_per_tick_max))
+    """Store which browsers were seen; how many, `limits.seen_per_tick_max` at most."""
+    some = list(itertools.islice(app.browsing, limits.seen_per_tick_max))
     if some:
         app.browsing.difference_update(some)
         await app.store.browser_sessions.touch(some)

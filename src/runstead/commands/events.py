@@ -48,7 +48,7 @@ async def append(
             run,
             now=loaded.now,
             events=batch.events,
-            expected_event_id=batch.expected_event_id,
+            expected_previous_event_id=batch.expected_event_id,
             expected_sequence=batch.expected_sequence,
             tail=loaded.tail,
             fence=fence,

@@ -42,7 +42,9 @@ class Projections:
         if kept is not None:
             self._kept.move_to_end(name)
             return kept._replace(cost=len(kept.parts))
-        fold, read, truncated = await self.fold(run.seq, run.latest_event_id, limits.message_fold_bytes_max)
+        fold, read, truncated = await self.fold(
+            run.seq, run.latest_event_id, limits.message_projection_bytes_max
+        )
         message = fold.message(run.status)
         parts = msgspec.json.encode(message.parts)
         folded = Projected(message.status, parts, truncated, max(read, len(parts)))

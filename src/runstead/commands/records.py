@@ -11,7 +11,7 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound, req
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
-from runstead.core.runs.transitions import Seen
+from runstead.core.runs.transitions import IfMatch
 from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import Written
 
@@ -34,7 +34,7 @@ async def rename(
     principal: Principal,
     named: Named,
     names: Mapping[str, str | bytes | None],
-    seen: Seen | None,
+    if_match: IfMatch | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Set title and labels, in any state. PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
@@ -42,7 +42,7 @@ async def rename(
         app,
         principal,
         named,
-        lambda run, loaded: transitions.rename(run, now=loaded.now, names=names, seen=seen),
+        lambda run, loaded: transitions.rename(run, now=loaded.now, names=names, if_match=if_match),
         idempotency=idempotency,
     )
 

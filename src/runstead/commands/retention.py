@@ -13,7 +13,9 @@ from runstead.ports.store import Archived, RetentionPage
 
 async def retire(app: App, age_ms: int, after: int) -> tuple[int, int | None]:
     """One bounded piece of what is older than this; how many runs left, and where to go on (None: all was looked at)."""
-    page: RetentionPage = await app.store.retention.doomed(age_ms, after, limits.retention_rows_per_tick_max)
+    page: RetentionPage = await app.store.retention.candidates(
+        age_ms, after, limits.retention_rows_per_tick_max
+    )
     count = 0
     for start in range(0, len(page.runs), limits.retention_runs_max):
         leaving = page.runs[start : start + limits.retention_runs_max]

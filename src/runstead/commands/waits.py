@@ -86,7 +86,7 @@ async def _await_end(app: App, principal: Principal, named: Named, run_id: str) 
                 f"A run waits for one right below it, and no run {run_id} is right below {above.run_id}"
             )
             raise Error("INVALID_REQUEST", sentence, errors=(("$.awaited_run_id", sentence),))
-        return transitions.await_end(child, now=loaded.now)
+        return transitions.mark_awaited(child, now=loaded.now)
 
     return (await app.store.runs.apply(RunKey(above.project_id, run_id), decide)).run
 
@@ -104,7 +104,7 @@ async def tell_waiting(app: App, child: Run) -> None:
     above, settled = RunKey(child.project_id, child.parent_run_id), True
 
     def go_on(loaded: Loaded) -> Transition:
-        return transitions.child_ended(_there(loaded), now=loaded.now, child=child)
+        return transitions.resume_parent(_there(loaded), now=loaded.now, child=child)
 
     with suppress(_GoneError):
         written = await app.store.runs.apply(above, go_on)
@@ -113,7 +113,7 @@ async def tell_waiting(app: App, child: Run) -> None:
     if settled:
         with suppress(_GoneError):
             key = RunKey(child.project_id, child.run_id)
-            await app.store.runs.apply(key, lambda loaded: transitions.told(_there(loaded)))
+            await app.store.runs.apply(key, lambda loaded: transitions.clear_awaited(_there(loaded)))
 
 
 class _GoneError(Exception):

@@ -17,13 +17,13 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports.notifier import queue_key, slot_key
-from runstead.ports.store import ClaimQuery, RunKey, Written
+from runstead.ports.store import ClaimRequest, RunKey, Written
 
 
 def new_token() -> str:
@@ -90,13 +90,13 @@ async def heartbeat(
 
 
 async def note_heard(app: App) -> int:
-    """Store that workers were heard of by other requests than heartbeats; how many, `limits.heard_per_tick_max` at
+    """Store that workers were heard of by other requests than heartbeats; how many, `limits.seen_per_tick_max` at
     most.
     """
-    some = list(itertools.islice(app.heard, limits.heard_per_tick_max))
+    some = list(itertools.islice(app.heard, limits.seen_per_tick_max))
     if some:
         app.heard.difference_update(some)
-        await app.store.workers.heard(some)
+        await app.store.workers.touch(some)
     return len(some)
 
 
@@ -115,14 +115,16 @@ async def page(
     return await app.store.workers.page(found.id, after, limit, silent=silent)
 
 
-async def held(app: App, principal: Principal, project: str, owners: Sequence[str]) -> dict[str, list[Held]]:
+async def held(
+    app: App, principal: Principal, project: str, owners: Sequence[str]
+) -> dict[str, list[HeldRun]]:
     """The runs of a project that these workers or push services hold now, by their ids, as far as
-    `limits.held_looked_max` lets them be seen. Who holds none is not in it.
+    `limits.held_runs_checked_max` lets them be seen. Who holds none is not in it.
     """
     refuse_bound(principal, "lists no workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
-    by_owner: dict[str, list[Held]] = {}
-    for one in await app.store.workers.held(found.id, owners, limits.held_looked_max) if owners else ():
+    by_owner: dict[str, list[HeldRun]] = {}
+    for one in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
         by_owner.setdefault(one.owner, []).append(one)
     return by_owner
 
@@ -150,7 +152,7 @@ async def claim(
     """
     worker = await acting(app, principal, worker_id)
     app.heard.add(worker.id)
-    query = ClaimQuery(
+    query = ClaimRequest(
         worker.project_id,
         _kinds(claim),
         claim.targets,
@@ -187,7 +189,7 @@ async def claim(
                     both = app.notifier.subscribe(queue_key(project), slot_key(project))
                     hint = subscriptions.enter_context(both)
                     continue
-            delay = await app.store.runs.next_available(project, query.kinds, limits.claim_look_ms_max)
+            delay = await app.store.runs.next_available(project, query.kinds, limits.claim_read_age_ms_max)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _pause(delay))):
                     await hint.wait()

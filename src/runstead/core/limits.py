@@ -76,7 +76,7 @@ events_per_run_max: Final = (1 << 24) - 1
 event_rows_default: Final = 100
 event_rows_max: Final = 500
 event_types_filtered_max: Final = 100  # that one list or stream can be asked for
-event_types_told_max: Final = 1_000  # that a summary tells apart
+event_types_counted_max: Final = 1_000  # that a summary tells apart
 usage_models_max: Final = 1_000  # that a usage report tells apart
 page_rows_default: Final = 50
 page_rows_max: Final = 100
@@ -95,7 +95,7 @@ priority_min: Final = -100
 priority_max: Final = 100
 concurrency_limits_per_project_max: Final = 100
 running_max: Final = 10_000  # that a limit may allow: a claim counts no further
-running_told_max: Final = 100_000  # that are counted where limits are shown
+running_counted_max: Final = 100_000  # that are counted where limits are shown
 schedules_per_project_max: Final = 500  # a list holds them all: there are no pages
 schedule_backoff_limit_default: Final = 3
 runs_per_batch_max: Final = 1_000
@@ -111,14 +111,14 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold
 event_page_bytes_max: Final = 1 * MIB
 # A page of messages ends once this much was read for it; of one agent run's log, no more is folded into its message
 message_page_bytes_max: Final = 4 * MIB
-message_fold_bytes_max: Final = 4 * MIB
+message_projection_bytes_max: Final = 4 * MIB
 # Folded messages that are kept, so that reading a conversation again reads no log
 message_cache_bytes_max: Final = 16 * MIB
 
 # Browsers that are signed in
 browser_session_s: Final = 12 * 3_600  # and never longer than the credential in it
 browser_sessions_max: Final = 64  # of one identity: with another, the oldest ends
-browser_sessions_pruned_max: Final = 1_000  # at a time
+browser_sessions_expired_max: Final = 1_000  # at a time
 browser_seen_s: Final = 30.0  # how often it is stored which browsers were seen
 user_agent_chars_max: Final = 200
 
@@ -153,8 +153,8 @@ price_max: Final = 1_000_000_000_000  # a million of the currency for a million 
 # What administrators see of the servers
 replica_seen_s: Final = 10.0  # how often a server tells that it is there
 replica_silence_s: Final = 60  # then it is not
-census_projects_max: Final = 100
-census_runs_max: Final = 10_000  # of one project and state
+statistics_projects_max: Final = 100
+statistics_runs_max: Final = 10_000  # of one project and state
 
 # Durations
 lease_s_min: Final = 5
@@ -170,7 +170,7 @@ backoff_ms_max: Final = 300_000
 stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # how long a lost hint can delay an event
 stream_tick_s: Final = 0.5  # between two looks at whose heartbeat is due
-streams_looked_at_max: Final = 1_000  # runs in one read
+streams_checked_max: Final = 1_000  # runs in one read
 stream_page_bytes_max: Final = 64 * KIB  # that a follower is sent at once, or one event
 write_silence_s: Final = (
     30  # a connection whose peer takes no byte of what waits for it for so long is closed
@@ -193,8 +193,8 @@ artifact_gc_tick_s: Final = 10.0
 writer_queue_max: Final = 4_096
 writer_group_max: Final = 64
 # What SQLite's writer does on the event loop rather than in its thread
-loop_held_s_max: Final = 0.01  # then the thread does the rest of the group
-loop_spared_times: Final = 20  # as long as it was held, the thread does all of it
+loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
+loop_spared_factor: Final = 20  # as long as it was held, the thread does all of it
 loop_runs_max: Final = 16  # that one command changes
 loop_bytes_max: Final = 64 * KIB  # of large values, in one command
 run_cache_entries_max: Final = 4_096
@@ -203,25 +203,25 @@ readers_max: Final = 4
 deadlines_per_tick_max: Final = 256
 idempotency_records_per_tick_max: Final = 1_000  # answers kept for idempotency keys
 deadlines_tick_s: Final = 0.5
-awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
+awaited_retry_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
 paced_pause_s: Final = 0.0005  # between pieces of long work beside the event loop
 loop_pause_s_min: Final = 0.02  # between two looks of a loop that waits for a deadline
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
 # A dead leader is replaced within the lease and one look of the others.
 leader_lease_s: Final = 6.0
 leader_margin_s: Final = 0.5  # of it that a leader does not use: clocks do not all go at one speed
-leader_look_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
+leader_poll_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
 leader_retry_s: Final = 0.5  # after a look that failed
 claim_poll_s: Final = 1.0
 claim_pause_s_min: Final = 0.05  # between two looks of a claim that waits for a delayed run
-claim_look_ms_max: Final = 250  # that a look may have begun before its claim asks what is delayed
+claim_read_age_ms_max: Final = 250  # that a look may have begun before its claim asks what is delayed
 worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
-held_looked_max: Final = 2_000  # runs that are looked at for those that workers hold
-worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
-heard_per_tick_max: Final = 1_000
+held_runs_checked_max: Final = 2_000  # runs that are looked at for those that workers hold
+worker_seen_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
+seen_per_tick_max: Final = 1_000
 liveness_tick_s: Final = 10.0
 silent_per_tick_max: Final = 256
-silent_told_max: Final = 10  # in one line of the log
+silent_logged_max: Final = 10  # in one line of the log
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
 batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop does what is left
 batch_retry_page_rows: Final = 100
@@ -249,7 +249,7 @@ change_cursor_chars_max: Final = 64
 retention_days_max: Final = 36_500
 retention_rows_per_tick_max: Final = 256  # runs that leave in one tick
 retention_runs_max: Final = 32  # in one transaction
-retention_looks_max: Final = 4_096  # roots that are looked at for them
+retention_roots_checked_max: Final = 4_096  # roots that are looked at for them
 retention_tick_s: Final = 60.0
 retention_lock_ms: Final = 100  # for the table of all partitions, while others may wait behind
 
@@ -303,7 +303,7 @@ deliveries_max: Final = 128
 deliveries_per_webhook_max: Final = 8
 delivery_poll_s: Final = 1.0
 delivery_kept_ms: Final = 7 * 86_400_000
-deliveries_pruned_max: Final = 5_000  # at a time
+deliveries_expired_max: Final = 5_000  # at a time
 hooked_projects_max: Final = 10_000  # that are woken for; others are found by looking
 hooked_poll_s: Final = 5.0
 webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began before it
@@ -321,8 +321,8 @@ signing_keys_reload_s: Final = 30
 batches_max: Final = 4  # transactions of commands under way at a time
 batch_commands_max: Final = 64
 # So many must wait before another transaction is begun beside one that is under way, or for so long.
-batch_commands_worth: Final = 32
-batch_patience_s: Final = 0.05
+batch_commands_min: Final = 32
+batch_wait_s_max: Final = 0.05
 postgres_writers_max: Final = 4
 postgres_readers_max: Final = 8
 session_wait_s: Final = 10  # for a session that is free

@@ -171,7 +171,7 @@ async def summary(call: Call[Nothing, InProject]) -> Reply:
         iso_or_none(max((one.last_at for one in counts), default=None)),
         [
             EventTypeCount(one.type, one.count, iso(one.first_at), iso(one.last_at))
-            for one in counts[: limits.event_types_told_max]
+            for one in counts[: limits.event_types_counted_max]
         ],
     )
     return Reply(200, told)

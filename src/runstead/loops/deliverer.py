@@ -28,7 +28,7 @@ class Deliverer:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._egress = app.egress.apart()
+        self._egress = app.egress.with_own_connections()
         self._hint = asyncio.Event()
         self._load: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()

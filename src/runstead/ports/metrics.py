@@ -131,7 +131,7 @@ loop_success = Gauge(
 )
 
 
-def know_loop(name: str) -> None:
+def register_loop(name: str) -> None:
     """Tell of it from the start: an operator cannot miss what was never there."""
     for metric in (loop_ticks, loop_failures, loop_rows, loop_success):
         metric.labels(name)

@@ -34,7 +34,7 @@ def queue_key(project_id: str) -> str:
 
 def slot_key(project_id: str) -> str:
     """Hints that a run of the project runs no more: where runs are limited, another may begin."""
-    return f"room:{project_id}"
+    return f"slots:{project_id}"
 
 
 Listener = Callable[[Sequence[Change] | None], None]
@@ -89,13 +89,13 @@ class Notifier(Protocol):
     # listener of every process, its own included, and where its connection broke and some may be missing, give None
     # to each listener: whoever follows then reads the lists again.
 
-    def listened(self, project_id: str) -> bool:
+    def has_listeners(self, project_id: str) -> bool:
         """Whether anybody may listen to the project; True where an engine cannot know it of other processes. Asked
         after every commit, so it costs a look-up: hints are built only for listeners.
         """
         ...
 
-    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
+    def publish_changes(self, project_id: str, hints: Sequence[Change]) -> None:
         """Give the hints to all who listen to the project. Never blocks, never fails."""
         ...
 

@@ -32,7 +32,7 @@ from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import open_to
 from runstead.http.framework.protocol import Protocol
-from runstead.loops.artifact_gc import sweep
+from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
@@ -287,18 +287,18 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             "delivery expiry",
             60.0,
             lambda: prune_deliveries(app),
-            rows_max=limits.deliveries_pruned_max,
+            rows_max=limits.deliveries_expired_max,
         ),
         Loop(
             "session expiry",
             60.0,
             lambda: prune_browsers(app),
-            rows_max=limits.browser_sessions_pruned_max,
+            rows_max=limits.browser_sessions_expired_max,
         ),
         Loop(
             "artifact gc",
             limits.artifact_gc_tick_s,
-            lambda: sweep(app),
+            lambda: collect_artifacts(app),
             rows_max=limits.artifact_tombstones_per_tick_max,
         ),
         Loop(
@@ -316,17 +316,17 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "heartbeats",
-            limits.worker_heard_s,
+            limits.worker_seen_s,
             lambda: note_heard(app),
             led=False,
-            rows_max=limits.heard_per_tick_max,
+            rows_max=limits.seen_per_tick_max,
         ),
         Loop(
             "browsers seen",
             limits.browser_seen_s,
             lambda: note_seen(app),
             led=False,
-            rows_max=limits.heard_per_tick_max,
+            rows_max=limits.seen_per_tick_max,
         ),
         Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
         Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with

@@ -4,7 +4,7 @@ import asyncpg
 from msgspec.structs import astuple, replace
 
 from runstead.core import limits
-from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
+from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.postgres.commit.jobs import Writer
@@ -71,7 +71,9 @@ class PostgresConversations:
     ) -> StoredMessage:
         return await self._writer.do(idempotent(lambda c, now: write_message(c, message, now), idempotency))
 
-    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
+    async def messages(
+        self, conversation_id: str, after: int, limit: int, bytes_max: int
+    ) -> list[MessageWithRun]:
         rows = await self._readers.rows(Q["messages_after"], conversation_id, after, limit, bytes_max)
         return [to_spoken(row) for row in rows]
 

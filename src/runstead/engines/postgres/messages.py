@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import astuple, replace
 
-from runstead.core.conversations.conversation import MessageRun, Spoken, StoredMessage, same_message
+from runstead.core.conversations.conversation import MessageRun, MessageWithRun, StoredMessage, same_message
 from runstead.core.errors import not_found
 from runstead.core.runs.run import RunStatus
 from runstead.engines.postgres.connection import Connection
@@ -65,7 +65,7 @@ async def delete_message(connection: Connection, conversation_id: str, run_seq: 
     await connection.execute(Q["newest_message_stands"], conversation_id)
 
 
-def to_spoken(row: Sequence[Any]) -> Spoken:
+def to_spoken(row: Sequence[Any]) -> MessageWithRun:
     seq, run_id, status, *others = row[_FIELDS:]
     run = None if seq is None else MessageRun(seq, run_id, RunStatus(status), *others)
-    return Spoken(StoredMessage(*row[:_FIELDS]), run)
+    return MessageWithRun(StoredMessage(*row[:_FIELDS]), run)

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import astuple, replace
 
 from runstead.core import limits
-from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
+from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.usage.rollup import end_of, moved
@@ -91,7 +91,9 @@ class SqliteConversations:
             idempotent(lambda c, now: write_message(c, message, now), idempotency), quick=quick
         )
 
-    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
+    async def messages(
+        self, conversation_id: str, after: int, limit: int, bytes_max: int
+    ) -> list[MessageWithRun]:
         return await self._readers.do(lambda c: read_messages(c, conversation_id, after, limit, bytes_max))
 
 

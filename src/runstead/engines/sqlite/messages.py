@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import astuple, replace
 
-from runstead.core.conversations.conversation import MessageRun, Spoken, StoredMessage, same_message
+from runstead.core.conversations.conversation import MessageRun, MessageWithRun, StoredMessage, same_message
 from runstead.core.errors import not_found
 from runstead.core.runs.run import RunStatus
 from runstead.engines.sqlite.sql import Q
@@ -43,11 +43,11 @@ def write_message(connection: sqlite3.Connection, message: StoredMessage, now: i
 
 def read_messages(
     connection: sqlite3.Connection, conversation_id: str, after: int, limit: int, bytes_max: int
-) -> list[Spoken]:
-    found: list[Spoken] = []
+) -> list[MessageWithRun]:
+    found: list[MessageWithRun] = []
     size = 0
     for row in connection.execute(Q["messages_after"], (conversation_id, after, limit)):
-        spoken = Spoken(StoredMessage(*row[:_FIELDS]), _run(row[_FIELDS:]))
+        spoken = MessageWithRun(StoredMessage(*row[:_FIELDS]), _run(row[_FIELDS:]))
         size += spoken.bytes
         if found and size > bytes_max:
             break

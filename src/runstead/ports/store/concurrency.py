@@ -15,6 +15,6 @@ class Concurrency(Protocol):
 
     async def of(self, project_id: str) -> list[Occupancy]:
         """The project's limits, that of the whole project first, then by target; and how many runs count for each
-        (`Run.occupies`), up to `limits.running_told_max`.
+        (`Run.occupies`), up to `limits.running_counted_max`.
         """
         ...

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
+from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.idempotency import IdempotencyRecord
 
@@ -56,7 +56,9 @@ class Conversations(Protocol):
         """
         ...
 
-    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
+    async def messages(
+        self, conversation_id: str, after: int, limit: int, bytes_max: int
+    ) -> list[MessageWithRun]:
         """Those with a seq over `after`, in order: at most `limit`, and no more once their `bytes` exceed `bytes_max`
         (the first always comes).
         """

@@ -4,13 +4,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from runstead.core.runs.invariants import Audited
+from runstead.core.runs.invariants import CheckedRun
 
 
 class IntegrityPage(NamedTuple):
     """Some runs in the order of their seq. `orphans`: (table, run_seq) of rows up to `reached` whose run is not there."""
 
-    runs: list[Audited]
+    runs: list[CheckedRun]
     orphans: list[tuple[str, int]]
     reached: int
     more: bool

@@ -31,7 +31,7 @@ class Archived(msgspec.Struct, frozen=True):
 
 
 class Retention(Protocol):
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         """Runs of families whose root ended longer ago than this, and in which nothing is active: roots with a seq
         over `after`, oldest first; of each family the youngest run first; at most `limit` runs.
         """

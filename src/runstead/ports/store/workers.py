@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 
 
 class Workers(Protocol):
@@ -24,7 +24,7 @@ class Workers(Protocol):
         self, worker_id: str, idempotency: IdempotencyRecord | None = None
     ) -> Worker | None: ...
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         """Other signs of life: they count as heard of now."""
         ...
 
@@ -40,7 +40,7 @@ class Workers(Protocol):
         """A project's workers by (implementation_kind, worker_key), those beyond `after`; all, or (not) silent ones."""
         ...
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         """The runs of a project that one of these owners (ids of workers or push services) has a lease on, the attempt that
         began first first. Looked for among the `looked_max` runs of the project whose deadlines come soonest: a lease is
         short, so that only very many other deadlines before its end can hide it.

@@ -8,7 +8,7 @@ from runstead.commands import events, inputs
 from runstead.commands.runs import Named
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import KEY_MEMBER, told
+from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
 from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt
@@ -91,7 +91,7 @@ class Artifact(NamedTuple):
 
 def artifacts(run: Run) -> list[Artifact]:
     found = []
-    for one in told(run.artifacts):
+    for one in decode_artifacts(run.artifacts):
         kept, kind = KEY_MEMBER in one, str(one.get("media_type") or "")
         size = one.get("size")
         found.append(

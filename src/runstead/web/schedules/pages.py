@@ -58,7 +58,7 @@ def in_words(schedule: Schedule) -> str:
     """When it runs, for people."""
     if schedule.run_at is not None:
         return f"Once, {in_zone(schedule.run_at, schedule.timezone)}"
-    return cron.words(schedule.schedule)
+    return cron.describe(schedule.schedule)
 
 
 def in_zone(at_ms: int, timezone: str) -> str:
