@@ -26,7 +26,7 @@ from runstead.engines.postgres.sql import (
     update_schedule,
 )
 from runstead.engines.sql.queue_partitions import lines
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.ports.store import ClaimRequest, RunQuery
 from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
@@ -61,12 +61,12 @@ ALLOWED = {
 ALLOWED |= dict.fromkeys([f"claim {n}" for n in range(6)], "all of batches_cancelling")
 
 CLAIMS = [
-    ClaimQuery("p", ("task",)),
-    ClaimQuery("p", ("task", "eval", "workflow")),
-    ClaimQuery("p", ("task",), ("task:0",)),
-    ClaimQuery("p", ("task",), ("task:0", "task:1")),
-    ClaimQuery("p", ("agent",), (), "py", "w"),
-    ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+    ClaimRequest("p", ("task",)),
+    ClaimRequest("p", ("task", "eval", "workflow")),
+    ClaimRequest("p", ("task",), ("task:0",)),
+    ClaimRequest("p", ("task",), ("task:0", "task:1")),
+    ClaimRequest("p", ("agent",), (), "py", "w"),
+    ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 ]
 PAGES = [
     RunQuery(("p",), limit=25),

@@ -11,15 +11,15 @@ from runstead.engines.sql.queue_partitions import lines
 from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.queue import HEADS
 from runstead.engines.sqlite.sql import Q as SQLITE
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.ports.store import ClaimRequest, RunQuery
 
 MANY = 4_000
 CLAIMS = {
-    "kind": ClaimQuery("p", ("task",)),
-    "kinds": ClaimQuery("p", ("task", "eval", "workflow")),
-    "targets": ClaimQuery("p", ("task",), ("task:0", "task:1", "task:9")),
-    "agent": ClaimQuery("p", ("agent",), (), "py", "w"),
-    "agent target": ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+    "kind": ClaimRequest("p", ("task",)),
+    "kinds": ClaimRequest("p", ("task", "eval", "workflow")),
+    "targets": ClaimRequest("p", ("task",), ("task:0", "task:1", "task:9")),
+    "agent": ClaimRequest("p", ("agent",), (), "py", "w"),
+    "agent target": ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 }
 # Of tasks and agent runs, as many are due as there are delayed ones of a higher priority; the same for pushes.
 GROUPS = [

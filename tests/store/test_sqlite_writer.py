@@ -19,7 +19,7 @@ from runstead.core.runs.event import NewEvent
 from runstead.core.runs.transition import Transition, Want
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import ClaimQuery
+from runstead.ports.store import ClaimRequest
 from tests.support.store_driver import PROJECT, event
 
 THREAD = "sqlite-writer"
@@ -130,7 +130,7 @@ async def test_a_claim_of_many_runs_and_one_under_limits_are_decided_in_the_thre
             asked.add(threading.current_thread().name)
             return transitions.claim(run, now=now, worker="w", lease_ms=60_000, token=run.run_id)
 
-        wanted = ClaimQuery(PROJECT, **({"kinds": ("task",)} | query))
+        wanted = ClaimRequest(PROJECT, **({"kinds": ("task",)} | query))
         return len(await driver.runs.claim(wanted, decide)), asked
 
     for _ in range(2 * limits.loop_runs_max + 4):

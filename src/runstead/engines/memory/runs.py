@@ -34,7 +34,7 @@ from runstead.engines.memory.push_services import MemoryPushServices
 from runstead.engines.memory.rollups import shares
 from runstead.engines.memory.rows import Rows
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -119,7 +119,7 @@ class MemoryRuns(Runs):
         )
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
             queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
@@ -286,7 +286,7 @@ class MemoryRuns(Runs):
         runs = self._rows.runs
         return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
 
-    def _wanted(self, run: Run, query: ClaimQuery) -> bool:
+    def _wanted(self, run: Run, query: ClaimRequest) -> bool:
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
             return False
         batch = self._rows.batches.get(run.batch_id or "")

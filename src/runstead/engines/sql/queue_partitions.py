@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from runstead.core.queue.concurrency import ConcurrencySlots
-from runstead.ports.store.runs import ClaimQuery
+from runstead.ports.store.runs import ClaimRequest
 
 LineKind = Literal["kind", "target", "agent", "agent_target"]
 
@@ -22,7 +22,7 @@ class Line(NamedTuple):
     most: int
 
 
-def apart_by_target(query: ClaimQuery, slots: ConcurrencySlots) -> bool:
+def apart_by_target(query: ClaimRequest, slots: ConcurrencySlots) -> bool:
     """Whether every target that is queued needs a line of its own: one without room must not stand before the others."""
     return (
         not query.targets
@@ -32,7 +32,7 @@ def apart_by_target(query: ClaimQuery, slots: ConcurrencySlots) -> bool:
     )
 
 
-def lines(query: ClaimQuery, limit: int, slots: ConcurrencySlots, targets: Sequence[str]) -> Iterator[Line]:
+def lines(query: ClaimRequest, limit: int, slots: ConcurrencySlots, targets: Sequence[str]) -> Iterator[Line]:
     """The lines for a claim of `limit` runs; those that have no room are left out. `targets`: of the query, or what is
     queued, where that is needed.
     """

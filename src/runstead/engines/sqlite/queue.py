@@ -15,7 +15,7 @@ from runstead.engines.sqlite.concurrency import occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import ClaimQuery
+from runstead.ports.store import ClaimRequest
 
 _AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
 #: The index of a line, and what is equal in it; ?1 is the project.
@@ -53,7 +53,9 @@ def _head_sql(line: LineKind) -> str:
 HEADS: Final = {line: _head_sql(line) for line in _LINES}
 
 
-def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQuery, now: int) -> list[Run]:
+def claimable_runs(
+    connection: sqlite3.Connection, writer: Writer, query: ClaimRequest, now: int
+) -> list[Run]:
     """The runs that a claim gets, in order: one short index scan for each line that the worker takes from."""
     project, limit = query.project_id, query.limit
     occupied: list[Occupancy] = []

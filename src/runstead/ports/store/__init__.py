@@ -29,7 +29,7 @@ from runstead.ports.store.retention import Archived, Retention, RetentionCandida
 from runstead.ports.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
 from runstead.ports.store.run_index import RunIndex
 from runstead.ports.store.runs import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -54,7 +54,7 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
-    "ClaimQuery",
+    "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
     "Conversations",

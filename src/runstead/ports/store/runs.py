@@ -60,7 +60,7 @@ DecidePush = Callable[[Run, int, Sequence[PushService]], Transition]
 """(run, now, the services that reach its project) → Transition."""
 
 
-class ClaimQuery(msgspec.Struct, frozen=True):
+class ClaimRequest(msgspec.Struct, frozen=True):
     """Which runs a worker takes. `kinds` without targets means every target; agent runs also need the
     implementation_kind, and a worker_key that is null or equal.
     """
@@ -142,7 +142,7 @@ class Runs(Protocol):
         ...
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         """Claimable runs, the highest priority first, then the oldest (by `available_at`, then `seq`), each decided and
         written; two claims never get the same. Where the project has limits on running runs, it takes the next that

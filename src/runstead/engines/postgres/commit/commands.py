@@ -32,7 +32,7 @@ from runstead.engines.postgres.rows import line_above, to_event
 from runstead.engines.postgres.schedules import lock as lock_schedules
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.queue_partitions import apart_by_target, lines
-from runstead.ports.store import ClaimQuery, DecideOne, RunKey, Written
+from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
 class Apply(NamedTuple):
@@ -43,7 +43,7 @@ class Apply(NamedTuple):
 
 
 class Claim(NamedTuple):
-    query: ClaimQuery
+    query: ClaimRequest
     decide: DecideOne
     idempotency: IdempotencyRecord | None
 
@@ -87,7 +87,7 @@ class _Batch:
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
         self._rooms = ConcurrencySlots({})
-        self._queues: dict[ClaimQuery, deque[int]] = {}
+        self._queues: dict[ClaimRequest, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
@@ -96,7 +96,7 @@ class _Batch:
         """Lock what is named, look up what was answered before."""
         await self._idempotency_records.load(command.idempotency for command in commands)
         named = self._named
-        wanted: dict[ClaimQuery, int] = defaultdict(int)
+        wanted: dict[ClaimRequest, int] = defaultdict(int)
         for command in commands:
             if isinstance(command, Claim):
                 if not self._idempotency_records.known(command.idempotency):
@@ -125,7 +125,7 @@ class _Batch:
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
-    async def _lock_queue(self, query: ClaimQuery, limit: int) -> None:
+    async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
         """The next runs for all claims of one kind together. What a command of this batch names is left out."""
         targets: Sequence[str] = query.targets
         if apart_by_target(query, self._rooms):
