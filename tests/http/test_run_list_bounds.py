@@ -148,7 +148,7 @@ async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeyp
         for _ in range(300):
             written = await creating.create(place.app, place.principal, place.task())
             await commands.cancel(
-                place.app, place.principal, commands.Named(written.run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(written.run.run_id, place.project.id), None
             )
 
     reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
@@ -166,7 +166,7 @@ async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypat
     async def changes():
         for run in shown[-20:]:
             await commands.cancel(
-                place.app, place.principal, commands.Named(run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(run.run_id, place.project.id), None
             )
 
     reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)

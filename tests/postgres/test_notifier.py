@@ -101,7 +101,7 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
     seen, came = [], asyncio.Event()
 
     async def follow():
-        async for frames in app.following.follow(await there.row("run-1"), 0, number):
+        async for frames in app.followers.follow(await there.row("run-1"), 0, number):
             seen.extend((int(told), time.perf_counter()) for told in (frames or b"").split())
             came.set()
 
@@ -130,7 +130,7 @@ async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
     async def follow():
         return [
             int(told)
-            async for frames in app.following.follow(await there.row("run-1"), 0, number)
+            async for frames in app.followers.follow(await there.row("run-1"), 0, number)
             for told in (frames or b"").split()
         ]
 

@@ -125,7 +125,7 @@ async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
 
     async def follow(app, reader):
         run = await reader.row("run-1")
-        async for frames in app.following.follow(run, 0, lambda one: b"%d " % one.event_id):
+        async for frames in app.followers.follow(run, 0, lambda one: b"%d " % one.event_id):
             counts.seen = int((frames or b"0").split()[-1])
 
     for turn, reader in enumerate(readers):

@@ -20,7 +20,7 @@ class App:
 
     def __init__(self, store):
         self.store = store
-        self.folds = Projections(store)
+        self.projections = Projections(store)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from runstead.commands import create as creating, runs as commands
 from runstead.commands.app import App
 from runstead.commands.create import NewRun
 from runstead.commands.keys import new_project
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import ALL_SCOPES, Principal
@@ -35,7 +35,7 @@ async def show():
     for number in range(5):
         new = NewRun(kind="task", owner_kind="project", owner_id=project.id, target=f"task:{min(number, 2)}")
         made = await creating.create(app, principal, new)
-        named = Named(made.run.run_id, project.id)
+        named = RunRef(made.run.run_id, project.id)
         await commands.complete(
             app, principal, named, Completion(status="completed", metadata=told), NO_FENCE
         )

@@ -75,7 +75,7 @@ def test_what_a_worker_says_of_itself_is_text(browser, api):
 def test_a_cursor_that_is_none_is_refused_with_a_sentence(browser):
     answer = browser.get(f"{PAGE}?cursor=nonsense")
     assert answer.status_code == 400
-    assert "cursor is none of this list" in answer.text
+    assert "cursor is not from this list" in answer.text
 
 
 def test_a_push_service_is_shown_and_disabled(browser, api):

@@ -18,10 +18,8 @@ import uvicorn
 
 from runstead import __version__
 from runstead.commands.app import App
-from runstead.commands.browser_sessions import note_seen
 from runstead.commands.keys import make_key, new_project
 from runstead.commands.system import note_replica
-from runstead.commands.workers import note_heard
 from runstead.core import limits
 from runstead.core.identity.principal import ALL_SCOPES
 from runstead.core.identity.project import check_slug, new_key
@@ -317,14 +315,14 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         Loop(
             "heartbeats",
             limits.worker_seen_s,
-            lambda: note_heard(app),
+            app.worker_activity.flush,
             led=False,
             rows_max=limits.seen_per_tick_max,
         ),
         Loop(
             "browsers seen",
             limits.browser_seen_s,
-            lambda: note_seen(app),
+            app.session_activity.flush,
             led=False,
             rows_max=limits.seen_per_tick_max,
         ),

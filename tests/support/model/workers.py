@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.ports.store import Workers
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows

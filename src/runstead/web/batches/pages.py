@@ -137,7 +137,7 @@ async def watch(visit: Visit) -> Response:
 
 async def _told(visit: Visit, project: Project, batch: Batch) -> AsyncGenerator[live.Told | None, None]:
     pace, offered = Pace(), ""
-    async for found in visit.app.following.follow_batch(batch):
+    async for found in visit.app.followers.follow_batch(batch):
         if found is None:
             yield None
             continue

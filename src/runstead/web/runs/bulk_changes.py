@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
 
 async def _cancel(visit: Visit, project: Project, run_id: str) -> str:
-    written = await commands.cancel(visit.app, visit.principal, commands.Named(run_id, project.id), None)
+    written = await commands.cancel(visit.app, visit.principal, commands.RunRef(run_id, project.id), None)
     return "cancelled" if written.transition.accepted else "had ended already"
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from runstead.commands import events, inputs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
 from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
@@ -182,7 +182,7 @@ class Recent:
             asked = value.get("question") or value.get("event")
             self._questions = {value["tool_call_id"]: str(asked or "")}
 
-    async def read(self, visit: Visit, named: Named, run: Run) -> None:
+    async def read(self, visit: Visit, named: RunRef, run: Run) -> None:
         """The events up to the run's latest; none are read of one that has ended."""
         if run.terminal or run.latest_event_id == 0:
             return
@@ -192,7 +192,7 @@ class Recent:
         for event in found:
             self.take(event)
 
-    async def asked(self, visit: Visit, named: Named, run: Run) -> Asked:
+    async def asked(self, visit: Visit, named: RunRef, run: Run) -> Asked:
         """What the run waits for somebody to answer."""
         if run.status is not RunStatus.WAITING or run.paused:
             return Asked()
@@ -211,7 +211,7 @@ class Recent:
         return Asked(question, arguments)
 
 
-async def _arguments(visit: Visit, named: Named, run: Run) -> str:
+async def _arguments(visit: Visit, named: RunRef, run: Run) -> str:
     types = ("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_CHUNK")
     _, found = await events.before(visit.app, visit.principal, named, run.latest_event_id + 1, _recent, types)
     text = ""

@@ -44,7 +44,7 @@ async def _changes(visit: Visit, found: Found) -> AsyncGenerator[Told | None, No
     changes = _Changes(visit, found)
     await changes.begin()
     number = found.run.latest_event_id
-    async with aclosing(visit.app.following.watch(found.run, number)) as sights:
+    async with aclosing(visit.app.followers.watch(found.run, number)) as sights:
         async for sight in sights:
             await changes.take(sight or RunUpdate(changes.found.run, ()))
             number = sight.events[-1].event_id if sight and sight.events else number

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 from starlette.responses import Response
 
 from runstead.commands import runs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
@@ -37,7 +37,7 @@ class Found(NamedTuple):
     """The run that a page is of."""
 
     project: Project
-    named: Named
+    named: RunRef
     run: Run
 
     @property
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 async def find(visit: Visit) -> Found:
     """What the path names. NOT_FOUND, FORBIDDEN."""
     project = await visit.project()
-    named = Named(visit.path["run_id"], project=project.id)
+    named = RunRef(visit.path["run_id"], project=project.id)
     return Found(project, named, await runs.get(visit.app, visit.principal, named))
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from runstead.commands import runs as commands, seq_bounds
-from runstead.commands.notifications import Batch
+from runstead.commands.notifications import ChangePage
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run, RunStatus
@@ -84,7 +84,7 @@ class Rows:
         one that only ceased to fit is shown once more, as it is now.
         """
         if not pushed:
-            named = commands.Named(known.run_id, self._project.id)
+            named = commands.RunRef(known.run_id, self._project.id)
             try:
                 run = await commands.get(self._visit.app, self._visit.principal, named)
             except Error as error:
@@ -111,9 +111,9 @@ async def follow(
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(visit, project), True, 0.0
     query = await seq_bounds.with_seq_bounds(visit.app, visit.principal, project.id, filters.query())
-    async with aclosing(visit.app.notifications.follow(project.id)) as batches:
-        async for batch in batches:
-            if first or _concerns(batch, rows, filters):
+    async with aclosing(visit.app.notifications.follow(project.id)) as pages:
+        async for page in pages:
+            if first or _concerns(page, rows, filters):
                 began = loop.time()
                 found = await commands.page(visit.app, visit.principal, project.id, query)
                 changed, missing = rows.show(found[:rows_shown])
@@ -125,17 +125,19 @@ async def follow(
                     older = to_cursor(found[rows_shown - 1], filters.sort) if floor else ""
                     yield Told("older", filters.address(project.slug, cursor=older) if older else "")
                 first = False
-            yield Told("news", "") if _of_runs(batch) else None
+            yield Told("news", "") if _of_runs(page) else None
             await asyncio.sleep(max(reread_s, rest * took))
 
 
-def _of_runs(batch: Batch) -> bool:
-    return any(one.hint.run_id is not None or one.hint.type == "resync" for one in batch.told)
+def _of_runs(page: ChangePage) -> bool:
+    return any(one.change.run_id is not None or one.change.type == "resync" for one in page.changes)
 
 
-def _concerns(batch: Batch, rows: Rows, filters: Filters) -> bool:
+def _concerns(page: ChangePage, rows: Rows, filters: Filters) -> bool:
     """Whether the rows may look different now. A hint may be lost, so a silence is a reason to look, too."""
-    if not batch.told or filters.moving:
+    if not page.changes or filters.moving:
         return True
     shown = rows.run_ids
-    return any(one.hint.type in ("run.created", "resync") or one.hint.run_id in shown for one in batch.told)
+    return any(
+        one.change.type in ("run.created", "resync") or one.change.run_id in shown for one in page.changes
+    )

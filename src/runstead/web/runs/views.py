@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from runstead.commands import events, runs
 from runstead.commands.followers import RunUpdate
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.runs.event import Event
@@ -40,7 +40,7 @@ class View:
     parts: ClassVar[tuple[str, ...]] = ()
     pause_s: float = pace_s
 
-    def __init__(self, visit: Visit, named: Named) -> None:
+    def __init__(self, visit: Visit, named: RunRef) -> None:
         self.visit = visit
         self.named = named
         self.whole = False
@@ -68,7 +68,7 @@ class TimelineView(View):
     parts: ClassVar[tuple[str, ...]] = ("runs/timeline.html",)
     room = timeline.bars_max
 
-    def __init__(self, visit: Visit, named: Named) -> None:
+    def __init__(self, visit: Visit, named: RunRef) -> None:
         super().__init__(visit, named)
         self._after = self._number("from")
         self._found = timeline.Timeline(self.room)
@@ -166,7 +166,7 @@ class Overview(TimelineView):
 class TalkView(View):
     template = "runs/transcript.html"
 
-    def __init__(self, visit: Visit, named: Named) -> None:
+    def __init__(self, visit: Visit, named: RunRef) -> None:
         super().__init__(visit, named)
         self._before = self._number("before")
         self._since = self._number("since")
@@ -216,7 +216,7 @@ class LogView(View):
     template = "runs/log.html"
     parts = ("runs/log.html",)
 
-    def __init__(self, visit: Visit, named: Named) -> None:
+    def __init__(self, visit: Visit, named: RunRef) -> None:
         super().__init__(visit, named)
         self._search = visit.query.one("q")[:200]
         self._lines = Lines()
@@ -290,7 +290,7 @@ class TreeView(View):
     pause_s = 1.0  # a family may have ten thousand runs, and each of them may have changed
     parts = ("runs/tree.html",)
 
-    def __init__(self, visit: Visit, named: Named) -> None:
+    def __init__(self, visit: Visit, named: RunRef) -> None:
         super().__init__(visit, named)
         self._family: list[Run] = []
         self._run: Run
