@@ -9,7 +9,7 @@ from runstead.core import limits
 from runstead.http import stream
 from runstead.http.framework.sse import EventStream
 from runstead.ports import metrics
-from runstead.web.framework.app import dress
+from runstead.web.framework.app import add_security_headers
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -198,7 +198,7 @@ async def test_the_headers_of_a_pages_stream_are_no_other_streams():
         assert b"".join(message.get("body", b"") for message in sent) == b": hello\n\ndata: 1\n\n"
         return dict(sent[0]["headers"])
 
-    of_page = await headers_of(dress(EventStream(frames(), b": hello\n\n")))
+    of_page = await headers_of(add_security_headers(EventStream(frames(), b": hello\n\n")))
     own = {b"cache-control", b"x-accel-buffering", b"content-type"}
     assert own < set(of_page)
     assert of_page[b"content-security-policy"].startswith(b"default-src 'none'")

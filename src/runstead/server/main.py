@@ -54,7 +54,7 @@ from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
 from runstead.server.settings import Settings
 from runstead.web.framework.app import WebApp
-from runstead.web.framework.dispatch import Door
+from runstead.web.framework.dispatch import Dispatch
 
 
 def _verifier(settings: Settings) -> TokenVerifier | None:
@@ -157,7 +157,7 @@ class Main:
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Door(open_to(origins, http), WebApp(app, authenticator)),
+            Dispatch(open_to(origins, http), WebApp(app, authenticator)),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http=protocol,
             ws="none",

@@ -1,4 +1,4 @@
-"""Events and runs as the folds of a page take them, without a store."""
+"""Builds event and run records without a store."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ NOON = 1_774_008_000_000
 
 
 def event(number, kind, *, at=None, **members):
-    """The event of this number, stored `at` ms after noon (its number times a second, unless told)."""
+    """The event with this number, stored `at` ms after noon; by default `number` seconds after noon."""
     payload = msgspec.json.encode({"type": kind, **members})
     created_at = NOON + (number * 1_000 if at is None else at)
     return Event(number, kind, payload, created_at, True, False, False, number)
@@ -20,8 +20,8 @@ def custom(number, name, value, **more):
 
 
 def run(status="running", **members):
-    """A task run, created at noon and begun at once by its first attempt."""
-    told = {
+    """A task run, created and started at noon by its first attempt."""
+    defaults = {
         "uid": "u",
         "project_id": "p",
         "run_id": "run-1",
@@ -38,4 +38,4 @@ def run(status="running", **members):
         "attempt": 1,
         "attempt_started_at": NOON,
     }
-    return Run(**(told | members))
+    return Run(**(defaults | members))

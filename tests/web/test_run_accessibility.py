@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.support.server import Server
 
-from .run_pages import Made, begin, call, result, say
+from .run_pages import TaskRun, text_delta, text_start, tool_call, tool_result
 from .web_client import fits
 
 VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
@@ -22,24 +22,24 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def run(api):
-    run = Made(api, input={"a": 1}, title="Look at me")
+    run = TaskRun(api, input={"a": 1}, title="Look at me")
     run.step("fetch")
-    run.append(begin(), say("Words"), *call(), result("x"))
+    run.append(text_start(), text_delta("Words"), *tool_call(), tool_result("x"))
     run.log("a line\nERROR another\n")
-    Made(api, parent=run, claimed=False)
+    TaskRun(api, parent=run, claimed=False)
     return run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_part_is_usable_for_everybody(open_tab, run, scheme):
+def test_every_view_is_accessible(open_tab, run, scheme):
     tab = open_tab(color_scheme=scheme)
     for view in VIEWS:
         tab.open(f"{run.page}?view={view}")
         tab.page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
-        assert tab.serious() == [], view
+        assert tab.accessibility_violations() == [], view
 
 
-def test_every_part_fits_any_screen(open_tab, run):
+def test_every_view_fits_any_screen(open_tab, run):
     tab = open_tab()
     for view in VIEWS:
         tab.open(f"{run.page}?view={view}")
