@@ -11,11 +11,11 @@ import msgspec
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.durable.history import TYPES, History
-from runstead.sdk.durable.step_results import in_time, is_final
+from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.isolation.loading import reference
-from runstead.sdk.isolation.local import Local
-from runstead.sdk.isolation.parent_side import Bounds, Executor, confined
+from runstead.sdk.isolation.local import LocalExecutor
+from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
@@ -26,7 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function elsewhere than in the event loop's thread; the second argument names the place.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
-_LOCAL: Final = Local()
+_LOCAL_EXECUTOR: Final = LocalExecutor()
 
 
 class Isolation(TypedDict, total=False):
@@ -49,7 +49,7 @@ class Served(msgspec.Struct, frozen=True):
     arguments: Arguments
     retries: int
     timeout_seconds: float | None
-    bounds: Bounds | None = None
+    bounds: ProcessLimits | None = None
 
     @property
     def blocks(self) -> bool:
@@ -183,18 +183,20 @@ class App:
             arguments = served.arguments.of(given)
             events = [] if fresh else await _log(run, ctx)
             history = History(events)
-            history.pass_over(answered)
+            history.mark_answered(answered)
             fresh = False
             ctx.begin(history)
             try:
-                executor = self._executor or (_LOCAL if served.bounds else None)
-                if executor is None or ctx.time_is_kept:
+                executor = self._executor or (_LOCAL_EXECUTOR if served.bounds else None)
+                if executor is None or ctx.has_own_clock:
                     output = await call_served(served, ctx, arguments)
-                    ctx.returned()
+                    ctx.check_finished()
                 else:
-                    bounds = served.bounds or Bounds()
-                    place = confined(executor, self._found(), target, ctx, events, bounds, sorted(answered))
-                    output = await in_time(served.timeout_seconds, place)
+                    bounds = served.bounds or ProcessLimits()
+                    place = run_in_process(
+                        executor, self._found(), target, ctx, events, bounds, sorted(answered)
+                    )
+                    output = await with_timeout(served.timeout_seconds, place)
             except Suspend as suspension:
                 wanted = suspension.wanted
             except LeaseLostError:
@@ -205,12 +207,12 @@ class App:
                 elif history.retries >= served.retries or is_final(error):
                     raise
                 else:
-                    wanted = ctx.again(history.retries + 1, served.retries, error)
+                    wanted = ctx.retry_wait(history.retries + 1, served.retries, error)
             else:
                 return output
             finally:
                 ctx.end()
-            ctx.spill()
+            ctx.store_logs()
             await ctx.flush()
             if await ctx.park(wanted):
                 raise Parked
@@ -258,15 +260,15 @@ async def call_served(
 ) -> Any:
     """Call what serves a run, a plain function in a thread or where `run_plain` runs it."""
     if not served.blocks:
-        return await in_time(served.timeout_seconds, served.function(ctx, **arguments))
+        return await with_timeout(served.timeout_seconds, served.function(ctx, **arguments))
     inner = ThreadContext(ctx, asyncio.get_running_loop())
     name = f"runstead-{ctx.run.run_id}"
     if run_plain is not None:
         work = run_plain(lambda: served.function(inner, **arguments), name)
-        return await in_time(served.timeout_seconds, work)
+        return await with_timeout(served.timeout_seconds, work)
     working = asyncio.ensure_future(in_thread(lambda: served.function(inner, **arguments), name))
     try:
-        return await in_time(served.timeout_seconds, asyncio.shield(working))
+        return await with_timeout(served.timeout_seconds, asyncio.shield(working))
     except asyncio.CancelledError:
         if ctx.cancelled:
             # Nothing stops a thread: it keeps its place, so that the worker never runs more than it may.
@@ -274,7 +276,7 @@ async def call_served(
         raise
 
 
-def _bounds(isolation: Isolation) -> Bounds | None:
+def _bounds(isolation: Isolation) -> ProcessLimits | None:
     unknown = isolation.keys() - Isolation.__annotations__.keys()
     if unknown:
         raise TypeError(f"There is no {', '.join(sorted(unknown))}")
@@ -284,4 +286,4 @@ def _bounds(isolation: Isolation) -> Bounds | None:
     bounds = {name: value for name, value in isolation.items() if name != "isolation"}
     if how is None and bounds:
         raise ValueError(f'{", ".join(sorted(bounds))} needs isolation="process"')
-    return None if how is None else Bounds(**bounds)  # type: ignore[arg-type]  # as Isolation says
+    return None if how is None else ProcessLimits(**bounds)  # type: ignore[arg-type]  # as Isolation says

@@ -6,17 +6,17 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
-from runstead.sdk.durable.waits import Child, Durable
+from runstead.sdk.durable.waits import Child, Waits
 from runstead.sdk.models.run import Run
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
 
 
-class Blocking:
-    """See `Durable`, whose methods these are."""
+class BlockingContext:
+    """See `Waits`, whose methods these are."""
 
-    def __init__(self, context: Durable, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, context: Waits, loop: asyncio.AbstractEventLoop) -> None:
         self._context = context
         self._loop = loop
 
@@ -101,15 +101,15 @@ class Blocking:
         """As `Context.uuid`."""
         return self._ask(self._context.uuid)
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def emit_nowait(self, event: Mapping[str, Any]) -> None:
         """As `Context.tell`."""
-        self._ask(lambda: self._context.tell(event))
+        self._ask(lambda: self._context.emit_nowait(event))
 
 
 class ThreadChild:
     """A spawned run, for a handler in a thread."""
 
-    def __init__(self, child: Child, blocking: Blocking) -> None:
+    def __init__(self, child: Child, blocking: BlockingContext) -> None:
         self.run_id = child.run_id
         self._child = child
         self._blocking = blocking

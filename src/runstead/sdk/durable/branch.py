@@ -9,7 +9,7 @@ from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.suspension import Suspend
 
 
-class Inside:
+class RunningStep:
     """The try of a step that is under way. Its `place` is of this try alone: what is done anew is told anew."""
 
     def __init__(self, name: str, place: str) -> None:
@@ -17,13 +17,15 @@ class Inside:
         self._place = place
         self._count = 0
 
-    def told_id(self, kind: str) -> str:
+    def next_emit_id(self, kind: str) -> str:
         self._count += 1
         return f"{self._place}/{kind}{self._count}"
 
 
-#: The step that the code runs inside of.
-_inside: Final[contextvars.ContextVar[Inside | None]] = contextvars.ContextVar("inside", default=None)
+#: The step that the code runs running_step of.
+_running_step: Final[contextvars.ContextVar[RunningStep | None]] = contextvars.ContextVar(
+    "running_step", default=None
+)
 
 
 class Branch:
@@ -49,7 +51,7 @@ class Branch:
 
     def next_id(self, name: str) -> str:
         """The id of what comes next. RunFailed where there cannot be a next one here; Suspend where it was left."""
-        outer = _inside.get()
+        outer = _running_step.get()
         if outer is not None:
             raise RunFailed(
                 f"{name!r} was asked for inside of the step {outer.name!r}: a step is done or not done, and has no steps"
@@ -70,7 +72,7 @@ class Branch:
         self._told.clear()
         return f"{self._prefix}{self.count}"
 
-    def told_id(self, kind: str) -> str:
+    def next_emit_id(self, kind: str) -> str:
         """The id of what is told here next. It counts from the last step: steps keep their ids where a handler is
         taught to tell more.
         """
@@ -92,16 +94,16 @@ class Branch:
         return suspend
 
 
-def inside() -> Inside | None:
+def running_step() -> RunningStep | None:
     """The step that is under way here."""
-    return _inside.get()
+    return _running_step.get()
 
 
 @contextmanager
-def nested(name: str, place: str) -> Iterator[None]:
+def in_step(name: str, place: str) -> Iterator[None]:
     """Code of a step."""
-    token = _inside.set(Inside(name, place))
+    token = _running_step.set(RunningStep(name, place))
     try:
         yield
     finally:
-        _inside.reset(token)
+        _running_step.reset(token)

@@ -8,21 +8,21 @@ from typing import Any, Self
 
 import msgspec
 
-from runstead.sdk.durable.blocking import Blocking
-from runstead.sdk.durable.emitter import LeaseLostError, Noted, RunFailed, Send
-from runstead.sdk.durable.message_stream import Message, Speaking, ToolCall
+from runstead.sdk.durable.blocking import BlockingContext
+from runstead.sdk.durable.emitter import LeaseLostError, NothingToWaitFor, RunFailed, Send
+from runstead.sdk.durable.message_stream import Message, MessageStream, ToolCall
 from runstead.sdk.models.artifact import StoredArtifact
 
 __all__ = ["Context", "LeaseLostError", "RunFailed", "Send", "ThreadContext"]
 
 
-class Context(Speaking):
-    """A handler's side of one attempt: `Telling` tells what happens, `Durable` keeps what is done, `Speaking` streams
+class Context(MessageStream):
+    """A handler's side of one attempt: `Emitter` tells what happens, `Waits` keeps what is done, `MessageStream` streams
     what is said.
     """
 
 
-class ThreadContext(Blocking):
+class ThreadContext(BlockingContext):
     """The same for a handler that runs in a thread: its methods block. See `Context`."""
 
     _context: Context
@@ -59,7 +59,7 @@ class ThreadContext(Blocking):
     ) -> StoredArtifact | None:
         """As `Context.artifact`; what is stored is there once it returns."""
         told = self._context.artifact(what, name, media_type, **options)
-        if isinstance(told, Noted):
+        if isinstance(told, NothingToWaitFor):
             return None
         stored: StoredArtifact = self._wait(_awaiting(told))
         return stored
@@ -70,7 +70,7 @@ class ThreadContext(Blocking):
 
     def _spoken(self, spoken: Message | ToolCall, *, at_once: bool) -> "ThreadMessage | None":
         if at_once:
-            self._wait(spoken.tell())
+            self._wait(spoken.emit_nowait())
             return None
         return ThreadMessage(spoken, self)
 
@@ -89,7 +89,7 @@ async def _awaiting(one: Awaitable[Any]) -> Any:
 class ThreadMessage:
     """A message, a thought or a tool call that is being told by a handler in a thread."""
 
-    def __init__(self, spoken: Message | ToolCall, blocking: Blocking) -> None:
+    def __init__(self, spoken: Message | ToolCall, blocking: BlockingContext) -> None:
         self._spoken = spoken
         self._blocking = blocking
         self.result: Any = msgspec.UNSET

@@ -43,7 +43,7 @@ class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares, 
         self.detail = detail
 
 
-class Noted:
+class NothingToWaitFor:
     """There is nothing to wait for."""
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -54,7 +54,7 @@ class Send(Protocol):
     def __call__(self, call: Call[T]) -> Awaitable[T]: ...
 
 
-class Telling:
+class Emitter:
     """The half of a context that tells.
 
     `metadata` (usage: provider, model, inputTokens …) and `exit_code` go out with the completion where a handler sets
@@ -93,7 +93,7 @@ class Telling:
         self._over = True
         self._outbox.close(self._lost())
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def emit_nowait(self, event: Mapping[str, Any]) -> None:
         """Append one event, an object with a string `type`: on its way once this returns, durable after `flush`."""
         if self._over:
             raise self._lost()
@@ -104,8 +104,8 @@ class Telling:
 
     async def emit(self, event: Mapping[str, Any]) -> None:
         """The same, waiting only where very much is on its way already."""
-        self.tell(event)
-        await self.room()
+        self.emit_nowait(event)
+        await self.drain()
 
     async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Append events in order, in few requests; they are durable once this returns. LeaseLostError.
@@ -132,9 +132,9 @@ class Telling:
         value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
         await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         """Wait where very much is on its way."""
-        await self._outbox.room()
+        await self._outbox.drain()
 
     def log(self, line: str) -> None:
         """Add a line to the run's logs, which go out with the completion: the last MiB of them. From any thread."""
@@ -149,11 +149,11 @@ class Telling:
                 self._line_bytes -= len(self._lines.popleft().encode("utf-8", "replace")) + 1
                 self._dropped += 1
 
-    def keep(self, lines: str) -> None:
-        """What earlier attempts have logged, as `spill` has put it there."""
+    def restore_logs(self, lines: str) -> None:
+        """What earlier attempts have logged, as `store_logs` has put it there."""
         self._kept = _last(lines)
 
-    def spill(self) -> None:
+    def store_logs(self) -> None:
         """Put the lines so far among the events: this attempt ends here, and a later one completes the run."""
         whole = self._new_lines()
         if not whole:
@@ -163,7 +163,7 @@ class Telling:
             self._line_bytes = self._dropped = 0
         whole = whole.encode("utf-8", "replace").decode() + "\n"
         for start in range(0, len(whole), _SPILL_CHARS):
-            self.tell(
+            self.emit_nowait(
                 {"type": "CUSTOM", "name": LOG, "value": {"lines": whole[start : start + _SPILL_CHARS]}}
             )
 
@@ -200,7 +200,7 @@ class Telling:
             self.artifacts.append(
                 {"name": what} | {key: value for key, value in known.items() if value is not None}
             )
-            return Noted()
+            return NothingToWaitFor()
         if more or size is not None or uri is not None or sha256 is not None:
             raise TypeError("What is stored has a name and a media_type; the server finds out the rest")
         if name is None:

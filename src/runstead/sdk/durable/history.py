@@ -41,7 +41,7 @@ GATHER: Final = "gather"
 _STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
 
 
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a step failed for good. `final`: the run is not tried again. `detail` is any JSON."""
 
     message: str
@@ -50,14 +50,14 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: Any = None
 
 
-class Finished(msgspec.Struct, frozen=True):
+class FinishedStep(msgspec.Struct, frozen=True):
     """A step that has come to its end: with a result, any JSON, or with a failure."""
 
     result: Any = None
-    error: Failure | None = None
+    error: StepFailure | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class WaitResult(msgspec.Struct, frozen=True):
     """What a wait got. `type` is that of the resume: approval, event, timer …"""
 
     type: str
@@ -65,7 +65,7 @@ class Answer(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
-class Begun(msgspec.Struct, frozen=True):
+class StartedMessage(msgspec.Struct, frozen=True):
     """A message, a thought or a tool call that was begun: as which event of which type."""
 
     event_id: int
@@ -78,9 +78,9 @@ class History:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.names: dict[str, str] = {}
         self.begun: set[str] = set()  # and not finished
-        self.finished: dict[str, Finished] = {}
+        self.finished: dict[str, FinishedStep] = {}
         self.tries: dict[str, int] = {}  # of the steps that were begun: tries that failed
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, WaitResult] = {}
         self.values: dict[str, Any] = {}
         self.untils: dict[str, datetime] = {}  # when a wait that was begun goes on by itself
         self.gathers: set[str] = set()
@@ -88,7 +88,7 @@ class History:
         #: Steps that a retry forgot, and by which: what they asked of others is asked under another name now.
         self.forgotten: dict[str, int] = {}
         self.retries = 0
-        self.told: dict[str, Begun] = {}  # messages, thoughts and tool calls, by their id
+        self.told: dict[str, StartedMessage] = {}  # messages, thoughts and tool calls, by their id
         self.ended: set[str] = set()
         self.followers: dict[str, str] = {}  # what was broken off → what took its place
         self.results: set[str] = set()
@@ -106,10 +106,10 @@ class History:
         """Whether the server has ended a wait at this time or later. The worker's clock has no say: it may be wrong."""
         return until is not None and self._timer_at is not None and until <= self._timer_at
 
-    def pass_over(self, call_ids: Iterable[str]) -> None:
+    def mark_answered(self, call_ids: Iterable[str]) -> None:
         """Waits that somebody has ended by hand, without an answer."""
         for call_id in call_ids:
-            self.answers.setdefault(call_id, Answer("timer"))
+            self.answers.setdefault(call_id, WaitResult("timer"))
 
     def after(self, count: int) -> str | None:
         """The first step of the trunk beyond so many."""
@@ -136,10 +136,10 @@ class History:
                 self.untils[step_id] = datetime.fromisoformat(payload["until"])
             return
         error = payload.get("error")
-        failure = None if error is None else msgspec.convert(error, Failure)
+        failure = None if error is None else msgspec.convert(error, StepFailure)
         self.begun.discard(step_id)
         self.tries.pop(step_id, None)
-        self.finished[step_id] = Finished(payload.get("result"), failure)
+        self.finished[step_id] = FinishedStep(payload.get("result"), failure)
 
     def _take_told(self, event_id: int, kind: str, payload: dict[str, Any]) -> None:
         if kind == RESULT:
@@ -147,7 +147,7 @@ class History:
             return
         told = str(payload.get(STARTS.get(kind) or ENDS[kind]))
         if kind in STARTS:
-            self.told[told] = Begun(event_id, kind)
+            self.told[told] = StartedMessage(event_id, kind)
             return
         self.ended.add(told)
         if isinstance(payload.get("supersededBy"), str):
@@ -184,7 +184,7 @@ class History:
             # It ends every wait whose time has come by then, whichever of them the run was waiting for.
             self._timer_at = max(at, self._timer_at or at)
         elif isinstance(call_id, str):
-            self.answers[call_id] = Answer(
+            self.answers[call_id] = WaitResult(
                 str(value.get("type")), value.get("result"), bool(value.get("is_error"))
             )
 

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, Self
 
 import msgspec
 
-from runstead.sdk.durable.branch import inside
+from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
-from runstead.sdk.durable.waits import Durable
+from runstead.sdk.durable.waits import Waits
 from runstead.sdk.models.usage import summed
 
 Role = Literal["assistant", "user", "system", "developer"]
@@ -23,7 +23,7 @@ Role = Literal["assistant", "user", "system", "developer"]
 _DELTA_CHARS: Final = 32 * 1024
 
 
-class Kind(msgspec.Struct, frozen=True):
+class MessageKind(msgspec.Struct, frozen=True):
     """The events that something is told in, in order; the last of `starts` and the first of `ends` bound it."""
 
     mark: str
@@ -33,23 +33,23 @@ class Kind(msgspec.Struct, frozen=True):
     member: str = "messageId"
 
 
-TEXT: Final = Kind("m", ("TEXT_MESSAGE_START",), "TEXT_MESSAGE_CONTENT", ("TEXT_MESSAGE_END",))
-REASONING: Final = Kind(
+TEXT: Final = MessageKind("m", ("TEXT_MESSAGE_START",), "TEXT_MESSAGE_CONTENT", ("TEXT_MESSAGE_END",))
+REASONING: Final = MessageKind(
     "r",
     ("REASONING_START", "REASONING_MESSAGE_START"),
     "REASONING_MESSAGE_CONTENT",
     ("REASONING_MESSAGE_END", "REASONING_END"),
 )
-TOOL: Final = Kind("c", ("TOOL_CALL_START",), "TOOL_CALL_ARGS", ("TOOL_CALL_END",), "toolCallId")
+TOOL: Final = MessageKind("c", ("TOOL_CALL_START",), "TOOL_CALL_ARGS", ("TOOL_CALL_END",), "toolCallId")
 _BY_START: Final = {kind.starts[-1]: kind for kind in (TEXT, REASONING, TOOL)}
 
 
-class Speaking(Durable):
+class MessageStream(Waits):
     """The speaking part of a context."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._open: dict[str, Kind] = {}  # what was begun in this attempt and has not ended
+        self._open: dict[str, MessageKind] = {}  # what was begun in this attempt and has not ended
         self._usages: dict[str, dict[str, Any]] = {}
         self._placed = 0
 
@@ -57,15 +57,15 @@ class Speaking(Durable):
         super().begin(history, rounds)
         self._open.clear()
         self._usages = dict(history.usages)
-        self.keep(history.lines)
+        self.restore_logs(history.lines)
 
     def _place(self, mark: str) -> str:
         """The id of what is told next: the same when the handler runs again."""
-        step, branch = inside(), self.branch
+        step, branch = running_step(), self.branch
         if step is not None:
-            return step.told_id(mark)
+            return step.next_emit_id(mark)
         if branch is not None:
-            return branch.told_id(mark)
+            return branch.next_emit_id(mark)
         self._placed += 1
         return f"{self.run.attempt}//{mark}{self._placed}"
 
@@ -74,8 +74,8 @@ class Speaking(Durable):
         512 KiB. Said again by a handler that is taken up again, at the same place and with the same members, it is
         stored once.
         """
-        if self.branch is not None and inside() is None and "idempotency_key" not in event:
-            # One that is nested deep has a place longer than a key may be: both are hashed.
+        if self.branch is not None and running_step() is None and "idempotency_key" not in event:
+            # One that is in_step deep has a place longer than a key may be: both are hashed.
             told = [self._place("e"), event]
             digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
             event = {**event, "idempotency_key": f"told:{digest}"}
@@ -85,18 +85,20 @@ class Speaking(Durable):
         """A message. `await ctx.text("Hello")` tells it whole;
         `async with ctx.text() as message: await message.write("Hel")` part by part.
         """
-        return Message(Stream(self, TEXT, self._place("m"), {"role": role}), whole)
+        return Message(MessageWriter(self, TEXT, self._place("m"), {"role": role}), whole)
 
     def reasoning(self, whole: str | None = None) -> "Message":
         """What the model thinks, told as `text` is."""
-        return Message(Stream(self, REASONING, self._place("r"), {"role": "reasoning"}), whole)
+        return Message(MessageWriter(self, REASONING, self._place("r"), {"role": "reasoning"}), whole)
 
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> "ToolCall":
         """A call of a tool, and what came of it (any JSON). `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
         `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`. Without `arguments`,
         `await call.write(…)` tells their JSON part by part.
         """
-        return ToolCall(Stream(self, TOOL, self._place("c"), {"toolCallName": name}), arguments, result)
+        return ToolCall(
+            MessageWriter(self, TOOL, self._place("c"), {"toolCallName": name}), arguments, result
+        )
 
     def usage(
         self,
@@ -130,7 +132,7 @@ class Speaking(Durable):
         told |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
         told = {name: value for name, value in told.items() if value is not None}
         self._usages[used_id] = told
-        self.tell({"type": CUSTOM, "name": USAGE, "value": told})
+        self.emit_nowait({"type": CUSTOM, "name": USAGE, "value": told})
 
     @property
     def completion_metadata(self) -> dict[str, Any] | None:
@@ -147,7 +149,7 @@ class Speaking(Durable):
         for told, kind in (cut_off | self._open).items():
             if told not in history.ended:
                 for end in kind.ends:
-                    self.tell({"type": end, kind.member: told})
+                    self.emit_nowait({"type": end, kind.member: told})
         self._open.clear()
         await self.flush()
 
@@ -160,14 +162,14 @@ class Speaking(Durable):
     def id_of(self, place: str) -> str:
         return str(self._uuid(place))
 
-    def speaks(self, told: str, kind: Kind) -> None:
+    def speaks(self, told: str, kind: MessageKind) -> None:
         self._open[told] = kind
 
     def has_spoken(self, told: str) -> None:
         self._open.pop(told, None)
         self._history.ended.add(told)
 
-    async def logged(self, kind: Kind, told: str) -> str:
+    async def logged(self, kind: MessageKind, told: str) -> str:
         """What the log has of a message that was begun."""
         after, parts = self._history.told[told].event_id, []
         while True:
@@ -185,10 +187,12 @@ class Speaking(Durable):
             after = int(page.page_info.next)
 
 
-class Stream:
+class MessageWriter:
     """Something told part by part, under one id."""
 
-    def __init__(self, context: Speaking, kind: Kind, place: str, head: Mapping[str, Any]) -> None:
+    def __init__(
+        self, context: MessageStream, kind: MessageKind, place: str, head: Mapping[str, Any]
+    ) -> None:
         self._context = context
         self._kind = kind
         self._head = head
@@ -198,7 +202,7 @@ class Stream:
         self._again = ""  # what was said again
 
     def _tell(self, kind: str, **members: Any) -> None:
-        self._context.tell({"type": kind, self._kind.member: self.id, **members})
+        self._context.emit_nowait({"type": kind, self._kind.member: self.id, **members})
 
     async def open(self) -> None:
         history = self._context.history
@@ -232,7 +236,7 @@ class Stream:
     async def _content(self, text: str) -> None:
         for start in range(0, len(text), _DELTA_CHARS):
             self._tell(self._kind.content, delta=text[start : start + _DELTA_CHARS])
-            await self._context.room()
+            await self._context.drain()
 
     def _supersede(self) -> None:
         """The words are others than the log's: end what is there, and begin anew with what was said so far."""
@@ -272,14 +276,14 @@ class Stream:
 
     def leave(self) -> None:
         """It is left by an error. In a step, which is tried anew as a whole, it ends; a handler may come back to it."""
-        if inside() is not None and not self._context.cancelled:
+        if running_step() is not None and not self._context.cancelled:
             self.close()
 
 
 class Message:
     """A message, or a thought, that is being told. `id` is its messageId."""
 
-    def __init__(self, stream: Stream, whole: str | None) -> None:
+    def __init__(self, stream: MessageWriter, whole: str | None) -> None:
         self._stream = stream
         self._whole = whole
 
@@ -305,7 +309,7 @@ class Message:
         else:
             self._stream.leave()
 
-    async def tell(self) -> None:
+    async def emit_nowait(self) -> None:
         """Tell it whole."""
         if self._whole is None:
             raise TypeError('Give the whole text, as in await ctx.text("Hello"), or use async with')
@@ -313,13 +317,13 @@ class Message:
             pass
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self.tell().__await__()
+        return self.emit_nowait().__await__()
 
 
 class ToolCall:
     """A tool call that is being told. Set `result` (any JSON), and `is_error` where it is none; `id` is its toolCallId."""
 
-    def __init__(self, stream: Stream, arguments: Any, result: Any) -> None:
+    def __init__(self, stream: MessageWriter, arguments: Any, result: Any) -> None:
         self._stream = stream
         self._arguments = arguments
         self.result = result
@@ -347,17 +351,17 @@ class ToolCall:
     ) -> None:
         if error is not None:
             self._stream.leave()
-            if inside() is None or not isinstance(error, Exception):
+            if running_step() is None or not isinstance(error, Exception):
                 return
             self.result, self.is_error = str(error) or type(error).__name__, True
         self._stream.close()
         if self.result is not msgspec.UNSET:
             self._stream.result(self.result, is_error=self.is_error)
 
-    async def tell(self) -> None:
+    async def emit_nowait(self) -> None:
         """Tell it whole."""
         async with self:
             pass
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self.tell().__await__()
+        return self.emit_nowait().__await__()

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from runstead.sdk.durable.emitter import RunFailed
-from runstead.sdk.durable.history import Failure
+from runstead.sdk.durable.history import StepFailure
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 
@@ -29,7 +29,7 @@ class StepFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an ac
     cannot be kept, TIMEOUT of a last try that took too long. `final`: no other try of the run is worth it.
     """
 
-    def __init__(self, name: str, step_id: str, failure: Failure) -> None:
+    def __init__(self, name: str, step_id: str, failure: StepFailure) -> None:
         super().__init__(f"The step {name!r} failed: {failure.message}")
         self.name = name
         self.step_id = step_id
@@ -56,13 +56,13 @@ class WaitTimeout(TimeoutError):  # noqa: N818
     code = "WAIT_TIMEOUT"
 
 
-class TookTooLongError(Exception):
+class TryTimeoutError(Exception):
     """A try that was stopped at its `timeout_seconds`."""
 
     code = "TIMEOUT"
 
 
-class UnkeptError(Exception):
+class ResultNotStoredError(Exception):
     """A result that cannot be kept. Trying again would do the work again, and help nothing."""
 
     def __init__(self, message: str, code: str) -> None:
@@ -70,15 +70,15 @@ class UnkeptError(Exception):
         self.code = code
 
 
-async def in_time(seconds: float | None, work: Awaitable[T]) -> T:
-    """TookTooLongError after so many seconds; the work is then cancelled."""
+async def with_timeout(seconds: float | None, work: Awaitable[T]) -> T:
+    """TryTimeoutError after so many seconds; the work is then cancelled."""
     try:
         async with asyncio.timeout(seconds) as timer:
             return await work
     except TimeoutError as error:
         if not timer.expired():
             raise  # the work's own
-        raise TookTooLongError(f"It took longer than {seconds:g} s") from error
+        raise TryTimeoutError(f"It took longer than {seconds:g} s") from error
 
 
 def changed(step_id: str, known: str, name: str | None) -> RunFailed:
@@ -92,7 +92,7 @@ def changed(step_id: str, known: str, name: str | None) -> RunFailed:
     )
 
 
-def code_of(error: BaseException) -> str:
+def error_code(error: BaseException) -> str:
     """As the run's error tells it."""
     if isinstance(error, ProcessFailed):
         return error.code
@@ -100,23 +100,23 @@ def code_of(error: BaseException) -> str:
     return code if isinstance(code, str) and _CODE.fullmatch(code) else type(error).__name__
 
 
-def failure_of(error: Exception) -> Failure:
+def step_failure(error: Exception) -> StepFailure:
     """What is kept of it. RunFailed, and a result that cannot be kept, are final."""
     message = (str(error) or type(error).__name__)[:MESSAGE_CHARS_MAX].encode("utf-8", "replace").decode()
     if isinstance(error, RunFailed):
-        return Failure(message, error.code or "RunFailed", final=True, detail=error.detail)
-    return Failure(message, code_of(error), final=isinstance(error, UnkeptError))
+        return StepFailure(message, error.code or "RunFailed", final=True, detail=error.detail)
+    return StepFailure(message, error_code(error), final=isinstance(error, ResultNotStoredError))
 
 
 def is_final(error: Exception) -> bool:
     """Whether another try would come to the same."""
     if isinstance(error, ProcessFailed):
         return error.final
-    cause = error if isinstance(error, RunFailed) else cause_of(error)
+    cause = error if isinstance(error, RunFailed) else failed_step_of(error)
     return isinstance(cause, RunFailed) or (cause is not None and cause.final)
 
 
-def cause_of(error: BaseException) -> StepFailed | None:
+def failed_step_of(error: BaseException) -> StepFailed | None:
     """The failed step from which this error came, where one did."""
     seen: set[int] = set()
     found: BaseException | None = error
@@ -128,14 +128,14 @@ def cause_of(error: BaseException) -> StepFailed | None:
     return None
 
 
-def encoded(result: Any) -> msgspec.Raw:
-    """UnkeptError where it is no JSON, or too much."""
+def encode_result(result: Any) -> msgspec.Raw:
+    """ResultNotStoredError where it is no JSON, or too much."""
     try:
         text = msgspec.json.encode(result)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise UnkeptError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
+        raise ResultNotStoredError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
     if len(text) > RESULT_BYTES_MAX:
-        raise UnkeptError(
+        raise ResultNotStoredError(
             f"Its result has {len(text)} bytes, and at most {RESULT_BYTES_MAX} are kept: store it elsewhere, and"
             " return where it is",
             "STEP_RESULT_TOO_LARGE",
@@ -143,7 +143,7 @@ def encoded(result: Any) -> msgspec.Raw:
     return msgspec.Raw(text)
 
 
-def decoded(value: Any, function: Callable[..., Any]) -> Any:
+def decode_result(value: Any, function: Callable[..., Any]) -> Any:
     """A kept result as the function's return annotation reads it, where it has one that can be read."""
     try:
         wanted = typing.get_type_hints(function).get("return", Any)

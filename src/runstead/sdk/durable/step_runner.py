@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
-from runstead.sdk.durable.branch import Branch, nested
-from runstead.sdk.durable.emitter import LeaseLostError, Telling
+from runstead.sdk.durable.branch import Branch, in_step
+from runstead.sdk.durable.emitter import Emitter, LeaseLostError
 from runstead.sdk.durable.history import (
     CUSTOM,
     GATHER,
@@ -17,11 +17,18 @@ from runstead.sdk.durable.history import (
     STEP_FINISHED,
     STEP_RETRIED,
     STEP_STARTED,
-    Failure,
     History,
+    StepFailure,
 )
-from runstead.sdk.durable.step_results import StepFailed, changed, decoded, encoded, failure_of, in_time
-from runstead.sdk.durable.suspension import Suspend, together
+from runstead.sdk.durable.step_results import (
+    StepFailed,
+    changed,
+    decode_result,
+    encode_result,
+    step_failure,
+    with_timeout,
+)
+from runstead.sdk.durable.suspension import Suspend, combine
 from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
@@ -42,12 +49,12 @@ def here() -> Branch:
     return branch
 
 
-def pause_s(first: float, repeats: int) -> float:
+def backoff_s(first: float, repeats: int) -> float:
     """Before the next repeat, after so many."""
     return min(first * 2.0 ** min(repeats, 30), _BACKOFF_S_MAX)
 
 
-class Stepping(Telling):
+class StepRunner(Emitter):
     """Of the durable half of a context, what is done."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,7 +73,7 @@ class Stepping(Telling):
         self._trunk = Branch()
         _branch.set(self._trunk)
 
-    def returned(self) -> None:
+    def check_finished(self) -> None:
         """The handler has returned. Suspend where it had to wait and was kept from it; RunFailed with NON_DETERMINISTIC
         where the log has more steps than it asked for.
         """
@@ -141,7 +148,7 @@ class Stepping(Telling):
         if done is not None:
             if done.error is not None:
                 raise StepFailed(name, step_id, done.error)
-            return decoded(done.result, function)
+            return decode_result(done.result, function)
         with branch.busy(name):
             self._start(step_id, name)
             # Whoever has lost the run learns it here, before anything is done.
@@ -149,26 +156,26 @@ class Stepping(Telling):
             tries = history.tries.get(step_id, 0)
             while True:
                 try:
-                    with nested(name, f"{step_id}/{self.run.attempt}.{self._rounds}.{tries}"):
-                        result = await in_time(timeout_seconds, self._call(function, args, kwargs))
-                    kept = encoded(result)
+                    with in_step(name, f"{step_id}/{self.run.attempt}.{self._rounds}.{tries}"):
+                        result = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
+                    kept = encode_result(result)
                 except LeaseLostError:
                     raise
                 except Exception as error:
-                    failure = failure_of(error)
+                    failure = step_failure(error)
                     if failure.final or tries >= retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
                         raise StepFailed(name, step_id, failure) from error
                     tries += 1
-                    self._tell_try(step_id, name, tries, failure)
+                    self._emit_try(step_id, name, tries, failure)
                     await self.flush()
-                    await self._sleep(pause_s(backoff_seconds, tries - 1))
+                    await self._sleep(backoff_s(backoff_seconds, tries - 1))
                 else:
                     break
             self._finish(step_id, name, result=kept)
             await self.flush()
-        return decoded(msgspec.json.decode(kept), function)
+        return decode_result(msgspec.json.decode(kept), function)
 
     async def _call(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -192,15 +199,15 @@ class Stepping(Telling):
         """Once, however often it is taken up: a started step is ended before it is started again."""
         if step_id not in self._history.begun:
             self._history.begun.add(step_id)
-            self.tell({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
+            self.emit_nowait({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
 
     def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
         self._history.begun.discard(step_id)
-        self.tell({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
+        self.emit_nowait({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
 
-    def _tell_try(self, step_id: str, name: str, tries: int, failure: Failure) -> None:
+    def _emit_try(self, step_id: str, name: str, tries: int, failure: StepFailure) -> None:
         value = {"step_id": step_id, "step_name": name, "tries": tries, "message": failure.message}
-        self.tell({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
+        self.emit_nowait({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
 
     @overload
     async def gather(self, one: Awaitable[A], two: Awaitable[B], /) -> tuple[A, B]: ...
@@ -254,7 +261,7 @@ class Stepping(Telling):
             await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
         waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
         if waits:
-            raise branch.leave(together(waits))
+            raise branch.leave(combine(waits))
         return [task.result() for task in tasks]
 
     async def _first_of(self, tasks: "list[asyncio.Task[Any]]", place: str) -> None:
@@ -272,7 +279,7 @@ class Stepping(Telling):
                     continue
                 if isinstance(error, Exception) and place not in self._history.failures:
                     value = {"step_id": place, "branch": number}
-                    self.tell({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
+                    self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
                 raise error
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runstead.sdk.routes.runs import WaitReason
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for. `call_id` names the answer; `resume_at` is when it goes on without one; `awaited_run_id`
     is a run whose end is the answer. `asks`: somebody else gives the answer.
     """
@@ -25,7 +25,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Suspend(BaseException):  # no Exception: a handler that catches those must not keep the run from waiting
     """Leave the handler; it is called again from its beginning once there is an answer, and its steps are not."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: WaitRequest) -> None:
         super().__init__(wanted.what)
         self.wanted = wanted
 
@@ -34,7 +34,7 @@ class Parked(BaseException):  # for the same reason
     """The run waits, and its lease is given back."""
 
 
-def together(waits: Sequence[Suspend]) -> Suspend:
+def combine(waits: Sequence[Suspend]) -> Suspend:
     """Of branches that wait at the same time: one wait that ends with the first timer of all.
 
     A run waits for one answer at a time. What others are asked for comes first, since their answer is refused as long

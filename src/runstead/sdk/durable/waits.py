@@ -13,32 +13,32 @@ from typing import Any, Final, Literal
 
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import RunFailed
-from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, Answer
-from runstead.sdk.durable.step_results import ChildFailed, WaitTimeout, cause_of, code_of
-from runstead.sdk.durable.step_runner import Stepping, here, pause_s
-from runstead.sdk.durable.suspension import Suspend, Wanted
+from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
+from runstead.sdk.durable.step_results import ChildFailed, WaitTimeout, error_code, failed_step_of
+from runstead.sdk.durable.step_runner import StepRunner, backoff_s, here
+from runstead.sdk.durable.suspension import Suspend, WaitRequest
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members
 
 #: Shorter sleeps are slept through by the worker.
-_NAP_S: Final = 1.0
+_SHORT_SLEEP_S: Final = 1.0
 _MESSAGE_CHARS: Final = 1024
 
 
-class Durable(Stepping):
+class Waits(StepRunner):
     """The durable half of a context: steps, waits, other runs, and values that repeat."""
 
     _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
     #: Somebody else keeps the time: no other process has the same.
-    time_is_kept = False
+    has_own_clock = False
 
-    def keep_time(self, now: Callable[[], datetime], sleep: Callable[[float], Awaitable[object]]) -> None:
+    def use_clock(self, now: Callable[[], datetime], sleep: Callable[[float], Awaitable[object]]) -> None:
         """Take the time from these, as tests do."""
         self._now = now
         self._sleep = sleep
-        self.time_is_kept = True
+        self.has_own_clock = True
 
     # Waits
 
@@ -46,7 +46,7 @@ class Durable(Stepping):
         """Sleep; over a second, the run waits and no process does. Restarts and moves change nothing of it."""
         branch = here()
         step_id = self._enter(branch, "sleep")
-        if seconds > _NAP_S or step_id in self._history.untils:
+        if seconds > _SHORT_SLEEP_S or step_id in self._history.untils:
             self._wait_for(branch, step_id, "sleep", "sleep", timeout_seconds=seconds)
         elif step_id not in self._history.finished:
             with branch.busy("sleep"):
@@ -98,12 +98,12 @@ class Durable(Stepping):
         reason: Literal["approval", "event"] = "event",
         asked: Mapping[str, Any] | None = None,
         timeout_seconds: float | None = None,
-    ) -> Answer:
+    ) -> WaitResult:
         history = self._history
         call_id = f"{what}:{self._named(step_id)}"
         answer = history.answers.get(call_id)
         if answer is None and history.over(history.untils.get(step_id)):
-            answer = Answer("timer")
+            answer = WaitResult("timer")
         if answer is not None:
             if step_id not in history.finished:
                 self._finish(step_id, name)
@@ -116,10 +116,10 @@ class Durable(Stepping):
                 history.untils[step_id] = until + timedelta(milliseconds=round(timeout_seconds * 1000))
             self._start(step_id, name, **members(until=history.untils.get(step_id)))
             if asked is not None:
-                self.tell({"type": CUSTOM, "name": ASKED, "value": {"tool_call_id": call_id, **asked}})
+                self.emit_nowait({"type": CUSTOM, "name": ASKED, "value": {"tool_call_id": call_id, **asked}})
         raise branch.leave(
             Suspend(
-                Wanted(
+                WaitRequest(
                     reason=reason,
                     call_id=call_id,
                     what=what,
@@ -187,7 +187,9 @@ class Durable(Stepping):
         if not run.terminal:
             call_id = f"run:{run_id}:{step_id}"
             raise branch.leave(
-                Suspend(Wanted(reason="event", call_id=call_id, what=f"run:{run_id}", awaited_run_id=run_id))
+                Suspend(
+                    WaitRequest(reason="event", call_id=call_id, what=f"run:{run_id}", awaited_run_id=run_id)
+                )
             )
         return run
 
@@ -200,7 +202,7 @@ class Durable(Stepping):
             told = self._now().isoformat()
             self._history.values[step_id] = told
             value = {"step_id": step_id, "name": "now", "value": told}
-            self.tell({"type": CUSTOM, "name": VALUE, "value": value})
+            self.emit_nowait({"type": CUSTOM, "name": VALUE, "value": value})
         return datetime.fromisoformat(self._history.values[step_id])
 
     def random(self) -> float:
@@ -216,21 +218,21 @@ class Durable(Stepping):
 
     # Leaving a handler
 
-    def again(self, number: int, most: int, error: Exception) -> Wanted:
+    def retry_wait(self, number: int, most: int, error: Exception) -> WaitRequest:
         """What a run waits for before the handler is tried again."""
-        cause = error if isinstance(error, ProcessFailed) else cause_of(error)
+        cause = error if isinstance(error, ProcessFailed) else failed_step_of(error)
         told = {
             "retry": number,
             "of": most,
             "message": _whole(str(error)[:_MESSAGE_CHARS]),
-            "code": code_of(error),
+            "code": error_code(error),
             "step_id": None if cause is None else cause.step_id,
         }
-        self.tell({"type": CUSTOM, "name": RETRIED, "value": told})
-        at = self._now() + timedelta(seconds=pause_s(1.0, number - 1))
-        return Wanted(reason="event", call_id=f"retry:{number}", what="retry", resume_at=at)
+        self.emit_nowait({"type": CUSTOM, "name": RETRIED, "value": told})
+        at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
+        return WaitRequest(reason="event", call_id=f"retry:{number}", what="retry", resume_at=at)
 
-    async def park(self, wanted: Wanted) -> bool:
+    async def park(self, wanted: WaitRequest) -> bool:
         """Let the run wait and give its lease back, in one step; False where the answer has come already."""
         answer = await self.send(
             self.calls.wait(
@@ -251,7 +253,7 @@ class Durable(Stepping):
 class Child:
     """A run that a handler has spawned."""
 
-    def __init__(self, context: Durable, run_id: str) -> None:
+    def __init__(self, context: Waits, run_id: str) -> None:
         self._context = context
         self.run_id = run_id
 
@@ -270,6 +272,6 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _refuse_timer(answer: Answer, sentence: str) -> None:
+def _refuse_timer(answer: WaitResult, sentence: str) -> None:
     if answer.type == "timer":
         raise WaitTimeout(sentence)

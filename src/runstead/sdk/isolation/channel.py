@@ -60,7 +60,7 @@ class Channel(Generic[M]):
         if not self._writer.is_closing():
             self._writer.write(frame(message))
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Wait while too much is on its way."""
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()

@@ -26,24 +26,24 @@ import msgspec
 from runstead.sdk.app import App, Served, call_served
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.history import History
-from runstead.sdk.durable.step_results import StepFailed, cause_of, code_of, is_final
+from runstead.sdk.durable.step_results import StepFailed, error_code, failed_step_of, is_final
 from runstead.sdk.durable.suspension import Suspend
 from runstead.sdk.isolation.channel import Channel, frame, take_now
-from runstead.sdk.isolation.child_context import InnerContext, Link
+from runstead.sdk.isolation.child_context import ChildContext, ParentLink
 from runstead.sdk.isolation.loading import load
 from runstead.sdk.isolation.messages import (
-    Answered,
-    Begin,
+    CallFailed,
+    CallResult,
     FromWorker,
     Outcome,
     Raised,
-    Refused,
     Returned,
-    Waits,
+    StartRun,
+    Suspended,
 )
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.worker.log_handler import heard_by, install
+from runstead.sdk.worker.log_handler import install, logging_to
 
 T = TypeVar("T")
 
@@ -51,18 +51,18 @@ _PR_SET_PDEATHSIG: Final = 1
 _TRACEBACK_CHARS: Final = 64 * 1024
 _TERMINATED: Final = 128 + signal.SIGTERM
 #: How long the worker may take to read the last of it.
-_PARTING_S: Final = 5.0
+_EXIT_TIMEOUT_S: Final = 5.0
 
 
 def main() -> None:
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    _die_with(parent)
+    _exit_with_parent(parent)
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)
-    begin = take_now(connection, Begin)
+    begin = take_now(connection, StartRun)
     if begin is None:
         return
-    _take_over(begin)
+    _apply_settings(begin)
     try:
         app = load(begin.app)
         if not isinstance(app, App):
@@ -72,18 +72,18 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - whatever importing it raises is what the run is told
         connection.sendall(frame(_raised(error, "APP_NOT_LOADED")))
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(_PARTING_S)
+        connection.settimeout(_EXIT_TIMEOUT_S)
         with contextlib.suppress(OSError):
             connection.recv(1)
         return
-    work = _Work(connection, begin, served)
+    work = _HandlerProcess(connection, begin, served)
     if served.blocks:
-        _beside(work)
+        _run_in_main_thread(work)
     else:
         asyncio.run(work.serve())
 
 
-def _die_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """Where the worker's machine is the kernel's to ask; everywhere the worker's guard does it, a moment later."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -91,7 +91,7 @@ def _die_with(parent: int) -> None:
         os._exit(_TERMINATED)
 
 
-def _leave() -> NoReturn:
+def _exit() -> NoReturn:
     """At once: threads that nothing stops, and what runs at exit, must not hold it up."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -102,7 +102,7 @@ def _leave() -> NoReturn:
     os._exit(_TERMINATED)
 
 
-def _take_over(begin: Begin) -> None:
+def _apply_settings(begin: StartRun) -> None:
     sys.argv = begin.argv
     known = set(sys.path)
     sys.path = (
@@ -130,18 +130,18 @@ def _raised(error: BaseException, code: str | None = None) -> Raised:
     if detail is None:
         told = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
         detail = {"traceback": told.encode("utf-8", "replace").decode()}
-    cause = cause_of(error)
+    cause = failed_step_of(error)
     return Raised(
         outcome="lost" if isinstance(error, LeaseLostError) else "error",
         message=str(error).encode("utf-8", "replace").decode(),
-        code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or code_of(error),
+        code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or error_code(error),
         detail=msgspec.json.encode(detail),
         step_id=None if cause is None else cause.step_id,
         final=isinstance(error, Exception) and is_final(error),
     )
 
 
-class _Desk:
+class _MainThread:
     """The main thread, which does what the loop beside it gives it."""
 
     def __init__(self) -> None:
@@ -177,8 +177,8 @@ class _Desk:
             raise asyncio.CancelledError
 
 
-def _beside(work: "_Work") -> None:
-    desk = _Desk()
+def _run_in_main_thread(work: "_HandlerProcess") -> None:
+    desk = _MainThread()
     work.run_plain = desk.do
     signal.signal(signal.SIGTERM, desk.stop)
 
@@ -194,11 +194,11 @@ def _beside(work: "_Work") -> None:
         desk.work()
         thread.join()
     except asyncio.CancelledError:
-        _leave()
+        _exit()
 
 
-class _Work:
-    def __init__(self, connection: socket.socket, begin: Begin, served: Served) -> None:
+class _HandlerProcess:
+    def __init__(self, connection: socket.socket, begin: StartRun, served: Served) -> None:
         self._connection = connection
         self._begin = begin
         self._served = served
@@ -207,16 +207,16 @@ class _Work:
 
     async def serve(self) -> None:
         channel: Channel[FromWorker] = await Channel.over(self._connection, FromWorker)
-        link = Link(channel)
+        link = ParentLink(channel)
         run = msgspec.json.decode(self._begin.run, type=ClaimedRun)
-        context = InnerContext(run, link)
+        context = ChildContext(run, link)
         handling = asyncio.ensure_future(self._handle(run, context))
         listening = asyncio.ensure_future(self._listen(link))
         if self.run_plain is None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, handling.cancel)
         await asyncio.wait([handling])
         if handling.cancelled():
-            _leave()
+            _exit()
         self._over = True
         outcome = handling.result()
         try:
@@ -226,12 +226,12 @@ class _Work:
         else:
             channel.put(note)
         channel.put(outcome)
-        await asyncio.wait([listening], timeout=_PARTING_S)
+        await asyncio.wait([listening], timeout=_EXIT_TIMEOUT_S)
         channel.close()
 
-    async def _listen(self, link: Link) -> None:
+    async def _listen(self, link: ParentLink) -> None:
         while (message := await link.channel.take()) is not None:
-            if isinstance(message, Answered | Refused):
+            if isinstance(message, CallResult | CallFailed):
                 link.settle(message)
         if not self._over:
             # Nobody is there to take what comes of it.
@@ -239,27 +239,27 @@ class _Work:
                 os.killpg(0, signal.SIGKILL)
             os._exit(_TERMINATED)
 
-    async def _handle(self, run: ClaimedRun, context: InnerContext) -> Outcome:
+    async def _handle(self, run: ClaimedRun, context: ChildContext) -> Outcome:
         told = msgspec.json.decode(self._begin.history, type=list[Event])
         history = History(told)
-        history.pass_over(self._begin.answered)
+        history.mark_answered(self._begin.answered)
         context.begin(history, self._begin.rounds)
         try:
             arguments = self._served.arguments.of(run)
             install()
-            with heard_by(context):
+            with logging_to(context):
                 result = await call_served(self._served, context, arguments, self.run_plain)
-            context.returned()
+            context.check_finished()
             await context.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 return _raised(RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
         except Suspend as suspension:
-            return Waits(wanted=suspension.wanted)
+            return Suspended(wanted=suspension.wanted)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is told to the worker
             if context.left is not None:  # it was left already, and something in it made a failure of that
-                return Waits(wanted=context.left.wanted)
+                return Suspended(wanted=context.left.wanted)
             return _raised(error)
         finally:
             context.end()

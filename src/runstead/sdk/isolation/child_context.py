@@ -12,10 +12,19 @@ from runstead.sdk.durable.context import Context
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
-from runstead.sdk.isolation.messages import Answered, Ask, Flush, FromWorker, Log, Note, Refused, Tell
-from runstead.sdk.models.answer import FieldError
+from runstead.sdk.isolation.messages import (
+    CallFailed,
+    CallResult,
+    CompletionData,
+    EmitEvent,
+    Flush,
+    FromWorker,
+    LogLine,
+    SendCall,
+)
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.response import FieldError
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.exchange import decode
 from runstead.sdk.worker.outbox import Outbox
@@ -26,7 +35,7 @@ T = TypeVar("T")
 UPLOAD_BYTES_MAX: Final = 192 * 1024 * 1024
 
 
-class Link:
+class ParentLink:
     """Questions to the worker, and its answers."""
 
     def __init__(self, channel: Channel[FromWorker]) -> None:
@@ -34,11 +43,11 @@ class Link:
         self._asked: dict[int, asyncio.Future[bytes | None]] = {}
         self._count = 0
 
-    def settle(self, message: Answered | Refused) -> None:
+    def settle(self, message: CallResult | CallFailed) -> None:
         asked = self._asked.pop(message.number, None)
         if asked is None or asked.done():
             return
-        if isinstance(message, Answered):
+        if isinstance(message, CallResult):
             asked.set_result(message.content)
         else:
             asked.set_exception(_refusal(message))
@@ -55,7 +64,7 @@ class Link:
             content = await _whole(content)
         number, asked = self._question()
         self.channel.put(
-            Ask(
+            SendCall(
                 number=number,
                 method=call.method,
                 path=call.path,
@@ -65,7 +74,7 @@ class Link:
                 headers=dict(call.headers),
                 idempotency_key=call.idempotency_key,
                 repeatable=call.repeatable,
-                patience_s=call.patience_s,
+                extra_wait_s=call.extra_wait_s,
                 owner=call.owner,
             )
         )
@@ -89,17 +98,17 @@ async def _whole(upload: Upload) -> bytes:
     return await asyncio.to_thread(lambda: b"".join(upload.chunks()))
 
 
-def _refusal(message: Refused) -> Exception:
+def _refusal(message: CallFailed) -> Exception:
     if message.lost:
         return LeaseLostError(message.detail)
     errors = msgspec.json.decode(message.errors, type=list[FieldError])
     return RunsteadError(message.detail, message.status, message.code, errors, message.retry_after_s)
 
 
-class _Pipe(Outbox):
+class _ForwardingOutbox(Outbox):
     """An outbox whose events are in the worker's as soon as it reads them: they survive the handler's process."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ParentLink) -> None:
         super().__init__(_unsent)
         self._link = link
         self._closed: Exception | None = None
@@ -107,10 +116,10 @@ class _Pipe(Outbox):
     def put(self, event: Mapping[str, Any]) -> None:
         if self._closed is not None:
             raise self._closed
-        self._link.channel.put(Tell(event=msgspec.json.encode(event)))
+        self._link.channel.put(EmitEvent(event=msgspec.json.encode(event)))
 
-    async def room(self) -> None:
-        await self._link.channel.drained()
+    async def drain(self) -> None:
+        await self._link.channel.drain()
 
     async def flush(self) -> None:
         if self._closed is not None:
@@ -125,28 +134,28 @@ async def _unsent(_batch: list[msgspec.Raw]) -> None:
     """Nothing is ever in this outbox's own queue."""
 
 
-class InnerContext(Context):
+class ChildContext(Context):
     """What the handler is given. Threads of the handler may call it: what is said is said in the loop's thread."""
 
-    def __init__(self, run: ClaimedRun, link: Link) -> None:
+    def __init__(self, run: ClaimedRun, link: ParentLink) -> None:
         super().__init__(run, Calls(), link.send)
-        self._outbox = _Pipe(link)
+        self._outbox = _ForwardingOutbox(link)
         self._link = link
         self._loop = asyncio.get_running_loop()
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def emit_nowait(self, event: Mapping[str, Any]) -> None:
         with contextlib.suppress(RuntimeError):
             if asyncio.get_running_loop() is self._loop:
-                super().tell(event)
+                super().emit_nowait(event)
                 return
-        self._loop.call_soon_threadsafe(super().tell, dict(event))
+        self._loop.call_soon_threadsafe(super().emit_nowait, dict(event))
 
     def log(self, line: str) -> None:
-        message = Log(line=line.encode("utf-8", "replace").decode())
+        message = LogLine(line=line.encode("utf-8", "replace").decode())
         self._loop.call_soon_threadsafe(self._link.channel.put, message)
 
-    def note(self) -> Note:
-        return Note(
+    def note(self) -> CompletionData:
+        return CompletionData(
             metadata=msgspec.json.encode(self.completion_metadata),
             artifacts=msgspec.json.encode(self.artifacts),
             exit_code=self.exit_code,

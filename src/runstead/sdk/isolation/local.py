@@ -19,7 +19,7 @@ def spawn(descriptor: int) -> Group:
     )
 
 
-class LocalPlace:
+class LocalProcess:
     def __init__(self, group: Group, channel: Channel[FromHandler]) -> None:
         self.channel = channel
         self.terminate = group.terminate
@@ -27,12 +27,12 @@ class LocalPlace:
         self.ended = group.ended
 
 
-class Local:
+class LocalExecutor:
     """An interpreter for each handler. It ends with the worker, however the worker ends."""
 
     exact_path = True
 
-    async def start(self) -> LocalPlace:
+    async def start(self) -> LocalProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -41,7 +41,7 @@ class Local:
             ours.close()
             raise ProcessFailed(f"No process could be started: {error}", "CRASHED") from error
         try:
-            return LocalPlace(group, await Channel.over(ours, FromHandler))
+            return LocalProcess(group, await Channel.over(ours, FromHandler))
         except BaseException:
             ours.close()
             group.kill()

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from runstead.sdk.durable.suspension import Wanted
+from runstead.sdk.durable.suspension import WaitRequest
 
 #: What the worker reads at once. A larger frame breaks the conversation off.
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -17,7 +17,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=T
 # From the worker
 
 
-class Begin(_Message, frozen=True):
+class StartRun(_Message, frozen=True):
     """Serve this run. `history` is a list of events, `answered` names waits that were ended by hand; `exact_path` whether `sys_path` is the whole of it."""
 
     app: str
@@ -33,12 +33,12 @@ class Begin(_Message, frozen=True):
     cpu_seconds: int | None = None
 
 
-class Answered(_Message, frozen=True):
+class CallResult(_Message, frozen=True):
     number: int
     content: bytes | None = None
 
 
-class Refused(_Message, frozen=True):
+class CallFailed(_Message, frozen=True):
     """`lost`: the run is not this worker's any more. `status` 0: the worker itself could not do it."""
 
     number: int
@@ -53,15 +53,15 @@ class Refused(_Message, frozen=True):
 # From the handler
 
 
-class Tell(_Message, frozen=True):
+class EmitEvent(_Message, frozen=True):
     event: bytes
 
 
-class Log(_Message, frozen=True):
+class LogLine(_Message, frozen=True):
     line: str
 
 
-class Note(_Message, frozen=True):
+class CompletionData(_Message, frozen=True):
     """What goes out with the completion."""
 
     metadata: bytes
@@ -73,7 +73,7 @@ class Flush(_Message, frozen=True):
     number: int
 
 
-class Ask(_Message, frozen=True):
+class SendCall(_Message, frozen=True):
     """Send a call, and answer what it was answered."""
 
     number: int
@@ -85,14 +85,14 @@ class Ask(_Message, frozen=True):
     headers: dict[str, str]
     idempotency_key: str | None
     repeatable: bool
-    patience_s: float
+    extra_wait_s: float
     owner: str | None
 
 
-class Waits(_Message, frozen=True):
+class Suspended(_Message, frozen=True):
     """The run has to wait: this try is over."""
 
-    wanted: Wanted
+    wanted: WaitRequest
 
 
 class Returned(_Message, frozen=True):
@@ -110,7 +110,7 @@ class Raised(_Message, frozen=True):
     final: bool = False
 
 
-FromWorker = Begin | Answered | Refused
-FromHandler = Tell | Log | Note | Flush | Ask | Waits | Returned | Raised
+FromWorker = StartRun | CallResult | CallFailed
+FromHandler = EmitEvent | LogLine | CompletionData | Flush | SendCall | Suspended | Returned | Raised
 #: What ends a conversation.
-Outcome = Waits | Returned | Raised
+Outcome = Suspended | Returned | Raised

@@ -19,7 +19,7 @@ STREAMED_CHARS_MAX: Final = 8 * 1024 * 1024
 LINE_BYTES_MAX: Final = 1024 * 1024 + 1
 
 
-class Log:
+class OutputLog:
     """The last MiB, as it was written."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Log:
         yield from text.removesuffix("\n").split("\n") if text else ()
 
 
-class Stream:
+class OutputStream:
     """One of a program's two. The program waits only where the server is behind with what may become events."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Stream:
         name: Literal["stdout", "stderr"],
         pipe: IO[bytes],
         ctx: Context,
-        log: Log,
+        log: OutputLog,
         *,
         keeps_line: bool = False,
     ) -> None:
@@ -120,8 +120,8 @@ class Stream:
             text, self._pending = self._pending[:cut], self._pending[cut:]
             value = {"stream": self._name, "text": text.replace("\x00", "\ufffd")}
             # Not `emit`: a program that is tried again tells anew, whatever it told before.
-            self._ctx.tell({"type": "CUSTOM", "name": "run.output", "value": value})
-            await self._ctx.room()
+            self._ctx.emit_nowait({"type": "CUSTOM", "name": "run.output", "value": value})
+            await self._ctx.drain()
             if not whole:
                 return
 

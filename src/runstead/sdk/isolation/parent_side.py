@@ -15,30 +15,30 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.messages import (
-    Answered,
-    Ask,
-    Begin,
+    CallFailed,
+    CallResult,
+    CompletionData,
+    EmitEvent,
     Flush,
     FromHandler,
-    Log,
-    Note,
+    LogLine,
     Outcome,
     Raised,
-    Refused,
     Returned,
-    Tell,
-    Waits,
+    SendCall,
+    StartRun,
+    Suspended,
 )
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.event import Event
 from runstead.sdk.routes.call import Call
 
 #: How long a process that has told its outcome may take to leave.
-_PARTING_S: Final = 5.0
+_EXIT_TIMEOUT_S: Final = 5.0
 _SILENCE_S: Final = 0.5
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler's process may use, and how long it may take to leave after SIGTERM."""
 
     memory_mb: int | None = None
@@ -54,8 +54,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("stop_seconds must not be below 0")
 
 
-class Place(Protocol):
-    """A process that waits for a `Begin`, wherever it is."""
+class HandlerProcess(Protocol):
+    """A process that waits for a `StartRun`, wherever it is."""
 
     channel: Channel[FromHandler]
 
@@ -74,25 +74,25 @@ class Executor(Protocol):
 
     exact_path: bool
 
-    async def start(self) -> Place:
+    async def start(self) -> HandlerProcess:
         """ProcessFailed where that cannot be. Cancelled, it leaves nothing behind."""
 
     async def close(self) -> None: ...
 
 
-async def confined(
+async def run_in_process(
     executor: Executor,
     app: str,
     target: str,
     ctx: Context,
     history: Sequence[Event],
-    bounds: Bounds,
+    bounds: ProcessLimits,
     answered: Sequence[str] = (),
 ) -> Any:
     """Run what serves the target in a process, and answer what it returns. Suspend, RunFailed, ProcessFailed,
     LeaseLostError. Cancelled, it ends the process first.
     """
-    begin = Begin(
+    begin = StartRun(
         app=app,
         target=target,
         run=msgspec.json.encode(ctx.run),
@@ -106,14 +106,14 @@ async def confined(
         cpu_seconds=bounds.cpu_seconds,
     )
     place = await executor.start()
-    talking = asyncio.ensure_future(_talk(place.channel, begin, ctx))
+    talking = asyncio.ensure_future(_exchange(place.channel, begin, ctx))
     ending = asyncio.ensure_future(place.ended())
     try:
         await asyncio.wait([talking, ending], return_when=asyncio.FIRST_COMPLETED)
-        await _hear_out(place.channel, talking)
+        await _read_remaining(place.channel, talking)
         outcome = talking.result() if talking.done() else None
         place.channel.close()
-        await asyncio.wait([ending], timeout=_PARTING_S if outcome else 1.0)
+        await asyncio.wait([ending], timeout=_EXIT_TIMEOUT_S if outcome else 1.0)
         if not ending.done():
             await _stop(place, ending, bounds.stop_seconds)
     except BaseException:
@@ -127,10 +127,10 @@ async def confined(
         raise ProcessFailed("The executor lost the handler's process", "EXECUTOR_LOST")
     if code is not None and ctx.exit_code is None:
         ctx.exit_code = exit_code(code)
-    return _came_to(outcome, code, ctx)
+    return _result_of(outcome, code, ctx)
 
 
-async def _hear_out(channel: Channel[FromHandler], talking: "asyncio.Future[Outcome | None]") -> None:
+async def _read_remaining(channel: Channel[FromHandler], talking: "asyncio.Future[Outcome | None]") -> None:
     """What a process that has ended said last may still be on its way, or wait for the server. Only silence is no reason
     to wait: something that escaped its group may hold the line open.
     """
@@ -140,25 +140,25 @@ async def _hear_out(channel: Channel[FromHandler], talking: "asyncio.Future[Outc
         await asyncio.wait([talking], timeout=_SILENCE_S)
 
 
-async def _stop(place: Place, ending: "asyncio.Future[int | None]", grace_s: float) -> None:
+async def _stop(place: HandlerProcess, ending: "asyncio.Future[int | None]", grace_s: float) -> None:
     """SIGTERM, and after the grace, or where even that is cancelled, SIGKILL."""
     try:
         place.terminate()
         await asyncio.wait([ending], timeout=grace_s)
     finally:
         place.kill()
-    await asyncio.wait([ending], timeout=_PARTING_S)
+    await asyncio.wait([ending], timeout=_EXIT_TIMEOUT_S)
     if not ending.done():
         ending.cancel()
         raise ProcessFailed("The handler's process could not be ended", "EXECUTOR_LOST")
 
 
-def _came_to(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
+def _result_of(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
     if isinstance(outcome, Returned):
         # What earlier attempts had begun to say, the process has ended.
         ctx.history.ended.update(ctx.history.told)
         return msgspec.json.decode(outcome.output)
-    if isinstance(outcome, Waits):
+    if isinstance(outcome, Suspended):
         raise Suspend(outcome.wanted)
     if isinstance(outcome, Raised):
         detail = msgspec.json.decode(outcome.detail)
@@ -172,22 +172,22 @@ def _came_to(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
     raise crashed("The handler's process", code or 0)
 
 
-async def _talk(channel: Channel[FromHandler], begin: Begin, ctx: Context) -> Outcome | None:
+async def _exchange(channel: Channel[FromHandler], begin: StartRun, ctx: Context) -> Outcome | None:
     """Until the process says what came of it; None where it ended without."""
     channel.put(begin)
     answering: set[asyncio.Task[None]] = set()
     try:
         while (message := await channel.take()) is not None:
-            if isinstance(message, Waits | Returned | Raised):
+            if isinstance(message, Suspended | Returned | Raised):
                 return message
-            if isinstance(message, Tell):
+            if isinstance(message, EmitEvent):
                 # What is refused is raised where the handler asks whether it is stored.
                 with contextlib.suppress(LeaseLostError, RunsteadError):
-                    ctx.tell(msgspec.json.decode(message.event))
-                    await ctx.room()
-            elif isinstance(message, Log):
+                    ctx.emit_nowait(msgspec.json.decode(message.event))
+                    await ctx.drain()
+            elif isinstance(message, LogLine):
                 ctx.log(message.line)
-            elif isinstance(message, Note):
+            elif isinstance(message, CompletionData):
                 ctx.metadata = msgspec.json.decode(message.metadata)
                 ctx.artifacts = [*ctx.artifacts, *msgspec.json.decode(message.artifacts)]
                 ctx.exit_code = message.exit_code
@@ -202,7 +202,7 @@ async def _talk(channel: Channel[FromHandler], begin: Begin, ctx: Context) -> Ou
             task.cancel()
 
 
-async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Context) -> None:
+async def _answer(channel: Channel[FromHandler], message: Flush | SendCall, ctx: Context) -> None:
     try:
         if isinstance(message, Flush):
             await ctx.flush()
@@ -210,9 +210,9 @@ async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Cont
         else:
             content = await ctx.send(_call(message))
     except LeaseLostError as error:
-        channel.put(Refused(number=message.number, detail=str(error), lost=True))
+        channel.put(CallFailed(number=message.number, detail=str(error), lost=True))
     except RunsteadError as error:
-        refused = Refused(
+        refused = CallFailed(
             number=message.number,
             detail=error.detail,
             status=error.status,
@@ -222,13 +222,13 @@ async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Cont
         )
         channel.put(refused)
     except Exception as error:  # noqa: BLE001 - the handler waits for an answer, whatever it is
-        channel.put(Refused(number=message.number, detail=f"{type(error).__name__}: {error}"))
+        channel.put(CallFailed(number=message.number, detail=f"{type(error).__name__}: {error}"))
     else:
-        channel.put(Answered(number=message.number, content=content))
-        await channel.drained()
+        channel.put(CallResult(number=message.number, content=content))
+        await channel.drain()
 
 
-def _call(message: Ask) -> Call[bytes]:
+def _call(message: SendCall) -> Call[bytes]:
     body: Any = msgspec.UNSET
     if message.content is not None:
         body = Upload(message.content) if message.is_upload else msgspec.Raw(message.content)
@@ -241,6 +241,6 @@ def _call(message: Ask) -> Call[bytes]:
         message.headers,
         message.idempotency_key,
         message.repeatable,
-        message.patience_s,
+        message.extra_wait_s,
         message.owner,
     )

@@ -13,7 +13,7 @@ from runstead.http.framework.app import HttpApp
 from runstead.sdk import AsyncClient
 
 
-class Served:
+class InProcessServer:
     """`client` reaches it; `work(app)` serves an app with a worker that stands still when `rest()` is called."""
 
     async def open(self, **options):
