@@ -162,7 +162,7 @@ async def test_a_step_has_no_steps_of_its_own():
 
     error = (await work(t)).error
     assert error.code == "NESTED_STEP"
-    assert "'inner' was asked for inside of the step 'outer'" in str(error)
+    assert "'inner' was called inside the step 'outer'" in str(error)
 
 
 async def test_steps_that_overlap_without_gather_are_refused():
@@ -243,7 +243,7 @@ async def test_a_step_that_the_code_has_no_more_is_found_at_the_end():
         await ctx.step("fetch", one)
 
     sentence, detail = await replay(before, after)
-    assert "its step 2 was 'sleep', and is not asked for now" in sentence
+    assert "its step 2 was 'sleep', and is not called now" in sentence
     assert detail == {"step_id": "2", "was": "sleep", "is": None}
 
 

@@ -101,7 +101,7 @@ async def test_nobody_answers_in_time():
                 seen.append(str(late))
         return seen
 
-    assert (await work(t)).output == ["Nobody answered '?' in time", "The event '?' did not come in time"]
+    assert (await work(t)).output == ["No answer to '?' came in time", "The event '?' did not come in time"]
 
 
 async def test_each_wait_is_begun_and_ended_once():

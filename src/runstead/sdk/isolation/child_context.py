@@ -1,4 +1,4 @@
-"""The context of a handler in a process of its own: all that it tells and asks goes to the worker."""
+"""The context of a handler in a child process. It sends events, log lines and calls to the worker."""
 
 import asyncio
 import contextlib
@@ -31,39 +31,39 @@ from runstead.sdk.worker.outbox import Outbox
 
 T = TypeVar("T")
 
-#: What is stored through the worker is held in memory on its way.
+#: The worker holds an upload of the child in memory.
 UPLOAD_BYTES_MAX: Final = 192 * 1024 * 1024
 
 
 class ParentLink:
-    """Questions to the worker, and its answers."""
+    """Sends requests to the worker, and resolves them with its responses."""
 
     def __init__(self, channel: Channel[FromWorker]) -> None:
         self.channel = channel
-        self._asked: dict[int, asyncio.Future[bytes | None]] = {}
+        self._pending: dict[int, asyncio.Future[bytes | None]] = {}
         self._count = 0
 
-    def settle(self, message: CallResult | CallFailed) -> None:
-        asked = self._asked.pop(message.number, None)
-        if asked is None or asked.done():
+    def resolve(self, message: CallResult | CallFailed) -> None:
+        response = self._pending.pop(message.number, None)
+        if response is None or response.done():
             return
         if isinstance(message, CallResult):
-            asked.set_result(message.content)
+            response.set_result(message.content)
         else:
-            asked.set_exception(_refusal(message))
+            response.set_exception(_error_of(message))
 
     async def flush(self) -> None:
-        number, asked = self._question()
-        self.channel.put(Flush(number=number))
-        await asked
+        number, response = self._new_request()
+        self.channel.send(Flush(number=number))
+        await response
 
     async def send(self, call: Call[T]) -> T:
         content = call.content()
         is_upload = isinstance(content, Upload)
         if isinstance(content, Upload):
-            content = await _whole(content)
-        number, asked = self._question()
-        self.channel.put(
+            content = await _content_of(content)
+        number, response = self._new_request()
+        self.channel.send(
             SendCall(
                 number=number,
                 method=call.method,
@@ -78,27 +78,27 @@ class ParentLink:
                 owner=call.owner,
             )
         )
-        answer = await asked
-        return cast(T, None) if answer is None else decode(answer, call)
+        body = await response
+        return cast(T, None) if body is None else decode(body, call)
 
-    def _question(self) -> "tuple[int, asyncio.Future[bytes | None]]":
+    def _new_request(self) -> "tuple[int, asyncio.Future[bytes | None]]":
         self._count += 1
-        asked: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._asked[self._count] = asked
-        return self._count, asked
+        response: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._pending[self._count] = response
+        return self._count, response
 
 
-async def _whole(upload: Upload) -> bytes:
-    """The process may be on another machine than its worker: the bytes travel, not the path."""
+async def _content_of(upload: Upload) -> bytes:
+    """Read the upload. The worker may be on another machine, so it gets the bytes and not the path."""
     if upload.size > UPLOAD_BYTES_MAX:
         raise RunFailed(
-            f"From a process of its own an artifact has at most {UPLOAD_BYTES_MAX} bytes, not {upload.size}",
+            f"A handler in a process of its own may store {UPLOAD_BYTES_MAX} bytes at most, not {upload.size}",
             "ARTIFACT_TOO_LARGE",
         )
     return await asyncio.to_thread(lambda: b"".join(upload.chunks()))
 
 
-def _refusal(message: CallFailed) -> Exception:
+def _error_of(message: CallFailed) -> Exception:
     if message.lost:
         return LeaseLostError(message.detail)
     errors = msgspec.json.decode(message.errors, type=list[FieldError])
@@ -106,17 +106,17 @@ def _refusal(message: CallFailed) -> Exception:
 
 
 class _ForwardingOutbox(Outbox):
-    """An outbox whose events are in the worker's as soon as it reads them: they survive the handler's process."""
+    """An outbox that forwards events to the worker's outbox, so that they survive the handler's process."""
 
     def __init__(self, link: ParentLink) -> None:
-        super().__init__(_unsent)
+        super().__init__(_never_called)
         self._link = link
         self._closed: Exception | None = None
 
     def put(self, event: Mapping[str, Any]) -> None:
         if self._closed is not None:
             raise self._closed
-        self._link.channel.put(EmitEvent(event=msgspec.json.encode(event)))
+        self._link.channel.send(EmitEvent(event=msgspec.json.encode(event)))
 
     async def drain(self) -> None:
         await self._link.channel.drain()
@@ -130,12 +130,12 @@ class _ForwardingOutbox(Outbox):
         self._closed = self._closed or why
 
 
-async def _unsent(_batch: list[msgspec.Raw]) -> None:
-    """Nothing is ever in this outbox's own queue."""
+async def _never_called(_events: list[msgspec.Raw]) -> None:
+    """The forwarding outbox has no queue of its own to send."""
 
 
 class ChildContext(Context):
-    """What the handler is given. Threads of the handler may call it: what is said is said in the loop's thread."""
+    """The context that the handler receives. Its threads may call it; messages are sent from the loop's thread."""
 
     def __init__(self, run: ClaimedRun, link: ParentLink) -> None:
         super().__init__(run, Calls(), link.send)
@@ -152,9 +152,9 @@ class ChildContext(Context):
 
     def log(self, line: str) -> None:
         message = LogLine(line=line.encode("utf-8", "replace").decode())
-        self._loop.call_soon_threadsafe(self._link.channel.put, message)
+        self._loop.call_soon_threadsafe(self._link.channel.send, message)
 
-    def note(self) -> CompletionData:
+    def completion_data(self) -> CompletionData:
         return CompletionData(
             metadata=msgspec.json.encode(self.completion_metadata),
             artifacts=msgspec.json.encode(self.artifacts),

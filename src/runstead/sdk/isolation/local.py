@@ -11,7 +11,7 @@ from runstead.sdk.isolation.messages import FromHandler
 
 
 def spawn(descriptor: int) -> Group:
-    """A fresh interpreter (never a fork of this process, which has threads) at the other end of the descriptor."""
+    """Start a new interpreter at the other end of the descriptor. It is not forked: this process has threads."""
     return Group(
         [sys.executable, "-P", "-m", "runstead.sdk.isolation.child", str(descriptor), str(os.getpid())],
         pass_fds=[descriptor],
@@ -28,7 +28,7 @@ class LocalProcess:
 
 
 class LocalExecutor:
-    """An interpreter for each handler. It ends with the worker, however the worker ends."""
+    """Starts an interpreter for each handler. It ends with the worker, also when the worker is killed."""
 
     exact_path = True
 
@@ -49,4 +49,4 @@ class LocalExecutor:
             raise
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Do nothing: processes end with their handlers."""

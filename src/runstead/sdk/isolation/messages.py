@@ -1,4 +1,4 @@
-"""What a worker and a handler in a process of its own say to each other. JSON travels as the bytes it is."""
+"""The messages between a worker and a handler's process. JSON values are passed as encoded bytes."""
 
 from typing import Final, Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.sdk.durable.suspension import WaitRequest
 
-#: What the worker reads at once. A larger frame breaks the conversation off.
+#: A larger frame closes the connection.
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
@@ -18,28 +18,37 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=T
 
 
 class StartRun(_Message, frozen=True):
-    """Serve this run. `history` is a list of events, `answered` names waits that were ended by hand; `exact_path` whether `sys_path` is the whole of it."""
+    """Run the handler of a target.
+
+    `history` is a list of events. `tries` counts the attempt's tries. `resumed` are call ids of waits that a client
+    resumed without a result. `exact_path`: `sys_path` replaces the child's path instead of adding to it.
+    """
 
     app: str
     target: str
     run: bytes
     history: bytes
-    rounds: int
+    tries: int
     sys_path: list[str]
     argv: list[str]
     exact_path: bool
-    answered: list[str]
+    resumed: list[str]
     memory_mb: int | None = None
     cpu_seconds: int | None = None
 
 
 class CallResult(_Message, frozen=True):
+    """The response to the `SendCall` or `Flush` of this number."""
+
     number: int
     content: bytes | None = None
 
 
 class CallFailed(_Message, frozen=True):
-    """`lost`: the run is not this worker's any more. `status` 0: the worker itself could not do it."""
+    """The `SendCall` or `Flush` of this number failed.
+
+    `lost`: the worker no longer has the run. `status` is 0 where the worker itself failed.
+    """
 
     number: int
     detail: str
@@ -62,7 +71,7 @@ class LogLine(_Message, frozen=True):
 
 
 class CompletionData(_Message, frozen=True):
-    """What goes out with the completion."""
+    """The values that are sent with the completion."""
 
     metadata: bytes
     artifacts: bytes
@@ -74,7 +83,7 @@ class Flush(_Message, frozen=True):
 
 
 class SendCall(_Message, frozen=True):
-    """Send a call, and answer what it was answered."""
+    """Send a call to the server, and return the response."""
 
     number: int
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -90,9 +99,9 @@ class SendCall(_Message, frozen=True):
 
 
 class Suspended(_Message, frozen=True):
-    """The run has to wait: this try is over."""
+    """The run has to wait. This try has ended."""
 
-    wanted: WaitRequest
+    request: WaitRequest
 
 
 class Returned(_Message, frozen=True):
@@ -100,7 +109,7 @@ class Returned(_Message, frozen=True):
 
 
 class Raised(_Message, frozen=True):
-    """`outcome`: `declared` by RunFailed, an `error`, or a `lost` lease."""
+    """The handler raised: `declared` is RunFailed, `lost` is LeaseLostError, `error` any other exception."""
 
     outcome: Literal["declared", "error", "lost"]
     message: str
@@ -112,5 +121,5 @@ class Raised(_Message, frozen=True):
 
 FromWorker = StartRun | CallResult | CallFailed
 FromHandler = EmitEvent | LogLine | CompletionData | Flush | SendCall | Suspended | Returned | Raised
-#: What ends a conversation.
+#: The last message of a handler's process.
 Outcome = Suspended | Returned | Raised
