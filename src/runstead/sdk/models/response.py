@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import msgspec
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ResponseModel(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every object that the server answers.
 
     Members that a newer server adds are dropped. A member named in `SECRETS` never shows in a repr.
@@ -24,7 +24,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return f"{type(self).__name__}({members})"
 
 
-class PageInfo(Answer, frozen=True, kw_only=True):
+class PageInfo(ResponseModel, frozen=True, kw_only=True):
     """Where a page stands. `next` is the cursor of the page after it, None on the last."""
 
     this: str | None = msgspec.field(name="self", default=None)
@@ -33,7 +33,7 @@ class PageInfo(Answer, frozen=True, kw_only=True):
     prev: str | None = None
 
 
-class FieldError(Answer, frozen=True, kw_only=True):
+class FieldError(ResponseModel, frozen=True, kw_only=True):
     """One value of a request body that was refused. `path` is like `request.target`."""
 
     path: str

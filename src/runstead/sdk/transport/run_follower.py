@@ -1,4 +1,4 @@
-"""Following a run's stream across broken connections, without I/O: nothing lost, nothing repeated."""
+"""RunFollower a run's stream across broken connections, without I/O: nothing lost, nothing repeated."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -8,13 +8,13 @@ import msgspec
 from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError
 from runstead.sdk.models.event import TERMINAL_EVENTS, Event, EventPage
 from runstead.sdk.routes.call import Call
-from runstead.sdk.routes.log import Log, State
-from runstead.sdk.transport.reconnect import Streaming
+from runstead.sdk.routes.log import EventLog, RunState
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Frame, Parser
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 
-class Following(Streaming[Event]):
+class RunFollower(StreamFollower[Event]):
     """One follower's place in a run's log.
 
     Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every chunk. When the
@@ -24,7 +24,7 @@ class Following(Streaming[Event]):
 
     def __init__(
         self,
-        log: Log,
+        log: EventLog,
         after: int | str,
         types: Iterable[str],
         retries: Retries,
@@ -49,7 +49,7 @@ class Following(Streaming[Event]):
         self._parser = Parser()
         self.idle = True
         call = self.log.stream(self.last, self._asked)
-        return call if self._naming is None else call.naming(self._naming)
+        return call if self._naming is None else call.with_project(self._naming)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         self._failures = 0
@@ -74,7 +74,7 @@ class Following(Streaming[Event]):
             return 0.0
         return super().broke(error)
 
-    def ended(self, state: State) -> bool:
+    def ended(self, state: RunState) -> bool:
         """Whether the run, and where they are followed all below it, had ended."""
         return state.terminal and not (self.log.family and state.descendants.active > 0)
 

@@ -14,7 +14,7 @@ from runstead.sdk import AsyncClient
 from runstead.testing.store import TemporaryStore
 
 
-class Served:
+class InProcessServer:
     """`client` reaches it; `work(app)` serves an app with a worker that stands still when `rest()` is called."""
 
     async def open(self, **options):

@@ -10,13 +10,13 @@ from runstead.sdk.transport.message import Response
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Parser
 
-Told = TypeVar("Told")
+Item = TypeVar("Item")
 
 #: A live connection carries a comment every 15 s. Three of them missing mean that it is dead.
 SILENCE_S: Final = 45.0
 
 
-class Streaming(ABC, Generic[Told]):
+class StreamFollower(ABC, Generic[Item]):
     """Base of followers. Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every
     chunk, and `broke()` when it ended. `done`: what was fed last was the end.
     """
@@ -33,7 +33,7 @@ class Streaming(ABC, Generic[Told]):
         """How the next connection is asked for."""
 
     @abstractmethod
-    def feed(self, chunk: bytes) -> Iterator[Told]:
+    def feed(self, chunk: bytes) -> Iterator[Item]:
         """What a part of the stream tells."""
 
     def opened(self, response: Response, name: str) -> RunsteadError | None:
@@ -53,8 +53,8 @@ class Streaming(ABC, Generic[Told]):
         """
         self._failures += 1
         if error is not None:
-            too_long = (error.retry_after_s or 0.0) > self._retries.patience_s
-            if not error.passing or too_long or self._failures > self._retries.times:
+            too_long = (error.retry_after_s or 0.0) > self._retries.max_retry_after_s
+            if not error.retryable or too_long or self._failures > self._retries.times:
                 raise error
             return self._retries.delay_s(self._failures - 1, error.retry_after_s)
         asked_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
