@@ -6,6 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.activity import Activity, Bucket
+from runstead.web.runs.chart import summary
+from runstead.web.runs.filters import Filters
+
 from .run_lists import LIST, create, reader, run_ids_in
 
 CHART = "/ui/projects/default/list/chart"

@@ -13,6 +13,8 @@ from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.engines.notifiers.local import LocalNotifier
+from runstead.engines.sqlite.rollups import SqliteRollups
 from runstead.testing.store import TemporaryStore
 from runstead.web.framework.form import Fields
 from runstead.web.framework.request import PageRequest

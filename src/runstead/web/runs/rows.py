@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from runstead.commands import runs as commands, seq_bounds
+from runstead.commands.notifications import ChangePage
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run, RunStatus
