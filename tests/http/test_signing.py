@@ -86,7 +86,7 @@ async def test_two_replicas_make_one_pair(keys):
 async def test_a_replica_learns_of_a_key_that_another_made(keys):
     first, second = Keyring(keys), Keyring(keys)
     token = await first.run_event_token(**WHO)
-    assert (await second.opened(token, kid(token)))["runId"] == "r"
+    assert (await second.verify(token, kid(token)))["runId"] == "r"
 
 
 async def test_what_another_signed_is_none_of_ours(keys):
