@@ -6,7 +6,19 @@ from typing import Any, TypeVar
 import asyncpg
 
 from runstead.engines.sql.dialect import Dialect
-from runstead.engines.sql.steps import Execute, ExecuteMany, Lock, Now, Select, Step, Steps, bind, result
+from runstead.engines.sql.steps import (
+    Call,
+    Execute,
+    ExecuteMany,
+    Lock,
+    Now,
+    RaceLostError,
+    Select,
+    Step,
+    Steps,
+    bind,
+    result,
+)
 
 T = TypeVar("T")
 
@@ -28,6 +40,8 @@ class PostgresDriver:
                 step = steps.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
+            except RaceLostError as race:
+                raise asyncpg.SerializationError(str(race)) from race
             answer = await self._answer(connection, step)
 
     async def _answer(self, connection: asyncpg.Connection, step: Step) -> Any:
@@ -56,3 +70,5 @@ class PostgresDriver:
                 return None
             case Now():
                 return self._tick(await connection.fetchval(self._dialect.statement("clock").text))
+            case Call(function, arguments):
+                return await function(connection, *arguments)

@@ -7,7 +7,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from runstead.engines.sql.dialect import Dialect
-from runstead.engines.sql.steps import Execute, ExecuteMany, Lock, Now, Select, Step, Steps, bind, result
+from runstead.engines.sql.steps import (
+    Call,
+    Execute,
+    ExecuteMany,
+    Lock,
+    Now,
+    Select,
+    Step,
+    Steps,
+    bind,
+    result,
+)
 
 T = TypeVar("T")
 
@@ -49,6 +60,8 @@ class SqliteDriver:
                 return None
             case Now():
                 return self._clock()
+            case Call(function, arguments):
+                return function(connection, *arguments)
 
 
 def _values(arguments: list[Any]) -> list[Any]:

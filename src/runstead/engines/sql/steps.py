@@ -35,6 +35,10 @@ class LockSpace(IntEnum):
     PRICES = 53
 
 
+class RaceLostError(Exception):
+    """Another transaction changed what a command has read. The command is run again."""
+
+
 class Select(NamedTuple):
     """Its result is a list of records, or of dicts (column → value) where `record` is None. `timed`: the first column is
     `{clock}`, and the list has pairs of the time and the record.
@@ -71,7 +75,16 @@ class Now(NamedTuple):
     """Its result is the engine's time now, in ms."""
 
 
-Step: TypeAlias = Select | Execute | ExecuteMany | Lock | Now
+class Call(NamedTuple):
+    """Calls a function of the engine as `function(connection, *arguments)`, in the transaction. Its result is the
+    function's.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step: TypeAlias = Select | Execute | ExecuteMany | Lock | Now | Call
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
