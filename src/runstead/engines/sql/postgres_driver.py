@@ -13,11 +13,11 @@ from runstead.engines.sql.steps import (
     Lock,
     Now,
     RaceLostError,
+    Results,
     Select,
     Step,
     Steps,
     bind,
-    result,
 )
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ class PostgresDriver:
     def __init__(self, dialect: Dialect, tick: Callable[[int], int], *, reads: bool = False) -> None:
         self._dialect = dialect
         self._tick = tick
+        self._results = Results(tick)
         self._reads = reads
 
     async def run(self, connection: asyncpg.Connection, steps: Steps[T]) -> T:
@@ -54,7 +55,7 @@ class PostgresDriver:
                     if not self._reads:
                         raise
                     return []  # an argument has the character NUL, which no stored text has
-                return result(step, tuple(rows[0].keys()), rows, self._tick) if rows else []
+                return self._results.of(step, rows[0].keys(), rows) if rows else []
             case Execute(name, arguments):
                 statement = self._dialect.statement(name)
                 status = await connection.execute(statement.text, *bind(statement, arguments))
