@@ -23,7 +23,7 @@ READ = {
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
-    "batches._UNFINISHED": "batches",  # the first ones of two indexes, in their order
+    "unfinished_batches": "batches",  # the first ones of two indexes, in their order
     "projects_with_webhooks": "webhooks",  # few have any
     "push_services_fell_silent": "push_services",  # few
     "store.check": "pulse",  # one row
@@ -49,17 +49,19 @@ SORTED = {
     "projects": "all of them, for an operator",
     "projects_by_id": "those of one user",
     "members": "those of one project",
+    "due_deliveries": "a share of each webhook",
     "event_counts": "the types of one log",
     "input_requests_of_run": "those of one run",
-    "parent_message": "two at most",
     "push_services_reaching": "those of a few projects",
     "push_services_fell_silent": "few",
+    "messages_after": "the sizes of one page",
     "replicas": "one for each server",
     "retention_family": "one page, and the root",
     "signing_keys": "few",
     "drop_signing_keys": "few",
     "session": "those of one run",
     "held": "as many as are looked at",
+    "unfinished_batches": "a page of each kind",
     "usage_lines": "sums: a line for each name and model",
     "index_changed": "what the loop has not indexed yet",
     "shares 0": "those that have not ended",
@@ -68,6 +70,7 @@ SORTED = {
 }
 #: Updates of what differs.
 UPDATES = (
+    Update("batches", ("running", "waiting")),
     Update("triggers", ("name",)),
     Update("webhooks", ("url",)),
     Update("webhook_deliveries", ("status", "next_attempt_at")),
@@ -99,7 +102,7 @@ def made():
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(pages)}
 
 
-#: The functions that do. The last one is told the key of a batch.
+#: The functions that do.
 MAKERS = {
     "queue._head_sql",
     "sql.update_run",
@@ -109,7 +112,6 @@ MAKERS = {
     "page.shares_sql",
     "run_index._terms_sql",
 }
-MAKERS |= {"batch_counts.rewrite"}
 #: Of those that both engines share: the statement of an `Update`.
 SHARED_MAKERS = {"dialect._update_text"}
 

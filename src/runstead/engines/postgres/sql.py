@@ -88,7 +88,9 @@ BATCHES: Final = (
 
 
 #: The statements that both engines share.
-DIALECT: Final = Dialect("postgres", RECORDS, {"clock": CLOCK, "reach": _REACH})
+DIALECT: Final = Dialect(
+    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES}
+)
 #: Name → statement, the shared ones too.
 Q: Final = {
     **{name: statement.text for name, statement in DIALECT.named.items()},
@@ -101,8 +103,6 @@ Q: Final = {
             "runs": RUNS,
             "clock": CLOCK,
             "audited": _AUDITED,
-            "batch": BATCH,
-            "batches": BATCHES,
             "counted": ", ".join(COUNTED),
             "facts": ", ".join(FACT_FIELDS),
         },

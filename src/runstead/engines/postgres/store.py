@@ -18,7 +18,6 @@ from runstead.engines.postgres.connection import (
     plainly,
     trouble_with,
 )
-from runstead.engines.postgres.conversations import PostgresConversations
 from runstead.engines.postgres.database import PostgresDatabase
 from runstead.engines.postgres.integrity import PostgresIntegrity
 from runstead.engines.postgres.leadership import LeadershipDatabase
@@ -26,13 +25,14 @@ from runstead.engines.postgres.migrate import migrate, pending, refuse_old_serve
 from runstead.engines.postgres.partitions import make_partitions
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.retention import PostgresRetention
-from runstead.engines.postgres.rollups import PostgresRollups
+from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
 from runstead.engines.postgres.sql import CLOCK, Q
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
 from runstead.engines.sql.concurrency import SqlConcurrency
+from runstead.engines.sql.conversations import SqlConversations
 from runstead.engines.sql.identity import SqlIdentity
 from runstead.engines.sql.inputs import SqlInputs
 from runstead.engines.sql.leadership import SqlLeadership
@@ -55,7 +55,7 @@ class PostgresStore:
     runs: PostgresRuns
     identity: SqlIdentity
     workers: SqlWorkers
-    conversations: PostgresConversations
+    conversations: SqlConversations
     artifact_tombstones: SqlArtifactTombstones
     inputs: SqlInputs
     schedules: SqlSchedules
@@ -101,7 +101,7 @@ class PostgresStore:
         self.runs = PostgresRuns(batcher, writer, readers, clock)
         self.identity = SqlIdentity(database)
         self.workers = SqlWorkers(database)
-        self.conversations = PostgresConversations(writer, readers)
+        self.conversations = SqlConversations(database, note_moved)
         self.browser_sessions = SqlBrowserSessions(database)
         self.prices = SqlPrices(database)
         self.replicas = SqlReplicas(database)
@@ -110,7 +110,7 @@ class PostgresStore:
         self.inputs = SqlInputs(database)
         self.webhooks = SqlWebhooks(database, database.settle)
         self.triggers = SqlTriggers(database)
-        self.batches = PostgresBatches(writer, readers)
+        self.batches = PostgresBatches(database, writer)
         self.schedules = SqlSchedules(database)
         self.push_services = SqlPushServices(database)
         self.concurrency = SqlConcurrency(database)

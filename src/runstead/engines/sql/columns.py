@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.identity.browser_session import BrowserSession
@@ -24,7 +25,11 @@ _OF_NO_COLUMN: Final = ("reach", "active")
 
 #: The records whose tables have a column for each field, under the names that shared statements use.
 RECORDS: Final[dict[str, Sequence[str]]] = {
+    "new_batch": tuple(name for name in Batch.__struct_fields__ if name != "seq"),
     "browser_session": BrowserSession.__struct_fields__,
+    "conversation": Conversation.__struct_fields__,
+    "new_conversation": tuple(name for name in Conversation.__struct_fields__ if name != "seq"),
+    "message": StoredMessage.__struct_fields__,
     "input_request": (*_REQUESTED, *RESPONSE.values()),
     "new_input_request": tuple(name for name in _REQUESTED if name not in {"seq", "ended_at"}),
     "key": ApiKey.__struct_fields__,
@@ -45,9 +50,8 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "worker": Worker.__struct_fields__,
 }
 
-#: Words of statements: the columns of a record in the order of its fields.
+#: The words of the statements of one engine.
 WORDS: Final = {
-    "conversation": ", ".join(Conversation.__struct_fields__),
-    "message": ", ".join(StoredMessage.__struct_fields__),
+    **{name: ", ".join(columns) for name, columns in RECORDS.items()},
     "indexed": ", ".join(FACTS),
 }

@@ -3,7 +3,8 @@
 `statements/<nouns>.sql` holds the statements of a noun, each after a line `-- name: <name>`. They are written in
 PostgreSQL's SQL with named parameters (`:project_id`), and translated for SQLite when they are loaded. A statement that
 SQLite writes in another way has two forms: one after a line `-- postgres`, one after a line `-- sqlite`.
-In a statement, `{price}` stands for the columns of that record and `{:price}` for parameters with the same names.
+In a statement, `{price}` stands for the columns of that record and `{:price}` for parameters with the same names;
+`{p.price}` for the columns of the table `p`.
 """
 
 import re
@@ -49,20 +50,27 @@ class Dialect:
     """The statements of one engine."""
 
     def __init__(
-        self, engine: Engine, columns: Mapping[str, Sequence[str]], words: Mapping[str, str]
+        self,
+        engine: Engine,
+        columns: Mapping[str, Sequence[str]],
+        words: Mapping[str, str],
+        bodies: Mapping[str, str] | None = None,
     ) -> None:
-        """`columns`: name → the columns that `{name}` and `{:name}` stand for. `words`: other names, for this engine."""
+        """`columns`: name → the columns that `{name}` and `{:name}` stand for. `words`: other names, for this engine.
+        `bodies`: name → statement as it is written, by default those of the files.
+        """
         self._engine = engine
+        self._columns = columns
         self._words = {
-            **{name: ", ".join(of_record) for name, of_record in columns.items()},
-            **{
-                f":{name}": ", ".join(f":{each}" for each in of_record) for name, of_record in columns.items()
-            },
+            **{name: ", ".join(names) for name, names in columns.items()},
+            **{f":{name}": ", ".join(f":{each}" for each in names) for name, names in columns.items()},
             **words,
         }
         self._updates: dict[Update, Statement] = {}
         self.named: dict[str, Statement] = {}
-        for name, body in named_bodies(files(__package__) / "statements").items():
+        if bodies is None:
+            bodies = named_bodies(files(__package__) / "statements")
+        for name, body in bodies.items():
             if (form := self._form(body)) is not None:
                 self.named[name] = self._translated(form)
 
@@ -79,7 +87,7 @@ class Dialect:
 
     def _translated(self, body: str) -> Statement:
         text = _COMMENT.sub("", body)
-        text = re.sub(r"\{(:?\w+)\}", lambda word: self._words[word[1]], text).strip()
+        text = re.sub(r"\{(?:(\w+)\.)?(:?\w+)\}", self._expanded, text).strip()
         if self._engine == "sqlite":
             text = _any_of_query_to_in(text)
             for pattern, replacement in _FOR_SQLITE:
@@ -88,6 +96,14 @@ class Dialect:
         mark = "?" if self._engine == "sqlite" else "$"
         return Statement(
             _PARAMETER.sub(lambda name: f"{mark}{parameters.index(name[1]) + 1}", text), parameters
+        )
+
+    def _expanded(self, word: re.Match[str]) -> str:
+        table, name = word.groups()
+        return (
+            self._words[name]
+            if table is None
+            else ", ".join(f"{table}.{each}" for each in self._columns[name])
         )
 
 

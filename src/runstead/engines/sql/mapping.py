@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import cache
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -11,7 +10,6 @@ from msgspec import Struct
 R = TypeVar("R")
 
 
-@cache
 def decoder(record: Callable[..., R], columns: tuple[str, ...]) -> Callable[[Sequence[Any]], R]:
     """A function that makes a record from a row with these columns. Each column has the name of a field, in any order.
 

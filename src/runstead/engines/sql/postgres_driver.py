@@ -6,7 +6,19 @@ from typing import Any, TypeVar
 import asyncpg
 
 from runstead.engines.sql.dialect import Dialect
-from runstead.engines.sql.steps import Execute, ExecuteMany, Lock, Now, Select, Step, Steps, bind, result
+from runstead.engines.sql.steps import (
+    Call,
+    Execute,
+    ExecuteMany,
+    Lock,
+    Now,
+    RaceLostError,
+    Results,
+    Select,
+    Step,
+    Steps,
+    bind,
+)
 
 T = TypeVar("T")
 
@@ -19,6 +31,7 @@ class PostgresDriver:
     def __init__(self, dialect: Dialect, tick: Callable[[int], int], *, reads: bool = False) -> None:
         self._dialect = dialect
         self._tick = tick
+        self._results = Results(tick)
         self._reads = reads
 
     async def run(self, connection: asyncpg.Connection, steps: Steps[T]) -> T:
@@ -28,6 +41,8 @@ class PostgresDriver:
                 step = steps.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
+            except RaceLostError as race:
+                raise asyncpg.SerializationError(str(race)) from race
             answer = await self._answer(connection, step)
 
     async def _answer(self, connection: asyncpg.Connection, step: Step) -> Any:
@@ -40,7 +55,7 @@ class PostgresDriver:
                     if not self._reads:
                         raise
                     return []  # an argument has the character NUL, which no stored text has
-                return result(step, tuple(rows[0].keys()), rows, self._tick) if rows else []
+                return self._results.of(step, rows[0].keys(), rows) if rows else []
             case Execute(name, arguments):
                 statement = self._dialect.statement(name)
                 status = await connection.execute(statement.text, *bind(statement, arguments))
@@ -56,3 +71,5 @@ class PostgresDriver:
                 return None
             case Now():
                 return self._tick(await connection.fetchval(self._dialect.statement("clock").text))
+            case Call(function, arguments):
+                return await function(connection, *arguments)

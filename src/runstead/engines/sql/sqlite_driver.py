@@ -7,7 +7,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from runstead.engines.sql.dialect import Dialect
-from runstead.engines.sql.steps import Execute, ExecuteMany, Lock, Now, Select, Step, Steps, bind, result
+from runstead.engines.sql.steps import (
+    Call,
+    Execute,
+    ExecuteMany,
+    Lock,
+    Now,
+    Results,
+    Select,
+    Step,
+    Steps,
+    bind,
+)
 
 T = TypeVar("T")
 
@@ -20,6 +31,7 @@ class SqliteDriver:
     def __init__(self, dialect: Dialect, clock: Callable[[], int]) -> None:
         self._dialect = dialect
         self._clock = clock
+        self._results = Results(int)
 
     def run(self, connection: sqlite3.Connection, steps: Steps[T]) -> T:
         answer: Any = None
@@ -36,8 +48,10 @@ class SqliteDriver:
                 statement = self._dialect.statement(name)
                 given = {**step.arguments, "now": self._clock()} if step.timed else step.arguments
                 cursor = connection.execute(statement.text, _values(bind(statement, given)))
-                columns = tuple(column[0] for column in cursor.description)
-                return result(step, columns, cursor.fetchall(), lambda time: time)
+                rows = cursor.fetchall()
+                if not rows:
+                    return rows
+                return self._results.of(step, (column[0] for column in cursor.description), rows)
             case Execute(name, arguments):
                 statement = self._dialect.statement(name)
                 return connection.execute(statement.text, _values(bind(statement, arguments))).rowcount
@@ -49,8 +63,10 @@ class SqliteDriver:
                 return None
             case Now():
                 return self._clock()
+            case Call(function, arguments):
+                return function(connection, *arguments)
 
 
 def _values(arguments: list[Any]) -> list[Any]:
     """Lists as JSON arrays, which json_each reads."""
-    return [_encode(each).decode() if isinstance(each, list | tuple) else each for each in arguments]
+    return [_encode(each).decode() if isinstance(each, list) else each for each in arguments]

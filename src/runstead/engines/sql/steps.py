@@ -35,6 +35,10 @@ class LockSpace(IntEnum):
     PRICES = 53
 
 
+class RaceLostError(Exception):
+    """Another transaction changed what a command has read. The command is run again."""
+
+
 class Select(NamedTuple):
     """Its result is a list of records, or of dicts (column → value) where `record` is None. `timed`: the first column is
     `{clock}`, and the list has pairs of the time and the record.
@@ -71,7 +75,16 @@ class Now(NamedTuple):
     """Its result is the engine's time now, in ms."""
 
 
-Step: TypeAlias = Select | Execute | ExecuteMany | Lock | Now
+class Call(NamedTuple):
+    """Calls a function of the engine as `function(connection, *arguments)`, in the transaction. Its result is the
+    function's.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step: TypeAlias = Select | Execute | ExecuteMany | Lock | Now | Call
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -167,13 +180,24 @@ def bind(statement: Statement, arguments: Arguments) -> list[Any]:
     return [arguments[name] for name in statement.parameters]
 
 
-def result(
-    step: Select, columns: tuple[str, ...], rows: Sequence[Any], tick: Callable[[int], int]
-) -> list[Any]:
-    """The result of a step from the rows that an engine returned. `tick` turns a database's time into the engine's."""
-    if step.record is None:
-        return [dict(zip(columns, row, strict=True)) for row in rows]
-    if not step.timed:
-        return list(map(decoder(step.record, columns), rows))
-    decode = decoder(step.record, columns[1:])
-    return [(tick(row[0]), decode(row[1:])) for row in rows]
+class Results:
+    """Makes the results of `Select` steps. The decoder of a statement is derived once, from its first rows."""
+
+    def __init__(self, tick: Callable[[int], int]) -> None:
+        """`tick` turns a time of the database into the engine's, in ms."""
+        self._tick = tick
+        self._decoders: dict[tuple[str, Callable[..., Any]], Callable[[Sequence[Any]], Any]] = {}
+
+    def of(self, step: Select, columns: Iterable[str], rows: Sequence[Any]) -> list[Any]:
+        """`columns`: the names of the columns that the statement returned."""
+        record = step.record
+        if record is None:
+            names = tuple(columns)
+            return [dict(zip(names, row, strict=True)) for row in rows]
+        decode = self._decoders.get((step.statement, record))
+        if decode is None:
+            decode = decoder(record, tuple(columns)[1 if step.timed else 0 :])
+            self._decoders[step.statement, record] = decode
+        if step.timed:
+            return [(self._tick(row[0]), decode(row[1:])) for row in rows]
+        return [decode(row) for row in rows]

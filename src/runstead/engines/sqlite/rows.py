@@ -14,6 +14,7 @@ from runstead.core.runs.run import FIELDS, Run, RunStatus
 from runstead.core.usage.activity import RunSummary
 from runstead.engines.sqlite import sql
 from runstead.engines.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
+from runstead.engines.sqlite.related import delete_message
 from runstead.engines.sqlite.sql import EVENT_BITS, Q, insert_events, update_run
 
 encode = msgspec.json.Encoder().encode
@@ -98,11 +99,7 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
     for name in ("event_keys", "attempts", "receipts", "sessions", "input_requests", "family_log"):
         connection.execute(Q[f"delete_{name}"], (run.seq,))
     if run.conversation_id is not None:
-        for (message_id,) in connection.execute(
-            Q["delete_message"], (run.conversation_id, run.seq)
-        ).fetchall():
-            connection.execute(Q["orphan_messages"], (run.conversation_id, message_id))
-        connection.execute(Q["newest_message_stands"], (run.conversation_id,))
+        delete_message(connection, run.conversation_id, run.seq)
 
 
 def add_events(

@@ -3,6 +3,7 @@
 from functools import cache, lru_cache
 from typing import Final
 
+from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
@@ -29,7 +30,16 @@ _INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" els
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 #: The statements that both engines share.
-DIALECT: Final = Dialect("sqlite", RECORDS, {"clock": ":now", "reach": _REACH})
+DIALECT: Final = Dialect(
+    "sqlite",
+    RECORDS,
+    {
+        "clock": ":now",
+        "reach": _REACH,
+        "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
+        "batches": "batches AS b",
+    },
+)
 #: Name → statement, the shared ones too.
 Q: Final = {
     **{name: statement.text for name, statement in DIALECT.named.items()},

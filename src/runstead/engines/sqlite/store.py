@@ -10,6 +10,7 @@ from runstead.core.clock import now_ms
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
 from runstead.engines.sql.concurrency import SqlConcurrency
+from runstead.engines.sql.conversations import SqlConversations
 from runstead.engines.sql.identity import SqlIdentity
 from runstead.engines.sql.inputs import SqlInputs
 from runstead.engines.sql.leadership import SqlLeadership
@@ -24,13 +25,12 @@ from runstead.engines.sql.webhooks import SqlWebhooks
 from runstead.engines.sql.workers import SqlWorkers
 from runstead.engines.sqlite.batches import SqliteBatches
 from runstead.engines.sqlite.connection import connect, refuse_old_library
-from runstead.engines.sqlite.conversations import SqliteConversations
 from runstead.engines.sqlite.database import SqliteDatabase
 from runstead.engines.sqlite.integrity import SqliteIntegrity
 from runstead.engines.sqlite.migrate import migrate, pending
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.retention import SqliteRetention
-from runstead.engines.sqlite.rollups import SqliteRollups
+from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
 from runstead.engines.sqlite.sql import Q
@@ -43,7 +43,7 @@ class SqliteStore:
     runs: SqliteRuns
     identity: SqlIdentity
     workers: SqlWorkers
-    conversations: SqliteConversations
+    conversations: SqlConversations
     artifact_tombstones: SqlArtifactTombstones
     inputs: SqlInputs
     schedules: SqlSchedules
@@ -88,7 +88,7 @@ class SqliteStore:
         self.runs = SqliteRuns(writer, readers)
         self.identity = SqlIdentity(database)
         self.workers = SqlWorkers(database)
-        self.conversations = SqliteConversations(writer, readers)
+        self.conversations = SqlConversations(database, note_moved)
         self.browser_sessions = SqlBrowserSessions(database)
         self.prices = SqlPrices(database)
         self.replicas = SqlReplicas(database)
@@ -97,7 +97,7 @@ class SqliteStore:
         self.inputs = SqlInputs(database)
         self.webhooks = SqlWebhooks(database, database.settle)
         self.triggers = SqlTriggers(database)
-        self.batches = SqliteBatches(writer, readers)
+        self.batches = SqliteBatches(database, writer)
         self.schedules = SqlSchedules(database)
         self.push_services = SqlPushServices(database)
         self.concurrency = SqlConcurrency(database)

@@ -80,10 +80,10 @@ WITH RECURSIVE steps (webhook_id) AS (
   ) AS share
   ORDER BY share.next_attempt_at, share.seq LIMIT :limit::bigint
 )
-SELECT {delivery} FROM (SELECT id AS due_id FROM due) AS due
+SELECT {d.delivery} FROM due
 CROSS JOIN LATERAL (
   SELECT * FROM webhook_deliveries AS locked
-  WHERE locked.id = ANY (ARRAY[due_id]) AND locked.next_attempt_at <= :now::bigint ORDER BY locked.id
+  WHERE locked.id = ANY (ARRAY[due.id]) AND locked.next_attempt_at <= :now::bigint ORDER BY locked.id
   FOR UPDATE SKIP LOCKED
 ) AS d
 ORDER BY d.next_attempt_at, d.seq
@@ -95,17 +95,15 @@ WITH RECURSIVE steps (webhook_id) AS (
           WHERE d.next_attempt_at IS NOT NULL AND d.webhook_id > steps.webhook_id)
   FROM steps WHERE steps.webhook_id IS NOT NULL
 )
-SELECT {delivery} FROM (
-  SELECT d.* FROM steps
-  CROSS JOIN webhooks AS w ON w.id = steps.webhook_id
-  CROSS JOIN webhook_deliveries AS d ON d.seq IN (
-    SELECT share.seq FROM webhook_deliveries AS share
-    WHERE share.webhook_id = w.id AND share.next_attempt_at <= :now
-    ORDER BY share.next_attempt_at, share.seq LIMIT :per_webhook
-  )
-  WHERE w.disabled_at IS NULL AND w.id NOT IN (SELECT value FROM json_each(:busy))
+SELECT {d.delivery} FROM steps
+CROSS JOIN webhooks AS w ON w.id = steps.webhook_id
+CROSS JOIN webhook_deliveries AS d ON d.seq IN (
+  SELECT share.seq FROM webhook_deliveries AS share
+  WHERE share.webhook_id = w.id AND share.next_attempt_at <= :now
+  ORDER BY share.next_attempt_at, share.seq LIMIT :per_webhook
 )
-ORDER BY next_attempt_at, seq LIMIT :limit
+WHERE w.disabled_at IS NULL AND w.id NOT IN (SELECT value FROM json_each(:busy))
+ORDER BY d.next_attempt_at, d.seq LIMIT :limit
 
 -- name: lease_deliveries
 UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = :until WHERE id = ANY (:ids::text[])
