@@ -20,7 +20,9 @@ def wires(driver):
 
 
 @pytest.fixture
-def auth(driver):
+async def auth(driver):
+    """A credential that the server has verified: no read of the store comes before the body."""
+    assert (await driver.get("/projects", by="admin"))["data"]
     return {"authorization": f"Bearer {driver.keys['admin']}"}
 
 

@@ -216,7 +216,7 @@ async def test_everything_that_is_given_at_creation_can_be_changed(api):
         ({"schedule": "0 0 * * *", "run_at": "2099-01-01T00:00:00Z"}, "either schedule"),
         ({"run_at": "2020-01-01T00:00:00Z"}, "has passed"),
         ({"status": "deleting"}, "$.status"),
-        ({"paused_reason": "why"}, "goes with a pause"),
+        ({"paused_reason": "why"}, "needs a pause"),
         ({"runtime_target_kind": "environment"}, "runtime_target_environment_id"),
         ({"target": {"kind": "task", "id": "a", "conversation_mode": "none"}}, "agent"),
     ],
