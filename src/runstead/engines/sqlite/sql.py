@@ -7,8 +7,7 @@ from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
-from runstead.engines.sql.dialect import Dialect
-from runstead.engines.sql.sql_files import statements
+from runstead.engines.sql.dialect import Dialect, statements
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
@@ -38,13 +37,9 @@ DIALECT: Final = Dialect(
     },
 )
 #: Name → statement, the shared ones too.
-Q: Final = {
-    **{name: statement.text for name, statement in DIALECT.named.items()},
-    **statements(
-        __package__,
-        WORDS | {"columns": COLUMNS, "audited": _AUDITED, "facts": ", ".join(FACT_FIELDS)},
-    ),
-}
+Q: Final = statements(
+    __package__, WORDS | {"columns": COLUMNS, "audited": _AUDITED, "facts": ", ".join(FACT_FIELDS)}, DIALECT
+)
 
 
 @lru_cache(512)
