@@ -10,7 +10,7 @@ import re
 import pytest
 
 from runstead.core.queue.concurrency import ConcurrencySlots
-from runstead.engines.postgres.claims import claim_sql
+from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.page import page_sql, shares_sql
 from runstead.engines.postgres.sql import (
@@ -21,12 +21,13 @@ from runstead.engines.postgres.sql import (
     STORED,
     Q,
     insert_runs,
+    of_one,
     together,
     update_runs,
 )
 from runstead.engines.sql.dialect import Update
-from runstead.engines.sql.queue_partitions import lines
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.engines.sql.queue_partitions import partitions
+from runstead.ports.store import ClaimRequest, RunQuery
 from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
@@ -58,15 +59,17 @@ ALLOWED = {
     "revoke_key": "id among api_keys_by_project",  # one project has few
 }
 #: In claims: batches are in it while they are being called off.
-ALLOWED |= dict.fromkeys([f"claim {n}" for n in range(6)], "all of batches_cancelling")
+ALLOWED |= dict.fromkeys(
+    [f"{first}claim {n}" for first in ("", "first ") for n in range(6)], "all of batches_cancelling"
+)
 
 CLAIMS = [
-    ClaimQuery("p", ("task",)),
-    ClaimQuery("p", ("task", "eval", "workflow")),
-    ClaimQuery("p", ("task",), ("task:0",)),
-    ClaimQuery("p", ("task",), ("task:0", "task:1")),
-    ClaimQuery("p", ("agent",), (), "py", "w"),
-    ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+    ClaimRequest("p", ("task",)),
+    ClaimRequest("p", ("task", "eval", "workflow")),
+    ClaimRequest("p", ("task",), ("task:0",)),
+    ClaimRequest("p", ("task",), ("task:0", "task:1")),
+    ClaimRequest("p", ("agent",), (), "py", "w"),
+    ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 ]
 PAGES = [
     RunQuery(("p",), limit=25),
@@ -107,8 +110,12 @@ def made():
     found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
     found["together"] = together(several)
+    found["update_runs of one"] = of_one(found["update_runs"])
+    found["together, of one"] = together(tuple(map(of_one, several)))
     for n, claim in enumerate(CLAIMS):
-        found[f"claim {n}"] = claim_sql(list(lines(claim, 1, ConcurrencySlots({}), claim.targets)))[0]
+        chosen = list(partitions(claim, 1, ConcurrencySlots({}), claim.targets))
+        found[f"claim {n}"] = claim_sql(chosen)[0]
+        found[f"first claim {n}"] = first_claim_sql(chosen)[0]
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
 
@@ -117,6 +124,7 @@ def made():
 MAKERS = {
     "sql.update_runs",
     "claims._sql",
+    "claims._first_sql",
     "claims._steps",
     "page.page_sql",
     "page.shares_sql",

@@ -189,7 +189,7 @@ async def test_every_command_with_a_seal_is_undone_where_its_answer_breaks(comma
 
 async def test_forgotten_answers_do_not_come_again(driver, idempotent, clock):
     await driver.create("run-1", idempotency=idempotent("old"))
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     await driver.create("run-2", idempotency=idempotent("new"))
     assert await driver.store.forget(500, 100) == 1
     assert await driver.store.forget(500, 100) == 0

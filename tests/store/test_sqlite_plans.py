@@ -12,13 +12,13 @@ from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.page import page_sql, shares_sql
 from runstead.engines.sqlite.queue import HEADS
 from runstead.engines.sqlite.run_index import _terms_sql as index_terms
-from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, update_run
+from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, put_terms, update_run
 from runstead.ports.store import RunQuery
 from tests.support.statements import makers, written
 
 #: What reads whole tables on purpose: `db check`, `db copy`, migrations, the measuring of the disk.
 FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_benchmark)\.")
-#: What a statement reads whole, and why.
+#: Which tables a statement reads whole, and why.
 READ = {
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
@@ -38,8 +38,8 @@ READ = {
     "index_changed": "run_index_changes",  # what the loop has not indexed yet
     "rollup_backlog": "rollup_backlog",  # one row, or none
     "move_rollup_backlog": "rollup_backlog",
-    "any_rollup_entry": "rollup_entries",  # up to the first
-    "rollup_entries": "rollup_entries",  # the first ones, in the order of its key
+    "rollup_entries": "rollup_entries rollup_folds",  # the first ones, in the order of its key; and one row
+    "begin_fold": "rollup_folds",
     "rollup_entries_of": "rollup_entries",  # what the loop has not summed up yet
     "signing_keys": "signing_keys",  # a few for each algorithm
     "drop_signing_keys": "signing_keys",
@@ -89,7 +89,7 @@ def made():
     """What functions put together, in each of its shapes."""
     found = {f"head {line}": sql for line, sql in HEADS.items()}
     found |= {"update_run": update_run((FIELDS.index("status"),)), "insert_events": insert_events(2)}
-    found["insert_run"] = insert_run((0, 1, 2))
+    found |= {"insert_run": insert_run((0, 1, 2)), "put_terms": put_terms(2)}
     found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     found["index_terms"] = index_terms(2)
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
@@ -143,7 +143,10 @@ def read_whole(lines):
 
 
 def test_no_statement_reads_a_whole_table(plans):
-    found = {name: read_whole(lines) - {READ.get(name.partition(":")[0])} for name, lines in plans.items()}
+    found = {
+        name: read_whole(lines) - {*READ.get(name.partition(":")[0], "").split()}
+        for name, lines in plans.items()
+    }
     assert {name: tables for name, tables in found.items() if tables} == {}
 
 
@@ -163,7 +166,9 @@ def test_a_chart_counts_runs_that_have_not_ended_from_among_those_alone(plans):
 
 def test_every_exception_is_needed(plans):
     named = {name.partition(":")[0]: lines for name, lines in plans.items() if read_whole(lines)}
-    assert {name: table for name, table in READ.items() if table not in read_whole(named.get(name, []))} == {}
+    assert {
+        name: table for name, table in READ.items() if not {*table.split()} <= read_whole(named.get(name, []))
+    } == {}
     assert [name for name in SORTED if not any("TEMP B-TREE" in line for line in plans[name])] == []
 
 

@@ -35,12 +35,12 @@ class SqlConcurrency:
             yield from lock(LockSpace.RUNNING, [project_id])
             yield from execute("drop_concurrency_limits", project_id=project_id)
             yield from execute_many("add_concurrency_limit", rows)
-            return (yield from occupancies(project_id, bounds.running_told_max))
+            return (yield from occupancies(project_id, bounds.running_counted_max))
 
         return await self._database.write(put)
 
     async def of(self, project_id: str) -> list[Occupancy]:
-        return await self._database.read(occupancies, project_id, bounds.running_told_max)
+        return await self._database.read(occupancies, project_id, bounds.running_counted_max)
 
 
 def occupancies(project_id: str, most: int) -> Steps[list[Occupancy]]:

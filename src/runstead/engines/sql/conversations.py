@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.conversations.conversation import Conversation, Spoken, StoredMessage
+from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.mapping import fields
@@ -93,7 +93,9 @@ class SqlConversations:
         quick = len(message.parts or b"") <= limits.loop_bytes_max
         return await self._database.write(lambda now: write_message(message, now), idempotency, quick=quick)
 
-    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
+    async def messages(
+        self, conversation_id: str, after: int, limit: int, bytes_max: int
+    ) -> list[MessageWithRun]:
         return await self._database.read(read_messages, conversation_id, after, limit, bytes_max)
 
     def _move_runs(self, conversation: Conversation, runs: Sequence[_RunInFamily] | None) -> Steps[None]:

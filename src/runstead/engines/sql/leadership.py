@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.leadership import Lead, elect, in_office, resign
+from runstead.core.leadership import Lead, elect, resign, unexpired
 from runstead.engines.sql.steps import Database, Steps, execute, select_timed
 
 
@@ -26,7 +26,7 @@ class SqlLeadership:
 
     async def held(self) -> Lead:
         held, now = await self._database.read(_stored)
-        return in_office(held, now)
+        return unexpired(held, now)
 
     async def resign(self, owner: str) -> None:
         await self._database.write(lambda _now: _change(lambda held, _time: resign(held, owner)))

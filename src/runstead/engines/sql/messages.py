@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from runstead.core.conversations.conversation import MessageRun, Spoken, StoredMessage, same_message
+from runstead.core.conversations.conversation import MessageRun, MessageWithRun, StoredMessage, same_message
 from runstead.core.errors import not_found
 from runstead.core.runs.run import RunStatus
 from runstead.engines.sql.steps import Steps, execute, first, select_rows, value, values
@@ -50,7 +50,9 @@ def delete_message(conversation_id: str, run_seq: int) -> Steps[None]:
     yield from execute("update_newest_message", conversation_id=conversation_id)
 
 
-def read_messages(conversation_id: str, after: int, limit: int, bytes_max: int) -> Steps[list[Spoken]]:
+def read_messages(
+    conversation_id: str, after: int, limit: int, bytes_max: int
+) -> Steps[list[MessageWithRun]]:
     """At most `limit` messages after a number, with at most `bytes_max` bytes of large values, but one at least."""
     rows = yield from select_rows(
         "messages_after", conversation_id=conversation_id, after=after, limit=limit, bytes_max=bytes_max
@@ -58,10 +60,10 @@ def read_messages(conversation_id: str, after: int, limit: int, bytes_max: int) 
     return [_message_with_run(row) for row in rows]
 
 
-def _message_with_run(row: Mapping[str, Any]) -> Spoken:
+def _message_with_run(row: Mapping[str, Any]) -> MessageWithRun:
     run = {name.removeprefix(_OF_RUN): row[name] for name in row if name.startswith(_OF_RUN)}
     message = {name: row[name] for name in row if not name.startswith(_OF_RUN)}
     status = None if run["seq"] is None else RunStatus(run["status"])
-    return Spoken(
+    return MessageWithRun(
         StoredMessage(**message), None if status is None else MessageRun(**(run | {"status": status}))
     )

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, Steps, execute, first, select
 
@@ -38,7 +38,7 @@ class SqlWorkers:
             lambda now: first("worker_heartbeat", Worker, now=now, id=worker_id), idempotency, quick=True
         )
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         await self._database.write(lambda now: execute("workers_heard", now=now, ids=list(worker_ids)))
 
     async def fell_silent(self, limit: int) -> list[Worker]:
@@ -64,9 +64,9 @@ class SqlWorkers:
             silent=silent,
         )
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         return await self._database.read(
-            select, "held", Held, project_id=project_id, owners=list(owners), looked_max=looked_max
+            select, "held", HeldRun, project_id=project_id, owners=list(owners), looked_max=looked_max
         )
 
     async def put_session(

@@ -55,7 +55,7 @@ from runstead.engines.sqlite.run_index import found
 from runstead.engines.sqlite.sql import COLUMNS, EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -93,7 +93,7 @@ class SqliteRuns:
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             runs = queue.claimable_runs(connection, self._writer, query, now)

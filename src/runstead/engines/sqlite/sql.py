@@ -8,6 +8,7 @@ from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
+from runstead.engines.sql.run_terms import FACTS
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
@@ -23,6 +24,8 @@ _AUDITED: Final = ", ".join(
 _REACH: Final = (
     "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
 )
+#: JSON holds no bytes.
+_INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
 #: The statements that both engines share.
@@ -38,7 +41,15 @@ DIALECT: Final = Dialect(
 )
 #: Name → statement, the shared ones too.
 Q: Final = statements(
-    __package__, WORDS | {"columns": COLUMNS, "audited": _AUDITED, "facts": ", ".join(FACT_FIELDS)}, DIALECT
+    __package__,
+    WORDS
+    | {
+        "columns": COLUMNS,
+        "audited": _AUDITED,
+        "facts": ", ".join(FACT_FIELDS),
+        "indexed_text": _INDEXED_TEXT,
+    },
+    DIALECT,
 )
 
 
@@ -60,3 +71,9 @@ def update_run(changed: tuple[int, ...]) -> str:
 def insert_events(count: int) -> str:
     """One statement for many rows: each statement is a hand-over between threads, each row is not."""
     return f"INSERT INTO run_events ({_EVENT_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
+
+
+@cache
+def put_terms(count: int) -> str:
+    """The same for rows of the index of runs."""
+    return f"INSERT OR REPLACE INTO run_terms (block, term, runs) VALUES {', '.join(['(?, ?, ?)'] * count)}"  # noqa: S608

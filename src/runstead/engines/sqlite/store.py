@@ -139,6 +139,11 @@ class SqliteStore:
         return self.facts()
 
     @property
+    def busy(self) -> bool:
+        """Whether a read or a write is not answered yet."""
+        return bool(self._writer and self._writer.waiting) or bool(self._readers and self._readers.waiting)
+
+    @property
     def address(self) -> str:
         return str(self._path)
 

@@ -214,7 +214,7 @@ class Draft:
             together.append(Write(Q["add_seals"], self._idempotency_records))
         if self._entries:
             together.append(Write(Q["add_rollup_entries"], self._entries))
-        await run_together(connection, together)
+        await run_together(connection, together, few=len(new) + len(changed) == 1)
         if self._log.found:
             await connection.execute(Q["found_families"], self._log.found)
         rest = {
