@@ -21,7 +21,7 @@ from runstead.core.runs.transition import (
     Want,
 )
 from runstead.core.runs.transitions import claimable
-from runstead.core.usage.activity import GLIMPSE_FIELDS, RunSummary, Share
+from runstead.core.usage.activity import SUMMARY_FIELDS, RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import (
     ClaimQuery,
@@ -229,7 +229,7 @@ class ModelRuns(Runs):
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
         return [
-            RunSummary(*(getattr(run, name) for name in GLIMPSE_FIELDS)) for run in await self.page(query)
+            RunSummary(*(getattr(run, name) for name in SUMMARY_FIELDS)) for run in await self.page(query)
         ]
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:

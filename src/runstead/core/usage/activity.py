@@ -20,7 +20,7 @@ class RunSummary(msgspec.Struct, frozen=True, gc=False):  # no cycle can go thro
     duration_ms: int | None = None
 
 
-GLIMPSE_FIELDS: Final = RunSummary.__struct_fields__
+SUMMARY_FIELDS: Final = RunSummary.__struct_fields__
 
 
 class Share(NamedTuple):
