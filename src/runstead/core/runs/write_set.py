@@ -105,7 +105,9 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
         latest, sequence = before.latest_event_id, before.latest_external_event_sequence
         _assert_same_run(before, run)
     events: Sequence[Event] = ()
+    keys: Sequence[EventKey] = ()
     if transition.events:
+        keys = _keys(transition.events, latest)
         events = _numbered(transition.events, latest, sequence, now)
         latest, sequence = events[-1].event_id, events[-1].sequence
     assert run.latest_event_id == latest, (run.latest_event_id, latest)
@@ -118,7 +120,7 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
         transition,
         now,
         events=events,
-        event_keys=_keys(transition.events, events) if events else (),
+        event_keys=keys,
         ended_attempt=transition.ended,
         receipt=transition.receipt,
         conversation=transition.conversation,
@@ -179,12 +181,13 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
     return events
 
 
-def _keys(new: Sequence[NewEvent], stored: Sequence[Event]) -> Sequence[EventKey]:
-    return [
-        EventKey(event.key, numbered.event_id, event.digest)
-        for event, numbered in zip(new, stored, strict=True)
-        if event.key is not None and event.digest is not None
-    ]
+def _keys(new: Sequence[NewEvent], latest: int) -> list[EventKey]:
+    keys = []
+    for event in new:
+        latest += 1
+        if event.key is not None and event.digest is not None:
+            keys.append(EventKey(event.key, latest, event.digest))
+    return keys
 
 
 def _placeholder(message: NewMessage, run_seq: int, now: int) -> StoredMessage:
