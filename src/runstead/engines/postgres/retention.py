@@ -10,13 +10,13 @@ import structlog
 from runstead.core import limits
 from runstead.core.clock import to_ms
 from runstead.core.conversations.conversation import MessageRun
-from runstead.core.runs.run import RunStatus
+from runstead.core.runs.run import RunStatus, seqs_of
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.messages import delete_message
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rollups import note_leaving
-from runstead.engines.postgres.rows import columns_of, line_above
+from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import Archived, RetentionCandidate, RetentionPage
 
@@ -114,7 +114,7 @@ async def _retire(
     await note_leaving(connection, seqs)
     written = await connection.fetchval(Q["retire_runs"], seqs)
     assert written == len(seqs), (written, len(seqs))
-    fewer = Counter(above for seq in seqs for above in line_above(held[seq][1]) if above not in named)
+    fewer = Counter(above for seq in seqs for above in seqs_of(held[seq][1]) if above not in named)
     if fewer:
         moved = [(seq, -count, 0, 0) for seq, count in fewer.items()]
         await connection.execute(Q["count_families"], *columns_of(moved))

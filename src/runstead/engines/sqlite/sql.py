@@ -61,9 +61,9 @@ def insert_run(given: tuple[int, ...]) -> str:
 
 
 @cache
-def update_run(changed: tuple[int, ...]) -> str:
-    """Sets the columns with these places in `FIELDS`; then seq and the version that was read guard it."""
-    columns = ", ".join(f"{FIELDS[place]} = ?" for place in changed)
+def update_run(changed: tuple[str, ...]) -> str:
+    """Sets these columns; then seq and the version that was read guard it."""
+    columns = ", ".join(f"{name} = ?" for name in changed)
     return f"UPDATE runs SET {columns} WHERE seq = ? AND version = ?"  # noqa: S608 - our own names
 
 
