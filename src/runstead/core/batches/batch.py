@@ -150,7 +150,7 @@ class Tally:
             moved.started_at = min(moved.started_at or move.started_at, move.started_at)
 
     def note(self, old: Run | None, new: Run) -> None:
-        """Take in that a run was created, or has changed."""
+        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
         if (move := batch_move(old, new)) is not None:
             self.add(move)
 

@@ -88,7 +88,7 @@ BATCHES: Final = (
 
 #: The statements that both engines share.
 DIALECT: Final = Dialect(
-    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES}
+    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES, "runs": RUNS}
 )
 #: Name → statement, the shared ones too.
 Q: Final = statements(

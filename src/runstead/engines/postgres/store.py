@@ -117,7 +117,7 @@ class PostgresStore:
         self.signing_keys = SqlSigningKeys(database)
         self._leadership = LeadershipDatabase(self._url, self._clock)
         self.leadership = SqlLeadership(self._leadership)
-        self.retention = PostgresRetention(self._url, writer, readers)
+        self.retention = PostgresRetention(self._url, database, writer)
         self.run_index = PostgresRunIndex(writer, readers)
         self.rollups = PostgresRollups(self._url, writer, readers)
 

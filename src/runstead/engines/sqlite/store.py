@@ -104,7 +104,7 @@ class SqliteStore:
         self.signing_keys = SqlSigningKeys(database)
         self.leadership = SqlLeadership(SqliteDatabase(writer, readers, self._clock))
         self.integrity = SqliteIntegrity(readers)
-        self.retention = SqliteRetention(writer, readers)
+        self.retention = SqliteRetention(database, writer)
         self.run_index = SqliteRunIndex(writer, readers)
         self.rollups = SqliteRollups(writer, readers)
 
