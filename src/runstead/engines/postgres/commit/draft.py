@@ -1,8 +1,8 @@
 """What one transaction changes, kept apart until all of it is decided, then written with few statements: mostly with one.
 
 Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
-schedules, conversations, new runs, seals, counters of families and counters of batches, each sorted. Deliveries to
-webhooks are new rows of no name: they wait for nobody.
+schedules, conversations, new runs, idempotency records, counters of families and counters of batches, each sorted.
+Deliveries to webhooks are new rows of no name: they wait for nobody.
 """
 
 from collections import defaultdict
@@ -188,7 +188,7 @@ class Draft:
         if self._events:
             together.append(Write(Q["add_events"], self._event_rows()))
         if self._idempotency_records:
-            together.append(Write(Q["add_seals"], self._idempotency_records))
+            together.append(Write(Q["add_idempotency_records"], self._idempotency_records))
         if self._entries:
             together.append(Write(Q["add_rollup_entries"], self._entries))
         await run_together(connection, together, few=len(new) + len(changed) == 1)
