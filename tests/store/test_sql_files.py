@@ -26,7 +26,6 @@ def test_a_statement_is_found_by_its_name_and_words_stand_in_it(package):
         "run": "SELECT a, b",
         "event": "SELECT 1",
         "events": "SELECT 2",
-        "shared": "SELECT 0",
     }
 
 

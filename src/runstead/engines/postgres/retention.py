@@ -13,11 +13,13 @@ from runstead.core.runs.run import seqs_of
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.messages import delete_message
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rollups import note_leaving
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.conversations import Child
 from runstead.engines.sql.retention import SqlRetention
-from runstead.engines.sql.steps import Database, now
+from runstead.engines.sql.steps import Database, now, select
 from runstead.ports.store import Archived, RetentionCandidate
 
 log = structlog.get_logger(__name__)
@@ -64,11 +66,8 @@ async def _retire(
     held = {row[0]: row for row in rows}
     kept = {root for root in roots if root not in held or not held[root][3]}
     kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq not in held}
-    parents = {
-        parent
-        for parent, child in await connection.fetch(Q["children_seqs"], list(named))
-        if child not in named
-    }
+    children = await DRIVER.run(connection, select("children_seqs", Child, seqs=list(named)))
+    parents = {child.parent_seq for child in children if child.seq not in named}
     kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq in parents}
     leaving = [(candidate.seq, archived) for candidate, archived in runs if candidate.root_seq not in kept]
     if not leaving:

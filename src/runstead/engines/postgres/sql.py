@@ -90,7 +90,7 @@ BATCHES: Final = (
 DIALECT: Final = Dialect(
     "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES, "runs": RUNS}
 )
-#: Name → statement, the shared ones too.
+#: The statements of this engine alone: name → text.
 Q: Final = statements(
     __package__,
     WORDS

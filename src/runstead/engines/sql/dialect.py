@@ -131,8 +131,8 @@ def _any_of_query_to_in(text: str) -> str:
 
 
 def statements(package: str, words: Mapping[str, str], shared: Dialect) -> dict[str, str]:
-    """Name → text, of the statements in the .sql files of an engine's package and of the shared ones. `{word}` in a file
-    stands for `words["word"]`.
+    """Name → text, of the statements in the .sql files of an engine's package, none of which has the name of a shared
+    one. `{word}` in a file stands for `words["word"]`.
     """
     own = {
         name: re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
@@ -140,4 +140,4 @@ def statements(package: str, words: Mapping[str, str], shared: Dialect) -> dict[
     }
     twice = own.keys() & shared.named.keys()
     assert not twice, f"two statements have the name {min(twice)}"
-    return own | {name: statement.text for name, statement in shared.named.items()}
+    return own

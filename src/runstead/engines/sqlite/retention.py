@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from runstead.core.runs.run import Run
 from runstead.core.usage.rollup import end_of, gone
+from runstead.engines.sql.conversations import Child
 from runstead.engines.sql.retention import SqlRetention, roots
-from runstead.engines.sql.steps import Database
+from runstead.engines.sql.steps import Database, select
 from runstead.engines.sqlite.related import DRIVER
 from runstead.engines.sqlite.rollups import note, rolled_up
 from runstead.engines.sqlite.rows import delete_run, to_run
@@ -38,8 +39,8 @@ def _retire(
     }
     for seq, root_seq in {(candidate.seq, candidate.root_seq) for candidate, _ in runs}:
         row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
-        children = {child for _, child in connection.execute(Q["children_seqs"], (f"[{seq}]",))}
-        if row is None or not children <= named:
+        children = DRIVER.run(connection, select("children_seqs", Child, seqs=[seq]))
+        if row is None or any(child.seq not in named for child in children):
             kept.add(root_seq)
         else:
             leaving[seq] = to_run(row)

@@ -34,7 +34,14 @@ from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.related import add_input, add_message, close_input, load_input, services_reaching
+from runstead.engines.sqlite.related import (
+    add_conversation,
+    add_input,
+    add_message,
+    close_input,
+    load_input,
+    services_reaching,
+)
 from runstead.engines.sqlite.rows import (
     add_events,
     changed_bytes,
@@ -374,7 +381,7 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
     if write.receipt is not None:
         connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
     if write.conversation is not None:
-        connection.execute(Q["add_conversation"], astuple(write.conversation)[:-1])  # all but seq
+        add_conversation(connection, write.conversation)
     if write.message is not None:
         add_message(connection, write.message, write.now)
     if write.opened_input is not None:
@@ -384,7 +391,7 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
     if write.ends_schedule_run:
         schedules.note_end(connection, run)
     if write.webhook_event is not None:
-        webhooks.tell(connection, cache, write.before, run, write.now)
+        webhooks.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     rollups.note(connection, write.rollup_entries)
     _count_family(connection, cache, write)
 

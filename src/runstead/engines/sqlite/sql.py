@@ -39,7 +39,7 @@ DIALECT: Final = Dialect(
         "batches": "batches AS b",
     },
 )
-#: Name → statement, the shared ones too.
+#: The statements of this engine alone: name → text.
 Q: Final = statements(
     __package__,
     WORDS
