@@ -127,3 +127,13 @@ ORDER BY below.seq
 
 -- name: lock_free_runs
 SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+
+-- name: runs_of_schedules_alive
+-- The oldest of each that have not ended, as many as are asked for.
+SELECT asked.id, alive.*
+FROM unnest($1::text[], $2::bigint[]) AS asked (id, most)
+CROSS JOIN LATERAL (
+  SELECT {columns} FROM {runs}
+  WHERE schedule_id = ANY (ARRAY[asked.id]) AND status IN ('pending', 'running', 'waiting')
+  ORDER BY schedule_id, seq LIMIT asked.most
+) AS alive

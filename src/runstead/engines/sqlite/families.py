@@ -12,7 +12,8 @@ from runstead.core import limits
 from runstead.core.runs.event import FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, Reported, RunUsage, tally
-from runstead.engines.sqlite.rows import PRIVATE, to_event
+from runstead.engines.sql.run_rows import PRIVATE
+from runstead.engines.sqlite.rows import to_event
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.ports.store import FamilyPage
 

@@ -53,3 +53,12 @@ DELETE FROM worker_sessions WHERE run_seq = ?
 
 -- name: delete_input_requests
 DELETE FROM input_requests WHERE run_seq = ?
+
+-- name: runs_of_schedule_alive
+SELECT {columns} FROM runs
+WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+ORDER BY seq LIMIT ?
+
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?

@@ -7,9 +7,8 @@ from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
-from runstead.engines.sql.dialect import Dialect
+from runstead.engines.sql.dialect import Dialect, statements
 from runstead.engines.sql.run_terms import FACTS
-from runstead.engines.sql.sql_files import statements
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
@@ -40,20 +39,18 @@ DIALECT: Final = Dialect(
         "batches": "batches AS b",
     },
 )
-#: Name → statement, the shared ones too.
-Q: Final = {
-    **{name: statement.text for name, statement in DIALECT.named.items()},
-    **statements(
-        __package__,
-        WORDS
-        | {
-            "columns": COLUMNS,
-            "audited": _AUDITED,
-            "facts": ", ".join(FACT_FIELDS),
-            "indexed_text": _INDEXED_TEXT,
-        },
-    ),
-}
+#: The statements of this engine alone: name → text.
+Q: Final = statements(
+    __package__,
+    WORDS
+    | {
+        "columns": COLUMNS,
+        "audited": _AUDITED,
+        "facts": ", ".join(FACT_FIELDS),
+        "indexed_text": _INDEXED_TEXT,
+    },
+    DIALECT,
+)
 
 
 @lru_cache(512)
@@ -64,9 +61,9 @@ def insert_run(given: tuple[int, ...]) -> str:
 
 
 @cache
-def update_run(changed: tuple[int, ...]) -> str:
-    """Sets the columns with these places in `FIELDS`; then seq and the version that was read guard it."""
-    columns = ", ".join(f"{FIELDS[place]} = ?" for place in changed)
+def update_run(changed: tuple[str, ...]) -> str:
+    """Sets these columns; then seq and the version that was read guard it."""
+    columns = ", ".join(f"{name} = ?" for name in changed)
     return f"UPDATE runs SET {columns} WHERE seq = ? AND version = ?"  # noqa: S608 - our own names
 
 
