@@ -80,7 +80,7 @@ async def test_a_replica_learns_of_a_key_that_another_made():
     store = MemoryStore().signing_keys
     first, second = Keyring(store), Keyring(store)
     token = await first.run_event_token(**WHO)
-    assert (await second.opened(token, kid(token)))["runId"] == "r"
+    assert (await second.verify(token, kid(token)))["runId"] == "r"
 
 
 async def test_what_another_signed_is_none_of_ours():
