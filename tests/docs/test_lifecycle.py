@@ -99,6 +99,7 @@ LIMITS = {
     "Families among which a report on usage looks": f"{limits.usage_families_max:,}",
     "Groups of a report on usage": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
+    "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
     "Session of a browser": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
     "Sessions of browsers per caller": f"{limits.browser_sessions_max}: with another, the oldest ends",
 }

@@ -7,7 +7,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.support.server import PROGRAM, Server, environment, note, runstead, until
+from tests.support.server import PROGRAM, Server, environment, note, runstead
+from tests.support.until import until
 
 
 def answer(done):

@@ -218,7 +218,7 @@ async def test_folds_are_kept_within_their_bound(driver, monkeypatch):
         )
     told = (await messages(driver, f"/conversations/{conversation}"))["data"]
     assert [len(one["parts"][0]["text"]) for one in told] == [1_000] * 5
-    assert 1_000 < driver.app.folds.kept_bytes <= 2_500
+    assert 1_000 < driver.app.projections.kept_bytes <= 2_500
 
 
 async def test_a_page_ends_once_enough_was_read_for_it(api, monkeypatch):

@@ -14,6 +14,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
 from runstead.engines.postgres import connection as sessions
 from runstead.engines.postgres.commit.transaction import Clock, Transactions
+from tests.support.until import eventually
 
 STATES = (
     "SELECT state, backend_xid, backend_xmin, (SELECT array_agg(locktype) FROM pg_locks AS l WHERE l.pid = a.pid) AS locks"
@@ -45,12 +46,6 @@ def statements(monkeypatch):
 
     monkeypatch.setattr(asyncpg.Connection, "execute", noted)
     return seen
-
-
-async def eventually(check):
-    async with asyncio.timeout(10):
-        while not check():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.001)
 
 
 async def test_a_batch_that_follows_another_needs_no_begin(driver, statements, no_pause):

@@ -7,7 +7,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.core.change import Change
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
 from runstead.engines.notifiers.relay import Relay
@@ -101,7 +101,7 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
     seen, came = [], asyncio.Event()
 
     async def follow():
-        async for frames in app.following.follow(await there.row("run-1"), 0, number):
+        async for frames in app.followers.follow(await there.row("run-1"), 0, number):
             seen.extend((int(told), time.perf_counter()) for told in (frames or b"").split())
             came.set()
 
@@ -130,7 +130,7 @@ async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
     async def follow():
         return [
             int(told)
-            async for frames in app.following.follow(await there.row("run-1"), 0, number)
+            async for frames in app.followers.follow(await there.row("run-1"), 0, number)
             for told in (frames or b"").split()
         ]
 
@@ -142,7 +142,7 @@ async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
 
 
 async def test_a_listener_that_was_cut_off_comes_back_and_has_everybody_look(databases, database, sql):
-    here, there = (PostgresNotifier(databases.server.url(database), MemoryNotifier()) for _ in range(2))
+    here, there = (PostgresNotifier(databases.server.url(database), LocalNotifier()) for _ in range(2))
     await here.open()
     await there.open()
     with there.subscribe("a") as hint:
@@ -235,7 +235,7 @@ async def test_what_one_replica_writes_is_told_to_those_who_follow_the_project_a
 async def test_a_replica_that_was_cut_off_tells_its_listeners_that_hints_may_be_missing(
     databases, database, sql
 ):
-    here, there = (PostgresNotifier(databases.server.url(database), MemoryNotifier()) for _ in range(2))
+    here, there = (PostgresNotifier(databases.server.url(database), LocalNotifier()) for _ in range(2))
     await here.open()
     await there.open()
     listening = Listening(there)
@@ -253,7 +253,7 @@ class Carrier(Relay):
     carrier = "test"
 
     def __init__(self):
-        super().__init__(MemoryNotifier())
+        super().__init__(LocalNotifier())
         self.works = asyncio.Event()
         self.sent = []
         self.failed = asyncio.Event()
@@ -326,8 +326,8 @@ async def test_a_hint_that_comes_while_the_same_one_is_on_its_way_is_sent_too():
 async def test_a_carrier_that_is_not_there_holds_up_no_start(monkeypatch):
     monkeypatch.setattr(limits, "connect_s", 0.05)
     for notifier in (
-        NatsNotifier("nats://127.0.0.1:1", MemoryNotifier()),
-        PostgresNotifier("postgresql://x@127.0.0.1:1/x", MemoryNotifier()),
+        NatsNotifier("nats://127.0.0.1:1", LocalNotifier()),
+        PostgresNotifier("postgresql://x@127.0.0.1:1/x", LocalNotifier()),
     ):
         await asyncio.wait_for(notifier.open(), 3)
         with notifier.subscribe("a") as hint:

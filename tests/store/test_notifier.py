@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.ports.notifier import queue_key, run_key
 
 
 @pytest.fixture
 async def notifier():
-    return MemoryNotifier()
+    return LocalNotifier()
 
 
 async def test_a_subscriber_is_woken(notifier):

@@ -195,6 +195,25 @@ async def test_the_loop_gives_the_rest_of_a_slow_group_to_the_thread(driver, mon
     assert [run.version for run in await driver.rows()] == [2, 2, 2]
 
 
+async def test_a_job_for_the_thread_takes_no_quick_command_of_its_group_along(driver):
+    await asyncio.gather(*(driver.create(f"run-{number}") for number in range(2)))
+    asked = []
+
+    def rule(loaded):
+        asked.append(threading.current_thread().name)
+        return quiet(loaded)
+
+    def long(connection, _now):
+        asked.append(threading.current_thread().name)
+        return connection.execute("UPDATE pulse SET at = 1").rowcount
+
+    before = driver.store.facts()["commits"]
+    works = [driver.change("run-0", rule), driver.store._writer.do(long), driver.change("run-1", rule)]
+    assert (await asyncio.gather(*works))[1] == 1
+    assert asked == [threading.main_thread().name, threading.main_thread().name, THREAD]
+    assert driver.store.facts()["commits"] == before + 1
+
+
 class Guarded(sqlite3.Connection):
     """Finds out when one thread touches it while it commits for another, which takes its time here."""
 

@@ -20,21 +20,7 @@ from runstead.core.runs.transition import Receipt, Transition, Want
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.ports.store import ClaimRequest, RunKey, RunQuery, batches as batch_store
 
-NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
-
-
-class Clock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, ms):
-        self.now += ms
 
 
 def event(event_type="CUSTOM", *, key=None, **members):

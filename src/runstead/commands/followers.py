@@ -34,7 +34,7 @@ class RunUpdate(NamedTuple):
     events: Sequence[Event]
 
 
-class Following:
+class Followers:
     """The logs that are followed in this process, and the reads under way, shared by what they read."""
 
     def __init__(self, store: Store, notifier: Notifier, stopping: asyncio.Event) -> None:

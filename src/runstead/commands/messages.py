@@ -83,7 +83,7 @@ async def page(
     for one in spoken[:limit]:
         if spent > budget:
             return shown, True
-        folded = None if one.run is None else await app.folds.of(one.run)
+        folded = None if one.run is None else await app.projections.of(one.run)
         shown.append((one, folded) if one.message.outcome is None else _left(one.message))
         spent += one.bytes + (0 if folded is None else folded.cost)
     # A page that was full of bytes says nothing of what follows; the conversation knows its newest message. Its count

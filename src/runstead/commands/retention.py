@@ -32,7 +32,7 @@ async def sweep(app: App, age_ms: int) -> int:
 
 
 async def _left(app: App, run: MessageRun) -> Archived:
-    folded = await app.folds.of(run)
+    folded = await app.projections.of(run)
     metadata = msgspec.Raw(run.metadata or b"null")
     status = cast(TerminalStatus, run.status.value)
     outcome = Outcome(run.run_id, status, run.updated_at, metadata, folded.truncated)

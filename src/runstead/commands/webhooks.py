@@ -59,7 +59,7 @@ async def create(
         created_by=user_uuid(principal.id),
     )
     made = await app.store.webhooks.create(webhook, _room_for_one, idempotency)
-    app.hooked |= {project_id}
+    app.webhook_projects.add(project_id)
     return made
 
 
@@ -106,7 +106,7 @@ async def change(
 
     found = await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
     if found.disabled_at is None:
-        app.hooked |= {project_id}
+        app.webhook_projects.add(project_id)
         app.publish_deliveries()
     return found
 

@@ -125,8 +125,8 @@ user_agent_chars_max: Final = 200
 
 # The index of runs
 index_tick_s: Final = 1.0
-index_facts_max: Final = 512  # runs that one statement reads; a block is a multiple of it
-index_rows_max: Final = 1_000  # terms that one transaction stores
+index_facts_max: Final = 256  # runs that one statement reads; a block is a multiple of it
+index_rows_max: Final = 512  # terms that one transaction stores
 index_blocks_noted_max: Final = 16  # blocks whose changes are recorded before they are indexed
 index_changes_max: Final = 4_096  # applied at a time
 index_blocks_per_tick_max: Final = 64  # blocks that these changes may be in
@@ -136,11 +136,13 @@ index_settle_s: Final = 5.0  # wait for transactions that began earlier
 order_slack_ms: Final = 5 * 60_000  # runs may be stored this much out of the order of their times
 order_near: Final = 500  # the search for a time stops at a range of this many runs
 chart_buckets_max: Final = 500
+chart_runs_max: Final = 10_000  # the newest that a chart reads where its filters are those of no sum
 
 # Usage and cost
 tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, counted in sums, so that no sum overflows
 usage_backlog_max: Final = 100_000  # runs that a report reads until a store of an older version is summed up
-rollup_rows_per_tick_max: Final = 100  # ended runs that one transaction adds to the sums
+rollup_entries_per_tick_max: Final = 500  # entries that one transaction adds to the sums
+rollup_rows_per_tick_max: Final = 100  # runs of an older version that one transaction adds to the sums
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
 usage_families_max: Final = 300_000  # families that a report reads to find the largest
@@ -203,6 +205,7 @@ deadlines_per_tick_max: Final = 256
 idempotency_records_per_tick_max: Final = 1_000  # stored answers deleted in one tick
 deadlines_tick_s: Final = 0.5
 awaited_retry_ms: Final = 30_000  # until the server tries again to resume the parent of an ended run
+paced_pause_s: Final = 0.0005  # between pieces of long work beside the event loop
 loop_pause_s_min: Final = 0.02  # between two ticks of a loop that waits for a deadline
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
 # A dead leader is replaced within `leader_lease_s` plus `leader_poll_s`.

@@ -14,7 +14,7 @@ from runstead.http.create_bodies import Labels
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Text, json_object
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import MISSING, InProject, named, tagged
+from runstead.http.runs import MISSING, InProject, run_ref, tagged
 from runstead.http.waits import RunAnswer
 
 routes = Routes("Runs")
@@ -32,8 +32,8 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
 
     A worker that has it loses its lease, which does not count as a lost attempt. A paused run stays paused.
     """
-    return await call.once(
-        lambda idempotency: commands.pause(call.app, call.principal, named(call), idempotency),
+    return await call.idempotent(
+        lambda idempotency: commands.pause(call.app, call.principal, run_ref(call), idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
@@ -83,9 +83,9 @@ async def update(call: Call[UpdateRun, InProject]) -> Reply:
         names["title"] = call.body.title
     if call.body.labels is not msgspec.UNSET:
         names["labels"] = json_object(call.body.labels or None)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.rename(
-            call.app, call.principal, named(call), names, if_match, idempotency
+            call.app, call.principal, run_ref(call), names, if_match, idempotency
         ),
         lambda written: tagged(written.run),
     )
@@ -105,7 +105,7 @@ class Deleted(msgspec.Struct, frozen=True):
 )
 async def delete(call: Call[Nothing, InProject]) -> Reply:
     """Delete an ended run without runs below it, with its events and all that belongs to it. Needs the scope admin."""
-    written = await commands.delete(call.app, call.principal, named(call))
+    written = await commands.delete(call.app, call.principal, run_ref(call))
     return Reply(200, Deleted(True, written.run.run_id))
 
 
@@ -188,6 +188,6 @@ def _usage_view(usage: Usage) -> UsageView:
 @routes.route("GET", "/runs/{run_id}/usage", query=InProject, answer=FamilyUsageView, errors=MISSING)
 async def usage(call: Call[Nothing, InProject]) -> Reply:
     """The tokens that a run and its family used, by model, as its completions reported them."""
-    run, found = await commands.usage(call.app, call.principal, named(call))
+    run, found = await commands.usage(call.app, call.principal, run_ref(call))
     views = map(_usage_view, found)
     return Reply(200, FamilyUsageView(run.run_id, run.root_run_id, *views))

@@ -83,7 +83,8 @@ class Deliverer:
         """
         now = asyncio.get_running_loop().time()
         if self._listed_at is None or now - self._listed_at >= limits.hooked_poll_s:
-            self._app.hooked = frozenset(await self._app.store.webhooks.hooked(limits.hooked_projects_max))
+            project_ids = await self._app.store.webhooks.hooked(limits.hooked_projects_max)
+            self._app.webhook_projects.replace(project_ids)
             self._listed_at = now
 
     def _start(self, webhook: Webhook, delivery: Delivery) -> None:

@@ -5,6 +5,12 @@ from runstead.core import limits
 
 
 async def roll_up(app: App) -> int:
-    """Add a bounded number of ended runs. Recent runs come before the backlog of a store of an older version."""
-    most = limits.rollup_rows_per_tick_max
-    return await app.store.rollups.fold(most) or await app.store.rollups.catch_up(most)
+    """Add a bounded number of runs that ended recently."""
+    return await app.store.rollups.fold(limits.rollup_entries_per_tick_max)
+
+
+async def catch_up(app: App) -> int:
+    """Add a bounded number of runs that ended before the store kept sums. It is a loop of its own, because recent runs
+    never stop arriving.
+    """
+    return await app.store.rollups.catch_up(limits.rollup_rows_per_tick_max)

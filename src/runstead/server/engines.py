@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 def make_store(settings: Settings) -> Store:
     """Create the store that the database URL names."""
-    if settings.database_url == "memory://":
-        from runstead.engines.memory import MemoryStore
-
-        return MemoryStore()
     if is_postgres(settings.database_url):
         from runstead.engines.postgres.store import PostgresStore
 
@@ -54,9 +50,9 @@ def oldest_sqlite() -> tuple[int, ...]:
 
 def make_notifier(settings: Settings) -> Notifier:
     """Create the notifier: within the process, and between replicas if the settings allow several."""
-    from runstead.engines.memory import MemoryNotifier
+    from runstead.engines.notifiers.local import LocalNotifier
 
-    local, url = MemoryNotifier(), settings.notifier
+    local, url = LocalNotifier(), settings.notifier
     if url is not None and url != "memory://":
         try:
             from runstead.engines.notifiers.nats import NatsNotifier  # an extra
@@ -91,8 +87,6 @@ def make_artifacts(settings: Settings) -> Artifacts | None:
         return S3Artifacts(url)
     if url is not None:
         return FilesystemArtifacts(Path(url.removeprefix("file://")))
-    if settings.database_url == "memory://":
-        return FilesystemArtifacts(None)
     if is_postgres(settings.database_url):
         return None
     path = sqlite_path(settings.database_url)

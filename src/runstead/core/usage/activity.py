@@ -1,13 +1,13 @@
 """Activity charts: outcomes and durations of runs in buckets of equal width. Times are ms."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
 from runstead.core.runs.run import RunStatus
-from runstead.core.usage.rollup import ACTIVITY_WIDTHS, Durations, rounded
+from runstead.core.usage.rollup import ACTIVITY_WIDTHS, rounded
 
 
 class RunSummary(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
@@ -31,13 +31,28 @@ class Share(NamedTuple):
     at: int
     status: RunStatus
     runs: int
-    durations: Durations
+    durations: Mapping[int, int]
 
 
 def share(at: int, status: str, duration_ms: int | None, runs: int) -> Share:
     """Build the share of runs with one status and, if they completed, one duration."""
     took = duration_ms is not None and status == RunStatus.COMPLETED
     return Share(at, RunStatus(status), runs, Counter({rounded(duration_ms or 0): runs} if took else ()))
+
+
+def shares_of(runs: Iterable[RunSummary], where: "Grid") -> list[Share]:
+    """Of runs that were read one by one: a share for each bar and state."""
+    counts: Counter[tuple[int, RunStatus]] = Counter()
+    took: defaultdict[tuple[int, RunStatus], Counter[int]] = defaultdict(Counter)
+    for run in runs:
+        place = (run.created_at - where.origin) // where.width, run.status
+        counts[place] += 1
+        if run.status is RunStatus.COMPLETED and run.duration_ms is not None:
+            took[place][rounded(run.duration_ms)] += 1
+    return [
+        Share(where.origin + place * where.width, status, count, took[place, status])
+        for (place, status), count in counts.items()
+    ]
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -56,8 +71,9 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """`buckets` oldest first, each `width_ms` wide, and their `total`. The first bucket may begin before `since` and the
-    last may end after `until`, but only runs that were created between `since` and `until` are counted.
+    """`buckets` oldest first, each `width_ms` wide; `total` of all of them. The first may begin before `since`, and the
+    last end after `until`, but runs that were created outside are not counted. `counted_since`: there are more runs than a
+    chart reads, and only the newest of them count, created from this moment on; None where all count.
     """
 
     since: int
@@ -65,6 +81,7 @@ class Activity(msgspec.Struct, frozen=True):
     width_ms: int
     buckets: list[Bucket]
     total: Bucket
+    counted_since: int | None = None
 
 
 class Grid(NamedTuple):
@@ -80,34 +97,57 @@ class Grid(NamedTuple):
 
 
 def grid(since: int, until: int, count: int) -> Grid:
-    """Return a grid of at most `count` + 1 buckets over [since, until). Buckets of a quarter hour or more start at quarter
-    hours, buckets of a day or more at days (UTC), so that they can be added up from sums.
+    """At most `count` + 1 buckets over [since, until). Those of a quarter hour or more begin with quarter hours, and those of
+    an hour, a day or a week or more with hours, days or weeks (UTC): so they are sums of sums.
     """
     assert since < until, (since, until)
     assert count > 0, count
-    width = -(-(until - since) // count)
-    for unit in reversed(ACTIVITY_WIDTHS):
-        if width >= unit:
-            width = -(-width // unit) * unit
-            return Grid(since // unit * unit, width)
-    return Grid(since, width)
+    width, unit = -(-(until - since) // count), 1
+    for wider in ACTIVITY_WIDTHS:
+        if width < wider:
+            break
+        width, unit = -(-width // wider) * wider, wider
+    return Grid(since // unit * unit, width)
+
+
+class Merged:
+    """Shares, added up by bar and state as they are read: a chart of years reads thousands, and keeps few."""
+
+    def __init__(self, where: Grid) -> None:
+        self._where = where
+        self._runs: Counter[tuple[int, RunStatus]] = Counter()
+        self._durations: defaultdict[tuple[int, RunStatus], dict[int, int]] = defaultdict(dict)
+
+    def add(self, shares: Iterable[Share]) -> None:
+        origin, width = self._where
+        for share in shares:
+            place = (share.at - origin) // width, share.status
+            self._runs[place] += share.runs
+            _join(self._durations[place], share.durations)
+
+    def shares(self) -> list[Share]:
+        """One for each bar and state."""
+        origin, width = self._where
+        return [
+            Share(origin + place * width, status, runs, self._durations[place, status])
+            for (place, status), runs in self._runs.items()
+        ]
 
 
 def summarize(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
     """Add up the shares in the buckets of the grid."""
     places = -(-(until - where.origin) // where.width)
     counts: list[Counter[RunStatus]] = [Counter() for _ in range(places)]
-    durations: list[Durations] = [Counter() for _ in range(places)]
+    durations: list[dict[int, int]] = [{} for _ in range(places)]
     for share in shares:
         place = (share.at - where.origin) // where.width
         counts[place][share.status] += share.runs
-        for ms, runs in share.durations.items():
-            durations[place][ms] += runs
+        _join(durations[place], share.durations)
     everything: Counter[RunStatus] = Counter()
-    took: Durations = Counter()
+    took: dict[int, int] = {}
     for one, its in zip(counts, durations, strict=True):
         everything.update(one)
-        took.update(its)
+        _join(took, its)
     return Activity(
         since,
         until,
@@ -120,7 +160,16 @@ def summarize(shares: Iterable[Share], *, since: int, until: int, where: Grid) -
     )
 
 
-def _bucket(begins_at: int, counts: Counter[RunStatus], took: Durations) -> Bucket:
+def _join(durations: dict[int, int], others: Mapping[int, int]) -> None:
+    # Of plain dictionaries, which are faster than counters: a chart of years adds up several 100,000 durations.
+    if not durations:
+        durations.update(others)
+        return
+    for ms, runs in others.items():
+        durations[ms] = durations.get(ms, 0) + runs
+
+
+def _bucket(begins_at: int, counts: Counter[RunStatus], took: Mapping[int, int]) -> Bucket:
     there = {status: runs for status, runs in counts.items() if runs}
     return Bucket(begins_at, there, quantile(took, 50), quantile(took, 95))
 
@@ -131,7 +180,8 @@ def quantile(durations: Mapping[int, int], percent: int) -> int | None:
     `durations`: duration → number of runs.
     """
     wanted = -(-sum(durations.values()) * percent // 100)
-    for value, count in sorted(durations.items()):
+    for value in sorted(durations):
+        count = durations[value]
         wanted -= count
         if wanted <= 0 and count:
             return value

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from runstead.engines.postgres.rows import columns_of
-from runstead.engines.postgres.sql import LOCKED, RUNS
+from runstead.engines.postgres.sql import CLOCK, LOCKED, RUNS
 from runstead.engines.sql.queue_partitions import PartitionKind, QueuePartition
 
 _FREE: Final = (
@@ -45,12 +45,25 @@ _EQUAL: Final[dict[PartitionKind, str]] = {
 
 def claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The statement and its arguments from $6 on. At least one line."""
-    arguments: list[Any] = []
+    kinds, arguments = _parts(lines)
+    return _sql(kinds, alone=len(lines) == 1), arguments
+
+
+def first_claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
+    """The same as the first statement of a transaction, which tells what `load` tells as well: time and number, whether the
+    project has webhooks and whether limits, in which case no run is taken. $1 is the time, NULL for the database's.
+    """
+    kinds, arguments = _parts(lines)
+    return _first_sql(kinds, alone=len(lines) == 1), arguments
+
+
+def _parts(lines: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
     kinds: list[PartitionKind] = []
+    arguments: list[Any] = []
     for kind, found in groupby(sorted(lines), lambda line: line.kind):
         kinds.append(kind)
         arguments += columns_of([(*line.equal, line.most) for line in found])
-    return _sql(tuple(kinds), alone=len(lines) == 1), arguments
+    return tuple(kinds), arguments
 
 
 @cache
@@ -78,6 +91,20 @@ def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
         ") AS head CROSS JOIN LATERAL ("
         f"SELECT {LOCKED} FROM {RUNS} WHERE seq = ANY (ARRAY[head.seq]) AND available_at <= $1::bigint ORDER BY seq {_LOCK}"
         f") AS run {order} LIMIT $3::bigint"
+    )
+
+
+@cache
+def _first_sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
+    claim = _sql(kinds, alone=alone).replace("$1::bigint", "told.now").removesuffix("$3::bigint")
+    # A limit of 0 and not a condition: where there are limits, no row is locked either.
+    claim += "CASE WHEN told.limited THEN 0 ELSE $3::bigint END"
+    return (
+        "WITH told AS MATERIALIZED ("  # noqa: S608 - our own names
+        f"SELECT coalesce($1::bigint, {CLOCK}) AS now, pg_current_xact_id()::text AS xid,"
+        " (SELECT true FROM webhooks WHERE project_id = $2 AND disabled_at IS NULL LIMIT 1) IS TRUE AS hooked,"
+        " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited"
+        f") SELECT told.*, run.* FROM told LEFT JOIN LATERAL ({claim}) AS run ON true"
     )
 
 

@@ -11,9 +11,8 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.engines.postgres.commit.draft import Draft, check
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import lock_slots, services_reaching
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import DecideOne, DecidePush, Written
 

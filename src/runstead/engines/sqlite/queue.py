@@ -11,7 +11,7 @@ from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
-from runstead.engines.sqlite.concurrency import occupancies
+from runstead.engines.sqlite.related import occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer

@@ -59,7 +59,7 @@ def _retire(
     kept = {root for root in {doomed.root_seq for doomed, _ in runs} if not _over(connection, root, before)}
     for seq, root_seq in {(doomed.seq, doomed.root_seq) for doomed, _ in runs}:
         row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
-        children = {child for (child,) in connection.execute(Q["children_seqs"], (seq,))}
+        children = {child for _, child in connection.execute(Q["children_seqs"], (f"[{seq}]",))}
         if row is None or not children <= named:
             kept.add(root_seq)
         else:

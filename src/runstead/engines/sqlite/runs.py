@@ -32,11 +32,9 @@ from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.inputs import add_input, close_input, load_input
-from runstead.engines.sqlite.messages import add_message
 from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
-from runstead.engines.sqlite.push_services import services_reaching
 from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.related import add_input, add_message, close_input, load_input, services_reaching
 from runstead.engines.sqlite.rows import (
     PRIVATE,
     add_events,

@@ -19,15 +19,13 @@ from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres.batch_counts import load_batch
-from runstead.engines.postgres.claims import claim_sql
+from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Change, Draft, check
 from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
-from runstead.engines.postgres.inputs import load_input
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import load_input, lock_slots, services_reaching
 from runstead.engines.postgres.rows import line_above, to_event
 from runstead.engines.postgres.schedules import lock as lock_schedules
 from runstead.engines.postgres.sql import Q
@@ -105,6 +103,10 @@ class _Batch:
                 named.setdefault(command.key, False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        if not named and len(wanted) == 1:
+            [(query, limit)] = wanted.items()
+            if await self._claim_at_once(query, limit):
+                return
         projects = {key.project_id for key in named}
         projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
         rows = await self._connection.fetch(
@@ -124,6 +126,27 @@ class _Batch:
         self._rooms = await lock_slots(self._transaction, rows[0]["limited"])
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
+
+    async def _claim_at_once(self, query: ClaimRequest, limit: int) -> bool:
+        """For a transaction of claims of one kind: what `load` tells and the next runs with one statement. False, with
+        nothing locked, where the project has limits: those are counted under a lock, before any run is.
+        """
+        chosen = list(partitions(query, limit, self._rooms, query.targets))
+        if not chosen:
+            return False
+        sql, arguments = first_claim_sql(chosen)
+        own, project = self._transaction.own_time(), query.project_id
+        rows = await self._connection.fetch(
+            sql, own, project, limit, [], limits.batch_commands_max, *arguments
+        )
+        told = rows[0]
+        self._transaction.see(told["now"], told["xid"])
+        if told["limited"]:
+            return False
+        self.draft.unhooked = set() if told["hooked"] else {project}
+        found = (row[4:] for row in rows) if told["seq"] is not None else ()
+        self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
+        return True
 
     async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
         """The next runs for all claims of one kind together. What a command of this batch names is left out."""
