@@ -6,7 +6,7 @@ from runstead.core import limits
 
 async def roll_up(app: App) -> int:
     """Add a bounded number of runs that ended recently."""
-    return await app.store.rollups.fold(limits.rollup_entries_per_tick_max)
+    return await app.store.rollups.add_entries(limits.rollup_entries_per_tick_max)
 
 
 async def catch_up(app: App) -> int:
