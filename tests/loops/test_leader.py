@@ -19,7 +19,7 @@ async def test_of_two_replicas_one_leads(new_leader):
     assert (here.leader_state.term, there.leader_state.term) == (1, 1)
 
 
-async def test_a_replica_that_stood_still_for_a_minute_leads_no_more_before_it_was_elected_again(
+async def test_a_replica_that_was_stopped_for_a_minute_does_not_lead_until_it_is_elected_again(
     new_leader, clock
 ):
     (here, first), (there, second) = new_leader(), new_leader()
@@ -35,7 +35,7 @@ async def test_a_replica_that_stood_still_for_a_minute_leads_no_more_before_it_w
     assert (here.leader_state.leads, here.leader_state.term) == (True, 3)
 
 
-async def test_a_lead_counts_from_before_the_store_was_asked(new_leader, store, clock, monkeypatch):
+async def test_a_lease_counts_from_before_the_request(new_leader, store, clock, monkeypatch):
     app, leader = new_leader()
     ask = store.leadership.lead
 
@@ -49,7 +49,7 @@ async def test_a_lead_counts_from_before_the_store_was_asked(new_leader, store, 
     assert (app.leader_state.leads, app.leader_state.term) == (False, 1)
 
 
-async def test_it_ends_before_another_can_be_elected(new_leader, clock):
+async def test_a_lead_ends_before_another_replica_can_be_elected(new_leader, clock):
     (here, first), (there, second) = new_leader(), new_leader()
     await first.request()
     clock.advance(HELD_S - 0.001)
@@ -60,7 +60,7 @@ async def test_it_ends_before_another_can_be_elected(new_leader, clock):
     assert not there.leader_state.leads
 
 
-async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
+async def test_without_the_store_no_replica_leads_longer_than_its_lease(
     new_leader, store, clock, monkeypatch
 ):
     app, leader = new_leader()
@@ -80,7 +80,7 @@ async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
     assert app.leader_state.leads
 
 
-async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monkeypatch):
+async def test_a_request_to_a_store_that_does_not_answer_times_out(new_leader, store, monkeypatch):
     app, leader = new_leader()
 
     async def silent(*_):
@@ -93,7 +93,7 @@ async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monke
     assert not app.leader_state.leads
 
 
-async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, monkeypatch):
+async def test_the_leader_renews_well_within_its_lease(new_leader, store, clock, until, monkeypatch):
     app, leader = new_leader()
     ask, asked = store.leadership.lead, []
 
