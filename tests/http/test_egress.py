@@ -164,7 +164,7 @@ async def test_a_hung_look_up_is_cut_off_too():
     async def forever(_host, _port):
         await asyncio.Event().wait()
 
-    with pytest.raises(EgressError, match="no whole answer"):
+    with pytest.raises(EgressError, match="no complete answer"):
         await Egress(resolve=forever).send("GET", "http://slow.test/", **{**HOW, "total_s": 0.1})
 
 
@@ -183,7 +183,7 @@ async def test_a_name_without_an_address_and_a_closed_port_are_told():
 async def test_what_is_no_http_is_told_without_showing_it():
     async with Service([b"220 secret.internal ESMTP\r\n\r\n"]) as service:
         egress = Egress(allow_private=True)
-        with pytest.raises(EgressError, match="was no HTTP") as told:
+        with pytest.raises(EgressError, match="was not HTTP") as told:
             await egress.send("GET", service.url, **HOW)
         await egress.close()
         assert "secret" not in str(told.value)

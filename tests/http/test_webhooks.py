@@ -176,7 +176,7 @@ async def test_a_private_address_is_refused_where_the_operator_did_not_allow_it(
     ):
         body = {"url": url, "events": ["*"]}
         told = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
-        assert "not a public one" in told["detail"]
+        assert "is not public" in told["detail"]
 
 
 async def test_a_name_that_leads_inside_is_not_called(receiver, api):
