@@ -39,7 +39,7 @@ async def put(api, run, data=CSV, name="report.csv", *, media_type="text/csv", h
     return await api.send("PUT", at(run, name, **query), data, headers=given)
 
 
-async def test_an_artifact_is_stored_listed_told_and_read(api, kept):
+async def test_an_artifact_is_stored_listed_and_read(api, kept):
     run = await api.create()
     stored = (await put(api, run)).json()
     uri = f"/runs/{run['run_id']}/artifacts/report.csv"
@@ -55,7 +55,7 @@ async def test_an_artifact_is_stored_listed_told_and_read(api, kept):
     assert read.headers["content-length"] == "8"
 
 
-async def test_the_same_bytes_change_nothing_and_others_take_their_place(api, kept):
+async def test_the_same_bytes_change_nothing_and_other_bytes_replace_them(api, kept):
     run = await api.create()
     await put(api, run, b"first")
     await put(api, run, CSV, "other.csv")
@@ -69,7 +69,7 @@ async def test_the_same_bytes_change_nothing_and_others_take_their_place(api, ke
     assert len(files(kept / "runs")) == 2, "what was replaced is gone"
 
 
-async def test_what_a_completion_notes_stands_beside_what_is_stored(api, kept):
+async def test_artifacts_of_a_completion_are_listed_beside_stored_ones(api, kept):
     run = await api.create()
     await put(api, run)
     (stored,) = (await api.run(run["run_id"]))["artifacts"]
@@ -81,14 +81,14 @@ async def test_what_a_completion_notes_stands_beside_what_is_stored(api, kept):
         await api.refused(404, "NOT_FOUND", "GET", at(run, name))
 
 
-async def test_a_completion_without_notes_keeps_what_is_stored(api, kept):
+async def test_a_completion_without_artifacts_keeps_stored_ones(api, kept):
     run = await api.create()
     await put(api, run)
     assert len((await api.complete(run["run_id"]))["run"]["artifacts"]) == 1
     await api.refused(410, "RUN_NOT_ACTIVE", "PUT", at(run), b"late")
 
 
-async def test_a_worker_that_lost_the_run_stores_nothing(api, kept):
+async def test_a_worker_that_lost_the_run_cannot_store_artifacts(api, kept):
     taken, _ = await api.claimed()
     token = {"X-Lease-Token": taken["lease_token"]}
     assert (await put(api, taken, headers=token, attempt=1)).status_code == 200
@@ -98,7 +98,7 @@ async def test_a_worker_that_lost_the_run_stores_nothing(api, kept):
     assert len(files(kept / "runs")) == 1
 
 
-async def test_what_is_refused_leaves_nothing(api, kept, monkeypatch):
+async def test_a_refused_upload_leaves_no_bytes(api, kept, monkeypatch):
     run = await api.create()
     api.problem(await put(api, run, sha256="0" * 64), 400, "ARTIFACT_MISMATCH")
     api.problem(await put(api, run, b"x" * ((1 << 20) + 1)), 413, "ARTIFACT_TOO_LARGE")
@@ -143,7 +143,7 @@ RANGES = [
 ]
 
 
-async def test_ranges_and_etags_are_understood(api, kept):
+async def test_ranges_and_etags_are_supported(api, kept):
     run = await api.create()
     await put(api, run)
     for asked, status, content, told in RANGES:
@@ -164,7 +164,7 @@ async def test_ranges_and_etags_are_understood(api, kept):
 HOSTILE = ["..", ".htaccess", 'a".html', "a;b=c", "Zoë ☃.txt", "C:\\x\\y.exe", "a%2e%2e", "  ", "con"]
 
 
-async def test_hostile_names_and_types_are_only_names(api, kept):
+async def test_hostile_names_and_types_are_harmless(api, kept):
     run = await api.create()
     for name in HOSTILE:
         path = at(run, name).replace("/..?", "/%2E%2E?")
@@ -185,7 +185,7 @@ async def test_hostile_names_and_types_are_only_names(api, kept):
     assert {path.parent.parent.name for path in files(kept)} == {"runs", "contents"}
 
 
-async def test_artifacts_go_with_their_run_and_nobody_elses(api, kept):
+async def test_artifacts_are_deleted_with_their_run_only(api, kept):
     one, two = [await api.create() for _ in range(2)]
     for run in (one, two):
         await put(api, run)
@@ -200,7 +200,7 @@ async def test_artifacts_go_with_their_run_and_nobody_elses(api, kept):
     assert files(kept) == []
 
 
-async def test_a_content_that_is_gone_is_not_found(api, kept):
+async def test_removed_content_is_not_found(api, kept):
     run = await api.create()
     await put(api, run)
     for path in files(kept):
@@ -208,7 +208,7 @@ async def test_a_content_that_is_gone_is_not_found(api, kept):
     await api.refused(404, "NOT_FOUND", "GET", at(run))
 
 
-async def test_without_a_place_nothing_is_kept(api):
+async def test_without_a_storage_artifacts_are_refused(api):
     run = await api.create()
     api.problem(await put(api, run), 409, "ARTIFACTS_NOT_KEPT")
     assert await sweep(api.app) == 0

@@ -75,7 +75,7 @@ async def house():
     return made
 
 
-async def test_an_api_key_opens_its_project_through_either_header(house):
+async def test_an_api_key_is_accepted_in_either_header(house):
     key, key_id = await house.key(scopes={Scope.RUNS_WRITE})
     by_bearer = await house.bearer(key)
     assert (by_bearer.kind, by_bearer.id, by_bearer.run_id, by_bearer.worker_id) == (
@@ -89,14 +89,14 @@ async def test_an_api_key_opens_its_project_through_either_header(house):
     assert await house.auth.authenticate(f"bearer  {key} ", key) == by_bearer
 
 
-async def test_an_admin_key_may_do_everything_in_its_project_and_nothing_elsewhere(house):
+async def test_an_admin_key_has_all_scopes_in_its_project_only(house):
     key, _ = await house.key(scopes={Scope.ADMIN})
     principal = await house.bearer(key)
     assert principal.grants == {"p1": ALL_SCOPES}
     assert not can(principal, Scope.RUNS_READ, "p2")
 
 
-async def test_a_key_that_is_unknown_and_one_that_is_revoked_are_told_the_same(house):
+async def test_unknown_and_revoked_keys_get_the_same_error(house):
     revoked, _ = await house.key(revoked_at=NOW - 1)
     known, _ = await house.key()
     bad = (revoked, new_key(), known[:-1], known + "0", "vf_", "vf_a_")
@@ -104,7 +104,7 @@ async def test_a_key_that_is_unknown_and_one_that_is_revoked_are_told_the_same(h
     assert told == {"The API key is unknown or revoked"}
 
 
-async def test_a_key_is_good_until_it_expires_also_when_it_is_remembered(house):
+async def test_a_cached_key_is_valid_until_it_expires(house):
     key, _ = await house.key(expires_at=NOW + 1_000)
     house.now += 999
     assert await house.bearer(key)
@@ -112,7 +112,7 @@ async def test_a_key_is_good_until_it_expires_also_when_it_is_remembered(house):
     assert await house.refusal(f"Bearer {key}") == "The API key has expired"
 
 
-async def test_a_revocation_elsewhere_is_seen_after_two_seconds_and_one_here_at_once(house):
+async def test_a_revocation_takes_effect_at_once_here_and_after_two_seconds_elsewhere(house):
     key, key_id = await house.key()
     first = await house.bearer(key)
     await house.store.identity.revoke_key("p1", key_id, NOW)
@@ -127,7 +127,7 @@ async def test_a_revocation_elsewhere_is_seen_after_two_seconds_and_one_here_at_
     await house.refusal(f"Bearer {key}")
 
 
-async def test_a_clock_that_is_set_back_does_not_prolong_what_is_remembered(house):
+async def test_a_clock_that_is_set_back_does_not_prolong_cache_entries(house):
     key, key_id = await house.key()
     await house.bearer(key)
     await house.store.identity.revoke_key("p1", key_id, NOW)
@@ -135,7 +135,7 @@ async def test_a_clock_that_is_set_back_does_not_prolong_what_is_remembered(hous
     await house.refusal(f"Bearer {key}")
 
 
-async def test_what_was_being_read_while_it_was_revoked_is_not_remembered(house):
+async def test_a_credential_that_is_revoked_during_its_read_is_not_cached(house):
     key, key_id = await house.key()
     read, revoked = asyncio.Event(), asyncio.Event()
     key_by_hash = house.store.identity.key_by_hash
@@ -156,7 +156,7 @@ async def test_what_was_being_read_while_it_was_revoked_is_not_remembered(house)
     await house.refusal(f"Bearer {key}")
 
 
-async def test_what_is_remembered_is_bounded_and_costs_microseconds(house):
+async def test_the_cache_is_bounded_and_costs_microseconds(house):
     key, _ = await house.key()
     await house.bearer(key)
     started, rounds = time.perf_counter(), 2_000
@@ -191,7 +191,7 @@ async def test_the_last_use_of_keys_is_stored_at_most_once_a_minute(house):
     assert await last_used() == NOW + 60_000
 
 
-async def test_a_last_use_that_could_not_be_stored_is_stored_later(house):
+async def test_a_last_use_is_stored_later_if_the_store_failed(house):
     key, _ = await house.key()
     await house.bearer(key)
     touch_keys = house.store.identity.touch_keys
@@ -208,7 +208,7 @@ async def test_a_last_use_that_could_not_be_stored_is_stored_later(house):
     assert stored.last_used_at == NOW
 
 
-async def test_a_worker_token_acts_for_its_worker_alone(house):
+async def test_a_worker_token_acts_for_its_worker_only(house):
     text = await house.worker()
     for _ in range(2):
         principal = await house.bearer(text)
@@ -218,7 +218,7 @@ async def test_a_worker_token_acts_for_its_worker_alone(house):
     assert "register the worker again" in await house.refusal("Bearer vfw_unknown")
 
 
-async def test_a_user_reaches_projects_by_role_and_the_personal_one(house):
+async def test_a_user_has_access_to_projects_by_role_and_to_the_personal_one(house):
     for role, scopes in (("viewer", {Scope.RUNS_READ}), ("member", DEFAULT_SCOPES), ("admin", ALL_SCOPES)):
         await house.join("p1", role)
         house.auth.forget()
@@ -227,7 +227,7 @@ async def test_a_user_reaches_projects_by_role_and_the_personal_one(house):
         assert principal.grants == {"p1": scopes, PERSONAL: DEFAULT_SCOPES}
 
 
-async def test_a_change_of_role_is_seen_after_two_seconds(house):
+async def test_a_change_of_role_takes_effect_after_two_seconds(house):
     await house.join("p1", "admin")
     assert can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
     await house.store.identity.remove_member("p1", "ada", anything)
@@ -236,7 +236,7 @@ async def test_a_change_of_role_is_seen_after_two_seconds(house):
     assert not can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.RUNS_READ, "p1")
 
 
-async def test_a_token_that_names_a_project_or_a_run_reaches_that_one_only(house):
+async def test_a_token_of_a_project_or_a_run_is_valid_there_only(house):
     assert (await house.user(runId="r1")).run_id == "r1"
     await house.join("p1", "admin")
     assert (await house.user(projectId="p2")).grants == {"p2": DEFAULT_SCOPES}
@@ -257,13 +257,13 @@ NARROWED = [
 
 
 @pytest.mark.parametrize(("named", "left"), NARROWED)
-async def test_scopes_of_a_token_narrow_what_the_user_may_do_everywhere(house, named, left):
+async def test_scopes_of_a_token_restrict_the_user_in_every_project(house, named, left):
     await house.join("p1", "member")
     assert (await house.user(scopes=named)).grants == {"p1": left, PERSONAL: left}
     assert (await house.user(scopes=named, projectId="p2")).grants == {"p2": left}
 
 
-async def test_a_token_for_writing_events_is_no_token_of_a_user(house):
+async def test_a_token_for_appending_events_is_not_a_user_token(house):
     with pytest.raises(Error, match="events of one run") as caught:
         await house.user(
             tokenUse="run_event_writer", runId="r1", projectId="p1", scopes=["agent-runs:events:append"]
@@ -271,7 +271,7 @@ async def test_a_token_for_writing_events_is_no_token_of_a_user(house):
     assert caught.value.code == "UNAUTHENTICATED"
 
 
-async def test_a_token_is_not_remembered_past_its_expiry(house):
+async def test_a_token_is_not_cached_past_its_expiry(house):
     text = jwt.encode({"sub": "ada", "exp": NOW // 1000 + 1}, SIGNING, "EdDSA")
     assert await house.bearer(text)
     house.now += 1_000
@@ -280,11 +280,11 @@ async def test_a_token_is_not_remembered_past_its_expiry(house):
 
 async def test_without_a_verifier_every_token_is_refused(house):
     house.auth = Authenticator(house.store, None, house.clock)
-    assert "not set up for JWTs" in await house.refusal("Bearer a.b.c")
+    assert "does not accept JWTs" in await house.refusal("Bearer a.b.c")
     assert await house.bearer((await house.key())[0])
 
 
-async def test_no_credential_and_two_different_ones_are_refused(house):
+async def test_a_missing_credential_and_two_different_ones_are_refused(house):
     key, _ = await house.key()
     other, _ = await house.key()
     told = 'Send a credential: "Authorization: Bearer <token or key>" or "X-API-Key: <key>"'
@@ -298,12 +298,12 @@ HEADERS += [f"Bearer {value}" for value in VALUES]
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
-async def test_a_header_that_is_no_credential_is_refused_in_one_sentence(house, header):
+async def test_a_malformed_credential_is_refused_with_one_sentence(house, header):
     for sent in ((header, None), (None, header), (None, header.removeprefix("Bearer "))):
         assert "x" * 100 not in await house.refusal(*sent)
 
 
-async def test_whoever_keeps_a_credential_learns_when_it_ends(house):
+async def test_examining_a_credential_returns_its_expiry(house):
     lasting, _ = await house.key()
     ending, key_id = await house.key(expires_at=NOW + 1_000)
     assert (await house.auth.examine(lasting))[1] is None
@@ -315,7 +315,7 @@ async def test_whoever_keeps_a_credential_learns_when_it_ends(house):
     assert (await house.auth.examine(await house.worker()))[0].kind == "worker"
 
 
-async def test_a_credential_that_is_kept_is_looked_up_anew(house):
+async def test_examining_a_credential_bypasses_the_cache(house):
     key, key_id = await house.key()
     await house.bearer(key)
     await house.store.identity.revoke_key("p1", key_id, NOW)

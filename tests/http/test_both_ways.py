@@ -258,7 +258,7 @@ async def refusals(world):
 
 
 @pytest.mark.parametrize("story", [runs, conversations, administration, automation, refusals])
-async def test_a_story_is_answered_with_the_same_bytes_both_ways(played_both_ways, story):
+async def test_a_scenario_is_answered_with_the_same_bytes_on_both_paths(played_both_ways, story):
     asgi, plain = await played_both_ways(story)
     assert len(asgi.transcript) == len(plain.transcript) > 10
     for (sent, theirs), (sent_too, ours) in zip(asgi.transcript, plain.transcript, strict=True):
@@ -266,7 +266,7 @@ async def test_a_story_is_answered_with_the_same_bytes_both_ways(played_both_way
         assert ours == theirs, sent
 
 
-async def test_the_stories_get_a_good_answer_from_every_plain_route(played_both_ways):
+async def test_the_scenarios_get_a_success_from_every_plain_route(played_both_ways):
     async def all_of_them(world):
         for story in (runs, conversations, administration, automation):
             await story(world)
@@ -276,6 +276,6 @@ async def test_the_stories_get_a_good_answer_from_every_plain_route(played_both_
     assert {route for route in PLAIN if statuses[route] not in plain.answered.get(route, ())} == set()
 
 
-async def test_refusals_are_of_every_kind(played_both_ways):
+async def test_the_scenarios_get_every_kind_of_error(played_both_ways):
     asgi, _ = await played_both_ways(refusals)
     assert {200, 201, 400, 401, 403, 404, 405} <= {status_of(answer) for _, answer in asgi.transcript}

@@ -27,13 +27,13 @@ async def ids(api, worker, **body):
 # Priority and delay
 
 
-async def test_a_run_shows_its_priority_which_is_0_unless_given(api):
+async def test_a_run_shows_its_priority_which_is_0_by_default(api):
     assert (await api.create())["priority"] == 0
     run = await api.create(api.task(priority=-100))
     assert run["priority"] == (await api.run(run["run_id"]))["priority"] == -100
 
 
-async def test_the_highest_priority_is_claimed_first_and_a_retry_has_it_too(api):
+async def test_the_highest_priority_is_claimed_first_and_a_retry_keeps_it(api):
     worker, _ = await api.worker()
     for name, priority in [("a", 0), ("b", 100), ("c", -1)]:
         await api.create(api.task(public_id=name, priority=priority))
@@ -42,7 +42,7 @@ async def test_the_highest_priority_is_claimed_first_and_a_retry_has_it_too(api)
     assert (await api.post("/runs/b/retry", {}, 202))["run"]["priority"] == 100
 
 
-async def test_a_child_does_not_take_its_parents_priority(api):
+async def test_a_child_does_not_inherit_its_parents_priority(api):
     await api.create(api.task(public_id="root", priority=50))
     assert (await api.create(api.task(parent_run_id="root")))["priority"] == 0
 
@@ -64,18 +64,18 @@ async def test_a_delayed_run_is_claimed_when_it_is_due(api):
     assert await ids(api, worker) == [run["run_id"]]
 
 
-async def test_a_moment_that_has_passed_means_now(api):
+async def test_a_time_in_the_past_means_now(api):
     run = await api.create(api.task(available_at="2020-01-01T00:00:00Z"))
     assert run["available_at"] == "2026-03-20T12:00:00.000Z"
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "2026-03-20T12:00:00", "1969-01-01T00:00:00Z", 5])
-async def test_a_delay_is_a_moment_with_a_time_zone(driver, value):
+async def test_a_delay_is_a_time_with_a_time_zone(driver, value):
     told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(available_at=value))
     assert told["errors"][0]["path"] == "$.available_at"
 
 
-async def test_the_same_id_again_finds_the_delayed_run_as_it_is(api):
+async def test_a_repeat_with_the_same_id_returns_the_delayed_run(api):
     body = api.task(public_id="once", available_at="2026-03-20T12:01:00Z", priority=3)
     await api.create(body)
     again = await api.post("/runs", api.task(public_id="once", priority=9), 202)
@@ -83,7 +83,7 @@ async def test_the_same_id_again_finds_the_delayed_run_as_it_is(api):
     assert again["run"]["available_at"] == "2026-03-20T12:01:00.000Z"
 
 
-async def test_a_run_that_its_caller_drives_cannot_be_delayed(api):
+async def test_a_run_that_its_caller_executes_cannot_be_delayed(api):
     conversation_id = await api.conversation()
     body = api.agent(conversation_id, available_at="2026-03-20T12:01:00Z", public_id="run-1")
     told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
@@ -91,7 +91,7 @@ async def test_a_run_that_its_caller_drives_cannot_be_delayed(api):
     await api.refused(404, "NOT_FOUND", "GET", "/runs/run-1")
 
 
-async def test_the_second_step_of_a_start_says_when_the_run_is_pushed(pushing):
+async def test_the_second_step_of_a_start_can_delay_the_dispatch(pushing):
     api = pushing.api
     await pushing.register()
     conversation_id = await api.conversation(project_id=api.project.id)
@@ -109,7 +109,7 @@ async def test_the_second_step_of_a_start_says_when_the_run_is_pushed(pushing):
 # Limits
 
 
-async def test_limits_are_put_and_read_with_what_runs(api):
+async def test_limits_are_set_and_read_with_running_counts(api):
     assert await api.get(PLACE) == {"limits": []}
     await api.claimed()
     told = await put(api, ("task:count", 3), (None, 10))
@@ -121,7 +121,7 @@ async def test_limits_are_put_and_read_with_what_runs(api):
     assert await put(api) == {"limits": []}
 
 
-async def test_claims_keep_to_limits(api):
+async def test_claims_respect_limits(api):
     worker, _ = await api.worker()
     await put(api, ("task:count", 1))
     for name, target in [("a", "task:count"), ("b", "task:count"), ("c", "task:other")]:
@@ -132,7 +132,7 @@ async def test_claims_keep_to_limits(api):
     assert await ids(api, worker) == ["b"]
 
 
-async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(driver):
+async def test_only_admins_set_limits_and_only_readers_of_runs_see_them(driver):
     await driver.refused(403, "FORBIDDEN", "PUT", PLACE, {"limits": []})
     await driver.refused(404, "NOT_FOUND", "PUT", PLACE, {"limits": []}, by="other")
     await driver.refused(404, "NOT_FOUND", "GET", PLACE, by="other")
@@ -151,7 +151,7 @@ async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(drive
         ([{"target": f"task:{n}", "max_running": 1} for n in range(101)], "$.limits"),
     ],
 )
-async def test_limits_that_make_no_sense_are_refused_whole(driver, found, path):
+async def test_invalid_limits_are_refused_as_a_whole(driver, found, path):
     await put(driver, (None, 7))
     told = await driver.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
     assert told["errors"][0]["path"] == path
@@ -169,7 +169,7 @@ async def poll(api, worker):
     return polling
 
 
-async def test_the_end_of_a_run_wakes_a_worker_that_a_limit_held_back(driver, monkeypatch):
+async def test_the_end_of_a_run_wakes_a_worker_that_waits_for_a_limit(driver, monkeypatch):
     monkeypatch.setattr(limits, "claim_poll_s", 20)
     worker, _ = await driver.worker()
     await put(driver, (None, 1))
@@ -210,7 +210,7 @@ async def start_other(pushing):
     return await api.create(api.agent(conversation["id"], request=PAYLOAD), by="other")
 
 
-async def test_the_next_look_pushes_for_a_project_beside_one_with_many(pushing, monkeypatch):
+async def test_dispatch_is_fair_to_a_project_beside_one_with_many_runs(pushing, monkeypatch):
     monkeypatch.setattr(limits, "dispatches_max", 2)
     await pushing.register()
     await register_other(pushing)
@@ -222,7 +222,7 @@ async def test_the_next_look_pushes_for_a_project_beside_one_with_many(pushing, 
     assert sorted(request.path for request in pushing.service.requests) == ["/api/runs", "/other"]
 
 
-async def test_hints_of_pushed_runs_go_to_their_own_project(pushing):
+async def test_notifications_of_dispatched_runs_go_to_their_own_project(pushing):
     api, heard = pushing.api, {}
     for project in (api.project, api.other):
         listener = heard.setdefault(project.id, []).extend
@@ -238,6 +238,6 @@ async def test_hints_of_pushed_runs_go_to_their_own_project(pushing):
     assert names == {api.project.id: {mine["run_id"]}, api.other.id: {theirs["run_id"]}}
 
 
-async def test_a_delay_that_is_far_away_is_kept_to_the_millisecond(driver):
+async def test_a_long_delay_is_stored_to_the_millisecond(driver):
     run = await driver.create(driver.task(available_at="9999-12-31T23:59:59.999Z"))
     assert run["available_at"] == iso(limits.timestamp_ms_max) == "9999-12-31T23:59:59.999Z"

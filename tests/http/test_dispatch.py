@@ -14,7 +14,7 @@ from runstead.security.signing import unpadded
 from .pushed import Service
 
 
-async def test_a_run_created_with_its_payload_is_sent_to_the_service_of_its_agent(pushing):
+async def test_a_run_created_with_its_payload_is_dispatched_to_its_agents_service(pushing):
     service = await pushing.register(agent_id="scribe")
     run = await pushing.start()
     assert run["status"] == "pending"
@@ -43,7 +43,7 @@ async def test_a_run_created_with_its_payload_is_sent_to_the_service_of_its_agen
     assert [one["lease_owner"] for one in attempts["data"]] == [service["id"]]
 
 
-async def test_a_schedules_agent_run_is_sent_too(pushing):
+async def test_an_agent_run_of_a_schedule_is_dispatched(pushing):
     api = pushing.api
     await pushing.register(agent_id="scribe")
     target = {"kind": "agent", "id": "scribe"}
@@ -89,7 +89,7 @@ async def test_the_second_step_of_a_two_step_start_stores_the_payload_and_dispat
     assert len(pushing.service.requests) == 1
 
 
-async def test_a_run_that_its_caller_drives_is_not_sent(pushing):
+async def test_a_run_that_its_caller_executes_is_not_dispatched(pushing):
     await pushing.register()
     run = await pushing.start(request={"initial_status": "running"})
     worked = await pushing.start(request={"implementation_kind": "claude"})
@@ -193,7 +193,7 @@ async def test_the_event_token_has_exactly_the_claims_that_services_read(pushing
     }
 
 
-async def test_the_service_works_on_the_run_with_what_it_got(pushing):
+async def test_the_service_executes_the_run_with_its_tokens(pushing):
     """As the published service does: read the project and the run, append, append again, complete."""
     api = pushing.api
     await pushing.register()
@@ -221,7 +221,7 @@ async def test_the_service_works_on_the_run_with_what_it_got(pushing):
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408, 302, 200])
-async def test_a_failed_hand_over_is_tried_again_after_a_backoff(pushing, status):
+async def test_a_failed_dispatch_is_retried_after_a_backoff(pushing, status):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(status, {}, {"Location": "http://127.0.0.1:1/"})]
@@ -249,7 +249,7 @@ async def test_retry_after_is_waited_for(pushing):
     assert len(pushing.service.requests) == 2
 
 
-async def test_a_refusal_is_not_tried_again(pushing):
+async def test_a_refused_dispatch_is_not_retried(pushing):
     service = await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(400, {"errorCode": "VALIDATION_ERROR"})]
@@ -267,7 +267,7 @@ async def test_a_refusal_is_not_tried_again(pushing):
     assert {"last_heartbeat_at", "last_event_id"} < detail.keys()
 
 
-async def test_a_run_fails_once_no_try_is_left(pushing):
+async def test_a_run_fails_when_no_attempts_are_left(pushing):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(500, {})] * limits.dispatch_tries_max
@@ -280,7 +280,7 @@ async def test_a_run_fails_once_no_try_is_left(pushing):
     assert await pushing.api.event_types(run["run_id"]) == ["RUN_ERROR"]
 
 
-async def test_a_duplicate_counts_as_taken(pushing):
+async def test_a_duplicate_counts_as_accepted(pushing):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(202, {"accepted": True, "duplicate": True})]
@@ -299,7 +299,7 @@ async def test_a_duplicate_counts_as_taken(pushing):
         (202, {"accepted": False, "duplicate": False}),
     ],
 )
-async def test_an_answer_that_says_nothing_is_a_failed_try(pushing, answer):
+async def test_a_malformed_answer_is_a_failed_attempt(pushing, answer):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [answer]
@@ -308,7 +308,7 @@ async def test_an_answer_that_says_nothing_is_a_failed_try(pushing, answer):
     assert (await pushing.run(run))["status"] == "pending"
 
 
-async def test_a_hung_service_costs_a_try(pushing, monkeypatch):
+async def test_a_hanging_service_costs_an_attempt(pushing, monkeypatch):
     monkeypatch.setattr(limits, "dispatch_s_max", 0.2)
     await pushing.register()
     run = await pushing.start()
@@ -321,7 +321,7 @@ async def test_a_hung_service_costs_a_try(pushing, monkeypatch):
     assert await pushing.outcomes(run) == ["dispatch_failed"]
 
 
-async def test_a_service_that_is_gone_costs_a_try(pushing):
+async def test_an_unreachable_service_costs_an_attempt(pushing):
     await pushing.register()
     run = await pushing.start()
     pushing.service._server.close()
@@ -329,7 +329,7 @@ async def test_a_service_that_is_gone_costs_a_try(pushing):
     assert await pushing.outcomes(run) == ["dispatch_failed"]
 
 
-async def test_one_slow_service_holds_up_no_other(pushing):
+async def test_a_slow_service_delays_no_other(pushing):
     api = pushing.api
     waiting, reached, all_came = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -361,7 +361,7 @@ async def test_one_slow_service_holds_up_no_other(pushing):
         await loop
 
 
-async def test_a_run_whose_dispatch_was_cut_off_is_sent_again(pushing):
+async def test_a_run_whose_dispatch_was_interrupted_is_dispatched_again(pushing):
     """The server died between the claim and the answer: the lease ends, and the service says duplicate."""
     api = pushing.api
     await pushing.register()
@@ -392,7 +392,7 @@ async def test_a_service_that_completes_before_it_answers_has_completed(pushing)
     assert (await pushing.run(run))["status"] == "completed"
 
 
-async def test_a_service_that_lets_the_run_wait_before_it_answers_has_taken_it(pushing):
+async def test_a_service_that_starts_a_wait_before_it_answers_has_accepted_the_run(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
@@ -413,7 +413,7 @@ async def test_a_service_that_lets_the_run_wait_before_it_answers_has_taken_it(p
     assert len(pushing.service.requests) == 1
 
 
-async def test_a_run_that_waited_past_the_silence_is_sent_again_once_it_is_resumed(pushing):
+async def test_a_run_that_waited_longer_than_its_lease_is_dispatched_again_after_its_resume(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
@@ -430,7 +430,7 @@ async def test_a_run_that_waited_past_the_silence_is_sent_again_once_it_is_resum
     assert pushing.service.requests[1].body["durableRootRun"]["latestEventId"] == 1
 
 
-async def test_silence_ends_the_attempt_and_any_append_is_a_word(pushing):
+async def test_silence_ends_the_attempt_and_any_append_renews_it(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()

@@ -16,7 +16,7 @@ from .pushed import Service
 pytestmark = pytest.mark.postgres
 
 
-async def test_a_silent_service_gets_nothing_and_a_heartbeat_revives_it(pushing):
+async def test_a_silent_service_gets_no_runs_until_its_next_heartbeat(pushing):
     api = pushing.api
     service = await pushing.register()
     path = f"/agent-runtimes/push-services/{service['id']}"
@@ -44,7 +44,7 @@ async def test_a_run_goes_to_another_service_when_its_own_is_disabled(pushing):
         assert (await pushing.run(run))["status"] == "running"
 
 
-async def test_a_run_whose_service_is_disabled_fails_once_no_try_is_left(pushing):
+async def test_a_run_whose_service_is_disabled_fails_when_no_attempts_are_left(pushing):
     api = pushing.api
     service = await pushing.register()
     run = await pushing.start()
@@ -62,7 +62,7 @@ async def test_a_run_whose_service_is_disabled_fails_once_no_try_is_left(pushing
 # Cancelling
 
 
-async def test_a_cancel_is_told_to_the_service(pushing):
+async def test_a_cancellation_is_sent_to_the_service(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start(public_id="run a%b")
@@ -82,7 +82,7 @@ async def test_a_cancel_is_told_to_the_service(pushing):
     assert len(pushing.service.asked("DELETE")) == 1
 
 
-async def test_a_run_that_was_never_sent_is_stopped_at_once(pushing):
+async def test_a_run_that_was_never_dispatched_is_stopped_at_once(pushing):
     await pushing.register()
     run = await pushing.start()
     await pushing.api.post(f"/runs/{run['run_id']}/cancel")
@@ -91,7 +91,7 @@ async def test_a_run_that_was_never_sent_is_stopped_at_once(pushing):
     assert pushing.service.requests == []
 
 
-async def test_a_cancel_is_told_again_and_then_given_up(pushing, monkeypatch):
+async def test_a_failed_stop_is_retried_and_then_given_up(pushing, monkeypatch):
     monkeypatch.setattr(dispatch.asyncio, "sleep", _at_once)
     await pushing.register()
     run = await pushing.start()
@@ -107,7 +107,7 @@ async def _at_once(_):
     """Instead of a pause between two tries."""
 
 
-async def test_a_cancel_outlives_the_server_that_was_to_tell_it(pushing):
+async def test_a_cancellation_survives_the_crash_of_its_server(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
@@ -118,7 +118,7 @@ async def test_a_cancel_outlives_the_server_that_was_to_tell_it(pushing):
     assert len(pushing.service.asked("DELETE")) == 1
 
 
-async def test_a_cancel_during_the_hand_over_is_told_after_it(pushing):
+async def test_a_cancellation_during_the_dispatch_is_sent_after_it(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
@@ -136,7 +136,7 @@ async def test_a_cancel_during_the_hand_over_is_told_after_it(pushing):
     assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
 
 
-async def test_a_cancel_during_the_hand_over_by_another_replica_is_told_again_after_it(pushing):
+async def test_a_cancellation_during_another_replicas_dispatch_is_sent_again_after_it(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
@@ -155,7 +155,7 @@ async def test_a_cancel_during_the_hand_over_by_another_replica_is_told_again_af
     await leader.close()
 
 
-async def test_a_replica_that_does_not_lead_pushes_and_leaves_stops_to_the_leader(pushing):
+async def test_a_replica_that_does_not_lead_dispatches_and_leaves_stops_to_the_leader(pushing):
     api = pushing.api
     await pushing.register()
     api.app.leader_state.follow(1)
@@ -177,7 +177,7 @@ async def test_a_cancelled_parent_stops_the_children_at_their_services(pushing):
     assert [one.path for one in pushing.service.asked("DELETE")] == [f"/api/runs/{child['run_id']}"]
 
 
-async def test_a_retry_of_a_pushed_run_is_pushed(pushing):
+async def test_a_retry_of_a_dispatched_run_is_dispatched(pushing):
     await pushing.register()
     run = await pushing.start()
     await pushing.look()
@@ -187,7 +187,7 @@ async def test_a_retry_of_a_pushed_run_is_pushed(pushing):
     assert pushing.service.requests[-1].body["durableRootRun"]["runId"] == again["run_id"]
 
 
-async def test_the_referee_does_not_wait_for_a_service_that_never_stops(pushing):
+async def test_the_deadlines_loop_does_not_wait_for_a_service_that_never_stops(pushing):
     """Where nobody could tell the service, the lease's end is when the run must have stopped."""
     await pushing.register()
     run = await pushing.start()
@@ -198,6 +198,6 @@ async def test_the_referee_does_not_wait_for_a_service_that_never_stops(pushing)
     assert (await pushing.run(run))["cancellation"]["stopped_at"] is not None
 
 
-def test_a_query_of_the_invoke_url_stays_behind_the_run():
+def test_the_stop_url_keeps_the_query_of_the_invoke_url():
     assert dispatch.stop_url("https://a.test/runs?x=1", "r/1") == "https://a.test/runs/r%2F1?x=1"
     assert dispatch.stop_url("https://a.test/runs/", "r") == "https://a.test/runs/r"

@@ -45,7 +45,7 @@ async def test_events_are_counted_by_type(api):
     assert told["types"][1]["last_event_at"] == first
 
 
-async def test_the_event_types_are_told_with_their_members(api):
+async def test_the_event_types_are_listed_with_their_members(api):
     types = {one["type"]: one for one in (await api.get("/runs/event-types"))["data"]}
     assert len(types) == 24
     assert {name for name, one in types.items() if one["class"] == "delta"} == DELTA_TYPES
@@ -58,7 +58,7 @@ async def test_the_event_types_are_told_with_their_members(api):
     assert code == {"name": "code", "type": "string", "required": False}
 
 
-async def test_no_run_is_named_as_the_event_types_are(api):
+async def test_a_run_cannot_have_the_id_event_types(api):
     told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", api.task(public_id="event-types"))
     assert told["errors"][0]["path"] == "$.public_id"
     await api.refused(404, "NOT_FOUND", "GET", "/runs/event-types/events")
@@ -80,7 +80,7 @@ async def test_an_event_with_a_key_is_stored_once(api):
     assert (await api.post(f"{path}/events", again))["appended_count"] == 0
 
 
-async def test_a_key_is_of_one_event_and_of_one_run(api):
+async def test_an_event_key_identifies_one_event_of_one_run(api):
     one, two = await api.create(), await api.create()
     await api.append(one["run_id"], keyed("a"))
     await api.append(two["run_id"], keyed("a", 2))
@@ -102,7 +102,7 @@ async def test_an_events_key_has_bounds(api):
     assert answer["appended_count"] == 3
 
 
-async def test_a_replay_by_key_is_answered_even_after_the_end(api):
+async def test_a_repeat_with_a_key_is_answered_even_after_the_end(api):
     run, path = await api.agent_run()
     await api.append(run["run_id"], keyed("a"))
     await api.complete(run["run_id"])

@@ -32,7 +32,7 @@ async def end(api, *run_ids):
         await api.complete(run_id)
 
 
-async def test_a_familys_list_tells_whose_each_event_is(api):
+async def test_a_familys_list_shows_the_run_of_each_event(api):
     root, child, grandchild, path = await family(api)
     await api.append(grandchild, {"type": "A"})
     await api.append(root, {"type": "B"})
@@ -110,7 +110,7 @@ async def test_a_stream_of_a_family_resumes_exactly_after_any_of_its_ids(api):
     ]
 
 
-async def test_private_events_of_a_family_are_never_told(api):
+async def test_private_events_of_a_family_are_never_shown(api):
     root, child, grandchild, _ = await family(api)
     private = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "prompt": "secret"}
     await api.append(child, private, {"type": "A"}, expected_previous_event_id=0)
@@ -156,7 +156,7 @@ async def test_a_token_bound_to_a_run_reads_no_other_runs_events(api):
 
 
 @pytest.mark.parametrize("asked", ["A", "RUN_FINISHED", "nothing"])
-async def test_a_filtered_stream_tells_its_types_and_still_ends(api, asked):
+async def test_a_filtered_stream_has_its_types_only_and_still_ends(api, asked):
     run, path = await api.agent_run()
     await api.append(run["run_id"], {"type": "A"}, {"type": "B"}, {"type": "A"})
     await api.complete(run["run_id"])

@@ -123,7 +123,7 @@ async def test_views_of_one_family_never_share_a_frame(driver):
     assert ('"payload":' in spoken, '"event":' in spoken) == (False, True)
 
 
-async def test_one_who_reconnects_in_the_middle_gets_the_rest_beside_those_who_never_left(live):
+async def test_a_reconnected_follower_gets_the_rest_beside_the_others(live):
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
     steady = asyncio.create_task(whole(live, path))
@@ -143,7 +143,7 @@ async def test_one_who_reconnects_in_the_middle_gets_the_rest_beside_those_who_n
     assert ids == [list(range(1, 202)), list(range(38, 202))]
 
 
-async def test_a_follower_that_never_reads_is_closed_and_costs_bounded_memory(live, monkeypatch):
+async def test_a_follower_that_never_reads_is_closed_within_bounded_memory(live, monkeypatch):
     monkeypatch.setattr(limits, "write_silence_s", 0.5)
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
@@ -184,7 +184,7 @@ def loop_time():
     return asyncio.get_running_loop().time()
 
 
-async def test_the_headers_of_a_pages_stream_are_no_other_streams():
+async def test_headers_of_one_stream_do_not_leak_into_another():
     async def frames():
         yield b"data: 1\n\n"
 
@@ -206,7 +206,7 @@ async def test_the_headers_of_a_pages_stream_are_no_other_streams():
 
 
 @pytest.mark.parametrize("hang_up", ["close", "reset"])
-async def test_a_follower_that_hangs_up_is_let_go_at_once(live, hang_up):
+async def test_a_follower_that_disconnects_is_removed_at_once(live, hang_up):
     run_id = await live.create()
     _, writer = await live.open_stream(f"/runs/{run_id}/stream")
     await live.until(lambda: metrics.streams._value.get() == 1)

@@ -58,13 +58,13 @@ async def test_metrics_count_requests_by_route_and_not_by_path(api):
     assert await count(status=404, route="unknown") == unknown + 1
 
 
-async def test_metrics_tell_of_the_store(api):
+async def test_metrics_include_the_store(api):
     text = (await api.send("GET", "/metrics", by=None)).text
     for name in ("runstead_streams", "runstead_store_queue_depth", "runstead_store_commits_total"):
         assert f"\n{name} " in text
 
 
-async def test_a_replica_tells_whether_it_leads(driver):
+async def test_readiness_shows_whether_the_replica_leads(driver):
     async def told():
         ready = await driver.get("/readyz", by=None)
         lines = (await driver.send("GET", "/metrics", by=None)).text.splitlines()

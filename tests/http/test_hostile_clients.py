@@ -54,7 +54,7 @@ async def test_a_slow_loris_is_cut_off_while_others_are_served(hasty, live):
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in await dripping)
 
 
-async def test_a_body_that_stops_holds_its_connection_no_longer_than_allowed(hasty, live):
+async def test_a_body_that_stops_arriving_is_cut_off_at_its_deadline(hasty, live):
     reader, writer = await connect(live)
     writer.write(b"POST /triggers/none HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n{")
     async with asyncio.timeout(10):
@@ -62,7 +62,7 @@ async def test_a_body_that_stops_holds_its_connection_no_longer_than_allowed(has
     writer.close()
 
 
-async def test_a_sign_in_takes_no_more_than_its_form_needs(live):
+async def test_a_sign_in_refuses_a_large_body(live):
     reader, writer = await connect(live)
     head = "POST /ui/sign-in HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n\r\n"
     writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no end
@@ -72,7 +72,7 @@ async def test_a_sign_in_takes_no_more_than_its_form_needs(live):
 
 
 @pytest.mark.parametrize("phase", ["header", "body", "command"])
-async def test_a_claim_whose_caller_hung_up_takes_no_run(live, phase):
+async def test_a_claim_whose_caller_disconnected_leases_no_run(live, phase):
     worker = await worker_of(live)
     request = claim(live, worker)
     _, writer = await connect(live)
@@ -91,7 +91,7 @@ async def test_a_claim_whose_caller_hung_up_takes_no_run(live, phase):
     assert taken["run"]["run_id"] == run_id
 
 
-async def test_a_caller_that_hangs_up_while_it_is_answered_leaves_nothing_behind(live):
+async def test_a_caller_that_disconnects_during_its_answer_leaves_nothing_behind(live):
     run_id = await live.create()
     for _ in range(30):
         await live.append(run_id, *({"type": "A", "text": "x" * 100_000} for _ in range(2)))
@@ -107,7 +107,7 @@ async def test_a_caller_that_hangs_up_while_it_is_answered_leaves_nothing_behind
     assert (await live.client.get(f"{live.url}/healthz")).status_code == 200
 
 
-async def test_refused_connections_are_gone_soon(live):
+async def test_refused_connections_are_closed_soon(live):
     refused = []
     for _ in range(20):
         reader, writer = await connect(live)

@@ -57,7 +57,7 @@ async def alone(driver):
     return Asked(driver, run, path.rpartition("/runs/")[0])
 
 
-async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, asked):
+async def test_a_request_is_stored_with_all_its_members_and_its_run_waits(api, asked):
     members = {
         "description": "D",
         "expires_at": "2026-03-20T13:30:00+01:00",
@@ -81,13 +81,13 @@ async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, a
     assert (projection["status"], projection["waiting_tool_call_id"]) == ("waiting_for_tool", "t1")
 
 
-async def test_an_integer_of_a_field_may_be_written_with_a_fraction_of_nothing(asked):
+async def test_an_integer_of_a_field_may_be_written_with_a_zero_fraction(asked):
     fields = [{"name": "a", "label": "A", "type": "textarea", "rows": 5.0, "defaultValue": "5"}]
     [field] = (await asked.ask(fields=fields))["fields"]
     assert (field["rows"], field["defaultValue"]) == (5, "5")
 
 
-async def test_a_new_request_says_where_it_is(api, asked):
+async def test_a_new_request_has_a_location(api, asked):
     body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
     response = await api.send("POST", asked.where, body)
     assert (await api.get(response.headers["location"]))["id"] == response.json()["id"]
@@ -119,7 +119,7 @@ async def test_a_users_response_names_the_user(api, asked):
     assert (told["latest_response"]["actor_type"], told["latest_response"]["actor_id"]) == ("user", "ada")
 
 
-async def test_the_same_response_again_is_the_same_and_another_is_refused(api, asked):
+async def test_a_repeated_response_is_accepted_and_another_is_refused(api, asked):
     await asked.ask()
     first = await asked.answer()
     assert await asked.answer(dict(reversed(VALUES.items()))) == first
@@ -128,7 +128,7 @@ async def test_the_same_response_again_is_the_same_and_another_is_refused(api, a
     assert len(await asked.events()) == 1
 
 
-async def test_of_many_responses_one_resumes_the_run(api, asked):
+async def test_one_of_many_responses_resumes_the_run(api, asked):
     await asked.ask()
     tries = (
         api.send("POST", f"{asked.path}/responses", {"values": {"city": f"C{number}"}})
@@ -139,7 +139,7 @@ async def test_of_many_responses_one_resumes_the_run(api, asked):
     assert len(await asked.events()) == 1
 
 
-async def test_values_that_do_not_fit_are_named_one_by_one_and_change_nothing(api, asked):
+async def test_each_invalid_value_is_listed_and_nothing_changes(api, asked):
     made = await asked.ask()
     values = {"size": "xl", "count": "many", "sure": "yes", "what": 1}
     told = await api.refused(400, "INVALID_REQUEST", "POST", f"{asked.path}/responses", {"values": values})
@@ -201,7 +201,7 @@ async def test_a_request_ends_with_its_run(api, end):
     await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{asked.path}/responses", {"values": VALUES})
 
 
-async def test_a_run_asks_one_thing_at_a_time_and_each_call_once(api, asked):
+async def test_a_run_has_one_open_request_and_one_per_tool_call(api, asked):
     first = await asked.ask("t1")
     assert await asked.ask("t1") == first
     body = {**FORM, "run_id": asked.run_id}
@@ -214,13 +214,13 @@ async def test_a_run_asks_one_thing_at_a_time_and_each_call_once(api, asked):
     assert (await asked.ask("t2"))["status"] == "open"
 
 
-async def test_a_run_that_has_ended_asks_nothing(api, asked):
+async def test_an_ended_run_cannot_open_a_request(api, asked):
     await api.complete(asked.run_id)
     body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
     await api.refused(410, "RUN_NOT_ACTIVE", "POST", asked.where, body)
 
 
-async def test_a_run_asks_in_its_own_conversation_alone(api, asked):
+async def test_a_run_opens_requests_in_its_own_conversation_only(api, asked):
     elsewhere = f"/conversations/{await api.conversation()}/input-requests"
     body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
     told = await api.refused(404, "NOT_FOUND", "POST", elsewhere, body)
@@ -244,7 +244,7 @@ async def test_a_plain_resume_cannot_answer_an_input_request(api, asked):
     assert (await api.get(asked.path))["status"] == "open"
 
 
-async def test_a_plain_wait_for_a_call_that_was_answered_goes_on(api, asked):
+async def test_a_plain_wait_for_an_answered_call_does_not_wait(api, asked):
     await asked.ask()
     await asked.answer()
     wait = {"reason": "input", "tool_call_id": "t1"}
@@ -257,7 +257,7 @@ async def test_a_run_without_an_input_request_resumes_by_plain_input_as_before(a
     assert await api.post(f"/runs/{asked.run_id}/resume", body) == {"accepted": True}
 
 
-async def test_a_waiting_run_takes_no_events_until_it_is_answered(api, asked):
+async def test_a_waiting_run_refuses_events_until_a_response(api, asked):
     await asked.ask()
     path = f"{asked.conversation}/runs/{asked.run_id}/events"
     told = await api.refused(400, "EVENT_RUN_WAITING", "POST", path, {"events": [{"type": "A"}]})
@@ -267,7 +267,7 @@ async def test_a_waiting_run_takes_no_events_until_it_is_answered(api, asked):
     assert (answer["latest_event_id"], answer["latest_external_event_sequence"]) == (2, 1)
 
 
-async def test_a_worker_asks_under_its_fence_and_goes_on_with_its_lease(api):
+async def test_a_worker_opens_a_request_with_its_fence_and_keeps_its_lease(api):
     run, path = await api.agent_run(request={"implementation_kind": "claude"})
     worker, _ = await api.worker("claude")
     taken = (await api.claim(worker, kinds=["agent"]))["run"]
@@ -282,7 +282,7 @@ async def test_a_worker_asks_under_its_fence_and_goes_on_with_its_lease(api):
     assert (await api.complete(run["run_id"], attempt=1))["completed"] is True
 
 
-async def test_a_follower_is_woken_by_the_answer(api, asked):
+async def test_a_response_wakes_a_follower(api, asked):
     await asked.ask()
     run = await api.store.runs.find(asked.run_id, [api.project.id])
     following = api.app.followers.follow(run[0], 0, lambda event: event.type.encode())
@@ -309,7 +309,7 @@ async def test_requests_are_listed_newest_first_by_status_page_by_page(api, aske
     await api.refused(400, "INVALID_REQUEST", "GET", f"{asked.where}?status=closed")
 
 
-async def test_a_response_under_an_idempotency_key_is_stored_once(api, asked):
+async def test_a_response_with_an_idempotency_key_is_stored_once(api, asked):
     headers = {"Idempotency-Key": "k1"}
     made = await asked.ask()
     body = {"values": VALUES}
@@ -331,7 +331,7 @@ async def test_a_token_bound_to_another_run_sees_no_request(api, asked):
     assert (await api.get(asked.path, by=own))["status"] == "open"
 
 
-async def test_who_may_only_read_neither_asks_nor_answers(api, asked):
+async def test_a_reader_can_neither_open_nor_answer_requests(api, asked):
     await asked.ask()
     assert (await api.get(asked.path, by="read"))["status"] == "open"
     for path, body in (("/responses", {"values": VALUES}), ("/cancel", ...)):
@@ -378,7 +378,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("members", BAD, ids=range(len(BAD)))
-async def test_what_is_no_request_is_refused_and_the_run_goes_on(driver, alone, members):
+async def test_a_malformed_request_is_refused_and_the_run_continues(driver, alone, members):
     body = {**FORM, "run_id": alone.run_id, "tool_call_id": "t", **members}
     await driver.refused(400, "INVALID_REQUEST", "POST", alone.where, body)
     assert (await alone.run())["status"] == "pending"
@@ -396,13 +396,13 @@ BAD_RESPONSES += [{"values": {"city": "Oslo", "count": 10**30}}, {"values": {f"n
 
 
 @pytest.mark.parametrize("body", BAD_RESPONSES, ids=range(len(BAD_RESPONSES)))
-async def test_what_is_no_response_is_refused(driver, alone, body):
+async def test_a_malformed_response_is_refused(driver, alone, body):
     await alone.ask()
     await driver.refused(400, "INVALID_REQUEST", "POST", f"{alone.path}/responses", body)
     assert (await driver.get(alone.path))["status"] == "open"
 
 
-async def test_answers_are_as_their_schemas_say(driver, alone):
+async def test_answers_match_their_schemas(driver, alone):
     from jsonschema import Draft202012Validator
 
     from runstead.http.framework.app import operations

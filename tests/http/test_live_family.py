@@ -29,7 +29,7 @@ def told(seen):
     return [(run_id, event_id) for _, run_id, event_id in seen]
 
 
-async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(live):
+async def test_no_event_is_lost_or_repeated_while_a_family_grows(live):
     root = await live.create()
     path = f"/runs/{root}/stream?include_descendants=true"
     written = {}
@@ -83,7 +83,7 @@ async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(li
         assert numbers == sorted(numbers)
 
 
-async def test_a_familys_stream_ends_with_the_last_of_it(live):
+async def test_a_familys_stream_ends_with_its_last_run(live):
     root = await live.create()
     child = await live.create(parent_run_id=root)
     seen = []
@@ -117,7 +117,7 @@ async def test_a_familys_stream_ends_when_it_is_cancelled(live):
     writer.close()
 
 
-async def test_a_stream_that_tells_nothing_of_what_comes_still_beats_and_ends(live, monkeypatch):
+async def test_a_stream_that_filters_all_events_still_sends_heartbeats_and_ends(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     run_id = await live.create()
     for query in ("", "&include_descendants=true"):
@@ -138,7 +138,7 @@ async def test_a_stream_that_tells_nothing_of_what_comes_still_beats_and_ends(li
         writer.close()
 
 
-async def test_followers_of_a_run_that_is_deleted_before_they_saw_its_end_are_let_go(api, monkeypatch):
+async def test_streams_of_a_deleted_run_end(api, monkeypatch):
     monkeypatch.setattr(limits, "stream_poll_s", 0.02)
     monkeypatch.setattr(limits, "stream_tick_s", 0.02)
     run_id = (await api.create())["run_id"]

@@ -35,7 +35,7 @@ async def follow(live, path, after=None, seen=None):
     return [number for number, _ in seen]
 
 
-async def test_nothing_is_lost_or_told_twice_across_reconnects_while_a_writer_appends(live):
+async def test_no_event_is_lost_or_repeated_across_reconnects(live):
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
 
@@ -60,7 +60,7 @@ async def test_nothing_is_lost_or_told_twice_across_reconnects_while_a_writer_ap
     assert await follow(live, path, after=2_001) == []
 
 
-async def test_an_event_is_on_the_wire_within_fifty_milliseconds(live):
+async def test_an_event_is_sent_within_fifty_milliseconds(live):
     run_id = await live.create()
     reader, writer = await live.open_stream(f"/runs/{run_id}/stream")
     seen, delays = [], []
@@ -75,7 +75,7 @@ async def test_an_event_is_on_the_wire_within_fifty_milliseconds(live):
     reading.cancel()
 
 
-async def test_many_followers_of_one_run_and_of_others_see_everything(live):
+async def test_many_followers_of_several_runs_receive_every_event(live):
     shared, others = await live.create(), [await live.create() for _ in range(100)]
     runs = [shared] * 200 + others
     following = [asyncio.create_task(follow(live, f"/runs/{run_id}/stream")) for run_id in runs]
@@ -87,7 +87,7 @@ async def test_many_followers_of_one_run_and_of_others_see_everything(live):
     assert found == [list(range(1, 22))] * 200 + [[1, 2]] * 100
 
 
-async def test_a_slow_follower_holds_up_neither_appends_nor_other_followers(live):
+async def test_a_slow_follower_delays_neither_appends_nor_other_followers(live):
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
     slow = socket.socket()
@@ -114,7 +114,7 @@ async def test_a_slow_follower_holds_up_neither_appends_nor_other_followers(live
     slow.close()
 
 
-async def test_a_quiet_stream_beats(live, monkeypatch):
+async def test_a_quiet_stream_sends_heartbeats(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     run_id = await live.create()
     reader, writer = await live.open_stream(f"/runs/{run_id}/stream")

@@ -80,7 +80,7 @@ async def project_id(live):
     return (await live.client.get(f"{live.url}/projects/default", headers=live.headers)).json()["id"]
 
 
-async def test_a_follower_is_connected_at_once_and_knows_where_it_stands(live):
+async def test_a_follower_is_connected_at_once_and_has_a_cursor(live):
     follower = await follow(live)
     assert re.fullmatch(r"[0-9a-f]{16}-\d+", follower.cursor)
     follower.leave()
@@ -103,7 +103,7 @@ async def test_a_run_is_followed_from_its_creation_to_its_end(live):
     follower.leave()
 
 
-async def test_claims_and_conversations_are_told(live):
+async def test_claims_and_conversations_send_notifications(live):
     follower = await follow(live)
     made = await live.post("/conversations", {"title": "t"})
     (told,) = await follower.until("conversation.updated")
@@ -117,7 +117,7 @@ async def test_claims_and_conversations_are_told(live):
     follower.leave()
 
 
-async def test_a_conversation_that_changes_is_told_of_until_it_is_deleted(live):
+async def test_changes_of_a_conversation_send_notifications_until_its_deletion(live):
     conversation_id = (await live.post("/conversations", {"project_id": await project_id(live)}))["id"]
     follower = await follow(live)
     url = f"{live.url}/conversations/{conversation_id}"
@@ -135,7 +135,7 @@ async def test_a_conversation_that_changes_is_told_of_until_it_is_deleted(live):
     follower.leave()
 
 
-async def test_a_deleted_run_is_told_of(live):
+async def test_a_deleted_run_sends_a_notification(live):
     run_id = await live.create()
     await live.complete(run_id)
     follower = await follow(live)
@@ -145,7 +145,7 @@ async def test_a_deleted_run_is_told_of(live):
     follower.leave()
 
 
-async def test_a_schedules_agent_run_tells_its_conversation_too(live):
+async def test_an_agent_run_of_a_schedule_notifies_its_conversation_too(live):
     target = {"kind": "agent", "id": "scribe"}
     body = {"name": "n", "target": target, "schedule": "0 3 * * *"}
     schedule = (await live.post("/projects/default/schedules", body))["schedule"]
@@ -162,7 +162,7 @@ async def test_a_schedules_agent_run_tells_its_conversation_too(live):
 
 
 @pytest.mark.parametrize("named", ["header", "query"])
-async def test_one_that_comes_back_misses_nothing(live, named):
+async def test_a_reconnected_follower_misses_nothing(live, named):
     follower = await follow(live)
     first = await live.create()
     await follower.until("run.created")
@@ -177,7 +177,7 @@ async def test_one_that_comes_back_misses_nothing(live, named):
 
 
 @pytest.mark.parametrize("cursor", ["x", "7", "0123456789abcdef-0", "-", "x" * 5_000, "\xe9"])
-async def test_an_unknown_cursor_is_told_to_read_the_lists_again(live, cursor):
+async def test_an_unknown_cursor_gets_a_resync(live, cursor):
     follower = await follow(live, cursor.encode("latin-1").decode("latin-1"))
     told = await follower.frame()
     assert (told["type"], told["run_id"], told["conversation_id"], told["status"]) == (
@@ -191,7 +191,7 @@ async def test_an_unknown_cursor_is_told_to_read_the_lists_again(live, cursor):
     follower.leave()
 
 
-async def test_a_project_tells_nothing_of_another(live):
+async def test_a_project_sends_nothing_of_another(live):
     await live.post("/projects", {"slug": "second"})
     second = (await live.client.get(f"{live.url}/projects/second", headers=live.headers)).status_code
     assert second == 404  # its own key alone opens it
@@ -222,7 +222,7 @@ async def test_no_update_of_a_run_comes_twice_within_the_interval(live):
 
 
 @pytest.mark.parametrize("size", [4_096, 16])
-async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resync(live, monkeypatch, size):
+async def test_a_reconnecting_follower_misses_no_creation_or_end_without_a_resync(live, monkeypatch, size):
     """It reconnects fifty times at random while two hundred runs come and go. The large ring holds them all, the
     small one does not.
     """
@@ -278,7 +278,7 @@ async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resy
         assert place.get(("run.updated", run_id), 0) < place.get(("run.completed", run_id), 1 << 30)
 
 
-async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_again(live, monkeypatch):
+async def test_a_follower_that_does_not_read_costs_little_and_gets_a_resync(live, monkeypatch):
     monkeypatch.setattr(limits, "changes_per_project_max", 64)
     monkeypatch.setattr(limits, "change_interval_s", 0.001)
     slow = socket.socket()
@@ -306,7 +306,7 @@ async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_ag
     quick.leave()
 
 
-async def test_a_quiet_project_beats(live, monkeypatch):
+async def test_a_quiet_project_sends_heartbeats(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     follower = await follow(live)
     cursor = follower.cursor
@@ -328,7 +328,7 @@ async def test_a_shutdown_ends_the_stream_cleanly(live):
     follower.leave()
 
 
-async def test_the_sdk_follows_and_comes_back(live):
+async def test_the_sdk_follows_and_reconnects(live):
     key = live.headers["Authorization"].removeprefix("Bearer ")
     seen = []
     async with AsyncClient(live.url, key, project="default") as client:
@@ -352,7 +352,7 @@ async def test_the_sdk_follows_and_comes_back(live):
 # Who may
 
 
-async def test_who_may_not_read_the_project_may_not_follow_it(driver):
+async def test_only_readers_of_a_project_may_follow_it(driver):
     await driver.refused(401, "UNAUTHENTICATED", "GET", "/projects/inventory/notifications", by=None)
     await driver.refused(403, "FORBIDDEN", "GET", "/projects/inventory/notifications", by="workers")
     for by in ("other", driver.token("eve")):
@@ -360,7 +360,7 @@ async def test_who_may_not_read_the_project_may_not_follow_it(driver):
     await driver.refused(404, "NOT_FOUND", "GET", "/projects/nothing/notifications")
 
 
-async def test_a_token_that_is_bound_to_a_run_follows_no_project(driver):
+async def test_a_token_of_one_run_cannot_follow_a_project(driver):
     run = await driver.create()
     await driver.member("ada", role="admin")
     bound = driver.token("ada", runId=run["run_id"])

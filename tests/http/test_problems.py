@@ -12,7 +12,7 @@ BEFORE = {"REQUEST_TIMEOUT", "URL_TOO_LONG", "HEADERS_TOO_LARGE"}
 BEFORE |= {"ADDRESS_LIMIT_REACHED", "CONNECTION_LIMIT_REACHED"}
 
 
-def test_every_code_has_a_status_that_the_contract_knows():
+def test_every_code_has_a_status_of_the_contract():
     assert set(STATUS) == set(CODES)
     known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
     assert {STATUS[code] for code in CODES.keys() - BEFORE} <= known
@@ -39,7 +39,7 @@ async def test_a_problem_has_its_members_and_no_others(driver):
     }
 
 
-async def test_an_invalid_body_says_where_and_why(driver):
+async def test_the_error_of_an_invalid_body_names_path_and_reason(driver):
     told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
     assert told["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
     assert told["detail"] == "Invalid enum value 'job' at $.kind"
@@ -50,7 +50,7 @@ async def test_an_invalid_body_says_where_and_why(driver):
     ]
 
 
-async def test_without_a_credential_the_answer_says_how_to_send_one(driver):
+async def test_without_a_credential_the_answer_explains_how_to_send_one(driver):
     response = await driver.send("GET", "/runs", by=None)
     told = driver.problem(response, 401, "UNAUTHENTICATED")
     assert response.headers["www-authenticate"] == "Bearer"
@@ -64,25 +64,25 @@ async def test_without_a_credential_the_answer_says_how_to_send_one(driver):
         driver.problem(response, 401, "UNAUTHENTICATED")
 
 
-async def test_every_closed_operation_wants_a_credential(driver):
+async def test_every_protected_operation_needs_a_credential(driver):
     for operation in operations():
         path = operation.path.replace("{", "").replace("}", "")
         response = await driver.send(operation.method, path, by=None)
         assert (response.status_code == 401) != operation.open, path
 
 
-async def test_an_api_key_comes_in_either_header(driver):
+async def test_an_api_key_is_sent_in_either_header(driver):
     headers = {"X-API-Key": driver.keys["read"]}
     assert (await driver.send("GET", "/runs", by=None, headers=headers)).status_code == 200
 
 
-async def test_a_path_that_is_none_is_not_found(driver):
+async def test_an_unknown_path_is_not_found(driver):
     for path in ("/", "/nowhere", "/runs/a/b/c", "//runs"):
         told = await driver.refused(404, "NOT_FOUND", "GET", path)
-        assert told["detail"] == "There is no such path: see /docs"
+        assert told["detail"] == "The path does not exist: see /docs"
 
 
-async def test_a_slash_at_the_end_is_never_redirected(driver):
+async def test_a_trailing_slash_is_never_redirected(driver):
     for method, path in (
         ("GET", "/runs/"),
         ("POST", "/runs/"),
@@ -94,7 +94,7 @@ async def test_a_slash_at_the_end_is_never_redirected(driver):
         assert "location" not in response.headers
 
 
-async def test_a_method_that_a_path_has_not_is_told_with_those_it_has(driver):
+async def test_a_wrong_method_is_refused_with_the_allowed_ones(driver):
     response = await driver.send("PUT", "/runs", {})
     driver.problem(response, 405, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == "GET, POST"
@@ -102,7 +102,7 @@ async def test_a_method_that_a_path_has_not_is_told_with_those_it_has(driver):
         assert (await driver.send(method, "/healthz", by=None)).status_code == 405
 
 
-async def test_a_bodiless_call_with_the_json_content_type_is_no_error(driver):
+async def test_an_empty_body_with_the_json_content_type_is_accepted(driver):
     run_id = (await driver.create())["run_id"]
     for method, path in (("GET", f"/runs/{run_id}"), ("GET", "/runs"), ("POST", f"/runs/{run_id}/cancel")):
         response = await driver.send(method, path)
@@ -119,7 +119,7 @@ async def test_answers_are_json_and_never_empty(driver):
 
 
 @pytest.mark.parametrize("code", ["STORE_BUSY", "STORE_UNAVAILABLE"])
-async def test_a_store_in_trouble_answers_503_with_retry_after(driver, code):
+async def test_a_failing_store_answers_503_with_retry_after(driver, code):
     async def trouble(*_, **__):
         raise Error(code, "Not now", retry_after_s=2)
 
@@ -129,7 +129,7 @@ async def test_a_store_in_trouble_answers_503_with_retry_after(driver, code):
     assert response.headers["retry-after"] == "2"
 
 
-async def test_what_nobody_expected_is_logged_and_not_shown(driver):
+async def test_an_unexpected_error_is_logged_and_not_shown(driver):
     async def broken(*_, **__):
         raise ZeroDivisionError("a secret of the house")
 
@@ -139,7 +139,7 @@ async def test_what_nobody_expected_is_logged_and_not_shown(driver):
     assert "secret" not in response.text
 
 
-async def test_a_caller_that_hangs_up_before_its_body_came_gets_no_answer(driver):
+async def test_a_caller_that_disconnects_before_its_body_gets_no_answer(driver):
     sent = []
 
     async def receive():

@@ -12,7 +12,7 @@ def told(path):
         return connection.execute("SELECT id, pid, url, version FROM replicas").fetchall()
 
 
-async def test_a_server_is_known_while_it_serves(live):
+async def test_a_server_is_listed_while_it_serves(live):
     await live.until(lambda: told(live.database))
     ((name, *rest),) = told(live.database)
     assert rest == [os.getpid(), live.main.url, __version__]

@@ -107,7 +107,7 @@ async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, states):
     assert many <= few * 1.2 + 5
 
 
-async def test_a_page_far_back_costs_what_the_first_does(place):
+async def test_a_page_far_back_costs_as_much_as_the_first(place):
     await place.fill(3_000)
     first = await place.cost(listing.index(place.visit("/ui/projects/many/runs")))
     far = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
@@ -149,7 +149,7 @@ async def reads_during(place, monkeypatch, filters, changes):
     return reads, told, took
 
 
-async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeypatch):
+async def test_many_changes_cause_few_reads_of_the_list(place, monkeypatch):
     async def changes():
         for _ in range(300):
             written = await creating.create(place.app, place.principal, place.task())
@@ -165,7 +165,7 @@ async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeyp
     assert last.count("<tr") <= 2 * rows.rows_shown
 
 
-async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypatch):
+async def test_changes_outside_the_shown_rows_cause_no_reads(place, monkeypatch):
     await place.fill(1_000)
     shown = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=500))
 
@@ -180,7 +180,7 @@ async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypat
     assert [one.name for one in told if one is not None and one.name == "rows"] == []
 
 
-async def test_a_stretch_of_time_costs_what_lies_in_it(place, monkeypatch):
+async def test_a_period_costs_as_much_as_the_runs_in_it(place, monkeypatch):
     """The oldest runs of the list, with all the others before them, and a time in which nothing was created."""
     monkeypatch.setattr(limits, "order_slack_ms", 0)
     monkeypatch.setattr(limits, "order_near", 100)

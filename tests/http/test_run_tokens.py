@@ -36,7 +36,7 @@ async def test_a_writer_token_appends_under_both_routes(api, tokens):
     ] == 2
 
 
-async def test_a_writer_token_is_for_its_run_alone(api, tokens):
+async def test_a_writer_token_is_valid_for_its_run_only(api, tokens):
     run, other = await api.create(), await api.create()
     token = await tokens(run["run_id"])
     await api.refused(
@@ -57,7 +57,7 @@ FOR_EVERYBODY = {"/runs/event-types"}  # what it tells is nobody's
     [o for o in operations() if not o.open and o.path not in FOR_EVERYBODY],
     ids=lambda o: f"{o.method} {o.path}",
 )
-async def test_a_writer_token_is_good_for_nothing_else(driver, operation):
+async def test_a_writer_token_is_refused_by_all_other_operations(driver, operation):
     await driver.store.signing_keys.add(PAIR, only_first=True)
     parent, child = await driver.create(), None
     child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
@@ -120,7 +120,7 @@ async def test_an_expired_token_is_refused(api, tokens):
     assert "expired" in told["detail"]
 
 
-async def test_a_token_that_was_tampered_with_is_refused(api, tokens):
+async def test_a_tampered_token_is_refused(api, tokens):
     run, other = await api.create(), await api.create()
     token = await tokens(run["run_id"])
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -131,7 +131,7 @@ async def test_a_token_that_was_tampered_with_is_refused(api, tokens):
         await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)
 
 
-async def test_another_keys_token_is_refused(api, tokens):
+async def test_a_token_of_another_key_is_refused(api, tokens):
     run = await api.create()
     claims = jwt.decode(await tokens(run["run_id"]), options={"verify_signature": False})
     stranger = new_pair(1)[1]
@@ -150,7 +150,7 @@ async def test_a_writer_token_with_other_scopes_is_refused(api, tokens, scopes):
     await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)
 
 
-async def test_a_users_issuer_cannot_make_such_tokens(api, tokens):
+async def test_the_issuer_of_user_tokens_cannot_sign_such_tokens(api, tokens):
     """The key that signs users' tokens is trusted for users, not for what this server makes itself."""
     run = await api.create()
     for use in ("run_event_writer", "run_service"):
@@ -165,7 +165,7 @@ async def test_a_users_issuer_cannot_make_such_tokens(api, tokens):
         assert response.status_code in (401, 403)
 
 
-async def test_a_terminal_run_takes_no_more(api, tokens):
+async def test_a_terminal_run_refuses_events_of_a_token(api, tokens):
     run = await api.create()
     await api.complete(run["run_id"])
     token = await tokens(run["run_id"])
@@ -176,7 +176,7 @@ async def test_a_terminal_run_takes_no_more(api, tokens):
 # Children
 
 
-async def test_a_parents_token_gets_one_for_a_direct_child(api, tokens):
+async def test_a_parents_token_gets_a_token_for_a_direct_child(api, tokens):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
@@ -201,7 +201,7 @@ async def test_a_parents_token_gets_one_for_a_direct_child(api, tokens):
     await api.post(f"/runs/{grandchild['run_id']}/events", {"events": [EVENT]}, by=below["run_event_token"])
 
 
-async def test_a_grandchild_a_stranger_and_nothing_are_not_found(api, tokens):
+async def test_only_direct_children_are_found(api, tokens):
     parent, stranger = await api.create(), await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
@@ -221,7 +221,7 @@ async def test_an_ended_child_gets_no_token(api, tokens):
     assert "completed" in told["detail"]
 
 
-async def test_whoever_may_write_the_parent_gets_a_childs_token_too(api, tokens):
+async def test_a_writer_of_the_parent_gets_a_childs_token(api, tokens):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     made = await api.post(child_path(parent, child))
@@ -233,7 +233,7 @@ async def test_whoever_may_write_the_parent_gets_a_childs_token_too(api, tokens)
 # The token of a service
 
 
-async def test_a_service_token_works_on_its_run_and_below(api, tokens):
+async def test_a_service_token_is_valid_for_its_run_and_descendants(api, tokens):
     run, _ = await api.agent_run()
     stranger = await api.create()
     token = await tokens(run["run_id"], "service_token")
@@ -251,7 +251,7 @@ async def test_a_service_token_works_on_its_run_and_below(api, tokens):
         await api.refused(404, "NOT_FOUND", method, f"/runs/{stranger['run_id']}{path}", by=token)
 
 
-async def test_a_service_token_reaches_no_run_above_or_beside(api, tokens):
+async def test_a_service_token_is_refused_for_parents_and_siblings(api, tokens):
     top = await api.create()
     run = await api.create(api.task(parent_run_id=top["run_id"]))
     beside = await api.create(api.task(parent_run_id=top["run_id"]))
@@ -285,7 +285,7 @@ async def test_disabling_a_service_ends_its_tokens(api, tokens):
         await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=token)
 
 
-async def test_old_tokens_stay_good_after_a_rotation(api, tokens):
+async def test_old_tokens_stay_valid_after_a_rotation(api, tokens):
     run = await api.create()
     old = await tokens(run["run_id"])
     await api.app.keyring.rotate()

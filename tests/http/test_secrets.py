@@ -37,7 +37,7 @@ async def ask(api, call="t1"):
     return run["run_id"], conversation, f"{conversation}/input-requests/{made['id']}"
 
 
-async def test_a_secret_comes_back_as_null_and_its_name_as_withheld(api):
+async def test_a_secret_is_returned_as_null_and_its_field_as_withheld(api):
     run_id, _, path = await ask(api)
     told = await api.post(f"{path}/responses", {"values": VALUES}, 201)
     assert told["latest_response"]["values"] == {"user": "ada", "password": None, "pin": None, "spare": None}
@@ -50,7 +50,7 @@ async def test_a_secret_comes_back_as_null_and_its_name_as_withheld(api):
     )
 
 
-async def test_the_same_secret_again_is_recognised_and_another_is_not(api):
+async def test_a_repeated_secret_is_recognized_and_another_is_refused(api):
     _, _, path = await ask(api)
     first = await api.post(f"{path}/responses", {"values": VALUES}, 201)
     assert await api.post(f"{path}/responses", {"values": VALUES}, 201) == first
@@ -58,7 +58,7 @@ async def test_the_same_secret_again_is_recognised_and_another_is_not(api):
     await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{path}/responses", other)
 
 
-async def test_the_same_secret_leaves_another_digest_with_every_request(api):
+async def test_the_same_secret_has_another_digest_in_every_request(api):
     digests = set()
     for _ in range(2):
         _, _, path = await ask(api)

@@ -16,7 +16,7 @@ async def test_a_fresh_run_has_an_empty_message_and_state(api):
     assert {"invokeAgentChildRuns", "inputRequestsByToolCallId"} <= set(state["event"]["snapshot"])
 
 
-async def test_a_snapshot_tells_what_was_said_and_how_it_ended(api):
+async def test_a_snapshot_has_the_messages_and_the_end(api):
     run, path = await api.agent_run()
     await say(
         api,
@@ -56,7 +56,7 @@ async def test_a_failed_run_ends_its_snapshot_with_the_error(api):
     assert (end["event_id"], end["event"]["type"], end["event"]["message"]) == (1, "RUN_ERROR", "It broke")
 
 
-async def test_events_that_make_no_sense_spoil_no_snapshot(api):
+async def test_malformed_events_do_not_break_a_snapshot(api):
     _, path = await api.agent_run()
     await say(
         api,

@@ -29,7 +29,7 @@ async def ended(api, *types):
     return run["run_id"], path
 
 
-async def test_a_run_that_is_over_is_replayed_and_the_stream_ends(api):
+async def test_an_ended_run_is_replayed_and_the_stream_ends(api):
     run_id, path = await ended(api, "RUN_STARTED", "TEXT_MESSAGE_CONTENT")
     conversation_id = path.split("/")[2]
     expected = [
@@ -60,7 +60,7 @@ BAD_IDS = ["-1", "1.0", "x", "1 2", "٣", str(2**53), "9" * 30, "0" * 5_000, "1e
 
 
 @pytest.mark.parametrize("last", BAD_IDS, ids=range(len(BAD_IDS)))
-async def test_a_last_event_id_that_is_no_number_of_an_event_is_refused(driver, last):
+async def test_a_malformed_last_event_id_is_refused(driver, last):
     run_id, _ = await ended(driver)
     headers = {"Last-Event-ID": last.encode()}
     told = await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream", headers=headers)
@@ -68,12 +68,12 @@ async def test_a_last_event_id_that_is_no_number_of_an_event_is_refused(driver, 
 
 
 @pytest.mark.parametrize("query", ["after_event_id=-1", "after_event_id=1.0", "after_event_id=x"])
-async def test_a_cursor_that_is_none_is_refused(driver, query):
+async def test_a_malformed_cursor_is_refused(driver, query):
     run_id, _ = await ended(driver)
     await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream?{query}")
 
 
-async def test_a_stream_is_kept_by_nobody_on_its_way(api):
+async def test_proxies_neither_store_nor_buffer_a_stream(api):
     run_id, _ = await ended(api)
     response = await api.send("GET", f"/runs/{run_id}/stream")
     assert response.headers["cache-control"] == "no-store"

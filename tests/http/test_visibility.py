@@ -94,7 +94,7 @@ async def contents(api, names):
     return [(await api.send("GET", path, by="admin")).json() for path in [*paths, "/runs", "/projects"]]
 
 
-async def test_every_operation_answers_strangers_as_if_nothing_were_there(api):
+async def test_every_operation_is_not_found_for_callers_of_other_projects(api):
     names, _ = await house(api)
     before = await contents(api, names)
     strangers = ["other", api.token("eve"), api.token("eve", projectId=api.other.id)]
@@ -109,7 +109,7 @@ async def test_every_operation_answers_strangers_as_if_nothing_were_there(api):
     assert await contents(api, names) == before
 
 
-async def test_a_worker_elsewhere_cannot_tell_what_is_there_from_what_is_not(api):
+async def test_a_worker_of_another_project_cannot_learn_what_exists(api):
     names, _ = await house(api)
     before = await contents(api, names)
     body = {"implementation_kind": "claude", "worker_key": "theirs"}
@@ -142,7 +142,7 @@ async def test_a_worker_of_another_project_gets_no_run(api):
     assert answer == {"run": None, "runs": []}
 
 
-async def test_an_idempotency_key_tells_a_stranger_nothing(api):
+async def test_an_idempotency_key_reveals_nothing_to_other_callers(api):
     headers = {"Idempotency-Key": "k"}
     run = await api.create(headers=headers)
     response = await api.send("POST", "/runs", api.task(), headers=headers, by="other")
@@ -151,7 +151,7 @@ async def test_an_idempotency_key_tells_a_stranger_nothing(api):
 
 
 @pytest.mark.parametrize("act", ["", "/events", "/children", "/tree", "/attempts"])
-async def test_a_token_bound_to_a_run_reads_that_run_alone(api, act):
+async def test_a_token_of_one_run_reads_that_run_only(api, act):
     await api.member("ada", role="admin")
     mine, theirs = await api.create(), await api.create()
     bound = api.token("ada", runId=mine["run_id"])
@@ -159,7 +159,7 @@ async def test_a_token_bound_to_a_run_reads_that_run_alone(api, act):
     await api.refused(404, "NOT_FOUND", "GET", f"/runs/{theirs['run_id']}{act}", by=bound)
 
 
-async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
+async def test_a_token_of_one_run_can_only_execute_it(api):
     names, _ = await house(api)
     run = await api.create()
     bound = api.token("ada", runId=run["run_id"])
@@ -192,7 +192,7 @@ async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
     await api.post(f"/runs/{run['run_id']}/complete", {"status": "completed"}, by=bound)
 
 
-async def test_a_users_scopes_narrow_what_the_token_may_do(api):
+async def test_scopes_of_a_token_restrict_the_user(api):
     run = await api.create()
     await api.member("ada")
     reader = api.token("ada", scopes=["runs:read"])

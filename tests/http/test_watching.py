@@ -32,13 +32,13 @@ async def watched(driver):
         yield watched
 
 
-async def test_the_first_sight_is_the_run_as_it_stands(driver, watched):
+async def test_the_first_update_is_the_current_run(driver, watched):
     await driver.append(watched.id, {"type": "A"})
     sight = await watched.see()
     assert (sight.run.run_id, [event.type for event in sight.events]) == (watched.id, ["A"])
 
 
-async def test_a_change_that_no_event_tells_of_is_seen(driver, watched):
+async def test_a_change_without_an_event_is_sent(driver, watched):
     assert (await watched.see()).run.paused is False
     await driver.post(f"/runs/{watched.id}/pause")
     sight = await watched.see()
@@ -46,7 +46,7 @@ async def test_a_change_that_no_event_tells_of_is_seen(driver, watched):
     assert list(sight.events) == []
 
 
-async def test_events_are_seen_once_and_in_order(driver, watched):
+async def test_events_are_sent_once_and_in_order(driver, watched):
     await watched.see()
     seen = []
     for number in range(5):
@@ -55,7 +55,7 @@ async def test_events_are_seen_once_and_in_order(driver, watched):
     assert seen == list(range(1, 11))
 
 
-async def test_whoever_takes_their_time_sees_more_at_once(driver, watched):
+async def test_a_slow_watcher_gets_several_changes_in_one_update(driver, watched):
     await watched.see()
     for number in range(limits.event_rows_max // 100 + 1):
         await driver.append(watched.id, *({"type": "A", "n": number} for _ in range(100)))
@@ -63,13 +63,13 @@ async def test_whoever_takes_their_time_sees_more_at_once(driver, watched):
     assert [len(sight.events) for sight in sights] == [limits.event_rows_max, 100]
 
 
-async def test_what_happens_below_a_run_is_seen(driver, watched):
+async def test_changes_of_descendants_are_sent(driver, watched):
     await watched.see()
     await driver.create(driver.task(parent_run_id=watched.id))
     assert (await watched.see()).run.descendants_total == 1
 
 
-async def test_it_ends_once_the_end_was_seen(driver, watched):
+async def test_it_ends_after_the_terminal_event(driver, watched):
     await watched.see()
     await driver.complete(watched.id)
     sights = [sight async for sight in watched.sights]
@@ -77,7 +77,7 @@ async def test_it_ends_once_the_end_was_seen(driver, watched):
     assert [event.type for sight in sights for event in sight.events] == ["RUN_FINISHED"]
 
 
-async def test_an_ended_run_is_seen_once(driver, watched):
+async def test_an_ended_run_is_sent_once(driver, watched):
     await driver.complete(watched.id)
     await watched.again(1)
     [sight] = [sight async for sight in watched.sights]
@@ -85,7 +85,7 @@ async def test_an_ended_run_is_seen_once(driver, watched):
     assert list(sight.events) == []
 
 
-async def test_it_ends_where_the_run_is_deleted(driver, watched):
+async def test_it_ends_when_the_run_is_deleted(driver, watched):
     await watched.see()
     await driver.complete(watched.id)
     response = await driver.send("DELETE", f"/runs/{watched.id}", by="admin")
@@ -93,7 +93,7 @@ async def test_it_ends_where_the_run_is_deleted(driver, watched):
     assert [sight async for sight in watched.sights] == []
 
 
-async def test_a_sign_of_life_comes_where_nothing_happens(watched, monkeypatch):
+async def test_heartbeats_are_sent_without_changes(watched, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     await watched.see()
     assert await watched.see() is None

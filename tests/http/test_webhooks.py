@@ -73,7 +73,7 @@ def verify(secret, request):
     return request.body
 
 
-async def test_a_webhook_is_made_with_a_secret_that_is_shown_once(receiver, api):
+async def test_a_webhook_is_created_with_a_secret_that_is_shown_once(receiver, api):
     made = await receiver.hook("run.completed")
     hook = made["webhook"]
     assert made["secret"].startswith("whsec_")
@@ -94,7 +94,7 @@ async def test_a_webhook_is_made_with_a_secret_that_is_shown_once(receiver, api)
         assert "whsec_" not in response.text
 
 
-async def test_a_replay_shows_no_secret_and_makes_no_second_webhook(receiver, api):
+async def test_a_replay_shows_no_secret_and_creates_no_second_webhook(receiver, api):
     headers = {"Idempotency-Key": "k"}
     body = {"url": "https://a.example/in", "events": ["*"]}
     first = await api.post(receiver.path, body, 201, by="admin", headers=headers)
@@ -115,7 +115,7 @@ def signers(request, secrets):
     return told
 
 
-async def test_after_a_rotation_both_secrets_sign_what_is_pending_too(receiver, api):
+async def test_after_a_rotation_both_secrets_sign_pending_deliveries_too(receiver, api):
     made = await receiver.hook("run.completed")
     path = f"{receiver.path}/{made['webhook']['id']}"
     await receiver.finish()
@@ -135,7 +135,7 @@ async def test_after_a_rotation_both_secrets_sign_what_is_pending_too(receiver, 
     assert shown.json() == third["webhook"]
 
 
-async def test_a_rotation_is_replayed_without_its_secret_and_refuses_what_is_none(receiver, api):
+async def test_a_rotation_is_replayed_without_its_secret_and_refuses_malformed_ones(receiver, api):
     made = await receiver.hook()
     path = f"{receiver.path}/{made['webhook']['id']}/rotate"
     first = await api.post(path, {}, by="admin", headers={"Idempotency-Key": "k"})
@@ -159,14 +159,14 @@ async def test_a_rotation_is_replayed_without_its_secret_and_refuses_what_is_non
         ({"secret": "whsec_" + "A" * 33}, "$.secret"),
     ],
 )
-async def test_what_cannot_be_a_webhook_is_refused(receiver, api, change, path):
+async def test_a_malformed_webhook_is_refused(receiver, api, change, path):
     body = {"url": "https://a.example/in", "events": ["*"]} | change
     told = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
     assert [one["path"] for one in told["errors"]] == [path]
     assert (await api.get(receiver.path, by="admin"))["data"] == []
 
 
-async def test_a_private_address_is_refused_where_the_operator_did_not_allow_it(receiver, api):
+async def test_a_private_address_is_refused_unless_allowed(receiver, api):
     api.app.egress = Egress()
     for url in (
         "http://127.0.0.1/in",
@@ -179,7 +179,7 @@ async def test_a_private_address_is_refused_where_the_operator_did_not_allow_it(
         assert "not a public one" in told["detail"]
 
 
-async def test_a_name_that_leads_inside_is_not_called(receiver, api):
+async def test_a_name_that_resolves_to_a_private_address_is_not_called(receiver, api):
     async def inside(_host, _port):
         return ["127.0.0.1"]
 
@@ -196,7 +196,7 @@ async def test_a_name_that_leads_inside_is_not_called(receiver, api):
     assert receiver.requests == []
 
 
-async def test_webhooks_are_for_admins_of_the_project_alone(receiver, api):
+async def test_only_admins_manage_webhooks(receiver, api):
     hook = (await receiver.hook())["webhook"]["id"]
     one = f"{receiver.path}/{hook}"
     calls = [("POST", receiver.path), ("GET", receiver.path), ("GET", one), ("PATCH", one), ("DELETE", one)]
@@ -215,7 +215,7 @@ async def test_webhooks_are_for_admins_of_the_project_alone(receiver, api):
             await api.refused(404, "NOT_FOUND", method, elsewhere, body, by="other")
 
 
-async def test_a_project_has_so_many_webhooks_and_no_more(receiver, api):
+async def test_a_project_has_a_limit_of_webhooks(receiver, api):
     for _ in range(limits.webhooks_per_project_max):
         await receiver.hook()
     body = {"url": "https://a.example", "events": ["*"]}
@@ -247,7 +247,7 @@ async def test_an_end_is_delivered_signed_and_logged(receiver):
     assert len(receiver.requests) == 1
 
 
-async def test_a_secret_of_ones_own_signs(receiver):
+async def test_a_given_secret_signs(receiver):
     secret = "whsec_" + base64.b64encode(bytes(range(24))).decode()
     hook = await receiver.hook(secret=secret)
     assert hook["secret"] == secret
@@ -295,7 +295,7 @@ async def test_a_retry_after_is_honoured(receiver, api):
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 
 
-async def test_gone_disables_the_webhook_and_says_why(receiver, api):
+async def test_gone_disables_the_webhook_with_a_reason(receiver, api):
     hook = await receiver.hook()
     receiver.answers.append((410, {}))
     await receiver.finish()
@@ -322,7 +322,7 @@ async def test_gone_disables_the_webhook_and_says_why(receiver, api):
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 
 
-async def test_an_answer_without_end_is_cut_and_its_status_counts(receiver):
+async def test_an_endless_answer_is_cut_and_its_status_counts(receiver):
     hook = await receiver.hook()
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"x" * (
         limits.delivery_answer_bytes_max + 1
@@ -333,7 +333,7 @@ async def test_an_answer_without_end_is_cut_and_its_status_counts(receiver):
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 
 
-async def test_one_that_does_not_answer_holds_up_no_other(receiver, api):
+async def test_a_receiver_that_does_not_answer_delays_no_other(receiver, api):
     dead = await receiver.hook("run.completed", url="http://127.0.0.1:1/in")
     alive = await receiver.hook("run.completed")
     for _ in range(20):
@@ -345,7 +345,7 @@ async def test_one_that_does_not_answer_holds_up_no_other(receiver, api):
     assert "no connection could be made" in (await receiver.log(dead))[-1]["last_error"]
 
 
-async def test_a_test_is_sent_whatever_was_asked_for(receiver, api):
+async def test_a_test_is_sent_whatever_the_webhooks_events(receiver, api):
     hook = await receiver.hook("run.failed")
     path = f"{receiver.path}/{hook['webhook']['id']}/test"
     made = (await api.post(path, status=202, by="admin", headers={"Idempotency-Key": "k"}))["delivery"]
@@ -373,7 +373,7 @@ async def test_the_log_is_paged_and_filtered(receiver, api):
         await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}", by="admin")
 
 
-async def test_a_changed_webhook_gets_what_waits_and_a_deleted_one_nothing(receiver, api):
+async def test_a_changed_webhook_gets_pending_deliveries_and_a_deleted_one_none(receiver, api):
     hook = await receiver.hook(url="http://127.0.0.1:1/in")
     path = f"{receiver.path}/{hook['webhook']['id']}"
     await receiver.finish()
@@ -392,7 +392,7 @@ async def test_a_changed_webhook_gets_what_waits_and_a_deleted_one_nothing(recei
     await api.refused(404, "NOT_FOUND", "DELETE", path, by="admin")
 
 
-async def test_a_hint_wakes_the_deliverer(receiver, api):
+async def test_a_notification_wakes_the_deliverer(receiver, api):
     await receiver.hook()
     with api.app.notifier.subscribe("delivery") as hint:
         run = await api.create()
@@ -403,7 +403,7 @@ async def test_a_hint_wakes_the_deliverer(receiver, api):
         assert hint.is_set()
 
 
-async def test_a_week_old_delivery_is_forgotten(receiver, api):
+async def test_a_week_old_delivery_is_deleted(receiver, api):
     hook = await receiver.hook()
     await receiver.finish()
     await receiver.look()

@@ -7,7 +7,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from runstead.http.framework.connections import Bounds, Connections
-from runstead.http.framework.cors import open_to
+from runstead.http.framework.cors import with_cors
 from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.router import Router
 
@@ -68,7 +68,7 @@ class Wires:
         router = http_app.router if plain else Router(None, [])
         made = partial(Protocol, router, self.connections, cross_origin=bool(origins))
         self.config = uvicorn.Config(
-            open_to(origins, http_app),
+            with_cors(origins, http_app),
             http=made,
             ws="none",
             lifespan="off",

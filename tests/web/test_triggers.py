@@ -57,7 +57,7 @@ def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, 
         ({"conversation_id": "x"}, "The conversation is no id"),
         (
             {"conversation_id": "11111111-1111-4111-8111-111111111111"},
-            "Only an agent speaks in a conversation",
+            "Only an agent has a conversation",
         ),
         ({"config": "[1]"}, "The configuration is no JSON object"),
         ({"config": "{"}, "The configuration is no JSON object"),

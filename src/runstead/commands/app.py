@@ -35,9 +35,9 @@ from runstead.security.signing import Keyring
 class App:
     """The store, the change notifications after its commits, and what commands share.
 
-    `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says whether this
-    replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts` stores the artifacts of
-    runs; None: this server stores none.
+    `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
+    whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
+    stores the artifacts of runs; None: this server stores none.
     """
 
     def __init__(

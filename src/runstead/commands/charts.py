@@ -1,4 +1,4 @@
-"""What the charts show: runs over time."""
+"""Data of the charts: runs over time."""
 
 from msgspec.structs import replace
 
@@ -21,9 +21,12 @@ async def activity(
     until: int,
     buckets: int,
 ) -> Activity:
-    """Of the runs of one project, or of every project that the caller may read, those that the filters let through and
-    that were created in [since, until) (ms), in about so many buckets (see `activity.grid`). The filters' projects, sort,
-    place, limit and times do not count. INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
+    """Count the runs that match the filters and were created in [since, until) (ms), in about `buckets`
+    buckets.
+
+    The runs are of one project, or of every project that the caller may read. `activity.grid` chooses the
+    buckets. The projects, sort, cursor, limit and times of `filters` are ignored. Raises INVALID_REQUEST,
+    FORBIDDEN, NOT_FOUND.
     """
     check_span(since, until)
     if not 1 <= buckets <= limits.chart_buckets_max:
@@ -33,14 +36,14 @@ async def activity(
     )
     query = await seq_bounds.with_seq_bounds(app, principal, project, query)
     where = grid(since, until, buckets)
-    shares = await _summed(app, query, since, until, where)
+    shares = await _from_sums(app, query, since, until, where)
     if shares is None:
         shares = await app.store.runs.shares(query, where.origin, where.width)
     return summed_up(shares, since=since, until=until, where=where)
 
 
-async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
-    """From sums, where they know the filters and are as narrow as the buckets."""
+async def _from_sums(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
+    """Return the shares from usage sums. None: the sums lack a filter, or are wider than the buckets."""
     plain = RunQuery(
         query.project_ids,
         query.statuses,
@@ -63,7 +66,7 @@ async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid
 
 
 def check_span(since: int, until: int) -> None:
-    """Refuse a stretch of time that is none."""
+    """Raise INVALID_REQUEST unless [since, until) is a period between 1970 and 9999."""
     if not 0 <= since < until <= limits.timestamp_ms_max:
         raise Error(
             "INVALID_REQUEST",

@@ -74,7 +74,7 @@ async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
 
     A cursor that is unknown or too old first gets one `resync`: read the lists again.
     """
-    refuse_bound(call.principal, "follows no project")
+    refuse_bound(call.principal, "cannot follow a project")
     project = await locate.project(call.app, call.principal, Scope.RUNS_READ, call.path["project"])
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:

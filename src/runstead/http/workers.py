@@ -267,7 +267,10 @@ async def renew(call: Call[RenewLease, Nothing]) -> Reply:
 
 
 class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
-    """`error` is any JSON value. The next attempt starts after `retry_after_seconds`, else after an exponential backoff."""
+    """`error` is any JSON value.
+
+    The next attempt starts after `retry_after_seconds`, else after an exponential backoff.
+    """
 
     error: JsonValue = msgspec.UNSET
     retry_after_seconds: Annotated[int, Meta(ge=0, le=limits.retry_after_s_max)] | None = None

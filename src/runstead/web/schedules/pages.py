@@ -72,7 +72,7 @@ async def index(visit: Visit) -> Response:
     project = await visit.project()
     q, state = visit.query.one("q")[:200], visit.query.one("state")
     found = await commands.page(visit.app, visit.principal, project.id, None, None)
-    now = await commands.moment(visit.app, found)
+    now = await commands.health_time(visit.app, found)
     rows = [shown(one, now) for one in found]
     kept = [
         one
@@ -121,7 +121,7 @@ async def one(visit: Visit) -> Response:
     times = await commands.upcoming(visit.app, visit.principal, project.id, schedule.id, times_shown)
     query = RunQuery((), schedule_id=schedule.id, limit=runs_shown + 1)
     found = await runs.page(visit.app, visit.principal, project.id, query)
-    now = await commands.moment(visit.app, [schedule])
+    now = await commands.health_time(visit.app, [schedule])
     return await visit.page(
         "schedules/page.html",
         project=project,
