@@ -63,10 +63,10 @@ async def create(
         for index, run in enumerate(new.runs)
     ]
     await _check_parents(app, project.id, new.runs)
-    made = await app.store.batches.create(batch, members, idempotency)
-    for written in made.runs:
+    created = await app.store.batches.create(batch, members, idempotency)
+    for written in created.runs:
         app.publish(written)
-    return made
+    return created
 
 
 def at_index(index: int, refusal: Error) -> Error:
@@ -173,12 +173,12 @@ async def retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
-    made = await app.store.batches.create(
+    created = await app.store.batches.create(
         batch, [_retried(run, batch, principal) for run in ended], idempotency
     )
-    for written in made.runs:
+    for written in created.runs:
         app.publish(written)
-    return made
+    return created
 
 
 async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[Run]:

@@ -57,9 +57,9 @@ async def create(
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
     )
-    made = await app.store.conversations.create(conversation, idempotency)
-    app.publish_conversation(made)
-    return made
+    created = await app.store.conversations.create(conversation, idempotency)
+    app.publish_conversation(created)
+    return created
 
 
 async def get(app: App, principal: Principal, conversation_id: str) -> Conversation:

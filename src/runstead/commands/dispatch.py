@@ -155,8 +155,8 @@ async def stop(app: App, run: Run) -> bool:
             await asyncio.sleep(2 ** (number - 1) * (0.5 + _dice() / 2))
         try:
             answer = await _call(app, run, "DELETE", limits.stop_s_max)
-        except EgressError as trouble:
-            reason = str(trouble)
+        except EgressError as error:
+            reason = str(error)
         else:
             # A service that does not know the run does not execute it.
             stopped = answer.status // 100 == 2 or answer.status in (404, 410)

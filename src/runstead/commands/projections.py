@@ -71,7 +71,7 @@ class Projections:
             )
             # Later events belong to the stream: they may not match the status that was read.
             events = [event for event in events if event.event_id <= latest_event_id]
-            if not events:  # all further events are private
+            if not events:  # all later events are private
                 break
             for event in events:
                 projection.add(event)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from runstead.commands import locate, runs
+from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.commands.waits import resume_parent
@@ -53,7 +53,7 @@ async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
     Raises RUN_NOT_TERMINAL, RUN_HAS_CHILDREN.
     """
     refuse_bound(principal, "cannot delete runs")
-    key = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+    key = await runs.write_key(app, principal, run_ref)
     before = await app.store.runs.get(key)
     resumed = before is not None and before.terminal and before.awaited_at is not None
     if before is not None and resumed:
@@ -65,7 +65,7 @@ async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
         require(principal, Scope.ADMIN, run.project_id, "Run")
         return transitions.delete(run)
 
-    written = await runs.apply(app, principal, run_ref, rule)
+    written = await runs.apply_at(app, key, rule)
     if not resumed and written.run.awaited_at is not None:
         await resume_parent(app, written.run)  # it ended after it was read above
     return written

@@ -17,7 +17,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
 from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
 from runstead.core.runs.transitions import Completion, Fence
-from runstead.ports.store import RunQuery, Written
+from runstead.ports.store import RunKey, RunQuery, Written
 
 
 class RunRef(msgspec.Struct, frozen=True):
@@ -40,18 +40,37 @@ async def apply(
 
     Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
     """
-    if run_ref.conversation_id is not None:
-        key = await locate.conversation_run_key(
-            app, principal, Scope.RUNS_WRITE, run_ref.conversation_id, run_ref.run_id
-        )
-    else:
-        key = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+    conversation_id = run_ref.conversation_id
+    if conversation_id is None:
+        return await apply_at(app, await write_key(app, principal, run_ref), rule, want, idempotency)
+    key = await locate.conversation_run_key(app, principal, Scope.RUNS_WRITE, conversation_id, run_ref.run_id)
 
-    def decide(loaded: Loaded) -> Transition:
-        run = loaded.run
-        if run is None or run_ref.conversation_id not in (None, run.conversation_id):
+    def in_conversation(run: Run, loaded: Loaded) -> Transition:
+        if run.conversation_id != conversation_id:
             raise not_found("Run")
         return rule(run, loaded)
+
+    return await apply_at(app, key, in_conversation, want, idempotency)
+
+
+async def write_key(app: App, principal: Principal, run_ref: RunRef) -> RunKey:
+    """Authorize a write of a run. Returns its key. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS."""
+    return await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+
+
+async def apply_at(
+    app: App,
+    key: RunKey,
+    rule: Callable[[Run, Loaded], Transition],
+    want: Want = NOTHING_ELSE,
+    idempotency: IdempotencyRecord | None = None,
+) -> Written:
+    """Change the run of an authorized key and publish the change. Raises NOT_FOUND, and what the rule raises."""
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None:
+            raise not_found("Run")
+        return rule(loaded.run, loaded)
 
     written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)

@@ -4,12 +4,11 @@ from contextlib import suppress
 
 import msgspec
 
-from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.runs import RunRef, apply, receipt_key
+from runstead.commands.runs import RunRef, apply_at, receipt_key, write_key
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, WaitingReason
 from runstead.core.runs.transition import Loaded, Transition, Want
@@ -42,17 +41,14 @@ async def wait(
     Raises RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST if the awaited run is not
     a child.
     """
-    awaited = None
+    key, awaited = await write_key(app, principal, run_ref), None
     if wait.awaited_run_id is not None:
-        awaited = await _mark_awaited(app, principal, run_ref, wait.awaited_run_id)
+        awaited = await _mark_awaited(app, key, wait.awaited_run_id)
         if awaited.terminal:
-            return await apply(
-                app, principal, run_ref, lambda run, _: _unchanged(run, fence), idempotency=idempotency
-            )
-    written = await apply(
+            return await apply_at(app, key, lambda run, _: _unchanged(run, fence), idempotency=idempotency)
+    written = await apply_at(
         app,
-        principal,
-        run_ref,
+        key,
         lambda run, loaded: transitions.wait(
             run,
             now=loaded.now,
@@ -78,12 +74,11 @@ async def wait(
     return written
 
 
-async def _mark_awaited(app: App, principal: Principal, run_ref: RunRef, run_id: str) -> Run:
+async def _mark_awaited(app: App, parent: RunKey, run_id: str) -> Run:
     """Mark the child as awaited, so that its end resumes the parent. Returns the child.
 
-    A caller that may let a run wait may wait for any child of it.
+    A caller that may let a run wait may wait for any child of it. Raises INVALID_REQUEST.
     """
-    parent = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
 
     def decide(loaded: Loaded) -> Transition:
         child = loaded.run

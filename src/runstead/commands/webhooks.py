@@ -62,9 +62,9 @@ async def create(
         updated_at=now,
         created_by=user_uuid(principal.id),
     )
-    made = await app.store.webhooks.create(webhook, _refuse_at_limit, idempotency)
+    created = await app.store.webhooks.create(webhook, _refuse_at_limit, idempotency)
     app.webhook_projects.add(project_id)
-    return made
+    return created
 
 
 def _refuse_at_limit(count: int) -> None:
@@ -160,9 +160,9 @@ async def send_test(
         refuse_disabled(webhook)
         return new_delivery(delivery_id, webhook, TEST, None, trial_payload(webhook, now), now)
 
-    made = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
+    created = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
     app.publish_deliveries()
-    return made
+    return created
 
 
 async def deliveries(

@@ -143,12 +143,12 @@ async def claim(
     max_runs: int,
     lease_s: int,
     wait_s: int,
-    gone: Callable[[], Awaitable[bool]],
+    disconnected: Callable[[], Awaitable[bool]],
     idempotency: IdempotencyRecord | None = None,
 ) -> list[LeasedRun]:
     """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
 
-    Without kinds and targets, agent runs are claimed, as published clients expect. `gone` returns whether the
+    Without kinds and targets, agent runs are claimed, as published clients expect. `disconnected` returns whether the
     caller has disconnected; then no run is leased to it.
     """
     worker = await acting(app, principal, worker_id)
@@ -200,7 +200,7 @@ async def claim(
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _pause(delay))):
                     await change.wait()
-            if app.stopping.is_set() or await gone():
+            if app.stopping.is_set() or await disconnected():
                 return []
 
 

@@ -212,10 +212,10 @@ async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     )
 
 
-def _created(made: Made) -> Reply:
-    place = f"/projects/{made.batch.project_id}/batches/{made.batch.id}"
-    ids = [written.run.run_id for written in made.runs]
-    return Reply(202, CreatedBatch(True, view(made.batch), ids), {"Location": place})
+def _created(created: Made) -> Reply:
+    location = f"/projects/{created.batch.project_id}/batches/{created.batch.id}"
+    ids = [written.run.run_id for written in created.runs]
+    return Reply(202, CreatedBatch(True, view(created.batch), ids), {"Location": location})
 
 
 class BatchPage(msgspec.Struct, frozen=True):

@@ -102,7 +102,7 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     )
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
-        lambda made: Reply(201, view(made), {"Location": f"/conversations/{made.id}"}),
+        lambda created: Reply(201, view(created), {"Location": f"/conversations/{created.id}"}),
     )
 
 

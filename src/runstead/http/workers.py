@@ -134,8 +134,8 @@ _cursor = msgspec.json.Decoder(tuple[str, str])
 
 
 def to_cursor(worker: Worker) -> str:
-    place = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
-    return base64.urlsafe_b64encode(place).decode().rstrip("=")
+    key = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def from_cursor(cursor: str) -> tuple[str, str]:
@@ -224,7 +224,7 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
             max_runs=body.max_runs or 1,
             lease_s=body.lease_duration_seconds,
             wait_s=body.wait_seconds,
-            gone=call.gone,
+            disconnected=call.is_disconnected,
             idempotency=idempotency,
         )
 

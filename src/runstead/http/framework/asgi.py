@@ -36,7 +36,7 @@ class AsgiRequest:
             if body := message.get("body"):
                 yield body
 
-    async def gone(self) -> bool:
+    async def is_disconnected(self) -> bool:
         return await Request(self._scope, self._receive).is_disconnected()
 
 

@@ -69,7 +69,7 @@ class Request(Protocol):
         """Yield the body as it arrives. Raises Disconnected if it ends early."""
         ...
 
-    async def gone(self) -> bool:
+    async def is_disconnected(self) -> bool:
         """Return whether the caller has disconnected."""
         ...
 
@@ -99,9 +99,9 @@ class Call(Generic[B, Q]):
         """Yield the body of a `streamed` route as it arrives. Raises Disconnected if it ends early."""
         return self._request.chunks()
 
-    async def gone(self) -> bool:
+    async def is_disconnected(self) -> bool:
         """Return whether the caller has disconnected."""
-        return await self._request.gone()
+        return await self._request.is_disconnected()
 
     def forget_credentials(self) -> None:
         """Clear cached credentials, since their rights changed."""

@@ -356,7 +356,7 @@ class Exchange:
     def chunks(self) -> AsyncIterator[bytes]:
         raise NotImplementedError("a route that streams its body is not plain")
 
-    async def gone(self) -> bool:
+    async def is_disconnected(self) -> bool:
         return self.disconnected or self._protocol.transport.is_closing()
 
     async def run(self) -> None:

@@ -168,11 +168,11 @@ def _row(name: str, schema: Schema, description: str | None, *, required: bool, 
     kind, notes = type_of(schema)
     inner = (option.get("description") for option in (schema, *schema.get("anyOf", ())))
     about = " ".join(dict.fromkeys(text for text in (description, *inner) if text))
-    place = f' <span class="where">{where}</span>' if where else ""
+    location = f' <span class="where">{where}</span>' if where else ""
     needed = ' <b class="required">required</b>' if required else ""
     described = f"{prose(about)} " if about else ""
     return (
-        f'<tr><th scope="row"><code>{escape(name)}</code>{place}{needed}</th><td>{kind}</td>'
+        f'<tr><th scope="row"><code>{escape(name)}</code>{location}{needed}</th><td>{kind}</td>'
         f'<td>{described}<span class="limits">{escape(notes)}</span></td></tr>'
     )
 
