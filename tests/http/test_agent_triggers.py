@@ -1,4 +1,4 @@
-"""Triggers whose target is an agent: where its runs speak, what it is told, and who gets them."""
+"""Triggers with an agent as target: conversations, messages and dispatch of their runs."""
 
 import json
 
@@ -12,7 +12,7 @@ NOWHERE = "77777777-7777-4777-8777-777777777777"
 
 
 class Calls:
-    """A trigger of an agent, and the runs that calls of it start."""
+    """Calls of an agent's trigger, and the runs that they start."""
 
     def __init__(self, api):
         self.api = api
@@ -104,10 +104,10 @@ async def test_the_agents_service_receives_the_prompt_and_the_payload(pushing, c
     await pushing.register(agent_id="scribe")
     await calls.make(**({} if config is None else {"config": config}))
     run = await calls.started(body)
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.asked()
-    told = [[part["text"] for part in message["parts"]] for message in request.body["messages"]]
-    assert told == ([] if texts is None else [texts])
+    found = [[part["text"] for part in message["parts"]] for message in request.body["messages"]]
+    assert found == ([] if texts is None else [texts])
     assert request.body["agentId"] == "scribe"
     assert request.body["durableRootRun"]["runId"] == run["run_id"]
     assert (await api.run(run["run_id"]))["status"] == "running"
@@ -116,8 +116,8 @@ async def test_the_agents_service_receives_the_prompt_and_the_payload(pushing, c
 async def test_a_payload_over_the_bound_of_start_payloads_is_refused(calls, api):
     await calls.make(config={"prompt": "x" * 60_000})
     quotes = '"' * (limits.trigger_body_bytes_max // 2 - 2)
-    told = await calls.fire(json.dumps(quotes).encode())
-    assert (await api.run(told["run_id"]))["input"] == quotes
+    answer = await calls.fire(json.dumps(quotes).encode())
+    assert (await api.run(answer["run_id"]))["input"] == quotes
     escaped = b'["' + b'\\"' * (limits.trigger_body_bytes_max // 2 - 2) + b'"]'
     assert (await calls.fire(escaped, 400))["code"] == "REQUEST_SNAPSHOT_TOO_LARGE"
     assert len((await api.get("/conversations"))["data"]) == 1

@@ -1,4 +1,4 @@
-"""`/runs/{run_id}/artifacts/{name}`: stored by whoever holds the run, read by whoever sees it, gone with it."""
+"""`/runs/{run_id}/artifacts/{name}`: store and read artifacts, and delete them with their run."""
 
 import hashlib
 import uuid
@@ -43,12 +43,12 @@ async def test_an_artifact_is_stored_listed_and_read(api, kept):
     run = await api.create()
     stored = (await put(api, run)).json()
     uri = f"/runs/{run['run_id']}/artifacts/report.csv"
-    told = {"name": "report.csv", "media_type": "text/csv", "size": 8, "sha256": SHA, "uri": uri}
-    assert stored == {"stored": True, "artifact": told}
+    found = {"name": "report.csv", "media_type": "text/csv", "size": 8, "sha256": SHA, "uri": uri}
+    assert stored == {"stored": True, "artifact": found}
     (listed,) = (await api.run(run["run_id"]))["artifacts"]
-    assert told.items() <= listed.items()
+    assert found.items() <= listed.items()
     (event,) = (await api.get(f"/runs/{run['run_id']}/events"))["data"]
-    assert (event["payload"]["name"], event["payload"]["value"]) == ("run.artifact", told)
+    assert (event["payload"]["name"], event["payload"]["value"]) == ("run.artifact", found)
     read = await api.send("GET", uri, by="read")
     assert (read.status_code, read.content, read.headers["content-type"]) == (200, CSV, "text/csv")
     assert read.headers["etag"] == f'"{SHA}"'
@@ -120,7 +120,7 @@ async def test_a_refused_upload_leaves_no_bytes(api, kept, monkeypatch):
     api.problem(await put(api, run, name="x\n"), 400, "INVALID_REQUEST")
     await api.refused(403, "FORBIDDEN", "PUT", at(run), b"x", by="read")
     await api.refused(404, "NOT_FOUND", "PUT", at(run), b"x", by="other")
-    await api.refused(404, "NOT_FOUND", "PUT", at({"run_id": "nobody"}), b"x")
+    await api.refused(404, "NOT_FOUND", "PUT", at({"run_id": "unknown"}), b"x")
     monkeypatch.setattr(limits, "artifacts_max", 1)
     await put(api, run, name="one")
     api.problem(await put(api, run, name="two"), 409, "ARTIFACT_LIMIT_REACHED")
@@ -146,11 +146,11 @@ RANGES = [
 async def test_ranges_and_etags_are_supported(api, kept):
     run = await api.create()
     await put(api, run)
-    for asked, status, content, told in RANGES:
+    for asked, status, content, found in RANGES:
         got = await api.send("GET", at(run), headers={"Range": asked})
         assert got.status_code == status, asked
         if content is not None:
-            assert (got.content, got.headers.get("content-range")) == (content, told), asked
+            assert (got.content, got.headers.get("content-range")) == (content, found), asked
     tag = f'"{SHA}"'
     assert (await api.send("GET", at(run), headers={"If-None-Match": f'"x", W/{tag}'})).status_code == 304
     stale = await api.send("GET", at(run), headers={"Range": "bytes=0-1", "If-Range": '"other"'})

@@ -1,4 +1,4 @@
-"""Input that is wrong gets one clear refusal, and nothing of it is stored."""
+"""Invalid input is refused with one clear error, and nothing of it is stored."""
 
 import json
 
@@ -43,7 +43,7 @@ MALFORMED = {
 
 
 def with_request(driver, text):
-    """A creation whose input holds the text, which is no JSON that could be made of values."""
+    """Return the body of a creation whose input is this text, which is not valid JSON."""
     body = json.dumps(driver.task(request={"input": "HERE"})).encode()
     return body.replace(b'"HERE"', text)
 
@@ -62,9 +62,9 @@ async def test_every_route_refuses_a_body_that_is_not_a_json_object(api, name):
         f"{worker}/runs/{taken['run_id']}/lease",
     ]
     for path in paths:
-        told = await api.refused(400, "INVALID_REQUEST", "POST", path, text)
-        assert told["detail"].startswith(("The body is not valid JSON: ", "Expected object, got"))
-        assert told["errors"]
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", path, text)
+        assert problem["detail"].startswith(("The body is not valid JSON: ", "Expected object, got"))
+        assert problem["errors"]
     assert await api.get(run) == before
     assert [one["run_id"] for one in (await api.get("/runs"))["data"]] == [taken["run_id"]]
 
@@ -93,8 +93,8 @@ async def test_an_unpaired_surrogate_is_refused_everywhere(api, value):
         api.task(request={"name": value}),
     ]
     for body in bodies:
-        told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", json.dumps(body).encode())
-        assert "surrogate" in told["detail"]
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", json.dumps(body).encode())
+        assert "surrogate" in problem["detail"]
     assert await api.nothing_stored()
     path = f"/runs/{(await api.create())['run_id']}/events"
     for event in ({"type": value}, {"type": "A", "x": value}, {"type": "A", value: 1}):
@@ -171,8 +171,8 @@ async def test_control_characters_in_a_path_are_refused(driver, text):
     "path", ["/runs/a%2Fb", "/runs/a%2fcancel", "/conversations/a%2Fruns/b", "/projects/%2f"]
 )
 async def test_an_encoded_slash_in_a_path_is_not_found(driver, path):
-    told = await driver.refused(404, "NOT_FOUND", "GET", path)
-    assert told["detail"] == "No name in a path contains a slash"
+    problem = await driver.refused(404, "NOT_FOUND", "GET", path)
+    assert problem["detail"] == "No name in a path contains a slash"
 
 
 async def test_long_ids_are_refused(api):
@@ -181,8 +181,8 @@ async def test_long_ids_are_refused(api):
     for body in (api.task(public_id=long + "x"), api.task(parent_run_id=long + "x"), api.task(public_id="")):
         await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     assert len((await api.get("/runs"))["data"]) == 1
-    told = await api.refused(400, "INVALID_REQUEST", "GET", f"/runs/{long}x")
-    assert told["detail"] == "A run id has 1 to 128 characters"
+    problem = await api.refused(400, "INVALID_REQUEST", "GET", f"/runs/{long}x")
+    assert problem["detail"] == "A run id has 1 to 128 characters"
 
 
 @pytest.mark.parametrize("run_id", ["a/b", ".", "..", "event-types", "/"])
@@ -240,8 +240,8 @@ WRONG = [
 
 @pytest.mark.parametrize("change", WRONG, ids=range(len(WRONG)))
 async def test_a_creation_with_a_wrong_value_creates_nothing(driver, change):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), **change})
-    assert told["errors"][0]["path"].startswith("$")
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), **change})
+    assert problem["errors"][0]["path"].startswith("$")
     assert await driver.nothing_stored()
 
 
@@ -249,8 +249,8 @@ async def test_a_creation_with_a_wrong_value_creates_nothing(driver, change):
 async def test_a_creation_without_a_required_member_creates_nothing(driver, member):
     body = driver.task()
     del body[member]
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert member in told["detail"]
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert member in problem["detail"]
     assert await driver.nothing_stored()
 
 
@@ -302,8 +302,8 @@ WRONG_APPENDS = [
 async def test_an_append_with_a_wrong_value_appends_nothing(api, body):
     run, path = await api.agent_run()
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        told = await api.refused(400, "INVALID_REQUEST", "POST", events, body)
-        assert told["errors"][0]["path"].startswith("$")
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", events, body)
+        assert problem["errors"][0]["path"].startswith("$")
     assert (await api.run(run["run_id"]))["latest_event_id"] == 0
 
 
@@ -348,15 +348,15 @@ async def test_values_that_are_not_integers_in_range_are_refused(api, text):
     body = INTEGRAL.replace(b"OWNER", owner).replace(b"5.0", text)
     await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     mixed = b'{"status": "completed", "exit_code": 1.0, "attempt": ' + text + b"}"
-    await api.refused(400, "INVALID_REQUEST", "POST", "/runs/nobody/complete", mixed)
+    await api.refused(400, "INVALID_REQUEST", "POST", "/runs/unknown/complete", mixed)
 
 
 @pytest.mark.parametrize("members", [{"size": 1.5}, {"size": -1.0}])
 async def test_the_size_of_an_artifact_is_an_integer(api, members):
     run = await api.create()
     body = {"status": "completed", "artifacts": [{"name": "a", **members}]}
-    told = await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
-    assert told["errors"][0]["path"] == "$.artifacts[0].size"
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
+    assert problem["errors"][0]["path"] == "$.artifacts[0].size"
 
 
 async def test_a_body_over_ten_mib_is_refused_with_and_without_its_length(api):
@@ -366,8 +366,8 @@ async def test_a_body_over_ten_mib_is_refused_with_and_without_its_length(api):
     for body in (fits + b" ", chunks(fits + b" ")):
         headers = {"Authorization": f"Bearer {api.keys['default']}"}
         response = await api.client.post("/runs", content=body, headers=headers)
-        told = api.problem(response, 413, "BODY_TOO_LARGE")
-        assert told["detail"] == "The body is larger than 10 MiB"
+        problem = api.problem(response, 413, "BODY_TOO_LARGE")
+        assert problem["detail"] == "The body is larger than 10 MiB"
     assert await api.nothing_stored()
     assert (await api.send("POST", "/runs", fits)).status_code == 202
 

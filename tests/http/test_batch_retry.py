@@ -1,4 +1,4 @@
-"""`POST /projects/{project}/batches/{batch_id}/retry`: which runs are tried again, as what, and what is refused."""
+"""`POST /projects/{project}/batches/{batch_id}/retry`: which runs are retried, and what is refused."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def task(name, **request):
 
 
 async def ended(api, **ends):
-    """A batch whose runs of these names have ended so."""
+    """Create a batch whose runs have ended with these statuses."""
     runs = [task(name, input={"name": name}) for name in ends]
     body = {"runs": runs, "name": "first", "on_complete": {"target": "task:report"}}
     batch = (await api.post(PLACE, body, 202))["batch"]
@@ -72,14 +72,14 @@ async def test_a_batch_that_cannot_be_retried_is_refused_and_nothing_is_stored(a
     runs = [task("a"), task("b")]
     batch = f"{PLACE}/{(await api.post(PLACE, {'runs': runs}, 202))['batch']['id']}"
     await api.complete("a", "failed")
-    told = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
-    assert told["detail"].endswith("it is running")
+    problem = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
+    assert problem["detail"].endswith("it is running")
     await api.complete("b")
     gone = await api.send("DELETE", "/runs/a", by="admin", headers={"If-Match": "*"})
     assert gone.status_code == 200, gone.text
-    told = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {"cancelled": True})
-    assert "nothing to retry" in told["detail"]
-    await api.refused(404, "NOT_FOUND", "POST", f"{PLACE}/nobody/retry", {})
+    problem = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {"cancelled": True})
+    assert "nothing to retry" in problem["detail"]
+    await api.refused(404, "NOT_FOUND", "POST", f"{PLACE}/unknown/retry", {})
     await api.refused(403, "FORBIDDEN", "POST", f"{batch}/retry", {}, by="read")
     assert len((await api.get(PLACE))["data"]) == 1
 
@@ -93,8 +93,8 @@ async def test_a_run_with_a_cancelled_parent_refuses_the_whole_retry(api):
     again = await api.post(f"{batch}/retry", {}, 202)
     assert [run["parent_run_id"] for run in await runs_of(api, again)] == [None, "top"]
     await api.post("/runs/top/cancel")
-    told = await api.refused(409, "PARENT_CANCELLED", "POST", f"{batch}/retry", {})
-    assert told["detail"].startswith("b: ")
+    problem = await api.refused(409, "PARENT_CANCELLED", "POST", f"{batch}/retry", {})
+    assert problem["detail"].startswith("b: ")
     assert len((await api.get(PLACE))["data"]) == 2
 
 
@@ -105,8 +105,8 @@ async def test_at_most_a_thousand_runs_are_retried_together(api, monkeypatch):
     again = await api.post(f"{batch}/retry", {}, 202)
     assert [run["retry_of"] for run in await runs_of(api, again)] == [f"run-{n}" for n in range(7)]
     monkeypatch.setattr(limits, "runs_per_batch_max", 6)
-    told = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
-    assert "6 runs" in told["detail"]
+    problem = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
+    assert "6 runs" in problem["detail"]
 
 
 async def test_large_requests_are_not_read_into_memory_together(driver, monkeypatch):

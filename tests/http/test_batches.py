@@ -1,4 +1,4 @@
-"""`/projects/{project}/batches…`: what is taken, what is answered, how it is followed, and what comes after it."""
+"""`/projects/{project}/batches…`: create, follow and cancel batches, and their follow-up runs."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def task(target="task:count", *, request=None, **members):
 
 
 async def made(api, *runs, status=202, **members):
-    """The answer to a batch of these runs, or of so many."""
+    """Create a batch of these runs, or of this number of runs. Returns the answer."""
     if len(runs) == 1 and isinstance(runs[0], int):
         runs = tuple(task(public_id=f"run-{n}") for n in range(runs[0]))
     return await api.post(PLACE, {"runs": list(runs), **members}, status)
@@ -68,15 +68,15 @@ async def test_a_created_batch_has_a_location(driver):
 
 async def test_an_error_of_a_run_names_its_index(driver):
     runs = [task(), task("count"), task(), {"kind": "agent", "request": {}}]
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
-    assert [one["path"] for one in told["errors"]] == ["$.runs[3].kind"]
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
+    assert [one["path"] for one in problem["errors"]] == ["$.runs[3].kind"]
     runs[3] = task(request={"timeout_seconds": 0})
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
-    assert [one["path"] for one in told["errors"]] == [
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
+    assert [one["path"] for one in problem["errors"]] == [
         "$.runs[1].request.target",
         "$.runs[3].request.timeout_seconds",
     ]
-    assert told["detail"].startswith("runs[1]: ")
+    assert problem["detail"].startswith("runs[1]: ")
     assert await driver.nothing_stored()
 
 
@@ -88,7 +88,7 @@ async def test_an_error_of_a_run_names_its_index(driver):
         (task(owner={"kind": "conversation", "id": NOWHERE}), "$.runs[1].owner.kind"),
         (task(public_id="first"), "$.runs[1].public_id"),
         (task(public_id="a/b"), "$.runs[1].public_id"),
-        (task(parent_run_id="nobody"), "$.runs[1]"),
+        (task(parent_run_id="unknown"), "$.runs[1]"),
     ],
 )
 async def test_an_invalid_run_refuses_the_batch(driver, run, path):
@@ -101,8 +101,8 @@ async def test_an_invalid_run_refuses_the_batch(driver, run, path):
 async def test_a_used_run_id_refuses_the_batch(api):
     await api.create(api.task(public_id="taken"))
     runs = [task(public_id="free"), task(public_id="taken")]
-    told = await api.refused(409, "RUN_ID_CONFLICT", "POST", PLACE, {"runs": runs})
-    assert told["errors"][0]["path"] == "$.runs[1]"
+    problem = await api.refused(409, "RUN_ID_CONFLICT", "POST", PLACE, {"runs": runs})
+    assert problem["errors"][0]["path"] == "$.runs[1]"
     await api.refused(404, "NOT_FOUND", "GET", "/runs/free")
     assert (await api.get(PLACE))["data"] == []
 
@@ -212,12 +212,12 @@ async def test_cancelling_a_batch_cancels_its_active_runs(api, monkeypatch):
     monkeypatch.setattr(limits, "batch_cancel_rows_max", 2)
     batch = (await made(api, 5))["batch"]
     await api.complete("run-0")
-    await api.create(api.task(parent_run_id="run-1", public_id="below"))
+    await api.create(api.task(parent_run_id="run-1", public_id="child"))
     answer = await api.post(f"{PLACE}/{batch['id']}/cancel", {"reason": "enough"})
     assert (answer["cancelled"], answer["batch"]["status"]) == (True, "cancelled")
     assert shown(answer["batch"]) == {"completed": 1, "cancelled": 4}
     assert answer["batch"]["cancel_reason"] == "enough"
-    assert (await api.run("below"))["status"] == "cancelled"
+    assert (await api.run("child"))["status"] == "cancelled"
     again = await api.post(f"{PLACE}/{batch['id']}/cancel")
     assert (again["cancelled"], again["batch"]) == (False, answer["batch"])
 
@@ -230,7 +230,7 @@ async def test_a_batch_that_is_complete_is_not_cancelled(driver):
 
 
 async def test_the_loop_finishes_an_interrupted_cancellation(api, monkeypatch):
-    """The store fails after the first transaction, as it does for a server that dies there."""
+    """The store fails after the first transaction, as if the server crashed."""
     batch = (await made(api, 5))["batch"]
 
     async def fails(*_):
@@ -275,9 +275,14 @@ async def test_the_run_of_on_complete_is_created_once_with_the_outcome(api):
     assert (run["kind"], run["target"], run["workflow_id"]) == ("workflow", "workflow:report", "report")
     assert (run["status"], run["batch_id"], run["trigger_id"]) == ("pending", None, batch["id"])
     assert run["config"]["to"] == "ada"
-    told = run["config"]["batch"]
-    assert (told["id"], told["name"], told["status"], told["total"]) == (batch["id"], "both", "completed", 2)
-    assert (told["status_counts"]["completed"], told["status_counts"]["failed"]) == (1, 1)
+    received = run["config"]["batch"]
+    assert (received["id"], received["name"], received["status"], received["total"]) == (
+        batch["id"],
+        "both",
+        "completed",
+        2,
+    )
+    assert (received["status_counts"]["completed"], received["status_counts"]["failed"]) == (1, 1)
     assert found["total"] == 2
 
 
@@ -286,7 +291,7 @@ async def test_a_run_of_on_complete_that_was_created_before_a_crash_is_not_creat
     await api.complete("run-0")
     [due] = await api.store.batches.unfinished(10)
     await asyncio.gather(*(commands.follow_up(api.app, due) for _ in range(3)))
-    await commands.follow_up(api.app, due)  # as a server that knew nothing of the others
+    await commands.follow_up(api.app, due)  # as another server would
     assert [run["target"] for run in (await api.get("/runs"))["data"]] == ["task:report", "task:count"]
     assert (await read(api, batch))["on_complete"]["run_id"] == due.follow_up_id
 
@@ -305,9 +310,11 @@ def frames(text):
     """[(event, id, data)]"""
     found = []
     for block in text.split("\n\n"):
-        told = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
-        if told:
-            found.append((told["event"], told["id"], json.loads(told["data"])))
+        received = dict(
+            line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":")
+        )
+        if received:
+            found.append((received["event"], received["id"], json.loads(received["data"])))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Priority, delay, limits on running runs, and projects that take turns, as callers see them."""
+"""Priority, delay, concurrency limits and fairness between projects, over HTTP."""
 
 import asyncio
 
@@ -49,8 +49,8 @@ async def test_a_child_does_not_inherit_its_parents_priority(api):
 
 @pytest.mark.parametrize("value", [-101, 101, 1.5, "1", None])
 async def test_a_priority_is_a_whole_number_from_minus_100_to_100(driver, value):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(priority=value))
-    assert told["errors"][0]["path"] == "$.priority"
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(priority=value))
+    assert problem["errors"][0]["path"] == "$.priority"
     assert await driver.nothing_stored()
 
 
@@ -71,8 +71,8 @@ async def test_a_time_in_the_past_means_now(api):
 
 @pytest.mark.parametrize("value", ["tomorrow", "2026-03-20T12:00:00", "1969-01-01T00:00:00Z", 5])
 async def test_a_delay_is_a_time_with_a_time_zone(driver, value):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(available_at=value))
-    assert told["errors"][0]["path"] == "$.available_at"
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(available_at=value))
+    assert problem["errors"][0]["path"] == "$.available_at"
 
 
 async def test_a_repeat_with_the_same_id_returns_the_delayed_run(api):
@@ -86,8 +86,8 @@ async def test_a_repeat_with_the_same_id_returns_the_delayed_run(api):
 async def test_a_run_that_its_caller_executes_cannot_be_delayed(api):
     conversation_id = await api.conversation()
     body = api.agent(conversation_id, available_at="2026-03-20T12:01:00Z", public_id="run-1")
-    told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert told["errors"] == [{"path": "$.available_at", "message": "nobody would wait for it"}]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert problem["errors"] == [{"path": "$.available_at", "message": "nobody would wait for it"}]
     await api.refused(404, "NOT_FOUND", "GET", "/runs/run-1")
 
 
@@ -99,10 +99,10 @@ async def test_the_second_step_of_a_start_can_delay_the_dispatch(pushing):
     body = api.agent(conversation_id, public_id="two-steps", request=PAYLOAD)
     run = await api.create({**body, "available_at": "2026-03-20T12:00:30Z"})
     assert (run["status"], run["available_at"]) == ("pending", "2026-03-20T12:00:30.000Z")
-    await pushing.look()
+    await pushing.tick()
     assert pushing.service.requests == []
     api.clock.advance(30)
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 1
 
 
@@ -112,12 +112,12 @@ async def test_the_second_step_of_a_start_can_delay_the_dispatch(pushing):
 async def test_limits_are_set_and_read_with_running_counts(api):
     assert await api.get(PLACE) == {"limits": []}
     await api.claimed()
-    told = await put(api, ("task:count", 3), (None, 10))
-    assert told["limits"] == [
+    found = await put(api, ("task:count", 3), (None, 10))
+    assert found["limits"] == [
         {"target": None, "max_running": 10, "running": 1},
         {"target": "task:count", "max_running": 3, "running": 0},
     ]
-    assert await api.get(PLACE, by="read") == told
+    assert await api.get(PLACE, by="read") == found
     assert await put(api) == {"limits": []}
 
 
@@ -153,13 +153,13 @@ async def test_only_admins_set_limits_and_only_readers_of_runs_see_them(driver):
 )
 async def test_invalid_limits_are_refused_as_a_whole(driver, found, path):
     await put(driver, (None, 7))
-    told = await driver.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
-    assert told["errors"][0]["path"] == path
+    problem = await driver.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
+    assert problem["errors"][0]["path"] == path
     assert [one["max_running"] for one in (await driver.get(PLACE))["limits"]] == [7]
 
 
 async def poll(api, worker):
-    """A long poll that has looked once, found nothing, and waits."""
+    """Start a long poll, and wait until its first claim found nothing."""
     polling = asyncio.ensure_future(api.claim(worker, wait_seconds=20))
     async with asyncio.timeout(10):
         while not any(  # noqa: ASYNC110 - of what is waited for, nothing tells
@@ -197,7 +197,7 @@ async def test_a_higher_limit_wakes_a_worker_too(driver, monkeypatch):
 
 
 async def register_other(pushing):
-    """The same service for another project."""
+    """Register the same service for another project."""
     body = {"service_name": "other", "service_key": "other-1", "scope_kind": "project"}
     body |= {"base_url": pushing.service.url, "invoke_url": f"{pushing.service.url}/other"}
     body["project_id"] = pushing.api.other.id
@@ -218,7 +218,7 @@ async def test_dispatch_is_fair_to_a_project_beside_one_with_many_runs(pushing, 
         await pushing.start(priority=100)
     pushing.api.clock.advance(1)
     await start_other(pushing)
-    await pushing.look()
+    await pushing.tick()
     assert sorted(request.path for request in pushing.service.requests) == ["/api/runs", "/other"]
 
 
@@ -231,7 +231,7 @@ async def test_notifications_of_dispatched_runs_go_to_their_own_project(pushing)
     await register_other(pushing)
     mine = await pushing.start()
     theirs = await start_other(pushing)
-    await pushing.look()
+    await pushing.tick()
     names = {
         project_id: {hint.run_id for hint in hints if hint.run_id} for project_id, hints in heard.items()
     }

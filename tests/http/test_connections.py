@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and of one address, and whom a full server lets go."""
+"""Limits on connections, in total and per address, and which ones a full server closes."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ async def test_an_address_has_a_connection_limit_and_others_are_admitted(driver)
     wires = Wires(driver.http_app, given=Bounds(100, 2, 16))
     busy = [wires.open("192.0.2.7") for _ in range(2)]
     for protocol in busy:
-        protocol.flow.pause_writing()  # their answers cannot go out: they stay
+        protocol.flow.pause_writing()  # their answers cannot be sent, so they stay open
         protocol.data_received(HEALTH)
     refused = wires.open("192.0.2.7")
     assert answers(refused) == [429]
@@ -38,7 +38,7 @@ async def test_a_full_server_refuses_with_an_error(driver):
     refused = wires.open("192.0.2.9")
     assert answers(refused) == [503]
     assert b"CONNECTION_LIMIT_REACHED" in sent(refused)
-    refused.data_received(HEALTH)  # which it may have sent before it read the refusal
+    refused.data_received(HEALTH)  # sent before it read the error
     assert answers(refused) == [503]
     for protocol in busy:
         protocol.flow.resume_writing()

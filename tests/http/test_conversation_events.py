@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 async def events(api):
-    """The path of an agent run's events in its conversation."""
+    """Return the path of an agent run's events in its conversation."""
     _, path = await api.agent_run(request={"initial_status": "running"})
     return f"{path}/events"
 
@@ -29,8 +29,8 @@ def batch(*events, after=None, sequence=None):
 
 
 async def mismatch(api, path, body):
-    told = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
-    assert told["detail"] == MISMATCH
+    problem = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
+    assert problem["detail"] == MISMATCH
 
 
 async def test_a_repeated_append_is_recognized_whole_and_in_part(api, events):

@@ -1,4 +1,4 @@
-"""Conversations, and how they show agent runs."""
+"""Conversations and their view of agent runs."""
 
 import uuid
 
@@ -55,8 +55,8 @@ async def test_a_user_chooses_a_project_or_the_personal_one(api):
 
 async def test_a_project_of_others_is_not_found(api):
     for ref in ("elsewhere", api.other.id, "nowhere"):
-        told = await api.refused(404, "NOT_FOUND", "POST", "/conversations", {"project_id": ref})
-        assert told["detail"] == "Project not found"
+        problem = await api.refused(404, "NOT_FOUND", "POST", "/conversations", {"project_id": ref})
+        assert problem["detail"] == "Project not found"
 
 
 async def test_a_reader_cannot_create_conversations(api):
@@ -205,8 +205,8 @@ async def test_a_deleted_conversation_is_not_found_and_refuses_writes(api):
         ("POST", "/runs", api.agent(conversation.rpartition("/")[2])),
     ]
     for method, where, body in tries:
-        told = await api.refused(404, "NOT_FOUND", method, where, body)
-        assert told["detail"] == "Conversation not found"
+        problem = await api.refused(404, "NOT_FOUND", method, where, body)
+        assert problem["detail"] == "Conversation not found"
     assert (await api.get("/conversations"))["data"] == []
 
 
@@ -283,8 +283,8 @@ async def test_a_personal_conversation_moves_once_with_its_runs(api):
     third = (await api.store.identity.project("third")).id
     await api.member("ada", await api.store.identity.project("third"))
     api.authenticator.forget()
-    told = await api.refused(409, "CONVERSATION_LINKED", "PATCH", path, {"project_id": third}, by=ada)
-    assert "another project" in told["detail"]
+    problem = await api.refused(409, "CONVERSATION_LINKED", "PATCH", path, {"project_id": third}, by=ada)
+    assert "another project" in problem["detail"]
 
 
 async def test_a_run_of_another_conversation_is_not_found(api):

@@ -1,4 +1,4 @@
-"""Pages of other origins reach the API where, and only where, the operator says so."""
+"""Pages of other origins can call the API only if the operator allows them."""
 
 import httpx2
 import pytest
@@ -57,11 +57,11 @@ async def test_an_allowed_origin_reads_errors_and_the_headers_it_needs(browser):
 
 
 @pytest.mark.parametrize(
-    "told", ["app.example.com", "https://a.example/path", "https://a.example https://b.example"]
+    "message", ["app.example.com", "https://a.example/path", "https://a.example https://b.example"]
 )
-def test_malformed_origins_are_refused_at_start(told):
+def test_malformed_origins_are_refused_at_start(message):
     with pytest.raises(settings.SettingError, match="RUNSTEAD_CORS_ORIGINS must list origins"):
-        settings.load({"RUNSTEAD_CORS_ORIGINS": told})
+        settings.load({"RUNSTEAD_CORS_ORIGINS": message})
 
 
 def test_several_origins_are_separated_by_commas():

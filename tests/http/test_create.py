@@ -1,4 +1,4 @@
-"""`POST /runs`: every kind, what it takes, and what the same id again means."""
+"""`POST /runs`: every kind of run, its members, and repeats with the same id."""
 
 import asyncio
 import uuid
@@ -108,8 +108,8 @@ async def test_a_runtime_target_needs_its_own_id_and_no_other(driver, kind, envi
     if good:
         assert (await driver.create(driver.task(request=request)))["runtime_target_kind"] == kind
     else:
-        told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(request=request))
-        assert told["errors"][0]["path"] == "$.request.runtime_target_kind"
+        problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(request=request))
+        assert problem["errors"][0]["path"] == "$.request.runtime_target_kind"
 
 
 async def test_an_agent_run_belongs_to_a_conversation_and_has_a_message(api):
@@ -181,8 +181,8 @@ async def test_a_start_payload_under_two_mib_is_stored_and_a_larger_one_refused(
     conversation_id = await api.conversation()
     mib = 1 << 20
     body = api.agent(conversation_id, request={"input": {"messages": "x" * (2 * mib)}})
-    told = await api.refused(400, "REQUEST_SNAPSHOT_TOO_LARGE", "POST", "/runs", body)
-    assert told["detail"] == "Agent run request snapshot payload must be less than 2 MB"
+    problem = await api.refused(400, "REQUEST_SNAPSHOT_TOO_LARGE", "POST", "/runs", body)
+    assert problem["detail"] == "Agent run request snapshot payload must be less than 2 MB"
     assert (await api.get("/runs"))["data"] == []
     await api.create(api.agent(conversation_id, request={"input": {"messages": "x" * (2 * mib - 20)}}))
 
@@ -251,9 +251,9 @@ async def test_the_creator_of_a_run_is_shown_as_a_uuid(api):
 async def test_a_parent_must_be_in_the_same_project(api):
     owner = {"kind": "project", "id": api.other.id}
     await api.create({**api.task(public_id="theirs"), "owner": owner}, by="other")
-    for parent in ("theirs", "nobody"):
-        told = await api.refused(404, "NOT_FOUND", "POST", "/runs", api.task(parent_run_id=parent))
-        assert told["detail"] == "Parent run not found"
+    for parent in ("theirs", "unknown"):
+        problem = await api.refused(404, "NOT_FOUND", "POST", "/runs", api.task(parent_run_id=parent))
+        assert problem["detail"] == "Parent run not found"
     assert await api.nothing_stored()
 
 

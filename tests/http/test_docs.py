@@ -1,4 +1,4 @@
-"""`/docs`: the whole of `/openapi.json` on one page, which needs nothing else."""
+"""`/docs`: all of `/openapi.json` on one page without external resources."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """What a page is made of; fails where tags do not close in order."""
+    """The elements of a page. Fails if tags are not closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -83,8 +83,8 @@ async def test_every_error_code_has_a_row_that_its_problem_links_to(driver, page
     assert set(page.rows) == {*CODES, *RUN_CODES}
     assert "409" in page.rows["RUN_ID_CONFLICT"]
     assert "lease" in page.rows["LEASE_EXPIRED"]
-    told = await driver.refused(404, "NOT_FOUND", "GET", "/runs/nobody")
-    path, _, anchor = told["type"].partition("#")
+    problem = await driver.refused(404, "NOT_FOUND", "GET", "/runs/unknown")
+    path, _, anchor = problem["type"].partition("#")
     assert path == "/docs"
     assert anchor in page.rows
 
@@ -95,14 +95,14 @@ async def test_every_operation_is_listed_with_its_parameters(response, page):
     for operation in operations():
         assert operation_id(operation.tag, operation.handler.__name__) in page.ids
         assert operation.path in response.text.replace("<wbr>", "")
-    for told in (
+    for found in (
         "expected_previous_event_id",
         "5 to 300",
         "1 to 128 characters",
         "1 to 100 items",
         "Last-Event-ID",
     ):
-        assert told in response.text
+        assert found in response.text
 
 
 async def test_each_kind_of_run_links_to_its_request(response):
@@ -117,7 +117,7 @@ async def test_the_page_has_landmarks_and_headings(page):
     assert [tags.count(tag) for tag in ("nav", "main", "header", "h1")] == [1, 1, 1, 1]
     assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     assert ("html", {"lang": "en"}) in page.tags
-    assert page.links[0] == "#main"  # to skip the contents by keyboard
+    assert page.links[0] == "#main"  # the skip link for keyboard users
 
 
 async def test_the_page_supports_dark_mode_and_narrow_screens(response):

@@ -1,4 +1,4 @@
-"""Calls to addresses that callers chose: what is refused, and what bounds the rest."""
+"""Calls to addresses that callers chose: which are refused, and the bounds of the others."""
 
 import asyncio
 import ipaddress
@@ -37,7 +37,7 @@ PRIVATE = [
 
 
 def leads_to(*addresses):
-    """A resolver, and the names that it was asked for."""
+    """A resolver that records the names that it resolved."""
     asked = []
 
     async def resolve(host, port):
@@ -183,7 +183,7 @@ async def test_an_unknown_name_and_a_closed_port_are_reported():
 async def test_an_answer_that_is_not_http_is_reported_without_its_content():
     async with Service([b"220 secret.internal ESMTP\r\n\r\n"]) as service:
         egress = Egress(allow_private=True)
-        with pytest.raises(EgressError, match="was no HTTP") as told:
+        with pytest.raises(EgressError, match="was no HTTP") as found:
             await egress.send("GET", service.url, **HOW)
         await egress.close()
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(found.value)

@@ -1,4 +1,4 @@
-"""`…/events`: appending and reading, for every kind of run and under its conversation."""
+"""`…/events`: append and read events, for every kind of run and in its conversation."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ PRIVATE = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "prompt": "secret"}
 
 
 async def start(api, *events):
-    """A task run with these events; its path."""
+    """Create a task run with these events. Returns its path."""
     path = f"/runs/{(await api.create())['run_id']}/events"
     if events:
         await api.post(path, {"events": list(events)})
@@ -77,8 +77,8 @@ async def test_the_event_id_cursor_must_be_the_end_of_the_log(api):
     path = await start(api, A, B)
     for wrong in (3, 2**53 - 1):
         body = {"events": [C], "expected_previous_event_id": wrong}
-        told = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
-        assert told["detail"] == MISMATCH
+        problem = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
+        assert problem["detail"] == MISMATCH
     assert (await api.post(path, {"events": [C], "expected_previous_event_id": 2}))["appended_count"] == 1
     assert await letters(api, path) == "abc"
 
@@ -128,16 +128,16 @@ async def test_an_ended_run_refuses_events(api):
     run, path = await api.agent_run()
     await api.complete(run["run_id"], "failed")
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        told = await api.refused(400, "EVENT_RUN_TERMINAL", "POST", events, {"events": [A]})
-        assert told["detail"] == "Cannot append external events to a terminal run"
+        problem = await api.refused(400, "EVENT_RUN_TERMINAL", "POST", events, {"events": [A]})
+        assert problem["detail"] == "Cannot append external events to a terminal run"
 
 
 async def test_a_waiting_run_refuses_events(api):
     run, path = await api.agent_run()
     await api.post(f"/runs/{run['run_id']}/wait", {"reason": "tool"})
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        told = await api.refused(400, "EVENT_RUN_WAITING", "POST", events, {"events": [A]})
-        assert told["detail"] == WAITING
+        problem = await api.refused(400, "EVENT_RUN_WAITING", "POST", events, {"events": [A]})
+        assert problem["detail"] == WAITING
 
 
 @pytest.mark.parametrize("name", ["RUN_FINISHED", "RUN_ERROR"])
@@ -197,8 +197,8 @@ async def test_an_append_of_private_events_leaves_the_sequence_out(api):
 
 async def test_private_events_need_the_event_id_cursor(api):
     path = await start(api)
-    told = await api.refused(400, "INVALID_REQUEST", "POST", path, {"events": [PRIVATE]})
-    assert told["errors"] == [{"path": "$.expected_previous_event_id", "message": "missing"}]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", path, {"events": [PRIVATE]})
+    assert problem["errors"] == [{"path": "$.expected_previous_event_id", "message": "missing"}]
 
 
 async def test_a_private_event_of_four_mib_is_stored_whole(api):
@@ -217,9 +217,9 @@ async def test_an_event_of_256_kib_is_refused_and_a_smaller_one_accepted(api):
     path = await start(api)
     for size in (256 << 10, (256 << 10) + 1):
         body = {"events": [A, {"type": "A", "x": "x" * (size - frame)}]}
-        told = await api.refused(400, "EVENT_TOO_LARGE", "POST", path, body)
-        assert told["detail"] == "Agent run event payload must be less than 256 KB"
-        assert told["errors"][0]["path"] == "$.events[1]"
+        problem = await api.refused(400, "EVENT_TOO_LARGE", "POST", path, body)
+        assert problem["detail"] == "Agent run event payload must be less than 256 KB"
+        assert problem["errors"][0]["path"] == "$.events[1]"
     assert (await api.get(path))["data"] == []
     await api.post(path, {"events": [{"type": "A", "x": "x" * ((256 << 10) - 1 - frame)}]})
 

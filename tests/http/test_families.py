@@ -1,4 +1,4 @@
-"""`/runs/{run_id}/children`, `/tree`, `/attempts`: what belongs to a run."""
+"""`/runs/{run_id}/children`, `/tree` and `/attempts`."""
 
 import pytest
 
@@ -49,8 +49,8 @@ async def test_a_cancellation_includes_the_descendants_only(api):
     statuses = {run["run_id"]: run["status"] for run in (await api.get("/runs/a/tree"))["data"]}
     assert statuses == {"a": "pending", "b": "cancelled", "c": "pending", "d": "completed"}
     await api.post("/runs/a/cancel")
-    below = await api.run("c")
-    assert (below["status"], below["error"]["code"]) == ("cancelled", "CANCELLED")
+    descendant = await api.run("c")
+    assert (descendant["status"], descendant["error"]["code"]) == ("cancelled", "CANCELLED")
     assert await api.event_types("c") == ["RUN_ERROR"]
     assert (await api.run("a"))["descendants"] == {"total": 3, "active": 0}
 

@@ -1,4 +1,4 @@
-"""Lists and streams with include_descendants: a whole family's events in one order."""
+"""Lists and streams with include_descendants: the events of a family in one order."""
 
 import json
 
@@ -8,7 +8,9 @@ pytestmark = pytest.mark.postgres
 
 
 async def family(api):
-    """A root agent run with a child and a grandchild, all of them tasks but the root: their ids, the root's path."""
+    """A root agent run with a child and a grandchild, all of them tasks but the root: their ids, the root's
+    path.
+    """
     root, path = await api.agent_run()
     child = await api.create(api.task(parent_run_id=root["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
@@ -43,8 +45,8 @@ async def test_a_familys_list_shows_the_run_of_each_event(api):
     assert page["page_info"] == {"self": None, "first": None, "next": None, "prev": None}
     page = await api.get(f"{path}/events?include_descendants=true")
     assert [(e["run_id"], e["event_id"], e["event"]["type"]) for e in page["data"]] == expected
-    below = await api.get(f"/runs/{child}/events?include_descendants=true&event_type=A&event_type=D")
-    assert [(e["run_id"], e["event_type"]) for e in below["data"]] == [(grandchild, "A"), (child, "D")]
+    descendants = await api.get(f"/runs/{child}/events?include_descendants=true&event_type=A&event_type=D")
+    assert [(e["run_id"], e["event_type"]) for e in descendants["data"]] == [(grandchild, "A"), (child, "D")]
     alone = await api.get(f"/runs/{root}/events?include_descendants=false")
     assert [set(e) for e in alone["data"]] == [{"event_id", "event_type", "payload", "created_at"}]
 

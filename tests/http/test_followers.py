@@ -1,4 +1,4 @@
-"""Many followers of the real server, over sockets: what each gets, and what one costs that does not read."""
+"""Many followers of a real server over sockets: what each receives, and the cost of one that does not read."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
 
 async def whole(live, path, after=None):
-    """All bytes of a stream's body, until it ends."""
+    """Read all bytes of a stream's body, until it ends."""
     reader, writer = await live.open_stream(path, after)
     try:
         return await reader.read()
@@ -28,7 +28,7 @@ def connections(live):
 
 
 async def deaf(live, path):
-    """A socket that has asked for a stream and has read no more than its first bytes."""
+    """Open a socket that requested a stream and read only its first bytes."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     sock.setblocking(False)
@@ -105,7 +105,9 @@ async def test_followers_with_different_filters_get_exactly_their_own_events(liv
 
 
 async def test_views_of_one_family_never_share_a_frame(driver):
-    """Under a conversation an item has `event`, under /runs it has `payload`: both follow the same run at once."""
+    """Under a conversation an item has `event`, under /runs it has `payload`: both follow the same run at
+    once.
+    """
     run, path = await driver.agent_run()
     run_id = run["run_id"]
     followed = metrics.streams._value.get() + 2
@@ -154,7 +156,7 @@ async def test_a_follower_that_never_reads_is_closed_within_bounded_memory(live,
     for _ in range(100):  # 20 MB: no socket buffer holds that
         await live.append(run_id, {"type": "A", "x": "x" * 200_000})
         most = max(most, followed.transport.get_write_buffer_size())
-    assert most < 64 * 1024 + 2 * 200_100  # what holds it up, and an event
+    assert most < 64 * 1024 + 2 * 200_100  # the buffers, and an event
     await live.until(lambda: followed not in connections(live))
     await live.complete(run_id)
     assert without_chunks(await quick).count(b"\nevent: ") == 101

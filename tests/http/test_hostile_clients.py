@@ -1,4 +1,4 @@
-"""Clients over real sockets that are slow, silent, or gone: they get no run, and keep nobody waiting."""
+"""Slow, silent and disconnected clients over real sockets: they get no run, and delay no other client."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from runstead.core import limits
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Deadlines that a test can wait for. Ask for it before `live`."""
+    """Short deadlines. Request this fixture before `live`."""
     monkeypatch.setattr(limits, "header_s_max", 0.5)
     monkeypatch.setattr(limits, "body_s_max", 0.5)
 
@@ -39,7 +39,7 @@ async def test_a_slow_loris_is_cut_off_while_others_are_served(hasty, live):
     slow = [await connect(live) for _ in range(60)]
 
     async def drip(reader, writer):
-        """What it is answered at last."""
+        """Read the final answer."""
         writer.write(b"GET /healthz HTTP/1.1\r\nx: ")
         answer = asyncio.ensure_future(reader.read())
         while not answer.done():
@@ -65,7 +65,7 @@ async def test_a_body_that_stops_arriving_is_cut_off_at_its_deadline(hasty, live
 async def test_a_sign_in_refuses_a_large_body(live):
     reader, writer = await connect(live)
     head = "POST /ui/sign-in HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n\r\n"
-    writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no end
+    writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no last chunk
     async with asyncio.timeout(10):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
     writer.close()
@@ -100,7 +100,7 @@ async def test_a_caller_that_disconnects_during_its_answer_leaves_nothing_behind
     reader, writer = await connect(live)
     path = f"/runs/{run_id}/events?limit=500"
     one = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {live.headers['Authorization']}\r\n\r\n".encode()
-    writer.write(one * 50)  # far more than the sockets hold: its answers stand still half-way
+    writer.write(one * 50)  # more than the sockets buffer: its answers are stuck half-way
     await reader.readexactly(100)
     writer.transport.abort()
     await live.until(lambda: len(state.connections) <= before and not state.tasks)
@@ -115,6 +115,6 @@ async def test_refused_connections_are_closed_soon(live):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 414 ")
         refused.append(writer)
     state = live.main._server.server_state
-    await live.until(lambda: len(state.connections) <= 1)  # though no client closes
+    await live.until(lambda: len(state.connections) <= 1)  # although no client closes
     for writer in refused:
         writer.close()

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the same request twice is done once."""
+"""`Idempotency-Key`: a repeated request is applied once."""
 
 import asyncio
 

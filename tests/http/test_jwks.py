@@ -1,4 +1,4 @@
-"""Keys of a JWKS endpoint: which are taken, how they are kept, and what happens when it is away."""
+"""Keys of a JWKS endpoint: their selection, their cache, and failures of the endpoint."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def clock():
 
 
 class Provider:
-    """A JWKS endpoint whose answer a test sets."""
+    """A JWKS endpoint whose answer the test sets."""
 
     def __init__(self, *keys):
         self.asked, self.status, self.reached, self.pause = 0, 200, asyncio.Event(), asyncio.Event()
@@ -90,7 +90,7 @@ async def test_an_unknown_kid_fetches_the_keys_again_but_not_more_than_twice_a_m
     assert await verifier.verify(token(ED, {"kid": "new"}))
     assert "not signed by a key" in await refusal(
         verifier, token(RSA, {"kid": "old"})
-    )  # not from memory either
+    )  # not from the cache either
     for kid in ("x", "y"):
         await refusal(verifier, token(ED, {"kid": kid}))
     assert provider.asked == 2

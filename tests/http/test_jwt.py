@@ -1,4 +1,4 @@
-"""Tokens: what is accepted, what is refused, and how the keys are kept."""
+"""JWTs: which tokens and keys are accepted and refused."""
 
 import base64
 import hashlib

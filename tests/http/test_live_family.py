@@ -1,4 +1,4 @@
-"""Streams of a family, followed live over sockets on the real server."""
+"""Live streams of a family over sockets on a real server."""
 
 import asyncio
 import json
@@ -12,7 +12,9 @@ pytestmark = pytest.mark.postgres
 
 
 async def read(reader, seen, stop_after=None):
-    """Read frames into `seen` as (id, run_id, event_id) until the stream ends, or that many have come."""
+    """Read frames into `seen` as (id, run_id, event_id) until the stream ends, or `stop_after` frames were
+    read.
+    """
     cursor = None
     while line := await reader.readline():
         if line.startswith(b"id: "):
@@ -25,7 +27,7 @@ async def read(reader, seen, stop_after=None):
     return False
 
 
-def told(seen):
+def ids_of(seen):
     return [(run_id, event_id) for _, run_id, event_id in seen]
 
 
@@ -59,14 +61,14 @@ async def test_no_event_is_lost_or_repeated_while_a_family_grows(live):
             reader, writer = await live.open_stream(path, after=seen[-1][0] if seen else None)
             more = await read(reader, seen, stop_after=len(seen) + 31)
             writer.close()
-        return told(seen)
+        return ids_of(seen)
 
     async def steady():
         seen = []
         reader, writer = await live.open_stream(path)
         await read(reader, seen)
         writer.close()
-        return told(seen)
+        return ids_of(seen)
 
     writer = asyncio.create_task(write())
     async with asyncio.timeout(60):
@@ -77,7 +79,7 @@ async def test_no_event_is_lost_or_repeated_while_a_family_grows(live):
     for one in found:
         assert len(one) == len(set(one))
         assert set(one) == everything
-        assert one == found[0], "every follower is told one order"
+        assert one == found[0], "all followers receive the same order"
     for run_id in written:
         numbers = [event_id for owner, event_id in found[0] if owner == run_id]
         assert numbers == sorted(numbers)
@@ -90,17 +92,17 @@ async def test_a_familys_stream_ends_with_its_last_run(live):
     reader, writer = await live.open_stream(f"/runs/{root}/stream?include_descendants=true")
     reading = asyncio.create_task(read(reader, seen))
     await live.complete(root)
-    await live.until(lambda: told(seen) == [(root, 1)])
-    late = await live.create(parent_run_id=child)  # new ones are followed too
+    await live.until(lambda: ids_of(seen) == [(root, 1)])
+    late = await live.create(parent_run_id=child)  # new descendants are followed too
     await live.append(late, {"type": "A"})
-    await live.until(lambda: told(seen)[-1] == (late, 1))
+    await live.until(lambda: ids_of(seen)[-1] == (late, 1))
     await live.complete(child)
-    await live.until(lambda: told(seen)[-1] == (child, 1))
+    await live.until(lambda: ids_of(seen)[-1] == (child, 1))
     assert not reading.done()
     await live.complete(late)
     async with asyncio.timeout(10):
         await reading
-    assert told(seen)[-1] == (late, 2)
+    assert ids_of(seen)[-1] == (late, 2)
     writer.close()
 
 
@@ -113,7 +115,7 @@ async def test_a_familys_stream_ends_when_it_is_cancelled(live):
     await live.post(f"/runs/{root}/cancel")
     async with asyncio.timeout(10):
         await reading
-    assert told(seen) == [(root, 1), (child, 1)]
+    assert ids_of(seen) == [(root, 1), (child, 1)]
     writer.close()
 
 

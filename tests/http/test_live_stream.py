@@ -1,4 +1,4 @@
-"""Streams of the real server, followed live over sockets."""
+"""Live streams over sockets on a real server."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from runstead.core import limits
 
 
 async def read_events(reader, seen, stop_after=None):
-    """Read frames into `seen` as (id, arrived) until the stream ends, or that many have come."""
+    """Read frames into `seen` as (id, arrived) until the stream ends, or `stop_after` frames were read."""
     number = None
     while line := await reader.readline():
         if line.startswith(b"id: "):
@@ -25,7 +25,7 @@ async def read_events(reader, seen, stop_after=None):
 
 
 async def follow(live, path, after=None, seen=None):
-    """Everything that one stream brings."""
+    """Read a whole stream."""
     seen = [] if seen is None else seen
     reader, writer = await live.open_stream(path, after)
     try:
@@ -97,7 +97,7 @@ async def test_a_slow_follower_delays_neither_appends_nor_other_followers(live):
     await loop.sock_connect(slow, live.address())
     head = f"GET {path} HTTP/1.1\r\nHost: r\r\nAuthorization: {live.headers['Authorization']}\r\n\r\n"
     await loop.sock_sendall(slow, head.encode())
-    assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and never reads again
+    assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and reads nothing from now on
     seen = []
     quick = asyncio.create_task(follow(live, path, seen=seen))
     took = []
@@ -146,7 +146,7 @@ async def test_a_shutdown_ends_streams_cleanly(live):
     async with asyncio.timeout(limits.shutdown_s):
         rest = await reader.read()
         await live.task
-    assert rest.endswith(b"0\r\n\r\n")  # the last chunk: an end, not a break
+    assert rest.endswith(b"0\r\n\r\n")  # the last chunk: a regular end
     writer.close()
 
 

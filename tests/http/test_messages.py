@@ -1,4 +1,4 @@
-"""`…/messages`: what users wrote, and what agent runs have said."""
+"""`…/messages`: messages of users and of agent runs."""
 
 import uuid
 
@@ -51,9 +51,9 @@ async def test_the_conversation_shows_its_newest_message(api, conversation):
     await add(api, conversation)
     api.clock.advance(2)
     second = await add(api, conversation)
-    told = await api.get(conversation)
-    assert (told["message_count"], told["current_node"]) == (2, second["id"])
-    assert told["last_message_at"] == told["updated_at"] == second["created_at"]
+    answer = await api.get(conversation)
+    assert (answer["message_count"], answer["current_node"]) == (2, second["id"])
+    assert answer["last_message_at"] == answer["updated_at"] == second["created_at"]
 
 
 async def test_a_repeat_with_the_same_key_returns_the_message(api, conversation):
@@ -77,10 +77,10 @@ async def test_a_parent_is_given_by_id_or_by_its_key(api, conversation):
     for name in (first["id"], "client-1"):
         assert (await add(api, conversation, parent_id=name))["parent_id"] == first["id"]
     elsewhere = f"/conversations/{await api.conversation()}"
-    told = await api.refused(
+    problem = await api.refused(
         404, "NOT_FOUND", "POST", f"{elsewhere}/messages", {**HELLO, "parent_id": first["id"]}
     )
-    assert told["detail"] == "Parent message not found"
+    assert problem["detail"] == "Parent message not found"
 
 
 BAD = [
@@ -172,15 +172,15 @@ async def test_a_message_has_the_status_of_its_run(api, status):
     run, path = await api.agent_run()
     conversation = path.rpartition("/runs/")[0]
     await api.complete(run["run_id"], status, metadata=None)
-    told = await spoken(api, conversation)
-    assert (told["status"], told["model"], told["token_usage"]) == (status, None, None)
+    found = await spoken(api, conversation)
+    assert (found["status"], found["model"], found["token_usage"]) == (status, None, None)
 
 
 async def test_a_missing_half_of_the_usage_counts_as_zero(api):
     run, path = await api.agent_run()
     await api.complete(run["run_id"], metadata={"outputTokens": 4})
-    told = await spoken(api, path.rpartition("/runs/")[0])
-    assert told["token_usage"] == {"input": 0, "output": 4}
+    found = await spoken(api, path.rpartition("/runs/")[0])
+    assert found["token_usage"] == {"input": 0, "output": 4}
 
 
 async def test_messages_of_users_and_runs_have_the_order_of_their_creation(api, conversation):
@@ -188,8 +188,8 @@ async def test_messages_of_users_and_runs_have_the_order_of_their_creation(api, 
     await add(api, conversation)
     await api.create(api.agent(where))
     await add(api, conversation)
-    told = (await messages(api, conversation))["data"]
-    assert [(one["seq"], one["role"]) for one in told] == [(1, "user"), (2, "assistant"), (3, "user")]
+    found = (await messages(api, conversation))["data"]
+    assert [(one["seq"], one["role"]) for one in found] == [(1, "user"), (2, "assistant"), (3, "user")]
 
 
 async def test_a_projected_message_is_cached(driver):
@@ -216,8 +216,8 @@ async def test_the_cache_of_projections_is_bounded(driver, monkeypatch):
         await driver.append(
             run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
         )
-    told = (await messages(driver, f"/conversations/{conversation}"))["data"]
-    assert [len(one["parts"][0]["text"]) for one in told] == [1_000] * 5
+    found = (await messages(driver, f"/conversations/{conversation}"))["data"]
+    assert [len(one["parts"][0]["text"]) for one in found] == [1_000] * 5
     assert 1_000 < driver.app.projections.cached_bytes <= 2_500
 
 
@@ -253,9 +253,9 @@ async def test_a_message_of_a_very_long_log_is_truncated_and_marked(driver, monk
     run, path = await driver.agent_run()
     piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
     await driver.append(run["run_id"], *[piece] * 100)
-    told = await spoken(driver, path.rpartition("/runs/")[0])
-    assert told["truncated"] is True
-    assert 40_000 < len(told["parts"][0]["text"]) < 60_000
+    found = await spoken(driver, path.rpartition("/runs/")[0])
+    assert found["truncated"] is True
+    assert 40_000 < len(found["parts"][0]["text"]) < 60_000
 
 
 async def test_private_events_are_in_no_message(api):

@@ -1,4 +1,4 @@
-"""Prices and a project's usage, as callers see them."""
+"""Prices and usage of a project over HTTP."""
 
 import pytest
 
@@ -48,8 +48,8 @@ async def test_only_admins_change_prices(api):
     ids=str,
 )
 async def test_a_malformed_price_is_refused(api, wrong):
-    told = await api.refused(400, "INVALID_REQUEST", "PUT", PATH, PRICE | wrong, by="admin")
-    assert told["errors"][0]["path"] == f"$.{next(iter(wrong))}"
+    problem = await api.refused(400, "INVALID_REQUEST", "PUT", PATH, PRICE | wrong, by="admin")
+    assert problem["errors"][0]["path"] == f"$.{next(iter(wrong))}"
 
 
 async def test_a_project_has_a_limit_of_prices(api, monkeypatch):

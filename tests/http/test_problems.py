@@ -1,4 +1,4 @@
-"""Refusals: one shape, one sentence, the right headers."""
+"""Errors: one format, one message, the right headers."""
 
 import httpx2
 import pytest
@@ -7,7 +7,7 @@ from runstead.core.errors import CODES, Error
 from runstead.http.framework.app import operations
 from runstead.http.framework.problems import STATUS
 
-#: What is refused before there is a request that could be an operation's.
+#: Codes of errors before a request reaches an operation.
 BEFORE = {"REQUEST_TIMEOUT", "URL_TOO_LONG", "HEADERS_TOO_LARGE"}
 BEFORE |= {"ADDRESS_LIMIT_REACHED", "CONNECTION_LIMIT_REACHED"}
 
@@ -27,34 +27,34 @@ def test_every_code_is_documented_by_some_operation():
 
 
 async def test_a_problem_has_its_members_and_no_others(driver):
-    response = await driver.send("GET", "/runs/nobody")
+    response = await driver.send("GET", "/runs/unknown")
     assert response.json() == {
         "type": "/docs#NOT_FOUND",
         "title": "Not Found",
         "status": 404,
         "detail": "Run not found",
-        "instance": "/runs/nobody",
+        "instance": "/runs/unknown",
         "error": "Run not found",
         "code": "NOT_FOUND",
     }
 
 
 async def test_the_error_of_an_invalid_body_names_path_and_reason(driver):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
-    assert told["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
-    assert told["detail"] == "Invalid enum value 'job' at $.kind"
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
+    assert problem["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
+    assert problem["detail"] == "Invalid enum value 'job' at $.kind"
     body = driver.task(request={"timeout_seconds": 1.5})
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert told["errors"] == [
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert problem["errors"] == [
         {"path": "$.request.timeout_seconds", "message": "Expected int | null, got float"}
     ]
 
 
 async def test_without_a_credential_the_answer_explains_how_to_send_one(driver):
     response = await driver.send("GET", "/runs", by=None)
-    told = driver.problem(response, 401, "UNAUTHENTICATED")
+    problem = driver.problem(response, 401, "UNAUTHENTICATED")
     assert response.headers["www-authenticate"] == "Bearer"
-    assert "X-API-Key" in told["detail"]
+    assert "X-API-Key" in problem["detail"]
     for headers in (
         {"Authorization": "Basic YTpi"},
         {"X-API-Key": "nonsense"},
@@ -78,8 +78,8 @@ async def test_an_api_key_is_sent_in_either_header(driver):
 
 async def test_an_unknown_path_is_not_found(driver):
     for path in ("/", "/nowhere", "/runs/a/b/c", "//runs"):
-        told = await driver.refused(404, "NOT_FOUND", "GET", path)
-        assert told["detail"] == "The path does not exist: see /docs"
+        problem = await driver.refused(404, "NOT_FOUND", "GET", path)
+        assert problem["detail"] == "The path does not exist: see /docs"
 
 
 async def test_a_trailing_slash_is_never_redirected(driver):

@@ -1,4 +1,4 @@
-"""Projects, their keys and their members."""
+"""Projects, their API keys and their members."""
 
 import pytest
 
@@ -96,7 +96,7 @@ async def test_a_revoked_key_is_refused_at_once(api):
     await api.refused(401, "UNAUTHENTICATED", "GET", "/runs", by=made["key"])
     again = await api.send("DELETE", f"{keys}/{made['id']}", by="admin")
     assert again.json() == response.json()
-    await api.refused(404, "NOT_FOUND", "DELETE", f"{keys}/nobody", by="admin")
+    await api.refused(404, "NOT_FOUND", "DELETE", f"{keys}/unknown", by="admin")
 
 
 async def test_the_last_use_of_a_key_is_shown(api):

@@ -1,4 +1,4 @@
-"""The protocol itself: what is read and for how long, who hears an answer, and in which order."""
+"""The HTTP protocol: limits and deadlines of reading, and the order of answers."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ def auth(driver):
 
 
 def later(wires, seconds):
-    """What the look at that time brings about."""
+    """Enforce deadlines as if so many seconds had passed."""
     wires.connections.enforce(asyncio.get_running_loop().time() + seconds)
 
 
@@ -37,7 +37,7 @@ def chunk(data):
 
 
 def with_header_of(size):
-    """A good request whose header, as it is counted, has so many bytes."""
+    """Return a valid request whose header has this number of bytes."""
     head = b"GET /healthz HTTP/1.1\r\nhost: runstead.test\r\nx: "
     counted = len("/healthz") + len("host") + len("runstead.test") + 4 + len("x") + 4
     return head + b"a" * (size - counted) + b"\r\n\r\n"
@@ -69,7 +69,7 @@ async def test_an_endless_header_is_refused_when_it_is_too_large(wires, endless)
     assert answers(protocol) == [431]
     assert b"HEADERS_TOO_LARGE" in sent(protocol)
     assert protocol.transport.ended
-    protocol.data_received(endless * 100)  # thrown away
+    protocol.data_received(endless * 100)  # discarded
     assert answers(protocol) == [431]
     later(wires, limits.refused_s_max + 1)
     assert protocol.transport.aborted
@@ -362,11 +362,11 @@ async def test_a_stopping_server_waits_only_briefly_for_a_silent_connection(wire
     monkeypatch.setattr(limits, "last_request_s", 0)
     silent = wires.open()
     silent.shutdown()
-    await asyncio.sleep(0.001)  # a timer that is due is run before this one
+    await asyncio.sleep(0.001)  # a due timer runs before this one
     assert silent.transport.closing
 
 
-# Callers that hang up
+# Callers that disconnect
 
 
 @pytest.mark.parametrize("way", ["plain", "asgi", "with another request behind it"])
@@ -399,7 +399,7 @@ async def test_an_incomplete_request_of_a_disconnected_caller_has_no_effect(driv
     assert not wires.connections.body.since
 
 
-# What else an answer is
+# Metrics and headers of answers
 
 
 async def test_plain_answers_are_counted_in_metrics(wires, auth):

@@ -1,4 +1,4 @@
-"""Registering push services, and who may do what with them."""
+"""Registration of push services, and authorization."""
 
 import jwt
 import pytest
@@ -60,7 +60,7 @@ async def test_the_same_key_updates_the_service(api):
 
 
 async def test_the_same_key_in_another_scope_is_another_service(api):
-    """A stranger who knows a key must not take the service over."""
+    """A caller who knows a service_key must not take over the service."""
     mine = (await api.post(WHERE, body(api.project.id), 201))["service"]
     whole = body(scope_kind="global")
     ours = (await api.post(WHERE, whole, 201))["service"]
@@ -167,20 +167,20 @@ async def test_a_disabled_service_stays_disabled_until_it_registers_again(api):
 async def test_forbidden_urls_and_malformed_members_are_refused(api, members, path):
     api.app.egress = Egress()
     sent = {name: value for name, value in {**body(api.project.id), **members}.items() if value is not None}
-    told = await api.refused(400, "INVALID_REQUEST", "POST", WHERE, sent)
-    assert [error["path"] for error in told["errors"]] == [path]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", WHERE, sent)
+    assert [error["path"] for error in problem["errors"]] == [path]
     assert (await api.get(WHERE))["data"] == []
 
 
 async def test_the_error_of_a_refused_url_does_not_show_its_password(api):
-    told = await api.refused(
+    problem = await api.refused(
         400,
         "INVALID_REQUEST",
         "POST",
         WHERE,
         body(api.project.id, invoke_url="https://ada:secret@x.example/"),
     )
-    assert "secret" not in str(told)
+    assert "secret" not in str(problem)
 
 
 async def test_a_project_has_a_limit_of_services(api, monkeypatch):

@@ -52,14 +52,14 @@ async def test_a_pause_and_a_wait_are_different(api):
     run = f"/runs/{run_id}"
     await api.refused(409, "TOOL_RESULT_NOT_WAITING", "POST", f"{run}/resume", {"type": "unpause"})
     await api.post(f"{run}/wait", {"reason": "event"})
-    told = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "unpause"})
-    assert told["detail"] == "The run waits for reason event; unpause does not answer that"
+    problem = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "unpause"})
+    assert problem["detail"] == "The run waits for reason event; unpause does not answer that"
     await api.refused(409, "RUN_ALREADY_WAITING", "POST", f"{run}/pause")
     await api.post(f"{run}/resume", {"type": "event"})
     for _ in range(2):
         await api.post(f"{run}/pause")
-    told = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "event"})
-    assert told["detail"] == "The run is paused; event does not answer that"
+    problem = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "event"})
+    assert problem["detail"] == "The run is paused; event does not answer that"
     await api.complete(run_id)
     await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/pause")
     await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/resume", {"type": "unpause"})
@@ -220,8 +220,8 @@ async def test_a_run_is_deleted_after_its_children(api):
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     for run in (parent, child):
         await api.complete(run["run_id"])
-    told = await api.refused(409, "RUN_HAS_CHILDREN", "DELETE", f"/runs/{parent['run_id']}", by="admin")
-    assert told["detail"] == "The run has runs below it: delete those first"
+    problem = await api.refused(409, "RUN_HAS_CHILDREN", "DELETE", f"/runs/{parent['run_id']}", by="admin")
+    assert problem["detail"] == "The run has runs below it: delete those first"
     for run in (child, parent):
         assert (await api.send("DELETE", f"/runs/{run['run_id']}", by="admin")).status_code == 200
     assert (await api.get("/runs"))["data"] == []
@@ -239,9 +239,9 @@ async def test_usage_is_summed_up_by_model(api):
     root = await api.create()
     child = await api.create(api.task(parent_run_id=root["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
-    told = {"provider": "anthropic", "model": "m", "inputTokens": 10, "outputTokens": 2}
+    found = {"provider": "anthropic", "model": "m", "inputTokens": 10, "outputTokens": 2}
     await api.complete(
-        child["run_id"], metadata={**told, "cachedInputTokens": 4, "usageCaptureStatus": "complete"}
+        child["run_id"], metadata={**found, "cachedInputTokens": 4, "usageCaptureStatus": "complete"}
     )
     await api.complete(grandchild["run_id"], metadata={"model": "n", "usageCaptureStatus": "missing"})
     usage = await api.get(f"/runs/{child['run_id']}/usage")

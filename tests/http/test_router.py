@@ -1,4 +1,4 @@
-"""A tree of dictionaries finds what patterns tried one after another would find."""
+"""The router finds the same routes as a list of patterns that are tried in order."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from runstead.http.framework.app import operations
 from runstead.http.framework.router import Router
 
 PATHS = list(dict.fromkeys(operation.path for operation in operations()))
-#: As patterns in a list have to stand: what is spelled out before what may be anything.
+#: Patterns in the order of a list: literal segments before parameters.
 LISTED = [
     Route(path, print)
     for path in sorted(PATHS, key=lambda path: [part[:1] == "{" for part in path.split("/")])

@@ -1,6 +1,8 @@
-"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how much happens.
+"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how
+much happens.
 
-It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of their own.
+It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of
+their own.
 """
 
 import asyncio
@@ -33,7 +35,7 @@ class Clock:
 
 
 class Place:
-    """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
+    """A project over SQLite. `steps` counts the steps of SQLite's virtual machine in readers, in hundreds."""
 
     def __init__(self, store, project, clock):
         self.app = App(store, MemoryNotifier())
@@ -116,8 +118,8 @@ async def test_a_page_far_back_costs_as_much_as_the_first(place):
 
 
 async def reads_during(place, monkeypatch, filters, changes):
-    """What a follower of the list was told, and how often it read the list, while so much happened."""
-    reads, told, looked, heard = [], [], asyncio.Event(), asyncio.Event()
+    """Return the updates of a follower of the list, and how often it read the list, during many changes."""
+    reads, found, looked, heard = [], [], asyncio.Event(), asyncio.Event()
     page = place.app.store.runs.page
 
     async def counted(query):
@@ -131,7 +133,7 @@ async def reads_during(place, monkeypatch, filters, changes):
     async def listen():
         async with aclosing(follow(place.visit("/"), place.project, filters, "")) as parts:
             async for one in parts:
-                told.append(one)
+                found.append(one)
                 if one is not None and one.name == "news":
                     heard.set()
 
@@ -142,11 +144,11 @@ async def reads_during(place, monkeypatch, filters, changes):
         await looked.wait()
         await changes()
         await heard.wait()
-    await asyncio.sleep(0.5)  # whatever is read beyond that
+    await asyncio.sleep(0.5)  # later reads
     took = loop.time() - began
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    return reads, told, took
+    return reads, found, took
 
 
 async def test_many_changes_cause_few_reads_of_the_list(place, monkeypatch):
@@ -157,11 +159,11 @@ async def test_many_changes_cause_few_reads_of_the_list(place, monkeypatch):
                 place.app, place.principal, commands.RunRef(written.run.run_id, place.project.id), None
             )
 
-    reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
+    reads, found, took = await reads_during(place, monkeypatch, Filters(), changes)
     assert 1 < len(reads) <= took / 0.2 + 2
     assert set(reads) == {rows.rows_shown + 1}
-    assert len([one for one in told if one is not None]) <= 3 * len(reads)
-    last = [one.html for one in told if one is not None and one.name == "rows"][-1]
+    assert len([one for one in found if one is not None]) <= 3 * len(reads)
+    last = [one.html for one in found if one is not None and one.name == "rows"][-1]
     assert last.count("<tr") <= 2 * rows.rows_shown
 
 
@@ -175,13 +177,13 @@ async def test_changes_outside_the_shown_rows_cause_no_reads(place, monkeypatch)
                 place.app, place.principal, commands.RunRef(run.run_id, place.project.id), None
             )
 
-    reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)
+    reads, found, _ = await reads_during(place, monkeypatch, Filters(), changes)
     assert len(reads) == 1
-    assert [one.name for one in told if one is not None and one.name == "rows"] == []
+    assert [one.name for one in found if one is not None and one.name == "rows"] == []
 
 
 async def test_a_period_costs_as_much_as_the_runs_in_it(place, monkeypatch):
-    """The oldest runs of the list, with all the others before them, and a time in which nothing was created."""
+    """Periods of the oldest runs of the list, and a period without runs."""
     monkeypatch.setattr(limits, "order_slack_ms", 0)
     monkeypatch.setattr(limits, "order_near", 100)
     await place.fill(1_000)

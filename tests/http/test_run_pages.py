@@ -1,4 +1,4 @@
-"""`GET /runs` and `GET /projects/{project}/runs`: filters, orders, pages."""
+"""`GET /runs` and `GET /projects/{project}/runs`: filters, sort orders and pages."""
 
 import base64
 import uuid
@@ -182,9 +182,9 @@ BAD = [
 async def test_a_malformed_query_is_refused(api, query):
     await api.create()
     for path in ("/runs", f"/projects/{api.project.id}/runs"):
-        told = await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
-        assert told["detail"].startswith("Query: ") or "must be a time" in told["detail"]
-        assert told["errors"]
+        problem = await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
+        assert problem["detail"].startswith("Query: ") or "must be a time" in problem["detail"]
+        assert problem["errors"]
 
 
 @pytest.mark.parametrize("text", ["1970-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-12:00"])

@@ -1,4 +1,4 @@
-"""`/runs/{run_id}`: reading, completing, cancelling, retrying."""
+"""`/runs/{run_id}`: read, complete, cancel and retry runs."""
 
 import asyncio
 
@@ -79,8 +79,8 @@ async def test_members_stay_present_through_every_state(api):
 
 @pytest.mark.parametrize("path", ["", "/children", "/tree", "/attempts", "/events", "/stream"])
 async def test_an_unknown_run_is_not_found(api, path):
-    told = await api.refused(404, "NOT_FOUND", "GET", f"/runs/nobody{path}")
-    assert told["detail"] == "Run not found"
+    problem = await api.refused(404, "NOT_FOUND", "GET", f"/runs/unknown{path}")
+    assert problem["detail"] == "Run not found"
 
 
 async def test_a_completion_ends_the_run_and_stores_all_its_members(api):
@@ -131,7 +131,7 @@ async def test_the_first_completion_counts_and_later_ones_learn_whether_they_agr
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "error"),
+    ("status", "message", "error"),
     [
         ("completed", {}, None),
         ("cancelled", {}, None),
@@ -147,10 +147,10 @@ async def test_the_first_completion_counts_and_later_ones_learn_whether_they_agr
         ("cancelled", {"terminal_error_message": "Stopped"}, {"message": "Stopped"}),
     ],
 )
-async def test_the_error_has_the_message_of_the_completion(api, status, told, error):
+async def test_the_error_has_the_message_of_the_completion(api, status, message, error):
     run_id = (await api.create())["run_id"]
     nothing = {"metadata": None, "terminal_error_code": None, "terminal_error_message": None}
-    run = (await api.complete(run_id, status, **{**nothing, **told}))["run"]
+    run = (await api.complete(run_id, status, **{**nothing, **message}))["run"]
     assert (run["status"], run["error"]) == (status, error)
     assert await api.event_types(run_id) == ["RUN_FINISHED" if status == "completed" else "RUN_ERROR"]
 
@@ -192,8 +192,8 @@ BAD_COMPLETIONS = [
 @pytest.mark.parametrize("body", BAD_COMPLETIONS, ids=range(len(BAD_COMPLETIONS)))
 async def test_a_malformed_completion_changes_nothing(driver, body):
     made = await driver.create()
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{made['run_id']}/complete", body)
-    [error] = told["errors"]
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{made['run_id']}/complete", body)
+    [error] = problem["errors"]
     assert error["path"].startswith("$")
     assert error["message"]
     assert await driver.run(made["run_id"]) == made
@@ -224,12 +224,12 @@ async def test_a_cancellation_is_shown_until_the_worker_has_stopped(api):
     assert cancelled["cancellation"]["stopped_at"] is None
     assert (cancelled["lease_owner"], cancelled["lease_expires_at"]) == (None, None)
     api.clock.advance(1)
-    # The worker learns of it at its next renewal or append, and lets go.
+    # The worker learns of the cancellation at its next renewal or append, and stops.
     assert await api.post(f"{worker}/runs/{run_id}/lease", {"lease_duration_seconds": 60}) == {"run": None}
-    told = await api.refused(
+    problem = await api.refused(
         400, "EVENT_RUN_TERMINAL", "POST", f"/runs/{run_id}/events", {"events": [{"type": "A"}]}
     )
-    assert told["detail"] == "Cannot append external events to a terminal run"
+    assert problem["detail"] == "Cannot append external events to a terminal run"
     proof = {"attempt": taken["attempt"]}
     assert await api.complete(run_id, "cancelled", **proof) == {
         "completed": True,
@@ -310,8 +310,8 @@ async def test_a_read_key_cannot_write(api, act):
     if act == "retry":
         await api.complete(run["run_id"])
         run = await api.run(run["run_id"])
-    told = await api.refused(403, "FORBIDDEN", "POST", f"/runs/{run['run_id']}/{act}", body, by="read")
-    assert "runs:write" in told["detail"]
+    problem = await api.refused(403, "FORBIDDEN", "POST", f"/runs/{run['run_id']}/{act}", body, by="read")
+    assert "runs:write" in problem["detail"]
     assert await api.run(run["run_id"], by="read") == run
 
 

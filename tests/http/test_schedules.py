@@ -1,4 +1,4 @@
-"""`/projects/{project}/schedules…`: what is taken, what is answered, and what a run by hand does."""
+"""`/projects/{project}/schedules…`: create and read schedules, and start runs by hand."""
 
 import asyncio
 import uuid
@@ -124,10 +124,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("members", "told"), REFUSED, ids=range(len(REFUSED)))
-async def test_an_invalid_schedule_is_refused_and_not_stored(driver, members, told):
+@pytest.mark.parametrize(("members", "message"), REFUSED, ids=range(len(REFUSED)))
+async def test_an_invalid_schedule_is_refused_and_not_stored(driver, members, message):
     problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert problem["errors"]
     assert (await driver.get(PLACE))["schedules"] == []
 
@@ -142,8 +142,8 @@ async def test_a_project_has_a_limit_of_schedules(driver, monkeypatch):
     monkeypatch.setattr(limits, "schedules_per_project_max", 2)
     await made(driver)
     await made(driver)
-    told = await driver.refused(409, "SCHEDULE_LIMIT_REACHED", "POST", PLACE, body())
-    assert "at most 2 schedules" in told["detail"]
+    problem = await driver.refused(409, "SCHEDULE_LIMIT_REACHED", "POST", PLACE, body())
+    assert "at most 2 schedules" in problem["detail"]
 
 
 async def test_a_creation_with_an_idempotency_key_is_applied_once(api):
@@ -153,7 +153,7 @@ async def test_a_creation_with_an_idempotency_key_is_applied_once(api):
     assert len((await api.get(PLACE))["schedules"]) == 1
 
 
-@pytest.mark.parametrize("name", ["nobody", NOWHERE])
+@pytest.mark.parametrize("name", ["unknown", NOWHERE])
 async def test_an_unknown_schedule_is_not_found(api, name):
     await api.refused(404, "NOT_FOUND", "GET", f"{PLACE}/{name}")
     await api.refused(404, "NOT_FOUND", "POST", f"{PLACE}/{name}/runs", {"idempotency_key": "k"})
@@ -262,8 +262,8 @@ async def test_a_worker_executes_a_run_and_the_schedule_shows_its_end(api):
     bad = await run(api, schedule, "b")
     await api.complete(bad["run_id"], "failed", terminal_error_code="E", terminal_error_message="why")
     after = await read(api, schedule)
-    told = [after[f"last_failure_{name}"] for name in ("code", "message", "run_id")]
-    assert (after["health"], told) == ("failed", ["E", "why", bad["run_id"]])
+    found = [after[f"last_failure_{name}"] for name in ("code", "message", "run_id")]
+    assert (after["health"], found) == ("failed", ["E", "why", bad["run_id"]])
 
 
 async def test_a_workflow_runs_by_its_id(api):
@@ -304,8 +304,8 @@ async def test_a_conversation_of_another_project_is_not_found(api):
 async def test_every_member_matches_its_schema(driver):
     from jsonschema import Draft202012Validator
 
-    told = (await driver.send("GET", "/openapi.json", by=None)).json()
+    answer = (await driver.send("GET", "/openapi.json", by=None)).json()
     for kind in ("task", "agent"):
         value = await made(driver, kind)
-        schema = {"$ref": "#/components/schemas/ScheduleView", "components": told["components"]}
+        schema = {"$ref": "#/components/schemas/ScheduleView", "components": answer["components"]}
         Draft202012Validator(schema).validate(value)

@@ -1,4 +1,4 @@
-"""Schedules over HTTP as time passes: fired, paused, edited, deleted, looked ahead at, and synced from a source."""
+"""Schedules over time: firing, pausing, editing, deleting, next times, and sync from a source."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -124,7 +124,7 @@ async def test_a_one_time_schedule_completes(api):
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ({"schedule": None}, "either schedule"),
         ({"run_at": "2099-01-01T00:00:00Z"}, "either schedule"),
@@ -134,9 +134,9 @@ async def test_a_one_time_schedule_completes(api):
         ({"max_staleness_seconds": 0}, "$.max_staleness_seconds"),
     ],
 )
-async def test_impossible_times_are_refused(driver, members, told):
+async def test_impossible_times_are_refused(driver, members, message):
     problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert problem["errors"]
     assert (await driver.get(PLACE))["schedules"] == []
 
@@ -209,7 +209,7 @@ async def test_all_members_of_a_creation_can_be_changed(api):
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ({"name": None}, "$.name"),
         ({"schedule": "@daily"}, "macro"),
@@ -221,10 +221,10 @@ async def test_all_members_of_a_creation_can_be_changed(api):
         ({"target": {"kind": "task", "id": "a", "conversation_mode": "none"}}, "agent"),
     ],
 )
-async def test_a_change_that_is_not_valid_changes_nothing(driver, members, told):
+async def test_a_change_that_is_not_valid_changes_nothing(driver, members, message):
     schedule = await made(driver)
     problem = await driver.refused(400, "INVALID_REQUEST", "PATCH", f"{PLACE}/{schedule['id']}", members)
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert await read(driver, schedule) == schedule
 
 
@@ -348,14 +348,14 @@ async def test_a_schedule_of_a_source_cannot_be_changed_by_hand(driver):
 async def test_a_refused_sync_changes_nothing(driver):
     await sync(driver, source("a"))
     before = await driver.get(PLACE)
-    for wrong, told in (
+    for wrong, found in (
         ([source("b"), source("c", schedule="@daily")], "schedules[1]"),
         ([source("b"), source("b")], "twice"),
         ([source("b", schedule=None, run_at="2020-01-01T00:00:00Z")], "schedules[0]"),
         ([body()], "source_trigger_id"),
     ):
         problem = await driver.refused(400, "INVALID_REQUEST", "PUT", SOURCE, {"schedules": wrong})
-        assert told in problem["detail"]
+        assert found in problem["detail"]
         assert problem["errors"][0]["path"].startswith("$.schedules[")
     assert await driver.get(PLACE) == before
 

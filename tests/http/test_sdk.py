@@ -1,4 +1,4 @@
-"""The SDK's calls against the application itself: pausing, naming, deleting, usage, families, keyed events."""
+"""The SDK against the application: pause, rename, delete, usage, families, events with keys."""
 
 from datetime import UTC, datetime
 

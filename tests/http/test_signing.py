@@ -1,4 +1,4 @@
-"""The server's own keys: from a file, or made once and kept in the store."""
+"""The server's signing keys: from a file, or created once and stored."""
 
 import asyncio
 import stat

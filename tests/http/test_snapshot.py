@@ -1,4 +1,4 @@
-"""`…/snapshot`: a run's log, folded."""
+"""`…/snapshot`: a snapshot of a run's log."""
 
 
 async def say(api, path, *events):
@@ -99,13 +99,13 @@ async def test_the_state_holds_the_input_requests_of_the_run(api):
     assert shown["t1"].pop("mine") == 1, "what the events say beside it stays"
     assert (shown["t1"]["id"], shown["t1"]["toolCallId"], shown["t1"]["status"]) == (made["id"], "t1", "open")
     assert shown["t1"]["fields"] == made["fields"]
-    told = await api.post(f"{where}/{made['id']}/responses", {"values": {"n": "Ada"}}, 201)
+    answer = await api.post(f"{where}/{made['id']}/responses", {"values": {"n": "Ada"}}, 201)
     shown = (await state(api, path))["inputRequestsByToolCallId"]["t1"]
     shown.pop("mine")
-    assert (shown["status"], shown["submittedAt"]) == ("submitted", told["submitted_at"])
-    assert shown["latestResponse"] == told["latest_response"]
+    assert (shown["status"], shown["submittedAt"]) == ("submitted", answer["submitted_at"])
+    assert shown["latestResponse"] == answer["latest_response"]
     camel = {
-        "".join(word.title() if at else word for at, word in enumerate(name.split("_"))) for name in told
+        "".join(word.title() if at else word for at, word in enumerate(name.split("_"))) for name in answer
     }
     assert set(shown) == camel
 

@@ -1,4 +1,4 @@
-"""The live end of a log: which reads followers cost, and whom what they find wakes."""
+"""The live end of a log: the reads of followers, and which followers a page wakes."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ def event(number, kind="A", private=False):
 
 
 class Log(Tail):
-    """A log in memory, of which every read can be held up."""
+    """A log in memory whose reads the test can delay."""
 
     def __init__(self):
         super().__init__("log")
@@ -58,7 +58,7 @@ async def test_followers_at_the_same_event_share_one_read_and_its_page(log):
     await settled()
     log.append(event(1))
     pages = await asyncio.gather(*waiting)
-    assert log.reads == [0, 0]  # when they came, and when the event did
+    assert log.reads == [0, 0]  # when they joined, and at the event
     assert len(set(map(id, pages))) == 1
 
 
@@ -82,7 +82,7 @@ async def test_an_event_stored_during_a_read_causes_another_read(log):
     log.open.clear()
     (waiting,) = following(log, 0)
     await settled()
-    assert log.reads == [0]  # and it has found nothing
+    assert log.reads == [0]  # and found nothing
     log.append(event(1))
     log.open.set()
     assert (await waiting).reached == 1
@@ -152,7 +152,7 @@ async def test_followers_that_leave_leave_nothing_behind(log):
 async def test_polling_finds_events_whose_notification_was_lost(log):
     (waiting,) = following(log, 0)
     await settled()
-    log.events.append(event(1))  # and nobody is notified
+    log.events.append(event(1))  # without a notification
     log.compare(1)
     assert (await waiting).reached == 1
 
@@ -164,7 +164,7 @@ async def test_polling_without_new_events_costs_no_read(log):
     for _ in range(3):
         log.compare(2)
         await settled()
-    assert log.reads == [1, 1]  # the private event moves no place: it is looked for once
+    assert log.reads == [1, 1]  # the private event advances no follower, and is read once
     waiting.cancel()
 
 

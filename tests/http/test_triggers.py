@@ -1,4 +1,4 @@
-"""Triggers over HTTP: an address that starts a run, known to whoever has its token."""
+"""Triggers over HTTP: URLs with a token that start runs."""
 
 import base64
 import hashlib
@@ -31,10 +31,10 @@ class Triggers:
         return response.json()
 
     async def refused(self, status, code, token, body=b"", **options):
-        told = await self.fire(token, body, status, **options)
-        assert (told["code"], told["instance"]) == (code, "/triggers/***")
-        assert token not in json.dumps(told)
-        return told
+        answer = await self.fire(token, body, status, **options)
+        assert (answer["code"], answer["instance"]) == (code, "/triggers/***")
+        assert token not in json.dumps(answer)
+        return answer
 
     async def started(self, token, body=b"", **options):
         return await self.api.run((await self.fire(token, body, **options))["run_id"])
@@ -47,9 +47,9 @@ def triggers(api):
 
 async def test_a_call_with_the_token_alone_starts_a_run_with_the_payload(triggers, api):
     made = await triggers.make(name="Push", config={"branch": "main"})
-    told = await triggers.fire(made["token"], {"ref": "refs/heads/main"})
-    assert told.keys() == {"run_id"}
-    run = await api.run(told["run_id"])
+    answer = await triggers.fire(made["token"], {"ref": "refs/heads/main"})
+    assert answer.keys() == {"run_id"}
+    run = await api.run(answer["run_id"])
     assert (run["kind"], run["target"], run["status"]) == ("task", "task:build", "pending")
     assert (run["input"], run["config"]) == ({"ref": "refs/heads/main"}, {"branch": "main"})
     assert (run["trigger_kind"], run["trigger_id"]) == ("webhook", made["trigger"]["id"])

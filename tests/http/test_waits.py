@@ -1,4 +1,4 @@
-"""`/wait`, `/resume` and `/heartbeats`: a run that needs something from outside, and one that is kept."""
+"""`/wait`, `/resume` and `/heartbeats`."""
 
 import asyncio
 
@@ -163,8 +163,8 @@ async def test_an_expired_wait_fails_the_run(api):
     await api.pass_time(30)
     after = await api.get(run)
     assert (after["status"], after["error"]["code"]) == ("failed", "WAIT_EXPIRED")
-    told = {"reason", "attempts", "lease_owner", "last_heartbeat_at", "last_event_id"}
-    assert set(after["error"]["detail"]) == told
+    found = {"reason", "attempts", "lease_owner", "last_heartbeat_at", "last_event_id"}
+    assert set(after["error"]["detail"]) == found
 
 
 BAD_WAITS = [
@@ -239,78 +239,78 @@ async def test_a_heartbeat_of_another_attempt_is_superseded(api):
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 1})
 
 
-# For a run below
+# Waits for a child
 
 
 async def family(api, **more):
-    """A claimed run, one below it that nobody has claimed, and the body of a wait for that."""
-    above, _ = await api.claimed()
-    below = await api.create(api.task("task:below", parent_run_id=above["run_id"]))
-    wait = {"reason": "event", "tool_call_id": "run:below", "awaited_run_id": below["run_id"]}
-    return above, below, {**wait, "attempt": above["attempt"], "release": True, **more}
+    """Create a claimed run and an unclaimed child. Returns both and the body of a wait for the child."""
+    parent, _ = await api.claimed()
+    child = await api.create(api.task("task:child", parent_run_id=parent["run_id"]))
+    wait = {"reason": "event", "tool_call_id": "run:child", "awaited_run_id": child["run_id"]}
+    return parent, child, {**wait, "attempt": parent["attempt"], "release": True, **more}
 
 
 async def test_a_run_waits_for_a_child_without_a_worker(api):
-    above, below, wait = await family(api)
-    run = (await api.post(f"/runs/{above['run_id']}/wait", wait))["run"]
+    parent, child, wait = await family(api)
+    run = (await api.post(f"/runs/{parent['run_id']}/wait", wait))["run"]
     assert (run["status"], run["waiting_run_id"], run["lease_expires_at"]) == (
         "waiting",
-        below["run_id"],
+        child["run_id"],
         None,
     )
-    attempts = (await api.get(f"/runs/{above['run_id']}/attempts"))["data"]
+    attempts = (await api.get(f"/runs/{parent['run_id']}/attempts"))["data"]
     assert [one["outcome"] for one in attempts] == ["parked"]
-    body = {"type": "event", "tool_call_id": "run:below"}
-    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"/runs/{above['run_id']}/resume", body)
-    await api.complete(below["run_id"])
+    body = {"type": "event", "tool_call_id": "run:child"}
+    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"/runs/{parent['run_id']}/resume", body)
+    await api.complete(child["run_id"])
     await api.pass_time(0)
-    run = await api.run(above["run_id"])
+    run = await api.run(parent["run_id"])
     assert (run["status"], run["waiting_run_id"]) == ("running", None)
-    [event] = (await api.get(f"/runs/{above['run_id']}/events"))["data"]
-    assert event["payload"]["value"]["result"] == {"run_id": below["run_id"], "status": "completed"}
+    [event] = (await api.get(f"/runs/{parent['run_id']}/events"))["data"]
+    assert event["payload"]["value"]["result"] == {"run_id": child["run_id"], "status": "completed"}
     worker, _ = await api.worker()
-    assert (await api.claim(worker, targets=[above["target"]]))["run"]["attempt"] == 2
+    assert (await api.claim(worker, targets=[parent["target"]]))["run"]["attempt"] == 2
 
 
 async def test_the_end_of_a_child_wakes_the_server_at_once(api):
-    above, below, wait = await family(api)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
     with api.app.notifier.subscribe(DEADLINES_KEY) as hint:
-        await api.append(below["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
+        await api.append(child["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
         assert not hint.is_set()
-        await api.complete(below["run_id"])
+        await api.complete(child["run_id"])
         assert hint.is_set()
 
 
 async def test_a_run_does_not_wait_for_an_ended_child_and_keeps_its_lease(api):
-    above, below, wait = await family(api)
-    await api.post(f"/runs/{below['run_id']}/cancel")
-    run = (await api.post(f"/runs/{above['run_id']}/wait", wait))["run"]
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{child['run_id']}/cancel")
+    run = (await api.post(f"/runs/{parent['run_id']}/wait", wait))["run"]
     assert (run["status"], run["lease_expires_at"] is None) == ("running", False)
 
 
 async def test_a_child_that_ends_between_the_two_steps_resumes_its_parent(api, monkeypatch):
-    above, below, wait = await family(api)
+    parent, child, wait = await family(api)
     await_end = waits._mark_awaited
 
     async def marked(*args):
         found = await await_end(*args)
-        await api.complete(below["run_id"])
-        await api.pass_time(0)  # in vain: the one above does not wait yet
+        await api.complete(child["run_id"])
+        await api.pass_time(0)  # without effect: the parent does not wait yet
         return found
 
     monkeypatch.setattr(waits, "_mark_awaited", marked)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
 async def test_a_crash_before_the_second_step_is_recovered(api, monkeypatch):
-    above, below, wait = await family(api)
+    parent, child, wait = await family(api)
     await_end = waits._mark_awaited
 
     async def marked(*args):
         found = await await_end(*args)
-        await api.complete(below["run_id"])
+        await api.complete(child["run_id"])
         await api.pass_time(0)
         monkeypatch.setattr(waits, "resume_parent", died)
         return found
@@ -319,62 +319,62 @@ async def test_a_crash_before_the_second_step_is_recovered(api, monkeypatch):
         raise ConnectionError
 
     monkeypatch.setattr(waits, "_mark_awaited", marked)
-    await api.send("POST", f"/runs/{above['run_id']}/wait", wait)
-    assert (await api.run(above["run_id"]))["status"] == "waiting"
+    await api.send("POST", f"/runs/{parent['run_id']}/wait", wait)
+    assert (await api.run(parent["run_id"]))["status"] == "waiting"
     await api.pass_time(29)
-    assert (await api.run(above["run_id"]))["status"] == "waiting"
+    assert (await api.run(parent["run_id"]))["status"] == "waiting"
     await api.pass_time(1)
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
 async def test_a_repeated_wait_after_its_end_changes_nothing(api):
-    above, below, wait = await family(api)
-    path, headers = f"/runs/{above['run_id']}/wait", {"Idempotency-Key": "once"}
+    parent, child, wait = await family(api)
+    path, headers = f"/runs/{parent['run_id']}/wait", {"Idempotency-Key": "once"}
     first = await api.post(path, wait, headers=headers)
-    await api.complete(below["run_id"])
+    await api.complete(child["run_id"])
     await api.pass_time(0)
-    before = await api.run(above["run_id"])
+    before = await api.run(parent["run_id"])
     assert await api.post(path, wait, headers=headers) == first
-    assert await api.run(above["run_id"]) == before
+    assert await api.run(parent["run_id"]) == before
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", path, wait)
 
 
 async def test_a_deleted_child_resumes_its_parent(api):
-    above, below, wait = await family(api)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    await api.complete(below["run_id"])
-    response = await api.send("DELETE", f"/runs/{below['run_id']}", by="admin")
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    await api.complete(child["run_id"])
+    response = await api.send("DELETE", f"/runs/{child['run_id']}", by="admin")
     assert response.status_code == 200
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
 async def test_only_a_child_can_be_awaited(api):
-    above, below, wait = await family(api)
-    grandchild = await api.create(api.task("task:g", parent_run_id=below["run_id"]))
-    stranger = await api.create()
-    path = f"/runs/{above['run_id']}/wait"
-    for run_id in (grandchild["run_id"], stranger["run_id"], above["run_id"], "nobody"):
-        told = await api.refused(400, "INVALID_REQUEST", "POST", path, {**wait, "awaited_run_id": run_id})
-        assert told["detail"].endswith(f"{run_id} is not a child of {above['run_id']}")
-        assert told["errors"][0]["path"] == "$.awaited_run_id"
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    parent, child, wait = await family(api)
+    grandchild = await api.create(api.task("task:g", parent_run_id=child["run_id"]))
+    unrelated = await api.create()
+    path = f"/runs/{parent['run_id']}/wait"
+    for run_id in (grandchild["run_id"], unrelated["run_id"], parent["run_id"], "unknown"):
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", path, {**wait, "awaited_run_id": run_id})
+        assert problem["detail"].endswith(f"{run_id} is not a child of {parent['run_id']}")
+        assert problem["errors"][0]["path"] == "$.awaited_run_id"
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
 async def test_marking_a_child_sends_no_notification(api):
-    above, _, wait = await family(api)
+    parent, _, wait = await family(api)
     heard = []
     api.app.notifier.listen(api.project.id, heard.append)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    assert [hint.run_id for hints in heard for hint in hints] == [above["run_id"]]
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    assert [hint.run_id for hints in heard for hint in hints] == [parent["run_id"]]
 
 
 async def test_an_agent_run_can_be_awaited(api):
-    above, _ = await api.claimed()
+    parent, _ = await api.claimed()
     conversation_id = await api.conversation()
-    below = await api.create(api.agent(conversation_id, parent_run_id=above["run_id"]))
-    wait = {"reason": "event", "tool_call_id": "x", "awaited_run_id": below["run_id"]}
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    await api.complete(below["run_id"], "failed")
+    child = await api.create(api.agent(conversation_id, parent_run_id=parent["run_id"]))
+    wait = {"reason": "event", "tool_call_id": "x", "awaited_run_id": child["run_id"]}
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    await api.complete(child["run_id"], "failed")
     await api.pass_time(0)
-    run = await api.run(above["run_id"])
+    run = await api.run(parent["run_id"])
     assert (run["status"], run["lease_expires_at"] is None) == ("running", False)

@@ -1,4 +1,4 @@
-"""`/agent-workers…`: registering, claiming, keeping and letting go."""
+"""`/agent-workers…`: register workers, claim runs, renew and release leases."""
 
 import asyncio
 
@@ -133,7 +133,7 @@ async def test_kinds_and_targets_filter_claims(api):
     worker, _ = await api.worker()
     assert (await api.post(f"{worker}/claim", LEASE))[
         "run"
-    ] is None  # agent runs alone, as published clients mean it
+    ] is None  # agent runs only, as published clients expect
 
     async def claim(**body):
         return [run["run_id"] for run in (await api.post(f"{worker}/claim", {**LEASE, **body}))["runs"]]
@@ -364,12 +364,12 @@ async def test_a_credential_that_may_write_the_project_acts_for_its_workers(api)
 @pytest.mark.parametrize("act", ["lease", "release"])
 async def test_an_unknown_run_is_not_found_for_a_worker(api, act):
     worker, _ = await api.worker()
-    await api.refused(404, "NOT_FOUND", "POST", f"{worker}/runs/nobody/{act}", {})
-    await api.refused(404, "NOT_FOUND", "POST", f"/agent-workers/workers/nobody/runs/nobody/{act}", {})
-    await api.refused(404, "NOT_FOUND", "PUT", f"{worker}/runs/nobody/session", {"session_key": "s"})
+    await api.refused(404, "NOT_FOUND", "POST", f"{worker}/runs/unknown/{act}", {})
+    await api.refused(404, "NOT_FOUND", "POST", f"/agent-workers/workers/unknown/runs/unknown/{act}", {})
+    await api.refused(404, "NOT_FOUND", "PUT", f"{worker}/runs/unknown/session", {"session_key": "s"})
 
 
-# Who is there
+# Lists of workers
 
 
 async def test_a_projects_workers_are_listed_in_pages_by_kind_and_key(api):
@@ -400,7 +400,7 @@ async def test_a_silent_worker_is_offline_until_its_next_request(api):
 
     api.clock.advance(limits.worker_silence_s + 1)
     heard = (await api.get(path))["data"][0]
-    await api.claim(f"/agent-workers/workers/{heard['id']}")  # a claim is a sign of life
+    await api.claim(f"/agent-workers/workers/{heard['id']}")  # a claim shows that the worker is alive
     assert await api.app.worker_activity.flush() == 1
     assert await api.app.worker_activity.flush() == 0
     assert await watch(api.app) == 1

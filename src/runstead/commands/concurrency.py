@@ -61,4 +61,8 @@ async def drop_one(app: App, principal: Principal, project: str, target: str | N
 
 async def _others(app: App, principal: Principal, project: str, target: str | None) -> list[ConcurrencyLimit]:
     found = await locate.project(app, principal, Scope.ADMIN, project)
-    return [one.limit for one in await app.store.concurrency.of(found.id) if one.limit.target != target]
+    return [
+        occupancy.limit
+        for occupancy in await app.store.concurrency.of(found.id)
+        if occupancy.limit.target != target
+    ]

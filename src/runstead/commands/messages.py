@@ -84,12 +84,12 @@ async def page(
     spoken = await app.store.conversations.messages(conversation_id, after, limit + 1, budget)
     shown: list[tuple[Spoken, Projected | None]] = []
     spent = 0
-    for one in spoken[:limit]:
+    for entry in spoken[:limit]:
         if spent > budget:
             return shown, True
-        projected = None if one.run is None else await app.projections.of(one.run)
-        shown.append((one, projected) if one.message.outcome is None else _archived(one.message))
-        spent += one.bytes + (0 if projected is None else projected.cost)
+        projected = None if entry.run is None else await app.projections.of(entry.run)
+        shown.append((entry, projected) if entry.message.outcome is None else _archived(entry.message))
+        spent += entry.bytes + (0 if projected is None else projected.cost)
     # The page may have ended at its limit in bytes, so the conversation's newest message decides whether more
     # follow. `message_count` alone cannot: it counts the messages of deleted runs too.
     newest = shown[-1][0].message if shown else None

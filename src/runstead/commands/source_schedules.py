@@ -40,21 +40,21 @@ async def sync(
     """
     refuse_bound(principal, "cannot sync schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    drafts = [_draft(one, project.id, user_uuid(principal.id)) for one in wanted]
+    drafts = [_draft(schedule, project.id, user_uuid(principal.id)) for schedule in wanted]
     edits.check_synced(drafts, now_ms())
-    for conversation_id in {one.conversation_id for one in drafts}:
+    for conversation_id in {schedule.conversation_id for schedule in drafts}:
         await locate.check_conversation(app, principal, project.id, conversation_id)
     return await app.store.schedules.sync(
         project.id, lambda known, now: edits.sync(known, drafts, now), idempotency
     )
 
 
-def _draft(one: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:
-    digest = hashlib.sha256(msgspec.json.encode((one.definition, one.source_path))).hexdigest()
+def _draft(schedule: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:
+    digest = hashlib.sha256(msgspec.json.encode((schedule.definition, schedule.source_path))).hexdigest()
     return replace(
-        draft(one.definition, project_id, created_by),
+        draft(schedule.definition, project_id, created_by),
         definition_source="source",
-        source_trigger_id=one.source_trigger_id,
-        source_path=one.source_path,
-        source_hash=one.source_hash or digest,
+        source_trigger_id=schedule.source_trigger_id,
+        source_path=schedule.source_path,
+        source_hash=schedule.source_hash or digest,
     )

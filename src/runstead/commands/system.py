@@ -56,7 +56,7 @@ async def get(app: App, principal: Principal) -> System:
     projects = await app.store.identity.projects(ids)
     shown = projects[: limits.census_projects_max]
     most = limits.census_runs_max
-    depths = await app.store.statistics.depths([one.id for one in shown], most)
+    depths = await app.store.statistics.depths([project.id for project in shown], most)
     lead = await app.store.leadership.held()
     facts = app.store.facts()
     return System(

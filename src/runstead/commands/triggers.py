@@ -206,7 +206,7 @@ def _check_signature(secret: str, request: TriggerRequest) -> None:
         )
     expected = signature(secret, message_id, int(timestamp), request.raw).encode()
     # A sender signs with two secrets while it rotates them.
-    if not any(hmac.compare_digest(expected, one.encode()) for one in signatures.split(" ")):
+    if not any(hmac.compare_digest(expected, candidate.encode()) for candidate in signatures.split(" ")):
         raise Error("UNAUTHENTICATED", "No signature in webhook-signature matches the body")
 
 

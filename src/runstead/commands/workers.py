@@ -121,8 +121,8 @@ async def held(app: App, principal: Principal, project: str, owners: Sequence[st
     refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     by_owner: dict[str, list[Held]] = {}
-    for one in await app.store.workers.held(found.id, owners, limits.held_looked_max) if owners else ():
-        by_owner.setdefault(one.owner, []).append(one)
+    for run in await app.store.workers.held(found.id, owners, limits.held_looked_max) if owners else ():
+        by_owner.setdefault(run.owner, []).append(run)
     return by_owner
 
 

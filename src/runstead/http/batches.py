@@ -140,20 +140,20 @@ def view(batch: Batch) -> BatchView:
     )
 
 
-def _run(one: BatchRun) -> NewRun:
-    if one.owner is not None and one.owner.kind != "project":
+def _run(run: BatchRun) -> NewRun:
+    if run.owner is not None and run.owner.kind != "project":
         message = "The owner of a run is the project of its batch: leave owner out"
         raise Error("INVALID_REQUEST", message, errors=(("$.owner.kind", "must be project"),))
     body = CreateRun(
-        kind=one.kind,
-        owner=OwnerBody("project", one.owner.id if one.owner is not None else ""),
-        request=one.request,
-        public_id=one.public_id,
-        parent_run_id=one.parent_run_id,
-        trigger=one.trigger,
-        conversation_id=one.conversation_id,
-        title=one.title,
-        labels=one.labels,
+        kind=run.kind,
+        owner=OwnerBody("project", run.owner.id if run.owner is not None else ""),
+        request=run.request,
+        public_id=run.public_id,
+        parent_run_id=run.parent_run_id,
+        trigger=run.trigger,
+        conversation_id=run.conversation_id,
+        title=run.title,
+        labels=run.labels,
     )
     new = new_run(body)
     if new.batch_id is not None:
@@ -230,7 +230,7 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     found = await commands.page(call.app, call.principal, call.path["project"], query.limit + 1, query.cursor)
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, BatchPage([view(one) for one in data], query.info(following)))
+    return Reply(200, BatchPage([view(batch) for batch in data], query.info(following)))
 
 
 @routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=_MISSING)

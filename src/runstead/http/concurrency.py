@@ -44,7 +44,10 @@ class ConcurrencyLimits(msgspec.Struct, frozen=True):
 
 
 def _view(found: list[Occupancy]) -> Reply:
-    views = [ConcurrencyLimitView(one.limit.target, one.limit.max_running, one.running) for one in found]
+    views = [
+        ConcurrencyLimitView(occupancy.limit.target, occupancy.limit.max_running, occupancy.running)
+        for occupancy in found
+    ]
     return Reply(200, ConcurrencyLimits(views))
 
 
@@ -65,5 +68,5 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
-    wanted = [ConcurrencyLimit(one.target, one.max_running) for one in call.body.limits]
+    wanted = [ConcurrencyLimit(limit.target, limit.max_running) for limit in call.body.limits]
     return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))

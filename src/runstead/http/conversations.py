@@ -186,7 +186,7 @@ async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
     )
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, ConversationPage([view(one) for one in data], query.info(following)))
+    return Reply(200, ConversationPage([view(conversation) for conversation in data], query.info(following)))
 
 
 class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):

@@ -115,7 +115,7 @@ async def _page(call: Call[Nothing, Any], ref: RunRef, view: View) -> tuple[Sequ
         run = await runs.get(call.app, call.principal, ref)
         after = from_cursor(run, query.cursor, "Query: cursor")
         page = await commands.family_page(call.app, call.principal, run, after, query.limit, query.event_type)
-        found = [view(one.event, one.run_id, to_cursor(run, one.position)) for one in page.events]
+        found = [view(event.event, event.run_id, to_cursor(run, event.position)) for event in page.events]
         following = to_cursor(run, page.reached) if page.more else None
         return found, PageInfo(self=query.cursor, next=following)
     _, events, more = await commands.page(
@@ -168,12 +168,12 @@ async def summary(call: Call[Nothing, InProject]) -> Reply:
     run, counts = await commands.summary(call.app, call.principal, run_ref(call))
     found = EventSummary(
         run.run_id,
-        sum(one.count for one in counts),
-        iso_or_none(min((one.first_at for one in counts), default=None)),
-        iso_or_none(max((one.last_at for one in counts), default=None)),
+        sum(count.count for count in counts),
+        iso_or_none(min((count.first_at for count in counts), default=None)),
+        iso_or_none(max((count.last_at for count in counts), default=None)),
         [
-            EventTypeCount(one.type, one.count, iso(one.first_at), iso(one.last_at))
-            for one in counts[: limits.event_types_told_max]
+            EventTypeCount(count.type, count.count, iso(count.first_at), iso(count.last_at))
+            for count in counts[: limits.event_types_told_max]
         ],
     )
     return Reply(200, found)

@@ -57,9 +57,14 @@ async def attempts(call: Call[Nothing, InProject]) -> Reply:
     run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
     data = [
         AttemptView(
-            one.attempt, one.lease_owner, iso(one.started_at), iso(one.ended_at), one.outcome, raw(one.error)
+            attempt.attempt,
+            attempt.lease_owner,
+            iso(attempt.started_at),
+            iso(attempt.ended_at),
+            attempt.outcome,
+            raw(attempt.error),
         )
-        for one in ended
+        for attempt in ended
     ]
     if run.attempt and not (ended and ended[-1].attempt == run.attempt):
         outcome = run.status.value if run.terminal else "running"

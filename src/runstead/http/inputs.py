@@ -222,7 +222,7 @@ async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     )
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, InputRequestPage([view(one) for one in data], query.info(following)))
+    return Reply(200, InputRequestPage([view(request) for request in data], query.info(following)))
 
 
 def _named(call: Call[Any, Any]) -> tuple[str, str]:

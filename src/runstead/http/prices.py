@@ -94,7 +94,7 @@ def _view(price: Price) -> PriceView:
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's prices by provider and model."""
     found = await commands.page(call.app, call.principal, call.path["project"])
-    return Reply(200, PriceList([_view(one) for one in found]))
+    return Reply(200, PriceList([_view(price) for price in found]))
 
 
 @routes.route(
@@ -243,7 +243,7 @@ async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
             found.by,
             iso(found.since),
             iso(found.until),
-            [_group(one) for one in found.groups],
+            [_group(group) for group in found.groups],
             found.groups_left_out,
             _group(found.total),
             found.runs,

@@ -61,12 +61,12 @@ async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
     """
     wanted = [
         commands.SourceSchedule(
-            source_trigger_id=one.source_trigger_id,
-            definition=new_schedule(one),
-            source_path=one.source_path,
-            source_hash=one.source_hash,
+            source_trigger_id=schedule.source_trigger_id,
+            definition=new_schedule(schedule),
+            source_path=schedule.source_path,
+            source_hash=schedule.source_hash,
         )
-        for one in call.body.schedules
+        for schedule in call.body.schedules
     ]
     synced = await commands.sync(call.app, call.principal, call.path["project"], wanted)
     kinds = (synced.created, synced.updated, synced.removed, synced.unchanged)

@@ -229,7 +229,7 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
         )
 
     def answer(leased: list[LeasedRun]) -> Reply:
-        runs = [worker_run(*one) for one in leased]
+        runs = [worker_run(*leased_run) for leased_run in leased]
         return Reply(200, Claimed(runs[0] if runs else None, runs))
 
     return await call.idempotent(command, answer)

@@ -219,10 +219,10 @@ def _request(kind: str, name: str, plain: Schema) -> Schema:
         rules.append(_WORKFLOW)
     target = request["properties"]["target"]
     target["description"] = f"`{kind}:<id>`"
-    for one in (target, *target.get("anyOf", ())):
-        if one.get("pattern") == NO_CONTROLS:
-            one["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
-            one["minLength"] = len(kind) + 2
+    for schema in (target, *target.get("anyOf", ())):
+        if schema.get("pattern") == NO_CONTROLS:
+            schema["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
+            schema["minLength"] = len(kind) + 2
     return request
 
 
@@ -265,6 +265,6 @@ def describe_triggers(components: dict[str, Schema]) -> None:
 def describe_webhooks(components: dict[str, Schema]) -> None:
     for shape in (CreateWebhook, UpdateWebhook):
         url = components.get(shape.__name__, {}).get("properties", {}).get("url", {})
-        for one in (url, *url.get("anyOf", ())):
-            if one.get("type") == "string":
-                one["pattern"] = _URL
+        for schema in (url, *url.get("anyOf", ())):
+            if schema.get("type") == "string":
+                schema["pattern"] = _URL
