@@ -132,7 +132,7 @@ class App:
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:
-        """Return the worker, from memory where it was read before."""
+        """Return a worker. It is read from the store once per process."""
         worker = self._workers.get(worker_id)
         if worker is None:
             worker = await self.store.workers.get(worker_id)

@@ -56,6 +56,12 @@ async def get(app: App, principal: Principal, ref: str) -> Project:
     return found
 
 
+async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
+    """Return a project whose change notifications the caller may follow. Raises NOT_FOUND, FORBIDDEN."""
+    refuse_bound(principal, "cannot follow a project")
+    return await locate.project(app, principal, Scope.RUNS_READ, ref)
+
+
 async def visible(app: App, principal: Principal) -> list[Project]:
     """List the projects that the caller has access to."""
     return await app.store.identity.projects(tuple(principal.grants))

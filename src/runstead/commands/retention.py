@@ -28,7 +28,7 @@ async def retire(app: App, age_ms: int, after: int) -> tuple[int, int | None]:
 
 
 async def sweep(app: App, age_ms: int) -> int:
-    """Free the space of deleted runs, where the engine does so later. Returns the amount freed."""
+    """Free the space of deleted runs, if the engine defers that. Returns the amount freed."""
     return await app.store.retention.sweep(age_ms)
 
 

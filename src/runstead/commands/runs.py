@@ -65,7 +65,10 @@ async def apply_at(
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Change the run of an authorized key and publish the change. Raises NOT_FOUND, and what the rule raises."""
+    """Change the run of an authorized key and publish the change.
+
+    Raises NOT_FOUND, and what the rule raises.
+    """
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:
@@ -84,6 +87,16 @@ async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:
             app, principal, Scope.RUNS_READ, run_ref.conversation_id, run_ref.run_id
         )
     return await locate.run(app, principal, Scope.RUNS_READ, run_ref.run_id, run_ref.project)
+
+
+async def get_with_descendants(app: App, principal: Principal, run_ref: RunRef) -> Run:
+    """Return a run whose descendants the caller may read.
+
+    Raises what `get` raises; FORBIDDEN for a token of one run.
+    """
+    run = await get(app, principal, run_ref)
+    refuse_bound(principal, "cannot read other runs")
+    return run
 
 
 async def complete(

@@ -253,7 +253,7 @@ async def renew(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> LeasedRun | None:
-    """Renew the lease. Returns None where the worker has lost it. Raises NOT_FOUND."""
+    """Renew the lease. Returns None if the worker has lost it. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
     app.worker_activity.add(worker.id)
 
@@ -283,7 +283,7 @@ async def release(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED where the worker has lost it."""
+    """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED if the worker has lost it."""
     worker = await acting(app, principal, worker_id)
 
     def decide(loaded: Loaded) -> Transition:

@@ -9,7 +9,6 @@ from runstead.commands import runs
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.principal import refuse_bound
 from runstead.core.runs.event import Event, FamilyEvent, pascal
 from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
 from runstead.http.events import conversation_run_ref
@@ -71,11 +70,11 @@ _OPENING: Final = b": stream of run events\n\n"
 async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStream:
     query: StreamFrom = call.query
     query.check()
-    run = await runs.get(call.app, call.principal, ref)
     followers = call.app.followers
     if not query.include_descendants:
+        run = await runs.get(call.app, call.principal, ref)
         return EventStream(followers.follow(run, _after(call), frame, query.event_type), _OPENING)
-    refuse_bound(call.principal, "cannot read other runs")
+    run = await runs.get_with_descendants(call.app, call.principal, ref)
     header = call.header(b"last-event-id")
     if header is not None and header.strip():
         after = from_cursor(run, header, "Last-Event-ID")
