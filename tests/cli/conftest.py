@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
 
 class Cli:
-    """cli("runs", "list", …, columns=80): output is a terminal with this number of columns or, without it, a pipe."""
+    """cli("runs", "list", …, columns=80): runs a command. Without `columns`, its output is a pipe."""
 
     def __init__(self, monkeypatch, home):
         self.env, self.home = monkeypatch, home

@@ -105,7 +105,7 @@ def test_a_list_is_filtered_as_asked(cli, project_client):
     assert listed("--search", "needle") == {first}
     assert listed("--kind", "eval") == listed("--until", "1h") == set()
     assert listed("--since", "1h") == {first, child}
-    assert listed("--slowest") == {child}  # the other has not begun
+    assert listed("--slowest") == {child}  # the other has not started
     assert len(listed("--limit", "1")) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_run_is_watched_through_a_wait_without_an_event(cli, project_client):
     project_client.wait(run_id, "approval", tool_call_id="call-1")
 
     def answer():
-        time.sleep(1.6)  # the watcher looks once a second
+        time.sleep(1.6)  # the watcher polls once a second
         project_client.resume(run_id, True, type="approval", tool_call_id="call-1")
         project_client.complete(run_id)
 

@@ -1,4 +1,4 @@
-"""A report that does not hold everything says so, on its page and in the name of its table."""
+"""An incomplete report is marked on its page and in the name of its CSV file."""
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ from .web_client import page_text
 
 @pytest.fixture
 async def show():
-    """show(page, name=value…): the answer to who asks with this query. Five runs have reported, of three targets."""
+    """show(page, name=value…): the response to this query. Five runs of three targets have reported usage."""
     store = MemoryStore(now_ms)
     await store.open()
     project = new_project("many", None)

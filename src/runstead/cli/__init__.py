@@ -43,7 +43,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
 
 
 def hoisted(tokens: list[str]) -> list[str]:
-    """Move connection options behind the command: `--profile prod runs list` → `runs list --profile prod`."""
+    """Move leading connection options: `--profile prod runs list` → `runs list --profile prod`."""
     from runstead.cli.app import app  # noqa: PLC0415
 
     leading: list[str] = []

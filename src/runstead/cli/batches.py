@@ -56,7 +56,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
         write_out(document(one))
         return
     counts = one.status_counts
-    told = [
+    present = [
         (state, str(getattr(counts, state))) for state in counts.__struct_fields__ if getattr(counts, state)
     ]
     after = one.on_complete
@@ -67,7 +67,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
                 ("status", one.status),
                 ("name", one.name),
                 ("total", str(one.total)),
-                *told,
+                *present,
                 ("created", format_time(one.created_at) or None),
                 ("completed", format_time(one.completed_at) or None),
                 ("cancel requested", format_time(one.cancel_requested_at) or None),
@@ -82,7 +82,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
 
 @batches.command(name="watch")
 def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Follow a batch until all its runs have ended. The exit code is the outcome. Ctrl-C leaves the batch running."""
+    """Follow a batch to its end; the exit code is the outcome. Ctrl-C leaves the batch running."""
     with connected(server, project=True) as client:
         client.get_batch(batch_id)
         project = client.project

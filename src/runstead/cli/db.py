@@ -92,7 +92,7 @@ def copy(
     target: Annotated[str, Parameter(name="--to", help="An empty store; created if it does not exist")],
     json: AsJson = False,
 ) -> None:
-    """Copy a store without a running server into an empty store, and verify the copy. Continues an interrupted copy."""
+    """Copy a store, with its servers stopped, into an empty one and verify it; continue an interrupted copy."""
     from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 

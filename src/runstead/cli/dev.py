@@ -20,7 +20,7 @@ def dev(
     concurrency: Concurrency = 4,
     grace_seconds: Grace = 5.0,
 ) -> None:
-    """Run a server and a worker for development. The worker restarts when a source file changes. Ctrl-C ends both."""
+    """Run a server and a worker that restarts when a source file changes. Ctrl-C ends both."""
     from runstead.cli.dev_loop import (  # noqa: PLC0415 - each command loads what it needs
         DevelopError,
         develop,

@@ -22,8 +22,9 @@ class DevelopError(RuntimeError):
 
 
 def develop(reference: str, host: str, port: int, database: str | None, worker: Sequence[str]) -> None:
-    """Run until SIGTERM or Ctrl-C. The worker ends first, so that it can release its runs. DevelopError if the server does
-    not start or ends by itself.
+    """Run until SIGTERM or Ctrl-C. The worker ends first, so that it can release its runs.
+
+    DevelopError if the server does not start, or ends without a signal.
     """
     home = Path.cwd() / ".runstead"
     key = os.environ.get("RUNSTEAD_BOOTSTRAP_KEY") or _key(home)
@@ -83,7 +84,7 @@ class _Developing:
 
 
 def _key(home: Path) -> str:
-    """The key of this directory's server, stored in a file that only the user can read, so that it survives restarts."""
+    """The key of this directory's server, kept in a file that only the user can read."""
     home.mkdir(exist_ok=True)
     (home / ".gitignore").write_text("*\n")
     path = home / "key"

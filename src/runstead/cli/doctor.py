@@ -8,7 +8,7 @@ from runstead.cli.shared.output import write_out
 
 
 def doctor(*, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Check this machine, the store and the server, and print how to fix what is wrong. Exit 1 if a check fails."""
+    """Check this machine, the store and the server, with advice. Exit 1 if a check fails."""
     from runstead.cli import local_checks, server_checks  # noqa: PLC0415
     from runstead.cli.shared.render import Screen, document, safe  # noqa: PLC0415
 

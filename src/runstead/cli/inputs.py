@@ -1,4 +1,4 @@
-"""`runstead inputs …`: input requests (forms). A run waits for at most one, so the run's id identifies it."""
+"""`runstead inputs …`: input requests (forms), identified by the run that waits for them."""
 
 from collections.abc import Iterator
 from itertools import islice

@@ -29,7 +29,7 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
     columns: list[Column[ConcurrencyLimit]] = [
         Column("TARGET", lambda one: one.target or PROJECT),
         Column("RUNNING", lambda one: str(one.running), number=True),
-        Column("MOST", lambda one: str(one.max_running), number=True),
+        Column("LIMIT", lambda one: str(one.max_running), number=True),
     ]
     print_list(found, columns, "limits", json=json)
 

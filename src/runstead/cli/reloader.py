@@ -92,7 +92,7 @@ class Reloaded:
 
 
 def run_reloading(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run the command until SIGTERM or Ctrl-C, and restart it after each change below the working directory."""
+    """Run the command until SIGTERM or Ctrl-C. Restart it after changes in the working directory."""
     reloaded = Reloaded(arguments, environment, Path.cwd())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: reloaded.stop())

@@ -47,7 +47,7 @@ def worker(
     ] = None,
     reload: Annotated[bool, Parameter(negative="", help="Restart when a source file changes")] = False,
 ) -> None:
-    """Run a worker for an app until SIGTERM or Ctrl-C. Then runs may finish within the grace period, or are released."""
+    """Run a worker for an app until SIGTERM or Ctrl-C. Then runs finish in the grace period or are released."""
     projects = list(dict.fromkeys(project or ["default"]))
     if reload:
         from runstead.cli.reloader import run_reloading  # noqa: PLC0415 - each command loads what it needs

@@ -96,7 +96,7 @@ def watch(
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Follow a run until it has ended. The exit code is its outcome. Ctrl-C leaves the run running."""
+    """Follow a run to its end; the exit code is its outcome. Ctrl-C leaves the run running."""
     from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
     sys.exit(watch_run(server, run_id, json=json, family=family))

@@ -92,7 +92,7 @@ def sync_schedules(
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Set the project's source schedules to those of a file. Source schedules that the file lacks are deleted."""
+    """Set the project's source schedules to those of a file. Those missing in the file are deleted."""
     from runstead.cli.shared.render import document  # noqa: PLC0415
 
     wanted = _wanted(file)

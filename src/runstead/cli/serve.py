@@ -30,7 +30,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
-    gc.disable()  # until the server starts: imports create no garbage, and collections take a fifth of the start time
+    gc.disable()  # until the server starts: collections would take a fifth of the start time
     import uvloop  # noqa: PLC0415 - imported only when needed, so that `runstead --help` is fast
 
     from runstead.server.settings import load  # noqa: PLC0415
@@ -63,7 +63,7 @@ async def _serve(settings: "Settings") -> int:
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit of open files to the hard limit: each stream is an open file, and shells often allow only 1,024."""
+    """Raise the limit of open files to the hard limit. Each stream is one; shells often allow only 1,024."""
     import resource  # noqa: PLC0415
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

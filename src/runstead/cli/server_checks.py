@@ -1,4 +1,4 @@
-"""Checks of `runstead doctor` over HTTP: the server that commands call. No check raises or shows a credential."""
+"""Checks of `runstead doctor` over HTTP. No check raises or shows a credential."""
 
 import time
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ def list_workers(
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """List a project's workers. A worker without a heartbeat for two minutes is offline."""
+    """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
     from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
@@ -42,7 +42,10 @@ def list_workers(
         Column("STATUS", lambda one: one.status, status=True),
         Column("KEY", lambda one: one.worker_key),
         Column(
-            "HEARD OF", lambda one: format_age(one.last_heartbeat_at, screen), drop_rank=1, keep_whole=True
+            "LAST HEARTBEAT",
+            lambda one: format_age(one.last_heartbeat_at, screen),
+            drop_rank=1,
+            keep_whole=True,
         ),
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),

@@ -68,8 +68,8 @@ class Destination(NamedTuple):
 def resolve(server: ServerOptions, environment: Mapping[str, str] = os.environ) -> Destination:
     """Resolve each setting: option, then variable, then profile, then default.
 
-    A profile that is named with `--profile` takes precedence over variables, so that a variable in the shell cannot send
-    the command elsewhere.
+    A profile that is named with `--profile` takes precedence over variables, so that a forgotten variable
+    cannot redirect the command.
     """
     from runstead.cli.shared import profiles  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """Starts a command that ends together with its parent process.
 
-`start` starts the child; running this module is the child. The child's stdin is a pipe from the parent. It closes when the
-parent ends in any way; then the child gets SIGTERM, and SIGKILL if it does not end in time.
+`start` starts the child, which runs this module. The child's stdin is a pipe from the parent. It closes when
+the parent ends in any way; then the child gets SIGTERM, and SIGKILL if it does not end in time.
 """
 
 import os
@@ -20,7 +20,7 @@ _ORPHAN_S: Final = 10.0
 def start(
     arguments: Sequence[str], environment: Mapping[str, str], **options: Any
 ) -> "subprocess.Popen[bytes]":
-    """Start `runstead <arguments>` as a child of this process. It ignores SIGINT: the parent decides when it ends."""
+    """Start `runstead <arguments>` as a child. It ignores SIGINT: the parent decides when it ends."""
     return subprocess.Popen(  # noqa: S603 - this program itself
         [sys.executable, "-P", "-m", "runstead.cli.shared.parent_bound", *arguments],
         stdin=subprocess.PIPE,

@@ -93,7 +93,7 @@ def parse_duration(option: str, text: str) -> timedelta:
 
 
 def parse_time(option: str, text: str, *, ahead: bool = False) -> datetime:
-    """A time in ISO 8601, or a duration before now, with `ahead` after now. Without a zone it is local time."""
+    """A time in ISO 8601 (local if it has no zone), or a duration before now, with `ahead` after now."""
     if _DURATION.fullmatch(text):
         duration = parse_duration(option, text)
         try:

@@ -28,7 +28,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """The config file. `readable_by_others`: it contains a key, and users other than its owner can read or write it."""
+    """The config file. `readable_by_others`: it contains a key, and other users can read or write it."""
 
     path: Path
     exists: bool = False

@@ -1,4 +1,4 @@
-"""Formats output for terminals and pipes: tables that fit, JSON on one line, escaped hostile text. It does not print."""
+"""Formats output for terminals and pipes: tables, JSON lines, escaped text. It does not print."""
 
 import os
 import re
@@ -34,8 +34,8 @@ _COLOURS: Final = {
     "offline": "2",
 }
 
-#: Control characters (C0, C1, DEL), and invisible characters that change how a line reads: bidirectional marks,
-#: zero-width characters (except the joiners that scripts and emoji need), line separators, tags, lone surrogates.
+#: Control characters (C0, C1, DEL), and invisible characters that change how a line reads: bidirectional
+#: marks, zero-width characters (except the joiners of scripts and emoji), line separators, tags, surrogates.
 _HARMFUL: Final = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff"
@@ -107,8 +107,8 @@ PIPE: Final = Screen(None, colour=False)
 class Column(NamedTuple, Generic[T]):
     """A column of a table.
 
-    On a narrow screen, columns are dropped: the highest `drop_rank` first, 0 never. A column with `keep_whole` is cut only
-    if all others are at their minimum.
+    On a narrow screen, columns are dropped: the highest `drop_rank` first, 0 never. A column with
+    `keep_whole` is cut only if all others are at their minimum.
     """
 
     title: str
@@ -136,18 +136,18 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> st
     ]
     lines[0] = screen.bold(lines[0])
     for row in cells:
-        told = [row[n] if screen.width is None else cut(row[n], widths[n]) for n in shown]
-        lines.append(_row(told, [columns[n] for n in shown], [widths[n] for n in shown], screen))
+        fitted = [row[n] if screen.width is None else cut(row[n], widths[n]) for n in shown]
+        lines.append(_row(fitted, [columns[n] for n in shown], [widths[n] for n in shown], screen))
     return "\n".join(lines)
 
 
 def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen: Screen) -> str:
-    told = []
+    padded = []
     for cell, column, width in zip(cells, columns, widths, strict=True):
         blanks = " " * max(width - size(cell), 0)
         painted = screen.paint(cell, cell) if column.status else cell
-        told.append(blanks + painted if column.number else painted + blanks)
-    return "  ".join(told).rstrip(" ")
+        padded.append(blanks + painted if column.number else painted + blanks)
+    return "  ".join(padded).rstrip(" ")
 
 
 def _fit(columns: Sequence[Column[T]], widths: list[int], available: int) -> tuple[list[int], list[int]]:
@@ -178,14 +178,14 @@ def _fit(columns: Sequence[Column[T]], widths: list[int], available: int) -> tup
 
 def details(pairs: Iterable[tuple[str, str | None]], screen: Screen) -> str:
     """Lines of `name  value`, without None values. Multi-line values keep their lines."""
-    told = [(name, value) for name, value in pairs if value is not None]
-    width = max((len(name) for name, _ in told), default=0)
+    present = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in present), default=0)
     lines = []
-    for name, value in told:
-        most = None if screen.width is None else _VALUE_CELLS_MAX
-        text = safe(value if most is None else value[: most + 1], lines=True)
-        if most is not None and len(value) > most:
-            text = f"{text[:most]}{ELLIPSIS} ({len(value):,} characters; --json prints all)"
+    for name, value in present:
+        chars_max = None if screen.width is None else _VALUE_CELLS_MAX
+        text = safe(value if chars_max is None else value[: chars_max + 1], lines=True)
+        if chars_max is not None and len(value) > chars_max:
+            text = f"{text[:chars_max]}{ELLIPSIS} ({len(value):,} characters; --json prints all)"
         first, *more = text.split("\n")
         painted = screen.paint(first, first) if name == "status" else first
         lines.append(f"{name:<{width}}  {painted}".rstrip(" "))

@@ -1,4 +1,4 @@
-"""Prints the events of a run for people: joined text, one line per tool call, and waits with the command that resumes them."""
+"""Prints the events of a run: joined text, a line per tool call, waits with their resume command."""
 
 import shlex
 import threading

@@ -29,8 +29,8 @@ def time_left_ms(earlier: Sample, now: Sample, left: int) -> int | None:
 class Eta:
     """Estimates the time left of a watched batch.
 
-    The rate is that of the last minute. In the first minute it is the rate since `started_at`, the start of the batch's
-    first run, or since the first sample if the caller does not know that time.
+    The rate is that of the last minute. In the first minute it is the rate since `started_at`, the start of
+    the batch's first run, or since the first sample if the caller does not know that time.
     """
 
     def __init__(self) -> None:

@@ -79,7 +79,7 @@ def batch_view(batch: Batch) -> BatchView:
 
 
 def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
-    """The estimate for a batch, whose rate counts from the start of its first run. None if no run has started."""
+    """The estimate, with the rate since the start of the first run. None if no run has started."""
     if batch.started_at is None:
         return None
     return eta.time_left_ms(batch.total - batch.active, batch.total, now, batch.started_at)
