@@ -1,4 +1,4 @@
-"""Triggers, on the page of the webhooks."""
+"""Triggers on the page of webhooks."""
 
 import httpx2
 import pytest
