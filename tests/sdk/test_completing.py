@@ -115,16 +115,16 @@ async def test_no_more_runs_are_worked_on_than_there_are_places_however_fast_the
 
 
 def test_places_come_free_early_for_as_many_runs_as_there_are_places():
-    places = WorkerSlots(2)
-    one, other = places.seat(), places.seat()
+    slots = WorkerSlots(2)
+    one, other = slots.share(), slots.share()
     assert (one.take(9), other.take(9)) == (1, 1)
-    assert one.give_early()
-    assert other.give_early()
+    assert one.give_back_early()
+    assert other.give_back_early()
     assert (one.take(9), other.take(9)) == (1, 1)
-    assert not one.give_early()
+    assert not one.give_back_early()
     assert one.held == 1
     other.completed()
-    assert one.give_early()
+    assert one.give_back_early()
 
 
 # Leases

@@ -74,7 +74,7 @@ async def test_the_lease_is_renewed_at_a_third_of_its_length(kit, patient):
     b = Bench(kit, patient)
     await b.time.advance(95)
     assert len(b.server.heartbeats) == 9
-    b.job.dismiss()
+    b.job.release_now()
     await b.working
 
 
@@ -175,7 +175,7 @@ async def test_a_short_outage_costs_nothing(kit, patient, log):
     await b.time.advance(60)
     assert log == []
     assert len(b.server.heartbeats) >= 6
-    b.job.dismiss()
+    b.job.release_now()
     await b.working
 
 
@@ -218,7 +218,7 @@ async def test_a_finished_run_is_completed_after_an_outage_that_outlasts_the_lea
 async def test_a_dismissed_job_cancels_its_handler_and_releases_its_run(kit, patient, log):
     b = Bench(kit, patient)
     await b.settle()
-    b.job.dismiss()
+    b.job.release_now()
     await b.settle()
     assert b.working.done()
     assert (log, b.released) == (["cancelled"], ["The worker stopped before the run was done"])

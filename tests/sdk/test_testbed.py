@@ -207,8 +207,8 @@ async def test_a_handler_that_does_not_end_fails_the_test_with_a_sentence():
     async def hang(ctx):
         await asyncio.Event().wait()
 
-    async with Testbed(stuck, patience_seconds=0.05) as bed:
-        with pytest.raises(AssertionError, match=r"still at work after 0\.05 s"):
+    async with Testbed(stuck, real_timeout_seconds=0.05) as bed:
+        with pytest.raises(AssertionError, match=r"still running after 0\.05 s"):
             await bed.run("task:stuck")
 
 

@@ -95,8 +95,7 @@ def _serve(
             raise ValueError(
                 f"--concurrency must be at least {len(projects)}: one run of each project at a time"
             )
-        places = WorkerSlots(concurrency)
-        options["places"] = places
+        options["slots"] = WorkerSlots(concurrency)
         if executor is not None and not isinstance(found, App):
             raise ValueError(f"--executor is for apps, and {reference} makes a worker by itself")
         cluster = None if executor is None else _cluster(executor)

@@ -1,5 +1,6 @@
-"""For tests of what an app does: `Testbed(app)` is the real server and the real worker in memory, with a clock that is
-moved. `BlockingTestbed` is the same for plain functions.
+"""A server and a worker for users' tests, in one process, with a clock that the test moves.
+
+`Testbed(app)` is for asynchronous tests, `BlockingTestbed(app)` for plain functions.
 """
 
 from runstead.testing.blocking import BlockingTestbed

@@ -1,4 +1,4 @@
-"""A server in memory: no port, no thread, and time from a clock that is moved."""
+"""A server in memory, without a port or a thread, with the test's clock."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ PROJECT = "test"
 
 
 class Server:
-    """One project, and a key for all of it."""
+    """A server with one project and a key that has every scope."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class Server:
         self._key = new_key()
 
     async def open(self) -> AsyncClient:
-        """A client of it."""
+        """Start the server, and return a client."""
         await self._store.open()
         await self._artifacts.open()
         project = new_project(PROJECT, None)
@@ -48,7 +48,7 @@ class Server:
             project=PROJECT,
             transport=self._transport,
             retries=0,
-            sleep=self._clock.nap,
+            sleep=self._clock.handler_sleep,
         )
 
     async def close(self) -> None:
@@ -57,19 +57,18 @@ class Server:
         await self._artifacts.close()
 
     async def tick(self) -> int:
-        """What the loops do; how much there was to do."""
+        """Run each loop once, and return how many rows they changed."""
         return await schedule(self._app) + await enforce_deadlines(self._app) + await finish(self._app)
 
-    def moments(self, *, backoffs: bool) -> Iterator[int]:
-        """When runs fall due or can be claimed and schedules fire, in ms, as far as it lies ahead; or only when another try
-        is made.
+    def due_times(self, *, backoffs: bool) -> Iterator[int]:
+        """Yield future times, in ms, at which a run is due, a run can be claimed, or a schedule fires.
+
+        `backoffs`: only the times at which a run is retried.
         """
         if not backoffs:
             yield from (at for at in self._store.schedules.moments() if at > self._clock.ms)
         for run in self._store.runs.timed():
-            tried_again = run.waiting_tool_name == "retry" or (
-                run.available_at is not None and run.attempt > 0
-            )
+            is_retry = run.waiting_tool_name == "retry" or (run.available_at is not None and run.attempt > 0)
             for at in (run.due_at, run.available_at):
-                if at is not None and at > self._clock.ms and (tried_again or not backoffs):
+                if at is not None and at > self._clock.ms and (is_retry or not backoffs):
                     yield at
