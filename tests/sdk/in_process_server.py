@@ -1,4 +1,4 @@
-"""A server within the test's process, and workers at it: the application itself over a memory store."""
+"""A server within the test's process, and workers at it: the application itself over SQLite."""
 
 import asyncio
 
@@ -7,19 +7,20 @@ import httpx2
 from runstead.commands.app import App as Commands
 from runstead.commands.keys import make_key, new_project
 from runstead.core.identity.principal import ALL_SCOPES
-from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
 from runstead.sdk import AsyncClient
+from runstead.testing.store import TemporaryStore
 
 
 class InProcessServer:
     """`client` reaches it; `work(app)` serves an app with a worker that stands still when `rest()` is called."""
 
     async def open(self, **options):
-        self.store = MemoryStore()
+        self.store = TemporaryStore()
         await self.store.open()
-        self.commands = Commands(self.store, MemoryNotifier(), **options)
+        self.commands = Commands(self.store, LocalNotifier(), **options)
         project = new_project("shop", "Shop")
         key = "vf_test_" + "k" * 40
         await self.store.identity.ensure_project(

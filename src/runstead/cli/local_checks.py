@@ -112,11 +112,6 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings, *, told: bool) -> Iterator[Finding]:
-    if settings.database_url == "memory://":
-        yield Finding(
-            "store", "warn", "memory:// forgets everything when the server stops", "set RUNSTEAD_DATABASE_URL"
-        )
-        return
     postgres = is_postgres(settings.database_url)
     if not postgres:
         try:

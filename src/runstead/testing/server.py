@@ -1,4 +1,4 @@
-"""A server in memory, without a port or a thread, with the test's clock."""
+"""A server in the test's process: no port, and the test's clock."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from runstead.commands.keys import make_key, new_project
 from runstead.core.identity.principal import ALL_SCOPES
 from runstead.core.identity.project import new_key
 from runstead.engines.artifacts.files import FilesystemArtifacts
-from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
 from runstead.loops.batch_finalizer import finish
@@ -18,6 +18,7 @@ from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
 from runstead.security.signing import Keyring
 from runstead.testing.clock import Clock
+from runstead.testing.store import TemporaryStore
 
 PROJECT = "test"
 
@@ -27,26 +28,25 @@ class Server:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._store = MemoryStore(clock)
-        keyring = Keyring(self._store.signing_keys, clock=clock)
+        self._store = TemporaryStore(clock)
         self._artifacts = FilesystemArtifacts(None)
-        self._app = App(self._store, MemoryNotifier(), keyring, artifacts=self._artifacts)
-        http_app = HttpApp(self._app, Authenticator(self._store, None, clock, keyring))
-        self._transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
-        self._key = new_key()
 
     async def open(self) -> AsyncClient:
         """Start the server, and return a client."""
         await self._store.open()
         await self._artifacts.open()
-        project = new_project(PROJECT, None)
-        key = make_key(self._key, project.id, ALL_SCOPES, name="test")
-        await self._store.identity.ensure_project(project, None, key)
+        keyring = Keyring(self._store.signing_keys, clock=self._clock)
+        self._app = App(self._store, LocalNotifier(), keyring, artifacts=self._artifacts)
+        http_app = HttpApp(self._app, Authenticator(self._store, None, self._clock, keyring))
+        project, key = new_project(PROJECT, None), new_key()
+        await self._store.identity.ensure_project(
+            project, None, make_key(key, project.id, ALL_SCOPES, name="test")
+        )
         return AsyncClient(
             "http://runstead.test",
-            self._key,
+            key,
             project=PROJECT,
-            transport=self._transport,
+            transport=httpx2.ASGITransport(http_app, raise_app_exceptions=False),
             retries=0,
             sleep=self._clock.handler_sleep,
         )
@@ -60,15 +60,14 @@ class Server:
         """Run each loop once, and return how many rows they changed."""
         return await schedule(self._app) + await enforce_deadlines(self._app) + await finish(self._app)
 
-    def due_times(self, *, backoffs: bool) -> Iterator[int]:
+    def due_times(self, *, retries: bool) -> Iterator[int]:
         """Yield future times, in ms, at which a run is due, a run can be claimed, or a schedule fires.
 
-        `backoffs`: only the times at which a run is retried.
+        `retries`: only the times at which a run is retried.
         """
-        if not backoffs:
-            yield from (at for at in self._store.schedules.moments() if at > self._clock.ms)
-        for run in self._store.runs.timed():
-            is_retry = run.waiting_tool_name == "retry" or (run.available_at is not None and run.attempt > 0)
-            for at in (run.due_at, run.available_at):
-                if at is not None and at > self._clock.ms and (is_retry or not backoffs):
-                    yield at
+        return self._store.times_after(self._clock.ms, retries=retries)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the store has calls that it has not answered."""
+        return self._store.busy

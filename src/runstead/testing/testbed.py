@@ -12,12 +12,13 @@ from runstead.testing.server import Server
 #: The default start of a testbed's time.
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-#: How many turns other tasks get before the clock moves to the end of a handler's sleep.
+#: How many turns of the event loop without work of the store pass before the clock moves to the end of a handler's sleep.
 _TURNS: Final = 100
+_STORE_PAUSE_S: Final = 0.001
 
 
 class Testbed:
-    """The real server and the real worker in memory: no port, no database, no process, and a clock that stands still.
+    """The real server and the real worker in one process, on SQLite in a temporary directory, with the test's clock.
 
         async with Testbed(app) as bed:
             run = await bed.run("task:sync-data", config={"url": "x"})
@@ -148,12 +149,12 @@ class Testbed:
     async def settle(self) -> None:
         """Run handlers until no run can continue."""
         await self._work()
-        while (retry_at := min(self._server.due_times(backoffs=True), default=None)) is not None:
+        while (retry_at := min(self._server.due_times(retries=True), default=None)) is not None:
             await self._until(retry_at)
 
     async def _until(self, end: int) -> None:
         await self._work()
-        while (at := min(self._server.due_times(backoffs=False), default=end)) < end:
+        while (at := min(self._server.due_times(retries=False), default=end)) < end:
             self.clock.move_to(at)
             await self._work()
         self.clock.move_to(end)
@@ -181,8 +182,7 @@ class Testbed:
                 either: list[asyncio.Future[Any]] = [working, sleeping]
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 sleeping.cancel()
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
+                await self._let_others_run()
                 at = self.clock.handler_wakes_at()
                 if at is not None:
                     self.clock.move_to(at)
@@ -190,6 +190,17 @@ class Testbed:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+    async def _let_others_run(self) -> None:
+        """Let all other tasks run until none of them waits for the store."""
+        turns = 0
+        while turns < _TURNS:
+            if self._server.busy:
+                turns = 0
+                await asyncio.sleep(_STORE_PAUSE_S)
+            else:
+                turns += 1
+                await asyncio.sleep(0)
 
 
 def _id(run: Run | str) -> str:
