@@ -52,16 +52,16 @@ async def register(
         raise Error("FORBIDDEN", "A worker token registers no workers: use the key or user token")
     now = now_ms()
     worker = Worker(
-        str(uuid.uuid4()),
-        found.id,
-        new.implementation_kind,
-        new.worker_key,
-        now,
-        now,
-        new.display_name,
-        new.implementation_display_name,
-        new.metadata,
-        now,
+        id=str(uuid.uuid4()),
+        project_id=found.id,
+        implementation_kind=new.implementation_kind,
+        worker_key=new.worker_key,
+        created_at=now,
+        updated_at=now,
+        display_name=new.display_name,
+        implementation_display_name=new.implementation_display_name,
+        metadata=new.metadata,
+        last_heartbeat_at=now,
     )
     return await app.store.workers.register(worker, token_hash(token), idempotency)
 
@@ -151,12 +151,12 @@ async def claim(
     worker = await acting(app, principal, worker_id)
     app.heard.add(worker.id)
     query = ClaimQuery(
-        worker.project_id,
-        _kinds(claim),
-        claim.targets,
-        worker.implementation_kind,
-        worker.worker_key,
-        claim.max_runs,
+        project_id=worker.project_id,
+        kinds=_kinds(claim),
+        targets=claim.targets,
+        implementation_kind=worker.implementation_kind,
+        worker_key=worker.worker_key,
+        limit=claim.max_runs,
     )
 
     def decide(run: Run, now: int) -> Transition:

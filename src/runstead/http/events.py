@@ -89,7 +89,17 @@ def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[
         is_error = head.type == TOOL_CALL_RESULT and head.isError is True
         key = head.idempotency_key
         sum_of = None if key is None else digest(payload)
-        events.append(NewEvent(head.type, payload, True, private, is_error, key, sum_of))
+        events.append(
+            NewEvent(
+                type=head.type,
+                payload=payload,
+                external=True,
+                private=private,
+                is_error=is_error,
+                key=key,
+                digest=sum_of,
+            )
+        )
     return tuple(events)
 
 

@@ -55,7 +55,12 @@ async def attempts(call: Call[Nothing, InProject]) -> Reply:
     run, ended = await commands.attempts(call.app, call.principal, named(call))
     data = [
         AttemptView(
-            one.attempt, one.lease_owner, iso(one.started_at), iso(one.ended_at), one.outcome, raw(one.error)
+            attempt=one.attempt,
+            lease_owner=one.lease_owner,
+            started_at=iso(one.started_at),
+            ended_at=iso(one.ended_at),
+            outcome=one.outcome,
+            error=raw(one.error),
         )
         for one in ended
     ]
@@ -63,5 +68,14 @@ async def attempts(call: Call[Nothing, InProject]) -> Reply:
         outcome = run.status.value if run.terminal else "running"
         started, stopped = iso_or_none(run.attempt_started_at), iso_or_none(run.completed_at)
         error = raw(run.error) if run.terminal else NULL
-        data.append(AttemptView(run.attempt, run.lease_owner, started, stopped, outcome, error))
+        data.append(
+            AttemptView(
+                attempt=run.attempt,
+                lease_owner=run.lease_owner,
+                started_at=started,
+                ended_at=stopped,
+                outcome=outcome,
+                error=error,
+            )
+        )
     return Reply(200, AttemptList(data))

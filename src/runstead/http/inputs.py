@@ -109,15 +109,15 @@ def response_view(request: InputRequest) -> InputResponseView | None:
     if given is None:
         return None
     return InputResponseView(
-        given.id,
-        request.id,
-        request.conversation_id,
-        request.run_id,
-        given.actor_type,
-        given.actor_id,
-        msgspec.Raw(given.values),
-        iso(given.created_at),
-        msgspec.Raw(given.withheld),
+        id=given.id,
+        input_request_id=request.id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        actor_type=given.actor_type,
+        actor_id=given.actor_id,
+        values=msgspec.Raw(given.values),
+        created_at=iso(given.created_at),
+        withheld=msgspec.Raw(given.withheld),
     )
 
 
@@ -126,24 +126,24 @@ def view(request: InputRequest) -> InputRequestView:
         return iso_or_none(request.ended_at) if request.status == status else None
 
     return InputRequestView(
-        request.id,
-        request.conversation_id,
-        request.run_id,
-        request.tool_call_id,
-        "form",
-        request.status,
-        request.requested_responder_type,
-        request.title,
-        request.description,
-        msgspec.Raw(request.fields),
-        NULL,
-        raw(request.metadata),
-        iso(request.created_at),
-        iso_or_none(request.expires_at),
-        ended("submitted"),
-        ended("cancelled"),
-        ended("expired"),
-        response_view(request),
+        id=request.id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        tool_call_id=request.tool_call_id,
+        kind="form",
+        status=request.status,
+        requested_responder_type=request.requested_responder_type,
+        title=request.title,
+        description=request.description,
+        fields=msgspec.Raw(request.fields),
+        recommendations=NULL,
+        metadata=raw(request.metadata),
+        created_at=iso(request.created_at),
+        expires_at=iso_or_none(request.expires_at),
+        submitted_at=ended("submitted"),
+        cancelled_at=ended("cancelled"),
+        expired_at=ended("expired"),
+        latest_response=response_view(request),
     )
 
 

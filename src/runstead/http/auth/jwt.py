@@ -315,4 +315,11 @@ def _claims(payload: bytes, now: int, issuer: str | None, audience: str | None) 
         raise refused("The token names no user: it needs the claim userId or sub")
     names = said.scope if said.scopes is None else said.scopes
     scopes = None if names is None else frozenset(names.split() if isinstance(names, str) else names)
-    return Claims(user_id, int(said.exp * 1000), said.project_id, said.run_id, scopes, said.token_use)
+    return Claims(
+        user_id=user_id,
+        expires_at=int(said.exp * 1000),
+        project_id=said.project_id,
+        run_id=said.run_id,
+        scopes=scopes,
+        token_use=said.token_use,
+    )
