@@ -11,6 +11,7 @@ from runstead.core.runs.run import FIELDS, LARGE, Run
 from runstead.core.schedules.schedule import SCHEDULE_FIELDS
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.run_rows import ROW_WORDS
 from runstead.engines.sql.sql_files import statements
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
@@ -90,6 +91,7 @@ BATCHES: Final = (
 Q: Final = statements(
     __package__,
     WORDS
+    | ROW_WORDS
     | {
         "columns": COLUMNS,
         "locked": LOCKED,
