@@ -77,7 +77,9 @@ async def _from_sums(app: App, query: RunQuery, since: int, until: int, where: G
         return None
     edges = await seq_bounds.edges(app, query.project_ids[0], cover(since, until, where.widths).edges)
     return await app.store.rollups.activity(
-        ActivityQuery(query, since, until, where.origin, where.width, edges)
+        ActivityQuery(
+            filters=query, since=since, until=until, origin=where.origin, width=where.width, edges=edges
+        )
     )
 
 

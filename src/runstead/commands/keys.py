@@ -28,13 +28,13 @@ def make_key(
     prefix = key_prefix(secret)
     assert prefix is not None, "malformed API key"
     return ApiKey(
-        str(uuid.uuid4()),
-        project_id,
-        prefix,
-        token_hash(secret),
-        scopes,
-        now_ms(),
-        name,
-        created_by,
+        id=str(uuid.uuid4()),
+        project_id=project_id,
+        prefix=prefix,
+        hash=token_hash(secret),
+        scopes=scopes,
+        created_at=now_ms(),
+        name=name,
+        created_by=created_by,
         expires_at=expires_at,
     )

@@ -49,7 +49,15 @@ async def put(
                 f"A price is a whole number from 0 to {limits.price_max:,}, not {value}",
                 errors=((f"$.{name}", "out of range"),),
             )
-    price = Price(found.id, provider, model, input, output, cached, reasoning)
+    price = Price(
+        project_id=found.id,
+        provider=provider,
+        model=model,
+        input=input,
+        output=output,
+        cached=cached,
+        reasoning=reasoning,
+    )
     return await app.store.prices.put(price, _refuse_at_limit)
 
 

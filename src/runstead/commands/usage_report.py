@@ -36,19 +36,21 @@ async def reports(
         await _refuse_too_many_families(app, found.id, since, until)
     prices = PriceList(await app.store.prices.of(found.id))
     edges = await seq_bounds.edges(app, found.id, cover(since, until, (QUARTER,)).edges)
-    query = UsageQuery(found.id, since, until, ways, limits.usage_groups_max, edges)
+    query = UsageQuery(
+        project_id=found.id, since=since, until=until, ways=ways, groups=limits.usage_groups_max, edges=edges
+    )
     page = await app.store.rollups.usage(query)
     total = total_of(page.total, prices)
     return [
         UsageReport(
-            by,
-            since,
-            until,
-            groups_of(by, page.ways[by].lines, prices),
-            max(0, page.ways[by].groups - limits.usage_groups_max),
-            total,
-            page.runs,
-            page.truncated,
+            by=by,
+            since=since,
+            until=until,
+            groups=groups_of(by, page.ways[by].lines, prices),
+            groups_left_out=max(0, page.ways[by].groups - limits.usage_groups_max),
+            total=total,
+            runs=page.runs,
+            truncated=page.truncated,
         )
         for by in ways
     ]

@@ -57,16 +57,16 @@ async def register(
         raise Error("FORBIDDEN", "A worker token cannot register workers: use an API key or a user token")
     now = now_ms()
     worker = Worker(
-        str(uuid.uuid4()),
-        found.id,
-        new.implementation_kind,
-        new.worker_key,
-        now,
-        now,
-        new.display_name,
-        new.implementation_display_name,
-        new.metadata,
-        now,
+        id=str(uuid.uuid4()),
+        project_id=found.id,
+        implementation_kind=new.implementation_kind,
+        worker_key=new.worker_key,
+        created_at=now,
+        updated_at=now,
+        display_name=new.display_name,
+        implementation_display_name=new.implementation_display_name,
+        metadata=new.metadata,
+        last_heartbeat_at=now,
     )
     return await app.store.workers.register(worker, token_hash(token), idempotency)
 
@@ -156,12 +156,12 @@ async def claim(
     worker = await acting(app, principal, worker_id)
     app.worker_activity.add(worker.id)
     request = ClaimRequest(
-        worker.project_id,
-        _kinds(kinds, targets),
-        tuple(targets),
-        worker.implementation_kind,
-        worker.worker_key,
-        max_runs,
+        project_id=worker.project_id,
+        kinds=_kinds(kinds, targets),
+        targets=tuple(targets),
+        implementation_kind=worker.implementation_kind,
+        worker_key=worker.worker_key,
+        limit=max_runs,
     )
 
     def decide(run: Run, now: int) -> Transition:

@@ -124,19 +124,19 @@ def _on_complete(batch: Batch) -> OnCompleteView | None:
 
 def view(batch: Batch) -> BatchView:
     return BatchView(
-        batch.id,
-        batch.project_id,
-        batch.name,
-        batch.status,
-        _counts(batch),
-        batch.total,
-        _on_complete(batch),
-        batch.created_by,
-        iso(batch.created_at),
-        iso_or_none(batch.started_at),
-        iso_or_none(batch.completed_at),
-        iso_or_none(batch.cancel_requested_at),
-        batch.cancel_reason,
+        id=batch.id,
+        project_id=batch.project_id,
+        name=batch.name,
+        status=batch.status,
+        status_counts=_counts(batch),
+        total=batch.total,
+        on_complete=_on_complete(batch),
+        created_by=batch.created_by,
+        created_at=iso(batch.created_at),
+        started_at=iso_or_none(batch.started_at),
+        completed_at=iso_or_none(batch.completed_at),
+        cancel_requested_at=iso_or_none(batch.cancel_requested_at),
+        cancel_reason=batch.cancel_reason,
     )
 
 
@@ -325,12 +325,12 @@ def _cursor(batch: Batch) -> str:
 
 def frame(batch: Batch) -> bytes:
     progress = Progress(
-        batch.id,
-        batch.status,
-        _counts(batch),
-        batch.total,
-        iso_or_none(batch.started_at),
-        iso_or_none(batch.completed_at),
+        batch_id=batch.id,
+        status=batch.status,
+        status_counts=_counts(batch),
+        total=batch.total,
+        started_at=iso_or_none(batch.started_at),
+        completed_at=iso_or_none(batch.completed_at),
     )
     kind = b"progress" if batch.completed_at is None else b"completed"
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(progress))

@@ -64,7 +64,14 @@ def event_view(
     event: Event, run_id: str | Unset = msgspec.UNSET, cursor: str | Unset = msgspec.UNSET
 ) -> EventView:
     at = iso(event.created_at)
-    return EventView(event.event_id, event.type, msgspec.Raw(event.payload), at, run_id, cursor)
+    return EventView(
+        event_id=event.event_id,
+        event_type=event.type,
+        payload=msgspec.Raw(event.payload),
+        created_at=at,
+        run_id=run_id,
+        cursor=cursor,
+    )
 
 
 def conversation_event_view(

@@ -92,7 +92,17 @@ def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[
         is_error = head.type == TOOL_CALL_RESULT and head.isError is True
         key = head.idempotency_key
         key_digest = None if key is None else digest(payload)
-        events.append(NewEvent(head.type, payload, True, private, is_error, key, key_digest))
+        events.append(
+            NewEvent(
+                type=head.type,
+                payload=payload,
+                external=True,
+                private=private,
+                is_error=is_error,
+                key=key,
+                digest=key_digest,
+            )
+        )
     return tuple(events)
 
 

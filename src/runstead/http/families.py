@@ -57,12 +57,12 @@ async def attempts(call: Call[Nothing, InProject]) -> Reply:
     run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
     data = [
         AttemptView(
-            attempt.attempt,
-            attempt.lease_owner,
-            iso(attempt.started_at),
-            iso(attempt.ended_at),
-            attempt.outcome,
-            raw(attempt.error),
+            attempt=attempt.attempt,
+            lease_owner=attempt.lease_owner,
+            started_at=iso(attempt.started_at),
+            ended_at=iso(attempt.ended_at),
+            outcome=attempt.outcome,
+            error=raw(attempt.error),
         )
         for attempt in ended
     ]
@@ -70,5 +70,14 @@ async def attempts(call: Call[Nothing, InProject]) -> Reply:
         outcome = run.status.value if run.terminal else "running"
         started, stopped = iso_or_none(run.attempt_started_at), iso_or_none(run.completed_at)
         error = raw(run.error) if run.terminal else NULL
-        data.append(AttemptView(run.attempt, run.lease_owner, started, stopped, outcome, error))
+        data.append(
+            AttemptView(
+                attempt=run.attempt,
+                lease_owner=run.lease_owner,
+                started_at=started,
+                ended_at=stopped,
+                outcome=outcome,
+                error=error,
+            )
+        )
     return Reply(200, AttemptList(data))

@@ -109,15 +109,15 @@ def response_view(request: InputRequest) -> InputResponseView | None:
     if response is None:
         return None
     return InputResponseView(
-        response.id,
-        request.id,
-        request.conversation_id,
-        request.run_id,
-        response.actor_type,
-        response.actor_id,
-        msgspec.Raw(response.values),
-        iso(response.created_at),
-        msgspec.Raw(response.withheld),
+        id=response.id,
+        input_request_id=request.id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        actor_type=response.actor_type,
+        actor_id=response.actor_id,
+        values=msgspec.Raw(response.values),
+        created_at=iso(response.created_at),
+        withheld=msgspec.Raw(response.withheld),
     )
 
 
@@ -126,24 +126,24 @@ def view(request: InputRequest) -> InputRequestView:
         return iso_or_none(request.ended_at) if request.status == status else None
 
     return InputRequestView(
-        request.id,
-        request.conversation_id,
-        request.run_id,
-        request.tool_call_id,
-        "form",
-        request.status,
-        request.requested_responder_type,
-        request.title,
-        request.description,
-        msgspec.Raw(request.fields),
-        NULL,
-        raw(request.metadata),
-        iso(request.created_at),
-        iso_or_none(request.expires_at),
-        ended("submitted"),
-        ended("cancelled"),
-        ended("expired"),
-        response_view(request),
+        id=request.id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        tool_call_id=request.tool_call_id,
+        kind="form",
+        status=request.status,
+        requested_responder_type=request.requested_responder_type,
+        title=request.title,
+        description=request.description,
+        fields=msgspec.Raw(request.fields),
+        recommendations=NULL,
+        metadata=raw(request.metadata),
+        created_at=iso(request.created_at),
+        expires_at=iso_or_none(request.expires_at),
+        submitted_at=ended("submitted"),
+        cancelled_at=ended("cancelled"),
+        expired_at=ended("expired"),
+        latest_response=response_view(request),
     )
 
 

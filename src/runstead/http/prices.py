@@ -80,13 +80,13 @@ class DeletedPrice(msgspec.Struct, frozen=True):
 
 def _view(price: Price) -> PriceView:
     return PriceView(
-        price.provider,
-        price.model,
-        price.input,
-        price.output,
-        price.cached,
-        price.reasoning,
-        iso(price.updated_at),
+        provider=price.provider,
+        model=price.model,
+        input=price.input,
+        output=price.output,
+        cached=price.cached,
+        reasoning=price.reasoning,
+        updated_at=iso(price.updated_at),
     )
 
 
@@ -199,30 +199,30 @@ class ProjectUsage(msgspec.Struct, frozen=True):
 def _group(group: Group) -> UsageGroup:
     models = [
         PricedUsage(
-            line.provider,
-            line.model,
-            line.runs,
-            line.tokens.input_tokens,
-            line.tokens.output_tokens,
-            line.tokens.cached_input_tokens,
-            line.tokens.reasoning_tokens,
-            line.tokens.total,
-            line.cost_micros,
+            provider=line.provider,
+            model=line.model,
+            runs=line.runs,
+            input_tokens=line.tokens.input_tokens,
+            output_tokens=line.tokens.output_tokens,
+            cached_input_tokens=line.tokens.cached_input_tokens,
+            reasoning_tokens=line.tokens.reasoning_tokens,
+            total_tokens=line.tokens.total,
+            cost_micros=line.cost_micros,
         )
         for line in group.lines
     ]
     tokens = group.tokens
     return UsageGroup(
-        group.key,
-        group.runs,
-        tokens.input_tokens,
-        tokens.output_tokens,
-        tokens.cached_input_tokens,
-        tokens.reasoning_tokens,
-        tokens.total,
-        group.cost_micros,
-        group.unpriced_runs,
-        models,
+        key=group.key,
+        runs=group.runs,
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+        cached_input_tokens=tokens.cached_input_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        total_tokens=tokens.total,
+        cost_micros=group.cost_micros,
+        unpriced_runs=group.unpriced_runs,
+        models=models,
     )
 
 
@@ -240,13 +240,13 @@ async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
     return Reply(
         200,
         ProjectUsage(
-            found.by,
-            iso(found.since),
-            iso(found.until),
-            [_group(group) for group in found.groups],
-            found.groups_left_out,
-            _group(found.total),
-            found.runs,
-            found.truncated,
+            by=found.by,
+            since=iso(found.since),
+            until=iso(found.until),
+            groups=[_group(group) for group in found.groups],
+            groups_left_out=found.groups_left_out,
+            total=_group(found.total),
+            runs_looked_at=found.runs,
+            truncated=found.truncated,
         ),
     )

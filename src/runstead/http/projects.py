@@ -72,7 +72,12 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
 
     def answer(project: Project) -> Reply:
         created = CreatedProject(
-            project.id, project.slug, project.name, project.created_by, iso(project.created_at), shown
+            id=project.id,
+            slug=project.slug,
+            name=project.name,
+            created_by=project.created_by,
+            created_at=iso(project.created_at),
+            api_key=shown,
         )
         return Reply(201, created, {"Location": f"/projects/{project.id}"})
 

@@ -168,26 +168,26 @@ class FamilyUsageView(msgspec.Struct, frozen=True):
 def _usage_view(usage: Usage) -> UsageView:
     tokens = usage.tokens
     return UsageView(
-        usage.runs,
-        usage.ended,
-        usage.reported,
-        usage.capture,
-        Captures(**usage.captures),
-        tokens.input_tokens,
-        tokens.output_tokens,
-        tokens.cached_input_tokens,
-        tokens.reasoning_tokens,
-        tokens.total,
-        [
+        runs=usage.runs,
+        ended_runs=usage.ended,
+        reported_runs=usage.reported,
+        usage_capture_status=usage.capture,
+        captures=Captures(**usage.captures),
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+        cached_input_tokens=tokens.cached_input_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        total_tokens=tokens.total,
+        by_model=[
             ModelUsage(
-                provider,
-                model,
-                count,
-                used.input_tokens,
-                used.output_tokens,
-                used.cached_input_tokens,
-                used.reasoning_tokens,
-                used.total,
+                provider=provider,
+                model=model,
+                runs=count,
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+                cached_input_tokens=used.cached_input_tokens,
+                reasoning_tokens=used.reasoning_tokens,
+                total_tokens=used.total,
             )
             for provider, model, count, used in usage.by_model()
         ],

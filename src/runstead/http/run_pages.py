@@ -81,21 +81,21 @@ def run_query(query: RunFilter) -> RunQuery:
             )
         labels.append((key, value))
     return RunQuery(
-        (),
-        tuple(query.status),
-        tuple(query.kind),
-        tuple(query.target),
-        query.batch_id,
-        query.schedule_id,
-        query.parent_run_id,
-        query.root_only,
-        tuple(labels),
-        moment_ms("created_after", query.created_after),
-        moment_ms("created_before", query.created_before),
-        query.q or None,
-        query.sort,
-        None if query.cursor is None else from_cursor(query.cursor, query.sort),
-        query.limit + 1,
+        project_ids=(),
+        statuses=tuple(query.status),
+        kinds=tuple(query.kind),
+        targets=tuple(query.target),
+        batch_id=query.batch_id,
+        schedule_id=query.schedule_id,
+        parent_run_id=query.parent_run_id,
+        root_only=query.root_only,
+        labels=tuple(labels),
+        created_after=moment_ms("created_after", query.created_after),
+        created_before=moment_ms("created_before", query.created_before),
+        text=query.q or None,
+        sort=query.sort,
+        before=None if query.cursor is None else from_cursor(query.cursor, query.sort),
+        limit=query.limit + 1,
     )
 
 

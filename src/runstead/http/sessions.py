@@ -42,7 +42,15 @@ async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     """Store the worker's session of a run. The next attempt gets it."""
     body, path = call.body, call.path
     session = Session(
-        str(uuid.uuid4()), "", "", "", body.session_key, body.status, 0, 0, json_object(body.metadata)
+        id=str(uuid.uuid4()),
+        run_id="",
+        implementation_kind="",
+        worker_id="",
+        session_key=body.session_key,
+        status=body.status,
+        created_at=0,
+        updated_at=0,
+        metadata=json_object(body.metadata),
     )
     return await call.idempotent(
         lambda idempotency: commands.put_session(

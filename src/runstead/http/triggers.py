@@ -98,18 +98,18 @@ class TriggerList(msgspec.Struct, frozen=True):
 
 def view(trigger: Trigger) -> TriggerView:
     return TriggerView(
-        trigger.id,
-        trigger.project_id,
-        trigger.name,
-        trigger.target,
-        raw(trigger.config),
-        trigger.disabled_at is None,
-        iso_or_none(trigger.disabled_at),
-        trigger.secret is not None,
-        trigger.conversation_id,
-        trigger.created_by,
-        iso(trigger.created_at),
-        iso(trigger.updated_at),
+        id=trigger.id,
+        project_id=trigger.project_id,
+        name=trigger.name,
+        target=trigger.target,
+        config=raw(trigger.config),
+        enabled=trigger.disabled_at is None,
+        disabled_at=iso_or_none(trigger.disabled_at),
+        signed=trigger.secret is not None,
+        conversation_id=trigger.conversation_id,
+        created_by=trigger.created_by,
+        created_at=iso(trigger.created_at),
+        updated_at=iso(trigger.updated_at),
     )
 
 

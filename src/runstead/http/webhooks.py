@@ -124,35 +124,35 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 def view(webhook: Webhook) -> WebhookView:
     return WebhookView(
-        webhook.id,
-        webhook.project_id,
-        webhook.url,
-        list(webhook.events),
-        webhook.disabled_at is None,
-        iso_or_none(webhook.disabled_at),
-        webhook.disabled_reason,
-        iso_or_none(webhook.failing_since),
-        iso_or_none(webhook.old_secret_until),
-        webhook.created_by,
-        iso(webhook.created_at),
-        iso(webhook.updated_at),
+        id=webhook.id,
+        project_id=webhook.project_id,
+        url=webhook.url,
+        events=list(webhook.events),
+        enabled=webhook.disabled_at is None,
+        disabled_at=iso_or_none(webhook.disabled_at),
+        disabled_reason=webhook.disabled_reason,
+        failing_since=iso_or_none(webhook.failing_since),
+        old_secret_until=iso_or_none(webhook.old_secret_until),
+        created_by=webhook.created_by,
+        created_at=iso(webhook.created_at),
+        updated_at=iso(webhook.updated_at),
     )
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:
     return DeliveryView(
-        delivery.id,
-        delivery.webhook_id,
-        delivery.event_type,
-        delivery.run_id,
-        delivery.status,
-        delivery.attempts,
-        delivery.last_status,
-        delivery.last_error,
-        iso_or_none(delivery.next_attempt_at),
-        iso(delivery.created_at),
-        iso_or_none(delivery.delivered_at),
-        delivery.duration_ms,
+        id=delivery.id,
+        webhook_id=delivery.webhook_id,
+        event_type=delivery.event_type,
+        run_id=delivery.run_id,
+        status=delivery.status,
+        attempts=delivery.attempts,
+        last_status_code=delivery.last_status,
+        last_error=delivery.last_error,
+        next_attempt_at=iso_or_none(delivery.next_attempt_at),
+        created_at=iso(delivery.created_at),
+        delivered_at=iso_or_none(delivery.delivered_at),
+        duration_ms=delivery.duration_ms,
     )
 
 

@@ -69,17 +69,17 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 def view(worker: Worker) -> WorkerView:
     return WorkerView(
-        worker.id,
-        worker.project_id,
-        worker.implementation_kind,
-        worker.worker_key,
-        worker.display_name,
-        worker.status,
-        raw(worker.metadata),
-        iso_or_none(worker.last_heartbeat_at),
-        iso(worker.created_at),
-        iso(worker.updated_at),
-        worker.implementation_display_name,
+        id=worker.id,
+        project_id=worker.project_id,
+        implementation_kind=worker.implementation_kind,
+        worker_key=worker.worker_key,
+        display_name=worker.display_name,
+        status=worker.status,
+        metadata=raw(worker.metadata),
+        last_heartbeat_at=iso_or_none(worker.last_heartbeat_at),
+        created_at=iso(worker.created_at),
+        updated_at=iso(worker.updated_at),
+        implementation_display_name=worker.implementation_display_name,
     )
 
 

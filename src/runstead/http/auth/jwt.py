@@ -334,4 +334,11 @@ def _claims(payload: bytes, now: int, issuer: str | None, audience: str | None) 
         raise refused("The token has no user: it needs the claim userId or sub")
     names = claims.scope if claims.scopes is None else claims.scopes
     scopes = None if names is None else frozenset(names.split() if isinstance(names, str) else names)
-    return Claims(user_id, int(claims.exp * 1000), claims.project_id, claims.run_id, scopes, claims.token_use)
+    return Claims(
+        user_id=user_id,
+        expires_at=int(claims.exp * 1000),
+        project_id=claims.project_id,
+        run_id=claims.run_id,
+        scopes=scopes,
+        token_use=claims.token_use,
+    )

@@ -215,21 +215,21 @@ class Routes:
             assert summary, f"{method} {path} has no docstring"
             self.operations.append(
                 Operation(
-                    method,
-                    path,
-                    handler,
-                    " ".join(summary.split()),
-                    self.tag,
-                    body,
-                    query,
-                    answer,
-                    status,
-                    errors,
-                    open,
-                    media_type,
-                    method in {"POST", "PATCH"} if keyed is None else keyed,
-                    streamed,
-                    body_bytes_max,
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    summary=" ".join(summary.split()),
+                    tag=self.tag,
+                    body=body,
+                    query=query,
+                    answer=answer,
+                    status=status,
+                    errors=errors,
+                    open=open,
+                    media_type=media_type,
+                    keyed=method in {"POST", "PATCH"} if keyed is None else keyed,
+                    streamed=streamed,
+                    body_bytes_max=body_bytes_max,
                 )
             )
             return handler

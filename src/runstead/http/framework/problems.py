@@ -99,14 +99,14 @@ def problem(error: Error, instance: str, headers: dict[str, str] | None = None) 
     """Build the answer for an error. `instance` is the path of the request."""
     status = STATUS[error.code]
     body = Problem(
-        f"/docs#{error.code}",
-        HTTPStatus(status).phrase,
-        status,
-        error.message,
-        instance,
-        error.message,
-        error.code,
-        [FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
+        type=f"/docs#{error.code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=error.message,
+        instance=instance,
+        error=error.message,
+        code=error.code,
+        errors=[FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
     )
     extra = dict(headers or {})
     if error.retry_after_s is not None:

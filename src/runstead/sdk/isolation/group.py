@@ -26,7 +26,9 @@ class _Guard:
     def ensure_started(self) -> None:
         """Start the guard before a program, so that the program's group is registered as soon as it exists."""
         with self._lock:
-            if self._owner != os.getpid():  # not started, or this process was forked: the groups are its parent's
+            if (
+                self._owner != os.getpid()
+            ):  # not started, or this process was forked: the groups are its parent's
                 self._groups = set()
                 self._start()
 
