@@ -31,7 +31,7 @@ def test_a_progress_line_fits_every_terminal(found, left_s, width):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_a_bar_tells_share_counts_and_an_estimate(width):
+def test_a_bar_shows_percentage_counts_and_an_estimate(width):
     line = progress_line(progress(completed=41, failed=2, running=57), 150, Screen(width, colour=False))
     assert line.startswith("[█")
     assert "43% 43/100  ~2m left" in line
@@ -43,7 +43,7 @@ def test_in_a_pipe_the_line_has_no_bar():
     assert line == "43% 43/100  ~2m left  41 completed  2 failed  57 running"
 
 
-def test_the_estimate_goes_by_the_pace_since_the_watch_began():
+def test_the_estimate_uses_the_rate_since_the_watch_started():
     pace = Pace()
     assert pace.left_s(progress(completed=50, running=50), 100.0) is None
     assert pace.left_s(progress(completed=50, running=50), 101.0) is None
@@ -78,13 +78,13 @@ def test_a_batch_is_created_from_a_list_of_inputs(cli, shop, batch, tmp_path):
 @pytest.mark.parametrize(
     "options", [(), ("task:t",), ("--inputs", "[1]"), ("task:t", "--inputs", "{"), ("--runs", "{")]
 )
-def test_a_batch_must_say_which_runs(cli, project, options):
+def test_a_batch_needs_runs(cli, project, options):
     done = cli("batches", "create", *options)
     assert (done.code, done.out) == (2, "")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200, None])
-def test_the_list_shows_how_far_each_is(cli, batch, columns):
+def test_the_list_shows_progress(cli, batch, columns):
     shown = cli("batches", "list", columns=columns).out
     assert batch in shown
     assert "0/3" in shown
@@ -111,7 +111,7 @@ def test_a_batch_is_watched_to_its_end(cli, shop, batch):
     assert [json.loads(line)["total"] for line in told.lines] == [3]
 
 
-def test_failed_runs_are_tried_again_as_a_new_batch(cli, shop, batch):
+def test_failed_runs_are_retried_as_a_new_batch(cli, shop, batch):
     early = cli("batches", "retry", batch)
     assert (early.code, "BATCH_NOT_RETRIABLE" in early.err) == (1, True)
     for run in list(shop.iter_runs(batch_id=batch)):

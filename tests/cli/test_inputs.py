@@ -35,7 +35,7 @@ def test_the_list_shows_what_runs_wait_for(cli, shop, asked, columns):
     assert [one["run_id"] for one in cli("inputs", "list", "--json").json] == [asked.run_id]
 
 
-def test_no_more_is_listed_than_was_asked_for(cli, shop, asked):
+def test_the_list_respects_its_limit(cli, shop, asked):
     second = ask(shop)
     assert [one["run_id"] for one in cli("inputs", "list", "--limit", "1", "--json").json] == [second.run_id]
 
@@ -48,7 +48,7 @@ def test_a_form_is_shown_with_its_fields(cli, asked, columns):
     assert cli("inputs", "get", asked.run_id, "--json").json["fields"][0]["label"] == "City"
 
 
-def test_an_answer_lets_the_run_go_on(cli, shop, asked):
+def test_an_answer_resumes_the_run(cli, shop, asked):
     done = cli("inputs", "answer", asked.run_id, "city=Oslo", "size=s", "count=-2", "sure=true")
     assert (done.code, done.out) == (0, f"{asked.run_id}  submitted\n")
     (one,) = cli("inputs", "list", "--conversation", asked.conversation_id, "--json").json
@@ -60,7 +60,7 @@ def test_an_answer_lets_the_run_go_on(cli, shop, asked):
     assert "waits for no form" in over.err
 
 
-def test_values_come_from_stdin_too_so_that_secrets_stay_unseen(cli, asked):
+def test_secret_values_come_from_stdin(cli, asked):
     done = cli("inputs", "answer", asked.run_id, "city=Oslo", "--values-json", "-", stdin='{"pin": "1234"}')
     assert done.out == f"{asked.run_id}  submitted\n"
     (one,) = cli(
@@ -70,7 +70,7 @@ def test_values_come_from_stdin_too_so_that_secrets_stay_unseen(cli, asked):
     assert "1234" not in str(one)
 
 
-def test_what_does_not_fit_the_form_is_refused_and_the_run_waits_on(cli, shop, asked):
+def test_invalid_values_are_refused_and_the_run_keeps_waiting(cli, shop, asked):
     wrong = cli("inputs", "answer", asked.run_id, "city=", "size=xl")
     assert (wrong.code, wrong.out) == (1, "")
     assert "$.values.city: is required" in wrong.err
@@ -80,14 +80,14 @@ def test_what_does_not_fit_the_form_is_refused_and_the_run_waits_on(cli, shop, a
     assert shop.get_run(asked.run_id).waiting_reason == "input"
 
 
-def test_a_form_is_taken_back(cli, shop, asked):
+def test_a_form_is_cancelled(cli, shop, asked):
     assert cli("inputs", "cancel", asked.run_id).out == f"{asked.run_id}  cancelled\n"
     assert shop.get_run(asked.run_id).status != "waiting"
     unknown = cli("inputs", "cancel", "nobody")
     assert (unknown.code, "NOT_FOUND" in unknown.err) == (1, True)
 
 
-def test_a_run_that_waits_for_something_else_says_so(cli, shop):
+def test_a_run_that_waits_for_no_form_is_reported(cli, shop):
     run_id = shop.create_task_run("task:t").run.run_id
     assert "the run waits for no form: it is pending" in cli("inputs", "get", run_id).err
     shop.wait(run_id, "event")
@@ -95,6 +95,6 @@ def test_a_run_that_waits_for_something_else_says_so(cli, shop):
     assert cli("inputs", "list", "--status", "open").code == 2
 
 
-def test_whoever_resumes_a_run_that_waits_for_a_form_is_told_how(cli, asked):
+def test_resuming_a_run_that_waits_for_a_form_names_the_right_command(cli, asked):
     told = cli("runs", "resume", asked.run_id)
     assert (told.code, "runstead inputs answer" in told.err) == (1, True)

@@ -9,7 +9,7 @@ def limited(cli, shop):
     assert cli("limits", "set", "project", "10").out == "project  10 at most, 0 running\n"
 
 
-def test_a_limit_is_set_changed_and_taken_away_and_the_others_stay(cli, shop, limited):
+def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, shop, limited):
     shop.create_task_run("task:render")
     worker = shop.register_worker("python", "w")
     assert shop.with_key(worker.token).claim(worker.worker.id, 60, kinds=["task"]).run is not None
@@ -34,7 +34,7 @@ def test_the_list_shows_the_limits_and_what_runs(cli, limited, columns):
     assert len(cli("limits", "list", "--json").json) == 2
 
 
-def test_what_cannot_be_a_limit_is_refused(cli, limited):
+def test_an_invalid_limit_is_refused(cli, limited):
     unknown = cli("limits", "delete", "task:other")
     assert (unknown.code, unknown.out) == (1, "")
     assert "there are limits on: project, task:render" in unknown.err

@@ -72,7 +72,7 @@ def test_the_help_of_a_command_loads_neither_server_nor_client():
     assert all(f"Usage: runstead {name}" in said for name in COMMANDS)
 
 
-def test_what_is_done_on_a_store_loads_neither_server_nor_client(tmp_path):
+def test_commands_on_a_store_load_neither_server_nor_client(tmp_path):
     store = ["--database", f"sqlite:///{tmp_path / 'runstead.db'}"]
     commands = [["db", "migrate"], ["projects", "create", "shop"], ["projects", "list"], ["db", "check"]]
     commands += [["keys", done, "--project", "shop"] for done in ("create", "list")]
@@ -81,7 +81,7 @@ def test_what_is_done_on_a_store_loads_neither_server_nor_client(tmp_path):
     assert "vf_" in said
 
 
-def test_the_quick_help_says_what_the_full_one_says(capsys):
+def test_the_fast_help_equals_the_full_help(capsys):
     from runstead.cli.app import app
     from runstead.cli.commands import overview
 
@@ -90,7 +90,7 @@ def test_the_quick_help_says_what_the_full_one_says(capsys):
     assert " ".join(overview().split()) == " ".join(full.split())
 
 
-def test_a_reader_that_leaves_early_gets_no_complaint(environment, shop):
+def test_a_closed_pipe_ends_without_an_error(environment, shop):
     shop.complete(shop.create_task_run("task:t", public_id="long").run.run_id, logs="line\n" * 100_000)
     line = f"{' '.join(PROGRAM)} runs logs long | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -100,7 +100,7 @@ def test_a_reader_that_leaves_early_gets_no_complaint(environment, shop):
     assert done.stderr == ""
 
 
-def test_in_a_terminal_the_bar_is_drawn_and_ctrl_c_leaves_quietly(environment, shop):
+def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, shop):
     batch = shop.create_batch([{"kind": "task", "request": {"target": "task:t"}}] * 4).batch.id
     for run in list(shop.iter_runs(batch_id=batch))[:2]:
         shop.complete(run.run_id)
@@ -131,7 +131,7 @@ def test_in_a_terminal_the_bar_is_drawn_and_ctrl_c_leaves_quietly(environment, s
     assert shop.get_batch(batch).status == "running"
 
 
-def test_letters_that_the_terminal_lacks_are_no_reason_to_fail(environment, shop):
+def test_unsupported_characters_are_escaped(environment, shop):
     shop.create_task_run("task:t", title="Grüße 日本")
     done = subprocess.run(
         [*PROGRAM, "runs", "list"],

@@ -35,19 +35,19 @@ def harmless(text, *, lines=""):
 
 
 @given(texts)
-def test_nothing_that_a_terminal_obeys_is_left_in_a_safe_text(text):
+def test_safe_text_contains_no_control_characters(text):
     assert harmless(safe(text + HOSTILE))
     assert harmless(safe(text + HOSTILE, lines=True), lines="\n\t")
 
 
-def test_what_is_written_out_can_still_be_recognised():
+def test_escapes_are_readable():
     assert safe("\x1b[31m") == "\\e[31m"
     assert safe("a\nb\tc\rd") == "a\\nb\\tc\\rd"
     assert safe("a\nb\tc\rd", lines=True) == "a\nb\tc\\rd"
     assert safe("\u202e\x9b\U000e0041\ud800") == "\\u202e\\x9b\\U000e0041\\ud800"
 
 
-def test_letters_of_all_the_world_stay_as_they_are():
+def test_letters_of_all_scripts_stay_unchanged():
     for text in ("Grüße", "日本語", "عربى", "👩‍💻", "नमस्ते", "می‌خواهم"):
         assert safe(text) == text
 
@@ -98,7 +98,7 @@ def test_a_megabyte_without_a_blank_is_cut_in_a_terminal_and_whole_in_a_pipe():
     assert "x" * 1_000_000 in members([("output", "x" * 1_000_000)], PIPE)
 
 
-def test_columns_leave_before_an_id_is_cut():
+def test_columns_are_dropped_before_an_id_is_cut():
     long = "run_" + "d" * 36
     told = table(COLUMNS, [(long, "some text", "7")], Screen(50, colour=False))
     assert long in told
@@ -113,7 +113,7 @@ def test_wide_letters_count_twice():
     assert cut("abcdef", 4) == "abc…"
 
 
-def test_colour_is_for_terminals_that_want_it(monkeypatch):
+def test_colour_depends_on_the_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert Screen.of({"TERM": "xterm"}).colour
     assert not Screen.of({"TERM": "xterm", "NO_COLOR": "1"}).colour

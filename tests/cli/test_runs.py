@@ -17,7 +17,7 @@ def create(cli, *options, target="task:sum"):
     return done.out.strip()
 
 
-def test_a_run_is_created_with_what_is_given(cli, shop):
+def test_a_run_is_created_with_its_options(cli, shop):
     run_id = create(
         cli,
         *("--config", "count=3", "--config", "name=Ada", "--config", 'text="3"', "--config", 'all={"a":[1]}'),
@@ -145,7 +145,7 @@ def test_statuses_have_colour_in_a_terminal_alone(cli, shop):
 
 
 @pytest.mark.parametrize("columns", [*WIDTHS, None])
-def test_one_run_is_shown_with_everything_that_matters(cli, shop, columns):
+def test_a_run_is_shown_with_its_details(cli, shop, columns):
     run_id = create(cli, "--input", '{"a": 1}', "--label", "team=data")
     shop.complete(run_id, "failed", error_message="It broke", error_code="BOOM", output=[1], exit_code=3)
     shown = cli("runs", "get", run_id, columns=columns).out
@@ -154,14 +154,14 @@ def test_one_run_is_shown_with_everything_that_matters(cli, shop, columns):
     assert cli("runs", "get", run_id, "--json").json["error"]["code"] == "BOOM"
 
 
-def test_attempts_stand_below_the_run(cli, shop):
+def test_attempts_are_listed_below_the_run(cli, shop):
     run_id = create(cli)
     worker = shop.register_worker("python", "w").worker.id
     shop.claim(worker, 30, targets=["task:sum"])
     assert "ATTEMPT  OUTCOME" in cli("runs", "get", run_id).out
 
 
-def test_hostile_text_of_a_run_is_written_out_on_every_screen(cli, shop):
+def test_hostile_text_is_escaped_in_every_output(cli, shop):
     run_id = create(cli, "--title", EVIL, "--label", f"a={EVIL}", "--input", json.dumps({EVIL: EVIL}))
     shop.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": EVIL}])
     shop.complete(run_id, "failed", error_message=EVIL, logs=EVIL, output=EVIL, error_detail=EVIL)
@@ -175,7 +175,7 @@ def test_hostile_text_of_a_run_is_written_out_on_every_screen(cli, shop):
     assert told.json["title"] == EVIL
 
 
-def test_a_megabyte_without_a_blank_harms_no_screen(cli, shop):
+def test_a_megabyte_without_a_space_is_cut_in_a_terminal(cli, shop):
     run_id = create(cli)
     shop.complete(run_id, output="x" * 900_000, logs="y" * 900_000)
     assert len(cli("runs", "get", run_id, columns=80).out) < 10_000
@@ -197,7 +197,7 @@ def test_watching_ends_with_the_runs_outcome_as_exit_code(cli, shop, status, cod
     assert [json.loads(line)["event_id"] for line in told.lines] == [1, 2]
 
 
-def test_a_run_is_watched_live_through_a_wait_that_no_event_tells_of(cli, shop):
+def test_a_run_is_watched_through_a_wait_without_an_event(cli, shop):
     run_id = create(cli)
     shop.wait(run_id, "approval", tool_call_id="call-1")
 
@@ -231,7 +231,7 @@ def test_creating_with_wait_follows_the_run_to_its_end(cli, shop):
     assert "failed" in done.out
 
 
-def test_a_waiting_run_is_resumed_with_what_it_waits_for(cli, shop):
+def test_a_waiting_run_is_resumed_by_its_reason(cli, shop):
     def waiting(reason, **call):
         run_id = create(cli)
         shop.wait(run_id, reason, **call)
@@ -263,7 +263,7 @@ def test_a_waiting_run_is_resumed_with_what_it_waits_for(cli, shop):
     assert (idle.code, idle.err) == (1, "runstead: the run does not wait: it is running\n")
 
 
-def test_several_runs_are_cancelled_and_those_that_cannot_be_are_named(cli, shop):
+def test_several_runs_are_cancelled_and_failures_are_named(cli, shop):
     first, second, over = (create(cli) for _ in range(3))
     shop.complete(over)
     done = cli("runs", "cancel", first, "nowhere", second, over, "--reason", "enough")
@@ -273,7 +273,7 @@ def test_several_runs_are_cancelled_and_those_that_cannot_be_are_named(cli, shop
     assert shop.get_run(first).cancellation.reason == "enough"
 
 
-def test_a_retry_is_a_run_of_its_own(cli, shop):
+def test_a_retry_is_a_new_run(cli, shop):
     run_id = create(cli, "--input", "7")
     shop.complete(run_id, "failed")
     again = cli("runs", "retry", run_id).out.strip()

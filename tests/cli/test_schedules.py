@@ -52,7 +52,7 @@ def test_the_list_keeps_ids_whole(cli, nightly, columns):
     assert [one["id"] for one in cli("schedules", "list", "--status", "active", "--json").json] == [nightly]
 
 
-def test_when_must_be_said_once(cli, project):
+def test_exactly_one_of_cron_and_at_is_required(cli, project):
     for options in ((), ("--cron", "* * * * *", "--at", "2h")):
         done = cli("schedules", "create", "task:t", "--name", "n", *options)
         assert (done.code, done.out) == (2, "")
@@ -62,7 +62,7 @@ def test_when_must_be_said_once(cli, project):
     assert "schedule" in refused.err
 
 
-def test_a_schedule_is_changed_and_what_is_not_named_stays(cli, shop, nightly):
+def test_a_schedule_is_changed_only_where_named(cli, shop, nightly):
     done = cli(
         "schedules", "update", nightly, "--cron", "30 7 * * *", "--config", "more=[1]", "--max-runs", 0
     )
@@ -77,7 +77,7 @@ def test_a_schedule_is_changed_and_what_is_not_named_stays(cli, shop, nightly):
     assert changed["run_at"] is not None
 
 
-def test_a_change_must_be_one(cli, nightly):
+def test_invalid_changes_are_refused(cli, nightly):
     for options in ((), ("--cron", "* * * * *", "--at", "2h"), ("--target", "nonsense")):
         done = cli("schedules", "update", nightly, *options)
         assert (done.code, done.out) == (2, "")
@@ -90,7 +90,7 @@ def source(key, cron="0 6 * * *"):
     return {"source_trigger_id": key, "name": key.title(), "target": target, "schedule": cron}
 
 
-def test_a_file_of_schedules_is_made_what_there_is(cli, shop, tmp_path):
+def test_a_file_of_schedules_is_synced(cli, shop, tmp_path):
     file = tmp_path / "schedules.json"
 
     def sync(*wanted):

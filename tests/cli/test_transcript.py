@@ -56,7 +56,7 @@ def test_a_tool_call_fits_the_terminal(told):
     assert len(shown.rstrip("\n")) <= 60
 
 
-def test_steps_progress_and_log_lines_are_told(told):
+def test_steps_progress_and_log_lines_are_shown(told):
     shown = told(
         {"type": "RUN_STARTED"},
         {"type": "STEP_STARTED", "stepName": "fetch"},
@@ -81,7 +81,7 @@ def test_steps_progress_and_log_lines_are_told(told):
     ]
 
 
-def test_a_question_is_highlighted_with_the_command_that_answers_it(told):
+def test_a_question_is_highlighted_with_its_resume_command(told):
     asked = {"tool_call_id": "approval:1", "question": "Write 10 rows?"}
     shown = told({"type": "CUSTOM", "name": "run.asked", "value": asked}, screen=Screen(120, colour=True))
     assert "\x1b[33masks: Write 10 rows?\x1b[0m\n" in shown
@@ -104,7 +104,7 @@ def test_a_command_to_resume_is_quoted_for_the_shell():
     assert resume_command("r", "pause", "") == "runstead runs resume r"
 
 
-def test_hostile_text_of_a_run_reaches_no_terminal(told):
+def test_hostile_text_is_escaped_in_a_transcript(told):
     evil = "\x1b[2J\x9b1m\u202e\x07"
     shown = told(
         text(evil),
@@ -123,16 +123,16 @@ def test_hostile_text_of_a_run_reaches_no_terminal(told):
 @pytest.mark.parametrize(
     "payload", [{"type": "CUSTOM"}, {"type": "TOOL_CALL_RESULT"}, {"type": "TOOL_CALL_END"}]
 )
-def test_events_without_their_members_are_no_reason_to_stop(told, payload):
+def test_events_with_missing_members_are_accepted(told, payload):
     assert told(payload).endswith("\n")
 
 
 @pytest.mark.parametrize("delta", [None, 1, {}, ""])
-def test_a_delta_that_is_no_text_is_left_out(told, delta):
+def test_a_delta_that_is_not_text_is_ignored(told, delta):
     assert told(text(delta)) == ""
 
 
-def test_events_of_a_family_stand_under_the_run_that_they_are_of():
+def test_events_of_a_family_are_grouped_by_run():
     out = []
     transcript = Transcript("r1", out.append, PIPE)
     for number, (run_id, delta) in enumerate((("r1", "Hi"), ("r2", "Ho"), ("r2", "!"), ("r1", "Hu")), 1):

@@ -12,7 +12,7 @@ def trigger(cli, shop):
     return done.lines
 
 
-def test_a_trigger_starts_runs_until_it_is_disabled_and_under_its_new_token(cli, shop, trigger):
+def test_a_trigger_is_disabled_enabled_rotated_and_deleted(cli, shop, trigger):
     trigger_id, token = trigger
     run = shop.get_run(shop.fire_trigger(token, {"ref": "main"}).run_id)
     assert (run.target, run.config, run.input) == ("task:build", {"n": 1}, {"ref": "main"})
@@ -48,13 +48,13 @@ def test_a_signing_secret_is_read_from_a_file_or_from_stdin(cli, shop, tmp_path)
     assert (short.code, "$.secret" in short.err) == (1, True)
 
 
-def test_an_agent_is_started_in_the_conversation_that_is_named(cli, shop):
+def test_an_agent_is_started_in_the_given_conversation(cli, shop):
     place = shop.create_conversation().id
     made = cli("triggers", "create", "agent:scribe", "--conversation", place, "--json").json
     assert made["trigger"]["conversation_id"] == place
     assert shop.get_run(shop.fire_trigger(made["token"]).run_id).conversation_id == place
 
 
-def test_what_to_change_must_be_said(cli, trigger):
+def test_a_change_needs_an_option(cli, trigger):
     assert cli("triggers", "update", trigger[0]).code == 2
     assert cli("triggers", "create", "nonsense").code == 1

@@ -34,7 +34,7 @@ def test_a_delivery_is_listed_and_sent_again(cli, shop):
     assert cli("webhooks", "redeliver", webhook_id, delivery).out.startswith(delivery)
 
 
-def test_a_webhook_is_changed_and_tried(cli, shop):
+def test_a_webhook_is_changed_and_tested(cli, shop):
     webhook_id = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines[0]
     options = ("--to", "http://127.0.0.1:9/other", "--event", "run.failed", "--event", "run.waiting")
     told = f"{webhook_id}  active  http://127.0.0.1:9/other  run.failed,run.waiting\n"

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, strategies
 
 from runstead.core.runs.run import RunStatus
-from runstead.core.usage.activity import Grid, grid, quantile, share, summed_up
+from runstead.core.usage.activity import Grid, grid, quantile, share, summarize
 from runstead.core.usage.rollup import ACTIVITY_WIDTHS, DAY, HOUR, QUARTER, WEEK, cover, rounded
 
 SINCE, UNTIL = 1_000, 1_700
@@ -22,7 +22,7 @@ SHARES = strategies.lists(
 
 
 def told(shares, count=7):
-    return summed_up(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
+    return summarize(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
 
 
 @given(SHARES, strategies.integers(1, 100))

@@ -151,7 +151,7 @@ SENTENCES = {
     ],
     "docs/operations.md": [
         f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
-        f"at most {limits.deliveries_pruned_max:,} at a time",
+        f"at most {limits.deliveries_expired_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",
         f"| deadlines | {limits.deadlines_tick_s} s |",
@@ -165,7 +165,7 @@ SENTENCES = {
         f"has 1 to {limits.message_parts_max} parts",
         f"up to {limits.idempotency_key_chars_max} characters",
         f"`limit` 1 to {limits.page_rows_max} (default {limits.page_rows_default})",
-        f"at most {limits.message_fold_bytes_max // limits.MIB} MiB are folded",
+        f"at most {limits.message_projection_bytes_max // limits.MIB} MiB are folded",
         f"once {limits.message_page_bytes_max // limits.MIB} MiB were read",
         f"{limits.message_cache_bytes_max // limits.MIB} MiB of them",
         f"`name` (1 to {limits.field_name_chars_max} characters",

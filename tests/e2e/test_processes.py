@@ -8,7 +8,8 @@ import threading
 import httpx2
 import pytest
 
-from tests.support.server import Server, note, runstead, until
+from tests.support.server import Server, note, runstead
+from tests.support.until import until
 
 from .program import children, lives
 

@@ -26,8 +26,9 @@ from runstead.security.signing import Keyring
 from runstead.server.main import Main
 from runstead.server.settings import Settings
 from runstead.testing.store import TemporaryStore
+from tests.support.clock import Clock
+from tests.support.until import eventually
 
-NOON = 1_774_008_000_000
 SIGNING = ed25519.Ed25519PrivateKey.generate()
 PEM = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 KEYS = {
@@ -37,26 +38,6 @@ KEYS = {
     "default": DEFAULT_SCOPES,
     "admin": ALL_SCOPES,
 }
-
-
-async def until(condition):
-    """Wait for what the loop is about to bring about by itself."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.001)
-
-
-class Clock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += round(seconds * 1000)
 
 
 class Api:
@@ -195,11 +176,11 @@ class Api:
         return taken, worker
 
     async def until(self, condition):
-        await until(condition)
+        await eventually(condition)
 
     async def subscribed(self):
         """Wait until somebody waits for a hint, as a long poll does."""
-        await until(lambda: len(self.app.notifier))
+        await eventually(lambda: len(self.app.notifier))
 
     async def pass_time(self, seconds):
         """Let the clock go on, and the referee look."""
@@ -319,7 +300,7 @@ class Live:
         return await self.post(f"/runs/{run_id}/complete", {"status": "completed"})
 
     async def until(self, condition):
-        await until(condition)
+        await eventually(condition)
 
     def address(self):
         url = httpx2.URL(self.url)

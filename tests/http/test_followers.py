@@ -9,7 +9,7 @@ from runstead.core import limits
 from runstead.http import stream
 from runstead.http.framework.sse import EventStream
 from runstead.ports import metrics
-from runstead.web.framework.app import dress
+from runstead.web.framework.app import add_security_headers
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -198,7 +198,7 @@ async def test_the_headers_of_a_pages_stream_are_no_other_streams():
         assert b"".join(message.get("body", b"") for message in sent) == b": hello\n\ndata: 1\n\n"
         return dict(sent[0]["headers"])
 
-    of_page = await headers_of(dress(EventStream(frames(), b": hello\n\n")))
+    of_page = await headers_of(add_security_headers(EventStream(frames(), b": hello\n\n")))
     own = {b"cache-control", b"x-accel-buffering", b"content-type"}
     assert own < set(of_page)
     assert of_page[b"content-security-policy"].startswith(b"default-src 'none'")
@@ -215,5 +215,5 @@ async def test_a_follower_that_hangs_up_is_let_go_at_once(live, hang_up):
     else:
         writer.transport.abort()
     await live.until(lambda: metrics.streams._value.get() == 0)
-    assert live.main.app.following._tails == {}
-    assert len(live.main.app.following._notifier._subscribers.get("run:1", ())) == 0
+    assert live.main.app.followers._tails == {}
+    assert len(live.main.app.followers._notifier._subscribers.get("run:1", ())) == 0

@@ -19,17 +19,11 @@ from runstead.core.clock import iso
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.web.framework.form import Fields
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 from runstead.web.runs import listing, rows
 from runstead.web.runs.filters import Filters
 from runstead.web.runs.rows import follow
-
-
-class Clock:
-    now = 1_774_008_000_000
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import Clock
 
 
 class Place:
@@ -42,7 +36,7 @@ class Place:
         self.steps = 0
         self.clock = clock
 
-    def visit(self, path, query=()):
+    def request(self, path, query=()):
         scope = {
             "path": path,
             "query_string": b"",
@@ -50,7 +44,7 @@ class Place:
             "path_params": {"project": self.project.slug},
         }
         fields = Fields(list(query))
-        return Visit(self.app, scope, self.principal, None, "secret", fields, Fields([]), lambda: None)
+        return PageRequest(self.app, scope, self.principal, None, "secret", fields, Fields([]), lambda: None)
 
     def task(self):
         return NewRun(kind="task", owner_kind="project", owner_id=self.project.id, target="task:many")
@@ -101,18 +95,18 @@ async def place(sqlite_store, tmp_path, monkeypatch):
 async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, states):
     query = [("status", one) for one in states]
     await place.fill(1_000)
-    few = await place.cost(listing.index(place.visit("/ui/projects/many/runs", query)))
+    few = await place.cost(listing.index(place.request("/ui/projects/many/runs", query)))
     await place.fill(4_000)
-    many = await place.cost(listing.index(place.visit("/ui/projects/many/runs", query)))
+    many = await place.cost(listing.index(place.request("/ui/projects/many/runs", query)))
     assert many <= few * 1.2 + 5
 
 
 async def test_a_page_far_back_costs_what_the_first_does(place):
     await place.fill(3_000)
-    first = await place.cost(listing.index(place.visit("/ui/projects/many/runs")))
+    first = await place.cost(listing.index(place.request("/ui/projects/many/runs")))
     far = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
     cursor = [("cursor", listing.to_cursor(far[-1], "created_at"))]
-    assert await place.cost(listing.index(place.visit("/ui/projects/many/runs", cursor))) <= first * 1.2
+    assert await place.cost(listing.index(place.request("/ui/projects/many/runs", cursor))) <= first * 1.2
 
 
 async def reads_during(place, monkeypatch, filters, changes):
@@ -129,7 +123,7 @@ async def reads_during(place, monkeypatch, filters, changes):
     monkeypatch.setattr(rows, "reread_s", 0.2)
 
     async def listen():
-        async with aclosing(follow(place.visit("/"), place.project, filters, "")) as parts:
+        async with aclosing(follow(place.request("/"), place.project, filters, "")) as parts:
             async for one in parts:
                 told.append(one)
                 if one is not None and one.name == "news":
@@ -154,7 +148,7 @@ async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeyp
         for _ in range(300):
             written = await creating.create(place.app, place.principal, place.task())
             await commands.cancel(
-                place.app, place.principal, commands.Named(written.run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(written.run.run_id, place.project.id), None
             )
 
     reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
@@ -172,7 +166,7 @@ async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypat
     async def changes():
         for run in shown[-20:]:
             await commands.cancel(
-                place.app, place.principal, commands.Named(run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(run.run_id, place.project.id), None
             )
 
     reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)
@@ -187,10 +181,10 @@ async def test_a_stretch_of_time_costs_what_lies_in_it(place, monkeypatch):
     await place.fill(1_000)
     place.clock.now += 1_000
     query = [("until", iso(place.clock.now))]
-    few = await place.cost(listing.index(place.visit("/", query)))
+    few = await place.cost(listing.index(place.request("/", query)))
     place.clock.now += 1_000
     await place.fill(4_000)
-    many = await place.cost(listing.index(place.visit("/", query)))
+    many = await place.cost(listing.index(place.request("/", query)))
     assert 0 < few <= many <= few + 100
     place.clock.now += 1_000
-    assert await place.cost(listing.index(place.visit("/", [("since", iso(place.clock.now))]))) <= 100
+    assert await place.cost(listing.index(place.request("/", [("since", iso(place.clock.now))]))) <= 100

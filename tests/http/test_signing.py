@@ -45,7 +45,7 @@ async def test_the_newest_keys_of_a_file_sign_and_the_old_ones_check(tmp_path, k
     new = await keyring.run_event_token(**WHO)
     assert kid(old) != kid(new)
     for token in (old, new):
-        assert (await keyring.opened(token, kid(token)))["runId"] == "r"
+        assert (await keyring.verify(token, kid(token)))["runId"] == "r"
     assert await keys.all() == [], "what a file holds is not copied into the store"
 
 
@@ -86,15 +86,15 @@ async def test_two_replicas_make_one_pair(keys):
 async def test_a_replica_learns_of_a_key_that_another_made(keys):
     first, second = Keyring(keys), Keyring(keys)
     token = await first.run_event_token(**WHO)
-    assert (await second.opened(token, kid(token)))["runId"] == "r"
+    assert (await second.verify(token, kid(token)))["runId"] == "r"
 
 
 async def test_what_another_signed_is_none_of_ours(keys):
     keyring = Keyring(keys)
     await keyring.run_event_token(**WHO)
-    assert await keyring.opened("a.b.c", "another") is None
+    assert await keyring.verify("a.b.c", "another") is None
     calls = next(key["kid"] for key in await keyring.jwks() if key["alg"] == "EdDSA")
-    assert await keyring.opened("a.b.c", calls) is None, "such a key signs no tokens"
+    assert await keyring.verify("a.b.c", calls) is None, "such a key signs no tokens"
 
 
 def test_a_kid_is_the_thumbprint_of_the_public_key():

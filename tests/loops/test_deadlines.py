@@ -13,7 +13,7 @@ from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.sqlite.store import SqliteStore
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.loop import Loop, every
-from runstead.ports.store import ClaimQuery, RunKey, RunQuery
+from runstead.ports.store import ClaimRequest, RunKey, RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 RUNS, PER_TICK = 100, 16
@@ -35,7 +35,7 @@ async def lose(store, clock):
 
     for n in range(RUNS):
         await store.runs.apply(RunKey(PROJECT, f"run-{n:03}"), create(f"run-{n:03}"))
-    await store.runs.claim(ClaimQuery(PROJECT, kinds=("task",), limit=RUNS), claim)
+    await store.runs.claim(ClaimRequest(PROJECT, kinds=("task",), limit=RUNS), claim)
     clock.advance(3_600)
 
 

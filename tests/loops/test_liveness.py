@@ -44,7 +44,7 @@ async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
         ("worker", 20),
         ("worker", 10),
     ]
-    assert {len(line["some"]) for line in lines} == {limits.silent_told_max}
+    assert {len(line["some"]) for line in lines} == {limits.silent_logged_max}
 
 
 async def test_services_are_watched_as_well(app, store, clock):

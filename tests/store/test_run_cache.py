@@ -96,10 +96,10 @@ async def test_writes_that_are_no_plain_changes_of_runs_make_the_writer_forget(d
     if act == "batch":
         await driver.create_batch("batched")
     elif act == "enforce_deadlines":
-        clock.advance(120_000)
+        clock.advance_ms(120_000)
         assert await driver.enforce_deadlines(10)
     elif act == "retire":
-        clock.advance(1_000)
+        clock.advance_ms(1_000)
         assert (
             await driver.store.retention.retire(1, [(RetentionCandidate(old.seq, old.seq, None), None)]) == 1
         )

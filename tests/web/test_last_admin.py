@@ -28,19 +28,19 @@ def as_user(server, name):
     return PlainBrowser(server.url, token)
 
 
-def test_a_user_makes_a_project_and_stays_its_last_admin(tokens):
+def test_a_user_creates_a_project_and_remains_its_last_admin(tokens):
     page = "/ui/projects/adas/access"
     with as_user(tokens, "ada") as ada:
-        told = ada.told(ada.send("/ui/new-project", "/new-project", {"slug": "adas"}))
-        assert told == "The project adas is there, and you are its admin."
-        assert "The last admin: name another one first" in ada.page(page)
+        flash = ada.flash_after(ada.send("/ui/new-project", "/new-project", {"slug": "adas"}))
+        assert flash == "The project adas was created. You are its admin."
+        assert "The last admin: add another one first" in ada.page(page)
         # The page offers no such form, so it is made by hand.
         _, ready = ada.form(page, "/members")
         for path, filled in (("members", {"role": "viewer"}), ("members/remove", {})):
             answer = ada.http.post(f"/ui/projects/adas/{path}", data=ready | {"user_id": "ada"} | filled)
             assert answer.status_code == 409
             assert "last admin: name another one first" in refusal(answer)
-        ada.told(ada.send(page, "/members", {"user_id": "bob", "role": "admin"}))
+        ada.flash_after(ada.send(page, "/members", {"user_id": "bob", "role": "admin"}))
         left = ada.send(page, "/members/remove", user_id="ada")
         assert left.headers["location"] == "/ui"
         assert ada.get(page).status_code == 404

@@ -14,8 +14,8 @@ from runstead.engines.sqlite.store import SqliteStore
 from runstead.ports.store import RunKey
 from tests.support.server import Server
 
-from .run_pages import Made, begin, say
-from .web_client import Person
+from .run_pages import TaskRun, text_delta, text_start
+from .web_client import WebClient
 
 EVENTS = 100_000
 VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
@@ -30,7 +30,7 @@ def server(tmp_path_factory):
     started.kill()
 
 
-def told(number):
+def event_members(number):
     """Mostly words, some log lines and steps at the beginning: what a part looks for may be a long way back."""
     if number < 2_000:
         kind = ("STEP_STARTED", "STEP_FINISHED")[number % 2]
@@ -41,7 +41,7 @@ def told(number):
 
 
 def new(number):
-    members = told(number)
+    members = event_members(number)
     return NewEvent(members["type"], encode(members), external=True)
 
 
@@ -58,7 +58,7 @@ async def fill(path, key):
                     loaded.run,
                     now=loaded.now,
                     events=events,
-                    expected_event_id=None,
+                    expected_previous_event_id=None,
                     expected_sequence=None,
                     tail=(),
                     fence=Fence(),
@@ -73,35 +73,35 @@ async def fill(path, key):
 def large(server):
     """The run, while it goes on."""
     with server.api() as api:
-        run = Made(api)
+        run = TaskRun(api)
         asyncio.run(fill(server.database, RunKey(api.project_id(), run.id)))
         assert run.stored()["latest_event_id"] == EVENTS
         yield run
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_run_of_a_hundred_thousand_events_opens_soon_and_stays_small(server, large, view):
-    person, times = Person(server), []
+def test_a_run_of_a_hundred_thousand_events_opens_fast_and_stays_small(server, large, view):
+    web_client, times = WebClient(server), []
     for _ in range(3):
         began = time.perf_counter()
-        page = person.get(f"{large.page}?view={view}")
+        page = web_client.get(f"{large.page}?view={view}")
         times.append(time.perf_counter() - began)
-    person.close()
+    web_client.close()
     assert len(page.content) < 600_000
     # It takes a tenth of a second; the machine of a test may have others to care for.
     assert statistics.median(times) < 0.5, times
 
 
-def test_what_is_a_long_way_back_is_found_all_the_same(server, large):
-    person = Person(server)
-    assert "step 499<" in person.get(f"{large.page}?view=timeline").text
-    assert "line 2999" in person.get(f"{large.page}?view=log").text
-    assert f"word {EVENTS - 1}" in person.get(f"{large.page}?view=conversation").text
-    person.close()
+def test_old_events_are_found(server, large):
+    web_client = WebClient(server)
+    assert "step 499<" in web_client.get(f"{large.page}?view=timeline").text
+    assert "line 2999" in web_client.get(f"{large.page}?view=log").text
+    assert f"word {EVENTS - 1}" in web_client.get(f"{large.page}?view=conversation").text
+    web_client.close()
 
 
-def test_such_a_run_goes_on_in_a_browser(open_tab, large):
+def test_a_large_run_is_updated_live(open_tab, large):
     page = open_tab(f"{large.page}?view=conversation").page
     assert page.evaluate("document.querySelectorAll('*').length") < 3_000
-    large.append(begin("new"), say("And then it went on", "new"))
-    expect(page.locator("#talk")).to_contain_text("And then it went on")
+    large.append(text_start("new"), text_delta("And then it went on", "new"))
+    expect(page.locator("#transcript")).to_contain_text("And then it went on")

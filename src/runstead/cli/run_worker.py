@@ -82,7 +82,7 @@ def _serve(
     import uvloop  # noqa: PLC0415
 
     from runstead.cli.shared.app_loader import load  # noqa: PLC0415
-    from runstead.sdk import App, AsyncClient, Fleet, Places, RunsteadError  # noqa: PLC0415
+    from runstead.sdk import App, AsyncClient, RunsteadError, WorkerGroup, WorkerSlots  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("httpx2", "httpcore2"):  # behind a proxy
@@ -95,7 +95,7 @@ def _serve(
             raise ValueError(
                 f"--concurrency must be at least {len(projects)}: one run of each project at a time"
             )
-        places = Places(concurrency)
+        places = WorkerSlots(concurrency)
         options["places"] = places
         if executor is not None and not isinstance(found, App):
             raise ValueError(f"--executor is for apps, and {reference} makes a worker by itself")
@@ -110,7 +110,7 @@ def _serve(
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
         tell(f"runstead: serving {what} for {', '.join(projects)} at {url}")
-        Fleet(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
+        WorkerGroup(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
     except RunsteadError as refusal:
         refuse(f"the server at {url} does not take this worker: {refusal}")
     except (ValueError, TypeError) as trouble:

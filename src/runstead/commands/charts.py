@@ -7,7 +7,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal
-from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summed_up
+from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summarize
 from runstead.core.usage.rollup import cover
 from runstead.ports.store import ActivityQuery, RunQuery
 
@@ -39,7 +39,7 @@ async def activity(
     shares = await _summed(app, query, since, until, where)
     if shares is None:
         shares = await app.store.runs.shares(query, where.origin, where.width)
-    return summed_up(shares, since=since, until=until, where=where)
+    return summarize(shares, since=since, until=until, where=where)
 
 
 def _has_sums(query: RunQuery) -> bool:
@@ -65,7 +65,7 @@ async def _of_newest(app: App, query: RunQuery, since: int, until: int, where: G
     runs = await app.store.runs.summaries(replace(query, limit=most + 1))
     counted_since = runs[most - 1].created_at if len(runs) > most else None
     shares = shares_of(runs[:most], where)
-    return replace(summed_up(shares, since=since, until=until, where=where), counted_since=counted_since)
+    return replace(summarize(shares, since=since, until=until, where=where), counted_since=counted_since)
 
 
 async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:

@@ -65,7 +65,7 @@ class Testbed:
         await self._server.close()
 
     async def _in_time(self, run: ClaimedRun, ctx: Context) -> Any:
-        ctx.keep_time(self.clock.now, self.clock.nap)
+        ctx.use_clock(self.clock.now, self.clock.nap)
         return await self._app(run, ctx)
 
     @property
@@ -172,7 +172,7 @@ class Testbed:
 
     async def _round(self) -> None:
         assert self._worker is not None
-        while await self._server.tick() + await self._worker.work_off():
+        while await self._server.tick() + await self._worker.run_until_idle():
             pass
 
     async def _finished(self, working: "asyncio.Future[None]") -> None:

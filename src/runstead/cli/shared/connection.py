@@ -133,7 +133,7 @@ def connected(reach: Reach, *, project: bool = False, patient: bool = False) -> 
 
     place = resolve(reach)
     url = place.url.value or DEFAULT_URL
-    retries = Retries(times=_PATIENT if patient else _QUICK, most_s=5.0 if patient else 1.0)
+    retries = Retries(times=_PATIENT if patient else _QUICK, max_delay_s=5.0 if patient else 1.0)
     try:
         with Client(url, place.key.value, project=place.project.value, retries=retries) as client:
             if project and client.project is None:

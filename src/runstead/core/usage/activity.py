@@ -1,4 +1,4 @@
-"""What runs came to over time: buckets of equal width, their outcomes and how long they took. Times are ms."""
+"""Activity charts: outcomes and durations of runs in buckets of equal width. Times are ms."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from runstead.core.usage.rollup import ACTIVITY_WIDTHS, rounded
 
 
 class RunSummary(msgspec.Struct, frozen=True, gc=False):  # no cycle can go through it
-    """As much of a run as tells where it stands in the order of runs."""
+    """The few members of a run that lists need to find its place in their order."""
 
     seq: int
     status: RunStatus
@@ -20,12 +20,12 @@ class RunSummary(msgspec.Struct, frozen=True, gc=False):  # no cycle can go thro
     duration_ms: int | None = None
 
 
-GLIMPSE_FIELDS: Final = RunSummary.__struct_fields__
+RUN_SUMMARY_FIELDS: Final = RunSummary.__struct_fields__
 
 
 class Share(NamedTuple):
-    """Runs of one state that were created in the bucket that holds `at`; of those that completed, how long they took, by
-    `rollup.rounded`. Negative where a sum has counted what is no longer there.
+    """The number of runs with one status that were created in the bucket of `at`, and durations of completed runs, rounded
+    by `rollup.rounded`. Numbers are negative if they correct a sum that counts deleted runs.
     """
 
     at: int
@@ -35,7 +35,7 @@ class Share(NamedTuple):
 
 
 def share(at: int, status: str, duration_ms: int | None, runs: int) -> Share:
-    """Of runs of one state and, where they completed, one duration."""
+    """Build the share of runs with one status and, if they completed, one duration."""
     took = duration_ms is not None and status == RunStatus.COMPLETED
     return Share(at, RunStatus(status), runs, Counter({rounded(duration_ms or 0): runs} if took else ()))
 
@@ -56,8 +56,8 @@ def shares_of(runs: Iterable[RunSummary], where: "Grid") -> list[Share]:
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """The runs created from `begins_at` on, up to the next bucket: how many are in which state now. The quantiles are
-    those of the runs that completed, None where none did.
+    """The number of runs by status that were created from `begins_at` up to the next bucket. The quantiles are those of
+    completed runs, None if there are none.
     """
 
     begins_at: int
@@ -85,14 +85,14 @@ class Activity(msgspec.Struct, frozen=True):
 
 
 class Grid(NamedTuple):
-    """Where buckets begin, and how wide they are."""
+    """The start of the first bucket, and the width of all buckets, in ms."""
 
     origin: int
     width: int
 
     @property
     def widths(self) -> list[int]:
-        """The widths of sums of which a bucket is made, from the narrowest on; none where it must be made of runs."""
+        """The widths of sums that add up to a bucket, narrowest first. Empty if a bucket must be counted from runs."""
         return [one for one in ACTIVITY_WIDTHS if self.width % one == 0 and self.origin % one == 0]
 
 
@@ -134,7 +134,8 @@ class Merged:
         ]
 
 
-def summed_up(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
+def summarize(shares: Iterable[Share], *, since: int, until: int, where: Grid) -> Activity:
+    """Add up the shares in the buckets of the grid."""
     places = -(-(until - where.origin) // where.width)
     counts: list[Counter[RunStatus]] = [Counter() for _ in range(places)]
     durations: list[dict[int, int]] = [{} for _ in range(places)]
@@ -174,7 +175,10 @@ def _bucket(begins_at: int, counts: Counter[RunStatus], took: Mapping[int, int])
 
 
 def quantile(durations: Mapping[int, int], percent: int) -> int | None:
-    """The smallest value that at least so many percent of all do not exceed (nearest rank); None of none."""
+    """Return the smallest value that at least `percent` % of the runs do not exceed (nearest rank). None without runs.
+
+    `durations`: duration → number of runs.
+    """
     wanted = -(-sum(durations.values()) * percent // 100)
     for value in sorted(durations):
         count = durations[value]

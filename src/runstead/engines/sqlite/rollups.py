@@ -3,13 +3,12 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from runstead.core import limits
-from runstead.core.clock import paced
 from runstead.core.runs.run import RunStatus
 from runstead.core.usage.activity import Share
 from runstead.core.usage.rollup import (
@@ -21,17 +20,20 @@ from runstead.core.usage.rollup import (
     Facts,
     Line,
     Span,
+    end_of,
     facts,
     lines,
+    moved,
     packed,
     stored,
     unpacked,
 )
 from runstead.core.usage.rollup_audit import RollupChecker
+from runstead.engines.sql.pacing import paced
 from runstead.engines.sqlite.packing import unpack_field
 from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.rows import encode
+from runstead.engines.sqlite.rows import encode, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ActivityQuery, UsagePage, UsageQuery, WaySums
@@ -50,6 +52,14 @@ def note(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
 def rolled_up(connection: sqlite3.Connection, seq: int) -> bool:
     """Whether the sums, or the entries, have the end of this ended run."""
     return connection.execute(Q["not_rolled_up"], (seq,)).fetchone() is None
+
+
+def note_moved(connection: sqlite3.Connection, seqs: Sequence[int], project_id: str) -> None:
+    """Move the usage of these runs to a project."""
+    for seq in seqs:
+        run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
+        if run.terminal:
+            note(connection, moved(end_of(run), project_id, rolled_up=rolled_up(connection, seq)))
 
 
 class SqliteRollups:

@@ -3,9 +3,11 @@
 from functools import cache, lru_cache
 from typing import Final
 
+from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
-from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.columns import RECORDS, WORDS
+from runstead.engines.sql.dialect import Dialect
 from runstead.engines.sql.run_terms import FACTS
 from runstead.engines.sql.sql_files import statements
 
@@ -20,22 +22,38 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
-_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
+_REACH: Final = (
+    "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
+)
 #: JSON holds no bytes.
 _INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
-Q: Final = statements(
-    __package__,
-    WORDS
-    | {
-        "columns": COLUMNS,
-        "audited": _AUDITED,
+#: The statements that both engines share.
+DIALECT: Final = Dialect(
+    "sqlite",
+    RECORDS,
+    {
+        "clock": ":now",
         "reach": _REACH,
-        "facts": ", ".join(FACT_FIELDS),
-        "indexed_text": _INDEXED_TEXT,
+        "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
+        "batches": "batches AS b",
     },
 )
+#: Name → statement, the shared ones too.
+Q: Final = {
+    **{name: statement.text for name, statement in DIALECT.named.items()},
+    **statements(
+        __package__,
+        WORDS
+        | {
+            "columns": COLUMNS,
+            "audited": _AUDITED,
+            "facts": ", ".join(FACT_FIELDS),
+            "indexed_text": _INDEXED_TEXT,
+        },
+    ),
+}
 
 
 @lru_cache(512)
