@@ -8,7 +8,7 @@ Two parts need rows that only some transitions load, so they are pure steps of t
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from operator import is_not
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple, replace
@@ -19,7 +19,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs import transitions
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run
-from runstead.core.runs.transition import EndedAttempt, NewMessage, Receipt, Transition
+from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry, ended
 from runstead.core.webhooks.event import event_of
@@ -36,7 +36,8 @@ class EventKey(NamedTuple):
 class WriteSet(msgspec.Struct, frozen=True, gc=False):
     """What a transition stores, in one transaction. `now` in ms is the time of the write.
 
-    `run` is the row as it is stored; where it is `before` itself, nothing is stored, unless the run is deleted.
+    `run` is the row as it is stored; where it is `before` itself, nothing is stored, unless the run is deleted. What the
+    transition names itself is stored as it is there: the properties read it.
     """
 
     before: Run | None
@@ -45,25 +46,79 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     now: int
     events: Sequence[Event] = ()
     event_keys: Sequence[EventKey] = ()
-    ended_attempt: EndedAttempt | None = None
-    receipt: Receipt | None = None
-    conversation: Conversation | None = None  # a new one, stored before the message
-    message: StoredMessage | None = None  # the placeholder that an agent run fills
-    opened_input: InputRequest | None = None
-    closed_input: ClosedInput | None = None
-    schedule: Schedule | None = None  # the schedule that the transition loaded, with its changes
     ancestors: tuple[int, ...] = ()  # seqs of the runs whose family counters move, root first
-    family_total: int = 0  # added to their descendants_total
-    family_active: int = 0  # added to their descendants_active
     batch_move: BatchMove | None = None
-    ends_schedule_run: bool = False  # the run's schedule records how the run ended
     webhook_event: str | None = None
     rollup_entries: Sequence[Entry] = ()
-    deletes: bool = False  # the row goes, with all that belongs to it
 
     @property
     def unchanged(self) -> bool:
-        return self.run is self.before and not self.deletes
+        return self.run is self.before and not self.transition.deletes
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the row goes, with all that belongs to it."""
+        return self.transition.deletes
+
+    @property
+    def ended_attempt(self) -> EndedAttempt | None:
+        return self.transition.ended
+
+    @property
+    def receipt(self) -> Receipt | None:
+        return self.transition.receipt
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """A new one, stored before the message."""
+        return self.transition.conversation
+
+    @property
+    def message(self) -> StoredMessage | None:
+        """The placeholder that an agent run fills."""
+        message = self.transition.message
+        if message is None:
+            return None
+        return StoredMessage(
+            id=message.id,
+            conversation_id=message.conversation_id,
+            role="assistant",
+            created_at=self.now,
+            updated_at=self.now,
+            run_seq=self.run.seq,
+            created_by=message.created_by,
+        )
+
+    @property
+    def opened_input(self) -> InputRequest | None:
+        """The input request where it is new."""
+        request = self.transition.input_request
+        return request if request is not None and request.seq == 0 else None
+
+    @property
+    def closed_input(self) -> ClosedInput | None:
+        return self.transition.closed_input
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule that the transition loaded, with its changes."""
+        return self.transition.schedule
+
+    @property
+    def family_total(self) -> int:
+        """Added to descendants_total of the ancestors."""
+        return self.transition.family_total
+
+    @property
+    def family_active(self) -> int:
+        """Added to descendants_active of the ancestors."""
+        return self.transition.family_active
+
+    @property
+    def ends_schedule_run(self) -> bool:
+        """Whether the run's schedule records how the run ended."""
+        run, before = self.run, self.before
+        return run.schedule_id is not None and run.terminal and before is not None and not before.terminal
 
     @property
     def joins_family(self) -> bool:
@@ -82,19 +137,9 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
     Asserts what every write keeps: the version grows, the row stays the same run, and the row counts its events.
     """
     run = transition.run
+    moves_family = run.parent_seq is not None and (transition.family_total or transition.family_active)
     if run is before:
-        if transition.deletes:
-            return WriteSet(
-                before,
-                run,
-                transition,
-                now,
-                ancestors=run.ancestor_seqs,
-                family_total=transition.family_total,
-                family_active=transition.family_active,
-                deletes=True,
-            )
-        return WriteSet(before, run, transition, now)
+        return WriteSet(before, run, transition, now, ancestors=run.ancestor_seqs if moves_family else ())
     assert not transition.deletes
     latest, sequence = 0, 0
     if before is None:
@@ -112,8 +157,6 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
         latest, sequence = events[-1].event_id, events[-1].sequence
     assert run.latest_event_id == latest, (run.latest_event_id, latest)
     assert run.latest_external_event_sequence == sequence, (run.latest_external_event_sequence, sequence)
-    moves_family = run.parent_seq is not None and (transition.family_total or transition.family_active)
-    message, asked = transition.message, transition.input_request
     return WriteSet(
         before,
         run,
@@ -121,20 +164,8 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
         now,
         events=events,
         event_keys=keys,
-        ended_attempt=transition.ended,
-        receipt=transition.receipt,
-        conversation=transition.conversation,
-        message=None if message is None else _placeholder(message, run.seq, now),
-        opened_input=asked if asked is not None and asked.seq == 0 else None,
-        closed_input=transition.closed_input,
-        schedule=transition.schedule,
         ancestors=run.ancestor_seqs if moves_family else (),
-        family_total=transition.family_total,
-        family_active=transition.family_active,
         batch_move=None if run.batch_id is None else batch_move(before, run),
-        ends_schedule_run=(
-            run.schedule_id is not None and run.terminal and before is not None and not before.terminal
-        ),
         webhook_event=event_of(before, run),
         rollup_entries=ended(before, run),
     )
@@ -151,11 +182,15 @@ def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[
     return written
 
 
-def changed_fields(old: Run, new: Run) -> tuple[str, ...]:
-    """The names of the fields that differ, in the order of `FIELDS`. One transaction may write a row several times."""
+def changed_fields(old: Run, new: Run) -> dict[str, Any]:
+    """Field → new value, of the fields that differ. One transaction may write a row several times."""
+    was, becomes = astuple(old), astuple(new)
     # Most values are the same objects: to compare those by identity first is faster.
-    others = compress(FIELDS, map(is_not, astuple(old), astuple(new)))
-    return tuple([name for name in others if getattr(old, name) != getattr(new, name)])
+    others = compress(_PLACES, map(is_not, was, becomes))
+    return {FIELDS[place]: becomes[place] for place in others if was[place] != becomes[place]}
+
+
+_PLACES: Final = range(len(FIELDS))
 
 
 def _assert_same_run(before: Run, run: Run) -> None:
@@ -176,7 +211,16 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
         if external and not private:
             sequence += 1
         events.append(
-            Event(latest, event.type, event.payload, now, external, private, event.is_error, sequence)
+            Event(
+                event_id=latest,
+                type=event.type,
+                payload=event.payload,
+                created_at=now,
+                external=external,
+                private=private,
+                is_error=event.is_error,
+                sequence=sequence,
+            )
         )
     return events
 
@@ -188,15 +232,3 @@ def _keys(new: Sequence[NewEvent], latest: int) -> list[EventKey]:
         if event.key is not None and event.digest is not None:
             keys.append(EventKey(event.key, latest, event.digest))
     return keys
-
-
-def _placeholder(message: NewMessage, run_seq: int, now: int) -> StoredMessage:
-    return StoredMessage(
-        id=message.id,
-        conversation_id=message.conversation_id,
-        role="assistant",
-        created_at=now,
-        updated_at=now,
-        run_seq=run_seq,
-        created_by=message.created_by,
-    )

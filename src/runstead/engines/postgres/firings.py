@@ -79,7 +79,7 @@ async def _look_around(connection: Connection, draft: Draft, held: Sequence[Sche
     services = {}
     for project_id in {one.project_id for one in held if one.target_kind == "agent"}:
         services[project_id] = await services_reaching(connection, [project_id], now)
-    return _Around(taken, running, families, live, services, busy)
+    return _Around(taken=taken, running=running, families=families, live=live, services=services, busy=busy)
 
 
 async def _alive(connection: Connection, held: Sequence[Schedule]) -> dict[str, list[Run]]:
@@ -133,12 +133,12 @@ def _due(around: _Around, schedule: Schedule, now: int) -> Due:
     if schedule.target_kind == "agent":
         service = choose(around.services[schedule.project_id], schedule.target_id)
     return Due(
-        now,
-        schedule,
-        run,
-        tuple(around.running[schedule.id]) if schedule.id in around.running else (),
-        schedule.conversation_id is None or schedule.conversation_id in around.live,
-        None if service is None else service.id,
+        now=now,
+        schedule=schedule,
+        run=run,
+        running=tuple(around.running[schedule.id]) if schedule.id in around.running else (),
+        conversation_live=schedule.conversation_id is None or schedule.conversation_id in around.live,
+        push_service_id=None if service is None else service.id,
     )
 
 

@@ -11,6 +11,7 @@ from runstead.core.runs.run import FIELDS, LARGE, Run
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
+from runstead.engines.sql.run_rows import ROW_WORDS
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -94,6 +95,7 @@ DIALECT: Final = Dialect(
 Q: Final = statements(
     __package__,
     WORDS
+    | ROW_WORDS
     | {
         "columns": COLUMNS,
         "locked": LOCKED,

@@ -15,8 +15,13 @@ EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
 """The flags of an event. A public reader's statement leaves out those with PRIVATE."""
 
 EVENT_COLUMNS: Final = ("event_id", "type", "payload", "created_at", "flags", "sequence")
-ATTEMPT_COLUMNS: Final = EndedAttempt.__struct_fields__
-RECEIPT_COLUMNS: Final = Receipt.__struct_fields__
+
+#: Words of statements.
+ROW_WORDS: Final = {
+    "event": ", ".join(EVENT_COLUMNS),
+    "attempt": ", ".join(EndedAttempt.__struct_fields__),
+    "receipt": ", ".join(Receipt.__struct_fields__),
+}
 
 STATUSES: Final = {status.value: status for status in RunStatus}
 
@@ -33,6 +38,18 @@ def to_event(row: Sequence[Any]) -> Event:
         private=bool(flags & PRIVATE),
         is_error=bool(flags & IS_ERROR),
         sequence=sequence,
+    )
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """The values of `EVENT_COLUMNS`."""
+    return (
+        event.event_id,
+        event.type,
+        event.payload,
+        event.created_at,
+        flags_of(event),
+        event.sequence,
     )
 
 

@@ -107,7 +107,9 @@ def _stretches(connection: sqlite3.Connection, root_seq: int, after: int) -> Ite
     run_id, latest = row
     end, logged = _end(connection, root_seq)
     if latest > logged:
-        yield _Stretch(end + 1, root_seq, logged + 1, latest, run_id, "/")
+        yield _Stretch(
+            start=end + 1, run_seq=root_seq, first=logged + 1, last=latest, run_id=run_id, path="/"
+        )
 
 
 def _end(connection: sqlite3.Connection, root_seq: int) -> tuple[int, int]:

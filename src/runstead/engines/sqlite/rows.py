@@ -73,13 +73,11 @@ def insert_run(connection: sqlite3.Connection, run: Run) -> int:
 def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     """Write what differs, guarded by the version that was read."""
     changed = changed_fields(old, new)
-    values = [getattr(new, name) for name in changed]
     if not PACKED_FIELDS.isdisjoint(changed):
-        values = [
-            pack_field(value) if name in PACKED_FIELDS else value
-            for name, value in zip(changed, values, strict=True)
-        ]
-    written = connection.execute(update_run(changed), (*values, old.seq, old.version)).rowcount
+        for name in PACKED_FIELDS & changed.keys():
+            changed[name] = pack_field(changed[name])
+    guarded = (*changed.values(), old.seq, old.version)
+    written = connection.execute(update_run(tuple(changed)), guarded).rowcount
     assert written == 1, f"run {old.seq} was not at version {old.version}"
 
 

@@ -332,7 +332,17 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
         push_service_id = None if service is None else service.id
     return Loaded(
-        now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, push_service_id, batch
+        now=now,
+        run=run,
+        parent=parent,
+        family_cancelled=family_cancelled,
+        tail=tail,
+        receipt=receipt,
+        input_request=asked,
+        schedule=schedule,
+        event_keys=keys,
+        push_service_id=push_service_id,
+        batch=batch,
     )
 
 
@@ -392,8 +402,10 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
         schedules.note_end(connection, run)
     if write.webhook_event is not None:
         webhooks.add_deliveries(connection, cache, run, write.webhook_event, write.now)
-    rollups.note(connection, write.rollup_entries)
-    _count_family(connection, cache, write)
+    if write.rollup_entries:
+        rollups.note(connection, write.rollup_entries)
+    if write.ancestors:
+        _count_family(connection, cache, write)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
@@ -402,7 +414,8 @@ def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet)
     rollups.note(connection, rollup.gone(rollup.end_of(run), rolled_up=rolled_up))
     delete_run(connection, run)
     cache.drop(run.seq)
-    _count_family(connection, cache, write)
+    if write.ancestors:
+        _count_family(connection, cache, write)
 
 
 def _count_batch(connection: sqlite3.Connection, move: BatchMove, tally: Tally | None) -> None:
@@ -428,11 +441,10 @@ def _fire(
 
 
 def _count_family(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
-    if write.ancestors:
-        for seq in write.ancestors:
-            cache.drop(seq)
-        counts = (write.family_total, write.family_active, encode(write.ancestors).decode())
-        connection.execute(Q["count_family"], counts)
+    for seq in write.ancestors:
+        cache.drop(seq)
+    counts = (write.family_total, write.family_active, encode(write.ancestors).decode())
+    connection.execute(Q["count_family"], counts)
 
 
 def _cancel_family(

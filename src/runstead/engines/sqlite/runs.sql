@@ -24,17 +24,17 @@ ORDER BY seq
 SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
 
 -- name: attempts
-SELECT attempt, lease_owner, started_at, ended_at, outcome, error FROM run_attempts WHERE run_seq = ? ORDER BY attempt
+SELECT {attempt} FROM run_attempts WHERE run_seq = ? ORDER BY attempt
 
 -- name: add_attempt
-INSERT INTO run_attempts (run_seq, attempt, lease_owner, started_at, ended_at, outcome, error)
+INSERT INTO run_attempts (run_seq, {attempt})
 VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: receipt
-SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
+SELECT {receipt} FROM run_receipts WHERE run_seq = ? AND key = ?
 
 -- name: add_receipt
-INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
+INSERT INTO run_receipts (run_seq, {receipt}) VALUES (?, ?, ?)
 
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))

@@ -8,6 +8,7 @@ from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
+from runstead.engines.sql.run_rows import EVENT_COLUMNS, ROW_WORDS
 from runstead.engines.sql.run_terms import FACTS
 
 COLUMNS: Final = ", ".join(FIELDS)
@@ -26,7 +27,7 @@ _REACH: Final = (
 )
 #: JSON holds no bytes.
 _INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
-_EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
+_STORED_EVENT: Final = ", ".join("id" if name == "event_id" else name for name in EVENT_COLUMNS)
 
 #: The statements that both engines share.
 DIALECT: Final = Dialect(
@@ -43,7 +44,12 @@ DIALECT: Final = Dialect(
 Q: Final = statements(
     __package__,
     WORDS
+    | ROW_WORDS
     | {
+        "event": ", ".join(
+            f"id & {(1 << EVENT_BITS) - 1} AS {name}" if name == "event_id" else name
+            for name in EVENT_COLUMNS
+        ),
         "columns": COLUMNS,
         "audited": _AUDITED,
         "facts": ", ".join(FACT_FIELDS),
@@ -70,7 +76,7 @@ def update_run(changed: tuple[str, ...]) -> str:
 @cache
 def insert_events(count: int) -> str:
     """One statement for many rows: each statement is a hand-over between threads, each row is not."""
-    return f"INSERT INTO run_events ({_EVENT_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
+    return f"INSERT INTO run_events ({_STORED_EVENT}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
 
 
 @cache

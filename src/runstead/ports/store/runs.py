@@ -46,7 +46,9 @@ class Written(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, write: WriteSet, descendants: Sequence[WriteSet] = ()) -> "Written":
         """The result of a write set, and of those that cancelled the run's descendants with it: no run is active then."""
-        run = replace(write.run, descendants_active=0) if descendants else write.run
+        if not descendants:
+            return cls(write.run, write.transition, before=write.before)
+        run = replace(write.run, descendants_active=0)
         cancelled = tuple([replace(each.run, descendants_active=0) for each in descendants])
         return cls(run, write.transition, cancelled, write.before)
 

@@ -274,7 +274,17 @@ class _Batch:
         service = await self._service(command, now)
         joined = await self._joined(command)
         return Loaded(
-            now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, service, joined
+            now=now,
+            run=run,
+            parent=parent,
+            family_cancelled=family_cancelled,
+            tail=tail,
+            receipt=receipt,
+            input_request=asked,
+            schedule=schedule,
+            event_keys=keys,
+            push_service_id=service,
+            batch=joined,
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:

@@ -32,7 +32,7 @@ from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.schedules import note_ends, rewrite
 from runstead.engines.postgres.sql import Q
 from runstead.engines.postgres.webhooks import RunEvent, add_deliveries
-from runstead.engines.sql.run_rows import flags_of
+from runstead.engines.sql.run_rows import event_row
 from runstead.ports.store import RunKey
 
 
@@ -207,9 +207,7 @@ class Draft:
         rows: list[tuple[Any, ...]] = []
         for seq, events in self._events.items():
             run_created_at = self.runs[seq].created_at
-            for event in events:
-                numbers = (event.created_at, event.event_id, event.sequence, flags_of(event))
-                rows.append((run_created_at, seq, *numbers, event.type, event.payload))
+            rows += [(run_created_at, seq, *event_row(event)) for event in events]
         return rows
 
     async def _write_conversations(self, connection: Connection) -> None:

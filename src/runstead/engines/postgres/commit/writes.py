@@ -107,8 +107,8 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
     rare: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     only_appended = True
     for old, new in changed:
-        names = changed_fields(old, new)
-        others = [name for name in names if name in _OTHERS]
+        differing = changed_fields(old, new)
+        others = [name for name in differing if name in _OTHERS]
         brings: tuple[Any, ...] = _NOTHING_BROUGHT
         if others:
             if any(name not in BROUGHT or getattr(new, name) is None for name in others):
@@ -118,7 +118,7 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
             brings = tuple(getattr(new, name) if name in others else None for name in BROUGHT)
         usual.append((old, new))
         brought.append(brings)
-        only_appended = only_appended and _ONLY_APPENDED.issuperset(names)
+        only_appended = only_appended and _ONLY_APPENDED.issuperset(differing)
     rest = [Write(update_runs(columns), rows) for columns, rows in rare.items()]
     if not usual:
         return None, rest
