@@ -98,7 +98,7 @@ async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage
         one = CheckedRun(
             run=run,
             log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            descendants=(int(total), int(active)),
+            children=(int(total), int(active)),
             parent=ParentFacts(*parents[seq]) if seq in parents else None,
             attempts_lost=lost,
             latest_ended_attempt=latest_ended,

@@ -101,7 +101,7 @@ def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPa
         one = CheckedRun(
             run=run,
             log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            descendants=below.get(seq, (0, 0)),
+            children=below.get(seq, (0, 0)),
             parent=ParentFacts(*parents[seq]) if seq in parents else None,
             attempts_lost=lost,
             latest_ended_attempt=latest_ended,
