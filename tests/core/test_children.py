@@ -198,8 +198,8 @@ STEP = st.sampled_from(
 @settings(max_examples=200)
 @given(st.lists(STEP, max_size=14), st.sampled_from(ENDS), st.booleans())
 def test_no_parent_waits_for_an_ended_child_whatever_happens_between_two_steps(steps, how, release):
-    """The child is marked before the parent waits and is read again after that, unless the server crashes in between.
-    Everything else happens at any time or not at all.
+    """The child is marked before the parent waits and is read again after that, unless the server crashes in
+    between. Everything else happens at any time or not at all.
     """
     pair = Pair()
     marked = False

@@ -58,7 +58,10 @@ def test_no_lead_lasts_longer_than_a_lease_without_renewal_wherever_the_clock_is
     )
 )
 def test_two_replicas_never_believe_to_lead_at_once_however_slow_the_answers_are(steps):
-    """Each waits, asks the store, which needs its time to read the clock, and to answer. All clocks go at one speed."""
+    """Each waits, asks the store, which needs its time to read the clock, and to answer.
+
+    All clocks go at one speed.
+    """
     now, held = 0, Lead()
     standings = {owner: LeaderState(lambda: now / 1_000) for owner in ("ann", "bob", "cyd")}
     for waited, asking, answering, owner in steps:

@@ -1,8 +1,8 @@
 """Schedules over simulated years, through the rule that fires them, against croniter as a second opinion.
 
-croniter reads a time that the clock shows twice as two times, and fires at both: `30 2 * * *` in Berlin runs twice in the
-night when summer time ends. Here a time of the day is one time, and fires at the first. That is the one difference, and
-it is held to be exactly that.
+croniter reads a time that the clock shows twice as two times, and fires at both: `30 2 * * *` in Berlin runs
+twice in the night when summer time ends. Here a time of the day is one time, and fires at the first. That is
+the one difference, and it is held to be exactly that.
 """
 
 from datetime import UTC, datetime
@@ -50,7 +50,8 @@ def shown(ms, zone):
     return moment.strftime("%Y-%m-%d %H:%M"), moment.fold
 
 
-#: Zone, expression, years, and the times at which only croniter fires: the clock shows each for the second time.
+#: Zone, expression, years, and the times at which only croniter fires: the clock shows each for the second
+#: time.
 OPINIONS = [
     ("UTC", "0 9 * * MON-FRI", 2, []),
     ("UTC", "0 0 29 2 *", 20, []),

@@ -1,9 +1,9 @@
-"""Checks whether the history of a run is linearizable: whether its operations have an order, each at one instant between
-request and answer, in which a sequential run would have given the same answers.
+"""Checks whether the history of a run is linearizable: whether its operations have an order, each at one
+instant between request and answer, in which a sequential run would have given the same answers.
 
-It is the search of Wing and Gong with the improvement of Lowe: a set of linearized operations with the same state is never
-tried twice. Runs are independent, so each is checked separately. An operation without an answer may take effect at any time
-after its request, or never.
+It is the search of Wing and Gong with the improvement of Lowe: a set of linearized operations with the same
+state is never tried twice. Runs are independent, so each is checked separately. An operation without an
+answer may take effect at any time after its request, or never.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -74,8 +74,8 @@ def _next(
 
 
 def minimal(operations: list[Operation]) -> list[Operation]:
-    """Return the part of a history that shows why it is not linearizable. It ends with the impossible answer, without
-    reads and refusals that are not needed.
+    """Return the part of a history that shows why it is not linearizable. It ends with the impossible answer,
+    without reads and refusals that are not needed.
     """
     answers = sorted({each.completed for each in operations if each.known})
     low, high = 0, len(answers) - 1

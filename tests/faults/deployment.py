@@ -25,8 +25,8 @@ SESSIONS = (
 
 
 class Deployment:
-    """`replicas[1]` reaches the database through `proxy`, and the clock of `replicas[2]` is ten minutes fast. All others are
-    normal. Every replica can be the leader.
+    """`replicas[1]` reaches the database through `proxy`, and the clock of `replicas[2]` is ten minutes fast.
+    All others are normal. Every replica can be the leader.
     """
 
     def __init__(self, directory: Path, replicas: int = 3):
@@ -69,8 +69,8 @@ class Deployment:
         return len(self.sql(SESSIONS))
 
     def kill_database(self) -> None:
-        """Kill all processes of PostgreSQL (SIGKILL) and start it. Committed transactions are in its log, because fsync is on
-        and the machine keeps running.
+        """Kill all processes of PostgreSQL (SIGKILL) and start it. Committed transactions are in its log,
+        because fsync is on and the machine keeps running.
         """
         self.postgres.kill()
         self.postgres.start()

@@ -1,7 +1,7 @@
 """The faults that are injected under load. When a fault returns, it is over and the deployment works again.
 
-A fault gets the deployment, the load, and its duration in seconds, if it has one. The checker verifies the general
-guarantees; a fault asserts only what it puts at risk itself.
+A fault gets the deployment, the load, and its duration in seconds, if it has one. The checker verifies the
+general guarantees; a fault asserts only what it puts at risk itself.
 """
 
 import threading
@@ -66,8 +66,8 @@ def sever_connections(deployment: Deployment, load: Load, seconds: float) -> Non
 
 
 def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
-    """Stop the leader (SIGSTOP) with requests under way, until another replica leads and another worker has the lease.
-    When it continues, it no longer leads, and the late requests are refused.
+    """Stop the leader (SIGSTOP) with requests under way, until another replica leads and another worker has
+    the lease. When it continues, it no longer leads, and the late requests are refused.
     """
     stopped = deployment.leader()
     other = next(each for each in deployment.replicas if each is not stopped)

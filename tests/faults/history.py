@@ -41,7 +41,10 @@ class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A 2xx answer. `accepted` is the member `duplicate` of create, `completed` of complete, `cancelled` of cancel."""
+    """A 2xx answer.
+
+    `accepted` is the member `duplicate` of create, `completed` of complete, `cancelled` of cancel.
+    """
 
     run: RunSnapshot | None = None
     accepted: bool | None = None

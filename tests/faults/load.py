@@ -1,6 +1,7 @@
 """Concurrent clients that send random operations on a few runs to random replicas, and record their history.
 
-A request is sent once and never retried automatically. Without an answer, or with a 5xx answer, its outcome is unknown.
+A request is sent once and never retried automatically. Without an answer, or with a 5xx answer, its outcome
+is unknown.
 """
 
 import asyncio
@@ -57,10 +58,11 @@ class Subject:
 
 
 class Load:
-    """Clients that work until `finish()`. `replicas` are e2e servers, whose `url` may change when they are restarted.
+    """Clients that work until `finish()`. `replicas` are e2e servers, whose `url` may change when they are
+    restarted.
 
-    `operations` is the recorded history without claims that got no answer. `unexpected` are answers that no operation may
-    get.
+    `operations` is the recorded history without claims that got no answer. `unexpected` are answers that no
+    operation may get.
     """
 
     def __init__(self, replicas, name, *, clients=12, seed=0):
@@ -116,7 +118,10 @@ class Load:
 
     @property
     def history(self) -> list[Operation]:
-        """The complete history. A claim without an answer is in the history of every run that it may have got."""
+        """The complete history.
+
+        A claim without an answer is in the history of every run that it may have got.
+        """
         return self.operations + [
             msgspec.structs.replace(claim, run_id=subject.run_id)
             for target, claim in self._claims
@@ -315,7 +320,10 @@ class _Client:
             subject.fences[self._number] = (parsed.run.attempt, parsed.token)
 
     async def _connection(self) -> tuple[int, tuple[str, Connection | None, bytes]]:
-        """Return an open connection to a random replica. Its name is "" if there is none and nothing was sent."""
+        """Return an open connection to a random replica.
+
+        Its name is "" if there is none and nothing was sent.
+        """
         load, now = self._load, time.monotonic()
         place = self._dice.randrange(len(load.replicas))
         if self._shunned.get(place, 0.0) > now:

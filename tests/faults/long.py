@@ -2,8 +2,8 @@
 
     PYTHONPATH=. .venv/bin/python -P -m tests.faults.long --operations 100000
 
-It prints a report. Exit status 1 if the history of a run cannot be explained (the report shows the relevant part), if an
-answer is unexpected, or if `runstead db check` finds a violation.
+It prints a report. Exit status 1 if the history of a run cannot be explained (the report shows the relevant
+part), if an answer is unexpected, or if `runstead db check` finds a violation.
 """
 
 # ruff: noqa: T201 - a program for the terminal

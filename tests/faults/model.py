@@ -1,7 +1,8 @@
-"""A sequential model of a run, written from the documentation only, against which the checker compares histories.
+"""A sequential model of a run, written from the documentation only, against which the checker compares
+histories.
 
-It shares no code with the program's state machine. It leaves open what the documentation leaves open: which of several
-valid reasons a refusal names, and when exactly an expired lease is enforced.
+It shares no code with the program's state machine. It leaves open what the documentation leaves open: which
+of several valid reasons a refusal names, and when exactly an expired lease is enforced.
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 class State(NamedTuple):
-    """The state of a run. `held`: the fence of the current attempt is valid. `lease_until` is the earliest time at which
-    the lease may expire, `ready_at` the earliest time of the next claim. `floor` is the time of the last lost lease: later
-    operations in the order cannot have been answered before it. `completed_at` is set by the first answer that shows it.
+    """The state of a run. `held`: the fence of the current attempt is valid. `lease_until` is the earliest
+    time at which the lease may expire, `ready_at` the earliest time of the next claim. `floor` is the time of
+    the last lost lease: later operations in the order cannot have been answered before it. `completed_at` is
+    set by the first answer that shows it.
     """
 
     status: str = "absent"
@@ -90,7 +92,10 @@ def _step(state: State, operation: Operation) -> State | None:
 
 
 def _agreeing(state: State, expected: Answer, answer: Answer) -> State | None:
-    """Return the state if the answer matches the expected one. The first answer with `completed_at` sets it."""
+    """Return the state if the answer matches the expected one.
+
+    The first answer with `completed_at` sets it.
+    """
     if (expected.accepted, expected.appended, expected.log) != (answer.accepted, answer.appended, answer.log):
         return None
     seen = answer.run

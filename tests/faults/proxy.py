@@ -8,7 +8,10 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Forwards connections of the TCP port `port` to a Unix socket. `sever()` resets all, `hold()` blocks all traffic."""
+    """Forwards connections of the TCP port `port` to a Unix socket.
+
+    `sever()` resets all, `hold()` blocks all traffic.
+    """
 
     def __init__(self, path):
         self._path = str(path)

@@ -1,4 +1,7 @@
-"""Builds the request of an operation and parses its answer. A refusal changed nothing; a missing answer is unknown."""
+"""Builds the request of an operation and parses its answer.
+
+A refusal changed nothing; a missing answer is unknown.
+"""
 
 import json
 from urllib.parse import quote
@@ -93,8 +96,8 @@ def _brief(run: dict) -> RunSnapshot:
 
 
 def _log(page: dict) -> tuple[str, ...]:
-    """Return the labels of clients' events and the types of the server's events. A wrong event number is shown in the
-    label, so that it never matches.
+    """Return the labels of clients' events and the types of the server's events. A wrong event number is
+    shown in the label, so that it never matches.
     """
     assert page["page_info"]["next"] is None, "a run of a history has one page of events"
     found = []

@@ -16,8 +16,8 @@ ADA, BOB = "worker-ada", "worker-bob"
 
 
 def op(kind, at, until=None, *, answer=None, refused=None, run_id=RUN, **sent):
-    """An operation that is answered at `until`, by default 0.1 s after its request. Without `answer` and `refused` it is
-    never answered.
+    """An operation that is answered at `until`, by default 0.1 s after its request. Without `answer` and
+    `refused` it is never answered.
     """
     known = answer is not None or refused is not None
     completed = (at + 0.1 if until is None else until) if known else math.inf
@@ -317,7 +317,8 @@ def test_a_history_can_be_saved_and_loaded(tmp_path):
     assert load(tmp_path / "history.jsonl") == history
 
 
-# Compare the search with the simplest one: every order, with every subset of the operations without an answer.
+# Compare the search with the simplest one: every order, with every subset of the operations without an
+# answer.
 
 KINDS = [
     ("claim", Sent(worker=ADA, lease_s=5)),
@@ -360,8 +361,8 @@ def answered(state, operation):
 
 @st.composite
 def histories(draw):
-    """Sequential operations with overlapping intervals of request and answer. Some have no answer, some of those no effect,
-    and one answer may be falsified.
+    """Sequential operations with overlapping intervals of request and answer. Some have no answer, some of
+    those no effect, and one answer may be falsified.
     """
     state, history = model.ABSENT, []
     chosen = [("create", Sent()), *draw(st.lists(st.sampled_from(KINDS), min_size=2, max_size=5))]

@@ -1,5 +1,5 @@
-"""Faults in three replicas under load, one with a clock that is ten minutes fast. The history of every run can be
-explained, and `runstead db check` finds nothing, so no acknowledged write is lost.
+"""Faults in three replicas under load, one with a clock that is ten minutes fast. The history of every run
+can be explained, and `runstead db check` finds nothing, so no acknowledged write is lost.
 """
 
 import pytest

@@ -1,4 +1,7 @@
-"""The launcher with a wrong clock changes every clock that the program reads. Otherwise its fault would prove nothing."""
+"""The launcher with a wrong clock changes every clock that the program reads.
+
+Otherwise its fault would prove nothing.
+"""
 
 import re
 import subprocess

@@ -10,7 +10,10 @@ from .load import Load
 
 
 class Verdict(msgspec.Struct):
-    """The result of a check. `violations`: runs without a valid order, each with the part of its history that shows it."""
+    """The result of a check.
+
+    `violations`: runs without a valid order, each with the part of its history that shows it.
+    """
 
     operations: int
     runs: int
@@ -26,7 +29,10 @@ class Verdict(msgspec.Struct):
 
 
 def judge(load: Load) -> Verdict:
-    """Check the history of a finished load. An operation counts once, even if it may have affected several runs."""
+    """Check the history of a finished load.
+
+    An operation counts once, even if it may have affected several runs.
+    """
     history = load.history
     verdict = Verdict(len(load.operations) + load.claims_in_doubt, 0, 0, {}, {}, [], list(load.unexpected))
     verdict.kinds = dict(Counter(_outcome(each) for each in load.operations))

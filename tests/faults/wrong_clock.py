@@ -1,7 +1,7 @@
 """Runs `runstead` with a wall clock that is off by WRONG_CLOCK_S seconds, like a machine with a wrong clock.
 
-Only `time.time` and `time.time_ns` are changed, before the program is imported. The program reads no other wall clock
-(tests/faults/test_wrong_clock.py).
+Only `time.time` and `time.time_ns` are changed, before the program is imported. The program reads no other
+wall clock (tests/faults/test_wrong_clock.py).
 """
 
 import os

@@ -1,7 +1,7 @@
 """A batch: runs that are created together, are counted together and can be cancelled together.
 
-The counters change in the transaction that changes the status of a run, so that reading them counts no rows. A deleted
-run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
+The counters change in the transaction that changes the status of a run, so that reading them counts no rows.
+A deleted run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
 """
 
 import uuid
@@ -41,8 +41,8 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> BatchStatus:
-        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have ended, with
-        any status.
+        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have
+        ended, with any status.
         """
         if self.cancel_requested_at is not None:
             return "cancelling" if self.completed_at is None else "cancelled"
@@ -102,8 +102,8 @@ Place = tuple[str, str, int]
 
 
 class Tally:
-    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is always
-    counted in the same slot. A `batch_id` may also be a label that names no batch.
+    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is
+    always counted in the same slot. A `batch_id` may also be a label that names no batch.
     """
 
     def __init__(self, slots: int = 1) -> None:
@@ -111,7 +111,10 @@ class Tally:
         self.moved: dict[Place, Moved] = {}
 
     def note(self, old: Run | None, new: Run) -> None:
-        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
+        """Count a run that was created (`old` is None) or changed.
+
+        The run must be stored, because its seq is needed.
+        """
         if new.batch_id is None or (old is not None and old.status is new.status):
             return
         place = (new.project_id, new.batch_id, new.seq % self._slots)
@@ -153,7 +156,10 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 def cancel(batch: Batch, *, now: int, reason: str | None) -> Changed:
-    """Cancel the batch: it accepts no more runs, and none of its runs is claimed. Its runs are cancelled in steps."""
+    """Cancel the batch: it accepts no more runs, and none of its runs is claimed.
+
+    Its runs are cancelled in steps.
+    """
     if batch.closed:
         return Changed(batch, accepted=False)
     return Changed(replace(batch, cancel_requested_at=now, cancel_reason=reason))
