@@ -44,7 +44,7 @@ def test_a_run_created_running_has_started():
 
 
 def test_a_child_gets_the_path_of_its_parent():
-    root = replace(RunBuilder().run, seq=7)
+    root = RunBuilder(seq=7).run
     child = RunBuilder(run_id="run_2", parent=root).run
     grandchild = RunBuilder(run_id="run_3", parent=replace(child, seq=9)).run
     assert (child.parent_seq, child.parent_run_id, child.root_seq, child.path) == (7, "run_1", 7, "/7/")

@@ -79,4 +79,4 @@ def test_a_port_that_is_taken_ends_it_with_a_sentence(folder):
         program = Program(folder, "dev", "jobs:app", "--port", str(taken.getsockname()[1]))
         assert program.ended() == 1
         program.told("cannot listen on 127.0.0.1 port")
-        program.told("the server has ended by itself")
+        program.told("the server ended: see its output above")

@@ -167,13 +167,16 @@ def test_with_reload_a_changed_file_is_served_anew(server, serve, folder):
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("jobs", "Name what to serve as module:app, as in jobs:app for the app in jobs.py, not 'jobs'"),
-        ("nowhere:app", "There is no module 'nowhere', neither in "),
+        ("jobs", "Write the app as module:app, such as jobs:app for the app in jobs.py, not 'jobs'"),
+        ("nowhere:app", "There is no module 'nowhere' in "),
         ("jobs:apq", "The module jobs has no 'apq'; it has app"),
-        ("jobs:not_an_app", "jobs:not_an_app is int, and neither an App nor a function that makes a Worker"),
+        (
+            "jobs:not_an_app",
+            "jobs:not_an_app has the type int, not App, and is not a function that returns a Worker",
+        ),
         ("broken:app", "Importing broken failed: ModuleNotFoundError: No module named 'no_such_thing'"),
         ("wrong:app", "Importing wrong failed: invalid syntax (wrong.py, line 1)"),
-        ("empty:app", "empty:app serves nothing: register a function with @app.task or another decorator"),
+        ("empty:app", "empty:app has no handlers: register a function with @app.task or another decorator"),
     ],
 )
 def test_what_cannot_be_served_is_told_in_one_sentence(folder, capsys, monkeypatch, reference, sentence):
@@ -204,7 +207,7 @@ def test_the_command_refuses_with_that_sentence(folder):
     [
         ("jobs:app", "spark://head:1", "An executor's address begins with ray:// or dask://"),
         ("jobs:app", "dask://nowhere", "A Dask scheduler's address is like"),
-        ("jobs:note", "dask://local", "--executor is for apps, and jobs:note makes a worker by itself"),
+        ("jobs:note", "dask://local", "--executor needs an App, but jobs:note creates the worker itself"),
     ],
 )
 def test_an_executor_that_cannot_be_is_refused_in_one_sentence(folder, reference, executor, sentence):
@@ -218,5 +221,5 @@ def test_a_key_that_the_server_does_not_know_is_refused_in_one_sentence(server, 
         "worker", "jobs:app", "--url", server.url, cwd=folder, RUNSTEAD_KEY="vf_x_" + "0" * 64
     )
     assert code == 1
-    assert f"the server at {server.url} does not take this worker" in err
+    assert f"the server at {server.url} refused this worker" in err
     assert "Traceback" not in err

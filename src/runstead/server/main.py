@@ -28,7 +28,7 @@ from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
 from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
-from runstead.http.framework.cors import open_to
+from runstead.http.framework.cors import with_cors
 from runstead.http.framework.protocol import Protocol
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
@@ -159,7 +159,7 @@ class Main:
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Dispatch(open_to(origins, http), WebApp(app, authenticator)),
+            Dispatch(with_cors(origins, http), WebApp(app, authenticator)),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http=protocol,
             ws="none",

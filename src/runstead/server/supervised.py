@@ -10,7 +10,7 @@ import sys
 import msgspec
 import uvloop
 
-from runstead.cli.shared.output import refuse
+from runstead.cli.shared.output import fail
 from runstead.server.main import Main
 from runstead.server.process_metrics import Siblings
 from runstead.server.supervisor import Assignment
@@ -49,8 +49,8 @@ def run() -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(assignment))
-    except (ValueError, RuntimeError, OSError) as trouble:
-        refuse(str(trouble))
+    except (ValueError, RuntimeError, OSError) as error:
+        fail(str(error))
 
 
 if __name__ == "__main__":

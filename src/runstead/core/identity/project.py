@@ -100,5 +100,10 @@ def personal_project(user_id: str, now: int) -> Project:
     """
     project_id = uuid.uuid5(_PERSONAL, f"project:{user_id}")
     return Project(
-        str(project_id), f"personal-{project_id.hex[:16]}", "Personal", now, user_uuid(user_id), user_id
+        id=str(project_id),
+        slug=f"personal-{project_id.hex[:16]}",
+        name="Personal",
+        created_at=now,
+        created_by=user_uuid(user_id),
+        personal_of=user_id,
     )

@@ -46,7 +46,7 @@ _STATUS: Final = FACT_FIELDS.index("status")
 
 def note(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     for entry in entries:
-        connection.execute(Q["add_rollup_entry"], entry[2:])
+        connection.execute(Q["add_rollup_entry"], entry)
 
 
 def rolled_up(connection: sqlite3.Connection, seq: int) -> bool:

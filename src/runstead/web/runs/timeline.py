@@ -49,8 +49,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Bar(msgspec.Struct, frozen=True):
     """One row of the timeline.
 
-    Times are ms; `end` is None while it is open. `depth` is 0 for attempts, 1 for steps of the handler, 2 and more for
-    steps inside them. `run_id` is set for a child run. `event_id` is the event that started it, 0 if there is none.
+    Times are ms; `end` is None while it is open. `depth` is 0 for attempts, 1 for steps of the handler, 2 and
+    more for steps inside them. `run_id` is set for a child run. `event_id` is the event that started it, or 0.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Timeline:
-    """Collects bars from events of `TYPES`, added in order. `full_at` is the first event whose bar exceeded the limit."""
+    """Collects bars from events of `TYPES`. `full_at` is the first event whose bar exceeded the limit."""
 
     def __init__(self, limit: int = bars_max) -> None:
         self.full_at: int | None = None
