@@ -1,4 +1,4 @@
-"""Runs over time: every run counts once, in the bucket of its time."""
+"""Activity charts: every run counts once, in the bucket of its time."""
 
 from collections import Counter
 
@@ -21,13 +21,13 @@ SHARES = strategies.lists(
 )
 
 
-def told(shares, count=7):
+def chart(shares, count=7):
     return summarize(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
 
 
 @given(SHARES, strategies.integers(1, 100))
 def test_every_run_counts_in_exactly_the_bucket_of_its_time(shares, count):
-    activity = told(shares, count)
+    activity = chart(shares, count)
     begins = [bucket.begins_at for bucket in activity.buckets]
     assert begins == list(range(SINCE, UNTIL, activity.width_ms))
     assert len(begins) <= count
@@ -45,7 +45,7 @@ def test_every_run_counts_in_exactly_the_bucket_of_its_time(shares, count):
 
 @given(SHARES)
 def test_quantiles_cover_completed_runs_only(shares):
-    activity = told(shares, 1)
+    activity = chart(shares, 1)
     took = Counter()
     for one in shares:
         took.update(one.durations)
@@ -72,7 +72,7 @@ def test_a_deleted_run_is_subtracted_again():
         share(1_500, "completed", 40, -3),
         share(1_600, "failed", None, 1),
     ]
-    activity = told(shares, 1)
+    activity = chart(shares, 1)
     assert (activity.total.counts, activity.total.p50_ms) == ({RunStatus.FAILED: 1}, None)
 
 

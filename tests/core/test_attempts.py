@@ -184,7 +184,7 @@ def test_a_renewal_without_a_length_uses_the_length_of_the_lease(builder):
 def test_an_expired_lease_that_was_not_enforced_yet_can_be_renewed(builder):
     fence = builder.claim(lease_ms=10_000)
     assert builder.later(11_000).renew(fence=fence).accepted
-    assert not builder.enforce_deadlines().accepted, "the referee comes too late"
+    assert not builder.enforce_deadlines().accepted, "the deadline is enforced late"
     assert builder.run.status is RunStatus.RUNNING
 
 

@@ -1,4 +1,4 @@
-"""The counters of a batch, as transactions move them."""
+"""The counters of a batch, which transactions change."""
 
 import pytest
 from hypothesis import given, strategies as st

@@ -14,7 +14,7 @@ def test_a_cancel_ends_the_run_and_its_family(builder):
     assert builder.error == {"message": "Run cancelled", "code": "CANCELLED"}
     assert builder.payload() == {"type": "RUN_ERROR", "message": "Run cancelled", "code": "CANCELLED"}
     assert (builder.run.cancel_requested_at, builder.run.cancel_reason) == (NOON, "not needed")
-    assert builder.run.cancel_stopped_at == NOON, "nobody worked on it"
+    assert builder.run.cancel_stopped_at == NOON, "no worker held it"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])

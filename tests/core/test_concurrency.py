@@ -1,4 +1,4 @@
-"""Priority and delay of a run, what counts as running, the room that limits leave, and taking turns."""
+"""Priority and delay of runs, concurrency limits and their free slots, and round robin."""
 
 import pytest
 from hypothesis import given, strategies as st

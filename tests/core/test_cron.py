@@ -1,4 +1,4 @@
-"""When an expression is due: held against a second reading of cron that only looks at clocks, minute by minute."""
+"""When an expression is due, compared with a second implementation of cron that reads clocks minute by minute."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,11 +20,11 @@ def at(text, zone="UTC", fold=0):
 
 
 def refusal(expression):
-    """With what it is refused, None where it is taken."""
+    """Return the error for an expression, None if it is accepted."""
     try:
         cron.check(expression)
-    except Error as told:
-        return told
+    except Error as refused:
+        return refused
     return None
 
 
@@ -164,11 +164,11 @@ def test_an_invalid_expression_is_refused_with_a_sentence(expression):
 
 @given(st.text("*/,-0123456789 @LW#?MONJAFEB\t\n", max_size=30))
 def test_any_text_is_accepted_or_refused(text):
-    told = refusal(text)
-    if told is None:
+    refused = refusal(text)
+    if refused is None:
         assert cron.next_time(text, "Europe/Berlin", at("2026-03-20T12:00")) is not None
     else:
-        assert told.code == "INVALID_REQUEST"
+        assert refused.code == "INVALID_REQUEST"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_unknown_time_zone_is_refused(name):
     assert caught.value.errors[0][0] == "$.timezone"
 
 
-# A second reading of cron
+# The second implementation of cron
 
 FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 6)}
 
@@ -213,7 +213,7 @@ def named(wall, found):
 
 
 def shown(wall, zone):
-    """The first moment at which clocks show this time, None where they never do."""
+    """Return the first moment at which clocks show this time, None if they never do."""
     moment = to_ms(wall.replace(tzinfo=zone))
     real = datetime.fromtimestamp(moment / 1000, UTC).astimezone(zone).replace(tzinfo=None)
     return moment if real == wall else None
@@ -266,8 +266,8 @@ def test_an_expression_is_due_exactly_when_clocks_show_its_times_around_clock_ch
     start = to_ms(day) - 2 * 60 * MINUTE
     end = start + 30 * 60 * MINUTE
     expression = " ".join(text for text, _ in found)
-    if (told := refusal(expression)) is not None:
-        assert "none of its months" in told.message
+    if (refused := refusal(expression)) is not None:
+        assert "none of its months" in refused.message
         return
     assert fires(expression, place, start - 1, end) == expected(found, ZoneInfo(place), start, end)
 

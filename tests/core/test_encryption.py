@@ -1,4 +1,4 @@
-"""What is encrypted opens with its own secret and for its own purpose alone."""
+"""An encrypted value is decrypted only with its own secret and purpose."""
 
 from hypothesis import given, strategies
 

@@ -1,4 +1,4 @@
-"""An event with an idempotency key is stored once per run, wherever the cursors stand."""
+"""An event with an idempotency key is stored once per run, at any cursors."""
 
 import pytest
 
@@ -26,14 +26,14 @@ def builder():
     return made
 
 
-def told(builder):
+def stored_labels(builder):
     return [builder.payload(n)["idempotency_key"] for n in range(len(builder.log))]
 
 
 def test_an_event_with_a_stored_key_is_skipped(builder):
     transition = builder.append(k("b"), k("c"))
     assert len(transition.events) == 1
-    assert told(builder) == ["a", "b", "c"]
+    assert stored_labels(builder) == ["a", "b", "c"]
     assert builder.run.latest_external_event_sequence == 3
 
 
@@ -70,9 +70,9 @@ def test_cursors_are_checked_for_new_events(builder):
     assert refused(builder.append, k("a"), k("c"), sequence=1) == "EVENT_CURSOR_MISMATCH"
     # A prefix was committed: only the rest is new
     builder.append(k("a"), k("b"), k("c"), after=0)
-    # Known ones may stand before the cursor too
+    # Stored events may also be before the cursor
     builder.append(k("a"), k("d"), k("b"), after=3, sequence=3)
-    assert told(builder) == ["a", "b", "c", "d"]
+    assert stored_labels(builder) == ["a", "b", "c", "d"]
 
 
 def test_events_without_a_key_are_never_skipped(builder):

@@ -49,8 +49,8 @@ def test_a_token_and_an_attempt_must_both_be_current(builder):
 
 def test_the_current_attempt_writes_by_number_by_token_or_without(builder):
     fence = builder.claim()
-    for given in (fence, Fence(attempt=1), Fence(token=fence.token), NO_FENCE):
-        builder.append(event(), fence=given)
+    for fence_ in (fence, Fence(attempt=1), Fence(token=fence.token), NO_FENCE):
+        builder.append(event(), fence=fence_)
     assert len(builder.log) == 4
 
 

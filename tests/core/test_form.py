@@ -1,4 +1,4 @@
-"""Fields, and values checked against them."""
+"""Forms: their fields, and the check of values."""
 
 import msgspec
 import pytest
@@ -40,17 +40,17 @@ def test_defaults_are_filled_in_and_optional_members_stay_absent():
 
 
 def test_members_of_other_types_are_dropped():
-    told = shown(field("checkbox", placeholder="p", minLength=3, rows=2, confirmLabel="ok"))[0]
-    assert set(told) == {"name", "label", "type", "required", "secret", "defaultValue"}
+    kept = shown(field("checkbox", placeholder="p", minLength=3, rows=2, confirmLabel="ok"))[0]
+    assert set(kept) == {"name", "label", "type", "required", "secret", "defaultValue"}
 
 
 def test_a_password_is_always_secret_and_no_secret_has_a_default():
-    told = shown(
+    kept = shown(
         field("password", secret=False, defaultValue=SECRET),
         field(name="g", secret=True, defaultValue=SECRET),
     )
-    assert [one["secret"] for one in told] == [True, True]
-    assert SECRET not in str(told)
+    assert [one["secret"] for one in kept] == [True, True]
+    assert SECRET not in str(kept)
 
 
 def test_an_inconsistent_form_is_refused_with_every_error():

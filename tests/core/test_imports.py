@@ -1,4 +1,4 @@
-"""Imports run one way, and the folders say which: core ← ports ← (security, engines), commands ← (http, loops) ← web."""
+"""Imports run one way between folders: core ← ports ← (security, engines), commands ← (http, loops) ← web."""
 
 import ast
 import sys

@@ -1,4 +1,4 @@
-"""A run that waits for a form, and every way in which that wait may end."""
+"""A run that waits for input, and all ways in which this wait can end."""
 
 import pytest
 from msgspec.structs import replace
@@ -41,8 +41,8 @@ def test_a_response_resumes_the_run_with_the_values(builder):
     assert (builder.run.status, builder.run.waiting_input_id) == (RunStatus.RUNNING, None)
     assert (status(builder), builder.inputs["input_1"].ended_at) == ("submitted", NOON + 5)
     assert builder.types == ["TOOL_CALL_RESULT"]
-    told = {"submitted": True, "inputRequestId": "input_1", "values": {"name": "Ada"}, "withheld": []}
-    assert (builder.payload()["toolCallId"], builder.payload()["result"]) == ("call_1", told)
+    result = {"submitted": True, "inputRequestId": "input_1", "values": {"name": "Ada"}, "withheld": []}
+    assert (builder.payload()["toolCallId"], builder.payload()["result"]) == ("call_1", result)
     assert not builder.log[-1].is_error
 
 

@@ -1,4 +1,4 @@
-"""Who leads: the rule, and what a replica may believe of itself."""
+"""Leader election: the rule of the lease, and what a replica knows about its lead."""
 
 from hypothesis import given, strategies as st
 
@@ -27,9 +27,9 @@ def test_an_expired_lead_is_reported_without_an_owner(steps, later):
     for owner, what, passed in steps:
         now += passed
         held = resign(held, owner) if what == "resign" else elect(held, owner, 3_000, now)
-    told = unexpired(held, now + later)
-    assert told.term == held.term
-    assert told.owner == (held.owner if held.expires_at > now + later else None)
+    reported = unexpired(held, now + later)
+    assert reported.term == held.term
+    assert reported.owner == (held.owner if held.expires_at > now + later else None)
 
 
 @given(STEPS)
@@ -58,7 +58,10 @@ def test_no_lead_lasts_longer_than_a_lease_without_renewal_wherever_the_clock_is
     )
 )
 def test_two_replicas_never_believe_to_lead_at_once_however_slow_the_answers_are(steps):
-    """Each waits, asks the store, which needs its time to read the clock, and to answer. All clocks go at one speed."""
+    """Each waits, asks the store, which needs its time to read the clock, and to answer.
+
+    All clocks go at one speed.
+    """
     now, held = 0, Lead()
     standings = {owner: LeaderState(lambda: now / 1_000) for owner in ("ann", "bob", "cyd")}
     for waited, asking, answering, owner in steps:

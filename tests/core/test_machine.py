@@ -1,4 +1,4 @@
-"""Any sequence of commands, at any times: what must hold for every run, whatever happens to it."""
+"""Invariants of a run under any sequence of commands at any times."""
 
 import msgspec
 from hypothesis import settings, strategies as st
@@ -38,7 +38,7 @@ class Machine(RuleBasedStateMachine):
         self.version = self.builder.run.version
 
     def attempt(self, act, *args, fence=None, **named):
-        """Do it or be refused; either way a superseded fence has written nothing."""
+        """Apply a rule, which may be refused. A superseded fence must not write."""
         before, stale = self.builder.run, fence is not None and not self.current(fence)
         try:
             act(*args, **(named if fence is None else {**named, "fence": fence}))
@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.pushed and self.builder.fences)
     @rule(data=st.data(), final=st.booleans(), delivered=st.booleans(), dice=DICE)
     def answer(self, data, final, delivered, dice):
-        """What became of a dispatch, however late it comes."""
+        """The outcome of a dispatch, which may be late."""
         fence = data.draw(st.sampled_from(self.builder.fences[-3:]))
         before = self.builder.run
         if delivered:
@@ -181,13 +181,13 @@ class Machine(RuleBasedStateMachine):
         assert self.builder.run.title in (run.title, title)
         assert version == 0 or self.builder.run is run
 
-    @rule(below=st.integers(0, 1))
-    def delete(self, below):
-        run = replace(self.builder.run, descendants_total=below)
+    @rule(descendants=st.integers(0, 1))
+    def delete(self, descendants):
+        run = replace(self.builder.run, descendants_total=descendants)
         try:
             transition = transitions.delete(run)
         except Error:
-            assert below or not run.terminal
+            assert descendants or not run.terminal
         else:
             assert transition.deletes
             assert run.terminal
@@ -245,11 +245,11 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def an_end_is_for_ever(self):
         run = self.builder.run
-        told = (run.status, run.completed_at, run.duration_ms, run.error, run.output, run.latest_event_id)
+        outcome = (run.status, run.completed_at, run.duration_ms, run.error, run.output, run.latest_event_id)
         if self.outcome is not None:
-            assert told == self.outcome
+            assert outcome == self.outcome
         elif run.terminal:
-            self.outcome = told
+            self.outcome = outcome
         assert sum(status.value in ENDS for status in self.builder.states) <= 1
 
     @invariant()

@@ -1,4 +1,4 @@
-"""A paused run is held back from everybody until an unpause, and nothing is lost by that."""
+"""A paused run cannot be claimed until an unpause, and loses nothing."""
 
 import pytest
 

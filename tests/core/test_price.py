@@ -1,4 +1,4 @@
-"""Costs are exact, and no token is paid twice."""
+"""Costs are exact, and every token is charged once."""
 
 from hypothesis import given, strategies
 

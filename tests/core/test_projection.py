@@ -31,7 +31,7 @@ def call(step, delta=None, call="c1", **members):
     return event(f"TOOL_CALL_{step}", toolCallId=call, **members)
 
 
-def asked(arguments, *, ended=True):
+def tool_call(arguments, *, ended=True):
     steps = [call("START", toolCallName="search"), *(call("ARGS", delta) for delta in arguments)]
     return [*steps, call("END")] if ended else steps
 
@@ -41,8 +41,8 @@ def result(content, call="c1", **members):
 
 
 def test_text_deltas_become_one_text():
-    said = [text("START"), text("CONTENT", "Hel"), text("CONTENT", "lo"), text("END")]
-    assert parts(*said) == [{"type": "text", "text": "Hello"}]
+    stream = [text("START"), text("CONTENT", "Hel"), text("CONTENT", "lo"), text("END")]
+    assert parts(*stream) == [{"type": "text", "text": "Hello"}]
 
 
 def test_chunks_need_no_start_and_no_end():
@@ -56,15 +56,15 @@ def test_reasoning_is_a_separate_part():
 
 
 def test_interleaved_messages_are_separate_parts():
-    said = [text("CONTENT", "a", "m1"), text("CONTENT", "x", "m2"), text("CONTENT", "b", "m1")]
-    assert [part["text"] for part in parts(*said)] == ["ab", "x"]
+    stream = [text("CONTENT", "a", "m1"), text("CONTENT", "x", "m2"), text("CONTENT", "b", "m1")]
+    assert [part["text"] for part in parts(*stream)] == ["ab", "x"]
 
 
 def test_text_after_a_tool_call_is_a_part_after_it():
-    said = [text("START"), text("CONTENT", "I look"), text("END"), *asked(["{}"])]
-    said += [text("START"), text("CONTENT", "Found"), text("END")]
-    assert [part["type"] for part in parts(*said)] == ["text", "tool_call", "text"]
-    chunks = [text("CHUNK", "I look"), *asked(["{}"]), text("CHUNK", "Found")]
+    stream = [text("START"), text("CONTENT", "I look"), text("END"), *tool_call(["{}"])]
+    stream += [text("START"), text("CONTENT", "Found"), text("END")]
+    assert [part["type"] for part in parts(*stream)] == ["text", "tool_call", "text"]
+    chunks = [text("CHUNK", "I look"), *tool_call(["{}"]), text("CHUNK", "Found")]
     assert [part["type"] for part in parts(*chunks)] == ["text", "tool_call", "text"]
 
 
@@ -73,24 +73,24 @@ def test_an_empty_message_is_not_a_part():
 
 
 def test_a_tool_call_has_its_name_and_its_input():
-    assert parts(*asked(['{"q":', '"cats"}'])) == [
+    assert parts(*tool_call(['{"q":', '"cats"}'])) == [
         {"type": "tool_call", "id": "c1", "name": "search", "input": {"q": "cats"}, "state": "pending"}
     ]
 
 
 def test_a_tool_call_streams_until_its_arguments_are_complete():
-    (part,) = parts(*asked(['{"q":'], ended=False))
+    (part,) = parts(*tool_call(['{"q":'], ended=False))
     assert (part["state"], part["input"], part["input_text"]) == ("streaming", {}, '{"q":')
 
 
 @pytest.mark.parametrize("arguments", ["[1]", '"cats"', "7", "{", "not json", '{"a":NaN}', "[" * 5_000])
 def test_arguments_that_are_not_an_object_are_shown_as_text(arguments):
-    (part,) = parts(*asked([arguments]))
+    (part,) = parts(*tool_call([arguments]))
     assert (part["input"], part["input_text"]) == ({}, arguments)
 
 
 def test_a_tool_call_without_arguments_has_an_empty_input():
-    (part,) = parts(*asked([]))
+    (part,) = parts(*tool_call([]))
     assert part["input"] == {}
     assert "input_text" not in part
 
@@ -113,17 +113,17 @@ def test_a_chunked_tool_call_is_complete_when_the_next_part_begins():
     ],
 )
 def test_an_unanswered_tool_call_follows_the_run(status, state):
-    assert parts(*asked([], ended=False), status=RunStatus(status))[0]["state"] == state
+    assert parts(*tool_call([], ended=False), status=RunStatus(status))[0]["state"] == state
 
 
 def test_a_result_completes_its_call():
-    called, answered = parts(*asked(["{}"]), result({"n": 2}))
+    called, answered = parts(*tool_call(["{}"]), result({"n": 2}))
     assert called["state"] == "completed"
     assert answered == {"type": "tool_result", "tool_call_id": "c1", "output": {"n": 2}, "is_error": False}
 
 
 def test_a_result_that_is_an_error_marks_its_call():
-    called, answered = parts(*asked(["{}"]), result("no", isError=True))
+    called, answered = parts(*tool_call(["{}"]), result("no", isError=True))
     assert (called["state"], answered["is_error"]) == ("error", True)
 
 
@@ -142,13 +142,13 @@ def test_a_result_without_a_call_is_still_a_result():
 
 
 def test_a_repeated_result_replaces_the_first_in_its_position():
-    told = parts(*asked(["{}"]), result("old"), text("CHUNK", "then"), result("new"))
-    assert [part["type"] for part in told] == ["tool_call", "tool_result", "text"]
-    assert told[1]["output"] == "new"
+    projected = parts(*tool_call(["{}"]), result("old"), text("CHUNK", "then"), result("new"))
+    assert [part["type"] for part in projected] == ["tool_call", "tool_result", "text"]
+    assert projected[1]["output"] == "new"
 
 
 def test_a_call_that_another_attempt_repeats_has_the_new_arguments():
-    (part,) = parts(*asked(['{"q":"ca'], ended=False), *asked(['{"q":"dogs"}']))
+    (part,) = parts(*tool_call(['{"q":"ca'], ended=False), *tool_call(['{"q":"dogs"}']))
     assert part["input"] == {"q": "dogs"}
 
 
@@ -175,19 +175,19 @@ def test_private_events_and_events_of_other_types_are_ignored():
 
 def test_the_result_of_a_resume_answers_the_call():
     builder = RunBuilder()
-    builder.append(*asked(["{}"]))
+    builder.append(*tool_call(["{}"]))
     builder.wait(call="c1")
     builder.resume({"ok": True}, call="c1")
-    told = project_message(builder.log, builder.run.status)
-    assert [part["type"] for part in told.parts] == ["tool_call", "tool_result"]
-    assert told.parts[1]["output"] == {"ok": True}
+    projected = project_message(builder.log, builder.run.status)
+    assert [part["type"] for part in projected.parts] == ["tool_call", "tool_result"]
+    assert projected.parts[1]["output"] == {"ok": True}
 
 
 def test_a_snapshot_is_the_message_then_the_state_then_the_terminal_event():
-    events = log(text("CHUNK", "Hi "), *asked(["{}"]), text("CHUNK", "there"))
+    events = log(text("CHUNK", "Hi "), *tool_call(["{}"]), text("CHUNK", "there"))
     end = stored(99, NewEvent("RUN_FINISHED", b'{"type":"RUN_FINISHED"}'))
-    told = snapshot([*events, end], COMPLETED, message_id="m")
-    (none, messages), (nothing, state), last = told
+    projected = snapshot([*events, end], COMPLETED, message_id="m")
+    (none, messages), (nothing, state), last = projected
     assert (none, nothing) == (None, None)
     assert last == (99, b'{"type":"RUN_FINISHED"}')
     messages = msgspec.json.decode(messages)
@@ -203,15 +203,19 @@ def test_a_snapshot_is_the_message_then_the_state_then_the_terminal_event():
 
 
 def test_a_snapshot_of_an_active_run_has_no_terminal_event():
-    folded = Projection(log(text("CHUNK", "Hi")))
-    told = folded.snapshot(RUNNING, message_id="m", created_at=NOON, input_requests={"c1": {"id": "i"}})
-    assert [number for number, _ in told] == [None, None]
-    assert folded.latest_event_id == 1
-    assert msgspec.json.decode(told[0][1])["messages"][0]["createdAt"] == "2026-03-20T12:00:00.000Z"
-    assert msgspec.json.decode(told[1][1])["snapshot"]["inputRequestsByToolCallId"] == {"c1": {"id": "i"}}
+    projection = Projection(log(text("CHUNK", "Hi")))
+    projected = projection.snapshot(
+        RUNNING, message_id="m", created_at=NOON, input_requests={"c1": {"id": "i"}}
+    )
+    assert [number for number, _ in projected] == [None, None]
+    assert projection.latest_event_id == 1
+    assert msgspec.json.decode(projected[0][1])["messages"][0]["createdAt"] == "2026-03-20T12:00:00.000Z"
+    assert msgspec.json.decode(projected[1][1])["snapshot"]["inputRequestsByToolCallId"] == {
+        "c1": {"id": "i"}
+    }
 
 
-# Whatever a client appends
+# Any events of clients
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 json_values = st.recursive(
@@ -247,8 +251,8 @@ members = st.fixed_dictionaries(
 
 
 @given(st.lists(st.tuples(types, members), max_size=20), st.sampled_from(RunStatus))
-def test_no_event_makes_the_projection_fail(told, status):
-    events = log(*(event(event_type, **given) for event_type, given in told))
+def test_no_event_makes_the_projection_fail(projected, status):
+    events = log(*(event(event_type, **given) for event_type, given in projected))
     message = project_message(events, status)
     assert {part["type"] for part in message.parts} <= {"text", "reasoning", "tool_call", "tool_result"}
     for part in message.parts:
@@ -279,15 +283,15 @@ def test_how_a_text_is_cut_makes_no_difference(pieces, step):
 def test_how_arguments_are_cut_makes_no_difference(arguments, data):
     whole = msgspec.json.encode(arguments).decode()
     cut = data.draw(st.integers(0, len(whole)))
-    assert parts(*asked([whole[:cut], whole[cut:]])) == parts(*asked([whole]))
-    assert parts(*asked([whole]))[0]["input"] == msgspec.json.decode(whole)
+    assert parts(*tool_call([whole[:cut], whole[cut:]])) == parts(*tool_call([whole]))
+    assert parts(*tool_call([whole]))[0]["input"] == msgspec.json.decode(whole)
 
 
 @given(st.data())
 def test_parts_are_in_the_order_of_their_first_events(data):
     names = data.draw(st.lists(st.sampled_from("abcd"), max_size=12))
-    told = parts(*(text("CONTENT", name, message=name) for name in names))
-    assert [part["text"][0] for part in told] == list(dict.fromkeys(names))
+    projected = parts(*(text("CONTENT", name, message=name) for name in names))
+    assert [part["text"][0] for part in projected] == list(dict.fromkeys(names))
 
 
 def test_a_delta_of_a_million_characters_is_a_text():
@@ -297,7 +301,7 @@ def test_a_delta_of_a_million_characters_is_a_text():
 def test_projection_takes_linear_time():
     def seconds(count):
         events = log(*([text("CONTENT", "word ")] * (count // 2) + [call("ARGS", "[")] * (count // 2)))
-        started = time.thread_time()  # not of whatever else the machine does
+        started = time.thread_time()  # without the time of other processes
         project_message(events, RUNNING)
         return time.thread_time() - started
 
@@ -306,9 +310,9 @@ def test_projection_takes_linear_time():
 
 
 def test_a_log_can_be_projected_page_by_page():
-    events = log(text("CHUNK", "a"), *asked(["{}"]), text("CHUNK", "b"), result("x"))
-    folded = Projection()
+    events = log(text("CHUNK", "a"), *tool_call(["{}"]), text("CHUNK", "b"), result("x"))
+    projection = Projection()
     for one in events:
-        folded.add(one)
-        folded.message(RUNNING)
-    assert folded.message(RUNNING) == project_message(events, RUNNING)
+        projection.add(one)
+        projection.message(RUNNING)
+    assert projection.message(RUNNING) == project_message(events, RUNNING)

@@ -1,4 +1,4 @@
-"""Pushed runs: handed over, not delivered, silent, cancelled."""
+"""Pushed runs: dispatched, not delivered, silent, cancelled."""
 
 import pytest
 from msgspec.structs import replace
@@ -21,8 +21,8 @@ def pushed():
 
 
 def test_a_started_run_of_an_agent_with_a_service_waits_for_it():
-    given = {"kind": "agent", "request_snapshot": b"{}"}
-    run = RunBuilder(**given).run
+    defaults = {"kind": "agent", "request_snapshot": b"{}"}
+    run = RunBuilder(**defaults).run
     for fields, pushed in (
         ({}, True),
         ({"request_snapshot": None}, False),
@@ -160,7 +160,7 @@ def test_a_run_that_no_service_received_stops_with_its_cancel(pushed):
 
 
 def test_a_cancel_between_two_dispatches_is_sent_to_the_service_too(pushed):
-    """The answer may have been lost, and the service be at work."""
+    """The answer may have been lost while the service works on the run."""
     fence = pushed.dispatch()
     pushed.undelivered(fence.token)
     pushed.cancel()

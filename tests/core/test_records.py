@@ -1,4 +1,4 @@
-"""Naming a run, and deleting it once it is over."""
+"""Rename and delete runs."""
 
 import pytest
 from msgspec.structs import replace

@@ -1,4 +1,4 @@
-"""Buckets cover a stretch of time once, in every time zone."""
+"""Buckets cover a period exactly once, in every time zone."""
 
 from datetime import UTC, datetime
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Schedules: what is refused, what a firing makes, and what the end of a run tells."""
+"""Schedules: their checks, the runs of firings, and the health after a run has ended."""
 
 import msgspec
 import pytest
@@ -19,26 +19,38 @@ PLACE = "22222222-2222-4222-8222-222222222222"
 
 
 def schedule(kind="task", **fields):
-    given = {"id": "s", "project_id": PROJECT, "name": "nightly", "target_kind": kind, "target_id": "count"}
-    given |= {"schedule": "0 3 * * *", "created_at": NOON, "updated_at": NOON}
-    return Schedule(**(given | fields))
+    defaults = {
+        "id": "s",
+        "project_id": PROJECT,
+        "name": "nightly",
+        "target_kind": kind,
+        "target_id": "count",
+    }
+    defaults |= {"schedule": "0 3 * * *", "created_at": NOON, "updated_at": NOON}
+    return Schedule(**(defaults | fields))
 
 
 def firing(**fields):
-    given = {
+    defaults = {
         "run_id": "run_1",
         "uid": "u",
         "message_id": "m",
         "conversation_id": "c",
         "trigger_kind": "manual",
     }
-    return Firing(**(given | fields))
+    return Firing(**(defaults | fields))
 
 
 def end_of(status, **fields):
-    given = {"uid": "u", "project_id": PROJECT, "run_id": "r", "kind": "task", "owner_kind": "project"}
-    given |= {"owner_id": PROJECT, "root_run_id": "r", "created_at": 0, "updated_at": 0, "completed_at": NOON}
-    return Run(status=RunStatus(status), schedule_id="s", **(given | fields))
+    defaults = {"uid": "u", "project_id": PROJECT, "run_id": "r", "kind": "task", "owner_kind": "project"}
+    defaults |= {
+        "owner_id": PROJECT,
+        "root_run_id": "r",
+        "created_at": 0,
+        "updated_at": 0,
+        "completed_at": NOON,
+    }
+    return Run(status=RunStatus(status), schedule_id="s", **(defaults | fields))
 
 
 def code(act, *args):
@@ -128,12 +140,12 @@ def test_an_agent_run_uses_an_existing_conversation():
 def test_an_agent_run_gets_the_prompt_in_its_start_payload():
     mine = schedule("agent", target_id="scribe", config=b'{"prompt":"Write."}')
     run = fire(Loaded(NOON, schedule=mine), firing(requested_by_user_id="ada")).run
-    told = msgspec.json.decode(run.request_snapshot)
-    assert [(m["role"], m["parts"]) for m in told["messages"]] == [
+    payload = msgspec.json.decode(run.request_snapshot)
+    assert [(m["role"], m["parts"]) for m in payload["messages"]] == [
         ("user", [{"type": "text", "text": "Write."}])
     ]
-    assert told["context"] == {"conversation_id": "c", "project_id": PROJECT, "branch_id": None}
-    assert told["durable_root_run"] == {"run_id": "run_1", "message_id": "m"}
+    assert payload["context"] == {"conversation_id": "c", "project_id": PROJECT, "branch_id": None}
+    assert payload["durable_root_run"] == {"run_id": "run_1", "message_id": "m"}
     details = msgspec.json.decode(run.agent, type=AgentDetails)
     assert (details.agent_id, details.message_id, details.requested_by_user_id) == ("scribe", "m", "ada")
 

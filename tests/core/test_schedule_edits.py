@@ -1,4 +1,4 @@
-"""Changing schedules by hand, and to what a project's source says."""
+"""Edits of schedules, and syncs with a project's source."""
 
 import pytest
 from msgspec.structs import replace
@@ -14,14 +14,24 @@ PROJECT = "11111111-1111-4111-8111-111111111111"
 
 
 def schedule(expression="0 * * * *", **fields):
-    given = {"id": "s", "project_id": PROJECT, "name": "hourly", "target_kind": "task", "target_id": "count"}
-    given |= {"schedule": expression, "created_at": 0, "updated_at": 0}
-    return begun(Schedule(**(given | fields)), NOON)
+    defaults = {
+        "id": "s",
+        "project_id": PROJECT,
+        "name": "hourly",
+        "target_kind": "task",
+        "target_id": "count",
+    }
+    defaults |= {"schedule": expression, "created_at": 0, "updated_at": 0}
+    return begun(Schedule(**(defaults | fields)), NOON)
 
 
-def source(trigger, told="h1", **fields):
-    given = {"id": f"id-{trigger}-{told}", "definition_source": "source", "source_trigger_id": trigger}
-    return replace(schedule(), **(given | {"source_hash": told, "next_fire_at": None} | fields))
+def source(trigger, source_hash="h1", **fields):
+    defaults = {
+        "id": f"id-{trigger}-{source_hash}",
+        "definition_source": "source",
+        "source_trigger_id": trigger,
+    }
+    return replace(schedule(), **(defaults | {"source_hash": source_hash, "next_fire_at": None} | fields))
 
 
 def refusal(act, *args):

@@ -30,7 +30,7 @@ def op(name, path, **members):
 
 def test_a_state_begins_with_the_members_that_clients_patch():
     assert state([]) == EMPTY
-    told = state(
+    shown = state(
         [
             stored(
                 1,
@@ -40,7 +40,7 @@ def test_a_state_begins_with_the_members_that_clients_patch():
             )
         ]
     )
-    assert told["invokeAgentChildRuns"] == {"c1": {"status": "pending"}}
+    assert shown["invokeAgentChildRuns"] == {"c1": {"status": "pending"}}
 
 
 def test_a_snapshot_replaces_the_state():

@@ -1,4 +1,4 @@
-"""What is sent when, and when it is given up: the rules of webhooks, with no store and no network."""
+"""The rules of webhooks, without a store and a network: events, retries, failures and signatures."""
 
 import base64
 import hmac
@@ -106,9 +106,9 @@ def test_an_event_has_the_run_after_the_change_without_large_values():
     large = json.dumps("x" * limits.webhook_value_bytes_max).encode()
     ended = run("completed", output=large, metadata=b'{"inputTokens":1}', completed_at=NOON)
     (made,) = deliveries(ended, "run.completed", [webhook()], NOON)
-    told = json.loads(made.payload)
-    assert (told["type"], told["timestamp"]) == ("run.completed", "2026-03-20T12:00:00.000Z")
-    data = told["data"]
+    body = json.loads(made.payload)
+    assert (body["type"], body["timestamp"]) == ("run.completed", "2026-03-20T12:00:00.000Z")
+    data = body["data"]
     assert (data["run_id"], data["status"], data["metadata"]) == ("run_1", "completed", {"inputTokens": 1})
     assert (data["output"], data["omitted"]) == (None, ["output"])
 
@@ -238,7 +238,7 @@ def test_an_invalid_secret_is_refused_and_not_repeated_in_the_error(secret):
 
 @given(key=st.binary(min_size=24, max_size=64), body=st.binary(max_size=200), at=st.integers(0, 10**10))
 def test_a_signature_follows_the_specification(key, body, at):
-    """Written anew from standardwebhooks.com: HMAC-SHA256 over `msg_id.timestamp.payload`, base64, behind `v1,`."""
+    """A second implementation from standardwebhooks.com: HMAC-SHA256 over `msg_id.timestamp.payload`, base64 after `v1,`."""
     secret = secret_of(key)
     check_secret(secret)
     signed = b"msg_1." + str(at).encode("ascii") + b"." + body
@@ -247,10 +247,10 @@ def test_a_signature_follows_the_specification(key, body, at):
 
 
 def test_the_signature_of_the_specification_s_example_matches():
-    """The vector that its reference libraries are tested with."""
+    """The test vector of the reference libraries."""
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    told = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
-    assert told == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    body = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
+    assert body == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_every_type_has_a_name_of_two_words():

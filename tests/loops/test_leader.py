@@ -1,4 +1,4 @@
-"""A replica believes that it leads only as long as nobody else can."""
+"""A replica believes that it leads only while no other replica can be elected."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def test_a_lease_counts_from_before_the_request(new_leader, store, clock, 
 
     async def slow(owner, lease_ms):
         lead = await ask(owner, lease_ms)
-        clock.advance(HELD_S)  # the process stood still, with the answer waiting for it
+        clock.advance(HELD_S)  # the process was stopped while the answer waited
         return lead
 
     monkeypatch.setattr(store.leadership, "lead", slow)
@@ -95,18 +95,18 @@ async def test_a_request_to_a_store_that_does_not_answer_times_out(new_leader, s
 
 async def test_the_leader_renews_well_within_its_lease(new_leader, store, clock, until, monkeypatch):
     app, leader = new_leader()
-    ask, asked = store.leadership.lead, []
+    lead, requested_at = store.leadership.lead, []
 
     async def counted(owner, lease_ms):
-        asked.append(clock.now)
-        return await ask(owner, lease_ms)
+        requested_at.append(clock.now)
+        return await lead(owner, lease_ms)
 
     monkeypatch.setattr(store.leadership, "lead", counted)
     monkeypatch.setattr(limits, "leader_poll_s", 0.001)
     running = asyncio.ensure_future(leader.run())
     for _ in range(20):
-        await until(lambda: clock.now in asked and app.leader_state.leads)
-        clock.advance(2)  # as far as the looks are apart
+        await until(lambda: clock.now in requested_at and app.leader_state.leads)
+        clock.advance(2)  # the time between two requests
         assert app.leader_state.leads
     assert app.leader_state.term == 1
     app.stop()
@@ -115,7 +115,7 @@ async def test_the_leader_renews_well_within_its_lease(new_leader, store, clock,
 
 async def test_a_dead_leader_is_replaced_within_ten_seconds():
     assert limits.leader_lease_s + limits.leader_poll_s + limits.loop_wait_s_max < 10
-    assert 2 * limits.leader_poll_s < HELD_S  # one look may fail
+    assert 2 * limits.leader_poll_s < HELD_S  # one request may fail
 
 
 async def test_a_leader_that_stops_wakes_the_others(new_leader, until):

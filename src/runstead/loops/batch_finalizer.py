@@ -1,4 +1,5 @@
-"""Finalizes batches: cancels the active runs of cancelled batches, and creates the follow-up runs of completed batches.
+"""Finalizes batches: cancels the active runs of cancelled batches, and creates the follow-up runs of
+completed batches.
 
 It also finds what a request or a crashed server left unfinished.
 """
@@ -9,7 +10,10 @@ from runstead.core import limits
 
 
 async def finish(app: App) -> int:
-    """Finalize a bounded number of batches, oldest first. Returns the number of runs that were cancelled or created."""
+    """Finalize a bounded number of batches, oldest first.
+
+    Returns the number of runs that were cancelled or created.
+    """
     count = 0
     for batch in await app.store.batches.unfinished(limits.batches_per_tick_max):
         if batch.follow_up_due:

@@ -22,8 +22,8 @@ grace_s: Final = 3.0
 class Deliverer:
     """Starts due deliveries: when a change notification arrives, and every `limits.delivery_poll_s`.
 
-    Every replica runs a deliverer; the store gives each delivery to one of them. It has its own outgoing connections, so
-    that receivers that do not answer block nothing else.
+    Every replica runs a deliverer; the store gives each delivery to one of them. It has its own outgoing
+    connections, so that receivers that do not answer block nothing else.
     """
 
     def __init__(self, app: App) -> None:
@@ -35,7 +35,10 @@ class Deliverer:
         self._listed_at: float | None = None
 
     async def run(self) -> None:
-        """Run until the server stops. Active attempts then get `grace_s` to end; a cancelled attempt is repeated later."""
+        """Run until the server stops.
+
+        Active attempts then get `grace_s` to end; a cancelled attempt is repeated later.
+        """
         with self._app.notifier.subscribe(DELIVERY_KEY) as wake:
             self._wake = wake
             while not self._app.stopping.is_set():
@@ -78,8 +81,8 @@ class Deliverer:
                 return
 
     async def _list_projects(self) -> None:
-        """Refresh the projects with webhooks, including those that other replicas created. A change of a run in one of
-        these projects wakes the deliverer.
+        """Refresh the projects with webhooks, including those that other replicas created. A change of a run
+        in one of these projects wakes the deliverer.
         """
         now = asyncio.get_running_loop().time()
         if self._listed_at is None or now - self._listed_at >= limits.hooked_poll_s:

@@ -55,8 +55,8 @@ class _Lane:
 class Dispatcher:
     """Starts calls to push services: when a change notification arrives, and every `limits.dispatch_poll_s`.
 
-    Every replica dispatches runs, because the store never gives a run to two of them. Only the leader stops runs, because
-    all replicas find the same cancelled runs and one call is enough.
+    Every replica dispatches runs, because the store never gives a run to two of them. Only the leader stops
+    runs, because all replicas find the same cancelled runs and one call is enough.
     """
 
     def __init__(self, app: App) -> None:
@@ -70,7 +70,10 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self) -> None:
-        """Run until the server stops. Active calls then get `grace_s` to end; a cancelled call is repeated later."""
+        """Run until the server stops.
+
+        Active calls then get `grace_s` to end; a cancelled call is repeated later.
+        """
         metrics.register_loop("dispatcher")
         with self._app.notifier.subscribe(PUSH_KEY) as wake:
             self._wake = wake

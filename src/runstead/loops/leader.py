@@ -19,7 +19,10 @@ _lease_ms = round(limits.leader_lease_s * 1000)
 
 
 class Leader:
-    """Maintains `app.leader_state`. It asks for the lead when another replica resigns, and every `limits.leader_poll_s`."""
+    """Maintains `app.leader_state`.
+
+    It asks for the lead when another replica resigns, and every `limits.leader_poll_s`.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -38,8 +41,8 @@ class Leader:
         await self.resign()
 
     async def request(self) -> int:
-        """Ask the store for the lead once. The lease counts from before the request, because the store or this process
-        may be delayed for any time in between.
+        """Ask the store for the lead once. The lease counts from before the request, because the store or
+        this process may be delayed for any time in between.
         """
         leader_state = self._app.leader_state
         until = leader_state.clock() + limits.leader_lease_s - limits.leader_margin_s

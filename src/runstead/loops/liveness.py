@@ -1,4 +1,7 @@
-"""Finds workers and push services without heartbeats. It only reports them: leases of their runs expire separately."""
+"""Finds workers and push services without heartbeats.
+
+It only reports them: leases of their runs expire separately.
+"""
 
 from collections.abc import Sequence
 
@@ -14,7 +17,10 @@ log = structlog.get_logger(__name__)
 
 
 async def watch(app: App) -> int:
-    """Log a bounded number of silent workers and services, each silence once. Returns the larger of both numbers."""
+    """Log a bounded number of silent workers and services, each silence once.
+
+    Returns the larger of both numbers.
+    """
     workers = await app.store.workers.fell_silent(limits.silent_per_tick_max)
     _report("worker", workers)
     services = await app.store.push_services.fell_silent(limits.silent_per_tick_max)

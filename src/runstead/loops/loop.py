@@ -1,4 +1,7 @@
-"""Runs the ticks of a loop until the server stops. A failed tick is logged and retried: a loop never ends by an error."""
+"""Runs the ticks of a loop until the server stops.
+
+A failed tick is logged and retried: a loop never ends by an error.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,12 +22,16 @@ Tick = Callable[[], Awaitable[int]]
 
 
 class Loop(NamedTuple):
-    """A loop with `seconds` between two ticks. The next tick comes earlier if one processed `rows_max` rows."""
+    """A loop with `seconds` between two ticks.
+
+    The next tick comes earlier if one processed `rows_max` rows.
+    """
 
     name: str
     seconds: float
     run_tick: Tick
-    #: Run on the leader only, because one replica is enough. Safety must not depend on it: two replicas may believe to lead.
+    #: Run on the leader only, because one replica is enough. Safety must not depend on it: two replicas may
+    #: believe to lead.
     led: bool = True
     rows_max: int = limits.deadlines_per_tick_max
     #: Returns the ms until the next known work, None if there is none. The next tick comes at this time.
@@ -36,8 +43,8 @@ class Loop(NamedTuple):
 async def every(app: App, loop: Loop) -> None:
     """Run the loop until the server stops.
 
-    The pause after a tick is at least as long as the tick, even with a backlog or a change notification. So the loop uses
-    the store at most half of the time.
+    The pause after a tick is at least as long as the tick, even with a backlog or a change notification. So
+    the loop uses the store at most half of the time.
     """
     metrics.register_loop(loop.name)
     clock = app.leader_state.clock
@@ -57,7 +64,10 @@ async def every(app: App, loop: Loop) -> None:
 
 
 async def _until_soonest(loop: Loop) -> float:
-    """Return the seconds until the next known work. There is a minimum, because another replica may hold what is due."""
+    """Return the seconds until the next known work.
+
+    There is a minimum, because another replica may hold what is due.
+    """
     if loop.soonest is None:
         return loop.seconds
     try:

@@ -13,7 +13,10 @@ class RetentionLoop:
         self._after = 0
 
     async def retire(self) -> int:
-        """Delete a bounded number of old runs. After the last page, also free space. Returns how much was done."""
+        """Delete a bounded number of old runs.
+
+        After the last page, also free space. Returns how much was done.
+        """
         count, reached = await retention.retire(self._app, self._age_ms, self._after)
         self._after = reached or 0
         if reached is None:

@@ -10,7 +10,7 @@ async def roll_up(app: App) -> int:
 
 
 async def catch_up(app: App) -> int:
-    """Add a bounded number of runs that ended before the store kept sums. It is a loop of its own, because recent runs
-    never stop arriving.
+    """Add a bounded number of runs that ended before the store kept sums. It is a loop of its own, because
+    recent runs never stop arriving.
     """
     return await app.store.rollups.catch_up(limits.rollup_rows_per_tick_max)

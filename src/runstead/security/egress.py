@@ -1,7 +1,7 @@
 """Requests to addresses that callers chose, guarded against server-side request forgery (SSRF).
 
-Only http and https, without redirects or proxies, bounded in time and in the size of the answer. This module resolves
-the host name, checks every address, and connects only to a checked address.
+Only http and https, without redirects or proxies, bounded in time and in the size of the answer. This module
+resolves the host name, checks every address, and connects only to a checked address.
 """
 
 import asyncio
@@ -29,7 +29,10 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class EgressError(Exception):
-    """The request failed. The message can be shown to callers: it has no credential and no part of the answer."""
+    """The request failed.
+
+    The message can be shown to callers: it has no credential and no part of the answer.
+    """
 
 
 class RefusedAddressError(EgressError):
@@ -45,8 +48,8 @@ class Answer(NamedTuple):
 
 
 def check_url(url: str, *, allow_private: bool) -> httpx2.URL:
-    """Parse the URL. RefusedAddressError if it is refused without a DNS look-up: a wrong scheme, user info, a fragment, no
-    host, or an address that is not public.
+    """Parse the URL. RefusedAddressError if it is refused without a DNS look-up: a wrong scheme, user info, a
+    fragment, no host, or an address that is not public.
     """
     try:
         parsed = httpx2.URL(url)
@@ -79,8 +82,8 @@ def _forbidden_literal(host: str) -> bool:
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether the address is public: not private, loopback, link-local, multicast, reserved or unspecified. An IPv4
-    address inside an IPv6 address is checked too.
+    """Whether the address is public: not private, loopback, link-local, multicast, reserved or unspecified.
+    An IPv4 address inside an IPv6 address is checked too.
     """
     if isinstance(address, ipaddress.IPv6Address):
         embedded = address.ipv4_mapped or (address.sixtofour if address in _SIX_TO_FOUR else None)
@@ -116,7 +119,8 @@ class _Guard(AsyncNetworkBackend):
         except (OSError, UnicodeError):
             raise httpcore2.ConnectError("the name has no address") from None
         if not self._allow_private:
-            # One private address refuses the name, so that the owner of the name cannot mix public and private ones.
+            # One private address refuses the name, so that the owner of the name cannot mix public and
+            # private ones.
             for literal in addresses:
                 if not is_public(ipaddress.ip_address(literal.partition("%")[0])):
                     raise RefusedAddressError(f"{host} has an address that is not public: {_PRIVATE}")
@@ -164,9 +168,11 @@ class Egress:
         answer_bytes_max: int,
         cut: bool = False,
     ) -> Answer:
-        """Send one request, within `total_s` from the DNS look-up to the last byte. EgressError with the reason if it fails.
+        """Send one request, within `total_s` from the DNS look-up to the last byte. EgressError with the
+        reason if it fails.
 
-        A redirect is returned and not followed. With `cut`, an answer that is too long is cut instead of refused.
+        A redirect is returned and not followed. With `cut`, an answer that is too long is cut instead of
+        refused.
         """
         target = self.check(url)
         if self._pool is None:

@@ -22,8 +22,8 @@ def _cipher(secret: bytes, purpose: str) -> AESGCM:
 
 
 def encrypt(secret: bytes, purpose: str, value: bytes) -> bytes:
-    """Encrypt a value with AES-256-GCM. The key is derived from the secret and the purpose with HKDF-SHA256. Returns the
-    nonce, the ciphertext and the tag.
+    """Encrypt a value with AES-256-GCM. The key is derived from the secret and the purpose with HKDF-SHA256.
+    Returns the nonce, the ciphertext and the tag.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + _cipher(secret, purpose).encrypt(nonce, value, None)

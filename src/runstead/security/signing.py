@@ -125,7 +125,8 @@ class _Pair:
 
 
 class Keyring:
-    """The server's signing keys: those of the file, or those of the store, where they are created at the first use.
+    """The server's signing keys: those of the file, or those of the store, where they are created at the
+    first use.
 
     They are reloaded every `limits.signing_keys_reload_s`, so that every replica gets new keys.
     """
@@ -205,7 +206,10 @@ class Keyring:
     async def signature(
         self, *, method: str, path: str, body: bytes, audience: str, project_id: str, run_id: str
     ) -> str:
-        """Return the header value of `x-veryfront-control-plane-jws` for one request. `audience` is the project's slug."""
+        """Return the header value of `x-veryfront-control-plane-jws` for one request.
+
+        `audience` is the project's slug.
+        """
         now = self._clock() // 1000
         claims = {
             "iss": ISSUER,
@@ -222,7 +226,8 @@ class Keyring:
         return (await self._current_pair()).sign("EdDSA", claims)
 
     async def verify(self, token: str, kid: str) -> dict[str, Any] | None:
-        """Return the claims of a token that was signed with the server's key `kid`; the times are not checked.
+        """Return the claims of a token that was signed with the server's key `kid`; the times are not
+        checked.
 
         None if the server has no such key. UNAUTHENTICATED if the signature is wrong.
         """

@@ -24,7 +24,10 @@ async def migrate(database: str | None) -> list[str]:
 
 @asynccontextmanager
 async def ready(database: str | None) -> AsyncIterator[Store]:
-    """Open an existing store that has all migrations. Nothing is created or migrated. ValueError if one is missing."""
+    """Open an existing store that has all migrations.
+
+    Nothing is created or migrated. ValueError if one is missing.
+    """
     store = make_store(load(database=database))
     if pending := await store.pending():
         raise ValueError(
@@ -40,7 +43,10 @@ async def ready(database: str | None) -> AsyncIterator[Store]:
 async def check(
     database: str | None, report: Callable[[Violation], None], progress: Progress
 ) -> tuple[int, int]:
-    """Check a store. Returns the number of checked runs and of violations. `report` gets each violation at once."""
+    """Check a store.
+
+    Returns the number of checked runs and of violations. `report` gets each violation at once.
+    """
     checked, violations = 0, 0
 
     def note_progress(runs: int, reached: int, newest: int) -> None:

@@ -1,4 +1,5 @@
-"""Creates the engines that the settings name. This is the only file that imports engines, each only when it is needed.
+"""Creates the engines that the settings name. This is the only file that imports engines, each only when it
+is needed.
 
 So a command that reads a SQLite store loads neither the PostgreSQL driver nor the server.
 """
@@ -70,8 +71,8 @@ def make_notifier(settings: Settings) -> Notifier:
 
 
 def make_artifacts(settings: Settings) -> Artifacts | None:
-    """Create the artifact store of the setting. By default it is a folder next to the SQLite file, and None for a database
-    that several machines may share.
+    """Create the artifact store of the setting. By default it is a folder next to the SQLite file, and None
+    for a database that several machines may share.
     """
     from runstead.engines.artifacts.files import FilesystemArtifacts
 

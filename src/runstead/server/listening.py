@@ -8,7 +8,10 @@ READY: Final = "runstead is ready on "
 
 
 def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
-    """Bind a socket. With `share`, other sockets of the same user can bind the same port and share its connections."""
+    """Bind a socket.
+
+    With `share`, other sockets of the same user can bind the same port and share its connections.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

@@ -66,8 +66,9 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with three changes: it reports when it accepts requests; at the first signal it stops the application, so
-    that open streams end at once and not after the grace period; and it does not raise the signal again at its end.
+    """uvicorn with three changes: it reports when it accepts requests; at the first signal it stops the
+    application, so that open streams end at once and not after the grace period; and it does not raise the
+    signal again at its end.
     """
 
     def __init__(self, config: uvicorn.Config, stop: Callable[[], None], started: Callable[[], None]) -> None:
@@ -118,7 +119,8 @@ class Main:
         artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
-        # Bind first: a failed start must not create a store, and must not print a key that is shown only once.
+        # Bind first: a failed start must not create a store, and must not print a key that is shown only
+        # once.
         with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:
             await store.open()
             try:
@@ -166,7 +168,8 @@ class Main:
             log_level=logging.WARNING,
             server_header=False,
             proxy_headers=False,
-            # `shutdown_s` is for the whole stop: the last two seconds are for closing the store and the loops.
+            # `shutdown_s` is for the whole stop: the last two seconds are for closing the store and the
+            # loops.
             timeout_graceful_shutdown=limits.shutdown_s - 2,
             backlog=connections.bounds.backlog,
         )
@@ -228,12 +231,13 @@ class Main:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Exclude objects that live as long as the server from garbage collection, and collect the others less often.
+    """Exclude objects that live as long as the server from garbage collection, and collect the others less
+    often.
 
-    A request leaves almost no reference cycles, but its objects trigger the collector, which then scans all loaded objects.
-    Measured alternately with 64 callers, three rounds on a busy machine: a median of 1,579 lifecycles a second without this
-    change, 1,748 with it. A first threshold of 50,000 is as fast but pauses longer: the p99 of a complete at 16 callers is
-    7.4 ms instead of 6.3 ms, in four alternating rounds.
+    A request leaves almost no reference cycles, but its objects trigger the collector, which then scans all
+    loaded objects. Measured alternately with 64 callers, three rounds on a busy machine: a median of 1,579
+    lifecycles a second without this change, 1,748 with it. A first threshold of 50,000 is as fast but pauses
+    longer: the p99 of a complete at 16 callers is 7.4 ms instead of 6.3 ms, in four alternating rounds.
 
     There is no collection before: the garbage of the start is small, and finding it takes 40 ms.
     """

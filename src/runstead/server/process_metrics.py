@@ -1,4 +1,5 @@
-"""One `/metrics` for all processes of a server: the process that gets the request reads the others over Unix sockets.
+"""One `/metrics` for all processes of a server: the process that gets the request reads the others over Unix
+sockets.
 
 Every sample has the label `process`, so that a process that restarts resets its own counters and no sum.
 """
@@ -18,7 +19,10 @@ from runstead.core import limits
 
 
 class Siblings:
-    """The processes of a server, found by the sockets in their directory. `number` is that of this process."""
+    """The processes of a server, found by the sockets in their directory.
+
+    `number` is that of this process.
+    """
 
     def __init__(self, directory: str, number: int) -> None:
         self._directory = Path(directory)
@@ -26,7 +30,10 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def open(self, own: Callable[[], bytes]) -> None:
-        """Serve the own metrics to the other processes. The socket replaces that of an earlier process with this number."""
+        """Serve the own metrics to the other processes.
+
+        The socket replaces that of an earlier process with this number.
+        """
 
         async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(own())
@@ -76,7 +83,10 @@ class _Merged(Collector):
 
 
 async def _ask(path: Path) -> bytes:
-    """Read the metrics of a process. Empty if it does not answer: it will be replaced, and its counters with it."""
+    """Read the metrics of a process.
+
+    Empty if it does not answer: it will be replaced, and its counters with it.
+    """
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(limits.process_metrics_s):
             reader, writer = await asyncio.open_unix_connection(str(path))

@@ -208,7 +208,9 @@ def _flag(name: str, text: str | None) -> bool:
 
 
 def sqlite_path(url: str) -> Path:
-    """Return the path of a SQLite URL: `sqlite:///./runstead.db` is relative, `sqlite:////var/lib/runstead.db` absolute."""
+    """Return the path of a SQLite URL: `sqlite:///./runstead.db` is relative,
+    `sqlite:////var/lib/runstead.db` absolute.
+    """
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix):
         raise SettingError(

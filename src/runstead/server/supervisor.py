@@ -1,8 +1,9 @@
-"""The supervisor of `runstead serve --processes N`: several servers of one store on one port. It restarts processes.
+"""The supervisor of `runstead serve --processes N`: several servers of one store on one port. It restarts
+processes.
 
 Each process is a normal replica: only the port is shared. On Linux every process has its own listening socket
-(SO_REUSEPORT: the kernel spreads connections by their addresses); on other systems all share one. The supervisor owns the
-sockets, so the replacement of a process that ends gets its unaccepted connections.
+(SO_REUSEPORT: the kernel spreads connections by their addresses); on other systems all share one. The
+supervisor owns the sockets, so the replacement of a process that ends gets its unaccepted connections.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ _PROGRAM: Final = [sys.executable, "-P", "-m", "runstead.server.supervised"]
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """The first line on the standard input of a process, as JSON. `directory` holds the sockets for metrics (see
-    process_metrics.py).
+    """The first line on the standard input of a process, as JSON. `directory` holds the sockets for metrics
+    (see process_metrics.py).
     """
 
     settings: Settings
@@ -48,7 +49,10 @@ class _Slot:
 
 
 class Supervisor:
-    """`await run()` serves until SIGTERM or SIGINT and returns the exit status. SIGHUP replaces the processes in turn."""
+    """`await run()` serves until SIGTERM or SIGINT and returns the exit status.
+
+    SIGHUP replaces the processes in turn.
+    """
 
     def __init__(self, settings: Settings, out: TextIO = sys.stdout) -> None:
         self._settings = settings
@@ -60,8 +64,8 @@ class Supervisor:
         self._readers: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """Serve. Returns 1 if the first processes do not become ready; they have printed why. OSError if the address is in
-        use.
+        """Serve. Returns 1 if the first processes do not become ready; they have printed why. OSError if the
+        address is in use.
         """
         loop = asyncio.get_running_loop()
         with ExitStack() as held:
@@ -105,7 +109,10 @@ class Supervisor:
         print(f"  processes: {self._processes}", file=self._out, flush=True)
 
     def _stop(self, slots: list[_Slot]) -> None:
-        """At the first signal, stop gracefully. A second one is passed on: the processes stop without waiting for requests."""
+        """At the first signal, stop gracefully.
+
+        A second one is passed on: the processes stop without waiting for requests.
+        """
         if self._stopping.is_set():
             for slot in slots:
                 _signal(slot.process, signal.SIGTERM)
@@ -143,8 +150,8 @@ class Supervisor:
             start_new_session=True,  # Ctrl-C in a terminal reaches the supervisor only, which passes it on once
         )
         assert process.stdin is not None
-        # Settings hold secrets, and every user can list the arguments of processes, so the pipe is used. It stays open: its
-        # end shows the process that the supervisor has ended.
+        # Settings hold secrets, and every user can list the arguments of processes, so the pipe is used. It
+        # stays open: its end shows the process that the supervisor has ended.
         assignment = Assignment(self._settings, slot.number, descriptor, self._directory)
         process.stdin.write(msgspec.json.encode(assignment) + b"\n")
         with suppress(ConnectionError):

@@ -8,10 +8,14 @@ import structlog
 
 
 def log_to_stderr() -> None:
-    """Log one line per event: readable on a terminal, JSON otherwise. stdout is for the output of commands."""
+    """Log one line per event: readable on a terminal, JSON otherwise.
+
+    stdout is for the output of commands.
+    """
     renderer: Any = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
-        # If rich is installed, its tracebacks would show all local variables, including bodies, credentials and secrets.
+        # If rich is installed, its tracebacks would show all local variables, including bodies, credentials
+        # and secrets.
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[

@@ -1,7 +1,7 @@
 """A batch: runs that are created together, are counted together and can be cancelled together.
 
-The counters change in the transaction that changes the status of a run, so that reading them counts no rows. A deleted
-run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
+The counters change in the transaction that changes the status of a run, so that reading them counts no rows.
+A deleted run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
 """
 
 import uuid
@@ -41,8 +41,8 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> BatchStatus:
-        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have ended, with
-        any status.
+        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have
+        ended, with any status.
         """
         if self.cancel_requested_at is not None:
             return "cancelling" if self.completed_at is None else "cancelled"
@@ -102,7 +102,10 @@ Place = tuple[str, str, int]
 
 
 class BatchMove(NamedTuple):
-    """One run of a batch that entered a status. `left` is None for a new run; `started_at` where the write started it."""
+    """A run of a batch that entered a status.
+
+    `left` is the status before, None for a new run. `started_at` is set if this write started the run.
+    """
 
     project_id: str
     batch_id: str
@@ -114,7 +117,10 @@ class BatchMove(NamedTuple):
 
 
 def batch_move(old: Run | None, new: Run) -> BatchMove | None:
-    """How a write of a run moves its batch's counters; None where it does not. `new` is stored, so that it has its seq."""
+    """Return the change of the batch's counters by a write of a run, None if there is none.
+
+    `new` must be stored, because its seq is needed.
+    """
     if new.batch_id is None or (old is not None and old.status is new.status):
         return None
     return BatchMove(
@@ -129,8 +135,8 @@ def batch_move(old: Run | None, new: Run) -> BatchMove | None:
 
 
 class Tally:
-    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is always
-    counted in the same slot. A `batch_id` may also be a label that names no batch.
+    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is
+    always counted in the same slot. A `batch_id` may also be a label that names no batch.
     """
 
     def __init__(self, slots: int = 1) -> None:
@@ -182,7 +188,10 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 def cancel(batch: Batch, *, now: int, reason: str | None) -> Changed:
-    """Cancel the batch: it accepts no more runs, and none of its runs is claimed. Its runs are cancelled in steps."""
+    """Cancel the batch: it accepts no more runs, and none of its runs is claimed.
+
+    Its runs are cancelled in steps.
+    """
     if batch.closed:
         return Changed(batch, accepted=False)
     return Changed(replace(batch, cancel_requested_at=now, cancel_reason=reason))

@@ -76,7 +76,10 @@ def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
 
 
 def with_notes(artifacts: bytes | None, notes: bytes | None) -> bytes | None:
-    """Return the list with the references of a completion. A reference with the name of a stored artifact is ignored."""
+    """Return the list with the references of a completion.
+
+    A reference with the name of a stored artifact is ignored.
+    """
     if notes is None:
         return artifacts
     kept = [one for one in decode_artifacts(artifacts) if KEY_MEMBER in one]

@@ -24,8 +24,8 @@ RUN_SUMMARY_FIELDS: Final = RunSummary.__struct_fields__
 
 
 class Share(NamedTuple):
-    """The number of runs with one status that were created in the bucket of `at`, and durations of completed runs, rounded
-    by `rollup.rounded`. Numbers are negative if they correct a sum that counts deleted runs.
+    """The number of runs with one status that were created in the bucket of `at`, and durations of completed
+    runs, rounded by `rollup.rounded`. Numbers are negative if they correct a sum that counts deleted runs.
     """
 
     at: int
@@ -56,8 +56,8 @@ def shares_of(runs: Iterable[RunSummary], where: "Grid") -> list[Share]:
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """The number of runs by status that were created from `begins_at` up to the next bucket. The quantiles are those of
-    completed runs, None if there are none.
+    """The number of runs by status that were created from `begins_at` up to the next bucket. The quantiles
+    are those of completed runs, None if there are none.
     """
 
     begins_at: int
@@ -71,10 +71,12 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """`buckets` oldest first, each `width_ms` wide, and their `total`. The first bucket may begin before `since` and the
-    last may end after `until`, but only runs that were created between `since` and `until` are counted.
+    """`buckets` oldest first, each `width_ms` wide, and their `total`. The first bucket may begin before
+    `since` and the last may end after `until`, but only runs that were created between `since` and `until`
+    are counted.
 
-    `counted_since` is set if there are more runs than a chart reads: only runs that were created since then are counted.
+    `counted_since` is set if there are more runs than a chart reads: only runs that were created since then
+    are counted.
     """
 
     since: int
@@ -93,13 +95,17 @@ class Grid(NamedTuple):
 
     @property
     def widths(self) -> list[int]:
-        """The widths of sums that add up to a bucket, narrowest first. Empty if a bucket must be counted from runs."""
+        """The widths of sums that add up to a bucket, narrowest first.
+
+        Empty if a bucket must be counted from runs.
+        """
         return [one for one in ACTIVITY_WIDTHS if self.width % one == 0 and self.origin % one == 0]
 
 
 def grid(since: int, until: int, count: int) -> Grid:
-    """Return a grid of at most `count` + 1 buckets over [since, until). Buckets of at least a quarter hour, an hour, a day
-    or a week start at a quarter hour, an hour, a day or a week (UTC), so that they can be added up from sums.
+    """Return a grid of at most `count` + 1 buckets over [since, until). Buckets of at least a quarter hour,
+    an hour, a day or a week start at a quarter hour, an hour, a day or a week (UTC), so that they can be
+    added up from sums.
     """
     assert since < until, (since, until)
     assert count > 0, count
@@ -176,7 +182,8 @@ def _bucket(begins_at: int, counts: Counter[RunStatus], durations: Mapping[int, 
 
 
 def quantile(durations: Mapping[int, int], percent: int) -> int | None:
-    """Return the smallest value that at least `percent` % of the runs do not exceed (nearest rank). None without runs.
+    """Return the smallest value that at least `percent` % of the runs do not exceed (nearest rank). None
+    without runs.
 
     `durations`: duration → number of runs.
     """

@@ -1,8 +1,10 @@
-"""Roll-ups: usage and outcomes of ended runs, summed up by the quarter hour, hour, day and week of their creation.
+"""Roll-ups: usage and outcomes of ended runs, summed up by the quarter hour, hour, day and week of their
+creation.
 
-A run that ends, is deleted or moves to another project writes an entry in the same transaction. A loop adds entries to
-the sums and deletes them in one transaction. A report reads the sums and the remaining entries, so that it is always
-exact. The smallest bucket is a quarter hour, because the offsets of all time zones are multiples of it.
+A run that ends, is deleted or moves to another project writes an entry in the same transaction. A loop adds
+entries to the sums and deletes them in one transaction. A report reads the sums and the remaining entries, so
+that it is always exact. The smallest bucket is a quarter hour, because the offsets of all time zones are
+multiples of it.
 """
 
 from collections import Counter
@@ -61,8 +63,8 @@ FACT_FIELDS: Final = (
 
 
 class Entry(NamedTuple):
-    """A row of the entries. A run has at most one action in each of its versions, so the first three members are the
-    key.
+    """A row of the entries. A run has at most one action in each of its versions, so the first three members
+    are the key.
     """
 
     run_seq: int
@@ -73,7 +75,10 @@ class Entry(NamedTuple):
 
 
 class UsageKey(NamedTuple):
-    """The key of a usage sum. `way` is the grouping; `name`, `provider` and `model` are encoded by `coded`."""
+    """The key of a usage sum.
+
+    `way` is the grouping; `name`, `provider` and `model` are encoded by `coded`.
+    """
 
     project_id: str
     way: str
@@ -85,7 +90,10 @@ class UsageKey(NamedTuple):
 
 
 class ActivityKey(NamedTuple):
-    """The key of an activity sum. `name` is a target or a schedule, depending on `way`, encoded by `coded`."""
+    """The key of an activity sum.
+
+    `name` is a target or a schedule, depending on `way`, encoded by `coded`.
+    """
 
     project_id: str
     way: str
@@ -187,8 +195,8 @@ def _entry(end: End, action: Action) -> Entry:
 
 
 def gone(end: End, *, rolled_up: bool) -> Iterator[Entry]:
-    """Yield the entries of a deleted run. If its end is not in the sums or entries (`rolled_up` is False), because it ended
-    in an older version, this includes its end.
+    """Yield the entries of a deleted run. If its end is not in the sums or entries (`rolled_up` is False),
+    because it ended in an older version, this includes its end.
     """
     if not rolled_up:
         yield _entry(end, "ended")
@@ -249,8 +257,9 @@ def usage_additions(one: "_EntryGroup", tokens: Tokens) -> Iterator[tuple[int, S
 
 
 def family_additions(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
-    """Yield (sign, share) for the family sums that a run with reported usage changes. A deleted run moves from the sum of
-    its family to the sum without a family, so that the number of family sums does not grow forever.
+    """Yield (sign, share) for the family sums that a run with reported usage changes. A deleted run moves
+    from the sum of its family to the sum without a family, so that the number of family sums does not grow
+    forever.
     """
     used = coded(one.provider), coded(one.model), one.tokens or _NO_TOKENS
     root = coded(one.root_run_id)
@@ -260,7 +269,10 @@ def family_additions(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
 
 
 def rounded(duration_ms: int) -> int:
-    """Round a duration to two and a half digits: the error is at most 2.5 %. All quantiles use rounded durations."""
+    """Round a duration to two and a half digits: the error is at most 2.5 %.
+
+    All quantiles use rounded durations.
+    """
     if duration_ms < 100:
         return duration_ms
     step: int = 10 ** (len(str(duration_ms)) - 2) // 2
@@ -352,8 +364,8 @@ class Additions:
 
     @property
     def emptied(self) -> tuple[list[UsageKey], list[ActivityKey]]:
-        """The keys of sums that may be zero now and can then be deleted. A sum without runs but with other values stays,
-        because the end of a run may be added after its deletion.
+        """The keys of sums that may be zero now and can then be deleted. A sum without runs but with other
+        values stays, because the end of a run may be added after its deletion.
         """
         return (
             [key for key, sums in self.usage.items() if sums[0] < 0],
@@ -368,7 +380,10 @@ def add(sums: Sums, sign: int, tokens: Sequence[int], runs: int = 1) -> None:
 
 
 def duration_of(one: Facts, sign: int = 1) -> Durations:
-    """Return the rounded duration of a completed run. Empty for other runs, which do not count for quantiles."""
+    """Return the rounded duration of a completed run.
+
+    Empty for other runs, which do not count for quantiles.
+    """
     if one.duration_ms is None or one.status is not RunStatus.COMPLETED:
         return Counter()
     return Counter({rounded(one.duration_ms): sign})
@@ -409,8 +424,8 @@ class Cover(NamedTuple):
 
 
 def cover(since: int, until: int, widths: Sequence[int]) -> Cover:
-    """Divide the period [since, until) into buckets of these widths, which are narrowest first and each a multiple of the
-    previous one.
+    """Divide the period [since, until) into buckets of these widths, which are narrowest first and each a
+    multiple of the previous one.
     """
     narrow, *wider = widths
     first, last = -(-since // narrow) * narrow, until // narrow * narrow

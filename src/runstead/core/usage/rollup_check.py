@@ -28,8 +28,8 @@ Place = tuple[str, int, str, str]
 
 
 class RollupChecker:
-    """Compares the sums by periods of 28 days: the sums of every grouping and width must equal those of the runs. For
-    usage, deleted runs (`gone`) are included.
+    """Compares the sums by periods of 28 days: the sums of every grouping and width must equal those of the
+    runs. For usage, deleted runs (`gone`) are included.
     """
 
     def __init__(self) -> None:

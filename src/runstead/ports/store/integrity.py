@@ -8,7 +8,10 @@ from runstead.core.runs.invariants import CheckedRun
 
 
 class IntegrityPage(NamedTuple):
-    """Runs in the order of their seq. `orphans`: (table, run_seq) of rows up to the seq `reached` without a run."""
+    """Runs in the order of their seq.
+
+    `orphans`: (table, run_seq) of rows up to the seq `reached` without a run.
+    """
 
     runs: list[CheckedRun]
     orphans: list[tuple[str, int]]
@@ -17,8 +20,8 @@ class IntegrityPage(NamedTuple):
 
 
 class TableSize(NamedTuple):
-    """The size of a table. `bytes` includes indexes, None if the engine does not know it. `part_of`: the table that this
-    partition belongs to.
+    """The size of a table. `bytes` includes indexes, None if the engine does not know it. `part_of`: the
+    table that this partition belongs to.
     """
 
     name: str
@@ -28,7 +31,10 @@ class TableSize(NamedTuple):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """The size of a store. `log_bytes`: the size of the write-ahead log. Row counts may be estimates of the engine."""
+    """The size of a store.
+
+    `log_bytes`: the size of the write-ahead log. Row counts may be estimates of the engine.
+    """
 
     engine: str
     bytes: int
@@ -45,8 +51,8 @@ class Integrity(Protocol):
         ...
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
-        """Return the next runs with a seq greater than `after`, read at one moment. The last page also includes orphans
-        after its last run.
+        """Return the next runs with a seq greater than `after`, read at one moment. The last page also
+        includes orphans after its last run.
         """
         ...
 

@@ -28,7 +28,10 @@ from runstead.ports.store.runs import RunQuery
 
 
 class Edge(NamedTuple):
-    """A period that is shorter than a bucket, so that its runs are read. The bounds of their seq are exclusive."""
+    """A period that is shorter than a bucket, so that its runs are read.
+
+    The bounds of their seq are exclusive.
+    """
 
     since: int
     until: int
@@ -37,8 +40,8 @@ class Edge(NamedTuple):
 
 
 class UsageQuery(msgspec.Struct, frozen=True):
-    """A usage report of the runs that were created in [since, until), with the first `groups` groups of each grouping in
-    `ways`.
+    """A usage report of the runs that were created in [since, until), with the first `groups` groups of each
+    grouping in `ways`.
     """
 
     project_id: str
@@ -62,8 +65,8 @@ class UsageQuery(msgspec.Struct, frozen=True):
 
 
 class WaySums(NamedTuple):
-    """The sums of one grouping: the `lines` of its first groups (the newest days, or those with the most tokens), and the
-    number of all `groups`.
+    """The sums of one grouping: the `lines` of its first groups (the newest days, or those with the most
+    tokens), and the number of all `groups`.
     """
 
     lines: list[Line]
@@ -71,8 +74,9 @@ class WaySums(NamedTuple):
 
 
 class UsagePage(msgspec.Struct, frozen=True):
-    """`total`: a line for each model. `runs`: the number of runs that were created in the period. `truncated`: a store of
-    an older version is not summed up yet, and the report could not read all of its runs.
+    """`total`: a line for each model. `runs`: the number of runs that were created in the period.
+    `truncated`: a store of an older version is not summed up yet, and the report could not read all of its
+    runs.
     """
 
     ways: dict[str, WaySums]
@@ -82,9 +86,9 @@ class UsagePage(msgspec.Struct, frozen=True):
 
 
 class ActivityQuery(msgspec.Struct, frozen=True):
-    """An activity chart of the runs that match `filters` and were created in [since, until), in buckets of `width` ms from
-    `origin` on. Both are multiples of a quarter hour. `filters` has one project, any statuses and kinds, and at most one
-    target or schedule.
+    """An activity chart of the runs that match `filters` and were created in [since, until), in buckets of
+    `width` ms from `origin` on. Both are multiples of a quarter hour. `filters` has one project, any statuses
+    and kinds, and at most one target or schedule.
     """
 
     filters: RunQuery
@@ -142,7 +146,10 @@ class ActivityQuery(msgspec.Struct, frozen=True):
         return Merged(self.where)
 
     def summed(self, sums: Iterable[Sequence[Any]]) -> Iterator[Share]:
-        """Yield the shares of sums that match the filters. A sum is (bucket, kind, status, runs, `packed` durations)."""
+        """Yield the shares of sums that match the filters.
+
+        A sum is (bucket, kind, status, runs, `packed` durations).
+        """
         for at, kind, status, runs, durations in sums:
             if self.admits(kind, status):
                 yield Share(at, RunStatus(status), runs, unpacked_plain(durations))
@@ -165,13 +172,16 @@ class Rollups(Protocol):
     """A method reads everything at one moment, so that every run counts exactly once."""
 
     async def add_entries(self, limit: int) -> int:
-        """Add at most `limit` entries to the sums and delete them. Returns their number. Several replicas may call it at
-        the same time.
+        """Add at most `limit` entries to the sums and delete them. Returns their number. Several replicas may
+        call it at the same time.
         """
         ...
 
     async def catch_up(self, limit: int) -> int:
-        """Add at most `limit` runs that ended before the store had sums, newest first. Returns the number of runs read."""
+        """Add at most `limit` runs that ended before the store had sums, newest first.
+
+        Returns the number of runs read.
+        """
         ...
 
     async def usage(self, query: UsageQuery) -> UsagePage: ...
@@ -185,5 +195,8 @@ class Rollups(Protocol):
         ...
 
     async def integrity(self) -> list[str]:
-        """Compare the sums with the rows, the entries and each other. Returns a sentence for each difference."""
+        """Compare the sums with the rows, the entries and each other.
+
+        Returns a sentence for each difference.
+        """
         ...
