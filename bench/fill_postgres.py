@@ -25,7 +25,7 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.engines.postgres.partitions import make_partitions
 from runstead.engines.postgres.store import PostgresStore
-from runstead.ports.store import ClaimQuery, RunKey
+from runstead.ports.store import ClaimRequest, RunKey
 
 PAYLOAD: Final = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"m1","delta":"' + b"x" * 140 + b'"}'
 USAGE: Final = b'{"provider":"bench","model":"none","inputTokens":10,"outputTokens":20}'
@@ -88,7 +88,7 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
         if pending:
             return written.run
         await store.runs.claim(
-            ClaimQuery(project.id, ("task",), (target,)),
+            ClaimRequest(project.id, ("task",), (target,)),
             lambda run, now: transitions.claim(
                 run,
                 now=now,

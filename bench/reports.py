@@ -27,7 +27,7 @@ from runstead.core.runs.run import FIELDS, Run, RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import NO_FENCE, Completion, complete, create
 from runstead.core.usage.rollup import DAY, QUARTER
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.ports.store import RunKey, RunQuery, Store
 from runstead.server.engines import make_store
 from runstead.server.settings import Settings
@@ -155,7 +155,7 @@ async def main() -> None:
     if looked:
         print(f"{looked:,} runs added up in {seconds:.0f} s: {looked / seconds:,.0f} a second", flush=True)
     (project,) = await store.identity.projects(None)
-    app, principal = App(store, MemoryNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
+    app, principal = App(store, LocalNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
     until = (now_ms() // QUARTER + 1) * QUARTER
     years = [
         ("30 days", until - 30 * DAY),

@@ -23,7 +23,7 @@ from runstead.core.clock import now_ms
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition
-from runstead.ports.store import ClaimQuery, RunKey, Store
+from runstead.ports.store import ClaimRequest, RunKey, Store
 from runstead.server.engines import make_store
 from runstead.server.settings import load
 
@@ -53,7 +53,7 @@ async def create(store: Store, project: str, **fields: Any) -> None:
 
 
 async def claim(store: Store, project: str, limit: int, lease_ms: int) -> list[Run]:
-    query = ClaimQuery(project, ("task",), (), "bench", "bench", limit)
+    query = ClaimRequest(project, ("task",), (), "bench", "bench", limit)
 
     def decide(run: Run, now: int) -> Transition:
         return transitions.claim(run, now=now, worker="bench", lease_ms=lease_ms, token=uuid.uuid4().hex)

@@ -81,10 +81,12 @@ class Cli:
 
 
 @pytest.fixture(scope="session")
-def server():
+def server(tmp_path_factory):
     settings = {"RUNSTEAD_BOOTSTRAP_KEY": KEY, "RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
     log_to_stderr()  # bound to the real stderr, before tests redirect it
-    running = Main(load(settings, port=0, database="memory://"), io.StringIO())
+    running = Main(
+        load(settings, port=0, database=f"sqlite:///{tmp_path_factory.mktemp('cli')}/runs.db"), io.StringIO()
+    )
     ready, loops = threading.Event(), []
 
     async def serve():

@@ -59,7 +59,7 @@ def test_an_option_chooses_between_store_and_server(cli, server, project):
     assert cli("projects", "list").err == "no projects\n"
     assert project.slug in cli("projects", "list", "--url", server.url).out
     assert cli("projects", "list", "--database", f"sqlite:///{cli.home}/other.db").err == "no projects\n"
-    both = cli("projects", "list", "--database", "memory://", "--url", server.url)
+    both = cli("projects", "list", "--database", f"sqlite:///{cli.home}/other.db", "--url", server.url)
     assert both.code == 2
 
 

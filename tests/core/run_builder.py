@@ -15,7 +15,7 @@ from runstead.core.runs.transitions import MOVES, NO_FENCE, Completion, Fence
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
 MINUTE = 60_000
-ANY = transitions.Seen(any=True)
+ANY = transitions.IfMatch(any=True)
 
 
 SERVICE = PushService(
@@ -250,7 +250,7 @@ class RunBuilder:
                 self.run,
                 now=self.now,
                 events=events,
-                expected_event_id=after,
+                expected_previous_event_id=after,
                 expected_sequence=sequence,
                 tail=tuple(tail),
                 fence=fence,
@@ -264,8 +264,8 @@ class RunBuilder:
     def unpause(self):
         return self.resume(None, kind="unpause", call=None)
 
-    def rename(self, seen=ANY, **names):
-        return self.take(transitions.rename(self.run, now=self.now, names=names, seen=seen))
+    def rename(self, if_match=ANY, **names):
+        return self.take(transitions.rename(self.run, now=self.now, names=names, if_match=if_match))
 
     def complete(self, status="completed", *, fence=NO_FENCE, **members):
         completion = Completion(status=status, **members)

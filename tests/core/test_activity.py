@@ -5,10 +5,11 @@ from collections import Counter
 from hypothesis import given, strategies
 
 from runstead.core.runs.run import RunStatus
-from runstead.core.usage.activity import Grid, grid, quantile, share, summed_up
-from runstead.core.usage.rollup import DAY, HOUR, QUARTER, rounded
+from runstead.core.usage.activity import Grid, grid, quantile, share, summarize
+from runstead.core.usage.rollup import ACTIVITY_WIDTHS, DAY, HOUR, QUARTER, WEEK, cover, rounded
 
 SINCE, UNTIL = 1_000, 1_700
+NEW_YEAR = 1_767_225_600_000  # 2026
 SHARES = strategies.lists(
     strategies.builds(
         share,
@@ -21,7 +22,7 @@ SHARES = strategies.lists(
 
 
 def told(shares, count=7):
-    return summed_up(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
+    return summarize(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
 
 
 @given(SHARES, strategies.integers(1, 100))
@@ -92,5 +93,20 @@ def test_wide_buckets_are_made_of_sums_and_begin_no_later_than_the_stretch(since
 def test_buckets_are_made_of_the_widest_sums_that_fit_into_them():
     assert Grid(0, 2 * HOUR).widths == [QUARTER, HOUR]
     assert Grid(0, 3 * DAY).widths == [QUARTER, HOUR, DAY]
+    assert Grid(0, 2 * WEEK).widths == [QUARTER, HOUR, DAY, WEEK]
+    assert Grid(DAY, WEEK).widths == [QUARTER, HOUR, DAY]
     assert Grid(QUARTER, HOUR).widths == [QUARTER]
     assert Grid(0, 300_000).widths == []
+
+
+@given(strategies.integers(0, 10**12), strategies.integers(0, 3_650 * DAY))
+def test_a_chart_of_up_to_ten_years_reads_few_sums(since, length):
+    where = grid(since, since + length + QUARTER, 60)
+    spans = cover(since, since + length + QUARTER, where.widths or ACTIVITY_WIDTHS).spans
+    # 60 bars of 23 hours, or ten years of weeks; and at both ends what is left of an hour, a day and a week.
+    assert sum((one.until - one.since) // one.width for one in spans) <= 60 * 23 + 2 * (3 + 23 + 6)
+
+
+def test_the_bars_of_a_year_are_weeks():
+    where = grid(NEW_YEAR, NEW_YEAR + 365 * DAY, 60)
+    assert (where.width, where.origin % WEEK) == (WEEK, 0)

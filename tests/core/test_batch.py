@@ -90,7 +90,7 @@ def test_a_batch_is_called_off_once_and_takes_no_more_runs():
     off = cancel(batch, now=3, reason="enough")
     assert (off.accepted, off.batch.status, off.batch.cancel_reason) == (True, "cancelling", "enough")
     assert cancel(off.batch, now=4, reason=None) == Changed(off.batch, accepted=False)
-    with pytest.raises(Error, match="takes no more runs: it is cancelling"):
+    with pytest.raises(Error, match="accepts no more runs: it is cancelling"):
         admit(off.batch)
 
 

@@ -26,7 +26,7 @@ class Pair:
         self.fence = self.parent.claim()
 
     def mark(self):
-        self.child.take(transitions.await_end(self.child.run, now=self.child.now))
+        self.child.take(transitions.mark_awaited(self.child.run, now=self.child.now))
 
     def wait(self, **more):
         return self.parent.wait("event", call="run:below", child="below", fence=self.fence, **more)
@@ -34,10 +34,10 @@ class Pair:
     def tell(self):
         """The second half of what the referee does."""
         told = self.parent.take(
-            transitions.child_ended(self.parent.run, now=self.parent.now, child=self.child.run)
+            transitions.resume_parent(self.parent.run, now=self.parent.now, child=self.child.run)
         )
         if told.accepted:
-            self.child.take(transitions.told(self.child.run))
+            self.child.take(transitions.clear_awaited(self.child.run))
         return told
 
     def enforce_deadlines(self):
@@ -138,7 +138,9 @@ def test_nobody_else_answers_for_a_child():
     pair = Pair()
     pair.mark()
     pair.wait()
-    with pytest.raises(Error, match="waits for the end of run below: complete or cancel that one") as refused:
+    with pytest.raises(
+        Error, match="waits for the end of the run below: complete or cancel that run"
+    ) as refused:
         pair.parent.resume(kind="event", call="run:below")
     assert refused.value.code == "TOOL_RESULT_CONFLICT"
 

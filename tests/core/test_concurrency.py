@@ -5,7 +5,7 @@ from hypothesis import given, strategies as st
 
 from runstead.core.errors import Error
 from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
-from runstead.core.queue.round_robin import in_turns
+from runstead.core.queue.round_robin import interleave
 from runstead.core.runs.run import RunStatus, in_queue
 
 from .run_builder import NOON, RunBuilder, new_run
@@ -31,7 +31,7 @@ def test_a_moment_that_has_passed_means_now():
     ],
 )
 def test_a_run_that_its_caller_drives_is_not_delayed(fields):
-    with pytest.raises(Error, match="its caller drives it") as refused:
+    with pytest.raises(Error, match="The caller drives this run") as refused:
         RunBuilder(available_at=NOON + 1_000, **fields)
     assert refused.value.code == "INVALID_REQUEST"
 
@@ -82,24 +82,28 @@ def occupancy(target, most, running):
 
 
 def test_what_is_not_limited_has_any_room():
-    slots = ConcurrencySlots.beside("p", [])
-    assert slots.left("p", "task:a") is None
-    assert all(slots.take_one("p", "task:a") for _ in range(100))
+    slots = ConcurrencySlots.from_occupancies("p", [])
+    assert slots.remaining("p", "task:a") is None
+    assert all(slots.take_slot("p", "task:a") for _ in range(100))
 
 
 def test_a_target_has_the_smaller_room_of_its_own_and_of_its_project():
-    slots = ConcurrencySlots.beside("p", [occupancy(None, 5, 2), occupancy("task:a", 2, 1)])
-    assert (slots.left("p", "task:a"), slots.left("p", "task:b"), slots.left("p", None)) == (1, 3, 3)
-    assert slots.take_one("p", "task:a")
-    assert (slots.left("p", "task:a"), slots.left("p", "task:b")) == (0, 2)
-    assert not slots.take_one("p", "task:a")
-    assert slots.left("q", "task:a") is None
+    slots = ConcurrencySlots.from_occupancies("p", [occupancy(None, 5, 2), occupancy("task:a", 2, 1)])
+    assert (slots.remaining("p", "task:a"), slots.remaining("p", "task:b"), slots.remaining("p", None)) == (
+        1,
+        3,
+        3,
+    )
+    assert slots.take_slot("p", "task:a")
+    assert (slots.remaining("p", "task:a"), slots.remaining("p", "task:b")) == (0, 2)
+    assert not slots.take_slot("p", "task:a")
+    assert slots.remaining("q", "task:a") is None
 
 
 def test_more_running_than_allowed_is_no_room_rather_than_less():
-    slots = ConcurrencySlots.beside("p", [occupancy(None, 1, 4)])
-    assert slots.left("p", "task:a") == 0
-    assert not slots.take_one("p", "task:a")
+    slots = ConcurrencySlots.from_occupancies("p", [occupancy(None, 1, 4)])
+    assert slots.remaining("p", "task:a") == 0
+    assert not slots.take_slot("p", "task:a")
 
 
 targets = st.sampled_from((None, "a", "b", "c"))
@@ -110,13 +114,13 @@ targets = st.sampled_from((None, "a", "b", "c"))
     st.lists(targets, max_size=30),
 )
 def test_no_limit_is_exceeded_and_nobody_is_held_back_for_nothing(limits, wanted):
-    slots = ConcurrencySlots.beside(
+    slots = ConcurrencySlots.from_occupancies(
         "p", [occupancy(name, most, running) for name, (most, running) in limits.items()]
     )
     running = {name: running for name, (_, running) in limits.items()}
     for target in wanted:
         full = [name for name in {None, target} & limits.keys() if running[name] >= limits[name][0]]
-        assert slots.take_one("p", target) == (not full)
+        assert slots.take_slot("p", target) == (not full)
         if not full:
             for name in {None, target} & limits.keys():
                 running[name] += 1
@@ -127,7 +131,7 @@ def test_in_turns_everybody_is_served_once_and_nobody_twice_before_the_others(li
     named = [
         [(number, value, place) for place, value in enumerate(line)] for number, line in enumerate(lines)
     ]
-    served = list(in_turns(named, lambda one: one[1]))
+    served = list(interleave(named, lambda one: one[1]))
     assert sorted(served) == sorted(one for line in named for one in line)
     rounds = [place for _, _, place in served]
     assert rounds == sorted(rounds)

@@ -11,7 +11,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Due, Loaded
-from runstead.core.runs.transitions import Firing, fire, fire_due, halted
+from runstead.core.runs.transitions import Firing, fire, fire_due, pause_broken
 from runstead.core.schedules.edits import Edit, delete, edit
 from runstead.core.schedules.schedule import (
     UNPLANNED,
@@ -183,7 +183,7 @@ def test_a_time_zone_that_is_gone_pauses_it_for_all_to_see():
 
 
 def test_what_cannot_be_decided_at_all_is_halted():
-    after = halted(Due(NOON + HOUR, schedule()), "Something went wrong").schedule
+    after = pause_broken(Due(NOON + HOUR, schedule()), "Something went wrong").schedule
     assert (after.status, after.next_fire_at, after.last_failure_code) == ("paused", None, "INTERNAL")
 
 

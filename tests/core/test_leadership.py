@@ -2,7 +2,7 @@
 
 from hypothesis import given, strategies as st
 
-from runstead.core.leadership import Lead, LeaderState, elect, in_office, resign
+from runstead.core.leadership import Lead, LeaderState, elect, resign, unexpired
 
 OWNERS = st.sampled_from(["ann", "bob", "cyd"])
 STEPS = st.lists(st.tuples(OWNERS, st.sampled_from(["ask", "resign"]), st.integers(0, 4_000)), max_size=40)
@@ -27,7 +27,7 @@ def test_whoever_is_told_of_the_lead_hears_of_nobody_once_it_has_run_out(steps, 
     for owner, what, passed in steps:
         now += passed
         held = resign(held, owner) if what == "resign" else elect(held, owner, 3_000, now)
-    told = in_office(held, now + later)
+    told = unexpired(held, now + later)
     assert told.term == held.term
     assert told.owner == (held.owner if held.expires_at > now + later else None)
 

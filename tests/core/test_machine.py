@@ -10,7 +10,7 @@ from runstead.core.errors import Error
 from runstead.core.runs import transitions
 from runstead.core.runs.event import TERMINAL_TYPES
 from runstead.core.runs.run import RunStatus
-from runstead.core.runs.transitions import NO_FENCE, Seen
+from runstead.core.runs.transitions import NO_FENCE, IfMatch
 
 from .run_builder import NOON, RunBuilder, event
 
@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
     @rule(title=st.sampled_from((None, "a", "b")), version=st.integers(-1, 1))
     def rename(self, title, version):
         run = self.builder.run
-        self.attempt(self.builder.rename, title=title, seen=Seen(frozenset({run.version + version})))
+        self.attempt(self.builder.rename, title=title, if_match=IfMatch(frozenset({run.version + version})))
         assert self.builder.run.title in (run.title, title)
         assert version == 0 or self.builder.run is run
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.core.conversations.projection import Projection, fold, snapshot
+from runstead.core.conversations.projection import Projection, project_message, snapshot
 from runstead.core.runs.event import NewEvent
 from runstead.core.runs.run import RunStatus
 
@@ -18,7 +18,7 @@ def log(*events):
 
 
 def parts(*events, status=RUNNING):
-    return fold(log(*events), status).parts
+    return project_message(log(*events), status).parts
 
 
 def text(step, delta=None, message="m1", kind="TEXT_MESSAGE"):
@@ -164,7 +164,7 @@ def test_a_call_that_another_attempt_makes_again_has_the_new_arguments():
     ],
 )
 def test_the_message_has_the_status_of_its_run(status, wanted):
-    assert fold([], RunStatus(status)).status == wanted
+    assert project_message([], RunStatus(status)).status == wanted
 
 
 def test_private_events_and_events_without_meaning_here_say_nothing():
@@ -178,7 +178,7 @@ def test_the_result_of_a_resume_answers_the_call():
     builder.append(*asked(["{}"]))
     builder.wait(call="c1")
     builder.resume({"ok": True}, call="c1")
-    told = fold(builder.log, builder.run.status)
+    told = project_message(builder.log, builder.run.status)
     assert [part["type"] for part in told.parts] == ["tool_call", "tool_result"]
     assert told.parts[1]["output"] == {"ok": True}
 
@@ -249,7 +249,7 @@ members = st.fixed_dictionaries(
 @given(st.lists(st.tuples(types, members), max_size=20), st.sampled_from(RunStatus))
 def test_no_event_makes_the_fold_fail(told, status):
     events = log(*(event(event_type, **given) for event_type, given in told))
-    message = fold(events, status)
+    message = project_message(events, status)
     assert {part["type"] for part in message.parts} <= {"text", "reasoning", "tool_call", "tool_result"}
     for part in message.parts:
         if part["type"] == "tool_call":
@@ -298,7 +298,7 @@ def test_folding_takes_linear_time():
     def seconds(count):
         events = log(*([text("CONTENT", "word ")] * (count // 2) + [call("ARGS", "[")] * (count // 2)))
         started = time.thread_time()  # not of whatever else the machine does
-        fold(events, RUNNING)
+        project_message(events, RUNNING)
         return time.thread_time() - started
 
     small = min(seconds(5_000) for _ in range(3))
@@ -311,4 +311,4 @@ def test_a_log_can_be_folded_page_by_page():
     for one in events:
         folded.add(one)
         folded.message(RUNNING)
-    assert folded.message(RUNNING) == fold(events, RUNNING)
+    assert folded.message(RUNNING) == project_message(events, RUNNING)

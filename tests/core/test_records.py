@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from runstead.core.errors import Error
 from runstead.core.runs import transitions
-from runstead.core.runs.transitions import Seen
+from runstead.core.runs.transitions import IfMatch
 
 from .run_builder import RunBuilder
 
@@ -18,10 +18,10 @@ def refused(act, *args, **named):
 
 def test_names_are_set_at_the_version_that_was_seen():
     builder = RunBuilder()
-    seen = Seen(frozenset({builder.run.version}))
-    builder.rename(seen, title="Inventory", labels=b'{"a":"b"}')
+    if_match = IfMatch(frozenset({builder.run.version}))
+    builder.rename(if_match, title="Inventory", labels=b'{"a":"b"}')
     assert (builder.run.title, builder.run.labels) == ("Inventory", b'{"a":"b"}')
-    assert refused(builder.rename, seen, title="Other") == "PRECONDITION_FAILED"
+    assert refused(builder.rename, if_match, title="Other") == "PRECONDITION_FAILED"
     assert refused(builder.rename, None, title="Other") == "PRECONDITION_REQUIRED"
     builder.rename(title=None)
     assert (builder.run.title, builder.run.labels) == (None, b'{"a":"b"}')

@@ -15,12 +15,12 @@ from runstead.core.webhooks.event import EVENT_TYPES, deliveries, event_of
 from runstead.core.webhooks.webhook import (
     Attempt,
     Webhook,
-    again,
-    attempted,
     backoff_ms,
     changed,
     check_secret,
     new_delivery,
+    record_attempt,
+    redeliver,
     rotated,
     secret_of,
     signature,
@@ -128,7 +128,7 @@ def test_a_delivery_that_always_fails_ends_within_a_day(builder):
         now = one.next_attempt_at
         assert NOON <= now <= one.expires_at
         one = replace(one, attempts=one.attempts + 1)
-        hook, one = attempted(hook, one, failure(one.attempts, retry_after_ms=retry_after_ms), now, dice)
+        hook, one = record_attempt(hook, one, failure(one.attempts, retry_after_ms=retry_after_ms), now, dice)
         assert (one.next_attempt_at is None) == (one.status == "failed")
     assert hook.failing_since == (NOON if builder else None)
     assert hook.disabled_at is None
@@ -140,22 +140,22 @@ def test_a_day_holds_as_many_attempts_as_the_guide_says():
         hook, one = webhook(), delivery(webhook(), 0)
         while one.status == "pending":
             one = replace(one, attempts=one.attempts + 1)
-            hook, one = attempted(hook, one, failure(one.attempts), one.next_attempt_at, dice)
+            hook, one = record_attempt(hook, one, failure(one.attempts), one.next_attempt_at, dice)
         counts.add(one.attempts)
     assert counts == {15, 23}
 
 
 def test_one_that_arrived_forgets_the_failures():
-    hook, one = attempted(webhook(), delivery(webhook()), failure(), NOON, 0)
+    hook, one = record_attempt(webhook(), delivery(webhook()), failure(), NOON, 0)
     assert (hook.failing_since, one.last_error, one.last_status) == (NOON, "it answered 500", 500)
-    hook, one = attempted(hook, one, Attempt(1, status=204, duration_ms=12), NOON + 9, 0)
+    hook, one = record_attempt(hook, one, Attempt(1, status=204, duration_ms=12), NOON + 9, 0)
     assert (one.status, one.delivered_at, one.next_attempt_at) == ("delivered", NOON + 9, None)
     assert (one.last_error, one.last_status, one.duration_ms) == (None, 204, 12)
     assert hook == webhook()
 
 
 def test_gone_disables_at_once():
-    hook, one = attempted(webhook(), delivery(webhook()), failure(status=410, gone=True), NOON, 0)
+    hook, one = record_attempt(webhook(), delivery(webhook()), failure(status=410, gone=True), NOON, 0)
     assert (one.status, hook.disabled_at) == ("failed", NOON)
     assert "410" in hook.disabled_reason
 
@@ -164,39 +164,41 @@ def test_three_days_of_failures_disable_with_the_delivery_that_is_given_up():
     late = NOON + limits.webhook_failing_ms_max
     hook = webhook(failing_since=NOON)
     lost = replace(delivery(hook), expires_at=late)
-    shown, one = attempted(hook, lost, failure(), late, 0)
+    shown, one = record_attempt(hook, lost, failure(), late, 0)
     assert (one.status, shown.disabled_at) == ("failed", late)
     assert "3 days" in shown.disabled_reason
     assert "it answered 500" in shown.disabled_reason
-    shown, one = attempted(hook, replace(lost, expires_at=late + limits.delivery_ms_max), failure(), late, 0)
+    shown, one = record_attempt(
+        hook, replace(lost, expires_at=late + limits.delivery_ms_max), failure(), late, 0
+    )
     assert (one.status, shown.disabled_at) == ("pending", None)
-    shown, one = attempted(replace(hook, failing_since=NOON + 1), lost, failure(), late, 0)
+    shown, one = record_attempt(replace(hook, failing_since=NOON + 1), lost, failure(), late, 0)
     assert (one.status, shown.disabled_at) == ("failed", None)
 
 
 def test_an_attempt_that_was_overtaken_says_nothing():
     hook, one = webhook(), delivery(webhook(), attempts=2)
-    assert attempted(hook, one, failure(1), NOON, 0) == (hook, one)
+    assert record_attempt(hook, one, failure(1), NOON, 0) == (hook, one)
     done = replace(one, status="delivered")
-    assert attempted(hook, done, failure(2), NOON, 0) == (hook, done)
+    assert record_attempt(hook, done, failure(2), NOON, 0) == (hook, done)
 
 
 def test_a_retry_after_is_waited_for_as_long_as_it_is_no_longer_than_a_step():
-    _, one = attempted(webhook(), delivery(webhook()), failure(retry_after_ms=60_000), NOON, 0)
+    _, one = record_attempt(webhook(), delivery(webhook()), failure(retry_after_ms=60_000), NOON, 0)
     assert one.next_attempt_at == NOON + 60_000
-    _, one = attempted(webhook(), delivery(webhook()), failure(retry_after_ms=10**9), NOON, 0)
+    _, one = record_attempt(webhook(), delivery(webhook()), failure(retry_after_ms=10**9), NOON, 0)
     assert one.next_attempt_at == NOON + limits.delivery_backoff_ms_max
-    _, one = attempted(webhook(), delivery(webhook()), failure(retry_after_ms=1), NOON, 0)
+    _, one = record_attempt(webhook(), delivery(webhook()), failure(retry_after_ms=1), NOON, 0)
     assert one.next_attempt_at == NOON + limits.delivery_backoff_ms_first / 2
 
 
 def test_redelivery_begins_the_day_anew_but_not_while_disabled():
-    hook, one = attempted(webhook(), delivery(webhook()), Attempt(1, status=200), NOON, 0)
-    _, one = again(hook, one, NOON + 5)
+    hook, one = record_attempt(webhook(), delivery(webhook()), Attempt(1, status=200), NOON, 0)
+    _, one = redeliver(hook, one, NOON + 5)
     assert (one.status, one.next_attempt_at) == ("pending", NOON + 5)
     assert (one.expires_at, one.delivered_at) == (NOON + 5 + limits.delivery_ms_max, None)
     with pytest.raises(Error) as caught:
-        again(webhook(disabled_at=NOON), one, NOON)
+        redeliver(webhook(disabled_at=NOON), one, NOON)
     assert caught.value.code == "WEBHOOK_DISABLED"
 
 

@@ -99,6 +99,7 @@ LIMITS = {
     "Families among which a report on usage looks": f"{limits.usage_families_max:,}",
     "Groups of a report on usage": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
+    "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
     "Session of a browser": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
     "Sessions of browsers per caller": f"{limits.browser_sessions_max}: with another, the oldest ends",
 }
@@ -150,7 +151,7 @@ SENTENCES = {
     ],
     "docs/operations.md": [
         f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
-        f"at most {limits.deliveries_pruned_max:,} at a time",
+        f"at most {limits.deliveries_expired_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",
         f"| deadlines | {limits.deadlines_tick_s} s |",
@@ -164,7 +165,7 @@ SENTENCES = {
         f"has 1 to {limits.message_parts_max} parts",
         f"up to {limits.idempotency_key_chars_max} characters",
         f"`limit` 1 to {limits.page_rows_max} (default {limits.page_rows_default})",
-        f"at most {limits.message_fold_bytes_max // limits.MIB} MiB are folded",
+        f"at most {limits.message_projection_bytes_max // limits.MIB} MiB are folded",
         f"once {limits.message_page_bytes_max // limits.MIB} MiB were read",
         f"{limits.message_cache_bytes_max // limits.MIB} MiB of them",
         f"`name` (1 to {limits.field_name_chars_max} characters",

@@ -6,7 +6,8 @@ import subprocess
 import threading
 from pathlib import Path
 
-from tests.support.server import PROGRAM, environment, until
+from tests.support.server import PROGRAM, environment
+from tests.support.until import until
 
 JOBS = """
 import asyncio

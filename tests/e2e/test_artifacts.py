@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runstead.sdk import Client, RunsteadError
-from tests.support.server import KEY, until
+from tests.support.server import KEY
+from tests.support.until import until
 
 MIB = 1 << 20
 

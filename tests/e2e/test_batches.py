@@ -5,7 +5,7 @@ import threading
 from contextlib import closing, suppress
 
 from runstead.sdk import Client, RunsteadError
-from tests.support.server import until
+from tests.support.until import until
 
 RUN = {"kind": "task", "request": {"target": "task:count"}}
 

@@ -5,7 +5,8 @@ import json
 import httpx2
 import pytest
 
-from tests.support.server import KEY, Api, Server, runstead, until
+from tests.support.server import KEY, Api, Server, runstead
+from tests.support.until import until
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.support.server import PROGRAM, Server, environment, note, runstead, until
+from tests.support.server import PROGRAM, Server, environment, note, runstead
+from tests.support.until import until
 
 
 def answer(done):
@@ -68,7 +69,7 @@ def test_check_tells_of_damage_in_a_sentence_and_exits_with_1(command, server, t
         )
     code, stdout, stderr = command("check", database=path)
     assert (code, stderr) == (1, "")
-    assert "Run run-3 should hold the events 1 to 3, and holds 2 event(s)" in stdout
+    assert "Run run-3 should have the events 1 to 3, but has 2 event(s)" in stdout
     code, stdout, _ = command("check", "--json", database=path)
     told = json.loads(stdout)["violations"]
     assert code == 1

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from runstead.sdk import Client
-from tests.support.server import until
+from tests.support.until import until
 
 from .program import JOBS, Program, children, lives
 

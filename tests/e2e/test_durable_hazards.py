@@ -49,7 +49,7 @@ class Place:
             self.port = probe.getsockname()[1]
         self.database = f"sqlite:///{directory / 'runstead.db'}"
         self.main = None
-        self.retries = Retries(times=20, first_s=0.05, most_s=0.2)
+        self.retries = Retries(times=20, first_delay_s=0.05, max_delay_s=0.2)
 
     async def start(self):
         settings = Settings(database_url=self.database, port=self.port, bootstrap_key=KEY)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import environment, note, until
+from tests.support.server import environment, note
+from tests.support.until import until
 
 CROWD = Path(__file__).with_name("many_clients.py")
 MANY = 500

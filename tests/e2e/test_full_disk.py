@@ -6,7 +6,8 @@ import time
 import httpx2
 import pytest
 
-from tests.support.server import PROGRAM, environment, note, until
+from tests.support.server import PROGRAM, environment, note
+from tests.support.until import until
 
 from .acknowledged import Ledger
 from .disk import Quota, Tmpfs, heed_permissions

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.support.server import until
+from tests.support.until import until
 
 from .acknowledged import Ledger
 from .integrity import check_whole, intact

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support.server import until
+from tests.support.until import until
 
 REPLACED_S = 10
 

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from tests.support.server import PROJECT, Server, environment, note, until
+from tests.support.server import PROJECT, Server, environment, note
+from tests.support.until import until
 
 WORKER = Path(__file__).with_name("dying_worker.py")
 LEASE_S = 5

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.server import KEY, runstead, until
+from tests.support.server import KEY, runstead
+from tests.support.until import until
 
 ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
 

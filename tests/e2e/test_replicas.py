@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runstead.sdk import Client
-from tests.support.server import KEY, note, runstead, until
+from tests.support.server import KEY, note, runstead
+from tests.support.until import until
 
 TARGET = {"kind": "agent", "id": "scribe"}
 

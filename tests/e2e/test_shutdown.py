@@ -18,7 +18,8 @@ import pytest
 from runstead.commands.app import App
 from runstead.server.main import Main
 from runstead.server.settings import Settings
-from tests.support.server import KEY, note, until
+from tests.support.server import KEY, note
+from tests.support.until import until
 
 
 def follow(api, run_id, opened):

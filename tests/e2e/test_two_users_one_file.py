@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
-from tests.support.server import PROGRAM, Api, environment, runstead, until
+from tests.support.server import PROGRAM, Api, environment, runstead
+from tests.support.until import until
 
 from .acknowledged import Ledger
 from .integrity import check_whole, intact

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.server import until
+from tests.support.until import until
 
 ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
 

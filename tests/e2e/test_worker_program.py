@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.sdk import Client
-from tests.support.server import KEY, runstead, until
+from tests.support.server import KEY, runstead
+from tests.support.until import until
 
 from .program import JOBS, Program
 

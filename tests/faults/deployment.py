@@ -10,7 +10,8 @@ import asyncpg
 import httpx2
 
 from tests.support.postgres_server import PostgresServer
-from tests.support.server import Server, runstead, until
+from tests.support.server import Server, runstead
+from tests.support.until import until
 
 from .proxy import Proxy
 

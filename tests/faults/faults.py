@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import httpx2
 
-from tests.support.server import Server, note, until
+from tests.support.server import Server, note
+from tests.support.until import until
 
 from .deployment import Deployment
 from .load import LEASE_S, Load

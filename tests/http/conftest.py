@@ -16,7 +16,7 @@ from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import Member, new_key
-from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
 from runstead.http.framework.app import HttpApp
@@ -25,8 +25,10 @@ from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
 from runstead.server.main import Main
 from runstead.server.settings import Settings
+from runstead.testing.store import TemporaryStore
+from tests.support.clock import Clock
+from tests.support.until import eventually
 
-NOON = 1_774_008_000_000
 SIGNING = ed25519.Ed25519PrivateKey.generate()
 PEM = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 KEYS = {
@@ -38,26 +40,6 @@ KEYS = {
 }
 
 
-async def until(condition):
-    """Wait for what the loop is about to bring about by itself."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.001)
-
-
-class Clock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, seconds):
-        self.now += round(seconds * 1000)
-
-
 class Api:
     """Requests to the application, as one of its callers: "read", "write", "workers", "default", "admin" (keys of the
     project), "other" (an admin key of another project), or any credential in full.
@@ -66,7 +48,7 @@ class Api:
     def __init__(self, store, clock):
         self.store, self.clock = store, clock
         keyring = Keyring(store.signing_keys, clock=clock)
-        self.app = App(store, MemoryNotifier(), keyring, Egress(allow_private=True))
+        self.app = App(store, LocalNotifier(), keyring, Egress(allow_private=True))
         self.authenticator = Authenticator(store, TokenVerifier(PEM, clock=clock), clock, keyring)
         self.http_app = HttpApp(self.app, self.authenticator)
         transport = httpx2.ASGITransport(self.http_app, raise_app_exceptions=False)
@@ -194,11 +176,11 @@ class Api:
         return taken, worker
 
     async def until(self, condition):
-        await until(condition)
+        await eventually(condition)
 
     async def subscribed(self):
         """Wait until somebody waits for a hint, as a long poll does."""
-        await until(lambda: len(self.app.notifier))
+        await eventually(lambda: len(self.app.notifier))
 
     async def pass_time(self, seconds):
         """Let the clock go on, and the referee look."""
@@ -227,7 +209,6 @@ def pytest_generate_tests(metafunc):
     if "new_store" in metafunc.fixturenames:
         on_postgres = metafunc.definition.get_closest_marker("postgres")
         engines = [
-            pytest.param("memory", marks=pytest.mark.long),
             "sqlite",
             pytest.param("postgres", marks=() if on_postgres else pytest.mark.long),
         ]
@@ -239,10 +220,8 @@ def new_store(request, tmp_path):
     """new_store(clock): an empty store of the engine, not open yet."""
     if request.param == "postgres":
         return request.getfixturevalue("postgres_store")
-    if request.param == "sqlite":
-        sqlite_store = request.getfixturevalue("sqlite_store")
-        return lambda clock: sqlite_store(tmp_path / "runs.db", clock)
-    return MemoryStore
+    sqlite_store = request.getfixturevalue("sqlite_store")
+    return lambda clock: sqlite_store(tmp_path / "runs.db", clock)
 
 
 @pytest.fixture
@@ -274,12 +253,13 @@ async def new_desk():
     made = []
 
     async def make(clock):
-        made.append(await _open(MemoryStore(clock), clock))
+        made.append(await _open(TemporaryStore(clock), clock))
         return made[-1]
 
     yield make
     for each in made:
         await each.client.aclose()
+        await each.store.close()
 
 
 @pytest.fixture
@@ -290,7 +270,7 @@ def new_clock():
 
 @pytest.fixture
 async def driver(new_desk):
-    """Over memory alone: for what no engine has a part in."""
+    """Over SQLite alone, where no other engine can differ."""
     return await new_desk(Clock())
 
 
@@ -320,7 +300,7 @@ class Live:
         return await self.post(f"/runs/{run_id}/complete", {"status": "completed"})
 
     async def until(self, condition):
-        await until(condition)
+        await eventually(condition)
 
     def address(self):
         url = httpx2.URL(self.url)

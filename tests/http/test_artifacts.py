@@ -9,7 +9,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.engines.artifacts.files import FilesystemArtifacts
-from runstead.loops.artifact_gc import sweep
+from runstead.loops.artifact_gc import collect_artifacts
 from runstead.sdk import AsyncClient, Client, RunsteadError
 
 pytestmark = pytest.mark.postgres
@@ -191,12 +191,12 @@ async def test_artifacts_go_with_their_run_and_nobody_elses(api, kept):
         await put(api, run)
         await api.complete(run["run_id"])
     await api.send("DELETE", f"/runs/{one['run_id']}", by="admin")
-    assert await sweep(api.app) == 1
-    assert await sweep(api.app) == 0
+    assert await collect_artifacts(api.app) == 1
+    assert await collect_artifacts(api.app) == 0
     await api.refused(404, "NOT_FOUND", "GET", at(one))
     assert (await api.send("GET", at(two))).content == CSV
     await api.send("DELETE", f"/runs/{two['run_id']}", by="admin")
-    await sweep(api.app)
+    await collect_artifacts(api.app)
     assert files(kept) == []
 
 
@@ -211,7 +211,7 @@ async def test_a_content_that_is_gone_is_not_found(api, kept):
 async def test_without_a_place_nothing_is_kept(api):
     run = await api.create()
     api.problem(await put(api, run), 409, "ARTIFACTS_NOT_KEPT")
-    assert await sweep(api.app) == 0
+    assert await collect_artifacts(api.app) == 0
 
 
 async def test_the_sdk_stores_and_reads(api, kept, tmp_path):

@@ -13,9 +13,9 @@ from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope, can
 from runstead.core.identity.project import ApiKey, Member, Project, new_key, personal_project, token_hash
 from runstead.core.queue.worker import Worker
-from runstead.engines.memory import MemoryStore
 from runstead.http.auth.authenticator import Authenticator, seen_credentials_max
 from runstead.http.auth.jwt import TokenVerifier
+from runstead.testing.store import TemporaryStore
 
 NOW = 1_774_008_000_000
 SIGNING = Ed25519PrivateKey.generate()
@@ -32,7 +32,10 @@ class House:
 
     def __init__(self):
         self.now = NOW
-        self.store = MemoryStore(self.clock)
+        self.store = TemporaryStore(self.clock)
+
+    async def open(self):
+        await self.store.open()
         self.auth = Authenticator(self.store, TokenVerifier(PEM, clock=self.clock), self.clock)
 
     def clock(self):
@@ -70,9 +73,11 @@ class House:
 @pytest.fixture
 async def house():
     made = House()
+    await made.open()
     for name in ("p1", "p2"):
         await made.store.identity.create_project(Project(name, f"slug-{name}", name, NOW), None, None)
-    return made
+    yield made
+    await made.store.close()
 
 
 async def test_an_api_key_opens_its_project_through_either_header(house):

@@ -87,7 +87,7 @@ async def test_a_run_that_its_caller_drives_cannot_be_delayed(api):
     conversation_id = await api.conversation()
     body = api.agent(conversation_id, available_at="2026-03-20T12:01:00Z", public_id="run-1")
     told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert told["errors"] == [{"path": "$.available_at", "message": "nobody would wait for it"}]
+    assert told["errors"] == [{"path": "$.available_at", "message": "the caller drives this run"}]
     await api.refused(404, "NOT_FOUND", "GET", "/runs/run-1")
 
 
@@ -163,7 +163,7 @@ async def poll(api, worker):
     polling = asyncio.ensure_future(api.claim(worker, wait_seconds=20))
     async with asyncio.timeout(10):
         while not any(  # noqa: ASYNC110 - of what is waited for, nothing tells
-            key.startswith("room:") for key in api.app.notifier._subscribers
+            key.startswith("slots:") for key in api.app.notifier._subscribers
         ):
             await asyncio.sleep(0.001)
     return polling

@@ -215,5 +215,5 @@ async def test_a_follower_that_hangs_up_is_let_go_at_once(live, hang_up):
     else:
         writer.transport.abort()
     await live.until(lambda: metrics.streams._value.get() == 0)
-    assert live.main.app.following._tails == {}
-    assert len(live.main.app.following._notifier._subscribers.get("run:1", ())) == 0
+    assert live.main.app.followers._tails == {}
+    assert len(live.main.app.followers._notifier._subscribers.get("run:1", ())) == 0

@@ -285,7 +285,7 @@ async def test_a_worker_asks_under_its_fence_and_goes_on_with_its_lease(api):
 async def test_a_follower_is_woken_by_the_answer(api, asked):
     await asked.ask()
     run = await api.store.runs.find(asked.run_id, [api.project.id])
-    following = api.app.following.follow(run[0], 0, lambda event: event.type.encode())
+    following = api.app.followers.follow(run[0], 0, lambda event: event.type.encode())
     first = asyncio.ensure_future(anext(following))
     await api.subscribed()
     await asked.answer()

@@ -9,8 +9,9 @@ import pytest
 
 from runstead.core.errors import Error
 from runstead.http.auth.jwt import TokenVerifier
+from tests.support.clock import Clock
 
-from .tokens import ED, NOW, OTHER_RSA, RSA, URL, Clock, pem, refusal, token
+from .tokens import ED, NOW, OTHER_RSA, RSA, URL, pem, refusal, token
 
 
 @pytest.fixture

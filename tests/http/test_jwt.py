@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from runstead.core.errors import Error
 from runstead.http.auth.jwt import TokenVerifier, seen_tokens_max
+from tests.support.clock import Clock
 
-from .tokens import ED, NOW, OTHER_RSA, RSA, Clock, claims, pem, refusal, token
+from .tokens import ED, NOW, OTHER_RSA, RSA, claims, pem, refusal, token
 
 
 @pytest.fixture

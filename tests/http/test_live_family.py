@@ -146,5 +146,5 @@ async def test_followers_of_a_run_that_is_deleted_before_they_saw_its_end_are_le
     await api.complete(run_id)
     assert (await api.send("DELETE", f"/runs/{run_id}", by="admin")).status_code == 200
     async with asyncio.timeout(10):
-        for follow in (api.app.following.follow, api.app.following.follow_family):
+        for follow in (api.app.followers.follow, api.app.followers.follow_family):
             assert [frames async for frames in follow(run, 0, bytes) if frames is not None] == []

@@ -218,7 +218,7 @@ async def test_folds_are_kept_within_their_bound(driver, monkeypatch):
         )
     told = (await messages(driver, f"/conversations/{conversation}"))["data"]
     assert [len(one["parts"][0]["text"]) for one in told] == [1_000] * 5
-    assert 1_000 < driver.app.folds.kept_bytes <= 2_500
+    assert 1_000 < driver.app.projections.kept_bytes <= 2_500
 
 
 async def test_a_page_ends_once_enough_was_read_for_it(api, monkeypatch):
@@ -248,7 +248,7 @@ async def test_a_page_of_large_messages_of_users_is_shorter(api, conversation, m
 
 
 async def test_a_message_of_an_endless_log_is_cut_and_says_so(driver, monkeypatch):
-    monkeypatch.setattr(limits, "message_fold_bytes_max", 50_000)
+    monkeypatch.setattr(limits, "message_projection_bytes_max", 50_000)
     monkeypatch.setattr(limits, "event_page_bytes_max", 10_000)
     run, path = await driver.agent_run()
     piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}

@@ -198,7 +198,7 @@ async def test_a_project_tells_nothing_of_another(live):
     follower = await follow(
         live, path=f"/projects/{await project_id(live)}/notifications"
     )  # by id as by slug
-    notifier(live).announce("another", [Change("run.created", 1, "foreign", None, "pending")])
+    notifier(live).publish_changes("another", [Change("run.created", 1, "foreign", None, "pending")])
     run_id = await live.create()
     assert [one["run_id"] for one in await follower.until("run.created")] == [run_id]
     follower.leave()
@@ -291,7 +291,7 @@ async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_ag
     assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and does not read on for now
     quick = await follow(live)
     ids = []
-    announce, project = notifier(live).announce, await project_id(live)
+    announce, project = notifier(live).publish_changes, await project_id(live)
     for number in range(40_000):  # more than all the buffers on the way can hold
         announce(project, [Change("run.created", 1, f"{number:060}", None, "pending")])
         if number % 50 == 49:

@@ -17,26 +17,20 @@ from runstead.commands.keys import new_project
 from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.identity.principal import ALL_SCOPES, Principal
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.web.framework.form import Fields
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import listing, rows
 from runstead.web.runs.filters import Filters
 from runstead.web.runs.rows import follow
-
-
-class Clock:
-    now = 1_774_008_000_000
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import Clock
 
 
 class Place:
     """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
 
     def __init__(self, store, project, clock):
-        self.app = App(store, MemoryNotifier())
+        self.app = App(store, LocalNotifier())
         self.project = project
         self.principal = Principal("api_key", "k", {project.id: ALL_SCOPES})
         self.steps = 0
@@ -154,7 +148,7 @@ async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeyp
         for _ in range(300):
             written = await creating.create(place.app, place.principal, place.task())
             await commands.cancel(
-                place.app, place.principal, commands.Named(written.run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(written.run.run_id, place.project.id), None
             )
 
     reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
@@ -172,7 +166,7 @@ async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypat
     async def changes():
         for run in shown[-20:]:
             await commands.cancel(
-                place.app, place.principal, commands.Named(run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(run.run_id, place.project.id), None
             )
 
     reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)

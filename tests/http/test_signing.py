@@ -6,14 +6,23 @@ import stat
 import jwt
 import pytest
 
-from runstead.engines.memory import MemoryStore
 from runstead.security.signing import Keyring, new_pair, read_file, write_file
+from runstead.testing.store import TemporaryStore
 
 WHO = {"user_id": "ada", "service_id": "svc", "project_id": "p", "run_id": "r"}
 
 
 def kid(token):
     return jwt.get_unverified_header(token)["kid"]
+
+
+@pytest.fixture
+async def keys():
+    """The signing keys of an empty store."""
+    store = TemporaryStore()
+    await store.open()
+    yield store.signing_keys
+    await store.close()
 
 
 def test_a_file_is_for_its_owner_alone_and_the_newest_pair_signs(tmp_path):
@@ -27,18 +36,17 @@ def test_a_file_is_for_its_owner_alone_and_the_newest_pair_signs(tmp_path):
     assert len({key.kid for key in both}) == 4
 
 
-async def test_the_newest_keys_of_a_file_sign_and_the_old_ones_check(tmp_path):
+async def test_the_newest_keys_of_a_file_sign_and_the_old_ones_check(tmp_path, keys):
     path = tmp_path / "keys.pem"
     write_file(path)
-    store = MemoryStore().signing_keys
-    old = await Keyring(store, path).run_event_token(**WHO)
+    old = await Keyring(keys, path).run_event_token(**WHO)
     write_file(path)
-    keyring = Keyring(store, path)
+    keyring = Keyring(keys, path)
     new = await keyring.run_event_token(**WHO)
     assert kid(old) != kid(new)
     for token in (old, new):
-        assert (await keyring.opened(token, kid(token)))["runId"] == "r"
-    assert await store.all() == [], "what a file holds is not copied into the store"
+        assert (await keyring.verify(token, kid(token)))["runId"] == "r"
+    assert await keys.all() == [], "what a file holds is not copied into the store"
 
 
 @pytest.mark.parametrize(
@@ -59,36 +67,34 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         read_file(tmp_path / "missing.pem")
 
 
-async def test_a_file_that_vanishes_leaves_the_keys_in_use(tmp_path):
+async def test_a_file_that_vanishes_leaves_the_keys_in_use(tmp_path, keys):
     path = tmp_path / "keys.pem"
     write_file(path)
-    keyring = Keyring(MemoryStore().signing_keys, path)
+    keyring = Keyring(keys, path)
     token = await keyring.run_event_token(**WHO)
     path.unlink()
     keyring._read_at = float("-inf")
     assert kid(await keyring.run_event_token(**WHO)) == kid(token)
 
 
-async def test_two_replicas_make_one_pair():
-    store = MemoryStore().signing_keys
-    tokens = await asyncio.gather(*(Keyring(store).run_event_token(**WHO) for _ in range(3)))
+async def test_two_replicas_make_one_pair(keys):
+    tokens = await asyncio.gather(*(Keyring(keys).run_event_token(**WHO) for _ in range(3)))
     assert len({kid(token) for token in tokens}) == 1
-    assert len(await store.all()) == 2
+    assert len(await keys.all()) == 2
 
 
-async def test_a_replica_learns_of_a_key_that_another_made():
-    store = MemoryStore().signing_keys
-    first, second = Keyring(store), Keyring(store)
+async def test_a_replica_learns_of_a_key_that_another_made(keys):
+    first, second = Keyring(keys), Keyring(keys)
     token = await first.run_event_token(**WHO)
-    assert (await second.opened(token, kid(token)))["runId"] == "r"
+    assert (await second.verify(token, kid(token)))["runId"] == "r"
 
 
-async def test_what_another_signed_is_none_of_ours():
-    keyring = Keyring(MemoryStore().signing_keys)
+async def test_what_another_signed_is_none_of_ours(keys):
+    keyring = Keyring(keys)
     await keyring.run_event_token(**WHO)
-    assert await keyring.opened("a.b.c", "another") is None
+    assert await keyring.verify("a.b.c", "another") is None
     calls = next(key["kid"] for key in await keyring.jwks() if key["alg"] == "EdDSA")
-    assert await keyring.opened("a.b.c", calls) is None, "such a key signs no tokens"
+    assert await keyring.verify("a.b.c", calls) is None, "such a key signs no tokens"
 
 
 def test_a_kid_is_the_thumbprint_of_the_public_key():

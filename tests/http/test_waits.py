@@ -314,7 +314,7 @@ async def test_a_server_that_dies_before_its_second_look_makes_up_for_it(api, mo
         found = await await_end(*args)
         await api.complete(below["run_id"])
         await api.pass_time(0)
-        monkeypatch.setattr(waits, "tell_waiting", died)
+        monkeypatch.setattr(waits, "resume_parent", died)
         return found
 
     async def died(*_):

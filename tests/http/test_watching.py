@@ -20,7 +20,7 @@ async def watched(driver):
 
         async def again(self, after):
             row = await driver.store.runs.get(RunKey(driver.project.id, self.id))
-            self.sights = driver.app.following.watch(row, after)
+            self.sights = driver.app.followers.watch(row, after)
 
         async def see(self):
             async with asyncio.timeout(10):

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from runstead.commands.workers import note_heard
 from runstead.core import limits
 from runstead.loops.liveness import watch
 
@@ -402,8 +401,8 @@ async def test_a_worker_that_was_not_heard_of_is_offline_until_it_is(api):
     api.clock.advance(limits.worker_silence_s + 1)
     heard = (await api.get(path))["data"][0]
     await api.claim(f"/agent-workers/workers/{heard['id']}")  # a claim is a sign of life
-    assert await note_heard(api.app) == 1
-    assert await note_heard(api.app) == 0
+    assert await api.app.worker_activity.flush() == 1
+    assert await api.app.worker_activity.flush() == 0
     assert await watch(api.app) == 1
     assert (await keys("offline"), await keys("active")) == (["silent"], ["heard"])
     answer = await api.post(f"{silent}/heartbeat", by=token)
@@ -424,10 +423,10 @@ async def test_the_renewal_of_a_lease_is_a_sign_of_life(driver, by):
     worker, _ = await driver.worker()
     run_id = (await driver.create())["run_id"]
     await driver.claim(worker)
-    await note_heard(driver.app)
+    await driver.app.worker_activity.flush()
     driver.clock.advance(30)
     path = f"{worker}/runs/{run_id}/lease" if by == "worker" else f"/runs/{run_id}/heartbeats"
     await driver.post(path, LEASE if by == "worker" else {"attempt": 1})
-    assert await note_heard(driver.app) == 1
+    assert await driver.app.worker_activity.flush() == 1
     [seen] = (await driver.get(f"/agent-workers/projects/{driver.project.id}/workers"))["data"]
     assert seen["last_heartbeat_at"] == "2026-03-20T12:00:30.000Z"

@@ -14,14 +14,6 @@ ED = ed25519.Ed25519PrivateKey.generate()
 URL = "https://id.example/jwks"
 
 
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
-
-
 def pem(key):
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 

@@ -9,11 +9,11 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.sqlite.store import SqliteStore
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.loop import Loop, every
-from runstead.ports.store import ClaimQuery, RunKey, RunQuery
+from runstead.ports.store import ClaimRequest, RunKey, RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 RUNS, PER_TICK = 100, 16
@@ -35,7 +35,7 @@ async def lose(store, clock):
 
     for n in range(RUNS):
         await store.runs.apply(RunKey(PROJECT, f"run-{n:03}"), create(f"run-{n:03}"))
-    await store.runs.claim(ClaimQuery(PROJECT, kinds=("task",), limit=RUNS), claim)
+    await store.runs.claim(ClaimRequest(PROJECT, kinds=("task",), limit=RUNS), claim)
     clock.advance(3_600)
 
 
@@ -85,7 +85,7 @@ async def test_whoever_writes_while_a_backlog_is_worked_off_waits_for_a_tick_and
     store = SqliteStore(tmp_path / "a.db", clock, synchronous="OFF")
     await store.open()
     await lose(store, clock)
-    app = App(store, MemoryNotifier())
+    app = App(store, LocalNotifier())
     app.leader_state.hold(1, math.inf)
     ticks, waited = 0, []
 

@@ -102,7 +102,7 @@ async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, 
         return await ask(owner, lease_ms)
 
     monkeypatch.setattr(store.leadership, "lead", counted)
-    monkeypatch.setattr(limits, "leader_look_s", 0.001)
+    monkeypatch.setattr(limits, "leader_poll_s", 0.001)
     running = asyncio.ensure_future(leader.run())
     for _ in range(20):
         await until(lambda: clock.now in asked and app.leader_state.leads)
@@ -114,8 +114,8 @@ async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, 
 
 
 async def test_a_dead_leader_is_replaced_within_ten_seconds():
-    assert limits.leader_lease_s + limits.leader_look_s + limits.loop_wait_s_max < 10
-    assert 2 * limits.leader_look_s < HELD_S  # one look may fail
+    assert limits.leader_lease_s + limits.leader_poll_s + limits.loop_wait_s_max < 10
+    assert 2 * limits.leader_poll_s < HELD_S  # one look may fail
 
 
 async def test_a_leader_that_stops_wakes_the_others(new_leader, until):
@@ -124,7 +124,7 @@ async def test_a_leader_that_stops_wakes_the_others(new_leader, until):
     running = [asyncio.ensure_future(leader.run()) for leader in (first, second)]
     await until(lambda: there.leader_state.term)
     here.stop()
-    async with asyncio.timeout(limits.leader_look_s / 2):
+    async with asyncio.timeout(limits.leader_poll_s / 2):
         await running[0]
         await until(lambda: there.leader_state.leads)
     assert (here.leader_state.leads, there.leader_state.term) == (False, 2)
@@ -140,6 +140,6 @@ async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(new_leader,
         await asyncio.Event().wait()
 
     monkeypatch.setattr(store.leadership, "resign", silent)
-    monkeypatch.setattr(limits, "leader_look_s", 0.01)
+    monkeypatch.setattr(limits, "leader_poll_s", 0.01)
     await leader.resign()
     assert not app.leader_state.leads

@@ -4,6 +4,7 @@ import pytest
 import structlog
 
 from runstead.core import limits
+from runstead.core.identity.project import Project
 from runstead.core.queue.push_service import PushService
 from runstead.core.queue.worker import Worker
 from runstead.loops.liveness import watch
@@ -17,7 +18,9 @@ def told(kind):
 
 
 @pytest.fixture
-def register(store):
+async def register(store):
+    await store.identity.create_project(Project("p-1", "p-1", "P", 0), None, None)
+
     async def register(number):
         worker = Worker(f"w-{number}", "p-1", "python", f"{number}", 0, 0)
         await store.workers.register(worker, b"%d" % number)
@@ -41,7 +44,7 @@ async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
         ("worker", 20),
         ("worker", 10),
     ]
-    assert {len(line["some"]) for line in lines} == {limits.silent_told_max}
+    assert {len(line["some"]) for line in lines} == {limits.silent_logged_max}
 
 
 async def test_services_are_watched_as_well(app, store, clock):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runstead.commands.app import App
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
 from runstead.engines.postgres.store import PostgresStore
@@ -107,9 +107,9 @@ def nats_url():
 def new_notifier(request, databases, database):
     """new_notifier(): one that is not open yet; all of a test reach each other."""
     if request.param == "postgres":
-        return lambda: PostgresNotifier(databases.server.url(database), MemoryNotifier())
+        return lambda: PostgresNotifier(databases.server.url(database), LocalNotifier())
     url = request.getfixturevalue("nats_url")
-    return lambda: NatsNotifier(url, MemoryNotifier())
+    return lambda: NatsNotifier(url, LocalNotifier())
 
 
 async def _acquaint(notifiers):

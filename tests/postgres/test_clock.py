@@ -7,7 +7,7 @@ import pytest
 
 from runstead.commands.app import App
 from runstead.core.runs.run import RunStatus
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.expiry import prune
 
@@ -30,7 +30,7 @@ async def test_a_replica_that_is_wrong_about_the_time_expires_nobodys_lease(repl
     await right.create("run-1")
     [claimed] = await right.claim(lease_ms=30_000)
     wrong()
-    assert await enforce_deadlines(App(mistaken.store, MemoryNotifier())) == 0
+    assert await enforce_deadlines(App(mistaken.store, LocalNotifier())) == 0
     assert (await right.row("run-1")).lease_expires_at == claimed.lease_expires_at
     written = await mistaken.renew("run-1", lease_ms=30_000, worker="worker")
     assert 0 <= written.run.lease_expires_at - claimed.lease_expires_at < 60_000
@@ -52,7 +52,7 @@ async def test_it_forgets_no_answer_before_its_day_is_over(replicas, wrong, idem
     [mistaken] = await replicas(1)
     wrong()
     await mistaken.create("run-1", idempotency=idempotent())
-    assert await prune(App(mistaken.store, MemoryNotifier())) == 0
+    assert await prune(App(mistaken.store, LocalNotifier())) == 0
     assert (
         await refusal(mistaken.create("run-1", idempotency=idempotent(digest=b"other")))
         == "IDEMPOTENCY_KEY_REUSED"

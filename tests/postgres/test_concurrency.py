@@ -2,7 +2,10 @@
 
 import asyncio
 
+import asyncpg
+
 from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.engines.postgres.sql import RUNNING_IN, Q
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -66,7 +69,7 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(transaction):
-        from runstead.engines.postgres.concurrency import lock_slots
+        from runstead.engines.postgres.related import lock_slots
 
         await transaction.moment()
         await lock_slots(transaction, [PROJECT])
@@ -83,3 +86,41 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
     go_on.set()
     await holding
     assert await held_up == ["run-1"]
+
+
+async def test_a_claim_that_waits_for_the_count_of_a_project_with_limits_holds_no_run(
+    replicas, databases, database
+):
+    """Its first statement finds the limits as well as the next run; a run held from then on would be nobody else's."""
+    [driver] = await replicas(1)
+    await driver.store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 1)])
+    await driver.create("run-1")
+    session = await asyncpg.connect(databases.server.url(database))
+    await session.execute("BEGIN")
+    await session.execute(Q["lock_names"], RUNNING_IN, [PROJECT])
+    claim = asyncio.ensure_future(driver.claim())
+    while not await session.fetchval(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    ):
+        assert not claim.done()
+    assert await session.fetchval("SELECT run_id FROM runs FOR UPDATE NOWAIT") == "run-1"
+    await session.execute("COMMIT")
+    await session.close()
+    assert [run.run_id for run in await claim] == ["run-1"]
+
+
+async def test_a_claim_by_itself_asks_once_and_writes_once(driver, monkeypatch):
+    await driver.create("run-1")
+    seen = []
+    for name in ("execute", "fetch", "fetchrow"):
+        ask = getattr(asyncpg.Connection, name)
+
+        async def noted(self, query, *arguments, ask=ask, **options):
+            seen.append(query)
+            return await ask(self, query, *arguments, **options)
+
+        monkeypatch.setattr(asyncpg.Connection, name, noted)
+    assert await driver.claim_ids() == ["run-1"]
+    asked = [query for query in seen if "runs" in query]
+    assert len(asked) == 2
+    assert asked[1].startswith("UPDATE runs")

@@ -11,7 +11,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.postgres.store import PostgresStore
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
@@ -137,7 +137,7 @@ async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch,
 async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_well(new_desk, own_server):
     driver = await new_desk(own_server.url())
     await driver.create("run-1")
-    http_app = HttpApp(App(driver.store, MemoryNotifier()), Authenticator(driver.store, None))
+    http_app = HttpApp(App(driver.store, LocalNotifier()), Authenticator(driver.store, None))
     transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://runstead.test") as client:
         key = {"X-API-Key": "vf_aaaa_bbbb"}

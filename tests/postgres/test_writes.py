@@ -10,7 +10,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
-from runstead.engines.postgres.sql import BROUGHT, CREATED
+from runstead.engines.postgres.sql import APPENDED, BROUGHT, CREATED, STORED
 
 
 @pytest.fixture
@@ -63,7 +63,9 @@ async def test_creating_appending_and_completing_at_once_is_one_statement(driver
 async def test_there_are_few_shapes_of_the_statement_that_writes_a_batch(
     driver, event, idempotent, statements
 ):
-    """New runs with few columns or all, updates of what moves or more, events or not, seals or not."""
+    """New runs with few columns or all, updates of what an append moves, of what moves or more, events or not, seals or not;
+    and for a single run those that write one.
+    """
 
     def commands(turn, n, run_id):
         yield lambda: driver.create(f"plain-{turn}-{n}")
@@ -80,11 +82,52 @@ async def test_there_are_few_shapes_of_the_statement_that_writes_a_batch(
 
     await write(1)
     merged = {statement for statement in statements if statement.startswith("WITH s0")}
-    assert 4 < len(merged) <= 3 * 3 * 2 * 2 - 1
+    assert 4 < len(merged) <= 3 * 4 * 2 * 2 - 1 + 6
     known = set(statements)
     statements.clear()
     await write(2)
     assert set(statements) <= known
+
+
+async def test_an_append_writes_only_what_it_moves(driver, event, statements):
+    runs = [await driver.create(f"run-{n}") for n in range(3)]
+    statements.clear()
+    await driver.append("run-0", event(n=1))
+    await asyncio.gather(driver.append("run-1", event(n=1)), driver.append("run-2", event(n=1)))
+    assert len(statements) == 2
+    assert all("version" in statement and "lease_token" not in statement for statement in statements)
+    for run in runs:
+        row = await driver.row(run.run_id)
+        moved = {name: getattr(row, name) for name in APPENDED}
+        assert row == replace(run, **moved)
+        assert (row.version, row.latest_event_id, row.latest_external_event_sequence) == (2, 1, 1)
+
+
+async def test_a_run_that_is_written_by_itself_is_stored_as_those_that_are_written_together(
+    driver, event, idempotent
+):
+    """Its values are the arguments of its statement, not arrays of them."""
+    metadata = b'{"inputTokens":1}'
+
+    async def live(name):
+        await driver.create(name, title="a 'quoted' \N{SNOWMAN}")
+        await driver.claim(kinds=("task",), limit=1)
+        await driver.append(name, event(n=1), event(n=2))
+        await driver.complete(name, metadata=metadata, idempotency=idempotent(f"key-{name}"))
+
+    await live("alone")
+    await asyncio.gather(live("first"), live("second"))
+    alone, first, second = [await driver.row(name) for name in ("alone", "first", "second")]
+    own = {name for name in STORED if name.endswith(("_at", "_ms", "seq"))}
+    own |= {"uid", "run_id", "root_run_id", "lease_token"}
+    for other in (first, second):
+        assert replace(other, **{name: getattr(alone, name) for name in own}) == alone
+        payloads = [
+            [stored.payload for stored in await driver.log(name)][:2] for name in ("alone", other.run_id)
+        ]
+        assert payloads[0] == payloads[1]
+    assert await driver.store.rollups.fold(10) == 3
+    assert await driver.store.rollups.integrity() == []
 
 
 def test_columns_that_new_runs_go_without_may_be_null(sql):
@@ -93,6 +136,21 @@ def test_columns_that_new_runs_go_without_may_be_null(sql):
         " AND (is_nullable = 'NO' OR column_default IS NOT NULL) AND column_name <> 'familied'"
     )
     assert {row[0] for row in needed} <= set(CREATED)
+
+
+def test_no_index_of_runs_knows_a_column_that_an_append_changes(sql):
+    """Else every append would write every index: PostgreSQL leaves them alone only where none of them, nor a condition of
+    theirs, has a column that was changed.
+    """
+    known = sql(
+        "SELECT DISTINCT a.attname FROM pg_index AS i"
+        " JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid"
+        " JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid"
+        " WHERE i.indrelid = 'runs'::regclass"
+    )
+    found = {row[0] for row in known}
+    assert {"due_at", "seq", "created_at"} <= found  # of columns, and of conditions
+    assert found.isdisjoint(APPENDED)
 
 
 async def test_a_run_with_a_rare_column_is_stored_whole_beside_plain_ones(driver, statements):
@@ -130,18 +188,20 @@ async def test_a_value_that_is_taken_away_is_taken_away(driver, field):
     assert getattr(await driver.row("run-1"), field) is None
 
 
+@pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("company", [False, True])
-async def test_a_row_that_is_not_at_the_version_that_was_read_fails_the_write(driver, session, company):
+async def test_a_row_that_is_not_at_the_version_that_was_read_fails_the_write(driver, session, company, few):
     old, other = await driver.create("run-1"), await driver.create("run-2")
     stale = replace(old, version=7)
-    usual, rare = updated([(stale, replace(stale, version=8)), (other, replace(other, version=2))])
+    changed = [(stale, replace(stale, version=8)), (other, replace(other, version=2))]
+    usual, rare = updated(changed[:1] if few else changed)
     assert rare == []
     new = replace(old, seq=10_000, root_seq=10_000, uid="u", run_id="run-3")
     writes = [inserted([new]), usual] if company else [usual]
     transaction = session.transaction()
     await transaction.start()
     with pytest.raises(AssertionError):
-        await run_together(session, writes)
+        await run_together(session, writes, few=few)
     await transaction.rollback()
     assert [run.version for run in (await driver.row("run-1"), await driver.row("run-2"))] == [1, 1]
 

@@ -38,7 +38,7 @@ def members(run_id, status="running", **more):
     }
 
 
-class Ledger:
+class CallRecorder:
     def __init__(self, app, *, crash=lambda _number: None, config=None, target="task:t"):
         self.app, self.crash, self.now = app, crash, NOON
         self.config, self.target = config, target

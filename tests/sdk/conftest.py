@@ -88,7 +88,7 @@ async def settle(rounds=200):
         await asyncio.sleep(0)
 
 
-class HandTime:
+class ManualTime:
     """Seconds that pass only when told to."""
 
     def __init__(self):
@@ -109,7 +109,7 @@ class HandTime:
         finally:
             self._sleepers.remove(sleeper)
 
-    async def pass_by(self, seconds):
+    async def advance(self, seconds):
         """Wake every sleeper at its moment, in order."""
         end = self.now + seconds
         await settle()
@@ -124,7 +124,7 @@ class HandTime:
         self.now = end
 
 
-class WorkersServer:
+class FakeServer:
     """As much of a server as one worker needs. `fail` may answer a response or raise for any request."""
 
     def __init__(self):
@@ -217,7 +217,7 @@ class Bench:
     """A worker at a server double, in a time that moves by hand."""
 
     def __init__(self, handler, **options):
-        self.server, self.time, self.settle = WorkersServer(), HandTime(), settle
+        self.server, self.time, self.settle = FakeServer(), ManualTime(), settle
         self.client = AsyncClient(
             "http://server",
             "original",
@@ -232,7 +232,7 @@ class Bench:
             handler,
             clock=self.time.clock,
             sleep=self.time.sleep,
-            retries=Retries(draw=lambda: 1.0),
+            retries=Retries(jitter=lambda: 1.0),
             **options,
         )
         self.serving = asyncio.ensure_future(self.worker.serve())
@@ -248,7 +248,7 @@ class Bench:
 
     async def stop(self):
         self.worker.stop()
-        await self.time.pass_by(100)
+        await self.time.advance(100)
         await self.serving
 
 
@@ -273,7 +273,7 @@ def kit():
     class Kit:
         pass
 
-    for thing in (Script, HandTime, WorkersServer, frame, stream, run_body, problem, settle):
+    for thing in (Script, ManualTime, FakeServer, frame, stream, run_body, problem, settle):
         setattr(Kit, thing.__name__, staticmethod(thing))
     return Kit
 

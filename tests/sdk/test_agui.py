@@ -4,7 +4,7 @@ import pytest
 
 from runstead.sdk import App, agui
 
-from .served import Served
+from .in_process_server import InProcessServer
 
 TOLD = [
     {"type": "RUN_STARTED", "threadId": "t", "runId": "r"},
@@ -17,7 +17,7 @@ FINISHED = {"type": "RUN_FINISHED", "threadId": "t", "runId": "r"}
 
 @pytest.fixture
 async def served():
-    one = await Served().open()
+    one = await InProcessServer().open()
     yield one
     await one.close()
 

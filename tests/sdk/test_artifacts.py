@@ -5,14 +5,14 @@ import pytest
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.sdk import App, RunFailed
 
-from .served import Served
+from .in_process_server import InProcessServer
 
 
 @pytest.fixture
 async def served(tmp_path):
     kept = FilesystemArtifacts(tmp_path / "kept")
     await kept.open()
-    one = await Served().open(artifacts=kept)
+    one = await InProcessServer().open(artifacts=kept)
     yield one
     await one.close()
 

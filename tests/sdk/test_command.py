@@ -14,6 +14,7 @@ from runstead.sdk import App, LeaseLostError, RunFailed
 from runstead.sdk.durable.emitter import LOG_BYTES
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.isolation.output import STREAMED_CHARS_MAX, TEXT_CHARS
+from tests.support.until import eventually
 
 
 def sh(script):
@@ -42,12 +43,6 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
     except OSError:
         return True
-
-
-async def until(condition, seconds=10):
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another process
-            await asyncio.sleep(0.01)
 
 
 async def test_a_program_gets_its_run_and_its_output_is_kept(command, monkeypatch, tmp_path):
@@ -109,7 +104,7 @@ async def test_lines_are_streamed_while_the_program_runs(command, tmp_path):
         sh("echo one; echo two; printf thr; until [ -e go ]; do sleep 0.01; done; echo ee"), cwd=tmp_path
     )
     working = asyncio.ensure_future(log.do())
-    await until(lambda: output(log) == "one\ntwo\nthr")
+    await eventually(lambda: output(log) == "one\ntwo\nthr")
     (tmp_path / "go").touch()
     await working
     assert output(log) == "one\ntwo\nthree\n"
@@ -146,14 +141,14 @@ async def test_a_cancelled_program_is_ended_with_all_it_started(command, tmp_pat
     script = "trap '' TERM; sleep 60 & echo \"$$ $!\" > new; mv new pids; while :; do sleep 0.1; done"
     log = command(sh(script), cwd=tmp_path, stop_seconds=0.3)
     working = asyncio.ensure_future(log.do())
-    await until((tmp_path / "pids").exists)
+    await eventually((tmp_path / "pids").exists)
     began = time.monotonic()
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
     assert 0.25 < time.monotonic() - began < 3
     for pid in map(int, (tmp_path / "pids").read_text().split()):
-        await until(lambda pid=pid: gone(pid))
+        await eventually(lambda pid=pid: gone(pid))
 
 
 async def test_a_program_may_clean_up_on_sigterm(command, tmp_path):
@@ -199,12 +194,12 @@ asyncio.run(app(run, Context(run, Calls(), send)))
 async def test_a_worker_killed_leaves_no_program(tmp_path):
     worker = subprocess.Popen([sys.executable, "-P", "-c", WORKER, str(tmp_path)])  # noqa: ASYNC220
     try:
-        await until((tmp_path / "pids").exists)
+        await eventually((tmp_path / "pids").exists)
     finally:
         worker.kill()
         worker.wait()
     for pid in map(int, (tmp_path / "pids").read_text().split()):
-        await until(lambda pid=pid: gone(pid), 3)
+        await eventually(lambda pid=pid: gone(pid))
 
 
 def test_a_command_is_a_list():

@@ -15,6 +15,7 @@ from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.executors import executor_from
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.isolation.loading import load
+from tests.support.until import eventually
 
 APP = Path(__file__).parent / "isolated_app.py"
 app = load(f"{APP}:app")
@@ -25,12 +26,6 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
     except OSError:
         return True
-
-
-async def until(condition, seconds=15):
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another process
-            await asyncio.sleep(0.01)
 
 
 def parent_of(pid):
@@ -101,18 +96,18 @@ async def _its_crash_is_told(executor, on, folder):
 async def _it_is_ended_by_a_cancel(executor, on, folder):
     folder.mkdir()
     working = asyncio.ensure_future(on(executor, "stubborn", folder=str(folder)).do())
-    await until((folder / "pids").exists)
+    await eventually((folder / "pids").exists)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
     child, grandchild = json.loads((folder / "pids").read_text())
-    await until(lambda: gone(child) and gone(grandchild))
+    await eventually(lambda: gone(child) and gone(grandchild))
 
 
 async def _a_run_that_waits_for_a_place_can_be_cancelled(executor, on, folder):
     folder.mkdir()
     first = asyncio.ensure_future(on(executor, "awaits", folder=str(folder)).do())
-    await until((folder / "pids").exists)
+    await eventually((folder / "pids").exists)
     second = asyncio.ensure_future(on(executor, "quits", how="declared").do())
     await asyncio.sleep(0.2)
     assert not second.done()
@@ -126,13 +121,13 @@ async def _a_run_that_waits_for_a_place_can_be_cancelled(executor, on, folder):
 async def _a_lost_machine_fails_the_try(executor, on, folder):
     folder.mkdir()
     working = asyncio.ensure_future(on(executor, "cleans", folder=str(folder)).do())
-    await until((folder / "pids").exists)
+    await eventually((folder / "pids").exists)
     (child,) = json.loads((folder / "pids").read_text())
     os.kill(parent_of(child), signal.SIGKILL)
     with pytest.raises(ProcessFailed) as failed:
         await working
     assert failed.value.code == "EXECUTOR_LOST"
-    await until(lambda: gone(child))
+    await eventually(lambda: gone(child))
 
 
 WORKER = """
@@ -194,7 +189,7 @@ async def test_a_task_that_the_cluster_runs_twice_is_refused_once(on, callback, 
 async def test_nobody_without_the_token_is_listened_to(on, callback, tmp_path):
     executor = callback(Machine())
     working = asyncio.ensure_future(on(executor, "awaits", folder=str(tmp_path)).do())
-    await until((tmp_path / "pids").exists)
+    await eventually((tmp_path / "pids").exists)
     reader, writer = await asyncio.open_connection("127.0.0.1", executor._port)
     writer.write(b"C" + b"x" * 43)
     assert await reader.read() == b""

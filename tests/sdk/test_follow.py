@@ -15,7 +15,7 @@ def talk(kit):
             "key",
             project=project,
             transport=httpx2.MockTransport(script),
-            retries=Retries(times=3, draw=lambda: 1.0),
+            retries=Retries(times=3, jitter=lambda: 1.0),
             sleep=slept.append,
         )
         return client, script, slept
@@ -165,7 +165,7 @@ async def test_the_async_client_follows_a_conversations_run_the_same_way(kit):
     client = AsyncClient(
         "http://server",
         transport=httpx2.MockTransport(script),
-        retries=Retries(times=3, draw=lambda: 1.0),
+        retries=Retries(times=3, jitter=lambda: 1.0),
         sleep=sleep,
     )
     assert [event.event_id async for event in client.follow("r", conversation_id="c")] == [1, 2]

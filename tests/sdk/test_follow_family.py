@@ -1,4 +1,4 @@
-"""Following a family across broken connections: by cursor, and until all of it has ended."""
+"""RunFollower a family across broken connections: by cursor, and until all of it has ended."""
 
 import json
 
@@ -24,7 +24,7 @@ def talk(kit):
             "http://server",
             "key",
             transport=httpx2.MockTransport(script),
-            retries=Retries(times=3, draw=lambda: 1.0),
+            retries=Retries(times=3, jitter=lambda: 1.0),
             sleep=slept.append,
         )
         return client, script, slept

@@ -15,6 +15,7 @@ from runstead.sdk import App, Calls, Context, LeaseLostError, RunFailed
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.isolation.failure import ProcessFailed, crashed
 from runstead.sdk.isolation.loading import load, reference
+from tests.support.until import eventually
 
 APP = Path(__file__).parent / "isolated_app.py"
 app = load(f"{APP}:app")
@@ -25,12 +26,6 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
     except OSError:
         return True
-
-
-async def until(condition, seconds=10):
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another process
-            await asyncio.sleep(0.01)
 
 
 async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path, handled):
@@ -162,7 +157,7 @@ async def cancelled(name, folder, handled):
     """Start it, wait until it works, cancel it: the seconds that took, and its processes."""
     log = handled(app, name, folder=str(folder))
     working = asyncio.ensure_future(log.do())
-    await until((folder / "pids").exists)
+    await eventually((folder / "pids").exists)
     began = time.monotonic()
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -174,7 +169,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_pa
     took, (child, grandchild) = await cancelled("stubborn", tmp_path, handled)
     assert 0.25 < took < 3
     assert gone(child)
-    await until(lambda: gone(grandchild))
+    await eventually(lambda: gone(grandchild))
 
 
 @pytest.mark.parametrize("name", ["cleans", "awaits"])
@@ -188,7 +183,7 @@ async def test_a_cancelled_handler_may_clean_up(name, tmp_path, handled):
 async def test_a_second_cancel_kills_at_once(tmp_path, handled):
     log = handled(app, "cleans", folder=str(tmp_path))
     working = asyncio.ensure_future(log.do())
-    await until((tmp_path / "pids").exists)
+    await eventually((tmp_path / "pids").exists)
     (child,) = json.loads((tmp_path / "pids").read_text())
     os.kill(child, signal.SIGSTOP)
     working.cancel()
@@ -196,7 +191,7 @@ async def test_a_second_cancel_kills_at_once(tmp_path, handled):
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
-    await until(lambda: gone(child), 1)
+    await eventually(lambda: gone(child), 1)
 
 
 async def test_what_a_process_says_logs_uses_and_stores_is_its_runs(handled):
@@ -215,7 +210,7 @@ async def test_what_a_process_says_logs_uses_and_stores_is_its_runs(handled):
 async def test_a_grandchild_left_behind_ends_with_its_handler(tmp_path, handled):
     assert await handled(app, "leaves", folder=str(tmp_path)).do() == "done"
     (grandchild,) = json.loads((tmp_path / "pids").read_text())
-    await until(lambda: gone(grandchild))
+    await eventually(lambda: gone(grandchild))
 
 
 async def test_a_flood_of_events_does_not_fill_the_workers_memory(handled):
@@ -260,12 +255,12 @@ async def test_a_worker_killed_leaves_no_child(tmp_path):
         [sys.executable, "-P", "-c", WORKER, f"{APP}:app", str(tmp_path)]
     )
     try:
-        await until((tmp_path / "pids").exists)
+        await eventually((tmp_path / "pids").exists)
     finally:
         worker.kill()
         worker.wait()
     child, grandchild = json.loads((tmp_path / "pids").read_text())
-    await until(lambda: gone(child) and gone(grandchild), 3)
+    await eventually(lambda: gone(child) and gone(grandchild), 3)
 
 
 def test_an_app_is_found_by_its_module_or_not_at_all(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from runstead.sdk.worker.lease_renewal import Renewals
 class Bench:
     def __init__(self, kit, handler):
         self.server, self.time, self.settle, self.problem = (
-            kit.WorkersServer(),
-            kit.HandTime(),
+            kit.FakeServer(),
+            kit.ManualTime(),
             kit.settle,
             kit.problem,
         )
@@ -35,7 +35,7 @@ class Bench:
             self.client,
             self._release,
             Renewals(self.client, 30, self.time.clock, self.time.sleep),
-            Retries(draw=lambda: 1.0),
+            Retries(jitter=lambda: 1.0),
             self.time.sleep,
             lambda _: None,
         )
@@ -72,7 +72,7 @@ def patient(log):
 
 async def test_the_lease_is_renewed_at_a_third_of_its_length(kit, patient):
     b = Bench(kit, patient)
-    await b.time.pass_by(95)
+    await b.time.advance(95)
     assert len(b.server.heartbeats) == 9
     b.job.dismiss()
     await b.working
@@ -81,7 +81,7 @@ async def test_the_lease_is_renewed_at_a_third_of_its_length(kit, patient):
 async def test_a_superseded_attempt_is_cancelled_and_completes_nothing(kit, patient, log):
     b = Bench(kit, patient)
     b.supersede()
-    await b.time.pass_by(10)
+    await b.time.advance(10)
     assert b.working.done()
     assert log == ["cancelled"]
     assert (b.server.completions, b.released) == ([], [])
@@ -92,7 +92,7 @@ async def test_the_handler_of_a_cancelled_run_is_cancelled_and_the_run_told_that
 ):
     b = Bench(kit, patient)
     b.cancel()
-    await b.time.pass_by(10)
+    await b.time.advance(10)
     assert b.working.done()
     assert log == ["cancelled"]
     assert b.server.completions == [("a", {"status": "cancelled", "attempt": 1})]
@@ -105,7 +105,7 @@ async def test_the_handler_of_a_cancelled_run_is_cancelled_and_the_run_told_that
 async def test_a_renewal_that_answers_without_a_lease_means_the_same(kit, patient, log, run):
     b = Bench(kit, patient)
     b.server.fail = lambda name: httpx2.Response(200, json={"run": run}) if "heartbeats" in name else None
-    await b.time.pass_by(10)
+    await b.time.advance(10)
     assert b.working.done()
     assert log == ["cancelled"]
 
@@ -144,9 +144,9 @@ async def test_a_handler_that_swallows_the_loss_still_completes_nothing(kit):
 async def test_a_lease_that_cannot_be_renewed_in_time_is_given_up_by_the_clock(kit, patient, log):
     b = Bench(kit, patient)
     b.server.fail = lambda _name: b.problem(503, "STORE_UNAVAILABLE")
-    await b.time.pass_by(29)
+    await b.time.advance(29)
     assert log == []
-    await b.time.pass_by(1)
+    await b.time.advance(1)
     assert log == ["cancelled"]
     await b.working
     assert b.server.completions == []
@@ -160,9 +160,9 @@ async def test_a_renewal_that_hangs_is_given_up_by_the_clock_too(kit, patient, l
 
     transport = httpx2.MockTransport(hang)
     b.client._transport = HttpxTransport(httpx2.AsyncClient(transport=transport), "http://server")
-    await b.time.pass_by(29)
+    await b.time.advance(29)
     assert log == []
-    await b.time.pass_by(1)
+    await b.time.advance(1)
     assert log == ["cancelled"]
     b.working.cancel()
 
@@ -170,9 +170,9 @@ async def test_a_renewal_that_hangs_is_given_up_by_the_clock_too(kit, patient, l
 async def test_a_short_outage_costs_nothing(kit, patient, log):
     b = Bench(kit, patient)
     b.server.fail = lambda _name: b.problem(503, "SHUTTING_DOWN")
-    await b.time.pass_by(25)
+    await b.time.advance(25)
     b.server.fail = lambda _name: None
-    await b.time.pass_by(60)
+    await b.time.advance(60)
     assert log == []
     assert len(b.server.heartbeats) >= 6
     b.job.dismiss()
@@ -186,9 +186,9 @@ async def test_events_and_the_completion_outlast_an_outage_with_the_same_idempot
 
     b = Bench(kit, handler)
     b.server.fail = lambda name: None if "heartbeats" in name else b.problem(503, "SHUTTING_DOWN")
-    await b.time.pass_by(12)
+    await b.time.advance(12)
     b.server.fail = lambda _name: None
-    await b.time.pass_by(10)
+    await b.time.advance(10)
     await b.working
     keys = [headers["idempotency-key"] for name, headers, _ in b.server.seen if name.endswith("/events")]
     assert len(keys) > 3
@@ -204,12 +204,12 @@ async def test_a_finished_run_is_completed_after_an_outage_that_outlasts_the_lea
     for taken in (False, True):
         b = Bench(kit, handler)
         b.server.fail = lambda _name: b.problem(503, "SHUTTING_DOWN")  # noqa: B023 - called within the turn
-        await b.time.pass_by(100)
+        await b.time.advance(100)
         assert not b.working.done()
         if taken:
             b.supersede()
         b.server.fail = lambda _name: None
-        await b.time.pass_by(20)
+        await b.time.advance(20)
         await b.working
         assert len(b.server.completions) == (0 if taken else 1)
         assert b.released == []
@@ -237,7 +237,7 @@ async def test_a_handler_in_a_thread_sees_that_it_was_cancelled_and_keeps_its_pl
     b = Bench(kit, handler)
     await entered.wait()
     b.cancel()
-    await b.time.pass_by(10)
+    await b.time.advance(10)
     await b.working
     assert seen == [False]
     assert b.server.completions == [("a", {"status": "cancelled", "attempt": 1})]

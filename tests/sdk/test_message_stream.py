@@ -6,14 +6,14 @@ import pytest
 
 from runstead.sdk import App
 
-from .served import Served
+from .in_process_server import InProcessServer
 
 TEXT = ("TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END")
 
 
 @pytest.fixture
 async def served():
-    one = await Served().open()
+    one = await InProcessServer().open()
     yield one
     await one.close()
 

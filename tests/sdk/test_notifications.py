@@ -1,4 +1,4 @@
-"""Following a project: nothing missed across broken connections, or a resync."""
+"""RunFollower a project: nothing missed across broken connections, or a resync."""
 
 import json
 
@@ -26,7 +26,7 @@ def talk(kit):
             "key",
             project=project,
             transport=httpx2.MockTransport(script),
-            retries=Retries(times=2, draw=lambda: 1.0),
+            retries=Retries(times=2, jitter=lambda: 1.0),
             sleep=slept.append,
         )
         return client, script, slept
@@ -144,7 +144,7 @@ async def test_the_awaited_client_does_the_same(kit):
         "key",
         project="shop",
         transport=httpx2.MockTransport(script),
-        retries=Retries(times=2, draw=lambda: 1.0),
+        retries=Retries(times=2, jitter=lambda: 1.0),
         sleep=sleep,
     )
     found = []

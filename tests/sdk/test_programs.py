@@ -7,11 +7,11 @@ from hypothesis import given, settings, strategies as st
 
 from runstead.sdk import App, StepFailed
 
-from .call_recorder import Ledger
+from .call_recorder import CallRecorder
 
 # A program is a list of these: what is done, and with what.
 WORK = st.one_of(
-    st.tuples(st.just("step"), st.sampled_from(("fine", "broken", "late", "hopeless"))),
+    st.tuples(st.just("step"), st.sampled_from(("fine", "broken", "late", "permanent"))),
     st.tuples(st.just("sleep"), st.sampled_from((0.5, 60))),
     st.tuples(st.just("value"), st.sampled_from(("now", "random", "uuid"))),
     st.tuples(st.just("child"), st.none()),
@@ -43,7 +43,7 @@ class Program:
         async def t(ctx):
             return await self.run(ctx, program, "")
 
-        self.ledger = Ledger(app, crash=crashes.get)
+        self.recorder = CallRecorder(app, crash=crashes.get)
 
     async def run(self, ctx, program, place, *, strict=False):
         results = []
@@ -87,7 +87,7 @@ class Program:
         self.is_new(name)
         self.done[name] = self.done.get(name, 0) + 1
         await asyncio.sleep(0)
-        if how == "hopeless" or (how == "late" and self.done[name] == 1):
+        if how == "permanent" or (how == "late" and self.done[name] == 1):
             raise ValueError(how)
         if how == "broken":
             raise KeyError(name)
@@ -99,16 +99,16 @@ class Program:
         return value
 
     def is_new(self, name):
-        kept = self.ledger.told("STEP_FINISHED", stepName=name)
+        kept = self.recorder.told("STEP_FINISHED", stepName=name)
         assert kept == [], f"{name} is done again, though its result is kept"
 
 
 def outcome(program, crashes):
     async def work():
         made = Program(program, crashes)
-        made.ledger.answers = {str(name): f"for {name}" for name in names(program)}
+        made.recorder.answers = {str(name): f"for {name}" for name in names(program)}
         async with asyncio.timeout(20):
-            await made.ledger.work()
+            await made.recorder.work()
         return made
 
     return asyncio.run(work())
@@ -127,15 +127,18 @@ def names(program, place=""):
 @given(PROGRAM, CRASHES)
 def test_whenever_workers_die_the_output_is_the_same_and_what_was_kept_is_not_done_again(program, crashes):
     quiet, rough = outcome(program, {}), outcome(program, dict(crashes))
-    assert quiet.ledger.how == rough.ledger.how == "completed", (quiet.ledger.error, rough.ledger.error)
-    assert rough.ledger.output == quiet.ledger.output
-    children = [body["public_id"] for body in rough.ledger.created]
+    assert quiet.recorder.how == rough.recorder.how == "completed", (
+        quiet.recorder.error,
+        rough.recorder.error,
+    )
+    assert rough.recorder.output == quiet.recorder.output
+    children = [body["public_id"] for body in rough.recorder.created]
     assert len(children) == len(set(children))
     if "race" not in str(program):
         assert rough.done.keys() == quiet.done.keys()
-        assert len(children) == len(quiet.ledger.created)
+        assert len(children) == len(quiet.recorder.created)
     # Each step that began has come to its end once.
-    ends = [event["stepId"] for event in rough.ledger.told("STEP_FINISHED")]
-    starts = [event["stepId"] for event in rough.ledger.told("STEP_STARTED")]
+    ends = [event["stepId"] for event in rough.recorder.told("STEP_FINISHED")]
+    starts = [event["stepId"] for event in rough.recorder.told("STEP_STARTED")]
     assert sorted(ends) == sorted(set(ends))
     assert set(ends) <= set(starts)

@@ -7,24 +7,27 @@ from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.core.identity.principal import ALL_SCOPES
 from runstead.core.identity.project import new_key
-from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
 from runstead.sdk import AsyncClient
 from runstead.security.egress import Egress
+from runstead.testing.store import TemporaryStore
 
 URLS = {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
 
 
 @pytest.fixture
 async def client():
-    store = MemoryStore()
+    store = TemporaryStore()
+    await store.open()
     project, secret = new_project("default", None), new_key()
     await store.identity.create_project(project, None, make_key(secret, project.id, ALL_SCOPES))
-    app = App(store, MemoryNotifier(), egress=Egress())
+    app = App(store, LocalNotifier(), egress=Egress())
     transport = httpx2.ASGITransport(HttpApp(app, Authenticator(store, None)))
     async with AsyncClient("http://runstead.test", secret, project="default", transport=transport) as client:
         yield client
+    await store.close()
 
 
 async def test_a_service_registers_lives_and_is_disabled(client):

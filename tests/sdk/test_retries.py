@@ -10,7 +10,7 @@ def talk(kit):
 
     def make(*outcomes, **options):
         script, slept = kit.Script(*outcomes), []
-        options.setdefault("retries", Retries(times=3, draw=lambda: 1.0, now=lambda: 1_774_008_000.0))
+        options.setdefault("retries", Retries(times=3, jitter=lambda: 1.0, now=lambda: 1_774_008_000.0))
         client = Client(
             "http://server",
             "vf_abc_secret",
@@ -80,7 +80,7 @@ def test_a_retry_after_past_all_patience_raises_and_tells_it(talk, kit):
 
 
 def test_jitter_is_full():
-    low, high = Retries(draw=lambda: 0.0), Retries(draw=lambda: 1.0)
+    low, high = Retries(jitter=lambda: 0.0), Retries(jitter=lambda: 1.0)
     assert [low.delay_s(n) for n in range(3)] == [0, 0, 0]
     assert [high.delay_s(n) for n in (0, 3, 50, 5000)] == [0.25, 2.0, 10.0, 10.0]
 

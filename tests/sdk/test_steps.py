@@ -7,7 +7,7 @@ import pytest
 
 from runstead.sdk import App, RunFailed, RunsteadError, StepFailed
 
-from .call_recorder import Ledger
+from .call_recorder import CallRecorder
 
 
 class Row(msgspec.Struct):
@@ -22,9 +22,9 @@ def serve(handler, **options):
 
 
 async def work(handler, *, crash=None, answers=None, retries=0, **options):
-    ledger = Ledger(serve(handler, retries=retries), crash=(crash or {}).get, **options)
-    ledger.answers = answers or {}
-    return await ledger.work()
+    recorder = CallRecorder(serve(handler, retries=retries), crash=(crash or {}).get, **options)
+    recorder.answers = answers or {}
+    return await recorder.work()
 
 
 async def test_a_kept_result_is_read_by_the_functions_annotation_both_times():
@@ -162,7 +162,7 @@ async def test_a_step_has_no_steps_of_its_own():
 
     error = (await work(t)).error
     assert error.code == "NESTED_STEP"
-    assert "'inner' was asked for inside of the step 'outer'" in str(error)
+    assert "'inner' was called inside the step 'outer'" in str(error)
 
 
 async def test_steps_that_overlap_without_gather_are_refused():
@@ -197,13 +197,13 @@ async def test_what_a_try_has_left_running_does_nothing_more():
 
 
 async def replay(before, after):
-    ledger = Ledger(serve(before))
-    assert await ledger.attempt() == "waiting"
-    ledger.meanwhile()
-    ledger.app = serve(after)
-    assert await ledger.attempt() == "failed"
-    assert ledger.error.code == "NON_DETERMINISTIC"
-    return str(ledger.error), ledger.error.detail
+    recorder = CallRecorder(serve(before))
+    assert await recorder.attempt() == "waiting"
+    recorder.meanwhile()
+    recorder.app = serve(after)
+    assert await recorder.attempt() == "failed"
+    assert recorder.error.code == "NON_DETERMINISTIC"
+    return str(recorder.error), recorder.error.detail
 
 
 async def one():
@@ -243,7 +243,7 @@ async def test_a_step_that_the_code_has_no_more_is_found_at_the_end():
         await ctx.step("fetch", one)
 
     sentence, detail = await replay(before, after)
-    assert "its step 2 was 'sleep', and is not asked for now" in sentence
+    assert "its step 2 was 'sleep', and is not called now" in sentence
     assert detail == {"step_id": "2", "was": "sleep", "is": None}
 
 
@@ -278,14 +278,14 @@ async def test_an_event_that_the_server_refuses_fails_the_run_with_its_code():
     calls = []
 
     async def t(ctx):
-        ctx.tell({"type": "CUSTOM", "name": "bad"})
+        ctx.emit_nowait({"type": "CUSTOM", "name": "bad"})
         await ctx.step("a", lambda: calls.append(1))
 
-    ledger = Ledger(serve(t))
+    recorder = CallRecorder(serve(t))
     refusal = RunsteadError("An event is too large", 413, "EVENT_TOO_LARGE")
-    ledger.refuse = lambda event: refusal if event.get("name") == "bad" else None
-    await ledger.work()
-    assert (ledger.error, calls) == (refusal, [])
+    recorder.refuse = lambda event: refusal if event.get("name") == "bad" else None
+    await recorder.work()
+    assert (recorder.error, calls) == (refusal, [])
 
 
 async def test_a_worker_that_was_overtaken_does_no_step_more():
@@ -299,16 +299,16 @@ async def test_a_worker_that_was_overtaken_does_no_step_more():
             await thawed.wait()
         await ctx.step("b", lambda: calls.append(("b", ctx.run.attempt)))
 
-    ledger = Ledger(serve(t))
-    first = asyncio.ensure_future(ledger.attempt())
+    recorder = CallRecorder(serve(t))
+    first = asyncio.ensure_future(recorder.attempt())
     await frozen.wait()
-    overtaken = ledger.context
-    assert await ledger.attempt() == "completed"
+    overtaken = recorder.context
+    assert await recorder.attempt() == "completed"
     thawed.set()
     assert await first == "failed"
     overtaken.close()
     assert calls == [("a", 1), ("b", 2)]
-    assert len(ledger.told("STEP_STARTED", stepName="b")) == 1
+    assert len(recorder.told("STEP_STARTED", stepName="b")) == 1
 
 
 async def test_a_long_history_is_read_in_pages_and_no_step_of_it_asks_the_server():
@@ -317,10 +317,12 @@ async def test_a_long_history_is_read_in_pages_and_no_step_of_it_asks_the_server
             await ctx.step(f"step {number}", one)
         return ctx.run.attempt
 
-    ledger = Ledger(serve(t))
+    recorder = CallRecorder(serve(t))
     for number in range(10_000):
         step = {"stepId": str(number + 1), "stepName": f"step {number}"}
-        ledger.events.append(("STEP_STARTED", {"type": "STEP_STARTED", **step}, ledger.now))
-        ledger.events.append(("STEP_FINISHED", {"type": "STEP_FINISHED", **step, "result": 1}, ledger.now))
-    assert await ledger.attempt() == "completed"
-    assert ledger.calls == ledger.pages == 40
+        recorder.events.append(("STEP_STARTED", {"type": "STEP_STARTED", **step}, recorder.now))
+        recorder.events.append(
+            ("STEP_FINISHED", {"type": "STEP_FINISHED", **step, "result": 1}, recorder.now)
+        )
+    assert await recorder.attempt() == "completed"
+    assert recorder.calls == recorder.pages == 40

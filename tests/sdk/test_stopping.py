@@ -47,10 +47,10 @@ async def test_a_coroutine_is_cancelled_wherever_it_stands(end, place, bench):
 
     b = bench(app)
     b.server.add("a")
-    await b.time.pass_by(0.1)
+    await b.time.advance(0.1)
     await b.until(lambda: "one" in seen)
     end(b.server)
-    await b.time.pass_by(11)
+    await b.time.advance(11)
     assert sorted(seen) == sorted([*(["one", "two"] if place == "gather" else ["one"]), *_cancelled(place)])
     assert [body["status"] for _, body in b.server.completions] == ([] if end is supersede else ["cancelled"])
     await b.stop()
@@ -73,10 +73,10 @@ async def test_a_thread_sees_that_it_is_cancelled_and_keeps_its_place_until_it_e
 
     b = bench(app, concurrency=1)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     cancel(b.server)
     b.server.add("b")
-    await b.time.pass_by(11)
+    await b.time.advance(11)
     await b.until(lambda: seen == ["cancelled"])
     await b.settle()
     assert b.server.queue == ["b"]
@@ -90,12 +90,12 @@ async def test_a_process_ends_with_its_runs_lease(bench, tmp_path):
     b = bench(app)
     claim = b.server.claim = {"target": "task:awaits", "config": {"folder": str(tmp_path)}}
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     await b.until((tmp_path / "pids").exists)
     (child,) = json.loads((tmp_path / "pids").read_text())
     assert claim
     supersede(b.server)
-    await b.time.pass_by(11)
+    await b.time.advance(11)
     await b.until((tmp_path / "cleaned").exists)
     await b.until(lambda: not alive(child))
     await b.stop()
@@ -106,13 +106,13 @@ async def test_a_process_ends_with_its_worker(bench, tmp_path):
     b = bench(app, grace_seconds=5)
     b.server.claim = {"target": "task:awaits", "config": {"folder": str(tmp_path)}}
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     await b.until((tmp_path / "pids").exists)
     (child,) = json.loads((tmp_path / "pids").read_text())
     b.worker.stop()
-    await b.time.pass_by(4)
+    await b.time.advance(4)
     assert alive(child)
-    await b.time.pass_by(2)
+    await b.time.advance(2)
     await b.until(b.serving.done)
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
     assert (tmp_path / "cleaned").exists()

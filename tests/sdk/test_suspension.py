@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 
 from runstead.sdk import App, ChildFailed, RunFailed, StepFailed, WaitTimeout
-from runstead.sdk.durable.waits import Durable
+from runstead.sdk.durable.waits import Waits
 
-from .call_recorder import Ledger
+from .call_recorder import CallRecorder
 
 
 async def work(handler, *, crash=None, answers=None, **options):
     app = App()
     app.task("t", **options)(handler)
-    ledger = Ledger(app, crash=(crash or {}).get)
-    ledger.answers = answers or {}
-    return await ledger.work()
+    recorder = CallRecorder(app, crash=(crash or {}).get)
+    recorder.answers = answers or {}
+    return await recorder.work()
 
 
 async def one():
@@ -101,7 +101,7 @@ async def test_nobody_answers_in_time():
                 seen.append(str(late))
         return seen
 
-    assert (await work(t)).output == ["Nobody answered '?' in time", "The event '?' did not come in time"]
+    assert (await work(t)).output == ["No answer to '?' came in time", "The event '?' did not come in time"]
 
 
 async def test_each_wait_is_begun_and_ended_once():
@@ -123,11 +123,11 @@ async def test_a_wait_that_somebody_ends_by_hand_without_an_answer_ends():
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app)
-    assert await ledger.attempt() == "waiting"
-    ledger.resume("timer")  # long before its time, by POST /runs/{id}/resume
-    assert await ledger.attempt() == "completed"
-    assert ledger.calls < 20
+    recorder = CallRecorder(app)
+    assert await recorder.attempt() == "waiting"
+    recorder.resume("timer")  # long before its time, by POST /runs/{id}/resume
+    assert await recorder.attempt() == "completed"
+    assert recorder.calls < 20
 
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(days=400)], ids=["behind", "ahead"])
@@ -141,9 +141,9 @@ async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, mo
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app)
-    assert await ledger.attempt() == "waiting"
-    ledger.meanwhile()
+    recorder = CallRecorder(app)
+    assert await recorder.attempt() == "waiting"
+    recorder.meanwhile()
 
     class Clock(waits.datetime):
         @classmethod
@@ -151,8 +151,8 @@ async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, mo
             return super().now(tz) + wrong
 
     monkeypatch.setattr(waits, "datetime", Clock)
-    assert await ledger.attempt() == "completed"
-    assert (ledger.output, ledger.calls) == ("awake", 4)
+    assert await recorder.attempt() == "completed"
+    assert (recorder.output, recorder.calls) == ("awake", 4)
 
 
 # At the same time
@@ -185,15 +185,15 @@ async def test_a_timer_goes_on_while_somebody_is_asked_and_ends_no_question():
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app)
-    assert await ledger.attempt() == "waiting"
-    assert ledger.waiting["tool_call_id"].startswith("approval:")
-    ledger.meanwhile()  # the minute passes
-    assert await ledger.attempt() == "waiting"
+    recorder = CallRecorder(app)
+    assert await recorder.attempt() == "waiting"
+    assert recorder.waiting["tool_call_id"].startswith("approval:")
+    recorder.meanwhile()  # the minute passes
+    assert await recorder.attempt() == "waiting"
     assert order == ["slept"]
-    ledger.resume("approval", True)
-    assert await ledger.attempt() == "completed"
-    assert ledger.output is True
+    recorder.resume("approval", True)
+    assert await recorder.attempt() == "completed"
+    assert recorder.output is True
 
 
 async def test_what_fails_in_a_gather_cancels_the_others_and_is_the_same_each_time():
@@ -300,9 +300,9 @@ async def test_each_try_gets_its_arguments_as_they_were_sent():
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app, config={"rows": [1, 2, 3]})
-    ledger.receipts.add(("event", "event:once:1"))  # answered while it is asked: the same worker goes on
-    await ledger.attempt()
+    recorder = CallRecorder(app, config={"rows": [1, 2, 3]})
+    recorder.receipts.add(("event", "event:once:1"))  # answered while it is asked: the same worker goes on
+    await recorder.attempt()
     assert seen == [3, 3]
 
 
@@ -313,10 +313,10 @@ async def test_an_argument_that_is_not_valid_fails_the_run_without_a_retry():
     app = App()
     app.task("t", retries=3)(t)
     for config in ({"rows": "many"}, {}):
-        ledger = await Ledger(app, config=config).work()
-        assert ledger.error.code == "INVALID_INPUT"
-        assert "'rows'" in ledger.error.message
-        assert ledger.attempts == 1
+        recorder = await CallRecorder(app, config=config).work()
+        assert recorder.error.code == "INVALID_INPUT"
+        assert "'rows'" in recorder.error.message
+        assert recorder.attempts == 1
 
 
 # Runs below
@@ -332,18 +332,18 @@ async def test_a_child_is_created_once_and_its_failure_says_why():
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app, crash={2: "after"}.get)  # created, and the worker died before it knew
-    while await ledger.attempt() != "waiting":
+    recorder = CallRecorder(app, crash={2: "after"}.get)  # created, and the worker died before it knew
+    while await recorder.attempt() != "waiting":
         pass
-    [body] = ledger.created
+    [body] = recorder.created
     assert body["parent_run_id"] == "r"
     error = {"message": "disk full", "code": "X"}
-    ledger.children[body["public_id"]] = {"status": "failed", "error": error}
-    ledger.resume("run", receipt=False)
-    assert await ledger.attempt() == "completed"
+    recorder.children[body["public_id"]] = {"status": "failed", "error": error}
+    recorder.resume("run", receipt=False)
+    assert await recorder.attempt() == "completed"
     name = body["public_id"]
-    assert ledger.output == ["CHILD_FAILED", f"The run {name} failed: disk full", "failed"]
-    assert len(ledger.created) == 1
+    assert recorder.output == ["CHILD_FAILED", f"The run {name} failed: disk full", "failed"]
+    assert len(recorder.created) == 1
 
 
 async def test_a_child_that_ends_while_it_is_asked_for_keeps_nobody_waiting():
@@ -352,29 +352,29 @@ async def test_a_child_that_ends_while_it_is_asked_for_keeps_nobody_waiting():
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app)
-    wait = ledger.wait
+    recorder = CallRecorder(app)
+    wait = recorder.wait
 
     def ends_first(body):
-        ledger.children[body["awaited_run_id"]].update(status="completed", output=7)
+        recorder.children[body["awaited_run_id"]].update(status="completed", output=7)
         return wait(body)
 
-    ledger.wait = ends_first
-    assert await ledger.attempt() == "completed"
-    assert ledger.output == 7
+    recorder.wait = ends_first
+    assert await recorder.attempt() == "completed"
+    assert recorder.output == 7
 
 
 async def test_a_child_that_was_deleted_fails_the_run_and_says_so():
     async def t(ctx):
         child = await ctx.spawn("task:index")
-        ledger.children.clear()
+        recorder.children.clear()
         await child.result()
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app)
-    await ledger.work()
-    assert ledger.error.code == "CHILD_GONE"
+    recorder = CallRecorder(app)
+    await recorder.work()
+    assert recorder.error.code == "CHILD_GONE"
 
 
 # In threads
@@ -398,10 +398,10 @@ async def test_a_plain_function_has_all_of_it_and_blocks():
 
     app = App()
     app.task("t")(t)
-    ledger = Ledger(app, config={"n": 3})
-    ledger.answers = {"order": {"id": 1}}
-    await ledger.work()
-    assert ledger.output == [["r", 1.5, 3.0], True, {"id": 1}, "completed"], ledger.error
+    recorder = CallRecorder(app, config={"n": 3})
+    recorder.answers = {"order": {"id": 1}}
+    await recorder.work()
+    assert recorder.output == [["r", 1.5, 3.0], True, {"id": 1}, "completed"], recorder.error
     assert sorted(calls) == [3, 6]
 
 
@@ -429,7 +429,7 @@ async def test_a_thread_that_a_timeout_has_left_behind_does_nothing_more():
 
 def test_a_step_without_an_app_says_where_steps_belong():
     async def ask():
-        await Durable.step(object.__new__(Durable), "a", one)
+        await Waits.step(object.__new__(Waits), "a", one)
 
     with pytest.raises(RuntimeError, match="for the functions that an App serves"):
         asyncio.run(ask())

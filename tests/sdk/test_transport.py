@@ -93,7 +93,7 @@ async def test_a_header_that_would_begin_another_is_refused_and_not_shown(serve)
     for key in ("vf_secret\n", "vf_secret\r\nX-Admin: 1", "vf_sécret"):
         with pytest.raises(NoAnswerError, match="Authorization holds a character") as caught:
             await client.with_key(key).healthz()
-        assert caught.value.hopeless
+        assert caught.value.permanent
         assert "cret" not in str(caught.value)
     assert server.peers == []
 

@@ -54,7 +54,7 @@ async def test_a_file_that_shrinks_on_its_way_is_an_error(serve, tmp_path):
     file.write_bytes(b"x" * 60)
     with pytest.raises(NoAnswerError, match="40 bytes before its announced length") as caught:
         await client.send(call)
-    assert caught.value.hopeless
+    assert caught.value.permanent
 
 
 async def test_an_encoded_answer_is_not_taken_for_a_value(serve):

@@ -23,7 +23,7 @@ async def test_a_run_is_claimed_told_of_and_completed_with_what_the_handler_retu
 
     b = bench(handler)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.server.events == [("a", [{"type": "STEP_STARTED", "stepName": "task:t"}])]
     assert b.server.completions == [
         (
@@ -48,7 +48,7 @@ async def test_claims_use_the_worker_token_and_everything_about_a_run_the_origin
 
     b = bench(handler, targets=["task:t"], concurrency=3)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     (registered,) = b.sent("/workers")
     assert registered[0]["authorization"] == "Bearer original"
     headers, body = b.sent("/claim")[0]
@@ -73,7 +73,7 @@ async def test_a_worker_that_knows_its_id_never_registers_and_uses_its_own_key(b
 
     b = bench(handler, worker_id="w9")
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.sent("/workers") == []
     assert b.sent("/w9/claim")[0][0]["authorization"] == "Bearer original"
     assert b.server.runs["a"]["status"] == "completed"
@@ -86,7 +86,7 @@ async def test_an_exception_fails_the_run_and_its_traceback_is_in_the_detail_onl
 
     b = bench(handler)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     (_, body) = b.server.completions[0]
     assert (body["status"], body["terminal_error_code"]) == ("failed", "KeyError")
     assert body["terminal_error_message"] == "'lost'"
@@ -100,7 +100,7 @@ async def test_a_declared_failure_says_what_the_handler_says(bench):
 
     b = bench(handler)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.server.completions[0][1] == {
         "status": "failed",
         "terminal_error_code": "NO_STOCK",
@@ -117,7 +117,7 @@ async def test_a_result_that_is_no_json_fails_the_run(bench):
 
     b = bench(handler)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.server.completions[0][1]["terminal_error_code"] == "RESULT_NOT_JSON"
     await b.stop()
 
@@ -130,7 +130,7 @@ async def test_a_completion_that_is_refused_fails_the_run_with_the_reason(bench,
     fails = [kit.problem(413, "BODY_TOO_LARGE")]
     b = bench(handler)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.server.completions[0][1]["terminal_error_code"] == "COMPLETION_REFUSED"
     assert "BODY_TOO_LARGE" in b.server.completions[0][1]["terminal_error_message"]
     await b.stop()
@@ -145,7 +145,7 @@ async def test_no_more_runs_are_under_way_than_the_concurrency_allows(bench):
     b = bench(handler, concurrency=2)
     for name in "abc":
         b.server.add(name)
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.server.queue == ["c"]
     doors["a"].set()
     await b.settle()
@@ -178,10 +178,10 @@ async def test_a_restarting_server_is_waited_for(bench, kit):
     b = bench(handler)
     b.server.fail = lambda _name: kit.problem(503, "SHUTTING_DOWN")
     b.server.add("a")
-    await b.time.pass_by(60)
+    await b.time.advance(60)
     assert not b.serving.done()
     b.server.fail = lambda _name: None
-    await b.time.pass_by(20)
+    await b.time.advance(20)
     assert b.server.runs["a"]["status"] == "completed"
     await b.stop()
 
@@ -191,13 +191,13 @@ async def test_a_worker_that_the_server_forgot_registers_again(bench, kit):
         return None
 
     b = bench(handler)
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     fails = [kit.problem(401, "UNAUTHENTICATED")]
     b.server.fail = lambda name: fails.pop() if fails and name.endswith("/claim") else None
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.server.add("b")
-    await b.time.pass_by(2)
+    await b.time.advance(2)
     assert b.server.tokens == 2
     assert b.server.runs["b"]["status"] == "completed"
     await b.stop()
@@ -212,14 +212,14 @@ async def test_a_worker_that_may_not_work_says_so(bench, kit):
 
 async def test_claims_that_come_back_empty_at_once_are_spaced_out(bench):
     b = bench(forever, wait_seconds=0)
-    await b.time.pass_by(10)
+    await b.time.advance(10)
     assert len(b.sent("/claim")) in {10, 11}
 
 
 async def test_a_busy_worker_still_tells_that_it_lives(bench):
     b = bench(forever, concurrency=1, heartbeat_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(95)
+    await b.time.advance(95)
     assert len(b.sent("/workers/w/heartbeat")) == 3
 
 
@@ -241,9 +241,9 @@ async def test_what_is_there_is_worked_off_and_no_more_is_waited_for(bench):
     for name in "abc":
         b.server.add(name)
     worker = Worker(b.client, handler, kinds=["task"], concurrency=2, clock=b.time.clock, sleep=b.time.sleep)
-    assert await worker.work_off() == 3
+    assert await worker.run_until_idle() == 3
     assert {run["status"] for run in b.server.runs.values()} == {"completed"}
-    assert await worker.work_off() == 0
+    assert await worker.run_until_idle() == 0
     assert {body["wait_seconds"] for _, body in b.sent("/claim")[1:]} == {0}
 
 
@@ -256,7 +256,7 @@ async def test_an_error_with_a_code_of_its_own_is_told_with_it(bench):
 
     b = bench(handler)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     assert b.server.completions[0][1]["terminal_error_code"] == "OUT_OF_STOCK"
     await b.stop()
 

@@ -19,9 +19,9 @@ async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(ben
 
     b = bench(handler, grace_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(5)
+    await b.time.advance(5)
     b.server.add("late")
     door.set()
     await b.settle()
@@ -34,11 +34,11 @@ async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(ben
 async def test_what_is_not_finished_within_the_grace_is_released(bench):
     b = bench(forever, grace_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(29)
+    await b.time.advance(29)
     assert b.server.releases == []
-    await b.time.pass_by(2)
+    await b.time.advance(2)
     assert b.serving.done()
     ((run_id, body),) = b.server.releases
     assert (run_id, body["attempt"], body["retry_after_seconds"]) == ("a", 1, 0)
@@ -49,9 +49,9 @@ async def test_what_is_not_finished_within_the_grace_is_released(bench):
 async def test_a_second_stop_releases_at_once(bench):
     b = bench(forever, grace_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(2)
+    await b.time.advance(2)
     b.worker.stop()
     await b.settle()
     assert b.serving.done()
@@ -61,7 +61,7 @@ async def test_a_second_stop_releases_at_once(bench):
 async def test_a_worker_whose_task_is_cancelled_releases_at_once(bench):
     b = bench(forever)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.serving.cancel()
     await b.settle()
     assert b.serving.cancelled()
@@ -70,7 +70,7 @@ async def test_a_worker_whose_task_is_cancelled_releases_at_once(bench):
 
 async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(bench):
     b = bench(forever)
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
     b.server.add("a")
     await b.settle()
@@ -80,14 +80,14 @@ async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(benc
 
 async def test_an_idle_worker_stops_within_a_second(bench):
     b = bench(forever, wait_seconds=20)
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(1)
+    await b.time.advance(1)
     assert b.serving.done()
 
 
 def test_sigterm_stops_a_worker_that_runs(kit):
-    server = kit.WorkersServer()
+    server = kit.FakeServer()
 
     async def handler(run, ctx):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -20,11 +20,12 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.schedules.trigger import Trigger, new_token, token_hash
 from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Webhook, secret_of
-from runstead.engines.memory import MemoryStore
 from runstead.engines.sqlite.store import SqliteStore
-from tests.support.store_driver import PROJECT, Clock, StoreDriver, event, idempotent, push_service, refusal
+from tests.support.clock import Clock
+from tests.support.model import ModelStore
+from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal
 
-ENGINES = ("memory", "sqlite", "postgres")
+ENGINES = ("sqlite", "postgres")
 AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
 
 
@@ -116,8 +117,6 @@ def new_store(engine, tmp_path, request):
     """new_store(clock): an empty store of the engine, not open yet."""
     if engine == "postgres":
         return request.getfixturevalue("postgres_store")
-    if engine == "memory":
-        return MemoryStore
     numbers = itertools.count()
     sqlite_store = request.getfixturevalue("sqlite_store")
     return lambda clock: sqlite_store(tmp_path / f"{next(numbers)}.db", clock)
@@ -193,7 +192,7 @@ def desks(new_store):
     def both():
         clock = Clock()
         runner = asyncio.Runner()
-        tested, model = new_store(clock), MemoryStore(clock)
+        tested, model = new_store(clock), ModelStore(clock)
         runner.run(tested.open())
         runner.run(model.open())
         return StoreDriver(tested, clock), StoreDriver(model, clock), clock, runner

@@ -10,10 +10,11 @@ from runstead.commands.check import check
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.identity.project import Project
 from runstead.core.usage.rollup import DAY
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.sql.sql_files import migrations
 from runstead.ports.store import RunQuery
-from tests.support.store_driver import NOON, PROJECT
+from tests.support.clock import NOON
+from tests.support.store_driver import PROJECT
 
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
 ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES})
@@ -23,7 +24,7 @@ AGENT = {"kind": "agent", "implementation_kind": "python"}
 async def open_app(store):
     for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
         await store.identity.create_project(Project(project_id, slug, slug, 1), None, None)
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 def used(tokens, model="m"):

@@ -4,12 +4,13 @@ import pytest
 
 from runstead.commands import charts
 from runstead.commands.app import App
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import RunStatus
 from runstead.core.usage.activity import RunSummary
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.ports.store import RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -20,7 +21,7 @@ MINUTE = 60_000
 
 @pytest.fixture
 def app(store):
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ async def busy(driver, clock):
     for run_id, status, took in (("a", "completed", 10), ("b", "failed", 20), ("c", "completed", 30)):
         await driver.create(run_id, target=f"task:{run_id}", labels=b'{"team":"x"}')
         await driver.claim(limit=1)
-        clock.advance(took)
+        clock.advance_ms(took)
         await driver.complete(run_id, status)
-        clock.advance(MINUTE - took)
+        clock.advance_ms(MINUTE - took)
     await driver.create("d", target="task:a")
     await driver.create("elsewhere", project_id=ELSEWHERE)
     return driver
@@ -107,3 +108,43 @@ async def test_a_chart_that_cannot_be_is_refused(app, furnished, since, until, b
     with pytest.raises(Error) as caught:
         await charts.activity(app, READER, PROJECT, RunQuery(()), since, until, buckets)
     assert caught.value.code == "INVALID_REQUEST"
+
+
+SPAN = 4 * MINUTE
+
+
+@pytest.mark.parametrize("filters", [{"labels": (("team", "x"),)}, {"text": "task:"}])
+async def test_a_chart_that_no_sum_knows_counts_the_newest_runs_and_says_since_when(
+    app, clock, furnished, monkeypatch, filters
+):
+    whole = await activity(app, clock, **filters)
+    assert (whole.total.counts["completed"], whole.counted_since) == (2, None)
+    monkeypatch.setattr(limits, "chart_runs_max", whole.total.runs)
+    assert await activity(app, clock, **filters) == whole
+    monkeypatch.setattr(limits, "chart_runs_max", whole.total.runs - 1)
+    part = await activity(app, clock, **filters)
+    assert part.total.runs == whole.total.runs - 1
+    assert part.buckets[1:] == whole.buckets[1:]
+    assert part.buckets[0].runs == 0
+    assert part.counted_since == clock.now + MINUTE - SPAN + MINUTE
+
+
+async def test_no_more_runs_are_read_than_a_chart_counts(app, clock, furnished, monkeypatch):
+    asked = []
+    plain = app.store.runs.summaries
+
+    async def summaries(query):
+        asked.append(query.limit)
+        return await plain(query)
+
+    monkeypatch.setattr(app.store.runs, "summaries", summaries)
+    await activity(app, clock, labels=(("team", "x"),))
+    assert max(asked) == limits.chart_runs_max + 1
+
+
+async def test_a_chart_that_sums_know_counts_every_run(app, clock, furnished, monkeypatch):
+    monkeypatch.setattr(limits, "chart_runs_max", 1)
+    for filters in ({}, {"targets": ("task:a",)}, {"statuses": ("completed", "failed", "pending")}):
+        found = await activity(app, clock, **filters)
+        assert found.total.runs > 1
+        assert found.counted_since is None

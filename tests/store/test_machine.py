@@ -16,7 +16,7 @@ from runstead.core.runs.run import RunStatus
 from .engine_pair import EnginePair
 
 #: Memory is the model itself. PostgreSQL takes longest for each.
-EXAMPLES = {"memory": 20, "sqlite": 80, "postgres": 50}
+EXAMPLES = {"sqlite": 80, "postgres": 50}
 SETTINGS = settings(
     stateful_step_count=40,
     deadline=None,
@@ -335,7 +335,7 @@ class StoreMachine(EnginePair):
 
     @rule(ms=stretches)
     def time_passes(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
 
     @precondition(lambda self: any(run.due_at is not None for run in self.rows.values()))
     @rule(limit=st.sampled_from((1, 2, 100)), dice=dice, exactly=st.booleans(), ms=stretches)
@@ -343,7 +343,7 @@ class StoreMachine(EnginePair):
         if exactly:
             self.move_to(min((run.due_at for run in self.rows.values() if run.due_at is not None), default=0))
         else:
-            self.clock.advance(ms)
+            self.clock.advance_ms(ms)
         decided = self.both(lambda d: d.enforce_deadlines(limit, dice=dice))
         assert len(decided) <= limit
 

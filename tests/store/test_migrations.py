@@ -4,9 +4,12 @@ import sqlite3
 from contextlib import closing
 from importlib.resources import files
 
+import msgspec
 import pytest
 
-from runstead.core.runs.run import FIELDS
+from runstead.core.runs.run import FIELDS, RunStatus
+from runstead.core.usage.rollup import Facts
+from runstead.engines.sql.sql_files import migrations
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 FIRST = "0001_the_spine"
@@ -100,3 +103,26 @@ async def test_a_store_is_migrated_once(old, desk_at):
         names = [name for (name,) in connection.execute("SELECT name FROM schema_migrations ORDER BY name")]
     assert names[0] == FIRST
     assert "0004_events_and_names" in names
+
+
+async def test_what_was_not_summed_up_before_entries_had_an_order_is_summed_up_after(tmp_path, desk_at):
+    path = tmp_path / "twenty.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
+        )
+        for name, statements in migrations("runstead.engines.sqlite").items():
+            if name < "0021":
+                connection.executescript(statements)
+                connection.execute("INSERT INTO schema_migrations VALUES (?, 1)", (name,))
+        for seq in (1, 2):
+            ended = {"status": "completed", "completed_at": 5, "duration_ms": 4, "root_seq": seq}
+            put_run(connection, seq, **ended)
+            facts = Facts(1, "task", RunStatus.COMPLETED, 4, None, None, None, f"run-{seq}")
+            entry = (seq, 1, "ended", PROJECT, msgspec.msgpack.encode(facts))
+            connection.execute("INSERT INTO rollup_entries VALUES (?, ?, ?, ?, ?)", entry)
+        connection.commit()
+    store = (await desk_at(path)).store
+    assert await store.rollups.integrity() == []
+    assert [await store.rollups.fold(10) for _ in range(2)] == [2, 0]
+    assert await store.rollups.integrity() == []

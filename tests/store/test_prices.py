@@ -10,7 +10,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Scope
 from runstead.core.identity.project import Project
 from runstead.core.usage.price import Price
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -47,7 +47,7 @@ async def test_prices_are_listed_by_provider_then_model(store):
 
 async def test_a_new_price_takes_the_place_of_the_old_one(store, clock):
     await put(store, cached=5)
-    clock.advance(7)
+    clock.advance_ms(7)
     new = await put(store, input=9)
     assert await store.prices.of(PROJECT) == [new]
     assert (new.cached, new.updated_at) == (None, clock.now)
@@ -73,7 +73,7 @@ async def test_a_price_is_deleted_once(store):
 @pytest.fixture
 async def app(store):
     await store.identity.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 async def refused(work):

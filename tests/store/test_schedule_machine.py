@@ -26,7 +26,7 @@ from runstead.ports.store import ScheduleQuery, Written, WrittenFiring
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 #: Memory is the model itself. PostgreSQL takes longest for each.
-EXAMPLES = {"memory": 15, "sqlite": 60, "postgres": 30}
+EXAMPLES = {"sqlite": 60, "postgres": 30}
 SETTINGS = settings(
     stateful_step_count=30,
     deadline=None,
@@ -156,7 +156,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from((1, 5_001, 60_000, 400_000)))
     def time_passes(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
         self.both(lambda d: d.enforce_deadlines())
 
     @invariant()

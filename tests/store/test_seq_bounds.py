@@ -8,7 +8,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import Project
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.ports.store import RunQuery
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -20,7 +20,7 @@ COUNT = 30
 
 @pytest.fixture
 def app(store):
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def long_list(driver, store, clock, monkeypatch):
         made.append((await driver.create(f"run-{n}", project_id=PROJECT)).created_at)
         for m in range(n % 3):
             await driver.create(f"other-{n}-{m}", project_id=ELSEWHERE)
-        clock.advance(STEP)
+        clock.advance_ms(STEP)
     return made
 
 

@@ -7,7 +7,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import DEFAULT_SCOPES, Principal
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ADA = Principal("user", "ada", {PROJECT: DEFAULT_SCOPES})
@@ -17,7 +17,7 @@ CREDENTIAL = "vf_0badcafe_secret"
 
 @pytest.fixture
 def app(store):
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 async def signed_in(app, principal=ADA, **options):
@@ -50,10 +50,10 @@ async def test_a_secret_that_is_none_opens_nothing(app, wrong):
 
 async def test_a_session_ends_after_twelve_hours_whatever_was_done_with_it(app, clock):
     secret, _ = await signed_in(app)
-    clock.advance(limits.browser_session_s * 1000 - 1)
+    clock.advance_ms(limits.browser_session_s * 1000 - 1)
     assert await commands.opened(app, secret) is not None
-    await commands.note_seen(app)
-    clock.advance(1)
+    await app.session_activity.flush()
+    clock.advance_ms(1)
     assert await commands.opened(app, secret) is None
 
 
@@ -62,7 +62,7 @@ async def test_a_session_never_outlives_its_credential(app, clock):
     assert session.expires_at == clock.now + 60_000
     late = (await signed_in(app, expires_at=clock.now + 10**9)).session
     assert late.expires_at == clock.now + limits.browser_session_s * 1000
-    clock.advance(60_000)
+    clock.advance_ms(60_000)
     assert await commands.opened(app, secret) is None
 
 
@@ -121,9 +121,9 @@ async def test_what_browsers_say_of_themselves_is_cut_and_kept_plain(app):
 
 async def test_when_a_browser_was_last_seen_is_stored_from_time_to_time(app, clock):
     secret, session = await signed_in(app)
-    clock.advance(5_000)
+    clock.advance_ms(5_000)
     await commands.opened(app, secret)
     assert (await commands.own(app, ADA))[0].last_seen_at == session.created_at
-    assert await commands.note_seen(app) == 1
+    assert await app.session_activity.flush() == 1
     assert (await commands.own(app, ADA))[0].last_seen_at == clock.now
-    assert await commands.note_seen(app) == 0
+    assert await app.session_activity.flush() == 0

@@ -3,8 +3,6 @@
 import asyncio
 
 from runstead.core.identity.project import Project
-from runstead.engines.memory import MemoryStore
-from runstead.ports.store import Store
 
 
 async def test_the_facts_name_the_engine_and_its_queue(store, engine):
@@ -72,8 +70,3 @@ async def test_two_stores_do_not_share(new_store, clock):
     assert await second.identity.is_empty()
     for store in (first, second):
         await store.close()
-
-
-def test_memory_tells_the_time_by_itself():
-    store: Store = MemoryStore()
-    assert asyncio.run(store.check())["engine"] == "memory"

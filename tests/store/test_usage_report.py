@@ -8,7 +8,7 @@ from runstead.commands.app import App
 from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Scope
 from runstead.core.identity.project import Project
-from runstead.engines.memory import MemoryNotifier
+from runstead.engines.notifiers.local import LocalNotifier
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -32,7 +32,7 @@ async def used(driver, clock):
     await driver.complete(
         "root", metadata=msgspec.json.encode(model | {"inputTokens": 50, "outputTokens": 5})
     )
-    clock.advance(DAY)
+    clock.advance_ms(DAY)
     timed = {"target": "task:a", "schedule_id": "nightly"}
     await ended(driver, "timed", given=timed, provider="acme", model="n", inputTokens=7, cachedInputTokens=3)
     await ended(driver, "silent")
@@ -44,7 +44,7 @@ async def used(driver, clock):
 @pytest.fixture
 async def app(store):
     await store.identity.create_project(Project(PROJECT, "inventory", "Inventory", 1), None, None)
-    return App(store, MemoryNotifier())
+    return App(store, LocalNotifier())
 
 
 async def told(app, clock, by, principal=ADMIN, since=0):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.support.server import KEY, PROGRAM, Server, environment, until
+from tests.support.server import KEY, PROGRAM, Server, environment
+from tests.support.until import until
 
 from .browser import Tab
 from .conftest import CHROMIUM

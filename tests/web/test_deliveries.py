@@ -6,7 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.server import Server, until
+from tests.support.server import Server
+from tests.support.until import until
 
 from .plain_browser import PlainBrowser
 from .web_client import page_text

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import until
+from tests.support.until import until
 
 from .run_pages import TaskRun
 

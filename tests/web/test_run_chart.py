@@ -6,6 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from runstead.core.runs.run import RunStatus
+from runstead.core.usage.activity import Activity, Bucket
+from runstead.web.runs.chart import summary
+from runstead.web.runs.filters import Filters
+
 from .run_lists import LIST, create, reader, run_ids_in
 
 CHART = "/ui/projects/default/list/chart"
@@ -59,6 +64,16 @@ def test_chosen_times_are_the_charts_too(browser, ended):
     assert found["until"] - found["since"] == 30_000
     assert len(found["begins_at"]) == 30
     assert found["summary"] == "In this period no run was created."
+
+
+def test_a_chart_of_a_part_says_how_many_it_counts_and_since_when():
+    total = Bucket(0, {RunStatus.COMPLETED: 9_000, RunStatus.FAILED: 1_000}, 1_500, 20_000)
+    found = Activity(0, 3_600_000, 60_000, [], total, counted_since=1_767_225_600_000)
+    assert summary(found, Filters()) == (
+        "In the last hour more than 10,000 matching runs were created. The chart counts only the newest 10,000, created since"
+        " 2026-01-01 00:00:00 UTC: 9,000 completed, 1,000 failed. Of the completed runs, 50 % took at most 1.5 s, 95 % at most"
+        " 20.0 s."
+    )
 
 
 def test_a_reversed_time_range_is_refused(browser):

@@ -58,7 +58,7 @@ async def fill(path, key):
                     loaded.run,
                     now=loaded.now,
                     events=events,
-                    expected_event_id=None,
+                    expected_previous_event_id=None,
                     expected_sequence=None,
                     tail=(),
                     fence=Fence(),

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import until
+from tests.support.until import until
 
 from .web_client import WebClient, fits, hidden, page_text
 
@@ -110,7 +110,7 @@ def test_a_time_is_in_the_schedules_zone(web_client, api):
         ("schedule", "", "Write five cron fields"),
         ("schedule", "61 * * * *", "The minute field '61' is not valid"),
         ("schedule", "0 0 30 2 *", "names a day that none of its months has"),
-        ("timezone", "Mars/Olympus", "'Mars/Olympus' is no IANA time zone"),
+        ("timezone", "Mars/Olympus", "'Mars/Olympus' is not an IANA time zone"),
         ("timezone", "x" * 200, "Write a time zone of the IANA database"),
         ("max_runs", "many", "A whole number from 1 on"),
         ("max_runs", "0", "A whole number from 1 on"),

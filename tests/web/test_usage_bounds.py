@@ -8,13 +8,14 @@ from runstead.commands import create as creating, runs as commands
 from runstead.commands.app import App
 from runstead.commands.create import NewRun
 from runstead.commands.keys import new_project
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.runs.transitions import NO_FENCE, Completion
-from runstead.engines.memory import MemoryNotifier, MemoryStore
-from runstead.engines.memory.rollups import MemoryRollups
+from runstead.engines.notifiers.local import LocalNotifier
+from runstead.engines.sqlite.rollups import SqliteRollups
+from runstead.testing.store import TemporaryStore
 from runstead.web.framework.form import Fields
 from runstead.web.framework.request import PageRequest
 from runstead.web.usage import pages
@@ -24,19 +25,19 @@ from .web_client import page_text
 
 @pytest.fixture
 async def show():
-    """show(page, name=value…): the response to this query. Five runs of three targets have reported usage."""
-    store = MemoryStore(now_ms)
+    """show(page, name=value…): the answer to who asks with this query. Five runs have reported, of three targets."""
+    store = TemporaryStore(now_ms)
     await store.open()
     project = new_project("many", None)
     await store.identity.create_project(project, None, None)
-    app, principal = App(store, MemoryNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
+    app, principal = App(store, LocalNotifier()), Principal("api_key", "k", {project.id: ALL_SCOPES})
     metadata = msgspec.json.encode(
         {"provider": "acme", "model": "big", "inputTokens": 1_000, "outputTokens": 1}
     )
     for number in range(5):
         new = NewRun(kind="task", owner_kind="project", owner_id=project.id, target=f"task:{min(number, 2)}")
         made = await creating.create(app, principal, new)
-        named = Named(made.run.run_id, project.id)
+        named = RunRef(made.run.run_id, project.id)
         await commands.complete(
             app, principal, named, Completion(status="completed", metadata=metadata), NO_FENCE
         )
@@ -61,12 +62,12 @@ async def test_a_complete_report_shows_no_notice(show):
 
 
 async def test_a_report_during_the_first_sum_shows_a_notice(show, monkeypatch):
-    plain = MemoryRollups.usage
+    plain = SqliteRollups.usage
 
     async def usage_of_some(rollups, query):
         return replace(await plain(rollups, query), truncated=True)
 
-    monkeypatch.setattr(MemoryRollups, "usage", usage_of_some)
+    monkeypatch.setattr(SqliteRollups, "usage", usage_of_some)
     page = page_text(await show(pages.index))
     assert "Incomplete: runs from before the upgrade of this server are still being summed up" in page
     assert "-incomplete.csv" in (await show(pages.download)).headers["content-disposition"]

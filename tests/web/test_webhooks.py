@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import until
+from tests.support.until import until
 
 from .plain_browser import PlainBrowser, refusal
 from .web_client import fits

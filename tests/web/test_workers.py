@@ -75,7 +75,7 @@ def test_a_workers_metadata_is_shown_as_text(browser, api):
 def test_an_invalid_cursor_is_refused(browser):
     answer = browser.get(f"{PAGE}?cursor=nonsense")
     assert answer.status_code == 400
-    assert "cursor is none of this list" in answer.text
+    assert "cursor is not from this list" in answer.text
 
 
 def test_a_push_service_is_shown_and_disabled(browser, api):

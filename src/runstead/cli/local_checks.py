@@ -113,11 +113,6 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
-    if settings.database_url == "memory://":
-        yield Finding(
-            "store", "warn", "memory:// loses all data when the server stops", "set RUNSTEAD_DATABASE_URL"
-        )
-        return
     postgres = is_postgres(settings.database_url)
     if not postgres:
         try:

@@ -84,7 +84,7 @@ def _serve(
     import uvloop  # noqa: PLC0415
 
     from runstead.cli.shared.app_loader import load  # noqa: PLC0415
-    from runstead.sdk import App, AsyncClient, Fleet, Places, RunsteadError  # noqa: PLC0415
+    from runstead.sdk import App, AsyncClient, RunsteadError, WorkerGroup, WorkerSlots  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for noisy in ("httpx2", "httpcore2"):  # they log every request
@@ -95,8 +95,8 @@ def _serve(
             raise ValueError(f"--concurrency must be 1 to 10000, not {concurrency}")
         if len(projects) > concurrency:
             raise ValueError(f"--concurrency must be at least {len(projects)}: one run for each project")
-        places = Places(concurrency)
-        options["places"] = places
+        slots = WorkerSlots(concurrency)
+        options["slots"] = slots
         if executor is not None and not isinstance(found, App):
             raise ValueError(f"--executor needs an App, but {reference} creates the worker itself")
         cluster = None if executor is None else _cluster(executor)
@@ -110,7 +110,7 @@ def _serve(
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
         write_err(f"runstead: serving {what} for {', '.join(projects)} at {url}")
-        Fleet(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
+        WorkerGroup(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
     except RunsteadError as refusal:
         fail(f"the server at {url} refused this worker: {refusal}")
     except (ValueError, TypeError) as error:

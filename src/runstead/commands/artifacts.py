@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.commands import locate, runs
 from runstead.commands.app import App
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import artifact, transitions
@@ -40,7 +40,7 @@ def _kept(app: App) -> Artifacts:
 async def put(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     new: NewArtifact,
     fence: Fence,
     chunks: AsyncIterator[bytes],
@@ -49,7 +49,7 @@ async def put(
     name change nothing. ATTEMPT_SUPERSEDED, RUN_NOT_ACTIVE, ARTIFACT_TOO_LARGE, ARTIFACT_MISMATCH,
     ARTIFACT_LIMIT_REACHED, ARTIFACTS_NOT_KEPT.
     """
-    run = await locate.run(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+    run = await locate.run(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
     kept = _kept(app)
     if new.sha256 is not None:
         there = artifact.find(run.artifacts, new.name)
@@ -72,7 +72,7 @@ async def put(
         written = await runs.apply(
             app,
             principal,
-            named,
+            run_ref,
             lambda run, loaded: transitions.store_artifact(run, now=loaded.now, new=found, fence=fence),
         )
     except Error as refusal:
@@ -114,9 +114,9 @@ class Reading(msgspec.Struct, frozen=True):
             raise not_found("The artifact's content") from None
 
 
-async def get(app: App, principal: Principal, named: Named, name: str) -> Reading:
+async def get(app: App, principal: Principal, run_ref: RunRef, name: str) -> Reading:
     """One that is kept here. NOT_FOUND for one that is only noted."""
-    run = await runs.get(app, principal, named)
+    run = await runs.get(app, principal, run_ref)
     found = artifact.find(run.artifacts, name)
     if found is None:
         raise not_found("Artifact")

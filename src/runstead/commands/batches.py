@@ -286,7 +286,7 @@ async def follow_up(app: App, batch: Batch) -> None:
         trigger_id=batch.id,
         created_by=batch.created_by,
         title=batch.name,
-        config=encode(told.config | {"batch": rules.told(batch)}),
+        config=encode(told.config | {"batch": rules.batch_summary(batch)}),
     )
 
     def decide(loaded: Loaded) -> Transition:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import itertools
 import uuid
 from typing import Final, NamedTuple
 
@@ -66,7 +65,7 @@ async def opened(app: App, secret: str) -> Opened | None:
     credential = encryption.decrypt(raw, _PURPOSE, session.sealed)
     if credential is None:
         return None
-    app.browsing.add(session.id)
+    app.session_activity.add(session.id)
     return Opened(credential.decode(), session)
 
 
@@ -95,15 +94,6 @@ async def revoke_all(app: App, principal: Principal) -> int:
     """End all of the caller's sessions; how many."""
     _refuse_others(principal, "has sessions of browsers")
     return await app.store.browser_sessions.remove_all(principal.identity)
-
-
-async def note_seen(app: App) -> int:
-    """Store which browsers were seen; how many, `limits.heard_per_tick_max` at most."""
-    some = list(itertools.islice(app.browsing, limits.heard_per_tick_max))
-    if some:
-        app.browsing.difference_update(some)
-        await app.store.browser_sessions.touch(some)
-    return len(some)
 
 
 async def _found(app: App, secret: str) -> tuple[bytes, BrowserSession] | None:

@@ -7,7 +7,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal
-from runstead.core.usage.activity import Activity, Grid, Share, grid, summed_up
+from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summarize
 from runstead.core.usage.rollup import cover
 from runstead.ports.store import ActivityQuery, RunQuery
 
@@ -22,8 +22,9 @@ async def activity(
     buckets: int,
 ) -> Activity:
     """Of the runs of one project, or of every project that the caller may read, those that the filters let through and
-    that were created in [since, until) (ms), in about so many buckets (see `activity.grid`). The filters' projects, sort,
-    place, limit and times do not count. INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
+    that were created in [since, until) (ms), in about so many buckets (see `activity.grid`); where no sums know the filters,
+    only the newest `limits.chart_runs_max`. The filters' projects, sort, place, limit and times do not count.
+    INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
     """
     check_span(since, until)
     if not 1 <= buckets <= limits.chart_buckets_max:
@@ -33,14 +34,16 @@ async def activity(
     )
     query = await seq_bounds.with_seq_bounds(app, principal, project, query)
     where = grid(since, until, buckets)
+    if not _has_sums(query):
+        return await _of_newest(app, query, since, until, where)
     shares = await _summed(app, query, since, until, where)
     if shares is None:
         shares = await app.store.runs.shares(query, where.origin, where.width)
-    return summed_up(shares, since=since, until=until, where=where)
+    return summarize(shares, since=since, until=until, where=where)
 
 
-async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
-    """From sums, where they know the filters and are as narrow as the buckets."""
+def _has_sums(query: RunQuery) -> bool:
+    """Whether there are sums of what the filters let through, of each project."""
     plain = RunQuery(
         query.project_ids,
         query.statuses,
@@ -53,8 +56,21 @@ async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid
         seq_over=query.seq_over,
         seq_under=query.seq_under,
     )
-    chosen = len(query.targets) + (query.schedule_id is not None)
-    if query != plain or chosen > 1 or len(query.project_ids) != 1 or not where.widths:
+    return query == plain and len(query.targets) + (query.schedule_id is not None) <= 1
+
+
+async def _of_newest(app: App, query: RunQuery, since: int, until: int, where: Grid) -> Activity:
+    """Of runs that are read one by one."""
+    most = limits.chart_runs_max
+    runs = await app.store.runs.summaries(replace(query, limit=most + 1))
+    counted_since = runs[most - 1].created_at if len(runs) > most else None
+    shares = shares_of(runs[:most], where)
+    return replace(summarize(shares, since=since, until=until, where=where), counted_since=counted_since)
+
+
+async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
+    """From sums, where they are as narrow as the buckets."""
+    if len(query.project_ids) != 1 or not where.widths:
         return None
     edges = await seq_bounds.edges(app, query.project_ids[0], cover(since, until, where.widths).edges)
     return await app.store.rollups.activity(

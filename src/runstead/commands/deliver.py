@@ -11,7 +11,7 @@ from runstead import __version__
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms, to_ms
-from runstead.core.webhooks.webhook import Attempt, Delivery, Pair, Webhook, attempted, signatures
+from runstead.core.webhooks.webhook import Attempt, Delivery, Pair, Webhook, record_attempt, signatures
 from runstead.security.egress import Answer, Egress, EgressError
 
 Outcome = Literal["delivered", "retried", "failed", "disabled"]
@@ -31,7 +31,7 @@ async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery
     dice = random.random()  # noqa: S311 - spreads retries, guards nothing
 
     def decide(known: Webhook, current: Delivery, now: int) -> Pair:
-        return attempted(known, current, attempt, now, dice)
+        return record_attempt(known, current, attempt, now, dice)
 
     hook, sent = await app.store.webhooks.settle(webhook.project_id, webhook.id, delivery.id, decide)
     if attempt.reason is None:

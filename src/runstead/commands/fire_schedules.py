@@ -26,4 +26,4 @@ def _decide(due: Due) -> Fired:
         return transitions.fire_due(due)
     except Exception:
         log.exception("a schedule could not be fired", schedule_id=due.schedule.id)
-        return transitions.halted(due, "Something went wrong in the server at a firing; it was logged")
+        return transitions.pause_broken(due, "Something went wrong in the server at a firing; it was logged")

@@ -34,7 +34,7 @@ class RunUpdate(NamedTuple):
     events: Sequence[Event]
 
 
-class Following:
+class Followers:
     """The logs that are followed in this process, and the reads under way, shared by what they read."""
 
     def __init__(self, store: Store, notifier: Notifier, stopping: asyncio.Event) -> None:
@@ -225,8 +225,8 @@ class Following:
                     runs.append(tail)
                 else:
                     tail.set()
-            for first in range(0, len(runs), limits.streams_looked_at_max):
-                some = runs[first : first + limits.streams_looked_at_max]
+            for first in range(0, len(runs), limits.streams_checked_max):
+                some = runs[first : first + limits.streams_checked_max]
                 latest = await self._store.runs.latest_event_ids([tail.seq for tail in some])
                 for tail in some:
                     tail.look(latest.get(tail.seq))

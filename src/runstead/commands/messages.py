@@ -11,7 +11,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.projections import Projected
 from runstead.core import limits
-from runstead.core.conversations.conversation import Outcome, Spoken, StoredMessage
+from runstead.core.conversations.conversation import MessageWithRun, Outcome, StoredMessage
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
@@ -59,31 +59,31 @@ async def add(
     return stored
 
 
-def _left(message: StoredMessage) -> tuple[Spoken, Projected]:
+def _left(message: StoredMessage) -> tuple[MessageWithRun, Projected]:
     """A message whose run is gone, as it was while the run was there."""
     outcome = msgspec.json.decode(message.outcome or b"", type=Outcome)
     parts = message.parts or b"[]"
-    return Spoken(message, outcome.run), Projected(outcome.status, parts, outcome.truncated, 0)
+    return MessageWithRun(message, outcome.run), Projected(outcome.status, parts, outcome.truncated, 0)
 
 
 async def page(
     app: App, principal: Principal, conversation_id: str, after: int, limit: int
-) -> tuple[list[tuple[Spoken, Projected | None]], bool]:
+) -> tuple[list[tuple[MessageWithRun, Projected | None]], bool]:
     """Messages after a seq, oldest first, those of agent runs folded, and whether more follow.
 
     What a page holds in memory is bounded by `limits.message_page_bytes_max` and the fold of one message
-    (`limits.message_fold_bytes_max`): it ends early where its messages are large, or took much reading.
+    (`limits.message_projection_bytes_max`): it ends early where its messages are large, or took much reading.
     """
     refuse_bound(principal, "reads no messages")
     conversation = await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
     budget = limits.message_page_bytes_max
     spoken = await app.store.conversations.messages(conversation_id, after, limit + 1, budget)
-    shown: list[tuple[Spoken, Projected | None]] = []
+    shown: list[tuple[MessageWithRun, Projected | None]] = []
     spent = 0
     for one in spoken[:limit]:
         if spent > budget:
             return shown, True
-        folded = None if one.run is None else await app.folds.of(one.run)
+        folded = None if one.run is None else await app.projections.of(one.run)
         shown.append((one, folded) if one.message.outcome is None else _left(one.message))
         spent += one.bytes + (0 if folded is None else folded.cost)
     # A page that was full of bytes says nothing of what follows; the conversation knows its newest message. Its count

@@ -42,14 +42,16 @@ class Projections:
         if kept is not None:
             self._kept.move_to_end(name)
             return kept._replace(cost=len(kept.parts))
-        fold, read, truncated = await self.fold(run.seq, run.latest_event_id, limits.message_fold_bytes_max)
+        fold, read, truncated = await self.build(
+            run.seq, run.latest_event_id, limits.message_projection_bytes_max
+        )
         message = fold.message(run.status)
         parts = msgspec.json.encode(message.parts)
         folded = Projected(message.status, parts, truncated, max(read, len(parts)))
         self._keep(name, folded)
         return folded
 
-    async def fold(
+    async def build(
         self, run_seq: int, latest_event_id: int, bytes_max: int | None = None
     ) -> tuple[Projection, int, bool]:
         """The public events up to a number, folded page by page; how many bytes of them were read, and whether some

@@ -13,7 +13,9 @@ from runstead.ports.store import Archived, RetentionPage
 
 async def retire(app: App, age_ms: int, after: int) -> tuple[int, int | None]:
     """One bounded piece of what is older than this; how many runs left, and where to go on (None: all was looked at)."""
-    page: RetentionPage = await app.store.retention.doomed(age_ms, after, limits.retention_rows_per_tick_max)
+    page: RetentionPage = await app.store.retention.candidates(
+        age_ms, after, limits.retention_rows_per_tick_max
+    )
     count = 0
     for start in range(0, len(page.runs), limits.retention_runs_max):
         leaving = page.runs[start : start + limits.retention_runs_max]
@@ -30,7 +32,7 @@ async def sweep(app: App, age_ms: int) -> int:
 
 
 async def _left(app: App, run: MessageRun) -> Archived:
-    folded = await app.folds.of(run)
+    folded = await app.projections.of(run)
     metadata = msgspec.Raw(run.metadata or b"null")
     status = cast(TerminalStatus, run.status.value)
     outcome = Outcome(run.run_id, status, run.updated_at, metadata, folded.truncated)

@@ -20,7 +20,7 @@ from runstead.core.runs.transitions import Completion, Fence
 from runstead.ports.store import RunQuery, Written
 
 
-class Named(msgspec.Struct, frozen=True):
+class RunRef(msgspec.Struct, frozen=True):
     """A run as a caller names it: by its id, and by its project or conversation where that is said."""
 
     run_id: str
@@ -31,22 +31,22 @@ class Named(msgspec.Struct, frozen=True):
 async def apply(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """The one way to change a run that exists: authorise → apply → publish."""
-    if named.conversation_id is not None:
+    if run_ref.conversation_id is not None:
         key = await locate.conversation_run_key(
-            app, principal, Scope.RUNS_WRITE, named.conversation_id, named.run_id
+            app, principal, Scope.RUNS_WRITE, run_ref.conversation_id, run_ref.run_id
         )
     else:
-        key = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+        key = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
 
     def decide(loaded: Loaded) -> Transition:
         run = loaded.run
-        if run is None or named.conversation_id not in (None, run.conversation_id):
+        if run is None or run_ref.conversation_id not in (None, run.conversation_id):
             raise not_found("Run")
         return rule(run, loaded)
 
@@ -55,18 +55,18 @@ async def apply(
     return written
 
 
-async def get(app: App, principal: Principal, named: Named) -> Run:
-    if named.conversation_id is not None:
+async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:
+    if run_ref.conversation_id is not None:
         return await locate.conversation_run(
-            app, principal, Scope.RUNS_READ, named.conversation_id, named.run_id
+            app, principal, Scope.RUNS_READ, run_ref.conversation_id, run_ref.run_id
         )
-    return await locate.run(app, principal, Scope.RUNS_READ, named.run_id, named.project)
+    return await locate.run(app, principal, Scope.RUNS_READ, run_ref.run_id, run_ref.project)
 
 
 async def complete(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     completion: Completion,
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
@@ -75,7 +75,7 @@ async def complete(
     return await apply(
         app,
         principal,
-        named,
+        run_ref,
         lambda run, loaded: transitions.complete(run, now=loaded.now, completion=completion, fence=fence),
         idempotency=idempotency,
     )
@@ -84,7 +84,7 @@ async def complete(
 async def cancel(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     reason: str | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
@@ -92,7 +92,7 @@ async def cancel(
     return await apply(
         app,
         principal,
-        named,
+        run_ref,
         lambda run, loaded: transitions.cancel(run, now=loaded.now, reason=reason),
         idempotency=idempotency,
     )
@@ -108,7 +108,11 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def resume(
-    app: App, principal: Principal, named: Named, resume: Resume, idempotency: IdempotencyRecord | None = None
+    app: App,
+    principal: Principal,
+    run_ref: RunRef,
+    resume: Resume,
+    idempotency: IdempotencyRecord | None = None,
 ) -> Written:
     """Bring what the run waits for. TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
     receipt, key = None, receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
@@ -118,7 +122,7 @@ async def resume(
     return await apply(
         app,
         principal,
-        named,
+        run_ref,
         lambda run, loaded: transitions.resume(
             run,
             now=loaded.now,
@@ -142,7 +146,7 @@ def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
 async def heartbeat(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     lease_s: int | None,
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
@@ -156,9 +160,9 @@ async def heartbeat(
             raise Error("ATTEMPT_SUPERSEDED", f"No attempt of the run is under way: it is {run.status.value}")
         return transition
 
-    written = await apply(app, principal, named, rule, idempotency=idempotency)
+    written = await apply(app, principal, run_ref, rule, idempotency=idempotency)
     if written.run.lease_owner is not None:
-        app.heard.add(written.run.lease_owner)
+        app.worker_activity.add(written.run.lease_owner)
     return written
 
 
@@ -181,24 +185,26 @@ async def readable(app: App, principal: Principal, project: str | None) -> tuple
     return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
-async def children(app: App, principal: Principal, named: Named) -> list[Run]:
-    run = await get(app, principal, named)
+async def children(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
+    run = await get(app, principal, run_ref)
     return await app.store.runs.children(run.seq, limits.children_rows_max)
 
 
-async def agent_children(app: App, principal: Principal, named: Named, after: int, limit: int) -> list[Run]:
+async def agent_children(
+    app: App, principal: Principal, run_ref: RunRef, after: int, limit: int
+) -> list[Run]:
     """The agent runs right below it with a seq over `after`, oldest first, in whichever conversation they speak."""
-    run = await get(app, principal, named)
+    run = await get(app, principal, run_ref)
     return await app.store.runs.children(run.seq, limit, after, "agent")
 
 
-async def tree(app: App, principal: Principal, named: Named) -> list[Run]:
+async def tree(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
     """The run's whole family from its root, oldest first."""
-    run = await get(app, principal, named)
+    run = await get(app, principal, run_ref)
     return await app.store.runs.family(run.root_seq or run.seq, limits.tree_rows_max)
 
 
-async def attempts(app: App, principal: Principal, named: Named) -> tuple[Run, list[EndedAttempt]]:
+async def attempts(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[EndedAttempt]]:
     """The attempts that ended without a completion; the run itself tells of the current or last one."""
-    run = await get(app, principal, named)
+    run = await get(app, principal, run_ref)
     return run, await app.store.runs.attempts(run.seq)

@@ -14,7 +14,7 @@ from runstead.ports.store import Depth
 
 
 class ProjectDepth(msgspec.Struct, frozen=True):
-    """A number of `limits.census_runs_max` (for the queue: of what is available and delayed together) may be larger."""
+    """A number of `limits.statistics_runs_max` (for the queue: of what is available and delayed together) may be larger."""
 
     project: Project
     depth: Depth
@@ -25,7 +25,7 @@ class System(msgspec.Struct, frozen=True):
     this server since its start. `leader` is the id of the replica that leads, None where none does or the lead has run
     out; `replica` is this server's own id, None where it told nobody of itself.
 
-    `depths` are of the projects that the caller administers, the oldest `limits.census_projects_max` of them;
+    `depths` are of the projects that the caller administers, the oldest `limits.statistics_projects_max` of them;
     `counted_to` is the bound of their numbers.
     """
 
@@ -48,8 +48,8 @@ async def get(app: App, principal: Principal) -> System:
     refuse_bound(principal, "sees nothing of the system")
     ids = projects_with(principal, Scope.ADMIN)
     projects = await app.store.identity.projects(ids)
-    shown = projects[: limits.census_projects_max]
-    most = limits.census_runs_max
+    shown = projects[: limits.statistics_projects_max]
+    most = limits.statistics_runs_max
     depths = await app.store.statistics.depths([one.id for one in shown], most)
     lead = await app.store.leadership.held()
     facts = app.store.facts()

@@ -150,7 +150,7 @@ async def fire(app: App, fired: Fired) -> Written:
     )
 
     def decide(loaded: Loaded) -> Transition:
-        return transitions.call(loaded, trigger, made)
+        return transitions.create_from_trigger(loaded, trigger, made)
 
     agent_id = trigger.target.partition(":")[2] if trigger.kind == "agent" else None
     key_of_run = RunKey(trigger.project_id, made.run_id)

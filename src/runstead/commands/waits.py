@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.runs import Named, apply, receipt_key
+from runstead.commands.runs import RunRef, apply, receipt_key
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope
@@ -32,7 +32,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 async def wait(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     wait: Wait,
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
@@ -42,15 +42,15 @@ async def wait(
     """
     awaited = None
     if wait.awaited_run_id is not None:
-        awaited = await _await_end(app, principal, named, wait.awaited_run_id)
+        awaited = await _await_end(app, principal, run_ref, wait.awaited_run_id)
         if awaited.terminal:
             return await apply(
-                app, principal, named, lambda run, _: _unchanged(run, fence), idempotency=idempotency
+                app, principal, run_ref, lambda run, _: _unchanged(run, fence), idempotency=idempotency
             )
     written = await apply(
         app,
         principal,
-        named,
+        run_ref,
         lambda run, loaded: transitions.wait(
             run,
             now=loaded.now,
@@ -71,13 +71,13 @@ async def wait(
         # It may have ended between the two steps; the referee would find it too, only later, and not what was deleted.
         now = await app.store.runs.get(RunKey(awaited.project_id, awaited.run_id))
         if now is None or now.terminal:
-            await tell_waiting(app, now or awaited)
+            await resume_parent(app, now or awaited)
     return written
 
 
-async def _await_end(app: App, principal: Principal, named: Named, run_id: str) -> Run:
+async def _await_end(app: App, principal: Principal, run_ref: RunRef, run_id: str) -> Run:
     """The awaited run, marked so that its end is told. Whoever may let a run wait may wait for those right below it."""
-    above = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+    above = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
 
     def decide(loaded: Loaded) -> Transition:
         child = loaded.run
@@ -86,7 +86,7 @@ async def _await_end(app: App, principal: Principal, named: Named, run_id: str) 
                 f"A run waits for one right below it, and no run {run_id} is right below {above.run_id}"
             )
             raise Error("INVALID_REQUEST", sentence, errors=(("$.awaited_run_id", sentence),))
-        return transitions.await_end(child, now=loaded.now)
+        return transitions.mark_awaited(child, now=loaded.now)
 
     return (await app.store.runs.apply(RunKey(above.project_id, run_id), decide)).run
 
@@ -96,7 +96,7 @@ def _unchanged(run: Run, fence: Fence) -> Transition:
     return Transition(run, duplicate=True)
 
 
-async def tell_waiting(app: App, child: Run) -> None:
+async def resume_parent(app: App, child: Run) -> None:
     """Let the run above go on, where it waits for this one, which has ended or was deleted. Called by the server itself,
     any number of times.
     """
@@ -104,7 +104,7 @@ async def tell_waiting(app: App, child: Run) -> None:
     above, settled = RunKey(child.project_id, child.parent_run_id), True
 
     def go_on(loaded: Loaded) -> Transition:
-        return transitions.child_ended(_there(loaded), now=loaded.now, child=child)
+        return transitions.resume_parent(_there(loaded), now=loaded.now, child=child)
 
     with suppress(_GoneError):
         written = await app.store.runs.apply(above, go_on)
@@ -113,7 +113,7 @@ async def tell_waiting(app: App, child: Run) -> None:
     if settled:
         with suppress(_GoneError):
             key = RunKey(child.project_id, child.run_id)
-            await app.store.runs.apply(key, lambda loaded: transitions.told(_there(loaded)))
+            await app.store.runs.apply(key, lambda loaded: transitions.clear_awaited(_there(loaded)))
 
 
 class _GoneError(Exception):

@@ -13,7 +13,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.webhooks import webhook as rules
-from runstead.core.webhooks.event import TEST, trial_payload
+from runstead.core.webhooks.event import TEST, build_test_payload
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, new_delivery, refuse_disabled
 from runstead.security.egress import RefusedAddressError
 
@@ -59,7 +59,7 @@ async def create(
         created_by=user_uuid(principal.id),
     )
     made = await app.store.webhooks.create(webhook, _room_for_one, idempotency)
-    app.hooked |= {project_id}
+    app.webhook_projects.add(project_id)
     return made
 
 
@@ -106,7 +106,7 @@ async def change(
 
     found = await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
     if found.disabled_at is None:
-        app.hooked |= {project_id}
+        app.webhook_projects.add(project_id)
         app.publish_deliveries()
     return found
 
@@ -147,7 +147,7 @@ async def send_test(
 
     def decide(webhook: Webhook, now: int) -> Delivery:
         refuse_disabled(webhook)
-        return new_delivery(name, webhook, TEST, None, trial_payload(webhook, now), now)
+        return new_delivery(name, webhook, TEST, None, build_test_payload(webhook, now), now)
 
     made = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
     app.publish_deliveries()
@@ -189,6 +189,6 @@ async def redeliver(
 ) -> tuple[Webhook, Delivery]:
     """Send it once more, under the same id. NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
-    pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.again, idempotency)
+    pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.redeliver, idempotency)
     app.publish_deliveries()
     return pair

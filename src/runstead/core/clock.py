@@ -1,4 +1,4 @@
-"""Time as the project keeps it: integer milliseconds since 1970 UTC, shown as ISO-8601 with milliseconds and `Z`."""
+"""Times: integer milliseconds since 1970 UTC, shown as ISO 8601 with milliseconds and `Z`."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,12 +12,12 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stands still while the machine sleeps. macOS's does not.
+#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stops while the machine sleeps. On macOS it continues.
 _ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed_s() -> float:
-    """Seconds since some moment, those in which the process was stopped or the machine slept included."""
+    """Seconds since an arbitrary moment, including the time in which the process was stopped or the machine slept."""
     return time.clock_gettime(_ELAPSED)
 
 
@@ -37,6 +37,6 @@ def iso_or_none(ms: int | None) -> str | None:
 
 
 def to_ms(moment: datetime) -> int:
-    """A moment with a time zone, in ms; parts of a millisecond are cut off."""
+    """Convert a datetime with a time zone to ms. Fractions of a millisecond are cut off."""
     assert moment.tzinfo is not None
     return (moment - _EPOCH) // timedelta(milliseconds=1)  # timestamp() is a float: 65.109 s would lose a ms

@@ -16,7 +16,7 @@ from runstead.core.errors import Error
 from runstead.core.runs.artifact import ANY_TYPE, Stored, is_media_type
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Count, Positive
-from runstead.http.runs import MISSING, WRITE, InProject, fence, named
+from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
 
 routes = Routes("Artifacts")
 
@@ -84,7 +84,7 @@ async def store(call: Call[Nothing, StoreArtifact]) -> Reply:
         length=int(length) if length is not None and length.isdigit() else None,
     )
     proof = fence(call, call.query.attempt)
-    written, found = await commands.put(call.app, call.principal, named(call), new, proof, call.chunks())
+    written, found = await commands.put(call.app, call.principal, run_ref(call), new, proof, call.chunks())
     return Reply(200, ArtifactAnswer(not written.transition.duplicate, _view(found)))
 
 
@@ -139,7 +139,7 @@ def _range(told: str | None, size: int) -> tuple[int, int] | None:
 )
 async def read(call: Call[Nothing, InProject]) -> Response:
     """Read an artifact's bytes: all, or those of one `Range`. Its `ETag` is their sha256."""
-    reading = await commands.get(call.app, call.principal, named(call), call.path["name"])
+    reading = await commands.get(call.app, call.principal, run_ref(call), call.path["name"])
     return await answer(reading, call.header)
 
 

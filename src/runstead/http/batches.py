@@ -200,7 +200,7 @@ class CreatedBatch(msgspec.Struct, frozen=True):
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs at once: all of them, or none."""
     new, ref = _new(call.body), call.path["project"]
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
     )
 
@@ -254,7 +254,7 @@ async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     def answer(changed: Changed) -> Reply:
         return Reply(200, CancelledBatch(changed.accepted, view(changed.batch)))
 
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.cancel(
             call.app, call.principal, path["project"], path["batch_id"], reason, idempotency
         ),
@@ -280,7 +280,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Run the requests of a complete batch's failed runs again, as a new batch: all of them, or none."""
     body, path = call.body, call.path
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.retry(
             call.app,
             call.principal,
@@ -345,5 +345,5 @@ async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Follow a batch: a `progress` event now and whenever its counters have moved, and a `completed` event at its end."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
-    frames = _frames(call.app.following.follow_batch(found), seen)
+    frames = _frames(call.app.followers.follow_batch(found), seen)
     return EventStream(frames, b": progress of a batch\n\n")

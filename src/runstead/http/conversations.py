@@ -14,7 +14,7 @@ from runstead.core.conversations.conversation import (
     ConversationStatus,
     ConversationType,
 )
-from runstead.http.events import named_in_conversation
+from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
@@ -97,7 +97,7 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
         title=body.title,
         metadata=bounded("metadata", json_object(body.metadata), limits.conversation_metadata_bytes_max),
     )
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
         lambda made: Reply(201, view(made), {"Location": f"/conversations/{made.id}"}),
     )
@@ -118,7 +118,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def get_run(call: Call[Nothing, Nothing]) -> Reply:
     """An agent run as its conversation shows it."""
-    return Reply(200, projection(await runs.get(call.app, call.principal, named_in_conversation(call))))
+    return Reply(200, projection(await runs.get(call.app, call.principal, conversation_run_ref(call))))
 
 
 class ProjectionPage(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ async def children(call: Call[Nothing, NumberedPage]) -> Reply:
     """The agent runs right below an agent run, oldest first, in whichever conversation they speak."""
     query = call.query
     found = await runs.agent_children(
-        call.app, call.principal, named_in_conversation(call), query.cursor or 0, query.limit + 1
+        call.app, call.principal, conversation_run_ref(call), query.cursor or 0, query.limit + 1
     )
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
@@ -210,7 +210,7 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     """Change a conversation's title, summary or status, or link it to a project."""
     body = call.body
     wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.change(
             call.app, call.principal, call.path["conversation_id"], wanted, idempotency
         ),

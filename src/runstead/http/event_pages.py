@@ -7,18 +7,18 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import events as commands, runs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.runs.event import Event
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
-from runstead.http.events import named_in_conversation
+from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Count, Name, PageInfo
 from runstead.http.run_view import JsonObject, Timestamp
-from runstead.http.runs import MISSING, InProject, named
+from runstead.http.runs import MISSING, InProject, run_ref
 
 routes = Routes("Events")
 
@@ -106,7 +106,7 @@ class EventRangeInProject(EventRange, frozen=True, kw_only=True):
     project: Name | None = None
 
 
-async def _page(call: Call[Nothing, Any], name: Named, view: View) -> tuple[Sequence[Any], PageInfo]:
+async def _page(call: Call[Nothing, Any], name: RunRef, view: View) -> tuple[Sequence[Any], PageInfo]:
     query: EventRange = call.query
     query.check()
     if query.include_descendants:
@@ -126,7 +126,7 @@ async def _page(call: Call[Nothing, Any], name: Named, view: View) -> tuple[Sequ
 @routes.route("GET", "/runs/{run_id}/events", query=EventRangeInProject, answer=EventPage, errors=MISSING)
 async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
     """A run's events after a number, in order; or its family's."""
-    data, info = await _page(call, named(call), event_view)
+    data, info = await _page(call, run_ref(call), event_view)
     return Reply(200, {"data": data, "page_info": info})
 
 
@@ -139,7 +139,7 @@ async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
 )
 async def page_in_conversation(call: Call[Nothing, EventRange]) -> Reply:
     """An agent run's events after a number, in order; or its family's."""
-    data, info = await _page(call, named_in_conversation(call), conversation_event_view)
+    data, info = await _page(call, conversation_run_ref(call), conversation_event_view)
     return Reply(200, {"data": data, "page_info": info})
 
 
@@ -163,7 +163,7 @@ class EventSummary(msgspec.Struct, frozen=True):
 @routes.route("GET", "/runs/{run_id}/events/summary", query=InProject, answer=EventSummary, errors=MISSING)
 async def summary(call: Call[Nothing, InProject]) -> Reply:
     """How many events of each type a run's log holds, and from when to when."""
-    run, counts = await commands.summary(call.app, call.principal, named(call))
+    run, counts = await commands.summary(call.app, call.principal, run_ref(call))
     told = EventSummary(
         run.run_id,
         sum(one.count for one in counts),
@@ -171,7 +171,7 @@ async def summary(call: Call[Nothing, InProject]) -> Reply:
         iso_or_none(max((one.last_at for one in counts), default=None)),
         [
             EventTypeCount(one.type, one.count, iso(one.first_at), iso(one.last_at))
-            for one in counts[: limits.event_types_told_max]
+            for one in counts[: limits.event_types_counted_max]
         ],
     )
     return Reply(200, told)
@@ -183,7 +183,7 @@ async def one(call: Call[Nothing, InProject]) -> Reply:
     told = call.path["event_id"]
     # What is no number is no event's: that is found out after whether the caller may see the run.
     number = int(told) if told.isascii() and told.isdigit() and len(told) <= 8 else 0
-    return Reply(200, event_view(await commands.one(call.app, call.principal, named(call), number)))
+    return Reply(200, event_view(await commands.one(call.app, call.principal, run_ref(call), number)))
 
 
 class EventTypeList(msgspec.Struct, frozen=True):

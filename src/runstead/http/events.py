@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import events as commands
-from runstead.commands.events import Batch
-from runstead.commands.runs import Named
+from runstead.commands.events import EventAppend
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types
@@ -17,7 +17,7 @@ from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL, Count, Positive
 from runstead.http.run_view import ProjectionView, RunView, projection, run_view
-from runstead.http.runs import WRITE, InProject, fence, named
+from runstead.http.runs import WRITE, InProject, fence, run_ref
 from runstead.ports.store import Written
 
 routes = Routes("Events")
@@ -97,8 +97,8 @@ def _on_one_line(text: bytes) -> bool:
     return b"\n" not in text and b"\r" not in text and b"\t" not in text
 
 
-def batch(body: AppendEvents, raw: bytes) -> Batch:
-    """What the body asks to append; `raw` is the body as it came."""
+def event_append(body: AppendEvents, raw: bytes) -> EventAppend:
+    """Convert the body into a command. `raw` is the body as it was received."""
     events = new_events(body.events, one_line=_on_one_line(raw))
     refuse_terminal_types([event.type for event in events])
     if body.expected_previous_event_id is None and any(event.private for event in events):
@@ -107,12 +107,14 @@ def batch(body: AppendEvents, raw: bytes) -> Batch:
             "Private events need expected_previous_event_id",
             errors=(("$.expected_previous_event_id", "missing"),),
         )
-    return Batch(events, body.expected_previous_event_id, body.expected_previous_external_event_sequence)
+    return EventAppend(
+        events, body.expected_previous_event_id, body.expected_previous_external_event_sequence
+    )
 
 
-def _appended(written: Written, what: Batch, *, in_conversation: bool) -> Reply:
+def _appended(written: Written, new: EventAppend, *, in_conversation: bool) -> Reply:
     run = written.run
-    public = not all(event.private for event in what.events)
+    public = not all(event.private for event in new.events)
     return Reply(
         200,
         {
@@ -124,12 +126,12 @@ def _appended(written: Written, what: Batch, *, in_conversation: bool) -> Reply:
     )
 
 
-async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
-    what = batch(call.body, call.raw)
+async def _append(call: Call[AppendEvents, Any], ref: RunRef) -> Reply:
+    new = event_append(call.body, call.raw)
     proof = fence(call, call.body.attempt)
-    return await call.once(
-        lambda idempotency: commands.append(call.app, call.principal, run, what, proof, idempotency),
-        lambda written: _appended(written, what, in_conversation=run.conversation_id is not None),
+    return await call.idempotent(
+        lambda idempotency: commands.append(call.app, call.principal, ref, new, proof, idempotency),
+        lambda written: _appended(written, new, in_conversation=ref.conversation_id is not None),
     )
 
 
@@ -138,11 +140,11 @@ async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
 )
 async def append(call: Call[AppendEvents, InProject]) -> Reply:
     """Append events to a run's log, all or none; a repeat of what is already there adds nothing."""
-    return await _append(call, named(call))
+    return await _append(call, run_ref(call))
 
 
-def named_in_conversation(call: Call[Any, Any]) -> Named:
-    return Named(call.path["run_id"], conversation_id=call.path["conversation_id"])
+def conversation_run_ref(call: Call[Any, Any]) -> RunRef:
+    return RunRef(call.path["run_id"], conversation_id=call.path["conversation_id"])
 
 
 @routes.route(
@@ -154,4 +156,4 @@ def named_in_conversation(call: Call[Any, Any]) -> Named:
 )
 async def append_in_conversation(call: Call[AppendEvents, Nothing]) -> Reply:
     """Append events to an agent run's log, all or none; a repeat of what is already there adds nothing."""
-    return await _append(call, named_in_conversation(call))
+    return await _append(call, conversation_run_ref(call))

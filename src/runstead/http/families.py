@@ -7,7 +7,7 @@ from runstead.core.clock import iso, iso_or_none
 from runstead.core.runs.run import Run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import NULL, Json, RunView, Timestamp, raw, run_view
-from runstead.http.runs import MISSING, InProject, named
+from runstead.http.runs import MISSING, InProject, run_ref
 
 routes = Routes("Families")
 
@@ -23,13 +23,13 @@ def run_list(found: list[Run]) -> Reply:
 @routes.route("GET", "/runs/{run_id}/children", query=InProject, answer=RunList, errors=MISSING)
 async def children(call: Call[Nothing, InProject]) -> Reply:
     """The direct children of a run, oldest first."""
-    return run_list(await commands.children(call.app, call.principal, named(call)))
+    return run_list(await commands.children(call.app, call.principal, run_ref(call)))
 
 
 @routes.route("GET", "/runs/{run_id}/tree", query=InProject, answer=RunList, errors=MISSING)
 async def tree(call: Call[Nothing, InProject]) -> Reply:
     """The whole family of a run from its root, oldest first; `parent_run_id` tells the shape."""
-    return run_list(await commands.tree(call.app, call.principal, named(call)))
+    return run_list(await commands.tree(call.app, call.principal, run_ref(call)))
 
 
 class AttemptView(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class AttemptList(msgspec.Struct, frozen=True):
 @routes.route("GET", "/runs/{run_id}/attempts", query=InProject, answer=AttemptList, errors=MISSING)
 async def attempts(call: Call[Nothing, InProject]) -> Reply:
     """Every claim of the run, oldest first, and how each ended."""
-    run, ended = await commands.attempts(call.app, call.principal, named(call))
+    run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
     data = [
         AttemptView(
             one.attempt, one.lease_owner, iso(one.started_at), iso(one.ended_at), one.outcome, raw(one.error)

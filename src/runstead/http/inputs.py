@@ -187,7 +187,7 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
         metadata=bounded("metadata", json_object(body.metadata), most),
     )
     proof = fence(call, body.attempt)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.create(
             call.app, call.principal, call.path["conversation_id"], asking, proof, idempotency
         ),
@@ -255,7 +255,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     """Answer an input request: the run resumes. The same values again find the response that is there."""
     values = call.body.values
     bounded("values", call.raw, limits.input_response_bytes_max)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.respond(call.app, call.principal, *_named(call), values, idempotency),
         lambda written: _answer(201, written),
     )
@@ -269,7 +269,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
 )
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Take an input request back: the run resumes with an error for a result."""
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.cancel(call.app, call.principal, *_named(call), idempotency),
         lambda written: _answer(200, written),
     )

@@ -132,7 +132,7 @@ async def add(call: Call[AddMessage, Nothing]) -> Reply:
         idempotency_key=body.idempotency_key,
         metadata=json_object(body.metadata),
     )
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.add(
             call.app, call.principal, call.path["conversation_id"], new, idempotency
         ),

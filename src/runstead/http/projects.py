@@ -77,7 +77,7 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
         body = call.body
         return await commands.create(call.app, call.principal, body.slug, body.name, secret, idempotency)
 
-    reply = await call.once(command, answer, secret=shown)
+    reply = await call.idempotent(command, answer, secret=shown)
     call.forget_credentials()  # whoever made it may use it at once
     return reply
 
@@ -166,7 +166,7 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
         return await commands.create_key(call.app, call.principal, call.path["project"], new, idempotency)
 
-    return await call.once(
+    return await call.idempotent(
         command,
         lambda key: Reply(201, CreatedKey(**_members_of(key), key=secret)),
         secret=secret,
@@ -226,7 +226,7 @@ async def put_member(call: Call[PutMember, Nothing]) -> Reply:
             call.app, call.principal, call.path["project"], body.user_id, body.role, idempotency
         )
 
-    reply = await call.once(command, lambda member: Reply(201, member_view(member)))
+    reply = await call.idempotent(command, lambda member: Reply(201, member_view(member)))
     call.forget_credentials()
     return reply
 

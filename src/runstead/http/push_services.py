@@ -134,7 +134,7 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
         capabilities=json_object(body.capabilities),
         metadata=json_object(body.metadata),
     )
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.register(call.app, call.principal, new, idempotency),
         lambda service: _answer(service, 201),
     )
@@ -145,7 +145,7 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
 )
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """The service lives. One that was silent is active again; one that somebody disabled stays disabled."""
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.heartbeat(
             call.app, call.principal, call.path["service_id"], idempotency
         ),

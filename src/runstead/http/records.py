@@ -8,13 +8,13 @@ from msgspec import Meta
 
 from runstead.commands import records as commands
 from runstead.core.errors import Error
-from runstead.core.runs.transitions import Seen
+from runstead.core.runs.transitions import IfMatch
 from runstead.core.usage.usage import Usage
 from runstead.http.create_bodies import Labels
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Text, json_object
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import MISSING, InProject, named, tagged
+from runstead.http.runs import MISSING, InProject, run_ref, tagged
 from runstead.http.waits import RunAnswer
 
 routes = Routes("Runs")
@@ -32,8 +32,8 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
 
     A worker that has it loses its lease, which does not count as a lost attempt. A paused run stays paused.
     """
-    return await call.once(
-        lambda idempotency: commands.pause(call.app, call.principal, named(call), idempotency),
+    return await call.idempotent(
+        lambda idempotency: commands.pause(call.app, call.principal, run_ref(call), idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
@@ -51,20 +51,20 @@ IF_MATCH: Final = rf"^\s*(\*|{_TAGS.pattern}(\s*,\s*{_TAGS.pattern})*)\s*$"
 _OURS: Final = re.compile(r"([0-9]{1,16})\.[0-9]{1,16}\.[0-9]{1,16}")
 
 
-def _seen(if_match: str | None) -> Seen | None:
+def _parse_if_match(if_match: str | None) -> IfMatch | None:
     """What an If-Match names (RFC 9110, 13.1.1). The counters of the runs below are no part of what is changed here: a
     new child spoils nobody's edit.
     """
     if if_match is None:
         return None
     if if_match.strip() == "*":
-        return Seen(any=True)
+        return IfMatch(any=True)
     if not re.fullmatch(IF_MATCH, if_match):
         raise Error(
             "INVALID_REQUEST", "If-Match holds entity-tags in double quotes, separated by commas, or *"
         )
     ours = (_OURS.fullmatch(tag) for weak, tag in _TAGS.findall(if_match) if not weak)
-    return Seen(frozenset(int(match[1]) for match in ours if match is not None))
+    return IfMatch(frozenset(int(match[1]) for match in ours if match is not None))
 
 
 @routes.route(
@@ -77,14 +77,16 @@ def _seen(if_match: str | None) -> Seen | None:
 )
 async def update(call: Call[UpdateRun, InProject]) -> Reply:
     """Set a run's title and labels, in any state, where it is still as `If-Match` says."""
-    seen = _seen(call.header(b"if-match"))
+    if_match = _parse_if_match(call.header(b"if-match"))
     names: dict[str, str | bytes | None] = {}
     if call.body.title is not msgspec.UNSET:
         names["title"] = call.body.title
     if call.body.labels is not msgspec.UNSET:
         names["labels"] = json_object(call.body.labels or None)
-    return await call.once(
-        lambda idempotency: commands.rename(call.app, call.principal, named(call), names, seen, idempotency),
+    return await call.idempotent(
+        lambda idempotency: commands.rename(
+            call.app, call.principal, run_ref(call), names, if_match, idempotency
+        ),
         lambda written: tagged(written.run),
     )
 
@@ -103,7 +105,7 @@ class Deleted(msgspec.Struct, frozen=True):
 )
 async def delete(call: Call[Nothing, InProject]) -> Reply:
     """Delete an ended run without runs below it, with its events and all that belongs to it. Needs the scope admin."""
-    written = await commands.delete(call.app, call.principal, named(call))
+    written = await commands.delete(call.app, call.principal, run_ref(call))
     return Reply(200, Deleted(True, written.run.run_id))
 
 
@@ -186,6 +188,6 @@ def _usage_view(usage: Usage) -> UsageView:
 @routes.route("GET", "/runs/{run_id}/usage", query=InProject, answer=FamilyUsageView, errors=MISSING)
 async def usage(call: Call[Nothing, InProject]) -> Reply:
     """The tokens that a run and its family used, by model, as its completions reported them."""
-    run, found = await commands.usage(call.app, call.principal, named(call))
+    run, found = await commands.usage(call.app, call.principal, run_ref(call))
     views = map(_usage_view, found)
     return Reply(200, FamilyUsageView(run.run_id, run.root_run_id, *views))

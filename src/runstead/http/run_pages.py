@@ -65,7 +65,7 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
     if not known or (before[0] is None) == (sort == "duration"):
         raise Error(
             "INVALID_REQUEST",
-            "Query: cursor is none of this list's: take page_info.next of the page before",
+            "Query: the cursor is not from this list: use page_info.next of the previous page",
             errors=(("$.cursor", "unknown cursor"),),
         )
     return before

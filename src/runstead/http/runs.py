@@ -8,7 +8,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from runstead.commands import create as creating, runs as commands
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run, TerminalStatus
@@ -33,8 +33,8 @@ class InProject(msgspec.Struct, frozen=True):
     project: Name | None = None
 
 
-def named(call: Call[Any, Any]) -> Named:
-    return Named(call.path["run_id"], project=call.query.project)
+def run_ref(call: Call[Any, Any]) -> RunRef:
+    return RunRef(call.path["run_id"], project=call.query.project)
 
 
 def fence(call: Call[Any, Any], attempt: int | None = None) -> Fence:
@@ -80,7 +80,7 @@ def created(written: Written) -> Reply:
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
     """Create a run. A repeat under the same `public_id` finds the run and answers `duplicate: true`."""
     new = new_run(call.body)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: creating.create(call.app, call.principal, new, idempotency), created
     )
 
@@ -93,7 +93,7 @@ def tagged(run: Run) -> Reply:
 @routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING)
 async def get(call: Call[Nothing, InProject]) -> Reply | Response:
     """One run. With an `If-None-Match` that names it as it is: 304, without a body."""
-    reply = tagged(await commands.get(call.app, call.principal, named(call)))
+    reply = tagged(await commands.get(call.app, call.principal, run_ref(call)))
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
@@ -186,9 +186,9 @@ async def complete(call: Call[CompleteRun, InProject]) -> Reply:
         exit_code=body.exit_code,
     )
     proof = fence(call, body.attempt)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.complete(
-            call.app, call.principal, named(call), completion, proof, idempotency
+            call.app, call.principal, run_ref(call), completion, proof, idempotency
         ),
         lambda written: Reply(200, Completed(written.transition.accepted, run_view(written.run))),
     )
@@ -212,9 +212,9 @@ class Cancelled(msgspec.Struct, frozen=True):
 )
 async def cancel(call: Call[CancelRun, InProject]) -> Reply:
     """Cancel a run with all that runs below it."""
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.cancel(
-            call.app, call.principal, named(call), call.body.reason, idempotency
+            call.app, call.principal, run_ref(call), call.body.reason, idempotency
         ),
         lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
     )
@@ -236,4 +236,4 @@ async def retry(call: Call[Nothing, InProject]) -> Reply:
             call.app, call.principal, call.path["run_id"], call.query.project, idempotency
         )
 
-    return await call.once(command, created)
+    return await call.idempotent(command, created)

@@ -161,7 +161,7 @@ async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
         place = f"/projects/{made.project_id}/schedules/{made.id}"
         return Reply(201, ScheduleAnswer(view(made, made.created_at)), {"Location": place})
 
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer
     )
 
@@ -285,7 +285,7 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     def answer(changed: Schedule) -> Reply:
         return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
 
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.change(
             call.app, call.principal, path["project"], path["schedule_id"], wanted, idempotency
         ),
@@ -363,7 +363,7 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
         place = {"Location": f"/runs/{quote(made.run_id, safe='')}"}
         return Reply(201, ScheduleRun(made.run_id, made.uid, made.schedule_id), place)
 
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.run(
             call.app,
             call.principal,

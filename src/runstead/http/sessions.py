@@ -44,7 +44,7 @@ async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     session = Session(
         str(uuid.uuid4()), "", "", "", body.session_key, body.status, 0, 0, json_object(body.metadata)
     )
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.put_session(
             call.app, call.principal, path["worker_id"], path["run_id"], session, fence(call), idempotency
         ),

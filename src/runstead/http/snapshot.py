@@ -8,7 +8,7 @@ from runstead.commands import runs
 from runstead.core import limits
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.run import Run
-from runstead.http.events import named_in_conversation
+from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.inputs import view
 from runstead.http.run_view import JsonObject, agent_details, projection
@@ -78,8 +78,8 @@ def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
 )
 async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
     """What an agent run has said and done so far; follow the stream after `after_event_id` from here."""
-    run = await runs.get(call.app, call.principal, named_in_conversation(call))
-    fold, _, _ = await call.app.folds.fold(run.seq, run.latest_event_id)
+    run = await runs.get(call.app, call.principal, conversation_run_ref(call))
+    fold, _, _ = await call.app.projections.build(run.seq, run.latest_event_id)
     children = await call.app.store.runs.children(run.seq, limits.snapshot_children_max, kind="agent")
     asked = await call.app.store.inputs.of_run(run.seq, limits.snapshot_inputs_max)
     folded = fold.snapshot(

@@ -6,18 +6,18 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import runs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import refuse_bound
 from runstead.core.runs.event import Event, FamilyEvent, pascal
 from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
-from runstead.http.events import named_in_conversation
+from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import cursor_at, from_cursor, mark_of
 from runstead.http.framework.endpoint import Call, Nothing, Routes
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.values import Name
-from runstead.http.runs import MISSING, named
+from runstead.http.runs import MISSING, run_ref
 
 routes = Routes("Events")
 
@@ -65,11 +65,11 @@ class FamilyFrame(msgspec.Struct, frozen=True):
 _OPENING: Final = b": stream of run events\n\n"
 
 
-async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStream:
+async def _stream(call: Call[Nothing, Any], name: RunRef, view: View) -> EventStream:
     query: StreamFrom = call.query
     query.check()
     run = await runs.get(call.app, call.principal, name)
-    following = call.app.following
+    following = call.app.followers
     if not query.include_descendants:
         return EventStream(following.follow(run, _after(call), frame, query.event_type), _OPENING)
     refuse_bound(call.principal, "reads no others")
@@ -92,7 +92,7 @@ async def _stream(call: Call[Nothing, Any], name: Named, view: View) -> EventStr
 )
 async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     """ReplayedResponse a run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
-    return await _stream(call, named(call), event_view)
+    return await _stream(call, run_ref(call), event_view)
 
 
 @routes.route(
@@ -105,4 +105,4 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
 )
 async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> EventStream:
     """ReplayedResponse an agent run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
-    return await _stream(call, named_in_conversation(call), conversation_event_view)
+    return await _stream(call, conversation_run_ref(call), conversation_event_view)

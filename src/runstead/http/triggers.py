@@ -135,7 +135,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         place = f"/projects/{made.project_id}/triggers/{made.id}"
         return Reply(201, CreatedTrigger(view(made), token), {"Location": place})
 
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer, token
     )
 
@@ -164,7 +164,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename a trigger; enable or disable it."""
     body, path = call.body, call.path
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.change(
             call.app,
             call.principal,
@@ -195,7 +195,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Give a trigger another token: the old one is good no more."""
     path, token = call.path, new_token()
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.change(
             call.app,
             call.principal,

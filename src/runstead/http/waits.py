@@ -9,7 +9,7 @@ from runstead.core.errors import Error
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import WRITE, InProject, fence, named
+from runstead.http.runs import WRITE, InProject, fence, run_ref
 from runstead.ports.store import Written
 
 routes = Routes("Runs")
@@ -54,8 +54,9 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
         duplicate = {"duplicate": True} if written.transition.duplicate else {}
         return Reply(200, {"accepted": True, **duplicate})
 
-    return await call.once(
-        lambda idempotency: commands.resume(call.app, call.principal, named(call), what, idempotency), answer
+    return await call.idempotent(
+        lambda idempotency: commands.resume(call.app, call.principal, run_ref(call), what, idempotency),
+        answer,
     )
 
 
@@ -101,8 +102,8 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
         release=body.release,
     )
     proof = fence(call, body.attempt)
-    return await call.once(
-        lambda idempotency: waiting.wait(call.app, call.principal, named(call), what, proof, idempotency),
+    return await call.idempotent(
+        lambda idempotency: waiting.wait(call.app, call.principal, run_ref(call), what, proof, idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
@@ -124,9 +125,9 @@ async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
     """Renew the lease of the current attempt. 409 ATTEMPT_SUPERSEDED tells a worker to stop."""
     proof = fence(call, call.body.attempt)
     lease_s = call.body.lease_duration_seconds
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.heartbeat(
-            call.app, call.principal, named(call), lease_s, proof, idempotency
+            call.app, call.principal, run_ref(call), lease_s, proof, idempotency
         ),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )

@@ -170,7 +170,7 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
         place = f"/projects/{made.project_id}/webhooks/{made.id}"
         return Reply(201, CreatedWebhook(view(made), secret), {"Location": place})
 
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.create(
             call.app, call.principal, ref, body.url, body.events, secret, idempotency
         ),
@@ -203,7 +203,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change where a webhook goes or what it asks for; enable or disable it."""
     body, path = call.body, call.path
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.change(
             call.app,
             call.principal,
@@ -240,7 +240,7 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Give a webhook another secret. For 24 hours what it is sent is signed with the old one too."""
     path = call.path
     secret = commands.new_secret() if call.body.secret is None else call.body.secret
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.rotate(
             call.app, call.principal, path["project"], path["webhook_id"], secret, idempotency
         ),
@@ -259,7 +259,7 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test`; the delivery log tells what became of it."""
     path = call.path
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.send_test(
             call.app, call.principal, path["project"], path["webhook_id"], idempotency
         ),
@@ -279,7 +279,7 @@ def _before(cursor: str | None) -> int | None:
     if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
         raise Error(
             "INVALID_REQUEST",
-            "Query: cursor is none of this list's: take page_info.next of the page before",
+            "Query: the cursor is not from this list: use page_info.next of the previous page",
             errors=(("$.cursor", "unknown cursor"),),
         )
     return int(cursor)
@@ -320,7 +320,7 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
 async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
     """Send a delivery once more, under the same id, whatever became of it."""
     path = call.path
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.redeliver(
             call.app, call.principal, path["project"], path["webhook_id"], path["delivery_id"], idempotency
         ),

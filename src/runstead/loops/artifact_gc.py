@@ -9,7 +9,7 @@ from runstead.core.errors import Error
 log = structlog.get_logger(__name__)
 
 
-async def sweep(app: App) -> int:
+async def collect_artifacts(app: App) -> int:
     """One bounded look; how many runs' artifacts are gone. Doing it twice does no harm."""
     if app.artifacts is None:
         return 0

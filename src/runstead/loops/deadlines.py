@@ -2,7 +2,7 @@
 
 from runstead.commands.app import App
 from runstead.commands.runs import dice
-from runstead.commands.waits import tell_waiting
+from runstead.commands.waits import resume_parent
 from runstead.core import limits
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -19,7 +19,7 @@ async def enforce_deadlines(app: App) -> int:
     found = await app.store.runs.enforce_deadlines(limits.deadlines_per_tick_max, decide)
     for written in found:
         if written.before is not None and written.before.terminal and written.run.awaited_at is not None:
-            await tell_waiting(app, written.run)
+            await resume_parent(app, written.run)
             continue
         metrics.deadlines_enforced.labels(_outcome(written.transition)).inc()
         app.publish(written)

@@ -28,7 +28,7 @@ class Deliverer:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._egress = app.egress.apart()
+        self._egress = app.egress.with_own_connections()
         self._hint = asyncio.Event()
         self._load: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +81,8 @@ class Deliverer:
         """Learn of webhooks that other replicas made: whoever changes a run of theirs here gives a hint."""
         now = asyncio.get_running_loop().time()
         if self._listed_at is None or now - self._listed_at >= limits.hooked_poll_s:
-            self._app.hooked = frozenset(await self._app.store.webhooks.hooked(limits.hooked_projects_max))
+            project_ids = await self._app.store.webhooks.hooked(limits.hooked_projects_max)
+            self._app.webhook_projects.replace(project_ids)
             self._listed_at = now
 
     def _start(self, webhook: Webhook, delivery: Delivery) -> None:

@@ -69,7 +69,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until the server stops. Calls under way get a moment to end; what is cut off is found again in the store."""
-        metrics.know_loop("dispatcher")
+        metrics.register_loop("dispatcher")
         with self._app.notifier.subscribe(PUSH_KEY) as hint:
             self._hint = hint
             while not self._app.stopping.is_set():

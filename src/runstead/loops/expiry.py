@@ -13,9 +13,9 @@ async def prune(app: App) -> int:
 
 async def prune_deliveries(app: App) -> int:
     """One bounded look; how many deliveries were dropped."""
-    return await app.store.webhooks.prune(limits.delivery_kept_ms, limits.deliveries_pruned_max)
+    return await app.store.webhooks.prune(limits.delivery_kept_ms, limits.deliveries_expired_max)
 
 
 async def prune_browsers(app: App) -> int:
     """One bounded look; how many sessions were dropped."""
-    return await app.store.browser_sessions.prune(limits.browser_sessions_pruned_max)
+    return await app.store.browser_sessions.prune(limits.browser_sessions_expired_max)

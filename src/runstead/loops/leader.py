@@ -29,12 +29,12 @@ class Leader:
 
     async def run(self) -> None:
         """Until the server stops; then another replica may lead at once."""
-        metrics.know_loop("leader")
+        metrics.register_loop("leader")
         with self._app.notifier.subscribe(LEADER_KEY) as hint:
             while not self._app.stopping.is_set():
                 hint.clear()
                 looked = await tick("leader", self.look)
-                await pause(hint, limits.leader_look_s if looked else limits.leader_retry_s)
+                await pause(hint, limits.leader_poll_s if looked else limits.leader_retry_s)
         await self.resign()
 
     async def look(self) -> int:
@@ -70,7 +70,7 @@ class Leader:
         """Where the store does not take it, the lead runs out by itself."""
         self._app.leader_state.follow(self._app.leader_state.term)
         try:
-            async with asyncio.timeout(limits.leader_look_s):
+            async with asyncio.timeout(limits.leader_poll_s):
                 await self._app.store.leadership.resign(self.owner)
         except (Error, TimeoutError) as trouble:
             log.warning("the lead was not given up, it runs out by itself", reason=str(trouble))

@@ -25,5 +25,5 @@ async def watch(app: App) -> int:
 def _tell(kind: str, silent: Sequence[Worker] | Sequence[PushService]) -> None:
     if silent:
         metrics.silences.labels(kind).inc(len(silent))
-        some = [one.id for one in silent[: limits.silent_told_max]]
+        some = [one.id for one in silent[: limits.silent_logged_max]]
         log.warning("not heard of for too long", kind=kind, count=len(silent), some=some)

@@ -37,7 +37,7 @@ async def every(app: App, loop: Loop) -> None:
     """A backlog is worked off in full ticks with as long a pause after each as it took: it gets half of the time at
     most, and whoever else wants the store, the rest. A hint leaves as much.
     """
-    metrics.know_loop(loop.name)
+    metrics.register_loop(loop.name)
     clock = app.leader_state.clock
     with app.notifier.subscribe(*(() if loop.key is None else (loop.key,))) as hint:
         while not app.stopping.is_set():

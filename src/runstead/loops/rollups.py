@@ -5,6 +5,10 @@ from runstead.core import limits
 
 
 async def roll_up(app: App) -> int:
-    """One bounded look; runs that ended since the store keeps sums come before those that ended earlier."""
-    most = limits.rollup_rows_per_tick_max
-    return await app.store.rollups.fold(most) or await app.store.rollups.catch_up(most)
+    """One bounded look at what runs left that ended."""
+    return await app.store.rollups.fold(limits.rollup_entries_per_tick_max)
+
+
+async def catch_up(app: App) -> int:
+    """One bounded look at runs that ended before the store kept sums. A loop of its own: runs end all the time."""
+    return await app.store.rollups.catch_up(limits.rollup_rows_per_tick_max)

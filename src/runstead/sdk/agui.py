@@ -50,17 +50,17 @@ async def record(
 
     begun = bool(taken.latest_event_id)
 
-    async def tell(event: Mapping[str, Any]) -> None:
+    async def emit(event: Mapping[str, Any]) -> None:
         nonlocal begun
         if not begun and event["type"] != "RUN_STARTED":  # it sets a new run going
             outbox.put({"type": "RUN_STARTED", "runId": run_id, "threadId": taken.root_run_id})
         begun = True
         outbox.put(event)
-        await outbox.room()
+        await outbox.drain()
 
     try:
         try:
-            ended = await _read(events, tell)
+            ended = await _read(events, emit)
             await outbox.flush()
         except RunsteadError as refusal:
             if refusal.code == "EVENT_RUN_TERMINAL":
@@ -77,7 +77,7 @@ async def record(
 
 async def relay(ctx: Context, events: Events) -> Any:
     """The same for the run that a handler works on, which ends with the handler: what RUN_FINISHED holds as `result` is
-    answered, RUN_ERROR raises RunFailed. Inside of a step it is told once:
+    answered, RUN_ERROR raises RunFailed. RunningStep of a step it is told once:
     `await ctx.step("agent", agui.relay, ctx, events)`.
     """
     ended = await _read(events, ctx.emit)
@@ -102,8 +102,8 @@ async def _taken(client: AsyncClient, run: Run | str | None, target: str) -> Run
     return (await client.create_task_run(target)).run
 
 
-async def _read(events: Events, tell: Callable[[Mapping[str, Any]], Any]) -> End:
-    """Tell all but the end, which is answered. Reading stops there."""
+async def _read(events: Events, emit: Callable[[Mapping[str, Any]], Any]) -> End:
+    """Emit every event before the end of the run, and return the end. Reading stops there."""
     async with aclosing(_each(events)) as each:
         async for event in each:
             told = plain(event)
@@ -113,7 +113,7 @@ async def _read(events: Events, tell: Callable[[Mapping[str, Any]], Any]) -> End
                 message = str(told.get("message") or "The agent failed")[:_MESSAGE_CHARS]
                 code = told.get("code")
                 return End(message=message, code="AGENT_ERROR" if code is None else str(code)[:128])
-            await tell(told)
+            await emit(told)
     return End(message="The agent's events ended without RUN_FINISHED or RUN_ERROR", code="STREAM_ENDED")
 
 

@@ -7,26 +7,26 @@ from typing import Self, Unpack
 
 import httpx2
 
-from runstead.sdk.client_base import LIMITS, Connected, Key
+from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
-from runstead.sdk.models.batch import BatchFollowing, BatchProgress
+from runstead.sdk.models.batch import BatchFollower, BatchProgress
 from runstead.sdk.models.event import Event
-from runstead.sdk.models.notification import Notification, Watching
+from runstead.sdk.models.notification import Notification, NotificationFollower
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.log import Log
-from runstead.sdk.routes.route import AsyncSends
+from runstead.sdk.routes.log import EventLog
+from runstead.sdk.routes.route import AsyncSender
 from runstead.sdk.routes.runs import RunFilters
 from runstead.sdk.transport.exchange import Done, Exchange
-from runstead.sdk.transport.follower import Following
 from runstead.sdk.transport.httpx_transport import HttpxTransport
 from runstead.sdk.transport.message import Transport
 from runstead.sdk.transport.pool import Pool, can_reach
-from runstead.sdk.transport.reconnect import Streaming, Told
 from runstead.sdk.transport.retry import Retries
+from runstead.sdk.transport.run_follower import RunFollower
+from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
 
-class AsyncClient(Connected, AsyncSends):
+class AsyncClient(ClientBase, AsyncSender):
     """Every route of the server, with retries.
 
     `url` is where the server is; `key` an API key, a JWT or a worker token, or a function that answers the one to use
@@ -77,7 +77,7 @@ class AsyncClient(Connected, AsyncSends):
     async def send(self, call: Call[T]) -> T:
         """Send any call, with retries, and decode its answer."""
         if call.owner is not None:
-            call = call.owned_by(await self._project_id(call.owner))
+            call = call.with_owner(await self._project_id(call.owner))
         exchange = Exchange(call, self._retries, self.project)
         while True:
             outcome = await self._once(exchange)
@@ -86,7 +86,7 @@ class AsyncClient(Connected, AsyncSends):
             await self._sleep(outcome)
 
     async def _once(self, exchange: Exchange[T]) -> Done[T] | float:
-        gate = nullcontext() if self._gate is None or exchange.call.patience_s else self._gate
+        gate = nullcontext() if self._gate is None or exchange.call.extra_wait_s else self._gate
         try:
             async with gate:
                 response = await self._transport.request(self._request(exchange.call, exchange.content))
@@ -141,7 +141,7 @@ class AsyncClient(Connected, AsyncSends):
 
         With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
         """
-        log = Log(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, include_descendants)
         after: int | str | None = (cursor or "") if include_descendants else after_event_id
         while after is not None:
             page = await self.send(log.page(after, event_types))
@@ -169,9 +169,9 @@ class AsyncClient(Connected, AsyncSends):
         seen before; until the run and all below it have ended.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        log = Log(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, include_descendants)
         after = (cursor or "") if include_descendants else after_event_id
-        following = Following(log, after, event_types, self._retries, self.project)
+        following = RunFollower(log, after, event_types, self._retries, self.project)
         return self._streamed(following, lambda: self._over(following))
 
     def notifications(
@@ -184,7 +184,7 @@ class AsyncClient(Connected, AsyncSends):
         client's retries.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        return self._streamed(Watching(self._project(project), after, self._retries))
+        return self._streamed(NotificationFollower(self._project(project), after, self._retries))
 
     def follow_batch(
         self, batch_id: str, *, project: str | None = None
@@ -196,11 +196,11 @@ class AsyncClient(Connected, AsyncSends):
         client's retries.
         Leave the loop early only inside `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        return self._streamed(BatchFollowing(self._project(project), batch_id, self._retries))
+        return self._streamed(BatchFollower(self._project(project), batch_id, self._retries))
 
     async def _streamed(
-        self, streaming: Streaming[Told], over: Callable[[], Awaitable[bool]] | None = None
-    ) -> AsyncGenerator[Told, None]:
+        self, streaming: StreamFollower[Item], over: Callable[[], Awaitable[bool]] | None = None
+    ) -> AsyncGenerator[Item, None]:
         """What a stream tells, over as many connections as it takes. `over` finds out whether one that ended cleanly was
         the last.
         """
@@ -221,7 +221,7 @@ class AsyncClient(Connected, AsyncSends):
                 return
             await self._sleep(streaming.broke(error))
 
-    async def _over(self, following: Following) -> bool:
+    async def _over(self, following: RunFollower) -> bool:
         if not following.may_be_over:
             return False
         state = await self.send(following.log.state())

@@ -6,25 +6,25 @@ from typing import Any, Self, Unpack
 
 import httpx2
 
-from runstead.sdk.client_base import LIMITS, Connected, Key
+from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
 from runstead.sdk.models.artifact import Upload
-from runstead.sdk.models.batch import BatchFollowing, BatchProgress
+from runstead.sdk.models.batch import BatchFollower, BatchProgress
 from runstead.sdk.models.event import Event
-from runstead.sdk.models.notification import Notification, Watching
+from runstead.sdk.models.notification import Notification, NotificationFollower
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.log import Log
-from runstead.sdk.routes.route import Sends
+from runstead.sdk.routes.log import EventLog
+from runstead.sdk.routes.route import SyncSender
 from runstead.sdk.routes.runs import RunFilters
 from runstead.sdk.transport.exchange import Done, Exchange
-from runstead.sdk.transport.follower import Following
-from runstead.sdk.transport.message import Request, httpx_arguments, of_httpx
-from runstead.sdk.transport.reconnect import Streaming, Told
+from runstead.sdk.transport.message import Request, from_httpx, httpx_arguments
 from runstead.sdk.transport.retry import Retries
+from runstead.sdk.transport.run_follower import RunFollower
+from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
 
-class Client(Connected, Sends):
+class Client(ClientBase, SyncSender):
     """Every route of the server, with retries.
 
     `url` is where the server is; `key` an API key, a JWT or a worker token, or a function that answers the one to use
@@ -64,7 +64,7 @@ class Client(Connected, Sends):
     def send(self, call: Call[T]) -> T:
         """Send any call, with retries, and decode its answer."""
         if call.owner is not None:
-            call = call.owned_by(self._project_id(call.owner))
+            call = call.with_owner(self._project_id(call.owner))
         exchange = Exchange(call, self._retries, self.project)
         while True:
             outcome = self._once(exchange)
@@ -79,7 +79,7 @@ class Client(Connected, Sends):
         except httpx2.RequestError as error:
             failure = no_answer(error, exchange.call.name)
         else:
-            return exchange.answered(of_httpx(response, response.content))
+            return exchange.answered(from_httpx(response, response.content))
         # Outside the except block: the error that may be raised here must not carry the request along.
         return exchange.failed(failure)
 
@@ -127,7 +127,7 @@ class Client(Connected, Sends):
 
         With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
         """
-        log = Log(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, include_descendants)
         after: int | str | None = (cursor or "") if include_descendants else after_event_id
         while after is not None:
             page = self.send(log.page(after, event_types))
@@ -153,9 +153,9 @@ class Client(Connected, Sends):
         With `include_descendants` also the events of all runs below, new ones included, after the `cursor` of an event
         seen before; until the run and all below it have ended.
         """
-        log = Log(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, include_descendants)
         after = (cursor or "") if include_descendants else after_event_id
-        following = Following(log, after, event_types, self._retries, self.project)
+        following = RunFollower(log, after, event_types, self._retries, self.project)
         return self._streamed(following, lambda: self._over(following))
 
     def notifications(
@@ -167,7 +167,7 @@ class Client(Connected, Sends):
         meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
         client's retries.
         """
-        return self._streamed(Watching(self._project(project), after, self._retries))
+        return self._streamed(NotificationFollower(self._project(project), after, self._retries))
 
     def follow_batch(
         self, batch_id: str, *, project: str | None = None
@@ -178,11 +178,11 @@ class Client(Connected, Sends):
         A connection that breaks or falls silent is made anew. Raises when the server stays away for longer than the
         client's retries.
         """
-        return self._streamed(BatchFollowing(self._project(project), batch_id, self._retries))
+        return self._streamed(BatchFollower(self._project(project), batch_id, self._retries))
 
     def _streamed(
-        self, streaming: Streaming[Told], over: Callable[[], bool] | None = None
-    ) -> Generator[Told, None, None]:
+        self, streaming: StreamFollower[Item], over: Callable[[], bool] | None = None
+    ) -> Generator[Item, None, None]:
         """What a stream tells, over as many connections as it takes. `over` finds out whether one that ended cleanly was
         the last.
         """
@@ -191,7 +191,7 @@ class Client(Connected, Sends):
             try:
                 with self._http.stream(**self._arguments(self._stream_request(call))) as response:
                     content = b"" if response.is_success else response.read()
-                    error = streaming.opened(of_httpx(response, content), call.name)
+                    error = streaming.opened(from_httpx(response, content), call.name)
                     if error is None:
                         for chunk in response.iter_bytes():
                             yield from streaming.feed(chunk)
@@ -203,7 +203,7 @@ class Client(Connected, Sends):
                 return
             self._sleep(streaming.broke(error))
 
-    def _over(self, following: Following) -> bool:
+    def _over(self, following: RunFollower) -> bool:
         if not following.may_be_over:
             return False
         state = self.send(following.log.state())

@@ -20,15 +20,15 @@ from runstead.sdk.routes.prices import PriceRoutes
 from runstead.sdk.routes.projects import ProjectRoutes
 from runstead.sdk.routes.push_services import PushServiceRoutes
 from runstead.sdk.routes.records import RecordRoutes
-from runstead.sdk.routes.route import Describes
+from runstead.sdk.routes.route import CallFactory
 from runstead.sdk.routes.runs import RunRoutes
 from runstead.sdk.routes.schedules import ScheduleRoutes
 from runstead.sdk.routes.webhooks import WebhookRoutes
 from runstead.sdk.routes.workers import WorkerRoutes
 from runstead.sdk.transport.message import Request
 from runstead.sdk.transport.pool import IDLE_MAX, IDLE_S_MAX
-from runstead.sdk.transport.reconnect import SILENCE_S
 from runstead.sdk.transport.retry import Retries
+from runstead.sdk.transport.stream_follower import SILENCE_S
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -77,7 +77,7 @@ class Routes(
     """Every route of the server."""
 
 
-class Connected(Routes):
+class ClientBase(Routes):
     """Base of both clients: everything about a request but sending it."""
 
     def __init__(
@@ -108,7 +108,7 @@ class Connected(Routes):
         return ref if _UUID.fullmatch(ref) else self._project_ids.get(ref)
 
     def _request(self, call: Call[Any], content: bytes | Upload | None) -> Request:
-        return self._line(call, content, self._timeout_s + call.patience_s)
+        return self._line(call, content, self._timeout_s + call.extra_wait_s)
 
     def _stream_request(self, call: Call[Any]) -> Request:
         return self._line(call, None, SILENCE_S)
@@ -126,7 +126,7 @@ class Connected(Routes):
         )
 
 
-class Calls(Routes, Describes):
+class Calls(Routes, CallFactory):
     """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.
 
     A call that is sent twice carries the same idempotency key both times.

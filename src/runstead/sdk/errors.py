@@ -6,12 +6,12 @@ from typing import Final
 import httpx2
 import msgspec
 
-from runstead.sdk.models.answer import FieldError
+from runstead.sdk.models.response import FieldError
 
 #: Failures that happen before a request leaves: sending again cannot do anything twice.
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 #: Failures that sending again cannot mend.
-_HOPELESS: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
+_PERMANENT: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
 
 
 class RunsteadError(Exception):
@@ -42,7 +42,7 @@ class RunsteadError(Exception):
         return f"{self.detail} ({', '.join(facts)})" if facts else self.detail
 
     @property
-    def passing(self) -> bool:
+    def retryable(self) -> bool:
         """Whether trying again later can help: no answer, 429 or 5xx."""
         return self.status in {0, 429} or self.status >= 500
 
@@ -50,27 +50,27 @@ class RunsteadError(Exception):
 class NoAnswerError(RunsteadError):
     """The server could not be reached, or the connection broke before it answered. `status` is 0.
 
-    `unsent` is true where the request surely never left; `hopeless` where sending again cannot help.
+    `unsent` is true where the request surely never left; `permanent` where sending again cannot help.
     """
 
-    def __init__(self, detail: str, *, unsent: bool = False, hopeless: bool = False) -> None:
+    def __init__(self, detail: str, *, unsent: bool = False, permanent: bool = False) -> None:
         super().__init__(detail)
         self.unsent = unsent
-        self.hopeless = hopeless
+        self.permanent = permanent
 
     def __reduce__(self) -> tuple[type["NoAnswerError"], tuple[str]]:
         return type(self), (self.detail,)
 
     @property
-    def passing(self) -> bool:
-        return not self.hopeless
+    def retryable(self) -> bool:
+        return not self.permanent
 
 
 class UnexpectedAnswerError(RunsteadError):
     """An answer that is not what the route promises: not JSON, or of another shape."""
 
     @property
-    def passing(self) -> bool:
+    def retryable(self) -> bool:
         return False
 
 
@@ -85,7 +85,7 @@ def no_answer(error: httpx2.RequestError, what: str) -> NoAnswerError:
     return NoAnswerError(
         f"No answer to {what}: {type(error).__name__}: {error}".rstrip(": "),
         unsent=isinstance(error, _UNSENT),
-        hopeless=isinstance(error, _HOPELESS) or not isinstance(error, httpx2.TransportError),
+        permanent=isinstance(error, _PERMANENT) or not isinstance(error, httpx2.TransportError),
     )
 
 

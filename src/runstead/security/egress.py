@@ -145,7 +145,7 @@ class Egress:
         self._resolve = resolve
         self._pool: httpcore2.AsyncConnectionPool | None = None
 
-    def apart(self) -> "Egress":
+    def with_own_connections(self) -> "Egress":
         """Another one by the same rules, with connections of its own."""
         return Egress(allow_private=self.allow_private, resolve=self._resolve)
 

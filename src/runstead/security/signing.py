@@ -220,7 +220,7 @@ class Keyring:
         }
         return (await self._made()).sign("EdDSA", claims)
 
-    async def opened(self, token: str, kid: str) -> dict[str, Any] | None:
+    async def verify(self, token: str, kid: str) -> dict[str, Any] | None:
         """The claims of a token that the key `kid` of this server signed, times unchecked; None where there is no
         such key. UNAUTHENTICATED where the signature is not its own.
         """

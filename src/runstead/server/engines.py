@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 def make_store(settings: Settings) -> Store:
     """The engine that the database's URL names."""
-    if settings.database_url == "memory://":
-        from runstead.engines.memory import MemoryStore
-
-        return MemoryStore()
     if is_postgres(settings.database_url):
         from runstead.engines.postgres.store import PostgresStore
 
@@ -54,9 +50,9 @@ def oldest_sqlite() -> tuple[int, ...]:
 
 def make_notifier(settings: Settings) -> Notifier:
     """What carries hints: within the process, and to other replicas where there may be some."""
-    from runstead.engines.memory import MemoryNotifier
+    from runstead.engines.notifiers.local import LocalNotifier
 
-    local, told = MemoryNotifier(), settings.notifier
+    local, told = LocalNotifier(), settings.notifier
     if told is not None and told != "memory://":
         try:
             from runstead.engines.notifiers.nats import NatsNotifier  # an extra
@@ -91,8 +87,6 @@ def make_artifacts(settings: Settings) -> Artifacts | None:
         return S3Artifacts(url)
     if url is not None:
         return FilesystemArtifacts(Path(url.removeprefix("file://")))
-    if settings.database_url == "memory://":
-        return FilesystemArtifacts(None)
     if is_postgres(settings.database_url):
         return None
     path = sqlite_path(settings.database_url)

@@ -18,10 +18,8 @@ import uvicorn
 
 from runstead import __version__
 from runstead.commands.app import App
-from runstead.commands.browser_sessions import note_seen
 from runstead.commands.keys import make_key, new_project
 from runstead.commands.system import note_replica
-from runstead.commands.workers import note_heard
 from runstead.core import limits
 from runstead.core.identity.principal import ALL_SCOPES
 from runstead.core.identity.project import check_slug, new_key
@@ -32,7 +30,7 @@ from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import open_to
 from runstead.http.framework.protocol import Protocol
-from runstead.loops.artifact_gc import sweep
+from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
@@ -42,7 +40,7 @@ from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, every
 from runstead.loops.retention import RetentionLoop
-from runstead.loops.rollups import roll_up
+from runstead.loops.rollups import catch_up, roll_up
 from runstead.loops.run_index import index
 from runstead.loops.scheduler import schedule
 from runstead.ports import metrics
@@ -287,37 +285,46 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             "delivery expiry",
             60.0,
             lambda: prune_deliveries(app),
-            rows_max=limits.deliveries_pruned_max,
+            rows_max=limits.deliveries_expired_max,
         ),
         Loop(
             "session expiry",
             60.0,
             lambda: prune_browsers(app),
-            rows_max=limits.browser_sessions_pruned_max,
+            rows_max=limits.browser_sessions_expired_max,
         ),
         Loop(
             "artifact gc",
             limits.artifact_gc_tick_s,
-            lambda: sweep(app),
+            lambda: collect_artifacts(app),
             rows_max=limits.artifact_tombstones_per_tick_max,
         ),
         Loop(
-            "roll-ups", limits.rollup_tick_s, lambda: roll_up(app), rows_max=limits.rollup_rows_per_tick_max
+            "roll-ups",
+            limits.rollup_tick_s,
+            lambda: roll_up(app),
+            rows_max=limits.rollup_entries_per_tick_max,
+        ),
+        Loop(
+            "earlier roll-ups",
+            limits.rollup_tick_s,
+            lambda: catch_up(app),
+            rows_max=limits.rollup_rows_per_tick_max,
         ),
         Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "heartbeats",
-            limits.worker_heard_s,
-            lambda: note_heard(app),
+            limits.worker_seen_s,
+            app.worker_activity.flush,
             led=False,
-            rows_max=limits.heard_per_tick_max,
+            rows_max=limits.seen_per_tick_max,
         ),
         Loop(
             "browsers seen",
             limits.browser_seen_s,
-            lambda: note_seen(app),
+            app.session_activity.flush,
             led=False,
-            rows_max=limits.heard_per_tick_max,
+            rows_max=limits.seen_per_tick_max,
         ),
         Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
         Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with

@@ -128,7 +128,7 @@ def _processes(option: int | None, variable: str | None, database: str) -> int:
     if int(text) > 1 and not is_postgres(database):
         raise SettingError(
             "Several processes need PostgreSQL (RUNSTEAD_DATABASE_URL=postgresql://...): SQLite lets one process write"
-            " at a time, so further ones would only wait for it, and memory:// is one process's own"
+            " at a time, so more processes would only wait for it"
         )
     return int(text)
 
@@ -212,7 +212,7 @@ def sqlite_path(url: str) -> Path:
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix):
         raise SettingError(
-            "The database must be postgresql://<user>@<host>/<database>, sqlite:///<path> or memory://,"
+            "The database must be postgresql://<user>@<host>/<database> or sqlite:///<path>,"
             f" not {url.partition('@')[2] or url!r}"
         )
     return Path(url.removeprefix(prefix))

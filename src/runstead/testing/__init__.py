@@ -1,5 +1,5 @@
-"""For tests of what an app does: `Testbed(app)` is the real server and the real worker in memory, with a clock that is
-moved. `BlockingTestbed` is the same for plain functions.
+"""For tests of an app: `Testbed(app)` runs the real server and the real worker in one process, with a clock that the test
+moves. `BlockingTestbed` is the same for plain functions.
 """
 
 from runstead.testing.blocking import BlockingTestbed

@@ -1,4 +1,4 @@
-"""A server in memory: no port, no thread, and time from a clock that is moved."""
+"""A server in the test's process: no port, and time from a clock that the test moves."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from runstead.commands.keys import make_key, new_project
 from runstead.core.identity.principal import ALL_SCOPES
 from runstead.core.identity.project import new_key
 from runstead.engines.artifacts.files import FilesystemArtifacts
-from runstead.engines.memory import MemoryNotifier, MemoryStore
+from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
 from runstead.loops.batch_finalizer import finish
@@ -18,6 +18,7 @@ from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
 from runstead.security.signing import Keyring
 from runstead.testing.clock import Clock
+from runstead.testing.store import TemporaryStore
 
 PROJECT = "test"
 
@@ -27,26 +28,25 @@ class Server:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._store = MemoryStore(clock)
-        keyring = Keyring(self._store.signing_keys, clock=clock)
+        self._store = TemporaryStore(clock)
         self._artifacts = FilesystemArtifacts(None)
-        self._app = App(self._store, MemoryNotifier(), keyring, artifacts=self._artifacts)
-        http_app = HttpApp(self._app, Authenticator(self._store, None, clock, keyring))
-        self._transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
-        self._key = new_key()
 
     async def open(self) -> AsyncClient:
         """A client of it."""
         await self._store.open()
         await self._artifacts.open()
-        project = new_project(PROJECT, None)
-        key = make_key(self._key, project.id, ALL_SCOPES, name="test")
-        await self._store.identity.ensure_project(project, None, key)
+        keyring = Keyring(self._store.signing_keys, clock=self._clock)
+        self._app = App(self._store, LocalNotifier(), keyring, artifacts=self._artifacts)
+        http_app = HttpApp(self._app, Authenticator(self._store, None, self._clock, keyring))
+        project, key = new_project(PROJECT, None), new_key()
+        await self._store.identity.ensure_project(
+            project, None, make_key(key, project.id, ALL_SCOPES, name="test")
+        )
         return AsyncClient(
             "http://runstead.test",
-            self._key,
+            key,
             project=PROJECT,
-            transport=self._transport,
+            transport=httpx2.ASGITransport(http_app, raise_app_exceptions=False),
             retries=0,
             sleep=self._clock.nap,
         )
@@ -60,16 +60,11 @@ class Server:
         """What the loops do; how much there was to do."""
         return await schedule(self._app) + await enforce_deadlines(self._app) + await finish(self._app)
 
-    def moments(self, *, backoffs: bool) -> Iterator[int]:
-        """When runs fall due or can be claimed and schedules fire, in ms, as far as it lies ahead; or only when another try
-        is made.
-        """
-        if not backoffs:
-            yield from (at for at in self._store.schedules.moments() if at > self._clock.ms)
-        for run in self._store.runs.timed():
-            tried_again = run.waiting_tool_name == "retry" or (
-                run.available_at is not None and run.attempt > 0
-            )
-            for at in (run.due_at, run.available_at):
-                if at is not None and at > self._clock.ms and (tried_again or not backoffs):
-                    yield at
+    def times(self, *, retries: bool) -> Iterator[int]:
+        """When something happens next, in ms: runs become due or available, schedules fire; or only retries."""
+        return self._store.times_after(self._clock.ms, retries=retries)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the store has not answered all that it was asked."""
+        return self._store.busy

@@ -12,12 +12,14 @@ from runstead.testing.server import Server
 #: When a testbed's time begins, unless told otherwise.
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-#: How often everybody else may go on before the clock jumps to the end of a handler's sleep.
+#: So many turns of the event loop without work for the store pass before the clock jumps to the end of a handler's sleep.
 _ROUNDS: Final = 100
+_STORE_PAUSE_S: Final = 0.001
 
 
 class Testbed:
-    """The real server and the real worker, in memory: without a port, a database or a process, in time that stands still.
+    """The real server and the real worker in one process, on SQLite in a temporary directory: no port, and a clock that
+    stands still until the test moves it.
 
         async with Testbed(app) as bed:
             run = await bed.run("task:sync-data", config={"url": "x"})
@@ -63,7 +65,7 @@ class Testbed:
         await self._server.close()
 
     async def _in_time(self, run: ClaimedRun, ctx: Context) -> Any:
-        ctx.keep_time(self.clock.now, self.clock.nap)
+        ctx.use_clock(self.clock.now, self.clock.nap)
         return await self._app(run, ctx)
 
     @property
@@ -148,12 +150,12 @@ class Testbed:
     async def settle(self) -> None:
         """Work until no run can go on by itself."""
         await self._work()
-        while (again := min(self._server.moments(backoffs=True), default=None)) is not None:
+        while (again := min(self._server.times(retries=True), default=None)) is not None:
             await self._until(again)
 
     async def _until(self, end: int) -> None:
         await self._work()
-        while (at := min(self._server.moments(backoffs=False), default=end)) < end:
+        while (at := min(self._server.times(retries=False), default=end)) < end:
             self.clock.move_to(at)
             await self._work()
         self.clock.move_to(end)
@@ -170,7 +172,7 @@ class Testbed:
 
     async def _round(self) -> None:
         assert self._worker is not None
-        while await self._server.tick() + await self._worker.work_off():
+        while await self._server.tick() + await self._worker.run_until_idle():
             pass
 
     async def _finished(self, working: "asyncio.Future[None]") -> None:
@@ -181,8 +183,7 @@ class Testbed:
                 either: list[asyncio.Future[Any]] = [working, napping]
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 napping.cancel()
-                for _ in range(_ROUNDS):
-                    await asyncio.sleep(0)
+                await self._settled()
                 at = self.clock.nap_ends()
                 if at is not None:
                     self.clock.move_to(at)
@@ -190,6 +191,17 @@ class Testbed:
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+    async def _settled(self) -> None:
+        """Let all other tasks run until none of them waits for the store."""
+        rounds = 0
+        while rounds < _ROUNDS:
+            if self._server.busy:
+                rounds = 0
+                await asyncio.sleep(_STORE_PAUSE_S)
+            else:
+                rounds += 1
+                await asyncio.sleep(0)
 
 
 def _id(run: Run | str) -> str:

@@ -139,7 +139,7 @@ def connected(server: ServerOptions, *, project: bool = False, patient: bool = F
 
     destination = resolve(server)
     url = destination.url.value or DEFAULT_URL
-    retries = Retries(times=_RETRIES_PATIENT if patient else _RETRIES, most_s=5.0 if patient else 1.0)
+    retries = Retries(times=_RETRIES_PATIENT if patient else _RETRIES, max_delay_s=5.0 if patient else 1.0)
     try:
         with Client(url, destination.key.value, project=destination.project.value, retries=retries) as client:
             if project and client.project is None:

@@ -7,7 +7,7 @@ from runstead.core.change import Change
 from runstead.ports.notifier import Listener, Signal
 
 
-class MemoryNotifier:
+class LocalNotifier:
     """See `runstead.ports.notifier.Notifier`. Keys that nobody subscribes to cost one look-up and are not kept."""
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ class MemoryNotifier:
         if not signals:
             del self._subscribers[key]
 
-    def listened(self, project_id: str) -> bool:
+    def has_listeners(self, project_id: str) -> bool:
         return project_id in self._listeners
 
-    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
+    def publish_changes(self, project_id: str, hints: Sequence[Change]) -> None:
         for listener in self._listeners.get(project_id, ()):
             listener(hints)
 
@@ -74,7 +74,7 @@ class Subscription:
 
     __slots__ = ("_event", "_keys", "_notifier")
 
-    def __init__(self, notifier: MemoryNotifier, keys: tuple[str, ...]) -> None:
+    def __init__(self, notifier: LocalNotifier, keys: tuple[str, ...]) -> None:
         self._notifier = notifier
         self._keys = keys
         self._event = asyncio.Event()

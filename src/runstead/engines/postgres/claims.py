@@ -11,8 +11,8 @@ from itertools import groupby
 from typing import Any, Final
 
 from runstead.engines.postgres.rows import columns_of
-from runstead.engines.postgres.sql import LOCKED, RUNS
-from runstead.engines.sql.queue_partitions import Line, LineKind
+from runstead.engines.postgres.sql import CLOCK, LOCKED, RUNS
+from runstead.engines.sql.queue_partitions import PartitionKind, QueuePartition
 
 _FREE: Final = (
     "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
@@ -24,7 +24,7 @@ _ORDER: Final = "ORDER BY available_at, seq"
 _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 
 #: What is equal in a line, by the names of its members.
-_MEMBERS: Final[dict[LineKind, tuple[str, ...]]] = {
+_MEMBERS: Final[dict[PartitionKind, tuple[str, ...]]] = {
     "kind": ("line_kind",),
     "target": ("line_target", "line_kind"),
     "agent": ("line_implementation", "line_key"),
@@ -35,7 +35,7 @@ _AGENT: Final = (
 )
 #: What lets a statement have the indexes of the wider lines; see the migration that makes them.
 _WIDE: Final = "seq > 0"
-_EQUAL: Final[dict[LineKind, str]] = {
+_EQUAL: Final[dict[PartitionKind, str]] = {
     "kind": f"kind = line_kind AND {_WIDE}",
     "target": "coalesce(target, '') = line_target AND kind = line_kind",
     "agent": f"{_AGENT} AND {_WIDE}",
@@ -43,18 +43,31 @@ _EQUAL: Final[dict[LineKind, str]] = {
 }
 
 
-def claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
+def claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The statement and its arguments from $6 on. At least one line."""
+    kinds, arguments = _parts(lines)
+    return _sql(kinds, alone=len(lines) == 1), arguments
+
+
+def first_claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
+    """The same as the first statement of a transaction, which tells what `load` tells as well: time and number, whether the
+    project has webhooks and whether limits, in which case no run is taken. $1 is the time, NULL for the database's.
+    """
+    kinds, arguments = _parts(lines)
+    return _first_sql(kinds, alone=len(lines) == 1), arguments
+
+
+def _parts(lines: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
+    kinds: list[PartitionKind] = []
     arguments: list[Any] = []
-    kinds: list[LineKind] = []
     for kind, found in groupby(sorted(lines), lambda line: line.kind):
         kinds.append(kind)
         arguments += columns_of([(*line.equal, line.most) for line in found])
-    return _sql(tuple(kinds), alone=len(lines) == 1), arguments
+    return tuple(kinds), arguments
 
 
 @cache
-def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
+def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
     steps, first = [], 6
     for kind in kinds:
         steps.append(_steps(kind, first))
@@ -81,11 +94,25 @@ def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
     )
 
 
-def _fits(kind: LineKind) -> str:
+@cache
+def _first_sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
+    claim = _sql(kinds, alone=alone).replace("$1::bigint", "told.now").removesuffix("$3::bigint")
+    # A limit of 0 and not a condition: where there are limits, no row is locked either.
+    claim += "CASE WHEN told.limited THEN 0 ELSE $3::bigint END"
+    return (
+        "WITH told AS MATERIALIZED ("  # noqa: S608 - our own names
+        f"SELECT coalesce($1::bigint, {CLOCK}) AS now, pg_current_xact_id()::text AS xid,"
+        " (SELECT true FROM webhooks WHERE project_id = $2 AND disabled_at IS NULL LIMIT 1) IS TRUE AS hooked,"
+        " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited"
+        f") SELECT told.*, run.* FROM told LEFT JOIN LATERAL ({claim}) AS run ON true"
+    )
+
+
+def _fits(kind: PartitionKind) -> str:
     return f"project_id = $2 AND {_EQUAL[kind]} AND priority = step AND {_FREE}"
 
 
-def _steps(kind: LineKind, first: int) -> str:
+def _steps(kind: PartitionKind, first: int) -> str:
     """The priorities that there are in each line, the highest first: each is one look into the index."""
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]

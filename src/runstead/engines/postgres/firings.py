@@ -16,10 +16,11 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
+from runstead.engines.postgres import schedules
 from runstead.engines.postgres.commit.draft import Draft, check
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import services_reaching
 from runstead.engines.postgres.rows import columns_of, to_run
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import RunKey, Written, WrittenFiring
@@ -40,7 +41,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     """Schedules whose time has come and that nobody else holds, each decided and written."""
     now = await transaction.moment()
     connection = transaction.connection
-    held = [Schedule(*row) for row in await connection.fetch(Q["due_schedules"], now, limit)]
+    held = await schedules.due(connection, now, limit)
     if not held:
         return []
     draft = Draft()
@@ -61,7 +62,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     await draft.write(connection)
     for due, fired in decided:
         if fired.schedule is None:
-            await _remove(connection, due.schedule)
+            await schedules.remove(connection, due.schedule)
     return results
 
 
@@ -167,8 +168,3 @@ def _cancelled(draft: Draft, due: Due, fired: Fired, families: dict[int, list[Ru
         shown = replace(top.new, descendants_active=0) if below else top.new
         written.append(Written(shown, transition, cancelled, run))
     return written
-
-
-async def _remove(connection: Connection, schedule: Schedule) -> None:
-    written = await connection.execute(Q["delete_schedule"], schedule.id, schedule.version)
-    assert written == "DELETE 1", f"schedule {schedule.id} was not at version {schedule.version}"

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.runs.run import TERMINAL
-from runstead.core.usage.activity import GLIMPSE_FIELDS, Share, share
+from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import COLUMNS, RUNS
 from runstead.ports.store import RunQuery
@@ -17,7 +17,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 #: What tells where a run stands.
-SUMMARY_COLUMNS: Final = ", ".join(GLIMPSE_FIELDS)
+SUMMARY_COLUMNS: Final = ", ".join(RUN_SUMMARY_FIELDS)
 #: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
 _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
 

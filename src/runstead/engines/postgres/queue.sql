@@ -1,8 +1,8 @@
 -- name: due_soonest
-SELECT project_id, due_at, seq FROM runs WHERE due_at <= $1 AND version >= 0 ORDER BY due_at, seq LIMIT $2
+SELECT project_id, due_at, seq FROM runs WHERE due_at <= $1 AND created_at >= 0 ORDER BY due_at, seq LIMIT $2
 
 -- name: next_due
-SELECT due_at FROM runs WHERE due_at IS NOT NULL AND version >= 0 ORDER BY due_at, seq LIMIT 1
+SELECT due_at FROM runs WHERE due_at IS NOT NULL AND created_at >= 0 ORDER BY due_at, seq LIMIT 1
 
 -- name: due_heads
 -- The soonest of every project in which a deadline has passed: one look into the index from a project to the next.

@@ -29,7 +29,7 @@ class PostgresRetention:
         self._writer = writer
         self._readers = readers
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = await self._now() - age_ms
         return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 
@@ -66,7 +66,7 @@ class PostgresRetention:
 
 async def _doomed(connection: Connection, before: int, after: int, limit: int) -> RetentionPage:
     found: list[RetentionCandidate] = []
-    looks = limits.retention_looks_max
+    looks = limits.retention_roots_checked_max
     roots = await connection.fetch(Q["retention_roots"], after, before, looks)
     for root_seq, created_at, over, below in roots:
         if created_at >= before:

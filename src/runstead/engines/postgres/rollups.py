@@ -223,16 +223,15 @@ async def _activity(connection: Connection, query: ActivityQuery) -> list[Share]
     if await connection.fetchval(Q["rollup_backlog"]) is not None:
         return None
     project = query.filters.project_ids[0]
-    found: list[Share] = []
+    found = query.merged()
     for span in query.spans:
-        for at, *told in await connection.fetch(Q["activity_between"], project, *query.way, *span):
-            if (share := query.summed(at, *told)) is not None:
-                found.append(share)
-    found += query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)))
+        sums = await connection.fetch(Q["activity_between"], project, *query.way, *span)
+        found.add(query.summed(map(tuple, sums)))
+    found.add(query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project))))
     for rows in (query.living, *map(query.ended, query.edges)):
         if rows is not None:
-            found += await shares(connection, rows, query.origin, query.width)
-    return found
+            found.add(await shares(connection, rows, *query.where))
+    return found.shares()
 
 
 async def _audit(connection: Connection) -> list[str]:

@@ -45,12 +45,12 @@ DELETE FROM usage_rollups WHERE ctid = ANY (ARRAY (
     $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[]
   ) AS k (project_id, way, width, bucket, name, provider, model)
   CROSS JOIN LATERAL (
-    SELECT ctid AS place, runs FROM usage_rollups AS r
+    SELECT r.*, ctid AS place FROM usage_rollups AS r
     WHERE r.project_id = k.project_id AND r.way = k.way AND r.width = k.width AND r.bucket = k.bucket AND r.name = k.name
       AND r.provider = k.provider AND r.model = k.model
     LIMIT 1
   ) AS u
-  WHERE u.runs = 0
+  WHERE u.runs = 0 AND u.input_tokens = 0 AND u.output_tokens = 0 AND u.cached_input_tokens = 0 AND u.reasoning_tokens = 0
 ))
 
 -- name: drop_empty_activity
@@ -59,12 +59,12 @@ DELETE FROM activity_rollups WHERE ctid = ANY (ARRAY (
     $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[]
   ) AS k (project_id, way, width, bucket, name, kind, status)
   CROSS JOIN LATERAL (
-    SELECT ctid AS place, runs FROM activity_rollups AS r
+    SELECT ctid AS place, runs, durations FROM activity_rollups AS r
     WHERE r.project_id = k.project_id AND r.way = k.way AND r.name = k.name AND r.width = k.width AND r.bucket = k.bucket
       AND r.kind = k.kind AND r.status = k.status
     LIMIT 1
   ) AS a
-  WHERE a.runs = 0
+  WHERE a.runs = 0 AND a.durations = '\x80'  -- an empty map
 ))
 
 -- name: rollup_backlog

@@ -6,9 +6,6 @@ from typing import Any, Final
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run, RunStatus
 from runstead.core.usage.activity import RunSummary
-from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.sql import update_one
-from runstead.engines.sql.columns import changes
 
 EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
 
@@ -49,13 +46,6 @@ def flags_of(event: NewEvent) -> int:
         | IS_ERROR * event.is_error
         | DELTA * (event.event_class == "delta")
     )
-
-
-async def rewrite(connection: Connection, table: str, old: Any, new: Any) -> None:
-    """Write what differs, of a record with an id that this transaction holds."""
-    if changed := changes(old, new):
-        written = await connection.execute(update_one(table, tuple(changed)), old.id, *changed.values())
-        assert written == "UPDATE 1", (table, old.id)
 
 
 def line_above(path: str) -> list[int]:

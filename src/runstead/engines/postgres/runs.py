@@ -24,7 +24,7 @@ from runstead.engines.postgres.rows import to_event, to_run, to_summary
 from runstead.engines.postgres.run_index import found
 from runstead.engines.postgres.sql import CLOCK, COLUMNS, Q
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -53,7 +53,7 @@ class PostgresRuns:
         return cast(Written, await self._batcher.do(Apply(key, decide, want, idempotency)))
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         return cast(list[Run], await self._batcher.do(Claim(query, decide, idempotency)))
 

@@ -5,14 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runstead.core import limits
-from runstead.engines.postgres.artifact_tombstones import PostgresArtifactTombstones
 from runstead.engines.postgres.batches import PostgresBatches
-from runstead.engines.postgres.browser_sessions import PostgresBrowserSessions
 from runstead.engines.postgres.commit.commands import decide_batch
 from runstead.engines.postgres.commit.group import Batcher
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
-from runstead.engines.postgres.concurrency import PostgresConcurrency
 from runstead.engines.postgres.connection import (
     BROKEN,
     Connection,
@@ -21,27 +18,33 @@ from runstead.engines.postgres.connection import (
     plainly,
     trouble_with,
 )
-from runstead.engines.postgres.conversations import PostgresConversations
-from runstead.engines.postgres.identity import PostgresIdentity
-from runstead.engines.postgres.inputs import PostgresInputs
+from runstead.engines.postgres.database import PostgresDatabase
 from runstead.engines.postgres.integrity import PostgresIntegrity
-from runstead.engines.postgres.leadership import PostgresLeadership
+from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
-from runstead.engines.postgres.prices import PostgresPrices
-from runstead.engines.postgres.push_services import PostgresPushServices
 from runstead.engines.postgres.readers import Readers
-from runstead.engines.postgres.replicas import PostgresReplicas, PostgresStatistics
 from runstead.engines.postgres.retention import PostgresRetention
-from runstead.engines.postgres.rollups import PostgresRollups
+from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
-from runstead.engines.postgres.schedules import PostgresSchedules
-from runstead.engines.postgres.signing_keys import PostgresSigningKeys
 from runstead.engines.postgres.sql import CLOCK, Q
-from runstead.engines.postgres.triggers import PostgresTriggers
-from runstead.engines.postgres.webhooks import PostgresWebhooks
-from runstead.engines.postgres.workers import PostgresWorkers
+from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
+from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.concurrency import SqlConcurrency
+from runstead.engines.sql.conversations import SqlConversations
+from runstead.engines.sql.identity import SqlIdentity
+from runstead.engines.sql.inputs import SqlInputs
+from runstead.engines.sql.leadership import SqlLeadership
+from runstead.engines.sql.prices import SqlPrices
+from runstead.engines.sql.push_services import SqlPushServices
+from runstead.engines.sql.replicas import SqlReplicas
+from runstead.engines.sql.schedules import SqlSchedules
+from runstead.engines.sql.signing_keys import SqlSigningKeys
+from runstead.engines.sql.statistics import SqlStatistics
+from runstead.engines.sql.triggers import SqlTriggers
+from runstead.engines.sql.webhooks import SqlWebhooks
+from runstead.engines.sql.workers import SqlWorkers
 
 _DAY_S = 86_400
 
@@ -50,22 +53,22 @@ class PostgresStore:
     """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
 
     runs: PostgresRuns
-    identity: PostgresIdentity
-    workers: PostgresWorkers
-    conversations: PostgresConversations
-    artifact_tombstones: PostgresArtifactTombstones
-    inputs: PostgresInputs
-    schedules: PostgresSchedules
-    webhooks: PostgresWebhooks
-    triggers: PostgresTriggers
+    identity: SqlIdentity
+    workers: SqlWorkers
+    conversations: SqlConversations
+    artifact_tombstones: SqlArtifactTombstones
+    inputs: SqlInputs
+    schedules: SqlSchedules
+    webhooks: SqlWebhooks
+    triggers: SqlTriggers
     batches: PostgresBatches
-    push_services: PostgresPushServices
-    signing_keys: PostgresSigningKeys
-    leadership: PostgresLeadership
-    replicas: PostgresReplicas
-    statistics: PostgresStatistics
-    prices: PostgresPrices
-    browser_sessions: PostgresBrowserSessions
+    push_services: SqlPushServices
+    signing_keys: SqlSigningKeys
+    leadership: SqlLeadership
+    replicas: SqlReplicas
+    statistics: SqlStatistics
+    prices: SqlPrices
+    browser_sessions: SqlBrowserSessions
     integrity: PostgresIntegrity
     retention: PostgresRetention
     run_index: PostgresRunIndex
@@ -77,7 +80,7 @@ class PostgresStore:
         self._batcher: Batcher | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
-        self._leadership: PostgresLeadership | None = None
+        self._leadership: LeadershipDatabase | None = None
         self._partitions_at = 0.0
         self.integrity = PostgresIntegrity(url)
 
@@ -94,25 +97,26 @@ class PostgresStore:
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
+        database = PostgresDatabase(writer, readers, clock)
         self.runs = PostgresRuns(batcher, writer, readers, clock)
-        self.identity = PostgresIdentity(writer, readers)
-        self.workers = PostgresWorkers(writer, readers)
-        self.conversations = PostgresConversations(writer, readers)
-        self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
-        self.prices = PostgresPrices(writer, readers)
-        self.replicas = PostgresReplicas(writer, readers, clock)
-        self.statistics = PostgresStatistics(readers, clock)
-        self.artifact_tombstones = PostgresArtifactTombstones(writer, readers)
-        self.inputs = PostgresInputs(readers)
-        self.webhooks = PostgresWebhooks(writer, readers)
-        self.triggers = PostgresTriggers(writer, readers)
-        self.batches = PostgresBatches(writer, readers)
-        self.schedules = PostgresSchedules(writer, readers, clock)
-        self.push_services = PostgresPushServices(writer, readers, clock)
-        self.concurrency = PostgresConcurrency(writer, readers)
-        self.signing_keys = PostgresSigningKeys(writer, readers)
-        self.leadership = PostgresLeadership(self._url, self._clock)
-        self._leadership = self.leadership
+        self.identity = SqlIdentity(database)
+        self.workers = SqlWorkers(database)
+        self.conversations = SqlConversations(database, note_moved)
+        self.browser_sessions = SqlBrowserSessions(database)
+        self.prices = SqlPrices(database)
+        self.replicas = SqlReplicas(database)
+        self.statistics = SqlStatistics(database)
+        self.artifact_tombstones = SqlArtifactTombstones(database)
+        self.inputs = SqlInputs(database)
+        self.webhooks = SqlWebhooks(database, database.settle)
+        self.triggers = SqlTriggers(database)
+        self.batches = PostgresBatches(database, writer)
+        self.schedules = SqlSchedules(database)
+        self.push_services = SqlPushServices(database)
+        self.concurrency = SqlConcurrency(database)
+        self.signing_keys = SqlSigningKeys(database)
+        self._leadership = LeadershipDatabase(self._url, self._clock)
+        self.leadership = SqlLeadership(self._leadership)
         self.retention = PostgresRetention(self._url, writer, readers)
         self.run_index = PostgresRunIndex(writer, readers)
         self.rollups = PostgresRollups(self._url, writer, readers)

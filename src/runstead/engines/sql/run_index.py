@@ -6,12 +6,12 @@ later. Until then a search reads such runs themselves.
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from runstead.core import limits
+from runstead.engines.sql.pacing import paced
 from runstead.engines.sql.postings import (
     BLOCK,
     bits_of,
@@ -128,19 +128,17 @@ def _facts(rows: Iterable[Row]) -> list[Facts]:
 
 
 def _built(runs: Sequence[Facts]) -> dict[bytes, bytes]:
-    """The terms of a block, in their order. Lets go of the interpreter now and then: others wait for it."""
+    """The terms of a block, in their order, in small pieces: others wait for the interpreter."""
     of_value: dict[Value, list[int]] = defaultdict(list)
     offsets: dict[bytes, list[int]] = defaultdict(list)
-    for number, run in enumerate(runs):
+    for run in paced(runs):
         offset = run.seq % BLOCK
         for value in values_of(run):
             of_value[value].append(offset)
         for gram in set(grams(run.run_id)):
             offsets[gram].append(offset)
-        if number % 32 == 0:
-            time.sleep(0)
     shared: dict[bytes, int] = defaultdict(int)
-    for number, (value, members) in enumerate(of_value.items()):
+    for value, members in paced(of_value.items()):
         if len(members) == 1:
             for term in terms_of_value(value):
                 offsets[term] += members
@@ -148,12 +146,12 @@ def _built(runs: Sequence[Facts]) -> dict[bytes, bytes]:
             bits = bits_of(members)
             for term in terms_of_value(value):
                 shared[term] |= bits
-        if number % 32 == 0:
-            time.sleep(0)
-    found = {term: pack_offsets(members) for term, members in offsets.items() if term not in shared}
-    found |= {term: pack(bits | bits_of(offsets.get(term, ()))) for term, bits in shared.items()}
+    found = {
+        term: pack_offsets(members) for term, members in paced(offsets.items(), 256) if term not in shared
+    }
+    found |= {term: pack(bits | bits_of(offsets.get(term, ()))) for term, bits in paced(shared.items())}
     if runs:
-        found[BOUNDS] = pack_bounds(bounds_of(runs))
+        found[BOUNDS] = pack_bounds(bounds_of(paced(runs, 512)))
         found[DURATIONS] = pack_durations(_durations(runs))
     return dict(sorted(found.items()))
 

@@ -16,12 +16,20 @@ class NewerStoreError(RuntimeError):
 
 def statements(package: str, words: Mapping[str, str]) -> dict[str, str]:
     """Name → statement, from all .sql files of a package; `{word}` in them stands for `words["word"]`."""
+    return {
+        name: re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
+        for name, body in named_bodies(files(package)).items()
+    }
+
+
+def named_bodies(folder: Traversable) -> dict[str, str]:
+    """Name → the text after its `-- name:` line, from all .sql files of a folder."""
     named: dict[str, str] = {}
-    for entry in _sql(files(package)):
+    for entry in _sql(folder):
         _, *parts = re.split(r"^-- name: (\w+)\n", entry.read_text(), flags=re.MULTILINE)
         for name, body in zip(parts[::2], parts[1::2], strict=True):
             assert name not in named, f"two statements have the name {name}"
-            named[name] = re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
+            named[name] = body
     return named
 
 

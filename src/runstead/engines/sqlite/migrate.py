@@ -1,9 +1,24 @@
 """Numbered .sql files, each applied once in a transaction of its own, its name recorded. Forward only."""
 
 import sqlite3
+from collections import Counter
 
 from runstead.core.clock import now_ms
+from runstead.core.usage.rollup import Durations, packed, unpacked
 from runstead.engines.sql.sql_files import migrations, refuse_newer
+
+
+class _MergedDurations:
+    """What SQL knows as `merged_durations`: the `packed` durations of several sums as those of one."""
+
+    def __init__(self) -> None:
+        self._durations: Durations = Counter()
+
+    def step(self, durations: bytes) -> None:
+        self._durations.update(unpacked(durations))
+
+    def finalize(self) -> bytes:
+        return packed(self._durations)
 
 
 def _known() -> dict[str, str]:
@@ -15,6 +30,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
     )
+    connection.create_aggregate("merged_durations", 1, _MergedDurations)  # type: ignore[arg-type]
     applied = []
     known = _known()
     for name, sql in known.items():

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.runs.run import TERMINAL
-from runstead.core.usage.activity import GLIMPSE_FIELDS, Share, share
+from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.sqlite.sql import COLUMNS
 from runstead.ports.store import RunQuery
 
 #: What tells where a run stands.
-SUMMARY_COLUMNS: Final = ", ".join(GLIMPSE_FIELDS)
+SUMMARY_COLUMNS: Final = ", ".join(RUN_SUMMARY_FIELDS)
 #: These runs, each by its number.
 _CHOSEN: Final = "(SELECT value AS chosen FROM json_each(?)) CROSS JOIN runs ON seq = chosen"
 

@@ -20,10 +20,15 @@ class Readers:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(limits.readers_max, thread_name_prefix="sqlite-reader")
+        self.waiting = 0  # reads not answered yet
 
     async def do(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """What the read returns. It sees every commit that was acknowledged before the call."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
+        finally:
+            self.waiting -= 1
 
     def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -21,7 +21,7 @@ class SqliteRetention:
         self._writer = writer
         self._readers = readers
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = self._writer.now() - age_ms
         return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 
@@ -34,7 +34,7 @@ class SqliteRetention:
 
 def _doomed(connection: sqlite3.Connection, before: int, after: int, limit: int) -> RetentionPage:
     found: list[RetentionCandidate] = []
-    looks = limits.retention_looks_max
+    looks = limits.retention_roots_checked_max
     roots = connection.execute(Q["retention_roots"], (after, before, looks)).fetchall()
     for root_seq, created_at, over, below in roots:
         if created_at >= before:
@@ -59,7 +59,7 @@ def _retire(
     kept = {root for root in {doomed.root_seq for doomed, _ in runs} if not _over(connection, root, before)}
     for seq, root_seq in {(doomed.seq, doomed.root_seq) for doomed, _ in runs}:
         row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
-        children = {child for (child,) in connection.execute(Q["children_seqs"], (seq,))}
+        children = {child for _, child in connection.execute(Q["children_seqs"], (f"[{seq}]",))}
         if row is None or not children <= named:
             kept.add(root_seq)
         else:

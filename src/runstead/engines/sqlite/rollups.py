@@ -1,47 +1,65 @@
 """Sums of what runs used and came to, in a SQLite file."""
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from runstead.core import limits
 from runstead.core.runs.run import RunStatus
 from runstead.core.usage.activity import Share
 from runstead.core.usage.rollup import (
     FACT_FIELDS,
+    Action,
     Added,
     Additions,
     Entry,
     Facts,
     Line,
     Span,
+    end_of,
     facts,
     lines,
+    moved,
     packed,
     stored,
     unpacked,
 )
 from runstead.core.usage.rollup_audit import RollupChecker
+from runstead.engines.sql.pacing import paced
 from runstead.engines.sqlite.packing import unpack_field
 from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.rows import encode
+from runstead.engines.sqlite.rows import encode, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ActivityQuery, UsagePage, UsageQuery, WaySums
 
 T = TypeVar("T")
+#: As `rollup_entries` tells them: the facts in hex.
+_entries = msgspec.json.Decoder(list[tuple[Action, str, str]])
 _STATUS: Final = FACT_FIELDS.index("status")
 
 
 def note(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     for entry in entries:
-        connection.execute(Q["add_rollup_entry"], entry)
+        connection.execute(Q["add_rollup_entry"], entry[2:])
 
 
 def rolled_up(connection: sqlite3.Connection, seq: int) -> bool:
     """Whether the sums, or the entries, have the end of this ended run."""
     return connection.execute(Q["not_rolled_up"], (seq,)).fetchone() is None
+
+
+def note_moved(connection: sqlite3.Connection, seqs: Sequence[int], project_id: str) -> None:
+    """Move the usage of these runs to a project."""
+    for seq in seqs:
+        run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
+        if run.terminal:
+            note(connection, moved(end_of(run), project_id, rolled_up=rolled_up(connection, seq)))
 
 
 class SqliteRollups:
@@ -50,14 +68,31 @@ class SqliteRollups:
         self._readers = readers
 
     async def fold(self, limit: int) -> int:
-        if not await self._readers.do(lambda c: c.execute(Q["any_rollup_entry"]).fetchone()):
+        """What the sums grow by is found out beside the writer. They grow only where no other fold came between."""
+        row = await self._readers.do(lambda c: c.execute(Q["rollup_entries"], (limit,)).fetchone())
+        folds, last, told = row
+        if last is None:
             return 0
-        return await self._writer.do(lambda c, _: _fold(c, limit))
+        entries = _entries.decode(told)
+        additions = await asyncio.to_thread(
+            lambda: Additions(
+                (action, project, stored(bytes.fromhex(facts))) for action, project, facts in paced(entries)
+            )
+        )
+
+        def job(connection: sqlite3.Connection, _now: int) -> int:
+            if connection.execute(Q["begin_fold"], (folds,)).rowcount != 1:
+                return 0
+            _add(connection, additions)
+            connection.execute(Q["drop_rollup_entries"], (last,))
+            return len(entries)
+
+        return await self._writer.do(job, keeps_cache=True)
 
     async def catch_up(self, limit: int) -> int:
         if not await self._readers.do(lambda c: c.execute(Q["rollup_backlog"]).fetchone()):
             return 0
-        return await self._writer.do(lambda c, _: _catch_up(c, limit))
+        return await self._writer.do(lambda c, _: _catch_up(c, limit), keeps_cache=True)
 
     async def usage(self, query: UsageQuery) -> UsagePage:
         return await self._read(lambda c: _usage(c, query))
@@ -87,13 +122,6 @@ class SqliteRollups:
         return await self._readers.do(job)
 
 
-def _fold(connection: sqlite3.Connection, limit: int) -> int:
-    entries = connection.execute(Q["rollup_entries"], (limit,)).fetchall()
-    _add(connection, Additions((action, project, stored(told)) for *_, action, project, told in entries))
-    connection.executemany(Q["drop_rollup_entry"], [entry[:3] for entry in entries])
-    return len(entries)
-
-
 def _catch_up(connection: sqlite3.Connection, limit: int) -> int:
     row = connection.execute(Q["rollup_backlog"]).fetchone()
     if row is None:
@@ -112,10 +140,10 @@ def _catch_up(connection: sqlite3.Connection, limit: int) -> int:
 
 def _add(connection: sqlite3.Connection, additions: Additions) -> None:
     connection.executemany(Q["add_usage"], [(*key, *sums) for key, sums in additions.usage.items()])
-    for key, (runs, durations) in additions.activity.items():
-        row = connection.execute(Q["activity_durations"], key).fetchone() if durations else None
-        if row is not None:
-            durations.update(unpacked(row[0]))
+    for key, (runs, took) in additions.activity.items():
+        row = connection.execute(Q["activity_durations"], key).fetchone() if took else None
+        durations = Counter() if row is None else unpacked(row[0])
+        durations.update(took)
         connection.execute(Q["add_activity"], (*key, runs, packed(durations)))
     used, active = additions.emptied
     connection.executemany(Q["drop_empty_usage"], used)
@@ -167,17 +195,15 @@ def _activity(connection: sqlite3.Connection, query: ActivityQuery) -> list[Shar
     if connection.execute(Q["rollup_backlog"]).fetchone() is not None:
         return None
     project = query.filters.project_ids[0]
-    found: list[Share] = []
+    found = query.merged()
     for span in query.spans:
-        for at, *told in connection.execute(Q["activity_between"], (project, *query.way, *span)):
-            share = query.summed(at, *told)
-            if share is not None:
-                found.append(share)
-    found += query.unsummed(connection.execute(Q["rollup_entries_of"], (project,)))
+        sums = connection.execute(Q["activity_between"], (project, *query.way, *span))
+        found.add(query.summed(sums))
+    found.add(query.unsummed(connection.execute(Q["rollup_entries_of"], (project,))))
     for rows in (query.living, *map(query.ended, query.edges)):
         if rows is not None:
-            found += shares(connection, rows, query.origin, query.width)
-    return found
+            found.add(shares(connection, rows, *query.where))
+    return found.shares()
 
 
 def _audit(connection: sqlite3.Connection) -> list[str]:

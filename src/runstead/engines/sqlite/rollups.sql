@@ -1,17 +1,19 @@
 -- name: add_rollup_entry
-INSERT INTO rollup_entries (run_seq, version, action, project_id, facts) VALUES (?, ?, ?, ?, ?)
-
--- name: any_rollup_entry
-SELECT 1 FROM rollup_entries LIMIT 1
+INSERT INTO rollup_entries (action, project_id, facts) VALUES (?, ?, ?)
 
 -- name: rollup_entries
-SELECT run_seq, version, action, project_id, facts FROM rollup_entries ORDER BY run_seq, version, action LIMIT ?
+-- The oldest ones as one row: each row is a hand-over between threads.
+SELECT folds, max(id), json_group_array(json_array(action, project_id, hex(facts)))
+FROM (SELECT id, action, project_id, facts FROM rollup_entries ORDER BY id LIMIT ?), rollup_folds
 
 -- name: rollup_entries_of
 SELECT action, facts FROM rollup_entries WHERE project_id = ?
 
--- name: drop_rollup_entry
-DELETE FROM rollup_entries WHERE run_seq = ? AND version = ? AND action = ?
+-- name: begin_fold
+UPDATE rollup_folds SET folds = folds + 1 WHERE folds = ?
+
+-- name: drop_rollup_entries
+DELETE FROM rollup_entries WHERE id <= ?
 
 -- name: add_usage
 INSERT INTO usage_rollups
@@ -37,10 +39,12 @@ ON CONFLICT DO UPDATE SET runs = runs + excluded.runs, durations = excluded.dura
 -- name: drop_empty_usage
 DELETE FROM usage_rollups
 WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND provider = ? AND model = ? AND runs = 0
+  AND input_tokens = 0 AND output_tokens = 0 AND cached_input_tokens = 0 AND reasoning_tokens = 0
 
 -- name: drop_empty_activity
 DELETE FROM activity_rollups
 WHERE project_id = ? AND way = ? AND width = ? AND bucket = ? AND name = ? AND kind = ? AND status = ? AND runs = 0
+  AND durations = x'80'  -- an empty map
 
 -- name: rollup_backlog
 SELECT below_seq FROM rollup_backlog

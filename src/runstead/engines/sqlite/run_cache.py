@@ -2,7 +2,7 @@
 webhooks and no limits.
 
 Only jobs read and fill it, inside their transactions. The writer clears it when a transaction is rolled back, when another
-process has written to the file, and after every write that is not a plain change of runs.
+process has written to the file, and after every write that may have changed what it knows.
 """
 
 from operator import attrgetter

@@ -3,18 +3,26 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from runstead.engines.sql.run_index import Row, Statement, advance, faults
 from runstead.engines.sql.run_search import Ask, Changed, Found, Page, Span, State, Terms, search
+from runstead.engines.sql.run_terms import FACTS
 from runstead.engines.sqlite.page import page_sql
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode
-from runstead.engines.sqlite.sql import Q
+from runstead.engines.sqlite.sql import Q, put_terms
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import RunQuery
 
 F = TypeVar("F", bound=Found)
+
+_LABELS: Final = FACTS.index("labels")
+_TOGETHER: Final = 128  # rows of one statement
+decode = msgspec.json.Decoder(list[list[Any]]).decode
 
 
 class SqliteRunIndex:
@@ -46,13 +54,27 @@ class SqliteRunIndex:
             if connection.execute(Q["index_version"], (version,)).rowcount != 1:
                 return False
             for name, rows in statements:
-                connection.executemany(Q[name], rows)
+                if name == "put_terms":
+                    _put(connection, rows)
+                elif name == "drop_changes":
+                    connection.execute(Q[name], (encode([*chain(*rows)]).decode(),))
+                else:
+                    connection.executemany(Q[name], rows)
             return True
 
-        return await self._writer.do(job)
+        return await self._writer.do(job, keeps_cache=True)
 
     async def settled(self) -> bool:
         return True  # there is one writer: what it did before is there
+
+
+def _put(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Many at a time: each statement is a hand-over between threads."""
+    whole = len(rows) // _TOGETHER * _TOGETHER
+    for start in range(0, whole, _TOGETHER):
+        connection.execute(put_terms(_TOGETHER), [*chain(*rows[start : start + _TOGETHER])])
+    if whole < len(rows):
+        connection.execute(put_terms(len(rows) - whole), [*chain(*rows[whole:])])
 
 
 def found(
@@ -90,6 +112,12 @@ def _statement(ask: Ask) -> tuple[str, Sequence[Any]]:
 
 def _rows(connection: sqlite3.Connection, name: str, arguments: Sequence[Any]) -> Sequence[Row]:
     values = [encode(one).decode() if isinstance(one, list) else one for one in arguments]
+    if name in ("index_facts", "index_facts_of"):
+        (told,) = connection.execute(Q[name], values).fetchone()
+        return [
+            (*row[:_LABELS], row[_LABELS] and row[_LABELS].encode(), *row[_LABELS + 1 :])
+            for row in decode(told)
+        ]
     if name != "index_terms":
         return connection.execute(Q[name], values).fetchall()
     return connection.execute(_terms_sql(len(arguments[1])), (values[0], *arguments[1])).fetchall()

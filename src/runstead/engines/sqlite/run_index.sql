@@ -13,10 +13,11 @@ SELECT id, seq, named FROM run_index_changes ORDER BY id LIMIT ?
 SELECT DISTINCT seq FROM run_index_changes
 
 -- name: index_facts
-SELECT {indexed} FROM runs WHERE seq >= ? AND seq < ? ORDER BY seq
+-- As one row: each row is a hand-over between threads.
+SELECT json_group_array(json_array({indexed_text})) FROM (SELECT * FROM runs WHERE seq >= ? AND seq < ? ORDER BY seq)
 
 -- name: index_facts_of
-SELECT {indexed} FROM runs WHERE seq IN (SELECT value FROM json_each(?))
+SELECT json_group_array(json_array({indexed_text})) FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 
 -- name: index_span
 SELECT block, term, runs FROM json_each(?) AS b CROSS JOIN run_terms ON block = b.value AND term >= ? AND term < ?
@@ -33,11 +34,8 @@ UPDATE run_index SET noted = ?
 -- name: move_mark
 UPDATE run_index SET mark = ?
 
--- name: put_terms
-INSERT OR REPLACE INTO run_terms (block, term, runs) VALUES (?, ?, ?)
-
 -- name: drop_block
 DELETE FROM run_terms WHERE block = ?
 
 -- name: drop_changes
-DELETE FROM run_index_changes WHERE id = ?
+DELETE FROM run_index_changes WHERE id IN (SELECT value FROM json_each(?))

@@ -32,11 +32,9 @@ from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.inputs import add_input, close_input, load_input
-from runstead.engines.sqlite.messages import add_message
 from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
-from runstead.engines.sqlite.push_services import services_reaching
 from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.related import add_input, add_message, close_input, load_input, services_reaching
 from runstead.engines.sqlite.rows import (
     PRIVATE,
     add_events,
@@ -57,7 +55,7 @@ from runstead.engines.sqlite.run_index import found
 from runstead.engines.sqlite.sql import COLUMNS, EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -95,7 +93,7 @@ class SqliteRuns:
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             runs = queue.claimable_runs(connection, self._writer, query, now)

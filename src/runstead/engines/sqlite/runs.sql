@@ -36,12 +36,6 @@ SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
 -- name: add_receipt
 INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
 
--- name: children_seqs
-SELECT seq FROM runs WHERE parent_seq = ?
-
--- name: move_run
-UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
-
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 

@@ -3,9 +3,12 @@
 from functools import cache, lru_cache
 from typing import Final
 
+from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
-from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.columns import RECORDS, WORDS
+from runstead.engines.sql.dialect import Dialect
+from runstead.engines.sql.run_terms import FACTS
 from runstead.engines.sql.sql_files import statements
 
 COLUMNS: Final = ", ".join(FIELDS)
@@ -19,13 +22,38 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
-_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
+_REACH: Final = (
+    "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
+)
+#: JSON holds no bytes.
+_INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
 _EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
 
-Q: Final = statements(
-    __package__,
-    WORDS | {"columns": COLUMNS, "audited": _AUDITED, "reach": _REACH, "facts": ", ".join(FACT_FIELDS)},
+#: The statements that both engines share.
+DIALECT: Final = Dialect(
+    "sqlite",
+    RECORDS,
+    {
+        "clock": ":now",
+        "reach": _REACH,
+        "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
+        "batches": "batches AS b",
+    },
 )
+#: Name → statement, the shared ones too.
+Q: Final = {
+    **{name: statement.text for name, statement in DIALECT.named.items()},
+    **statements(
+        __package__,
+        WORDS
+        | {
+            "columns": COLUMNS,
+            "audited": _AUDITED,
+            "facts": ", ".join(FACT_FIELDS),
+            "indexed_text": _INDEXED_TEXT,
+        },
+    ),
+}
 
 
 @lru_cache(512)
@@ -46,3 +74,9 @@ def update_run(changed: tuple[int, ...]) -> str:
 def insert_events(count: int) -> str:
     """One statement for many rows: each statement is a hand-over between threads, each row is not."""
     return f"INSERT INTO run_events ({_EVENT_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
+
+
+@cache
+def put_terms(count: int) -> str:
+    """The same for rows of the index of runs."""
+    return f"INSERT OR REPLACE INTO run_terms (block, term, runs) VALUES {', '.join(['(?, ?, ?)'] * count)}"  # noqa: S608

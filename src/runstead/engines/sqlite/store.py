@@ -7,31 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from runstead.core.clock import now_ms
-from runstead.engines.sqlite.artifact_tombstones import SqliteArtifactTombstones
+from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
+from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.concurrency import SqlConcurrency
+from runstead.engines.sql.conversations import SqlConversations
+from runstead.engines.sql.identity import SqlIdentity
+from runstead.engines.sql.inputs import SqlInputs
+from runstead.engines.sql.leadership import SqlLeadership
+from runstead.engines.sql.prices import SqlPrices
+from runstead.engines.sql.push_services import SqlPushServices
+from runstead.engines.sql.replicas import SqlReplicas
+from runstead.engines.sql.schedules import SqlSchedules
+from runstead.engines.sql.signing_keys import SqlSigningKeys
+from runstead.engines.sql.statistics import SqlStatistics
+from runstead.engines.sql.triggers import SqlTriggers
+from runstead.engines.sql.webhooks import SqlWebhooks
+from runstead.engines.sql.workers import SqlWorkers
 from runstead.engines.sqlite.batches import SqliteBatches
-from runstead.engines.sqlite.browser_sessions import SqliteBrowserSessions
-from runstead.engines.sqlite.concurrency import SqliteConcurrency
 from runstead.engines.sqlite.connection import connect, refuse_old_library
-from runstead.engines.sqlite.conversations import SqliteConversations
-from runstead.engines.sqlite.identity import SqliteIdentity
-from runstead.engines.sqlite.inputs import SqliteInputs
+from runstead.engines.sqlite.database import SqliteDatabase
 from runstead.engines.sqlite.integrity import SqliteIntegrity
-from runstead.engines.sqlite.leadership import SqliteLeadership
 from runstead.engines.sqlite.migrate import migrate, pending
-from runstead.engines.sqlite.prices import SqlitePrices
-from runstead.engines.sqlite.push_services import SqlitePushServices
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.replicas import SqliteReplicas, SqliteStatistics
 from runstead.engines.sqlite.retention import SqliteRetention
-from runstead.engines.sqlite.rollups import SqliteRollups
+from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
-from runstead.engines.sqlite.schedules import SqliteSchedules
-from runstead.engines.sqlite.signing_keys import SqliteSigningKeys
 from runstead.engines.sqlite.sql import Q
-from runstead.engines.sqlite.triggers import SqliteTriggers
-from runstead.engines.sqlite.webhooks import SqliteWebhooks
-from runstead.engines.sqlite.workers import SqliteWorkers
 from runstead.engines.sqlite.writer import Writer
 
 
@@ -39,23 +41,23 @@ class SqliteStore:
     """`path` is created where it does not exist. Several processes may have it open; one should serve."""
 
     runs: SqliteRuns
-    identity: SqliteIdentity
-    workers: SqliteWorkers
-    conversations: SqliteConversations
-    artifact_tombstones: SqliteArtifactTombstones
-    inputs: SqliteInputs
-    schedules: SqliteSchedules
-    webhooks: SqliteWebhooks
-    triggers: SqliteTriggers
+    identity: SqlIdentity
+    workers: SqlWorkers
+    conversations: SqlConversations
+    artifact_tombstones: SqlArtifactTombstones
+    inputs: SqlInputs
+    schedules: SqlSchedules
+    webhooks: SqlWebhooks
+    triggers: SqlTriggers
     batches: SqliteBatches
-    push_services: SqlitePushServices
-    signing_keys: SqliteSigningKeys
-    leadership: SqliteLeadership
-    replicas: SqliteReplicas
-    statistics: SqliteStatistics
-    prices: SqlitePrices
-    browser_sessions: SqliteBrowserSessions
-    concurrency: SqliteConcurrency
+    push_services: SqlPushServices
+    signing_keys: SqlSigningKeys
+    leadership: SqlLeadership
+    replicas: SqlReplicas
+    statistics: SqlStatistics
+    prices: SqlPrices
+    browser_sessions: SqlBrowserSessions
+    concurrency: SqlConcurrency
     integrity: SqliteIntegrity
     retention: SqliteRetention
     run_index: SqliteRunIndex
@@ -82,24 +84,25 @@ class SqliteStore:
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
+        database = SqliteDatabase(writer, readers)
         self.runs = SqliteRuns(writer, readers)
-        self.identity = SqliteIdentity(writer, readers)
-        self.workers = SqliteWorkers(writer, readers)
-        self.conversations = SqliteConversations(writer, readers)
-        self.browser_sessions = SqliteBrowserSessions(writer, readers)
-        self.prices = SqlitePrices(writer, readers)
-        self.replicas = SqliteReplicas(writer, readers)
-        self.statistics = SqliteStatistics(writer, readers)
-        self.artifact_tombstones = SqliteArtifactTombstones(writer, readers)
-        self.inputs = SqliteInputs(readers)
-        self.webhooks = SqliteWebhooks(writer, readers)
-        self.triggers = SqliteTriggers(writer, readers)
-        self.batches = SqliteBatches(writer, readers)
-        self.schedules = SqliteSchedules(writer, readers, self._clock)
-        self.push_services = SqlitePushServices(writer, readers, self._clock)
-        self.concurrency = SqliteConcurrency(writer, readers)
-        self.signing_keys = SqliteSigningKeys(writer, readers)
-        self.leadership = SqliteLeadership(writer, readers, self._clock)
+        self.identity = SqlIdentity(database)
+        self.workers = SqlWorkers(database)
+        self.conversations = SqlConversations(database, note_moved)
+        self.browser_sessions = SqlBrowserSessions(database)
+        self.prices = SqlPrices(database)
+        self.replicas = SqlReplicas(database)
+        self.statistics = SqlStatistics(database)
+        self.artifact_tombstones = SqlArtifactTombstones(database)
+        self.inputs = SqlInputs(database)
+        self.webhooks = SqlWebhooks(database, database.settle)
+        self.triggers = SqlTriggers(database)
+        self.batches = SqliteBatches(database, writer)
+        self.schedules = SqlSchedules(database)
+        self.push_services = SqlPushServices(database)
+        self.concurrency = SqlConcurrency(database)
+        self.signing_keys = SqlSigningKeys(database)
+        self.leadership = SqlLeadership(SqliteDatabase(writer, readers, self._clock))
         self.integrity = SqliteIntegrity(readers)
         self.retention = SqliteRetention(writer, readers)
         self.run_index = SqliteRunIndex(writer, readers)
@@ -134,6 +137,11 @@ class SqliteStore:
         # Writes one row for real: a full or read-only disk lets an empty transaction pass.
         await writer.do(lambda c, now: c.execute("UPDATE pulse SET at = ?", (now,)).rowcount, quick=True)
         return self.facts()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a read or a write is not answered yet."""
+        return bool(self._writer and self._writer.waiting) or bool(self._readers and self._readers.waiting)
 
     @property
     def address(self) -> str:

@@ -41,6 +41,7 @@ class _Command(NamedTuple):
     job: Job[Any]
     future: asyncio.Future[Any]
     quick: bool
+    keeps_cache: bool
 
 
 class _Outcome(NamedTuple):
@@ -59,6 +60,10 @@ class _Group:
         self.outcomes: list[_Outcome] = []
         self.begun = False
         self.failure: Exception | None = None
+
+
+def _not_quick(command: _Command) -> bool:
+    return not command.quick
 
 
 def _failed(command: _Command, failure: Exception) -> _Outcome:
@@ -92,11 +97,11 @@ class Writer:
         """The time, for a read that has to do with it."""
         return max(self._now, self._clock())
 
-    async def do(self, job: Job[T], *, quick: bool = False) -> T:
-        """The job's result, once it is durable.
+    async def do(self, job: Job[T], *, quick: bool = False, keeps_cache: bool = False) -> T:
+        """The job's result, once it is durable. Of jobs that wait at the same time, those that are not quick run last.
 
-        `quick`: it takes well under a millisecond (or calls `leave_loop`), and writes nothing that the cache knows without
-        telling it.
+        `keeps_cache`: it writes nothing that the cache knows without telling it. `quick`: that too, and it takes well under
+        a millisecond (or calls `leave_loop`).
         """
         if self._closed:
             raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
@@ -104,7 +109,7 @@ class Writer:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         future: asyncio.Future[T] = self._loop.create_future()
         self.waiting += 1
-        self._queue.append(_Command(job, future, quick))
+        self._queue.append(_Command(job, future, quick, quick or keeps_cache))
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._next)
@@ -136,7 +141,10 @@ class Writer:
             if self._closed:
                 self._orders.put(None)
             return
-        group = _Group([queue.popleft() for _ in range(min(len(queue), limits.writer_group_max))])
+        commands = [queue.popleft() for _ in range(min(len(queue), limits.writer_group_max))]
+        # The thread does all that comes after the first job that is for the thread.
+        commands.sort(key=_not_quick)
+        group = _Group(commands)
         if group.commands[0].quick and self._connection is not None:
             self._begin_on_loop(self._connection, group)
         self._orders.put(group)
@@ -147,20 +155,20 @@ class Writer:
         if began < self._loop_spared_until:
             return
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin_with(connection)
         except sqlite3.Error:  # another process writes, or worse: the thread waits, and finds out
             return
         group.begun = True
         self.on_loop = True
         try:
-            self._execute(connection, group, began + limits.loop_held_s_max)
+            self._execute(connection, group, began + limits.loop_blocked_s_max)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the thread rolls back
             group.failure = failure
         finally:
             self.on_loop = False
         held = time.perf_counter() - began
-        if held > limits.loop_held_s_max:  # a slow disk, say: then it is the thread that waits for it
-            self._loop_spared_until = began + held * limits.loop_spared_times
+        if held > limits.loop_blocked_s_max:  # a slow disk, say: then it is the thread that waits for it
+            self._loop_spared_until = began + held * limits.loop_spared_factor
 
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
         """Answer the callers of a group that has ended, and begin the next one."""
@@ -177,7 +185,10 @@ class Writer:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        self._loop.call_soon(self._next)
+        if self._queue or self._closed:
+            self._loop.call_soon(self._next)
+        else:
+            self._busy = False
 
     # On either
 
@@ -185,11 +196,7 @@ class Writer:
         """Run the group's jobs, inside the transaction. On the loop it ends early where a job is for the thread, or where
         it is later than `until`, by `perf_counter`.
         """
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-        if version != self._data_version:  # another process has written since
-            self.cache.clear()
-            self._data_version = version
-        for job, future, quick in group.commands[len(group.outcomes) :]:
+        for job, future, quick, keeps_cache in group.commands[len(group.outcomes) :]:
             if self.on_loop and (not quick or time.perf_counter() > until):
                 return
             before = connection.total_changes
@@ -203,9 +210,17 @@ class Writer:
                 assert connection.total_changes == before, "a job left the loop after it wrote"
                 return
             else:
-                if not quick and connection.total_changes != before:
+                if not keeps_cache and connection.total_changes != before:
                     self.cache.clear()
                 group.outcomes.append(_Outcome(future, result, None))
+
+    def _begin_with(self, connection: sqlite3.Connection) -> None:
+        """Begin a transaction, in which no other process writes; but one may have written before it."""
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            self.cache.clear()
+            self._data_version = version
 
     def _tick(self) -> int:
         self._now = max(self._now, self._clock())
@@ -265,7 +280,7 @@ class Writer:
         connection = self._open() if self._connection is None else self._connection
         connection.execute(f"PRAGMA busy_timeout = {self._lock_ms}")
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin_with(connection)
         finally:
             connection.execute("PRAGMA busy_timeout = 0")
         return connection

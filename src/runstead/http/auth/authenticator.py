@@ -151,7 +151,7 @@ class Authenticator:
         kid, use = peeked(token)
         if kid is None or use not in (RUN_EVENT_WRITER, RUN_SERVICE):
             return None
-        opened = await self._keyring.opened(token, kid)
+        opened = await self._keyring.verify(token, kid)
         if opened is None:
             return None
         said = msgspec.convert(opened, _RunToken)

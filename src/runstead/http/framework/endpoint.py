@@ -107,7 +107,7 @@ class Call(Generic[B, Q]):
         """What a credential may do has changed: look it up again."""
         self._server.authenticator.forget()
 
-    async def once(
+    async def idempotent(
         self,
         command: Callable[[IdempotencyRecord | None], Awaitable[R]],
         answer: Callable[[R], Reply],

@@ -1,23 +1,25 @@
-"""Looks over the whole of a store, for `runstead db check`. They read, and nobody waits for them."""
+"""Integrity checks of a whole store, for `runstead db check`. They only read, and block no writer."""
 
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from runstead.core.runs.invariants import Audited
+from runstead.core.runs.invariants import CheckedRun
 
 
 class IntegrityPage(NamedTuple):
-    """Some runs in the order of their seq. `orphans`: (table, run_seq) of rows up to `reached` whose run is not there."""
+    """Runs in the order of their seq. `orphans`: (table, run_seq) of rows up to the seq `reached` without a run."""
 
-    runs: list[Audited]
+    runs: list[CheckedRun]
     orphans: list[tuple[str, int]]
     reached: int
     more: bool
 
 
 class TableSize(NamedTuple):
-    """`bytes` with its indexes; None where the engine cannot tell. `part_of`: the table whose partition it is."""
+    """The size of a table. `bytes` includes indexes, None if the engine does not know it. `part_of`: the table that this
+    partition belongs to.
+    """
 
     name: str
     rows: int
@@ -53,9 +55,9 @@ class Integrity(Protocol):
         ...
 
     async def stats(self) -> Stats:
-        """How large it is, and what is in it."""
+        """Return the sizes of the store and its tables."""
         ...
 
     async def medium(self) -> list[str]:
-        """What the engine itself finds wrong with what it stores, each as a sentence."""
+        """Run the engine's own checks of its storage. Returns a sentence for each problem."""
         ...

@@ -1,13 +1,13 @@
 """Sums of what runs used and came to, so that reports over years read no runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from runstead.core.runs.run import TERMINAL, RunStatus
-from runstead.core.usage.activity import Grid, Share
+from runstead.core.usage.activity import Grid, Merged, Share
 from runstead.core.usage.rollup import (
     ACTIVITY,
     QUARTER,
@@ -21,7 +21,7 @@ from runstead.core.usage.rollup import (
     coded,
     cover,
     took_of,
-    unpacked,
+    unpacked_plain,
     unsummed,
 )
 from runstead.ports.store.runs import RunQuery
@@ -99,8 +99,12 @@ class ActivityQuery(msgspec.Struct, frozen=True):
         return "all", ""
 
     @property
+    def where(self) -> Grid:
+        return Grid(self.origin, self.width)
+
+    @property
     def spans(self) -> tuple[Span, ...]:
-        return cover(self.since, self.until, Grid(self.origin, self.width).widths).spans
+        return cover(self.since, self.until, self.where.widths).spans
 
     @property
     def living(self) -> RunQuery | None:
@@ -128,15 +132,18 @@ class ActivityQuery(msgspec.Struct, frozen=True):
             not filters.statuses or status in filters.statuses
         )
 
-    def summed(self, at: int, kind: str, status: str, runs: int, durations: bytes) -> Share | None:
-        """What a sum says, where it is asked for."""
-        if not self.admits(kind, status):
-            return None
-        return Share(at, RunStatus(status), runs, unpacked(durations))
+    def merged(self) -> Merged:
+        return Merged(self.where)
+
+    def summed(self, sums: Iterable[Sequence[Any]]) -> Iterator[Share]:
+        """What sums say that are asked for: each its bucket, kind, status, runs and `packed` durations."""
+        for at, kind, status, runs, durations in sums:
+            if self.admits(kind, status):
+                yield Share(at, RunStatus(status), runs, unpacked_plain(durations))
 
     def unsummed(self, entries: Told) -> Iterator[Share]:
         """What entries of the project say."""
-        where = cover(self.since, self.until, Grid(self.origin, self.width).widths)
+        where = cover(self.since, self.until, self.where.widths)
         targets, schedule_id = self.filters.targets, self.filters.schedule_id
         for action, one in unsummed(entries, where):
             if (

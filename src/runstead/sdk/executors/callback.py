@@ -9,13 +9,13 @@ import socket
 from collections.abc import Awaitable
 from typing import Any, Final, Protocol
 
-from runstead.sdk.executors.remote import CODE, CONTROL, KILL, TALK, TERMINATE, TOKEN_BYTES
+from runstead.sdk.executors.remote import CODE, CONTROL, KILL, MESSAGES, TERMINATE, TOKEN_BYTES
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.isolation.messages import FromHandler
 
 #: How long one who connects may take to say who it is.
-_GREETING_S: Final = 10.0
+_GREETING_TIMEOUT_S: Final = 10.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -40,7 +40,7 @@ class Cluster(Protocol):
     async def close(self) -> None: ...
 
 
-class RemotePlace:
+class RemoteProcess:
     """A handler's process on the cluster."""
 
     def __init__(self, control: Streams, talk: Streams, submitted: Submitted) -> None:
@@ -86,7 +86,7 @@ class Callback:
         self._server: asyncio.Server | None = None
         self._expected: dict[bytes, asyncio.Future[Streams]] = {}
 
-    async def start(self) -> RemotePlace:
+    async def start(self) -> RemoteProcess:
         try:
             async with self._opening:
                 if self._server is None:
@@ -97,12 +97,12 @@ class Callback:
         except Exception as error:
             raise ProcessFailed(f"The executor failed: {_told(error)}", "EXECUTOR_LOST") from error
 
-    async def _submit(self) -> RemotePlace:
+    async def _submit(self) -> RemoteProcess:
         token = secrets.token_urlsafe(32)
         assert len(token) == TOKEN_BYTES
         loop = asyncio.get_running_loop()
         calls: list[asyncio.Future[Streams]] = [loop.create_future(), loop.create_future()]
-        keys = [_key(kind, token) for kind in (CONTROL, TALK)]
+        keys = [_key(kind, token) for kind in (CONTROL, MESSAGES)]
         self._expected |= dict(zip(keys, calls, strict=True))
         submitted: Submitted | None = None
         running: asyncio.Future[Any] | None = None
@@ -115,7 +115,7 @@ class Callback:
                 both.cancel()
                 raise ProcessFailed(f"The executor failed: {_why(running)}", "EXECUTOR_LOST")
             control, talk = both.result()
-            return RemotePlace(control, talk, submitted)
+            return RemoteProcess(control, talk, submitted)
         except BaseException:
             for call in calls:
                 if call.done() and not call.cancelled():
@@ -134,18 +134,18 @@ class Callback:
     async def _listen(self) -> asyncio.Server:
         host = self._host or _own_address(self._cluster.route())
         try:
-            server = await asyncio.start_server(self._greet, host, self._port)
+            server = await asyncio.start_server(self._accept, host, self._port)
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL or not self._port:
                 raise
             # The cluster reaches this machine by an address that is another's, which passes it on.
-            server = await asyncio.start_server(self._greet, None, self._port)
+            server = await asyncio.start_server(self._accept, None, self._port)
         self._host, self._port = host, server.sockets[0].getsockname()[1]
         return server
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(_GREETING_S):
+            async with asyncio.timeout(_GREETING_TIMEOUT_S):
                 said = await reader.readexactly(1 + TOKEN_BYTES)
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             writer.close()

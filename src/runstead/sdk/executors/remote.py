@@ -11,7 +11,7 @@ from runstead.sdk.isolation.local import spawn
 
 #: The first byte tells what a connection is for; the token follows.
 CONTROL: Final = b"C"
-TALK: Final = b"T"
+MESSAGES: Final = b"T"
 TERMINATE: Final = b"t"
 KILL: Final = b"k"
 CODE: Final = struct.Struct(">i")
@@ -23,9 +23,11 @@ def serve_run(host: str, port: int, token: str) -> int:
     """The exit code of the handler's process. OSError where the worker is not reached, or does not want it any more."""
     control = _connect(host, port, CONTROL, token)
     with control:
-        with _connect(host, port, TALK, token) as talk:
+        with _connect(host, port, MESSAGES, token) as talk:
             group = spawn(talk.fileno())
-        threading.Thread(target=_obey, args=(control, group), name="runstead-control", daemon=True).start()
+        threading.Thread(
+            target=_handle_control, args=(control, group), name="runstead-control", daemon=True
+        ).start()
         code = group.wait()
         with contextlib.suppress(OSError):
             control.sendall(CODE.pack(code))
@@ -45,7 +47,7 @@ def _connect(host: str, port: int, kind: bytes, token: str) -> socket.socket:
     return connection
 
 
-def _obey(control: socket.socket, group: Group) -> None:
+def _handle_control(control: socket.socket, group: Group) -> None:
     """Once the worker is gone, nobody waits for what the handler does."""
     while True:
         try:

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 _CHUNK_BYTES: Final = 256 * 1024
 
 
-class StoredArtifact(Answer, frozen=True, kw_only=True):
+class StoredArtifact(ResponseModel, frozen=True, kw_only=True):
     """An artifact that the server keeps. `size` in bytes, `sha256` in hex; `uri` is below the server's URL."""
 
     name: str
@@ -23,7 +23,7 @@ class StoredArtifact(Answer, frozen=True, kw_only=True):
     uri: str
 
 
-class ArtifactStored(Answer, frozen=True, kw_only=True):
+class ArtifactStored(ResponseModel, frozen=True, kw_only=True):
     """`stored` is false where the same bytes were there already."""
 
     stored: bool

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from runstead.sdk.errors import UnexpectedAnswerError
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 from runstead.sdk.routes.call import Call, path
-from runstead.sdk.transport.reconnect import Streaming
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Frame, Parser
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 
-class StatusCounts(Answer, frozen=True, kw_only=True):
+class StatusCounts(ResponseModel, frozen=True, kw_only=True):
     """How many runs are in which state."""
 
     pending: int = 0
@@ -26,7 +26,7 @@ class StatusCounts(Answer, frozen=True, kw_only=True):
     cancelled: int = 0
 
 
-class OnComplete(Answer, frozen=True, kw_only=True):
+class OnComplete(ResponseModel, frozen=True, kw_only=True):
     """The run that follows a batch. `run_id` is None until it is created."""
 
     target: str
@@ -34,7 +34,7 @@ class OnComplete(Answer, frozen=True, kw_only=True):
     run_id: str | None = None
 
 
-class Batch(Answer, frozen=True, kw_only=True):
+class Batch(ResponseModel, frozen=True, kw_only=True):
     """`status` is running, cancelling, completed (all have ended, however they did) or cancelled. `total` counts every
     run that the batch has had.
     """
@@ -54,7 +54,7 @@ class Batch(Answer, frozen=True, kw_only=True):
     cancel_reason: str | None = None
 
 
-class CreatedBatch(Answer, frozen=True, kw_only=True):
+class CreatedBatch(ResponseModel, frozen=True, kw_only=True):
     """`run_ids` stand in the order in which the runs were asked for."""
 
     accepted: bool
@@ -62,19 +62,19 @@ class CreatedBatch(Answer, frozen=True, kw_only=True):
     run_ids: list[str]
 
 
-class CancelledBatch(Answer, frozen=True, kw_only=True):
+class CancelledBatch(ResponseModel, frozen=True, kw_only=True):
     """`cancelled`: whether this call did it."""
 
     cancelled: bool
     batch: Batch
 
 
-class BatchPage(Answer, frozen=True, kw_only=True):
+class BatchPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Batch]
     page_info: PageInfo
 
 
-class BatchProgress(Answer, frozen=True, kw_only=True):
+class BatchProgress(ResponseModel, frozen=True, kw_only=True):
     """A batch as it stood. `completed_at` is set in the last one."""
 
     batch_id: str
@@ -85,7 +85,7 @@ class BatchProgress(Answer, frozen=True, kw_only=True):
     completed_at: datetime | None = None
 
 
-class BatchFollowing(Streaming[BatchProgress]):
+class BatchFollower(StreamFollower[BatchProgress]):
     """One follower of a batch. `done` once its end was told."""
 
     def __init__(self, project: str, batch_id: str, retries: Retries) -> None:

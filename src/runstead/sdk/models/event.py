@@ -5,14 +5,14 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
 from runstead.sdk.models.conversation import Projection
+from runstead.sdk.models.response import PageInfo, ResponseModel
 from runstead.sdk.models.run import Run
 
 TERMINAL_EVENTS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 
 
-class Event(Answer, frozen=True, kw_only=True):
+class Event(ResponseModel, frozen=True, kw_only=True):
     """One event. `payload` is the whole event object, its `type` included.
 
     `created_at` is None for events that came over a live stream or a conversation's list, which do not tell it.
@@ -38,24 +38,24 @@ class ConversationEvent(Event, frozen=True, kw_only=True):
     payload: dict[str, Any] = msgspec.field(name="event")
 
 
-class EventPage(Answer, frozen=True, kw_only=True):
+class EventPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Event]
     page_info: PageInfo
 
 
-class ConversationEventPage(Answer, frozen=True, kw_only=True):
+class ConversationEventPage(ResponseModel, frozen=True, kw_only=True):
     data: list[ConversationEvent]
     page_info: PageInfo
 
 
-class EventTypeCount(Answer, frozen=True, kw_only=True):
+class EventTypeCount(ResponseModel, frozen=True, kw_only=True):
     event_type: str
     count: int
     first_event_at: datetime | None = None
     last_event_at: datetime | None = None
 
 
-class EventSummary(Answer, frozen=True, kw_only=True):
+class EventSummary(ResponseModel, frozen=True, kw_only=True):
     """`total` counts a log's public events, `types` the most frequent types first."""
 
     run_id: str
@@ -65,13 +65,13 @@ class EventSummary(Answer, frozen=True, kw_only=True):
     types: list[EventTypeCount]
 
 
-class EventMember(Answer, frozen=True, kw_only=True):
+class EventMember(ResponseModel, frozen=True, kw_only=True):
     name: str
     type: str
     required: bool
 
 
-class EventType(Answer, frozen=True, kw_only=True):
+class EventType(ResponseModel, frozen=True, kw_only=True):
     """A type that clients know. `event_class` is fact or delta; not `appendable` are those that completing writes."""
 
     type: str
@@ -80,11 +80,11 @@ class EventType(Answer, frozen=True, kw_only=True):
     members: list[EventMember]
 
 
-class EventTypeList(Answer, frozen=True, kw_only=True):
+class EventTypeList(ResponseModel, frozen=True, kw_only=True):
     data: list[EventType]
 
 
-class Appended(Answer, frozen=True, kw_only=True):
+class Appended(ResponseModel, frozen=True, kw_only=True):
     """`latest_external_event_sequence` is None for a batch of private events, which do not advance it."""
 
     run: Run
@@ -93,21 +93,21 @@ class Appended(Answer, frozen=True, kw_only=True):
     latest_external_event_sequence: int | None = None
 
 
-class ConversationAppended(Answer, frozen=True, kw_only=True):
+class ConversationAppended(ResponseModel, frozen=True, kw_only=True):
     run: Projection
     latest_event_id: int
     appended_count: int
     latest_external_event_sequence: int | None = None
 
 
-class SnapshotEvent(Answer, frozen=True, kw_only=True):
+class SnapshotEvent(ResponseModel, frozen=True, kw_only=True):
     """`event_id` is None for the events made for the snapshot, which the log does not hold."""
 
     event_id: int | None
     event: dict[str, Any]
 
 
-class Snapshot(Answer, frozen=True, kw_only=True):
+class Snapshot(ResponseModel, frozen=True, kw_only=True):
     """A run up to `after_event_id`, folded: its messages, its state, and its terminal event if it has ended."""
 
     after_event_id: int

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 InputStatus = Literal["open", "submitted", "cancelled", "expired"]
 ResponderType = Literal["human", "agent", "system"]
 
 
-class InputResponse(Answer, frozen=True, kw_only=True):
+class InputResponse(ResponseModel, frozen=True, kw_only=True):
     """What was filled in. The value of a secret field is None; `withheld` names those that came with one."""
 
     id: str
@@ -25,7 +25,7 @@ class InputResponse(Answer, frozen=True, kw_only=True):
     withheld: list[str] = msgspec.field(default_factory=list)
 
 
-class InputRequest(Answer, frozen=True, kw_only=True):
+class InputRequest(ResponseModel, frozen=True, kw_only=True):
     id: str
     conversation_id: str
     run_id: str
@@ -46,6 +46,6 @@ class InputRequest(Answer, frozen=True, kw_only=True):
     latest_response: InputResponse | None = None
 
 
-class InputRequestPage(Answer, frozen=True, kw_only=True):
+class InputRequestPage(ResponseModel, frozen=True, kw_only=True):
     data: list[InputRequest]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
-class RegisteredWorker(Answer, frozen=True, kw_only=True):
+class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
     id: str
     project_id: str
     implementation_kind: str
@@ -22,12 +22,12 @@ class RegisteredWorker(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class WorkerPage(Answer, frozen=True, kw_only=True):
+class WorkerPage(ResponseModel, frozen=True, kw_only=True):
     data: list[RegisteredWorker]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
-class Registration(Answer, frozen=True, kw_only=True):
+class Registration(ResponseModel, frozen=True, kw_only=True):
     """`token` authenticates this worker's heartbeats, claims, leases and sessions; it is shown once.
 
     A heartbeat's answer has the same shape, without the token.
@@ -39,7 +39,7 @@ class Registration(Answer, frozen=True, kw_only=True):
     token: str | None = None
 
 
-class Session(Answer, frozen=True, kw_only=True):
+class Session(ResponseModel, frozen=True, kw_only=True):
     id: str
     run_id: str
     session_key: str
@@ -52,11 +52,11 @@ class Session(Answer, frozen=True, kw_only=True):
     ended_at: datetime | None = None
 
 
-class SessionAnswer(Answer, frozen=True, kw_only=True):
+class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
     session: Session
 
 
-class ClaimedRun(Answer, frozen=True, kw_only=True):
+class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     """A run as its worker gets it. `attempt` and `lease_token` fence what this attempt writes.
 
     `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON.
@@ -93,20 +93,20 @@ class ClaimedRun(Answer, frozen=True, kw_only=True):
     worker_session: Session | None = None
 
 
-class Claim(Answer, frozen=True, kw_only=True):
+class Claim(ResponseModel, frozen=True, kw_only=True):
     """What a claim brought. `run` is the first of `runs`, or None where nothing was there to claim."""
 
     run: ClaimedRun | None = None
     runs: list[ClaimedRun] = msgspec.field(default_factory=list)
 
 
-class Lease(Answer, frozen=True, kw_only=True):
+class Lease(ResponseModel, frozen=True, kw_only=True):
     """A renewed lease. `run` is None where the lease is lost."""
 
     run: ClaimedRun | None = None
 
 
-class Held(Answer, frozen=True, kw_only=True):
+class LeasedRun(ResponseModel, frozen=True, kw_only=True):
     """As much of a run as its worker needs to know whether to go on."""
 
     run_id: str
@@ -115,10 +115,10 @@ class Held(Answer, frozen=True, kw_only=True):
     lease_expires_at: datetime | None = None
 
 
-class Heartbeat(Answer, frozen=True, kw_only=True):
+class Heartbeat(ResponseModel, frozen=True, kw_only=True):
     """A lease renewed by run id. `run` is None where it is lost."""
 
-    run: Held | None = None
+    run: LeasedRun | None = None
 
     @property
     def held(self) -> bool:
@@ -126,7 +126,7 @@ class Heartbeat(Answer, frozen=True, kw_only=True):
         return self.run is not None and self.run.status in {"running", "waiting"}
 
 
-class Released(Answer, frozen=True, kw_only=True):
+class Released(ResponseModel, frozen=True, kw_only=True):
     """An attempt that ended without a completion. `run` is the run after it."""
 
-    run: Held | None = None
+    run: LeasedRun | None = None

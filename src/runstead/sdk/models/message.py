@@ -5,17 +5,17 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
-class TokenUsage(Answer, frozen=True, kw_only=True):
+class TokenUsage(ResponseModel, frozen=True, kw_only=True):
     """Tokens that the model read and wrote."""
 
     input: int
     output: int
 
 
-class Message(Answer, frozen=True, kw_only=True):
+class Message(ResponseModel, frozen=True, kw_only=True):
     """One message. `run_id` names the agent run that fills an assistant's; `status` is pending, streaming, completed,
     failed or cancelled, as that run stands. `truncated`: its log is too long to be shown whole.
     """
@@ -45,7 +45,7 @@ class Message(Answer, frozen=True, kw_only=True):
         return "".join(part.get("text", "") for part in self.parts if part["type"] == "text")
 
 
-class MessagePage(Answer, frozen=True, kw_only=True):
+class MessagePage(ResponseModel, frozen=True, kw_only=True):
     conversation_id: str
     data: list[Message]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

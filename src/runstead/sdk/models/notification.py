@@ -7,14 +7,14 @@ from types import NoneType
 import msgspec
 
 from runstead.sdk.errors import UnexpectedAnswerError
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 from runstead.sdk.routes.call import Call, path
-from runstead.sdk.transport.reconnect import Streaming
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Frame, Parser
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 
-class Notification(Answer, frozen=True, kw_only=True):
+class Notification(ResponseModel, frozen=True, kw_only=True):
     """A hint: `type` is run.created, run.updated, run.completed, conversation.updated or resync.
 
     After a resync, and only then, something may have been missed: read again what you show. `cursor` goes on after
@@ -29,7 +29,7 @@ class Notification(Answer, frozen=True, kw_only=True):
     cursor: str = ""
 
 
-class Watching(Streaming[Notification]):
+class NotificationFollower(StreamFollower[Notification]):
     """One follower's place in a project's notifications. `last` is the cursor to go on from."""
 
     def __init__(self, project: str, after: str | None, retries: Retries) -> None:

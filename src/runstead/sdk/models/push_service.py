@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 
-class PushService(Answer, frozen=True, kw_only=True):
+class PushService(ResponseModel, frozen=True, kw_only=True):
     """`status` is active or disabled: disabled by somebody, or silent for too long."""
 
     id: str
@@ -29,15 +29,15 @@ class PushService(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class PushServiceAnswer(Answer, frozen=True, kw_only=True):
+class PushServiceAnswer(ResponseModel, frozen=True, kw_only=True):
     service: PushService
 
 
-class PushServiceList(Answer, frozen=True, kw_only=True):
+class PushServiceList(ResponseModel, frozen=True, kw_only=True):
     data: list[PushService]
 
 
-class RunEventToken(Answer, frozen=True, kw_only=True):
+class RunEventToken(ResponseModel, frozen=True, kw_only=True):
     """A token for writing the events of one run, for a day."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"run_event_token"})

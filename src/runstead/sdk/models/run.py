@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
@@ -14,14 +14,14 @@ TerminalStatus = Literal["completed", "failed", "cancelled"]
 TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
-class Owner(Answer, frozen=True, kw_only=True):
+class Owner(ResponseModel, frozen=True, kw_only=True):
     """What a run belongs to: agent runs to a conversation, all others to a project."""
 
     kind: Literal["conversation", "project"]
     id: str
 
 
-class RunError(Answer, frozen=True, kw_only=True):
+class RunError(ResponseModel, frozen=True, kw_only=True):
     """Why a run failed or was cancelled. `detail` is any JSON."""
 
     message: str
@@ -29,14 +29,14 @@ class RunError(Answer, frozen=True, kw_only=True):
     detail: Any = None
 
 
-class Descendants(Answer, frozen=True, kw_only=True):
+class Descendants(ResponseModel, frozen=True, kw_only=True):
     """How many runs stand below one, and how many of them have not ended."""
 
     total: int = 0
     active: int = 0
 
 
-class Cancellation(Answer, frozen=True, kw_only=True):
+class Cancellation(ResponseModel, frozen=True, kw_only=True):
     """A cancel that was asked for. `stopped_at` is None until the worker's last attempt has ended."""
 
     requested_at: datetime | None = None
@@ -44,7 +44,7 @@ class Cancellation(Answer, frozen=True, kw_only=True):
     stopped_at: datetime | None = None
 
 
-class Run(Answer, frozen=True, kw_only=True):
+class Run(ResponseModel, frozen=True, kw_only=True):
     """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
 
     run_id: str
@@ -111,18 +111,18 @@ class Run(Answer, frozen=True, kw_only=True):
         return self.status in TERMINAL_STATUSES
 
 
-class RunPage(Answer, frozen=True, kw_only=True):
+class RunPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Run]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
-class RunList(Answer, frozen=True, kw_only=True):
+class RunList(ResponseModel, frozen=True, kw_only=True):
     """A whole list, unpaged: children, or a run and all below it."""
 
     data: list[Run]
 
 
-class CreatedRun(Answer, frozen=True, kw_only=True):
+class CreatedRun(ResponseModel, frozen=True, kw_only=True):
     """`duplicate` is true where a run with this public id was there already and `run` is that one."""
 
     accepted: bool
@@ -130,39 +130,39 @@ class CreatedRun(Answer, frozen=True, kw_only=True):
     duplicate: bool = False
 
 
-class Completed(Answer, frozen=True, kw_only=True):
+class Completed(ResponseModel, frozen=True, kw_only=True):
     """`completed` is false where the run had already ended another way; `run` is how it ended."""
 
     completed: bool
     run: Run
 
 
-class Cancelled(Answer, frozen=True, kw_only=True):
+class Cancelled(ResponseModel, frozen=True, kw_only=True):
     """`cancelled` is false where the run had already ended; `run` is how it ended."""
 
     cancelled: bool
     run: Run
 
 
-class Accepted(Answer, frozen=True, kw_only=True):
+class Accepted(ResponseModel, frozen=True, kw_only=True):
     """`duplicate` is true where the same was accepted before."""
 
     accepted: bool
     duplicate: bool = False
 
 
-class Deleted(Answer, frozen=True, kw_only=True):
+class Deleted(ResponseModel, frozen=True, kw_only=True):
     deleted: bool
     run_id: str
 
 
-class Waiting(Answer, frozen=True, kw_only=True):
+class Waiting(ResponseModel, frozen=True, kw_only=True):
     """A run that waits now, or is paused."""
 
     run: Run
 
 
-class Attempt(Answer, frozen=True, kw_only=True):
+class Attempt(ResponseModel, frozen=True, kw_only=True):
     """One worker's try at a run, counted from 1.
 
     `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
@@ -177,5 +177,5 @@ class Attempt(Answer, frozen=True, kw_only=True):
     error: Any = None
 
 
-class AttemptList(Answer, frozen=True, kw_only=True):
+class AttemptList(ResponseModel, frozen=True, kw_only=True):
     data: list[Attempt]

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 
-class ScheduleTarget(Answer, frozen=True, kw_only=True):
+class ScheduleTarget(ResponseModel, frozen=True, kw_only=True):
     """`conversation_mode` and `conversation_id` are set for agents alone."""
 
     kind: str
@@ -17,7 +17,7 @@ class ScheduleTarget(Answer, frozen=True, kw_only=True):
     conversation_id: str | None = None
 
 
-class Schedule(Answer, frozen=True, kw_only=True):
+class Schedule(ResponseModel, frozen=True, kw_only=True):
     """`schedule` is five fields of cron, read in `timezone`; empty for one that runs once, at `run_at`. `health` is healthy,
     stale, failed, or None before the first end of a run.
     """
@@ -66,22 +66,22 @@ class Schedule(Answer, frozen=True, kw_only=True):
     missed_count: int = 0
 
 
-class ScheduleAnswer(Answer, frozen=True, kw_only=True):
+class ScheduleAnswer(ResponseModel, frozen=True, kw_only=True):
     schedule: Schedule
 
 
-class ScheduleList(Answer, frozen=True, kw_only=True):
+class ScheduleList(ResponseModel, frozen=True, kw_only=True):
     schedules: list[Schedule]
     source_schedules: list[Any] = msgspec.field(default_factory=list)
 
 
-class UpcomingTimes(Answer, frozen=True, kw_only=True):
+class UpcomingTimes(ResponseModel, frozen=True, kw_only=True):
     """Soonest first."""
 
     data: list[datetime]
 
 
-class SyncedSchedules(Answer, frozen=True, kw_only=True):
+class SyncedSchedules(ResponseModel, frozen=True, kw_only=True):
     """What became of the schedules of a project's source."""
 
     created: list[Schedule]
@@ -90,7 +90,7 @@ class SyncedSchedules(Answer, frozen=True, kw_only=True):
     unchanged: list[Schedule]
 
 
-class ScheduleRun(Answer, frozen=True, kw_only=True):
+class ScheduleRun(ResponseModel, frozen=True, kw_only=True):
     """A run that a schedule started. `run_execution_id` is the server's own id of it."""
 
     run_id: str

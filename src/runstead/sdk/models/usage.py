@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 
-class ModelUsage(Answer, frozen=True, kw_only=True):
+class ModelUsage(ResponseModel, frozen=True, kw_only=True):
     """Cached input tokens are part of the input, reasoning tokens part of the output."""
 
     provider: str | None = None
@@ -21,7 +21,7 @@ class ModelUsage(Answer, frozen=True, kw_only=True):
     total_tokens: int = 0
 
 
-class UsageSum(Answer, frozen=True, kw_only=True):
+class UsageSum(ResponseModel, frozen=True, kw_only=True):
     """Over `runs`. `usage_capture_status` is complete, partial or missing, None where no run reported anything."""
 
     runs: int = 0
@@ -37,7 +37,7 @@ class UsageSum(Answer, frozen=True, kw_only=True):
     by_model: list[ModelUsage] = msgspec.field(default_factory=list)
 
 
-class Usage(Answer, frozen=True, kw_only=True):
+class Usage(ResponseModel, frozen=True, kw_only=True):
     """Of the run alone, of it and all below it, and of its whole family from the root."""
 
     run_id: str

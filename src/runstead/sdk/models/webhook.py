@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
-class Webhook(Answer, frozen=True, kw_only=True):
+class Webhook(ResponseModel, frozen=True, kw_only=True):
     """`failing_since` is the first failure since the last delivery that arrived; a disabled one says why. Until
     `old_secret_until`, what arrives is signed with the secret before the current one as well.
     """
@@ -27,11 +27,11 @@ class Webhook(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class WebhookAnswer(Answer, frozen=True, kw_only=True):
+class WebhookAnswer(ResponseModel, frozen=True, kw_only=True):
     webhook: Webhook
 
 
-class CreatedWebhook(Answer, frozen=True, kw_only=True):
+class CreatedWebhook(ResponseModel, frozen=True, kw_only=True):
     """`secret` verifies what arrives, and is never shown again; None in the replay of an idempotency key."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"secret"})
@@ -40,11 +40,11 @@ class CreatedWebhook(Answer, frozen=True, kw_only=True):
     secret: str | None = None
 
 
-class WebhookList(Answer, frozen=True, kw_only=True):
+class WebhookList(ResponseModel, frozen=True, kw_only=True):
     data: list[Webhook]
 
 
-class Delivery(Answer, frozen=True, kw_only=True):
+class Delivery(ResponseModel, frozen=True, kw_only=True):
     """One event on its way to one webhook. `status` is pending, delivered or failed."""
 
     id: str
@@ -61,16 +61,16 @@ class Delivery(Answer, frozen=True, kw_only=True):
     duration_ms: int | None = None
 
 
-class DeliveryAnswer(Answer, frozen=True, kw_only=True):
+class DeliveryAnswer(ResponseModel, frozen=True, kw_only=True):
     delivery: Delivery
 
 
-class DeliveryPage(Answer, frozen=True, kw_only=True):
+class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Delivery]
     page_info: PageInfo
 
 
-class Trigger(Answer, frozen=True, kw_only=True):
+class Trigger(ResponseModel, frozen=True, kw_only=True):
     """`signed`: whether calls must be. `conversation_id`: where each run of an agent speaks; else each in a new one."""
 
     id: str
@@ -87,11 +87,11 @@ class Trigger(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class TriggerAnswer(Answer, frozen=True, kw_only=True):
+class TriggerAnswer(ResponseModel, frozen=True, kw_only=True):
     trigger: Trigger
 
 
-class CreatedTrigger(Answer, frozen=True, kw_only=True):
+class CreatedTrigger(ResponseModel, frozen=True, kw_only=True):
     """`token` starts runs, and is never shown again; None in the replay of an idempotency key."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"token"})
@@ -100,11 +100,11 @@ class CreatedTrigger(Answer, frozen=True, kw_only=True):
     token: str | None = None
 
 
-class TriggerList(Answer, frozen=True, kw_only=True):
+class TriggerList(ResponseModel, frozen=True, kw_only=True):
     data: list[Trigger]
 
 
-class TriggerRun(Answer, frozen=True, kw_only=True):
+class TriggerRun(ResponseModel, frozen=True, kw_only=True):
     """The run that a call of a trigger started; `duplicate` where an earlier call did."""
 
     run_id: str

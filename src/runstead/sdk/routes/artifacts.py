@@ -5,10 +5,10 @@ from typing import Any
 
 from runstead.sdk.models.artifact import ArtifactStored, Upload
 from runstead.sdk.routes.call import Call, fence, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class ArtifactRoutes(Described):
+class ArtifactRoutes(RouteGroup):
     @route
     def store_artifact(
         self,
@@ -35,7 +35,7 @@ class ArtifactRoutes(Described):
             query(attempt=attempt, sha256=sha256),
             body=upload,
             headers={"Content-Type": media_type, "Content-Length": str(upload.size), **fence(lease_token)},
-            patience_s=60.0,
+            extra_wait_s=60.0,
         )
 
     @route

@@ -5,10 +5,10 @@ from typing import Any
 
 from runstead.sdk.models.batch import Batch, BatchPage, CancelledBatch, CreatedBatch
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class BatchRoutes(Described):
+class BatchRoutes(RouteGroup):
     """404 for a batch that is unknown or not visible to the caller."""
 
     @route

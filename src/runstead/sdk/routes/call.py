@@ -25,7 +25,7 @@ class Call(Generic[T]):
     """A request to the server and the type of its answer.
 
     `path` is quoted already. `repeatable` is false where a repeat could do harm that no idempotency key prevents:
-    then it is sent again only if it surely was not performed. `patience_s` is added to the client's timeout, for
+    then it is sent again only if it surely was not performed. `extra_wait_s` is added to the client's timeout, for
     answers that the server holds back on purpose. `owner` names a project (id or slug) whose id is put into the body
     as the run's owner.
     """
@@ -38,7 +38,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     idempotency_key: str | None = None
     repeatable: bool = True
-    patience_s: float = 0.0
+    extra_wait_s: float = 0.0
     owner: str | None = None
 
     @property
@@ -64,10 +64,10 @@ class Call(Generic[T]):
             headers["Idempotency-Key"] = self.idempotency_key
         return headers
 
-    def owned_by(self, project_id: str) -> "Call[T]":
+    def with_owner(self, project_id: str) -> "Call[T]":
         return replace(self, owner=None, body={**self.body, "owner": {"kind": "project", "id": project_id}})
 
-    def naming(self, project: str) -> "Call[T]":
+    def with_project(self, project: str) -> "Call[T]":
         return replace(self, query=(*self.query, ("project", project)))
 
 

@@ -14,10 +14,10 @@ from runstead.sdk.models.conversation import (
 )
 from runstead.sdk.models.message import Message, MessagePage
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class ConversationRoutes(Described):
+class ConversationRoutes(RouteGroup):
     @route
     def create_conversation(
         self,

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from runstead.sdk.models.run import CreatedRun
 from runstead.sdk.routes.call import Call, members, new_key, path
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
 class RunOptions(TypedDict, total=False):
@@ -30,7 +30,7 @@ class RunOptions(TypedDict, total=False):
     idempotency_key: str
 
 
-class CreateRoutes(Described):
+class CreateRoutes(RouteGroup):
     """All of them are `POST /runs`. 409 RUN_ID_CONFLICT where the public id is taken by a run of another kind, owner or
     target; 400 with `errors` for what is not valid; 404 for a parent that the caller cannot see.
     """

@@ -16,13 +16,13 @@ from runstead.sdk.models.event import (
     Snapshot,
 )
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 #: Objects with a string `type`, or such an object as JSON text.
 Events = Sequence[Mapping[str, Any] | msgspec.Raw]
 
 
-class EventRoutes(Described):
+class EventRoutes(RouteGroup):
     """A refused append stores nothing: 400 with the code EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING
     or EVENT_TOO_LARGE; 409 ATTEMPT_SUPERSEDED.
     """

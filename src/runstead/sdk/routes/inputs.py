@@ -6,10 +6,10 @@ from typing import Any
 
 from runstead.sdk.models.input_request import InputRequest, InputRequestPage, InputStatus, ResponderType
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class InputRoutes(Described):
+class InputRoutes(RouteGroup):
     @route
     def create_input_request(
         self,

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer
 from runstead.sdk.models.event import ConversationEvent, ConversationEventPage, Event, EventPage
+from runstead.sdk.models.response import ResponseModel
 from runstead.sdk.models.run import TERMINAL_STATUSES, Descendants
 from runstead.sdk.routes.call import Call, path, query
 
 EVENTS_PER_PAGE: Final = 500
 
 
-class State(Answer, frozen=True, kw_only=True):
+class RunState(ResponseModel, frozen=True, kw_only=True):
     """As much of a run, or of its projection, as a follower needs."""
 
     status: str
@@ -27,7 +27,7 @@ class State(Answer, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Log:
+class EventLog:
     """`family`: with the events of all runs below. Its places are cursors, those of one run's log event ids."""
 
     run_id: str
@@ -40,10 +40,10 @@ class Log:
             return "runs", self.run_id
         return "conversations", self.conversation_id, "runs", self.run_id
 
-    def state(self) -> Call[State]:
+    def state(self) -> Call[RunState]:
         # A projection does not tell of the runs below.
         place = ("runs", self.run_id) if self.family else self._place
-        return Call("GET", path(*place), State)
+        return Call("GET", path(*place), RunState)
 
     def page(
         self, after: int | str, types: Sequence[str] = (), limit: int = EVENTS_PER_PAGE

@@ -4,10 +4,10 @@ from datetime import datetime
 
 from runstead.sdk.models.price import DeletedPrice, PriceAnswer, PriceList, ProjectUsage, UsageBy
 from runstead.sdk.routes.call import Call, members, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class PriceRoutes(Described):
+class PriceRoutes(RouteGroup):
     """Prices are whole millionths of your currency for a million tokens. Setting them needs the scope `admin`."""
 
     @route

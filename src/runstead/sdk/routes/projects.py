@@ -17,10 +17,10 @@ from runstead.sdk.models.project import (
     Scope,
 )
 from runstead.sdk.routes.call import Call, members, new_key, path
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class ProjectRoutes(Described):
+class ProjectRoutes(RouteGroup):
     """Projects are named by id or slug. Keys and members need the scope `admin`: 403 without it."""
 
     @route

@@ -5,10 +5,10 @@ from typing import Any
 
 from runstead.sdk.models.push_service import PushServiceAnswer, PushServiceList, RunEventToken
 from runstead.sdk.routes.call import Call, members, new_key, path
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class PushServiceRoutes(Described):
+class PushServiceRoutes(RouteGroup):
     @route
     def register_push_service(
         self,

@@ -7,10 +7,10 @@ from msgspec import UNSET, UnsetType
 from runstead.sdk.models.run import Accepted, Deleted, Run, Waiting
 from runstead.sdk.models.usage import Usage
 from runstead.sdk.routes.call import Call, new_key, path
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class RecordRoutes(Described):
+class RecordRoutes(RouteGroup):
     """404 for a run that is unknown or not visible to the caller."""
 
     @route

@@ -10,7 +10,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Described:
+class RouteGroup:
     """Base of every group of routes. `project` is the id or slug that calls mean unless told otherwise."""
 
     project: str | None = None
@@ -22,7 +22,7 @@ class Described:
         return ref
 
 
-class Sends:
+class SyncSender:
     """A client that blocks."""
 
     def send(self, call: Call[T]) -> T:
@@ -30,7 +30,7 @@ class Sends:
         raise NotImplementedError
 
 
-class AsyncSends:
+class AsyncSender:
     """A client that is awaited."""
 
     async def send(self, call: Call[T]) -> T:
@@ -38,7 +38,7 @@ class AsyncSends:
         raise NotImplementedError
 
 
-class Describes:
+class CallFactory:
     """Neither: what it answers is the call itself."""
 
 
@@ -52,18 +52,18 @@ class Route(Generic[P, T]):
     @overload
     def __get__(self, caller: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
     @overload
-    def __get__(self, caller: Sends, owner: type | None = None) -> Callable[P, T]: ...
+    def __get__(self, caller: SyncSender, owner: type | None = None) -> Callable[P, T]: ...
     @overload
     def __get__(
-        self, caller: AsyncSends, owner: type | None = None
+        self, caller: AsyncSender, owner: type | None = None
     ) -> Callable[P, Coroutine[Any, Any, T]]: ...
     @overload
-    def __get__(self, caller: Describes, owner: type | None = None) -> Callable[P, Call[T]]: ...
+    def __get__(self, caller: CallFactory, owner: type | None = None) -> Callable[P, Call[T]]: ...
     def __get__(self, caller: Any, owner: type | None = None) -> Any:
         if caller is None:
             return self.describe
         described = self.describe.__get__(caller)
-        if isinstance(caller, Describes):
+        if isinstance(caller, CallFactory):
             return described
 
         @functools.wraps(described)

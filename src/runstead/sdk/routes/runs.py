@@ -19,7 +19,7 @@ from runstead.sdk.models.run import (
     Waiting,
 )
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
 WaitReason = Literal["tool", "approval", "event", "input"]
@@ -46,7 +46,7 @@ class RunFilters(TypedDict, total=False):
     limit: int
 
 
-class RunRoutes(Described):
+class RunRoutes(RouteGroup):
     """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
 
     @route

@@ -15,13 +15,13 @@ from runstead.sdk.models.schedule import (
     UpcomingTimes,
 )
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
 
 
-class ScheduleRoutes(Described):
+class ScheduleRoutes(RouteGroup):
     """404 for a schedule that is unknown or not visible to the caller."""
 
     @route

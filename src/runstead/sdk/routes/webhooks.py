@@ -18,10 +18,10 @@ from runstead.sdk.models.webhook import (
     WebhookList,
 )
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class WebhookRoutes(Described):
+class WebhookRoutes(RouteGroup):
     """404 for a webhook, a delivery or a trigger that is unknown or not visible to the caller."""
 
     def _hooks(self, project: str | None, *more: str) -> str:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 from runstead.sdk.models.lease import Claim, Lease, Registration, Released, SessionAnswer, WorkerPage
 from runstead.sdk.models.run import Kind
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class WorkerRoutes(Described):
+class WorkerRoutes(RouteGroup):
     @route
     def register_worker(
         self,
@@ -80,7 +80,7 @@ class WorkerRoutes(Described):
             max_runs=max_runs,
         )
         where = path("agent-workers", "workers", worker_id, "claim")
-        return Call("POST", where, Claim, body=body, repeatable=False, patience_s=float(wait_seconds or 0))
+        return Call("POST", where, Claim, body=body, repeatable=False, extra_wait_s=float(wait_seconds or 0))
 
     @route
     def renew_lease(

@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         """Whether the server closed it, and answered nothing to the last request: it can have closed it before that."""
         return not self._heard and isinstance(self._error, httpx2.NetworkError | httpx2.RemoteProtocolError)
 
-    def hung_up(self) -> bool:
+    def peer_closed(self) -> bool:
         """Whether the other side has closed it, or sent what nothing asked for, and the event loop has yet to see it."""
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)

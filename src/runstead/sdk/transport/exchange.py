@@ -37,19 +37,19 @@ class Exchange(Generic[T]):
         after = self._retries.retry_after_s(response.headers.get("retry-after"))
         error = refusal(response.status, response.content, self.call.name, after)
         if error.code == "RUN_ID_AMBIGUOUS" and self._project is not None:
-            self.call, self._project = self.call.naming(self._project), None
+            self.call, self._project = self.call.with_project(self._project), None
             return 0.0
         # A repeat can overtake the request it repeats: then the key is still in use, by this very call.
         overtook = error.code == "IDEMPOTENCY_KEY_IN_USE" and self._repeats > 0
         # 429 and 503 say that nothing was done; another 5xx does not.
         safe = self.call.repeatable or error.status in {429, 503}
-        return self._again(error, may=overtook or (error.passing and safe))
+        return self._again(error, may=overtook or (error.retryable and safe))
 
     def failed(self, error: NoAnswerError) -> float:
-        return self._again(error, may=not error.hopeless and (self.call.repeatable or error.unsent))
+        return self._again(error, may=not error.permanent and (self.call.repeatable or error.unsent))
 
     def _again(self, error: RunsteadError, *, may: bool) -> float:
-        too_long = error.retry_after_s is not None and error.retry_after_s > self._retries.patience_s
+        too_long = error.retry_after_s is not None and error.retry_after_s > self._retries.max_retry_after_s
         if not may or too_long or self._repeats >= self._retries.times:
             raise error
         self._repeats += 1

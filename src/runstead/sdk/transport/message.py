@@ -73,7 +73,7 @@ class Response:
         return 200 <= self.status < 300
 
 
-def of_httpx(response: httpx2.Response, content: bytes) -> Response:
+def from_httpx(response: httpx2.Response, content: bytes) -> Response:
     return Response(response.status_code, dict(response.headers), content)
 
 

@@ -91,7 +91,7 @@ class Pool:
             connection = self._idle.pop()
             idle_s = now - connection.idle_since
             if connection.is_open and (
-                idle_s < _CHECK_AFTER_S or (idle_s < IDLE_S_MAX and not connection.hung_up())
+                idle_s < _CHECK_AFTER_S or (idle_s < IDLE_S_MAX and not connection.peer_closed())
             ):
                 return connection
             connection.close()

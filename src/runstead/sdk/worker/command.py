@@ -13,7 +13,7 @@ import msgspec
 from runstead.sdk.durable.context import Context, RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.group import Group
-from runstead.sdk.isolation.output import Log, Stream
+from runstead.sdk.isolation.output import OutputLog, OutputStream
 from runstead.sdk.models.lease import ClaimedRun
 
 #: What a program finds in its environment, beside what it inherits; nothing else of RUNSTEAD_… is passed on to it.
@@ -58,7 +58,7 @@ class Command:
         with tempfile.TemporaryDirectory(prefix="runstead-") as folder:
             file = Path(folder) / "output.json"
             group = self._start(run, file)
-            log = Log()
+            log = OutputLog()
             try:
                 last_line = await self._follow(group, ctx, log)
             finally:
@@ -93,15 +93,15 @@ class Command:
                     f"{self._command[0]} could not be started: {error}", "COMMAND_NOT_STARTED"
                 ) from error
 
-    async def _follow(self, group: Group, ctx: Context, log: Log) -> bytes:
+    async def _follow(self, group: Group, ctx: Context, log: OutputLog) -> bytes:
         """Until it has ended; cancelled, it is ended first. The last line of its standard output."""
         stdout, stderr = group.process.stdout, group.process.stderr
         assert stdout is not None
         assert stderr is not None
         keeps = self._output == "stdout"
         streams = [
-            Stream("stdout", stdout, ctx, log, keeps_line=keeps),
-            Stream("stderr", stderr, ctx, log),
+            OutputStream("stdout", stdout, ctx, log, keeps_line=keeps),
+            OutputStream("stderr", stderr, ctx, log),
         ]
         reading = [asyncio.ensure_future(stream.read()) for stream in streams]
         ending = asyncio.ensure_future(group.ended())

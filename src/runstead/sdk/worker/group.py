@@ -1,4 +1,4 @@
-"""Several workers as one process: begun together, stopped together."""
+"""Several workers as one process: started together, stopped together."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ class Closes(Protocol):
     async def close(self) -> None: ...
 
 
-class Fleet:
+class WorkerGroup:
     """Workers that serve side by side. Where the server refuses one of them for good, all stop, and its error is raised."""
 
     def __init__(self, workers: Sequence[Serves], shared: Sequence[Closes] = ()) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.context import Context, RunFailed, ThreadContext
-from runstead.sdk.durable.step_results import StepFailed, code_of
+from runstead.sdk.durable.step_results import StepFailed, error_code
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
@@ -68,7 +68,7 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
     elif isinstance(error, ProcessFailed):
         message, code, detail = str(error), error.code, error.detail
     else:
-        message, code = str(error), code_of(error)
+        message, code = str(error), error_code(error)
         detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
         if detail is None:
             detail = {"traceback": _whole("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:])}

@@ -17,7 +17,7 @@ from runstead.sdk.routes.call import Call, path
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.worker.handler import Handler, blocks, call_handler, failed, succeeded
 from runstead.sdk.worker.lease_renewal import LOSSES, Renewals, within
-from runstead.sdk.worker.log_handler import heard_by, install
+from runstead.sdk.worker.log_handler import install, logging_to
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class Job:
         """What the handler returns or raises, once all that it told is stored."""
         install()
         try:
-            with heard_by(self._context):
+            with logging_to(self._context):
                 result = await call_handler(self._handler, self.run, self._context)
         except Exception:
             with suppress(LeaseLostError, RunsteadError):  # why the handler failed is the better story
@@ -168,7 +168,7 @@ class Job:
         _settle(self._lost)
 
     async def _tell(self, call: Call[T]) -> T:
-        with heard_by(None):  # what it takes to tell is no part of what happened
+        with logging_to(None):  # what it takes to tell is no part of what happened
             return await self._send(call, self._lost)
 
     async def _send(self, call: Call[T], until: "asyncio.Future[None]") -> T:
@@ -190,7 +190,7 @@ class Job:
             if error.code in LOSSES and (error.code != "NOT_FOUND" or self._is_mine(call)):
                 self._lose(error.detail)
                 raise LeaseLostError(error.detail) from error
-            if not error.passing:
+            if not error.retryable:
                 raise error
             pause = asyncio.ensure_future(self._sleep(self._retries.delay_s(outages, error.retry_after_s)))
             try:

@@ -1,4 +1,4 @@
-"""What the standard logging module is told inside of a run goes to the run's log, and nothing else does."""
+"""What the standard logging module is told running_step of a run goes to the run's log, and nothing else does."""
 
 import contextvars
 import logging
@@ -10,12 +10,12 @@ from typing import Final, Protocol
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
 
 
-class Log(Protocol):
+class RunLog(Protocol):
     def log(self, line: str) -> None: ...
 
 
 #: Tasks and threads that a handler begins inherit it; other runs have their own.
-_current: contextvars.ContextVar[Log | None] = contextvars.ContextVar("log", default=None)
+_current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("log", default=None)
 
 
 class RunLogHandler(logging.Handler):
@@ -56,7 +56,7 @@ def install() -> None:
 
 
 @contextmanager
-def heard_by(log: Log | None) -> Iterator[None]:
+def logging_to(log: RunLog | None) -> Iterator[None]:
     """What is logged in here, and by tasks and threads that are begun in here, goes to this log; to none for None."""
     token = _current.set(log)
     try:

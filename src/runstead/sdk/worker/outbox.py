@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-EVENTS_WORTH: Final = 24
-BYTES_WORTH: Final = 512 * 1024
+BATCH_EVENTS: Final = 24
+BATCH_BYTES: Final = 512 * 1024
 DELAY_S: Final = 0.05
 #: Whoever tells more than this at a time waits until some of it is sent.
 BYTES_MAX: Final = 4 * 1024 * 1024
@@ -27,7 +27,7 @@ class Outbox:
         self._sleep = sleep
         self._queue: deque[bytes] = deque()
         self._bytes = 0
-        self._worth = asyncio.Event()
+        self._batch_full = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._refusal: Exception | None = None
 
@@ -38,12 +38,12 @@ class Outbox:
         encoded = msgspec.json.encode(event)
         self._queue.append(encoded)
         self._bytes += len(encoded)
-        if len(self._queue) >= EVENTS_WORTH or self._bytes >= BYTES_WORTH:
-            self._worth.set()
+        if len(self._queue) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES:
+            self._batch_full.set()
         if self._sending is None:
             self._sending = asyncio.ensure_future(self._drain())
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         """Wait while too much is on its way."""
         if self._bytes > BYTES_MAX:
             await self.flush()
@@ -51,7 +51,7 @@ class Outbox:
     async def flush(self) -> None:
         """Wait until everything is stored."""
         while self._sending is not None:
-            self._worth.set()
+            self._batch_full.set()
             await asyncio.wait([self._sending])
         if self._refusal is not None:
             raise self._refusal
@@ -59,18 +59,18 @@ class Outbox:
     async def _drain(self) -> None:
         try:
             while self._queue:
-                if not self._worth.is_set():
-                    await self._a_moment()
+                if not self._batch_full.is_set():
+                    await self._wait_for_batch()
                 await self._send(self._take())
         except Exception as refusal:  # noqa: BLE001 - the teller's to know
             self.close(refusal)
         finally:
             self._sending = None
-            self._worth.clear()
+            self._batch_full.clear()
 
-    async def _a_moment(self) -> None:
+    async def _wait_for_batch(self) -> None:
         timer = asyncio.ensure_future(self._sleep(DELAY_S))
-        full = asyncio.ensure_future(self._worth.wait())
+        full = asyncio.ensure_future(self._batch_full.wait())
         try:
             await asyncio.wait([timer, full], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -81,14 +81,14 @@ class Outbox:
         batch: list[msgspec.Raw] = []
         size = 0
         while self._queue and len(batch) < EVENTS_PER_REQUEST:
-            if batch and size + len(self._queue[0]) > BYTES_WORTH:
+            if batch and size + len(self._queue[0]) > BATCH_BYTES:
                 break
             encoded = self._queue.popleft()
             size += len(encoded)
             batch.append(msgspec.Raw(encoded))
         self._bytes -= size
         if not self._queue:
-            self._worth.clear()
+            self._batch_full.clear()
         return batch
 
     def close(self, why: Exception) -> None:

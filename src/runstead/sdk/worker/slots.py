@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Places:
+class WorkerSlots:
     """`most` runs at a time, for any number of workers. Of those that want a place whoever holds the fewest is served
     first, and one is kept for each worker that holds none: a project with much to do hides no other.
     """
@@ -12,20 +12,20 @@ class Places:
         self.most = most
         #: Runs without a place: only their completions are under way.
         self.completing = 0
-        self._seats: list[Seat] = []
+        self._seats: list[SlotShare] = []
 
-    def seat(self) -> "Seat":
+    def seat(self) -> "SlotShare":
         """For one more worker. ValueError where there are more workers than places."""
         if len(self._seats) == self.most:
             raise ValueError(f"{self.most} runs at a time are not enough for {self.most + 1} workers")
-        self._seats.append(Seat(self))
+        self._seats.append(SlotShare(self))
         return self._seats[-1]
 
     @property
     def shared(self) -> bool:
         return len(self._seats) > 1
 
-    def offered(self, seat: "Seat") -> int:
+    def offered(self, seat: "SlotShare") -> int:
         """How many places a worker may take now."""
         others = [one for one in self._seats if one is not seat]
         if any(one.wants and one.held < seat.held for one in others):
@@ -38,10 +38,10 @@ class Places:
             one.look.set()
 
 
-class Seat:
+class SlotShare:
     """One worker's share. `look` is set whenever it may have grown."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: WorkerSlots) -> None:
         self._places = places
         self.held = 0
         self.wants = False

@@ -14,11 +14,11 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import Claim, ClaimedRun
 from runstead.sdk.models.run import Kind
 from runstead.sdk.transport.retry import Retries
-from runstead.sdk.worker.group import Fleet
+from runstead.sdk.worker.group import WorkerGroup
 from runstead.sdk.worker.handler import Handler
 from runstead.sdk.worker.job import Job
 from runstead.sdk.worker.lease_renewal import Renewals
-from runstead.sdk.worker.slots import Places
+from runstead.sdk.worker.slots import WorkerSlots
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
@@ -62,7 +62,7 @@ class Worker:
         metadata: Mapping[str, Any] | None = None,
         lease_seconds: int = 30,
         concurrency: int = 4,
-        places: Places | None = None,
+        places: WorkerSlots | None = None,
         wait_seconds: int = 20,
         grace_seconds: float = 30.0,
         heartbeat_seconds: float = 30.0,
@@ -88,7 +88,7 @@ class Worker:
         self._display_name = display_name
         self._metadata = metadata
         self._lease_s = lease_seconds
-        self._seat = (places or Places(concurrency)).seat()
+        self._seat = (places or WorkerSlots(concurrency)).seat()
         self._wait_s = wait_seconds
         self._grace_s = grace_seconds
         self._heartbeat_s = heartbeat_seconds
@@ -105,7 +105,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, and close the client. A second signal cuts the grace short."""
-        Fleet([self]).run()
+        WorkerGroup([self]).run()
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -140,7 +140,7 @@ class Worker:
             beating.cancel()
             await self._drain()
 
-    async def work_off(self) -> int:
+    async def run_until_idle(self) -> int:
         """Claim and work until nothing is there to claim; how many runs it worked on. For those who start a worker now
         and then, and for tests. RunsteadError where the server refuses or does not answer.
         """
@@ -179,7 +179,7 @@ class Worker:
             await self._pause(_IDLE_S)
 
     async def _take(self) -> int:
-        """Places for runs to claim, as many as there are; 0 once the worker stops."""
+        """WorkerSlots for runs to claim, as many as there are; 0 once the worker stops."""
         try:
             while not self._stopping.is_set():
                 taken = self._seat.take(_RUNS_PER_CLAIM)
@@ -213,7 +213,7 @@ class Worker:
             # The server does not know the worker or its token any more: perhaps its store was replaced.
             self.worker_id = None
             return True
-        return error.passing
+        return error.retryable
 
     async def _claim(self, places: int, wait_s: int) -> int:
         """Begin with as many runs as there are places for; how many. The other places are given back."""

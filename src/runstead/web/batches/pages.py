@@ -147,7 +147,7 @@ async def _messages(
     request: PageRequest, project: Project, batch: Batch
 ) -> AsyncGenerator[live.Message | None, None]:
     eta, offered = Eta(), ""
-    async for found in request.app.following.follow_batch(batch):
+    async for found in request.app.followers.follow_batch(batch):
         if found is None:
             yield None
             continue

@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
 
 async def _cancel(request: PageRequest, project: Project, run_id: str) -> str:
-    written = await commands.cancel(request.app, request.principal, commands.Named(run_id, project.id), None)
+    written = await commands.cancel(request.app, request.principal, commands.RunRef(run_id, project.id), None)
     return "cancelled" if written.transition.accepted else "had already ended"
 
 

@@ -108,6 +108,12 @@ def summary(found: Activity, filters: Filters) -> str:
     sentence = (
         f"{period} {total.runs:,} run{'s were' if total.runs > 1 else ' was'} created: {', '.join(parts)}."
     )
+    if found.counted_since is not None:
+        since = iso(found.counted_since)[:19].replace("T", " ")
+        sentence = (
+            f"{period} more than {total.runs:,} matching runs were created. The chart counts only the newest {total.runs:,},"
+            f" created since {since} UTC: {', '.join(parts)}."
+        )
     if total.p50_ms is not None and total.p95_ms is not None:
         sentence += f" Of the completed runs, 50 % took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
     return sentence

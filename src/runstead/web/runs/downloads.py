@@ -6,7 +6,7 @@ from typing import Final
 from starlette.responses import Response, StreamingResponse
 
 from runstead.commands import artifacts, events
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.errors import Error, not_found
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
@@ -75,7 +75,7 @@ async def ndjson(request: PageRequest) -> Response:
     return StreamingResponse(lines(), 200, attachment(f"{run.run_id}-events.ndjson"), "application/x-ndjson")
 
 
-async def _all(request: PageRequest, named: Named, run: Run, types: tuple[str, ...]) -> AsyncIterator[Event]:
+async def _all(request: PageRequest, named: RunRef, run: Run, types: tuple[str, ...]) -> AsyncIterator[Event]:
     """The events up to the latest one at the time of the request, read page by page."""
     after, more = 0, True
     while more and after < run.latest_event_id:

@@ -5,10 +5,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from runstead.commands import events, inputs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import KEY_MEMBER, told as stored_artifacts
+from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
 from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt
@@ -94,7 +94,7 @@ class Artifact(NamedTuple):
 def artifacts(run: Run) -> list[Artifact]:
     """The run's artifacts, in order."""
     found = []
-    for one in stored_artifacts(run.artifacts):
+    for one in decode_artifacts(run.artifacts):
         stored, kind = KEY_MEMBER in one, str(one.get("media_type") or "")
         size = one.get("size")
         found.append(
@@ -185,7 +185,7 @@ class RecentEvents:
             text = value.get("question") or value.get("event")
             self._questions = {value["tool_call_id"]: str(text or "")}
 
-    async def read(self, request: PageRequest, named: Named, run: Run) -> None:
+    async def read(self, request: PageRequest, named: RunRef, run: Run) -> None:
         """Read the latest events of a run that has not ended."""
         if run.terminal or run.latest_event_id == 0:
             return
@@ -195,7 +195,7 @@ class RecentEvents:
         for event in found:
             self.add(event)
 
-    async def question(self, request: PageRequest, named: Named, run: Run) -> Question:
+    async def question(self, request: PageRequest, named: RunRef, run: Run) -> Question:
         """The question that the run waits for, empty if there is none."""
         if run.status is not RunStatus.WAITING or run.paused:
             return Question()
@@ -214,7 +214,7 @@ class RecentEvents:
         return Question(question, arguments)
 
 
-async def _arguments(request: PageRequest, named: Named, run: Run) -> str:
+async def _arguments(request: PageRequest, named: RunRef, run: Run) -> str:
     types = ("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_CHUNK")
     _, found = await events.before(
         request.app, request.principal, named, run.latest_event_id + 1, _recent, types

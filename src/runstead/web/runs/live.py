@@ -54,7 +54,7 @@ async def _messages(request: PageRequest, page: RunPage) -> AsyncGenerator[Messa
     state = _PageState(request, page)
     await state.read()
     event_id = page.run.latest_event_id
-    async with aclosing(request.app.following.watch(page.run, event_id)) as updates:
+    async with aclosing(request.app.followers.watch(page.run, event_id)) as updates:
         async for update in updates:
             await state.apply(update or RunUpdate(state.page.run, ()))
             event_id = update.events[-1].event_id if update and update.events else event_id

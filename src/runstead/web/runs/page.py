@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 from starlette.responses import Response
 
 from runstead.commands import runs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
@@ -37,7 +37,7 @@ class RunPage(NamedTuple):
     """The run that a page shows, with its project."""
 
     project: Project
-    named: Named
+    named: RunRef
     run: Run
 
     @property
@@ -48,7 +48,7 @@ class RunPage(NamedTuple):
 async def load_run(request: PageRequest) -> RunPage:
     """The run in the path. NOT_FOUND, FORBIDDEN."""
     project = await request.project()
-    named = Named(request.path["run_id"], project=project.id)
+    named = RunRef(request.path["run_id"], project=project.id)
     return RunPage(project, named, await runs.get(request.app, request.principal, named))
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from runstead.commands import runs as commands, seq_bounds
-from runstead.commands.notifications import Batch
+from runstead.commands.notifications import ChangePage
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run, RunStatus
@@ -88,7 +88,7 @@ class Rows:
         longer matches the filters is shown in its current state, marked as unmatched.
         """
         if not pushed_out:
-            named = commands.Named(row.run_id, self._project.id)
+            named = commands.RunRef(row.run_id, self._project.id)
             try:
                 run = await commands.get(self._request.app, self._request.principal, named)
             except Error as error:
@@ -116,9 +116,9 @@ async def follow(
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(request, project), True, 0.0
     query = await seq_bounds.with_seq_bounds(request.app, request.principal, project.id, filters.query())
-    async with aclosing(request.app.notifications.follow(project.id)) as changes:
-        async for change in changes:
-            if first or _affects(change, rows, filters):
+    async with aclosing(request.app.notifications.follow(project.id)) as pages:
+        async for page in pages:
+            if first or _affects(page, rows, filters):
                 began = loop.time()
                 found = await commands.page(request.app, request.principal, project.id, query)
                 changed, missing = rows.show(found[:rows_shown])
@@ -130,17 +130,19 @@ async def follow(
                     older = to_cursor(found[rows_shown - 1], filters.sort) if oldest_seq else ""
                     yield Message("older", filters.address(project.slug, cursor=older) if older else "")
                 first = False
-            yield Message("news", "") if _about_runs(change) else None
+            yield Message("news", "") if _about_runs(page) else None
             await asyncio.sleep(max(reread_s, rest_factor * took))
 
 
-def _about_runs(change: Batch) -> bool:
-    return any(one.hint.run_id is not None or one.hint.type == "resync" for one in change.told)
+def _about_runs(page: ChangePage) -> bool:
+    return any(one.change.run_id is not None or one.change.type == "resync" for one in page.changes)
 
 
-def _affects(change: Batch, rows: Rows, filters: Filters) -> bool:
-    """Whether the rows may have changed. Notifications can be lost, so a heartbeat also triggers a read."""
-    if not change.told or filters.mutable:
+def _affects(page: ChangePage, rows: Rows, filters: Filters) -> bool:
+    """Whether the rows may look different now. Notifications can be lost, so a heartbeat also triggers a read."""
+    if not page.changes or filters.mutable:
         return True
     shown = rows.run_ids
-    return any(one.hint.type in ("run.created", "resync") or one.hint.run_id in shown for one in change.told)
+    return any(
+        one.change.type in ("run.created", "resync") or one.change.run_id in shown for one in page.changes
+    )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from runstead.commands import events, runs
 from runstead.commands.followers import RunUpdate
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.runs.event import Event
@@ -42,7 +42,7 @@ class View:
     parts: ClassVar[tuple[str, ...]] = ()
     pause_s: float = message_interval_s
 
-    def __init__(self, request: PageRequest, named: Named) -> None:
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
         self.request = request
         self.named = named
         self.stale = False
@@ -71,7 +71,7 @@ class TimelineView(View):
     parts: ClassVar[tuple[str, ...]] = ("runs/timeline.html",)
     bars_limit = timeline.bars_max
 
-    def __init__(self, request: PageRequest, named: Named) -> None:
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
         self._after = self._number("from")
         self._timeline = timeline.Timeline(self.bars_limit)
@@ -175,7 +175,7 @@ class OverviewView(TimelineView):
 class TranscriptView(View):
     template = "runs/transcript.html"
 
-    def __init__(self, request: PageRequest, named: Named) -> None:
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
         self._before = self._number("before")
         self._since = self._number("since")
@@ -227,7 +227,7 @@ class LogView(View):
     template = "runs/log.html"
     parts = ("runs/log.html",)
 
-    def __init__(self, request: PageRequest, named: Named) -> None:
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
         self._search = request.query.one("q")[:200]
         self._lines = Lines()
@@ -301,7 +301,7 @@ class TreeView(View):
     pause_s = 1.0  # a family may have ten thousand runs, all read again
     parts = ("runs/tree.html",)
 
-    def __init__(self, request: PageRequest, named: Named) -> None:
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
         self._family: list[Run] = []
         self._run: Run

@@ -59,7 +59,7 @@ def describe_times(schedule: Schedule) -> str:
     """When the schedule runs, in words."""
     if schedule.run_at is not None:
         return f"Once, {in_zone(schedule.run_at, schedule.timezone)}"
-    return cron.words(schedule.schedule)
+    return cron.describe(schedule.schedule)
 
 
 def in_zone(at_ms: int, timezone: str) -> str:

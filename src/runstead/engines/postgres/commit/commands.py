@@ -19,20 +19,18 @@ from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres.batch_counts import load_batch
-from runstead.engines.postgres.claims import claim_sql
+from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Change, Draft, check
 from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
-from runstead.engines.postgres.inputs import load_input
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import load_input, lock_slots, services_reaching
 from runstead.engines.postgres.rows import line_above, to_event
 from runstead.engines.postgres.schedules import lock as lock_schedules
 from runstead.engines.postgres.sql import Q
-from runstead.engines.sql.queue_partitions import apart_by_target, lines
-from runstead.ports.store import ClaimQuery, DecideOne, RunKey, Written
+from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
+from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
 class Apply(NamedTuple):
@@ -43,7 +41,7 @@ class Apply(NamedTuple):
 
 
 class Claim(NamedTuple):
-    query: ClaimQuery
+    query: ClaimRequest
     decide: DecideOne
     idempotency: IdempotencyRecord | None
 
@@ -87,7 +85,7 @@ class _Batch:
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
         self._rooms = ConcurrencySlots({})
-        self._queues: dict[ClaimQuery, deque[int]] = {}
+        self._queues: dict[ClaimRequest, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
@@ -96,7 +94,7 @@ class _Batch:
         """Lock what is named, look up what was answered before."""
         await self._idempotency_records.load(command.idempotency for command in commands)
         named = self._named
-        wanted: dict[ClaimQuery, int] = defaultdict(int)
+        wanted: dict[ClaimRequest, int] = defaultdict(int)
         for command in commands:
             if isinstance(command, Claim):
                 if not self._idempotency_records.known(command.idempotency):
@@ -105,6 +103,10 @@ class _Batch:
                 named.setdefault(command.key, False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        if not named and len(wanted) == 1:
+            [(query, limit)] = wanted.items()
+            if await self._claim_at_once(query, limit):
+                return
         projects = {key.project_id for key in named}
         projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
         rows = await self._connection.fetch(
@@ -125,19 +127,40 @@ class _Batch:
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
-    async def _lock_queue(self, query: ClaimQuery, limit: int) -> None:
+    async def _claim_at_once(self, query: ClaimRequest, limit: int) -> bool:
+        """For a transaction of claims of one kind: what `load` tells and the next runs with one statement. False, with
+        nothing locked, where the project has limits: those are counted under a lock, before any run is.
+        """
+        chosen = list(partitions(query, limit, self._rooms, query.targets))
+        if not chosen:
+            return False
+        sql, arguments = first_claim_sql(chosen)
+        own, project = self._transaction.own_time(), query.project_id
+        rows = await self._connection.fetch(
+            sql, own, project, limit, [], limits.batch_commands_max, *arguments
+        )
+        told = rows[0]
+        self._transaction.see(told["now"], told["xid"])
+        if told["limited"]:
+            return False
+        self.draft.unhooked = set() if told["hooked"] else {project}
+        found = (row[4:] for row in rows) if told["seq"] is not None else ()
+        self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
+        return True
+
+    async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
         """The next runs for all claims of one kind together. What a command of this batch names is left out."""
         targets: Sequence[str] = query.targets
-        if apart_by_target(query, self._rooms):
+        if needs_target_partitions(query, self._rooms):
             found = await self._connection.fetch(Q["queued_targets"], query.project_id)
             targets = [row[0] for row in found]
-        chosen = list(lines(query, limit, self._rooms, targets))
+        chosen = list(partitions(query, limit, self._rooms, targets))
         runs: list[Run] = []
         if chosen:
             sql, arguments = claim_sql(chosen)
             taken = list(self.draft.runs)
             # With limits, nobody else claims in the project at the same time.
-            spare = 0 if self._rooms.any_in(query.project_id) else limits.batch_commands_max
+            spare = 0 if self._rooms.has_limits(query.project_id) else limits.batch_commands_max
             now, project = self._transaction.now, query.project_id
             rows = await self._connection.fetch(sql, now, project, limit, taken, spare, *arguments)
             # One that is named, but was stored only after its name was looked up, is somebody's next time.
@@ -145,7 +168,7 @@ class _Batch:
                 row
                 for row in rows
                 if RunKey(row["project_id"], row["run_id"]) not in self._named
-                and self._rooms.take_one(row["project_id"], row["target"])
+                and self._rooms.take_slot(row["project_id"], row["target"])
             )
         self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
 

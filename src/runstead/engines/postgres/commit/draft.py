@@ -27,8 +27,8 @@ from runstead.engines.postgres.batch_counts import count
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.families import FamilyLog
-from runstead.engines.postgres.inputs import add_input, close_input
 from runstead.engines.postgres.messages import add_messages, delete_message, lock_live
+from runstead.engines.postgres.related import add_input, close_input
 from runstead.engines.postgres.rollups import note_gone
 from runstead.engines.postgres.rows import flags_of, line_above, to_event, to_run
 from runstead.engines.postgres.schedules import note_ends, rewrite
@@ -214,7 +214,7 @@ class Draft:
             together.append(Write(Q["add_seals"], self._idempotency_records))
         if self._entries:
             together.append(Write(Q["add_rollup_entries"], self._entries))
-        await run_together(connection, together)
+        await run_together(connection, together, few=len(new) + len(changed) == 1)
         if self._log.found:
             await connection.execute(Q["found_families"], self._log.found)
         rest = {

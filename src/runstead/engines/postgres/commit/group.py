@@ -66,20 +66,20 @@ class Batcher:
     def _worth_another(self) -> bool:
         """Whether enough wait for one more transaction beside those under way."""
         busy = len(self._flushers)
-        return len(self._queue) > busy * limits.batch_commands_worth and busy < limits.batches_max
+        return len(self._queue) > busy * limits.batch_commands_min and busy < limits.batches_max
 
     def _begin(self) -> None:
         self._flushers.add(asyncio.ensure_future(self._flush()))
 
     def _look_later(self) -> None:
         if self._look is None and self._queue and len(self._flushers) < limits.batches_max:
-            self._look = asyncio.get_running_loop().call_later(limits.batch_patience_s, self._hurry)
+            self._look = asyncio.get_running_loop().call_later(limits.batch_wait_s_max, self._hurry)
 
     def _hurry(self) -> None:
         """A transaction takes long, perhaps because it waits for a row: those behind it do not wait with it."""
         self._look = None
         now = asyncio.get_running_loop().time()
-        if self._queue and now - self._queue[0].since >= limits.batch_patience_s:
+        if self._queue and now - self._queue[0].since >= limits.batch_wait_s_max:
             self._begin()
         self._look_later()
 
@@ -105,7 +105,7 @@ class Batcher:
                     group.append(self._queue.popleft())
                 if group:
                     self._deliver(group, await self._commit([waiting.command for waiting in group]))
-                more = len(self._queue) > (len(self._flushers) - 1) * limits.batch_commands_worth
+                more = len(self._queue) > (len(self._flushers) - 1) * limits.batch_commands_min
         finally:
             # Here, not in a callback: nobody may queue up behind one that has left.
             self._flushers.discard(task)

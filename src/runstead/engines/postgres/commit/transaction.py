@@ -33,6 +33,10 @@ class Clock:
         self._now = max(self._now, told if self._own is None else self._own())
         return self._now
 
+    def own(self) -> int | None:
+        """The time of a test; None where the database's counts."""
+        return None if self._own is None else self._own()
+
 
 class Transaction:
     """`now` and `xid` are known once the first statement has told them (`see`)."""
@@ -46,6 +50,10 @@ class Transaction:
     def see(self, told: int, xid: str) -> int:
         self.now, self.xid = self._clock.tick(told), xid
         return self.now
+
+    def own_time(self) -> int | None:
+        """What a statement that needs the time at once is to take for it; None for the database's."""
+        return self._clock.own()
 
     def tell(self, told: int) -> int:
         """A later time, after a wait."""

@@ -1,8 +1,9 @@
 """Rows to write, and how: statements on different rows go to the database as one.
 
 Every shape of such a statement is prepared, planned and kept in every session, so there are few of them: new runs with
-few columns or with all, changed runs with what moves or also with what a completion brings, events, and answers to keys.
-What else there is to write is rare, and goes by itself.
+few columns or with all, changed runs with what an append moves, with all that moves or also with what a completion brings,
+events, entries of roll-ups, and answers to keys; and the same where just one run is written. What else there is to write
+is rare, and goes by itself.
 """
 
 from collections import defaultdict
@@ -13,7 +14,17 @@ from typing import Any, Final
 from runstead.core.runs.run import Run
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.rows import columns_of
-from runstead.engines.postgres.sql import BROUGHT, CREATED, MOVING, STORED, insert_runs, together, update_runs
+from runstead.engines.postgres.sql import (
+    APPENDED,
+    BROUGHT,
+    CREATED,
+    MOVING,
+    STORED,
+    insert_runs,
+    of_one,
+    together,
+    update_runs,
+)
 
 _MOVING: Final = tuple(field for field in STORED if field in MOVING)
 _OTHERS: Final = tuple(field for field in STORED if field not in MOVING)
@@ -23,9 +34,12 @@ _NOTHING_BROUGHT: Final = (None,) * len(BROUGHT)
 
 _stored, _created, _further = attrgetter(*STORED), attrgetter(*CREATED), attrgetter(*_FURTHER)
 _moving, _others = attrgetter(*_MOVING), attrgetter(*_OTHERS)
+_appended = attrgetter(*APPENDED)
+_unmoved = attrgetter(*(field for field in _MOVING if field not in APPENDED))
 
 _INSERT_FEW: Final = insert_runs(CREATED)
 _INSERT_ALL: Final = insert_runs(STORED)
+_APPEND: Final = update_runs(APPENDED)
 _MOVE: Final = update_runs(_MOVING)
 _COMPLETE: Final = update_runs(_MOVING, BROUGHT)
 
@@ -39,18 +53,39 @@ class Write:
         self.statement = statement
         self.rows = rows
 
+    def alone(self) -> "Write":
+        """The same with its only row as arguments."""
+        [row] = self.rows
+        return _OfOne(of_one(self.statement), [row])
+
+    @property
+    def arguments(self) -> list[Any]:
+        return columns_of(self.rows)
+
     async def run(self, connection: Connection) -> None:
-        told = await connection.execute(self.statement, *columns_of(self.rows))
+        told = await connection.execute(self.statement, *self.arguments)
         assert int(told.rpartition(" ")[2]) == len(self.rows), (told, len(self.rows))
 
 
-async def run_together(connection: Connection, writes: Sequence[Write]) -> None:
-    """All of them, each guarded by how many rows it has to write. No two may write the same row."""
+class _OfOne(Write):
+    __slots__ = ()
+
+    @property
+    def arguments(self) -> list[Any]:
+        return list(self.rows[0])
+
+
+async def run_together(connection: Connection, writes: Sequence[Write], *, few: bool = False) -> None:
+    """All of them, each guarded by how many rows it has to write. No two may write the same row. `few`: one run is
+    written, so that what has one row may take it as arguments; else there would be too many shapes.
+    """
+    if few:
+        writes = [write.alone() if len(write.rows) == 1 else write for write in writes]
     if len(writes) < 2:
         for write in writes:
             await write.run(connection)
         return
-    arguments = [column for write in writes for column in columns_of(write.rows)]
+    arguments = [value for write in writes for value in write.arguments]
     written = await connection.fetchrow(together(tuple(write.statement for write in writes)), *arguments)
     assert tuple(written) == tuple(len(write.rows) for write in writes), written
 
@@ -66,7 +101,7 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
     """What differs, guarded by the versions that were read: what nearly every transition writes, for all rows at once,
     and the rare rest, rows that change the same columns together.
     """
-    usual: list[tuple[Any, ...]] = []
+    usual: list[tuple[Run, Run]] = []
     brought: list[tuple[Any, ...]] = []
     rare: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for old, new in changed:
@@ -78,11 +113,17 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
                 rare[columns].append((old.seq, old.version, *(getattr(new, column) for column in columns)))
                 continue
             brings = tuple(getattr(new, name) if name in differs else None for name in BROUGHT)
-        usual.append((old.seq, old.version, *_moving(new)))
+        usual.append((old, new))
         brought.append(brings)
     rest = [Write(update_runs(columns), rows) for columns, rows in rare.items()]
     if not usual:
         return None, rest
     if all(brings is _NOTHING_BROUGHT for brings in brought):
-        return Write(_MOVE, usual), rest
-    return Write(_COMPLETE, [(*row, *brings) for row, brings in zip(usual, brought, strict=True)]), rest
+        if all(_unmoved(old) == _unmoved(new) for old, new in usual):
+            return Write(_APPEND, [(old.seq, old.version, *_appended(new)) for old, new in usual]), rest
+        return Write(_MOVE, [(old.seq, old.version, *_moving(new)) for old, new in usual]), rest
+    rows = [
+        (old.seq, old.version, *_moving(new), *brings)
+        for (old, new), brings in zip(usual, brought, strict=True)
+    ]
+    return Write(_COMPLETE, rows), rest

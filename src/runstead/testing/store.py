@@ -1,0 +1,40 @@
+"""A SQLite store in a temporary directory, for tests."""
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from runstead.core.clock import now_ms
+from runstead.engines.sqlite.store import SqliteStore
+
+#: (time, whether it is the time of a retry): of runs with a deadline or in the queue, and of schedules.
+_TIMES: Final = """
+SELECT due_at, waiting_tool_name IS 'retry' OR (available_at IS NOT NULL AND attempt > 0) FROM runs
+WHERE due_at > :now
+UNION ALL
+SELECT available_at, waiting_tool_name IS 'retry' OR attempt > 0 FROM runs
+WHERE available_at > :now
+UNION ALL
+SELECT next_fire_at, FALSE FROM schedules WHERE next_fire_at > :now
+"""
+
+
+class TemporaryStore(SqliteStore):
+    """The real engine without waiting for the disk. Closing it removes its file."""
+
+    def __init__(self, clock: Callable[[], int] = now_ms) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="runstead-test-")
+        super().__init__(Path(self._directory.name) / "runs.db", clock, synchronous="OFF")
+
+    async def close(self) -> None:
+        await super().close()
+        self._directory.cleanup()
+
+    def times_after(self, now: int, *, retries: bool) -> Iterator[int]:
+        """When runs become due or available and schedules fire, in ms: only retries, or all of them."""
+        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute(_TIMES, {"now": now}).fetchall()
+        return (at for at, retry in rows if retry or not retries)

@@ -1,0 +1,315 @@
+"""Runs in memory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from runstead.core import limits
+from runstead.core.errors import not_found
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.push_service import choose
+from runstead.core.queue.round_robin import interleave
+from runstead.core.runs.event import Event
+from runstead.core.runs.run import Run, RunStatus, in_queue
+from runstead.core.runs.transition import (
+    NOTHING_ELSE,
+    Decide,
+    DecideFiring,
+    EndedAttempt,
+    Loaded,
+    Transition,
+    Want,
+)
+from runstead.core.runs.transitions import claimable
+from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, RunSummary, Share
+from runstead.core.usage.usage import FamilyUsage
+from runstead.ports.store import (
+    ClaimRequest,
+    DecideOne,
+    DecidePush,
+    FamilyPage,
+    RunKey,
+    RunQuery,
+    Runs,
+    TypeCount,
+    Written,
+    WrittenFiring,
+)
+from tests.support.model import families
+from tests.support.model.concurrency import ModelConcurrency
+from tests.support.model.draft import Draft
+from tests.support.model.firings import due_schedules, load_due, write_fired
+from tests.support.model.inputs import find_input
+from tests.support.model.journal import Effect, Journal
+from tests.support.model.pages import matches, sort_key
+from tests.support.model.push_services import ModelPushServices
+from tests.support.model.rollups import shares
+from tests.support.model.rows import Rows
+
+
+class ModelRuns(Runs):
+    def __init__(
+        self, journal: Journal, rows: Rows, services: ModelPushServices, concurrency: ModelConcurrency
+    ) -> None:
+        self._journal = journal
+        self._rows = rows
+        self._services = services
+        self._concurrency = concurrency
+
+    async def apply(
+        self,
+        key: RunKey,
+        decide: Decide,
+        want: Want = NOTHING_ELSE,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Written:
+        def plan(now: int) -> tuple[Written, Effect]:
+            loaded = self.load(key, want, now)
+            transition = decide(loaded)
+            assert (transition.run.project_id, transition.run.run_id) == key
+            draft = Draft(self._rows, now)
+            draft.write(loaded.run, transition)
+            return draft.results()[0], draft.commit
+
+        return self._journal.write(idempotency, plan)
+
+    def load(self, key: RunKey, want: Want, now: int) -> Loaded:
+        rows = self._rows
+        run = rows.by_id(*key)
+        parent, family_cancelled = None, False
+        if want.parent_run_id is not None:
+            parent = rows.by_id(key.project_id, want.parent_run_id)
+            if parent is None:
+                raise not_found("Parent run")
+            line = [parent, *(rows.runs[int(seq)] for seq in parent.path.split("/") if seq)]
+            family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
+        tail: tuple[Event, ...] = ()
+        receipt = None
+        if run is not None and want.expected_previous_event_id is not None:
+            start = want.expected_previous_event_id
+            tail = tuple(rows.events.get(run.seq, [])[start : start + limits.events_per_append_max])
+        if run is not None and want.receipt_key is not None:
+            receipt = rows.receipts.get((run.seq, want.receipt_key))
+        asked = None
+        if run is not None and (want.input_request_id is not None or want.input_call is not None):
+            asked = find_input(rows, run.seq, want)
+        schedule = rows.schedules.get(want.schedule_id or "")
+        if schedule is not None and schedule.project_id != key.project_id:
+            schedule = None
+        batch = self._rows.batches.get(want.batch_id or "")
+        if batch is not None and batch.project_id != key.project_id:
+            batch = None
+        known = {} if run is None else rows.event_keys.get(run.seq, {})
+        keys = {key: known[key] for key in want.event_keys if key in known}
+        service = None
+        if want.push_agent is not None:
+            service = choose(self._services.reached((key.project_id,), now), want.push_agent)
+        return Loaded(
+            now,
+            run,
+            parent,
+            family_cancelled,
+            tail,
+            receipt,
+            asked,
+            schedule,
+            keys,
+            push_service_id=None if service is None else service.id,
+            batch=batch,
+        )
+
+    async def claim(
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+    ) -> list[Run]:
+        def plan(now: int) -> tuple[list[Run], Effect]:
+            queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
+            found = [run for run in queued if claimable(run, now) and self._wanted(run, query)]
+            found.sort(key=in_queue)
+            slots = self._concurrency.slots(query.project_id)
+            fitting = (run for run in found if slots.take(run))
+            draft = self._decide_each(list(islice(fitting, query.limit)), decide, now)
+            return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(idempotency, plan)
+
+    async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
+        queued = (self._rows.runs[seq] for seq in self._rows.queued.get(project_id, ()))
+        now = self._journal.now()
+        times = [run.available_at for run in queued if run.kind in kinds and run.available_at is not None]
+        return min((max(at - now, 0) for at in times if at > now - since_ms), default=None)
+
+    async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
+        def plan(now: int) -> tuple[list[Written], Effect]:
+            timed = ((self._rows.runs[seq].due_at, seq) for seq in self._rows.due)
+            due = sorted((at, seq) for at, seq in timed if at is not None and at <= now)
+            lines: dict[str, list[tuple[int, int]]] = defaultdict(list)
+            for at, seq in due:
+                lines[self._rows.runs[seq].project_id].append((at, seq))
+            turns = islice(interleave(list(lines.values()), lambda head: head), limit)
+            draft = self._decide_each([self._rows.runs[seq] for _, seq in turns], decide, now)
+            return draft.results(), draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def next_due(self) -> int | None:
+        times = [self._rows.runs[seq].due_at for seq in self._rows.due]
+        now = self._journal.now()
+        return min((max(at - now, 0) for at in times if at is not None), default=None)
+
+    async def dispatch(
+        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
+    ) -> list[Run]:
+        def plan(now: int) -> tuple[list[Run], Effect]:
+            due: dict[str, list[Run]] = defaultdict(list)
+            for run in self._pushed(busy):
+                if claimable(run, now):
+                    due[run.project_id].append(run)
+            lines = []
+            for project_id, runs in due.items():
+                slots = self._concurrency.slots(project_id)
+                lines.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
+            turns = interleave(lines, lambda run: (run.project_id <= after, run.project_id))
+            draft = self._decide_each(
+                list(islice(turns, limit)),
+                lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
+                now,
+            )
+            return [written.run for written in draft.results()], draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
+        looked = due_schedules(self._rows, self._journal.now(), limit)
+        return [self._fire(schedule.id, decide) for schedule in looked]
+
+    def _fire(self, schedule_id: str, decide: DecideFiring) -> WrittenFiring:
+        def plan(now: int) -> tuple[WrittenFiring, Effect]:
+            due = load_due(self._rows, self._services, self._rows.schedules[schedule_id], now)
+            fired = decide(due)
+            draft, written = write_fired(self._rows, due, fired)
+            return WrittenFiring(due.schedule, fired, tuple(written)), draft.commit
+
+        return self._journal.write(None, plan)
+
+    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
+        found = [run for run in self._pushed(busy) if run.terminal]
+        found.sort(key=lambda run: (run.cancel_requested_at, run.seq))
+        return found[:limit]
+
+    def _pushed(self, busy: Sequence[str]) -> list[Run]:
+        runs = (self._rows.runs[seq] for seq in self._rows.pushed)
+        return [run for run in runs if run.push_service_id not in busy]
+
+    def _decide_each(self, runs: list[Run], decide: DecideOne, now: int) -> Draft:
+        draft = Draft(self._rows, now)
+        for run in runs:
+            current = draft.run(
+                run.seq
+            )  # the ones before it may have changed it: counters, a cancelled family
+            transition: Transition = decide(current, now)
+            draft.write(current, transition)
+        return draft
+
+    def timed(self) -> Iterator[Run]:
+        """Those that are queued or have a deadline: for whoever moves the clock."""
+        seqs = self._rows.due.union(*self._rows.queued.values())
+        return (self._rows.runs[seq] for seq in seqs)
+
+    async def get(self, key: RunKey) -> Run | None:
+        return self._rows.by_id(*key)
+
+    async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
+        found = (self._rows.by_id(project_id, run_id) for project_id in dict.fromkeys(project_ids))
+        return [run for run in found if run is not None][:2]
+
+    async def page(self, query: RunQuery) -> list[Run]:
+        found = [run for run in self._rows.runs.values() if matches(run, query)]
+        found.sort(key=lambda run: sort_key(run, query), reverse=True)
+        return found[: query.limit]
+
+    async def summaries(self, query: RunQuery) -> list[RunSummary]:
+        return [
+            RunSummary(*(getattr(run, name) for name in RUN_SUMMARY_FIELDS)) for run in await self.page(query)
+        ]
+
+    async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
+        return shares(self._rows, query, origin, width)
+
+    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
+        found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))
+        return list(islice(found, limit))
+
+    async def family(self, root_seq: int, limit: int) -> list[Run]:
+        return list(islice(self._rows.family(root_seq), limit))
+
+    async def attempts(self, seq: int) -> list[EndedAttempt]:
+        return list(self._rows.attempts.get(seq, ()))
+
+    async def events(
+        self,
+        seq: int,
+        after: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        return _bounded(islice(self._rows.events.get(seq, ()), after, None), limit, bytes_max, types)
+
+    async def events_before(
+        self,
+        seq: int,
+        before: int,
+        limit: int,
+        bytes_max: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Event]:
+        return _bounded(
+            reversed(self._rows.events.get(seq, [])[: max(before - 1, 0)]), limit, bytes_max, types
+        )[::-1]
+
+    async def event(self, seq: int, event_id: int) -> Event | None:
+        found = self._rows.events.get(seq, ())[event_id - 1 : event_id] if event_id > 0 else ()
+        return next((event for event in found if not event.private), None)
+
+    async def event_counts(self, seq: int) -> list[TypeCount]:
+        return families.event_counts(self._rows, seq)
+
+    async def family_events(
+        self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
+    ) -> FamilyPage:
+        return families.page(self._rows, run, after, limit, bytes_max, types)
+
+    async def usage(self, run: Run) -> FamilyUsage:
+        return families.usage(self._rows, run)
+
+    async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
+        runs = self._rows.runs
+        return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
+
+    def _wanted(self, run: Run, query: ClaimRequest) -> bool:
+        if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
+            return False
+        batch = self._rows.batches.get(run.batch_id or "")
+        if batch is not None and batch.project_id == run.project_id and batch.cancel_requested_at is not None:
+            return False
+        if run.kind != "agent":
+            return True
+        return (
+            query.implementation_kind is not None
+            and run.implementation_kind == query.implementation_kind
+            and run.worker_key in (None, query.worker_key)
+        )
+
+
+def _bounded(events: Iterable[Event], limit: int, bytes_max: int | None, types: Sequence[str]) -> list[Event]:
+    """The first public ones of these types, as far as they fit."""
+    found: list[Event] = []
+    size = 0
+    for event in events:
+        if event.private or (types and event.type not in types):
+            continue
+        size += len(event.payload)
+        if len(found) == limit or (found and bytes_max is not None and size > bytes_max):
+            break
+        found.append(event)
+    return found
