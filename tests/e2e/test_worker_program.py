@@ -34,7 +34,7 @@ def serve(folder, new_server):
     def start(url, *arguments, reference="jobs:app"):
         program = Program(folder, "worker", reference, "--url", url, *arguments, RUNSTEAD_KEY=KEY)
         made.append(program)
-        program.told("serves task:count" if reference == "jobs:app" else "serves")
+        program.wait_for_line("serves task:count" if reference == "jobs:app" else "serves")
         return program
 
     yield start
@@ -49,7 +49,7 @@ def ended(client, run_id, seconds=20):
 def test_an_app_is_served_and_the_worker_says_what_it_serves(server, serve):
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--concurrency", "3")
-        line = program.told("of project default serves")
+        line = program.wait_for_line("of project default serves")
         assert all(target in line for target in TARGETS)
         runs = [client.create_task_run("task:count", config={"number": n}).run for n in range(8)]
         assert [ended(client, run.run_id).output for run in runs] == [n + 1 for n in range(8)]
@@ -127,7 +127,7 @@ def test_a_stop_lets_what_runs_finish_and_a_second_one_gives_it_back(server, ser
         long = client.create_task_run("task:slow", config={"seconds": 60}).run
         until((folder / "done.txt").exists, "the run's start")
         second.signal(signal.SIGINT)
-        second.signal(signal.SIGINT) if second.told("have 30.0 s to finish") else None
+        second.signal(signal.SIGINT) if second.wait_for_line("have 30.0 s to finish") else None
         assert second.ended(8) == 0
         given_back = client.get_run(long.run_id)
         assert (given_back.status, given_back.attempt) == ("pending", 1)
@@ -155,7 +155,7 @@ def test_with_reload_a_changed_file_is_served_anew(server, serve, folder):
         run = client.create_task_run("task:version").run
         assert ended(client, run.run_id).output == "one"
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"') + "\nraise ValueError('half-way')\n")
-        program.told("Importing jobs failed: ValueError: half-way")
+        program.wait_for_line("Importing jobs failed: ValueError: half-way")
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"'))
         until(lambda: sum("serves task:count" in line for line in program.lines) == 2, "a new worker")
         run = client.create_task_run("task:version").run
