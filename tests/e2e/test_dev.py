@@ -1,4 +1,4 @@
-"""`runstead dev`, the real one."""
+"""`runstead dev` as a process."""
 
 import signal
 import socket
