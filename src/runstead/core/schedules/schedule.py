@@ -103,6 +103,13 @@ class Schedule(msgspec.Struct, frozen=True):
         """Whether times make runs of it."""
         return self.status == "active" and self.completed_at is None
 
+    @property
+    def runs_looked_at(self) -> int:
+        """How many of its runs that have not ended a firing or a deletion needs to know, the oldest ones."""
+        if self.concurrency_policy == "Replace":
+            return limits.schedule_replaced_runs_max
+        return 1 if self.status == "deleting" or self.concurrency_policy == "Forbid" else 0
+
 
 SCHEDULE_FIELDS: Final = Schedule.__struct_fields__
 

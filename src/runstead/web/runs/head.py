@@ -1,6 +1,6 @@
 """What the head of a run's page tells: how it stands, why, and what it is part of. Pure, but for the reading of what is asked."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -9,9 +9,9 @@ from runstead.commands.runs import Named
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
 from runstead.core.runs.artifact import KEY_MEMBER, told
-from runstead.core.runs.event import CUSTOM, Event
+from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import EndedAttempt
+from runstead.core.runs.transition import EndedAttempt, attempts_of
 from runstead.web.framework.request import Visit
 from runstead.web.framework.text import cut, pretty
 
@@ -19,8 +19,6 @@ VALUES: Final = ("input", "config", "output", "metadata")
 #: What a browser shows as a picture, and nothing else: these hold no scripts.
 RASTER: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 _recent: Final = 100  # events among which a question is looked for
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Error(msgspec.Struct):
@@ -65,16 +63,10 @@ class Try(NamedTuple):
 
 def tries(run: Run, ended: list[EndedAttempt]) -> list[Try]:
     """Every attempt, oldest first."""
-    found = [
+    return [
         Try(one.attempt, one.lease_owner, one.started_at, one.ended_at, one.outcome, failure(one.error))
-        for one in ended
+        for one in attempts_of(run, ended)
     ]
-    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
-        outcome = run.status.value if run.terminal else "running"
-        error = failure(run.error) if run.terminal else None
-        end = run.completed_at if run.terminal else None
-        found.append(Try(run.attempt, run.lease_owner, run.attempt_started_at, end, outcome, error))
-    return found
 
 
 class Artifact(NamedTuple):
@@ -166,9 +158,8 @@ class Recent:
     def take(self, event: Event) -> None:
         if event.type != CUSTOM:
             return
-        try:
-            told = _decode(event.payload)
-        except (ValueError, RecursionError):
+        told = members_of(event)
+        if told is None:
             return
         name, value = told.get("name"), told.get("value")
         if not isinstance(value, dict):
@@ -216,9 +207,8 @@ async def _arguments(visit: Visit, named: Named, run: Run) -> str:
     _, found = await events.before(visit.app, visit.principal, named, run.latest_event_id + 1, _recent, types)
     text = ""
     for event in found:
-        try:
-            told = _decode(event.payload)
-        except (ValueError, RecursionError):
+        told = members_of(event)
+        if told is None:
             continue
         if told.get("toolCallId") == run.waiting_tool_call_id:
             delta = told.get("delta")

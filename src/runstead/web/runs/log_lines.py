@@ -1,11 +1,9 @@
 """A run's log by lines: those that its worker tells while it runs, and those that it left behind. Pure."""
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
-
-from runstead.core.runs.event import CUSTOM, Event
+from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.web.framework.labels import New, Words
 from runstead.web.framework.text import cut
 
@@ -13,8 +11,6 @@ TYPES: Final = (CUSTOM,)
 lines_max: Final = 1_000
 line_chars_max: Final = 4_000
 _LEVEL: Final = re.compile(r"\b(WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Line(NamedTuple):
@@ -29,9 +25,8 @@ def told_by(event: Event) -> tuple[str, str] | None:
     """What an event adds to the log, and to which of a program's streams ("" for the SDK's log); None for any other."""
     if event.type != CUSTOM:
         return None
-    try:
-        told = _decode(event.payload)
-    except (ValueError, RecursionError):
+    told = members_of(event)
+    if told is None:
         return None
     value = told.get("value")
     if not isinstance(value, dict):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from runstead.core.runs.event import Event
+from runstead.core.runs.event import Event, members_of
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt
 
@@ -43,8 +43,6 @@ _WAITS: Final = {
     "pause": "Paused",
 }
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
 
 class Bar(msgspec.Struct, frozen=True):
     """One row. Times are ms; `end` None: it is not over. `depth` 0 are attempts, 1 what the handler does itself, 2 and more
@@ -75,9 +73,8 @@ class Timeline:
         self._gathers: dict[str, list[int]] = {}  # places of all steps of a gather's branches, by its id
 
     def add(self, event: Event) -> None:
-        try:
-            told = _decode(event.payload)
-        except (ValueError, RecursionError):
+        told = members_of(event)
+        if told is None:
             return
         match event.type:
             case "STEP_STARTED":

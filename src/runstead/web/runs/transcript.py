@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from runstead.core.runs.event import Event
+from runstead.core.runs.event import Event, members_of
 from runstead.web.framework.labels import New, Words
 from runstead.web.framework.text import cut, pretty
 
@@ -21,8 +21,6 @@ TYPES: Final = (
     *(f"TOOL_CALL_{step}" for step in ("START", "ARGS", "CHUNK", "END", "RESULT")),
 )
 label_chars_max: Final = 120
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Said(NamedTuple):
@@ -67,9 +65,8 @@ class Talk:
         family, _, step = event.type.rpartition("_")
         if family not in _TEXTS and family != "TOOL_CALL":
             return
-        try:
-            told = _decode(event.payload)
-        except (ValueError, RecursionError):
+        told = members_of(event)
+        if told is None:
             return
         if family in _TEXTS:
             self._add_text(event.event_id, _TEXTS[family], step, told)
