@@ -223,7 +223,7 @@ def test_a_schedule_runs_and_its_run_gets_a_name(api, models):
     assert api.runs.get_run_usage(started.run_id).family.runs == 1
 
 
-def test_a_batch_is_created_counted_and_called_off(api, models):
+def test_a_batch_is_created_counted_and_cancelled(api, models):
     runs = [
         models.BatchTaskRun(models.BatchTaskRequest("task:restock")),
         models.BatchWorkflowRun(models.BatchWorkflowRequest(workflow_id="recount")),
