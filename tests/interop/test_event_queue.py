@@ -20,7 +20,7 @@ def written(facts, api):
     return by
 
 
-def test_the_other_writer_made_the_queue_s_cursor_wrong_again_and_again(facts):
+def test_the_other_writer_repeatedly_made_the_queue_s_cursor_wrong(facts):
     assert facts["cuts"] > 25
     assert facts["mismatches"] == facts["cuts"] - 1
     assert facts["outcomes"] == {"flushed": COUNT // 500, "idle": COUNT // 500}
