@@ -169,7 +169,7 @@ async def test_replicas_never_claim_the_same_run(replicas):
     assert sorted(taken + rest) == sorted(run.run_id for run in await desks[0].rows())
 
 
-async def test_replicas_referee_each_run_once(replicas):
+async def test_replicas_enforce_each_deadline_once(replicas):
     desks = await replicas(3)
     await together(*(desks[0].create(backoff_limit=0) for _ in range(50)))
     await desks[0].claim(limit=50, lease_ms=1)

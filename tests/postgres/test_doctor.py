@@ -24,6 +24,6 @@ def test_the_doctor_sees_that_the_clocks_differ(monkeypatch, databases, database
     assert (told.level, "behind" in told.detail) == ("warn", True)
 
 
-def test_the_doctor_says_that_a_database_lacks_its_migrations(monkeypatch, databases):
+def test_the_doctor_reports_missing_migrations(monkeypatch, databases):
     told = found(monkeypatch, databases.server.url("postgres"))
     assert (told["store"].level, "runstead db migrate" in told["store"].advice) == ("warn", True)

@@ -160,7 +160,7 @@ async def test_a_run_is_created_anew_while_the_one_of_its_name_is_deleted(replic
         assert left == made
 
 
-async def test_ends_of_a_schedules_runs_at_many_replicas_are_all_told(replicas):
+async def test_ends_of_a_schedules_runs_at_many_replicas_are_all_counted(replicas):
     desks = await replicas(3)
     schedule = Schedule("s-1", desks[0].new_run("x").project_id, "n", "task", "t", "0 8 * * *", 1, 1)
     await desks[0].store.schedules.create(schedule.project_id, lambda *_: schedule)

@@ -103,7 +103,7 @@ async def test_a_run_by_hand_and_a_firing_at_once_are_decided_one_after_the_othe
         assert (after.run_count, after.skipped_count) in {(1, 1), (2, 0)}
 
 
-async def test_what_somebody_holds_is_left_for_the_next_look(replicas, due, databases, database):
+async def test_a_locked_schedule_is_fired_by_a_later_tick(replicas, due, databases, database):
     [driver] = await replicas(1)
     held, free = await some(driver, 2, concurrency_policy="Replace")
     due()

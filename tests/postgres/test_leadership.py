@@ -41,7 +41,7 @@ class Candidate:
                 await self.store.leadership.resign(self.name)
 
 
-async def test_of_a_crowd_never_two_lead_at_once(replicas):
+async def test_of_many_replicas_never_two_lead_at_once(replicas):
     desks = await replicas(3)
     crowd = [Candidate(driver.store, f"{n}", random.Random(n)) for n, driver in enumerate(desks * 2)]
     await asyncio.gather(*(candidate.strive(1.5) for candidate in crowd))
@@ -54,9 +54,7 @@ async def test_of_a_crowd_never_two_lead_at_once(replicas):
     assert len({name for *_, name in held}) > 2
 
 
-async def test_who_stands_still_after_it_looked_holds_nobody_up_and_is_told_that_it_lost(
-    replicas, monkeypatch
-):
+async def test_a_stalled_candidate_blocks_no_election_and_loses(replicas, monkeypatch):
     here, there = await replicas(2)
     looked, go_on = asyncio.Event(), asyncio.Event()
     session = here.store.leadership._database._driver
@@ -97,7 +95,7 @@ async def test_a_session_that_broke_costs_no_lead(driver, sql):
     assert (await driver.store.leadership.lead("bob", 60_000)).term == held.term + 1
 
 
-async def test_while_the_database_is_away_nobody_is_told_that_they_lead(new_desk, own_server):
+async def test_while_the_database_is_down_no_replica_leads(new_desk, own_server):
     driver = await new_desk(own_server.url())
     await driver.store.leadership.lead("ann", 60_000)
     own_server.stop()

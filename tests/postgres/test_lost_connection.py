@@ -52,7 +52,7 @@ async def test_a_session_that_breaks_before_the_commit_is_replaced_and_the_work_
     assert await driver.row("run-1") == written.run
 
 
-async def test_a_session_that_breaks_again_and_again_is_told(driver, sql):
+async def test_a_session_that_breaks_repeatedly_is_an_error(driver, sql):
     before = await driver.create("run-1")
 
     def rule(to):
@@ -114,7 +114,7 @@ async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(driver
     assert (await driver.row("run-1")).version == 13
 
 
-async def test_a_commit_that_nobody_can_tell_about_is_said_to_be_so(monkeypatch, new_desk, own_server):
+async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, new_desk, own_server):
     monkeypatch.setattr("runstead.core.limits.in_doubt_s", 0.2)
     driver = await new_desk(own_server.url())
     await driver.create("run-1")

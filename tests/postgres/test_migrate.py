@@ -124,7 +124,7 @@ async def test_a_month_whose_events_are_elsewhere_already_stays_there(empty, ses
     assert await session.fetchval("SELECT count(*) FROM run_events") == 1
 
 
-async def test_the_pruner_makes_room_for_months_that_come(driver, databases, database):
+async def test_the_expiry_loop_creates_partitions_for_future_months(driver, databases, database):
     admin = await asyncpg.connect(databases.server.url(database))
     last = await admin.fetchval(
         "SELECT max(relid::text) FROM pg_partition_tree('run_events') WHERE relid::text ~ '[0-9]$'"
@@ -138,7 +138,7 @@ async def test_the_pruner_makes_room_for_months_that_come(driver, databases, dat
     await admin.close()
 
 
-async def test_reading_a_log_looks_into_one_partition(driver, event, databases, database):
+async def test_reading_a_log_reads_one_partition(driver, event, databases, database):
     from runstead.engines.postgres.sql import Q
 
     await driver.create("run-1")

@@ -32,7 +32,7 @@ from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
 FREE = re.compile(
-    r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|partitions|commit_benchmark)\.|store\._look_ahead|retention\._is_left"
+    r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|partitions|commit_benchmark)\.|store\._look_ahead|retention\._is_unused"
 )
 #: Tables that are small by nature: all of one may be read.
 SMALL = {

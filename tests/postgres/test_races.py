@@ -63,7 +63,7 @@ async def test_a_job_that_met_one_is_done_again(driver, failing):
 async def test_trying_again_has_an_end(driver, failing):
     await driver.create("run-1")
     await failing("runs", "40001", 1_000)
-    with pytest.raises(Error, match="in the way again and again") as told:
+    with pytest.raises(Error, match="conflicted with other transactions") as told:
         await driver.touch("run-1")
     assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
 
@@ -78,7 +78,7 @@ async def blocked(sql):
             await asyncio.sleep(0.005)
 
 
-async def test_a_deadlock_with_somebody_else_is_survived(driver, other, sql):
+async def test_a_deadlock_is_retried(driver, other, sql):
     await asyncio.gather(driver.create("run-1"), driver.create("run-2"))
     await other.execute("SET deadlock_timeout = '60s'")  # so that it is the store that finds it
     transaction = other.transaction()
@@ -107,7 +107,7 @@ async def test_a_row_that_stays_locked_holds_up_its_own_command_alone(
     assert (await driver.touch("run-1")).run.version == 2
 
 
-async def test_nobody_waits_behind_a_row_that_somebody_else_holds(driver, other, sql):
+async def test_commands_on_other_rows_do_not_wait_for_a_locked_row(driver, other, sql):
     """Commands that come while a transaction waits get one of their own."""
     await asyncio.gather(driver.create("run-1"), driver.create("run-2"))
     transaction = other.transaction()
@@ -138,9 +138,7 @@ async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, d
     assert (await driver.touch("run-1")).run.version == 2
 
 
-async def test_a_replica_that_stands_still_in_a_transaction_lets_go(
-    monkeypatch, new_desk, databases, database
-):
+async def test_a_stalled_transaction_is_ended(monkeypatch, new_desk, databases, database):
     """As one that was frozen, or whose machine was lost, does."""
     url = databases.server.url(database)
     monkeypatch.setitem(desk_settings(), "idle_in_transaction_session_timeout", "200")
@@ -162,7 +160,7 @@ async def test_too_many_writes_are_refused_at_once(monkeypatch, driver):
     assert driver.store.facts()["queue_depth"] == 0
 
 
-async def test_a_caller_that_goes_away_harms_nobody(driver):
+async def test_a_cancelled_caller_affects_no_other_command(driver):
     await driver.create("run-1")
     gone = asyncio.ensure_future(driver.touch("run-1"))
     stays = asyncio.ensure_future(driver.touch("run-1"))

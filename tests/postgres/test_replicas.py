@@ -65,7 +65,9 @@ def deadlocks(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_replicas_agree_after_a_crowd_and_never_deadlock(replicas, idempotent, event, deadlocks, seed):
+async def test_replicas_agree_after_concurrent_commands_and_never_deadlock(
+    replicas, idempotent, event, deadlocks, seed
+):
     desks = await replicas(3)
     await desks[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
     crowd = [

@@ -90,9 +90,7 @@ async def test_a_month_that_is_not_over_since_the_age_waits(old, sql):
     assert await sound(old)
 
 
-async def test_a_partition_in_use_is_left_for_the_next_time_and_holds_nobody_up(
-    old, sql, event, databases, database
-):
+async def test_a_locked_partition_is_dropped_later_and_blocks_no_writer(old, sql, event, databases, database):
     assert await retire(old, "a", "b", "c") == 3
     sql("BEGIN")
     try:

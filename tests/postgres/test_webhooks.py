@@ -46,7 +46,7 @@ async def session(databases, database):
         connection.terminate()
 
 
-async def test_a_webhook_is_answered_once_nobody_overlooks_it_any_more(replicas, session, sql):
+async def test_a_new_webhook_is_acknowledged_after_the_transactions_that_missed_it(replicas, session, sql):
     one, other = await replicas(2)
     await one.create("a")
     held = await session("runstead")
@@ -80,7 +80,7 @@ async def test_who_works_for_long_beside_the_server_holds_up_no_webhook(replicas
     await hooked(driver)
 
 
-async def test_commands_of_one_batch_are_each_told(replicas):
+async def test_every_run_of_a_commit_group_is_delivered(replicas):
     (driver,) = await replicas(1)
     hook = await hooked(driver)
     names = [f"run-{number}" for number in range(20)]

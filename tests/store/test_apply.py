@@ -207,7 +207,7 @@ async def test_a_refused_change_leaves_row_and_log_as_they_were(driver, event, r
     assert len(await driver.log("run-1")) == before.latest_event_id + 1
 
 
-async def test_a_rule_that_breaks_leaves_nothing_and_harms_nobody(driver):
+async def test_a_rule_that_raises_writes_nothing_and_affects_no_other_command(driver):
     await asyncio.gather(*(driver.create(f"run-{n}") for n in range(10)))
 
     def broken(_):

@@ -108,7 +108,7 @@ async def test_every_command_that_moves_a_run_moves_the_counters(driver, clock):
     }  # fmt: skip
 
 
-async def test_an_end_that_is_told_again_counts_once(driver):
+async def test_a_repeated_end_counts_once(driver):
     batch = (await driver.create_batch("a", "b")).batch
     for status in ("completed", "completed", "failed"):
         await driver.complete("a", status)
@@ -141,7 +141,7 @@ async def test_a_run_that_names_a_batch_joins_it(driver):
     assert (await driver.batch(batch)).status == "completed"
 
 
-async def test_nobody_joins_a_batch_that_is_over(driver, refusal):
+async def test_a_completed_batch_accepts_no_run(driver, refusal):
     done = (await driver.create_batch("a")).batch
     off = (await driver.create_batch("b")).batch
     await driver.complete("a")
@@ -239,7 +239,7 @@ async def test_batches_come_newest_first_and_page_by_page(driver):
     assert first[0] == made[-1]
 
 
-async def test_what_is_to_follow_is_told_until_it_was_done(driver):
+async def test_follow_up_work_is_listed_until_it_is_done(driver):
     batch = (await driver.create_batch("a", on_complete=b"{}")).batch
     await driver.create_batch("b")
     off = (await driver.create_batch("c", on_complete=b"{}")).batch

@@ -46,7 +46,7 @@ async def test_a_session_that_has_expired_is_shown_nowhere(store, clock):
     assert await store.browser_sessions.of("user:ada") == []
 
 
-async def test_sessions_that_were_seen_say_when(store, clock):
+async def test_sessions_have_the_time_of_their_last_use(store, clock):
     first, second = await added(store), await added(store)
     clock.advance_ms(5)
     await store.browser_sessions.touch([first.id, str(uuid.uuid4())])
@@ -54,7 +54,7 @@ async def test_sessions_that_were_seen_say_when(store, clock):
     assert [one.last_seen_at for one in found] == [second.created_at, clock.now]
 
 
-async def test_only_whoever_has_a_session_removes_it(store):
+async def test_only_its_owner_removes_a_session(store):
     mine = await added(store)
     assert not await store.browser_sessions.remove(mine.id, "user:bob")
     assert await store.browser_sessions.remove(mine.id, "user:ada")

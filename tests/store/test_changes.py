@@ -45,7 +45,7 @@ async def listening(store):
 # What a write amounts to
 
 
-async def test_a_life_is_told_step_by_step(driver, listening, clock):
+async def test_every_status_of_a_run_is_published(driver, listening, clock):
     listen = listening.publish
     await driver.create("a")  # by the driver, which publishes nothing
     (claimed,) = await driver.claim()
@@ -58,7 +58,7 @@ async def test_a_life_is_told_step_by_step(driver, listening, clock):
     assert listen(await driver.complete("a")) == [("completed", "a", "completed")]
 
 
-async def test_a_creation_is_told_once(driver, listening):
+async def test_a_creation_is_published_once(driver, listening):
     def create():
         new = driver.new_run("a")
 
@@ -76,7 +76,7 @@ async def test_a_creation_is_told_once(driver, listening):
     assert listening.publish(await create()) == []
 
 
-async def test_what_writes_nothing_tells_nothing(driver, listening):
+async def test_a_command_without_a_write_publishes_nothing(driver, listening):
     await driver.create("a")
     await driver.complete("a")
     assert listening.publish(await driver.complete("a")) == []
@@ -84,7 +84,7 @@ async def test_what_writes_nothing_tells_nothing(driver, listening):
     assert listening.publish(await driver.cancel("a")) == []
 
 
-async def test_events_and_renewals_tell_nothing_until_the_status_changes(driver, listening, event, clock):
+async def test_events_and_renewals_publish_nothing_until_the_status_changes(driver, listening, event, clock):
     await driver.create("a")
     started = await driver.append("a", event("RUN_STARTED"))
     assert listening.publish(started) == [("updated", "a", "running")]
@@ -95,7 +95,7 @@ async def test_events_and_renewals_tell_nothing_until_the_status_changes(driver,
     assert listening.publish(await driver.renew("b", worker="worker")) == []
 
 
-async def test_a_cancelled_family_is_told_run_by_run(driver, listening):
+async def test_every_run_of_a_cancelled_family_is_published(driver, listening):
     await driver.create("root")
     await driver.create("child", parent="root")
     await driver.create("done", parent="root")
@@ -104,7 +104,7 @@ async def test_a_cancelled_family_is_told_run_by_run(driver, listening):
     assert told == [("completed", "root", "cancelled"), ("completed", "child", "cancelled")]
 
 
-async def test_what_the_referee_does_is_told(driver, listening, clock):
+async def test_changes_by_deadlines_are_published(driver, listening, clock):
     await driver.create("a", backoff_limit=0)
     await driver.create("b")
     await driver.claim(lease_ms=5_000, limit=2)
@@ -113,7 +113,7 @@ async def test_what_the_referee_does_is_told(driver, listening, clock):
     assert sorted(told) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
 
 
-async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(driver, listening, clock):
+async def test_the_release_of_a_cancelled_run_is_published_after_its_end(driver, listening, clock):
     await driver.create("a")
     await driver.claim(lease_ms=5_000)
     assert listening.publish(await driver.cancel("a")) == [("completed", "a", "cancelled")]
@@ -123,13 +123,13 @@ async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(dr
     ]
 
 
-async def test_a_conversation_is_told(listening):
+async def test_changes_of_a_conversation_are_published(listening):
     listening.app.publish_conversation(Conversation("c", PROJECT, "chat", 1, 2))
     (told,) = listening.heard
     assert told == Change("conversation.updated", 2, None, "c", "active")
 
 
-async def test_where_nobody_listens_no_hint_is_made(store, driver, monkeypatch):
+async def test_without_listeners_no_change_is_built(store, driver, monkeypatch):
     from runstead.commands import changes
 
     monkeypatch.delattr(changes, "of_written")
@@ -198,7 +198,7 @@ def test_a_cursor_is_known_only_to_its_ring():
         assert buffer.position(f"{buffer.epoch}-{number}") == -1
 
 
-def test_hints_that_may_be_lost_leave_nobody_where_they_stand():
+def test_lost_changes_invalidate_every_cursor():
     buffer = ChangeBuffer(4)
     buffer.add([hint("created")])
     buffer.add(None)
@@ -247,7 +247,7 @@ async def notifications(notifier, monkeypatch):
     return Notifications(notifier, asyncio.Event())
 
 
-async def test_a_follower_is_told_what_comes_from_now_on(notifier, notifications):
+async def test_a_follower_receives_changes_from_now_on(notifier, notifications):
     follower = await Follower(notifications).opened()
     notifier.publish_changes(PROJECT, [hint("created")])
     notifier.publish_changes("another", [hint("created", "foreign")])
@@ -273,7 +273,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
 
 
 @pytest.mark.parametrize("cursor", ["none", "0000000000000000-0", "", "x" * 64])
-async def test_an_unknown_cursor_is_told_once_to_read_again(notifier, notifications, cursor):
+async def test_an_unknown_cursor_gets_one_resync(notifier, notifications, cursor):
     follower = await Follower(notifications, cursor).opened()
     assert await follower.next() == [("resync", None)]
     notifier.publish_changes(PROJECT, [hint("created")])
@@ -301,7 +301,7 @@ async def test_a_slow_follower_falls_out_of_the_ring_and_reads_again(notifier, n
     await follower.leave()
 
 
-async def test_hints_that_were_lost_on_the_way_are_a_resync_for_everybody(notifier, notifications):
+async def test_lost_changes_are_a_resync_for_every_follower(notifier, notifications):
     followers = [await Follower(notifications).opened() for _ in range(3)]
     notifier.publish_changes(PROJECT, [hint("created")])
     await followers[0].next()
@@ -312,7 +312,7 @@ async def test_hints_that_were_lost_on_the_way_are_a_resync_for_everybody(notifi
         await follower.leave()
 
 
-async def test_updates_that_come_quickly_are_told_together(notifier, notifications, monkeypatch):
+async def test_quick_updates_are_sent_together(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "change_interval_s", 0.05)
     follower = await Follower(notifications).opened()
     for _ in range(3):
@@ -352,7 +352,7 @@ async def test_followers_end_when_the_server_stops(notifier):
         assert [len(found) for found in await asyncio.gather(*tasks)] == [1] * 5
 
 
-async def test_hints_are_kept_for_a_while_and_then_nothing_is_left(notifier, notifications, monkeypatch):
+async def test_changes_are_kept_for_a_while_and_then_dropped(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "changes_idle_s", 0.02)
     follower = await Follower(notifications).opened()
     await follower.leave()
@@ -378,7 +378,7 @@ async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications
     await second.leave()
 
 
-async def test_only_so_many_projects_are_kept_that_nobody_follows(notifier, notifications, monkeypatch):
+async def test_the_number_of_kept_projects_without_followers_is_bounded(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "changes_idle_projects_max", 3)
     for number in range(10):
         async with aclosing(notifications.follow(f"project-{number}")) as pages:

@@ -72,7 +72,7 @@ async def furnished(store, busy):
     return busy
 
 
-async def test_runs_are_told_by_time_and_outcome(app, clock, furnished):
+async def test_runs_are_counted_by_time_and_outcome(app, clock, furnished):
     told = await activity(app, clock)
     assert [bucket.counts for bucket in told.buckets] == [
         {"completed": 1},
@@ -114,7 +114,7 @@ SPAN = 4 * MINUTE
 
 
 @pytest.mark.parametrize("filters", [{"labels": (("team", "x"),)}, {"text": "task:"}])
-async def test_a_chart_that_no_sum_knows_counts_the_newest_runs_and_says_since_when(
+async def test_a_chart_without_sums_counts_the_newest_runs_and_shows_since_when(
     app, clock, furnished, monkeypatch, filters
 ):
     whole = await activity(app, clock, **filters)

@@ -118,7 +118,7 @@ async def ids(store, after=0, limit=10, bytes_max=10**6):
     return [one.message.id for one in found]
 
 
-async def test_messages_count_through_whoever_writes_them(store, driver, clock):
+async def test_messages_are_counted_for_every_writer(store, driver, clock):
     await store.conversations.create(PLAIN)
     first = await store.conversations.add_message(said(1, metadata=b"{}", created_by="ada"))
     assert (first.seq, first.created_at, first.parts) == (1, clock.now, b'[{"type":"text"}]')

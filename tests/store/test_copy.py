@@ -131,7 +131,7 @@ async def test_a_target_with_rows_is_refused(lived, target, bulks, engine):
         await copy(source, into, lambda *_: None)
 
 
-async def test_nobody_writes_to_a_source_meanwhile(lived, target, bulks, refusal):
+async def test_a_source_is_locked_against_writes(lived, target, bulks, refusal):
     if isinstance(lived.store, SqliteStore):  # it waits for 5 s otherwise
         await lived.store._writer.do(lambda c, _: c.execute("PRAGMA busy_timeout = 100").fetchall())
     await bulks(target)

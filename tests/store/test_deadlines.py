@@ -127,7 +127,7 @@ async def test_parent_and_child_due_at_once_keep_the_counters_right(driver, cloc
     assert (root.descendants_total, root.descendants_active) == (1, 0)
 
 
-async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver, clock):
+async def test_the_end_of_an_awaited_run_is_found(driver, clock):
     await driver.create("above")
     await driver.create("below", parent="above")
     await driver.create("beside", parent="above")
@@ -150,7 +150,7 @@ async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver,
     assert await driver.enforce_deadlines() == []
 
 
-async def test_a_whole_family_that_is_called_off_leaves_nobody_to_tell(driver, clock):
+async def test_a_cancelled_parent_is_not_resumed(driver, clock):
     await driver.create("above")
     await driver.create("below", parent="above")
     await driver.change("below", lambda to: transitions.mark_awaited(to.run, now=to.now))

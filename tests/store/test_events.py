@@ -48,7 +48,7 @@ async def test_an_event_is_given_back_as_it_was_stored(driver, event, clock):
     )
 
 
-async def test_the_servers_own_events_say_that_they_are_and_whether_they_are_errors(driver):
+async def test_events_of_the_server_are_flagged_as_such_and_as_errors(driver):
     await driver.create("run-1")
     await driver.complete("run-1", "failed", error_message="broken")
     [stored] = await driver.log("run-1")

@@ -28,7 +28,7 @@ async def statuses(driver):
     return {run.run_id: run.status.value for run in await driver.rows()}
 
 
-async def test_a_child_knows_its_line(driver):
+async def test_a_child_knows_its_ancestors(driver):
     await grow(driver)
     root, left, leaf = [await driver.row(run_id) for run_id in ("root", "left", "leaf")]
     assert (leaf.parent_run_id, leaf.parent_seq) == ("left", left.seq)
@@ -227,7 +227,7 @@ async def test_a_lonely_run_is_its_own_family(driver):
     assert await driver.runs.family(run.seq, 100) == [run]
 
 
-async def test_a_long_line_is_cancelled_whole(driver):
+async def test_a_deep_family_is_cancelled_as_a_whole(driver):
     await driver.create("run-0")
     for n in range(1, 40):
         await driver.create(f"run-{n}", parent=f"run-{n - 1}")

@@ -46,7 +46,7 @@ async def test_events_of_a_family_come_in_the_order_in_which_they_were_stored(dr
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 100])
-async def test_pages_of_any_length_tell_every_event_once(driver, event, step):
+async def test_pages_of_any_length_contain_every_event_once(driver, event, step):
     await driver.create("root")
     await driver.create("a", parent="root")
     await driver.append("a", *[event(n=n) for n in range(5)])
@@ -102,7 +102,7 @@ async def test_the_places_of_a_deleted_run_are_not_given_again(driver, event):
     assert await driver.family("root", end) == ([("root", 1, end + 1)], end + 1)
 
 
-async def test_a_run_below_the_root_tells_of_itself_and_of_those_below_it(driver, event):
+async def test_a_child_shows_its_own_events_and_those_of_its_descendants(driver, event):
     await driver.create("root")
     await driver.create("a", parent="root")
     await driver.create("a1", parent="a")
@@ -114,7 +114,7 @@ async def test_a_run_below_the_root_tells_of_itself_and_of_those_below_it(driver
     assert end == 5  # how far was read, whatever was told
 
 
-async def test_private_events_take_a_place_and_are_not_told(driver, event):
+async def test_private_events_take_a_position_and_are_not_shown(driver, event):
     await driver.create("root")
     await driver.create("a", parent="root")
     await driver.append("a", event(), event(PRIVATE), event())
@@ -143,7 +143,7 @@ async def test_a_page_of_large_events_is_shorter_and_goes_on(driver, event):
     assert await pairs(driver, "root", bytes_max=10) == await pairs(driver, "root")
 
 
-async def test_a_page_tells_whether_the_run_and_all_below_it_have_ended(driver):
+async def test_a_page_shows_whether_the_run_and_its_descendants_have_ended(driver):
     await driver.create("root")
     await driver.create("a", parent="root")
     await driver.create("b", parent="root")

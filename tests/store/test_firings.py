@@ -160,7 +160,7 @@ async def test_replace_works_many_off_before_the_new_one_comes(store, driver, cl
     assert [run.scheduled_at for run in alive] == [mine.next_fire_at]
 
 
-async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(store, driver, clock):
+async def test_a_deleted_conversation_fails_only_its_own_firing(store, driver, clock):
     place = Conversation(str(uuid.uuid4()), PROJECT, "chat", 1, 1)
     await store.conversations.create(place)
     given = {"conversation_mode": "existing", "conversation_id": place.id}
@@ -191,7 +191,7 @@ async def test_an_agent_gets_a_conversation_and_its_service(store, driver, clock
     assert (made.type, made.message_count, made.agent_id) == ("project_agent", 1, "scribe")
 
 
-async def test_a_run_that_took_the_id_of_a_firing_holds_nobody_up(store, driver, clock):
+async def test_a_run_with_the_id_of_a_firing_does_not_block_other_schedules(store, driver, clock):
     mine, other = await kept(store), await kept(store)
     await driver.create(firing_id(mine, mine.next_fire_at))
     await driver.create(firing_id(other, other.next_fire_at), project_id=ELSEWHERE)

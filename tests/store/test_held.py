@@ -32,7 +32,7 @@ async def test_what_is_let_go_or_lost_is_held_no_more(driver, clock):
     assert await held(driver, "ann") == []
 
 
-async def test_only_those_of_the_named_owners_are_told_the_oldest_attempt_first(driver, clock):
+async def test_only_runs_of_the_named_owners_are_listed_oldest_attempt_first(driver, clock):
     for run_id, worker in (("run-1", "bob"), ("run-2", "ann"), ("run-3", "cid"), ("run-4", "ann")):
         await driver.create(run_id)
         clock.advance_ms(10)
@@ -41,7 +41,7 @@ async def test_only_those_of_the_named_owners_are_told_the_oldest_attempt_first(
     assert await held(driver, "nobody") == await held(driver) == []
 
 
-async def test_those_of_other_projects_are_not_told(driver):
+async def test_runs_of_other_projects_are_not_listed(driver):
     await driver.create("elsewhere", project_id="other")
     await driver.claim("ann", project_id="other")
     assert await held(driver, "ann") == []

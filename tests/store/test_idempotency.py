@@ -100,14 +100,14 @@ async def test_of_concurrent_commands_with_one_key_one_has_an_effect(driver, ide
     assert len(await driver.rows()) == 1
 
 
-async def test_an_append_is_sealed_with_its_events(driver, idempotent, event):
+async def test_an_append_is_stored_with_its_idempotency_record(driver, idempotent, event):
     await driver.create("run-1")
     await driver.append("run-1", event(), idempotency=idempotent())
     await replayed(driver.append("run-1", event(), idempotency=idempotent()))
     assert len(await driver.log("run-1")) == 1
 
 
-async def test_a_claim_is_sealed(driver, idempotent):
+async def test_a_claim_is_replayed(driver, idempotent):
     await driver.create("run-1")
     await driver.create("run-2")
     idempotency = idempotent(render=lambda runs: (200, runs[0].run_id.encode()))
@@ -116,7 +116,7 @@ async def test_a_claim_is_sealed(driver, idempotent):
     assert await driver.claim_ids(limit=9) == ["run-2"]
 
 
-async def test_a_claim_of_nothing_is_sealed_too(driver, idempotent):
+async def test_an_empty_claim_is_replayed_too(driver, idempotent):
     idempotency = idempotent(render=lambda runs: (200, b"%d" % len(runs)))
     assert await driver.claim(idempotency=idempotency) == []
     await driver.create("run-1")
@@ -166,7 +166,7 @@ async def command(request, store):
     return (lambda idempotency: call(store, idempotency)), (lambda: effect(store))
 
 
-async def test_every_command_with_a_seal_answers_once(command, idempotent):
+async def test_every_idempotent_command_runs_once(command, idempotent):
     call, effect = command
     results = []
     result = await call(idempotent(render=lambda made: results.append(made) or (201, b"made")))
@@ -179,7 +179,7 @@ async def test_every_command_with_a_seal_answers_once(command, idempotent):
     assert await effect() == after
 
 
-async def test_every_command_with_a_seal_is_undone_where_its_answer_breaks(command, idempotent):
+async def test_every_idempotent_command_is_rolled_back_if_rendering_fails(command, idempotent):
     call, effect = command
     before = await effect()
     with pytest.raises(ZeroDivisionError):

@@ -67,7 +67,7 @@ async def test_of_concurrent_creates_of_a_slug_one_wins(directory):
     assert sum(isinstance(outcome, Project) for outcome in outcomes) == 1
 
 
-async def test_a_personal_project_says_whose_it_is(directory):
+async def test_a_personal_project_names_its_owner(directory):
     mine = personal_project("u-1", 5)
     await directory.create_project(mine, None, None)
     assert await directory.project(mine.id) == mine
@@ -179,7 +179,7 @@ async def test_putting_a_member_adds_one_or_changes_the_role(directory):
     assert await directory.members("id-one") == [member(), member("u-2", "member")]
 
 
-async def test_removing_a_member_says_whether_there_was_one(directory):
+async def test_removing_a_member_returns_whether_it_existed(directory):
     await directory.create_project(project(), member(), None)
     assert await directory.remove_member("id-one", "u-1", anything)
     assert not await directory.remove_member("id-one", "u-1", anything)

@@ -86,7 +86,7 @@ async def test_a_cancelled_family_closes_every_request_in_it(store, driver):
     assert [(await store.inputs.get(f"i-{number}")).status for number in (2, 3)] == ["cancelled"] * 2
 
 
-async def test_the_referee_expires_a_request_with_its_run(store, driver, clock):
+async def test_an_input_request_expires_with_its_run(store, driver, clock):
     await driver.create("run-1")
     await driver.ask("run-1", "i-1", expires_at=clock.now + 50)
     clock.advance_ms(50)

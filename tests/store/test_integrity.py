@@ -154,7 +154,7 @@ async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
     assert all(violation.sentence for violation in violations)
 
 
-async def test_stats_tell_what_is_in_the_store(lived, engine):
+async def test_stats_count_the_rows_of_the_store(lived, engine):
     told = await lived.store.integrity.stats()
     rows = await lived.rows()
     assert told.engine == engine

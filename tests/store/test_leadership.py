@@ -45,7 +45,7 @@ async def test_a_lead_that_is_given_up_is_the_next_ones_at_once(store):
     assert await lead(store, "bob") == ("bob", 2)
 
 
-async def test_nobody_gives_up_the_lead_of_another(store):
+async def test_a_replica_cannot_resign_for_another(store):
     await store.leadership.resign("bob")
     await lead(store, "ann")
     await store.leadership.resign("bob")
@@ -69,7 +69,7 @@ async def test_a_clock_that_was_set_back_keeps_a_dead_leader_for_one_lease_and_n
     assert await lead(store, "bob") == ("bob", 2)
 
 
-async def test_of_many_who_ask_at_once_one_leads_and_all_are_told_so(store, clock):
+async def test_of_many_concurrent_candidates_one_leads_and_all_see_it(store, clock):
     for term in (1, 2):
         told = await asyncio.gather(*(lead(store, f"replica-{n}") for n in range(8)))
         assert len(set(told)) == 1

@@ -49,7 +49,7 @@ def test_a_named_tuple_is_a_record_too():
     assert decoder(Pair, ("right", "left"))([1, 2]) == Pair(2, True)
 
 
-def test_values_become_what_the_types_of_fields_say():
+def test_values_are_converted_to_the_types_of_their_fields():
     held = decoder(HeldRun, HeldRun.__struct_fields__)(["w", "r", None, None, "running", 1, 2, 3])
     assert held.status is RunStatus.RUNNING
     names = ("id", "project_id", "type", "created_at", "updated_at", "personal")

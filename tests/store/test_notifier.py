@@ -35,7 +35,7 @@ async def test_every_subscriber_of_a_key_is_woken(notifier):
         assert second.is_set()
 
 
-async def test_many_hints_wake_once_and_clearing_waits_for_the_next(notifier):
+async def test_many_notifications_wake_once_and_a_cleared_event_waits_for_the_next(notifier):
     with notifier.subscribe("a") as hint:
         notifier.publish(["a", "a"])
         notifier.publish(["a"])
@@ -45,13 +45,13 @@ async def test_many_hints_wake_once_and_clearing_waits_for_the_next(notifier):
         assert hint.is_set()
 
 
-async def test_a_hint_before_the_subscription_is_not_kept(notifier):
+async def test_a_notification_before_the_subscription_is_not_kept(notifier):
     notifier.publish(["a"])
     with notifier.subscribe("a") as hint:
         assert not hint.is_set()
 
 
-async def test_a_hint_for_nobody_is_no_trouble(notifier):
+async def test_a_notification_without_subscribers_is_accepted(notifier):
     notifier.publish([])
     notifier.publish(["nobody"])
     with notifier.subscribe("a"):
@@ -112,7 +112,7 @@ async def test_the_end_wakes_every_subscriber(notifier):
         assert second.is_set()
 
 
-async def test_a_listener_gets_every_hint_about_its_project_in_order(notifier):
+async def test_a_listener_gets_every_change_of_its_project_in_order(notifier):
     heard = []
     assert not notifier.has_listeners("a")
     notifier.listen("a", heard.append)

@@ -33,7 +33,7 @@ async def test_find_gives_two_at_most(driver):
     assert len(await driver.runs.find("run-1", [FIRST, SECOND, "p-3"])) == 2
 
 
-async def test_find_never_looks_into_other_projects(driver):
+async def test_find_never_reads_other_projects(driver):
     await driver.create("run-1", project_id=FIRST)
     assert await driver.runs.find("run-1", [SECOND]) == []
     assert await driver.runs.find("run-1", []) == []

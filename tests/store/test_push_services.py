@@ -70,7 +70,7 @@ async def test_services_are_found_by_what_they_reach(store, clock, push_service)
     assert await found(OTHER) == await found() == []
 
 
-async def test_a_crowd_is_refused_and_leaves_nothing(store, push_service, refusal, monkeypatch):
+async def test_too_many_services_are_refused_without_a_write(store, push_service, refusal, monkeypatch):
     monkeypatch.setattr(limits, "push_services_per_project_max", 1)
     await store.push_services.register(push_service())
     assert await refusal(store.push_services.register(push_service("service-2"))) == "TOO_MANY_PUSH_SERVICES"
@@ -78,7 +78,7 @@ async def test_a_crowd_is_refused_and_leaves_nothing(store, push_service, refusa
     await store.push_services.register(push_service(version="2"))
 
 
-async def test_a_seal_answers_a_repeated_registration(store, push_service, idempotent):
+async def test_a_repeated_registration_is_replayed(store, push_service, idempotent):
     await store.push_services.register(push_service(), idempotent())
     with pytest.raises(Exception, match="202"):
         await store.push_services.register(push_service(version="2"), idempotent())

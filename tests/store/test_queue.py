@@ -61,7 +61,7 @@ async def test_the_highest_priority_comes_first_then_the_oldest(driver, clock):
     assert await driver.claim_ids(limit=9) == ["old", "young", "low"]
 
 
-async def test_delayed_runs_of_a_higher_priority_hide_nobody(driver, clock):
+async def test_delayed_runs_of_a_higher_priority_hide_no_other_run(driver, clock):
     for n in range(30):
         await driver.create(f"later-{n}", priority=10 + n % 3, available_at=clock.now + 1_000)
     await driver.create("now")
@@ -132,7 +132,7 @@ async def test_a_project_has_no_limits_until_it_is_given_some(driver):
     assert await driver.store.concurrency.of(PROJECT) == []
 
 
-async def test_limits_are_told_with_what_runs_and_replaced_as_a_whole(driver):
+async def test_limits_are_listed_with_their_usage_and_replaced_as_a_whole(driver):
     await task(driver, "run-1")
     await driver.claim()
     told = await limit(driver, 5, b=2, a=1)
@@ -171,7 +171,7 @@ async def test_a_target_at_its_limit_hides_no_other_target(driver):
     assert await driver.claim_ids(kinds=kinds, limit=9) == []
 
 
-async def test_named_targets_are_taken_as_far_as_there_is_room(driver):
+async def test_named_targets_are_claimed_up_to_their_slots(driver):
     await limit(driver, 4, a=1, b=2)
     for n in range(3):
         for name in ("a", "b", "c"):
@@ -213,7 +213,7 @@ async def test_limits_of_one_project_are_nothing_to_another(driver):
 
 
 @pytest.mark.parametrize("leave", ["complete", "wait", "pause", "release", "cancel"])
-async def test_whoever_runs_no_more_makes_room(driver, leave):
+async def test_a_run_that_stops_frees_its_slot(driver, leave):
     await limit(driver, 1)
     await task(driver, "run-1")
     await task(driver, "run-2")
@@ -224,7 +224,7 @@ async def test_whoever_runs_no_more_makes_room(driver, leave):
     assert await driver.claim_ids() == ["run-2"]
 
 
-async def test_a_resumed_run_is_claimed_where_there_is_room_and_never_stuck(driver):
+async def test_a_resumed_run_is_claimed_when_a_slot_is_free(driver):
     await limit(driver, 1)
     await task(driver, "first")
     await driver.claim()
@@ -335,7 +335,7 @@ async def test_pushes_come_by_priority_and_keep_to_limits(driver):
     assert [run.run_id for run in await driver.dispatch(9)] == ["a-1"]
 
 
-async def test_a_delayed_push_waits_and_hides_nobody(driver, clock):
+async def test_a_delayed_push_waits_and_hides_no_other_push(driver, clock):
     await push(driver, "later", priority=9, available_at=clock.now + 1_000)
     await push(driver, "now")
     assert [run.run_id for run in await driver.dispatch(9)] == ["now"]
@@ -370,7 +370,7 @@ async def test_the_next_delayed_run_is_known_by_project_and_kind(driver, clock):
 # Fairness
 
 
-async def test_a_project_with_many_pushes_leaves_room_for_another(driver, clock):
+async def test_a_project_with_many_pushes_does_not_starve_another(driver, clock):
     for n in range(40):
         await push(driver, f"run-{n:02}", "p-a", priority=100)
     clock.advance_ms(1_000)
@@ -396,7 +396,7 @@ async def test_each_project_has_its_turn_though_one_push_is_taken_at_a_time(driv
     assert served == ["p-a", "p-b", "p-c", "p-a", "p-b", "p-c", "p-a"]
 
 
-async def test_a_project_with_many_deadlines_leaves_room_for_another(driver, clock):
+async def test_a_project_with_many_deadlines_does_not_starve_another(driver, clock):
     for n in range(40):
         await driver.create(f"run-{n:02}", project_id="p-a")
     await driver.claim(project_id="p-a", limit=40, lease_ms=5_000)

@@ -64,7 +64,7 @@ def steps_of(connection, sql, arguments):
 
 
 @pytest.mark.parametrize("what", CLAIMS)
-def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
+def test_sqlite_reads_only_the_head_of_a_partition(sqlite, what):
     for line in partitions(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets):
         arguments = ("p", *line.equal, NOW, line.most)
         plan = "\n".join(
@@ -177,7 +177,7 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 
 @MODES
 @pytest.mark.parametrize("what", CLAIMS)
-def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
+def test_postgresql_reads_only_the_heads_of_the_partitions(postgres, what, mode):
     from runstead.engines.postgres.claims import claim_sql
 
     sql, arguments = claim_sql(list(partitions(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets)))
@@ -195,7 +195,7 @@ def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
         ("agent target", "runs_queue_agent_target", "runs_queue_agent"),
     ],
 )
-def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own, wider, mode):
+def test_postgresql_never_filters_a_wider_partition_for_a_target(postgres, what, own, wider, mode):
     """It might where its statistics are old, and read a million runs of other targets."""
     from runstead.engines.postgres.claims import claim_sql
 

@@ -115,7 +115,7 @@ async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
     assert await driver.store.retention.retire(30 * DAY, told) == 0, "they are gone already"
 
 
-async def test_nobody_is_left_behind_as_a_child_of_nobody(driver, clock, event):
+async def test_a_root_is_not_deleted_without_its_children(driver, clock, event):
     await family(driver, event, "root")
     clock.advance_ms(31 * DAY)
     page = await driver.store.retention.candidates(30 * DAY, 0, 100)
@@ -132,7 +132,7 @@ async def spoken(driver, name, **conversation):
     await driver.create(name, message=NewMessage(f"m-{name}", f"c-{name}", None), **(AGENT | place))
 
 
-async def test_what_a_run_said_in_a_conversation_stays(driver, clock, event, retire):
+async def test_messages_of_a_deleted_run_stay(driver, clock, event, retire):
     await spoken(driver, "a")
     for delta in ("Good ", "morning"):
         await driver.append("a", event("TEXT_MESSAGE_CONTENT", messageId="t", delta=delta))

@@ -122,7 +122,7 @@ async def test_a_run_that_moves_takes_its_usage_along(app, driver, folded):
         await fold_all(driver.store)
 
 
-async def test_part_of_a_quarter_hour_is_told_from_the_runs(app, driver, clock):
+async def test_a_part_of_a_quarter_hour_is_counted_from_the_runs(app, driver, clock):
     for n in range(4):
         await complete(driver, f"run-{n}", 10**n)
         clock.advance_ms(5 * 60_000)
@@ -215,7 +215,7 @@ async def test_a_check_finds_a_sum_that_is_wrong(app, driver, monkeypatch):
 # -- a store of an older version
 
 
-async def test_an_old_store_is_added_up_a_few_runs_at_a_time_and_told_of_meanwhile(
+async def test_an_old_store_is_summed_a_few_runs_at_a_time_and_readable_meanwhile(
     app, driver, clock, grow_old
 ):
     for n in range(7):

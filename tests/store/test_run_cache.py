@@ -111,7 +111,7 @@ async def test_writes_that_are_no_plain_changes_of_runs_make_the_writer_forget(d
     assert (await driver.touch("run-1", title="x")).run == await driver.row("run-1")
 
 
-async def test_a_look_that_finds_nothing_to_do_makes_the_writer_forget_nothing(driver, known):
+async def test_a_tick_without_work_keeps_the_cache(driver, known):
     await driver.create("run-1")
     await driver.enforce_deadlines(10)
     await driver.store.forget(1_000, 10)
@@ -178,7 +178,7 @@ async def test_the_cache_is_bounded_in_bytes(driver, known, monkeypatch):
     assert (len(cache), cache.bytes) == (0, 0)
 
 
-async def test_a_run_that_has_ended_takes_no_room(driver, known):
+async def test_a_terminal_run_is_not_cached(driver, known):
     await driver.create("run-1")
     await driver.complete("run-1")
     assert not known("run-1")

@@ -216,7 +216,7 @@ async def test_two_that_keep_the_index_at_once_do_not_lose_each_others_work(driv
     assert execute("SELECT count(*) FROM run_index_changes") == [(0,)]
 
 
-async def test_the_check_says_what_the_index_lacks(driver, settle, execute):
+async def test_the_check_finds_what_the_index_lacks(driver, settle, execute):
     await driver.create("run", title="here")
     await settle()
     assert await found(driver.store) == []

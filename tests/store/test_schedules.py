@@ -103,7 +103,9 @@ def marked_gone(schedule, now):
     return replace(schedule, next_fire_at=now, version=schedule.version + 1)
 
 
-async def test_a_creation_is_told_the_projects_number_and_the_time_and_may_refuse(store, clock, refusal):
+async def test_the_rule_of_a_creation_gets_the_count_of_schedules_and_the_time_and_may_refuse(
+    store, clock, refusal
+):
     seen = []
     await kept(store, project_id=ELSEWHERE)
     await kept(store, status="deleting")
@@ -208,7 +210,7 @@ async def test_an_existing_conversation_gets_the_message(store):
     assert (await store.conversations.get(first.conversation_id)).message_count == 2
 
 
-async def test_a_success_and_a_failure_are_told_to_the_schedule(store, driver, clock):
+async def test_a_schedule_records_its_last_success_and_failure(store, driver, clock):
     mine = await kept(store)
     for number, status in enumerate(("completed", "failed"), 1):
         await start(store, mine, f"run-{number}")
@@ -220,7 +222,7 @@ async def test_a_success_and_a_failure_are_told_to_the_schedule(store, driver, c
     assert (after.last_failure_run_id, after.health(clock.now)) == ("run-2", "failed")
 
 
-async def test_a_repeat_of_the_completion_tells_nothing_new(store, driver, clock):
+async def test_a_repeated_completion_counts_once(store, driver, clock):
     mine = await kept(store)
     await start(store, mine)
     await driver.complete("run-1")
@@ -231,14 +233,14 @@ async def test_a_repeat_of_the_completion_tells_nothing_new(store, driver, clock
     assert await now(store, mine) == before
 
 
-async def test_a_cancelled_run_is_told_neither_way(store, driver, clock):
+async def test_a_cancelled_run_counts_as_neither(store, driver, clock):
     mine = await kept(store)
     await start(store, mine)
     await driver.cancel("run-1")
     assert (await now(store, mine)).health(clock.now) is None
 
 
-async def test_a_run_that_the_referee_ends_is_told(store, driver, clock):
+async def test_a_run_that_a_deadline_ends_is_counted(store, driver, clock):
     mine = await kept(store, backoff_limit=0)
     await start(store, mine)
     await driver.claim(lease_ms=5_000)
@@ -249,7 +251,7 @@ async def test_a_run_that_the_referee_ends_is_told(store, driver, clock):
     assert (after.last_failure_code, after.last_failure_run_id) == ("LEASE_EXPIRED", "run-1")
 
 
-async def test_two_ends_in_one_write_are_both_told(store, driver, clock):
+async def test_two_ends_in_one_write_are_both_counted(store, driver, clock):
     mine = await kept(store, backoff_limit=0)
     for name in ("run-1", "run-2"):
         await start(store, mine, name)
@@ -260,7 +262,7 @@ async def test_two_ends_in_one_write_are_both_told(store, driver, clock):
     assert (await now(store, mine)).version == before.version + 2
 
 
-async def test_runs_without_a_schedule_tell_nobody(store, driver):
+async def test_runs_without_a_schedule_change_no_schedule(store, driver):
     mine = await kept(store)
     await driver.create("run-1", schedule_id=str(uuid.uuid4()))
     await driver.create("run-2")
@@ -281,7 +283,7 @@ async def test_a_schedule_that_is_wanted_and_missing_is_none(store, driver):
     assert seen == [None]
 
 
-async def test_what_was_written_tells_the_run_as_it_was_before(driver, clock):
+async def test_a_written_run_has_its_state_before_the_write(driver, clock):
     run = await driver.create("run-1")
     assert (await driver.complete("run-1")).before == run
     again = await driver.complete("run-1")

@@ -72,7 +72,7 @@ async def test_an_open_end_has_no_bound(app, long_list):
     assert (over, under) == (None, None)
 
 
-async def test_an_empty_project_has_nothing_to_look_for(app, store):
+async def test_an_empty_project_has_no_bounds(app, store):
     await store.identity.create_project(Project(PROJECT, "mine", "Mine", 1), None, None)
     assert await found(app, created_after=5, created_before=10) == ([], (None, None))
 

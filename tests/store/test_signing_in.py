@@ -24,14 +24,14 @@ async def signed_in(app, principal=ADA, **options):
     return await commands.sign_in(app, principal, CREDENTIAL, "Firefox", **options)
 
 
-async def test_the_cookie_stands_for_the_credential(app, clock):
+async def test_the_cookie_represents_the_credential(app, clock):
     secret, session = await signed_in(app)
     assert (session.identity, session.user_agent) == ("user:ada", "Firefox")
     assert session.expires_at == clock.now + limits.browser_session_s * 1000
     assert await commands.opened(app, secret) == (CREDENTIAL, session)
 
 
-async def test_what_is_stored_tells_neither_the_credential_nor_the_secret(app):
+async def test_the_store_contains_neither_the_credential_nor_the_secret(app):
     secret, session = await signed_in(app)
     other, again = await signed_in(app)
     stored = repr(session).encode() + session.sealed + session.hash
@@ -113,7 +113,7 @@ async def test_tokens_of_programs_do_not_sign_in(app, principal):
     assert await app.store.browser_sessions.of(principal.identity) == []
 
 
-async def test_what_browsers_say_of_themselves_is_cut_and_kept_plain(app):
+async def test_user_agents_are_truncated_and_cleaned(app):
     told = await commands.sign_in(app, ADA, CREDENTIAL, "a\r\nb\x00" + "c" * 1_000)
     assert told.session.user_agent == "a  b " + "c" * (limits.user_agent_chars_max - 5)
     assert (await commands.sign_in(app, ADA, CREDENTIAL, None)).session.user_agent == ""

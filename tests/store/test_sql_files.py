@@ -29,7 +29,7 @@ def test_a_statement_is_found_by_its_name_and_words_stand_in_it(package):
     }
 
 
-def test_a_name_stands_once(package):
+def test_a_statement_name_is_unique(package):
     (package / "runs.sql").write_text("-- name: run\nSELECT 1\n")
     (package / "events.sql").write_text("-- name: run\nSELECT 2\n")
     with pytest.raises(AssertionError, match="two statements have the name run"):

@@ -45,7 +45,7 @@ def held(monkeypatch):
     go.set()
 
 
-async def test_a_run_that_ends_or_goes_during_a_fold_is_left_for_the_next(desks, held):
+async def test_a_run_that_ends_or_is_deleted_during_a_tick_is_added_by_the_next(desks, held):
     driver, _ = desks
     app = await open_app(driver.store)
     await complete(driver, "before")
@@ -58,7 +58,7 @@ async def test_a_run_that_ends_or_goes_during_a_fold_is_left_for_the_next(desks,
     await sound(driver.store)
 
 
-async def test_a_fold_adds_nothing_where_another_came_between(desks, held):
+async def test_a_tick_adds_nothing_after_a_concurrent_one(desks, held):
     ours, theirs = desks
     app = await open_app(ours.store)
     for n in range(3):
@@ -71,7 +71,7 @@ async def test_a_fold_adds_nothing_where_another_came_between(desks, held):
     await sound(ours.store)
 
 
-async def test_a_fold_drops_no_entry_that_got_the_id_of_one_that_another_fold_dropped(desks, held):
+async def test_a_tick_drops_no_entry_with_a_reused_id(desks, held):
     ours, theirs = desks
     app = await open_app(ours.store)
     await complete(ours, "first")

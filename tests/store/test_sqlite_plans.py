@@ -107,7 +107,7 @@ MAKERS = {
     "sql.update_run",
     "sql.insert_run",
     "sql.insert_events",
-    "page._look",
+    "page._select",
     "page.shares_sql",
     "run_index._terms_sql",
 }

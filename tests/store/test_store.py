@@ -18,7 +18,7 @@ async def test_the_facts_count_commands_and_commits_since_the_start(store, drive
     assert 1 <= after["commits"] - before["commits"] <= 20
 
 
-async def test_check_commits_and_tells_the_facts(store):
+async def test_check_commits_and_returns_the_facts(store):
     before = store.facts()
     facts = await store.check()
     assert facts == store.facts()

@@ -55,7 +55,7 @@ async def test_a_server_that_stops_leaves(store):
     assert await store.replicas.all() == [other]
 
 
-async def test_who_leads_is_told_without_taking_the_lead(store, clock):
+async def test_the_leader_is_shown_without_an_election(store, clock):
     assert (await store.leadership.held()).owner is None
     lead = await store.leadership.lead("a", 6_000)
     assert await store.leadership.held() == lead
@@ -93,7 +93,7 @@ async def test_what_is_queued_and_under_way_is_counted_by_project(busy, store, c
     assert await store.statistics.depths([], 100) == []
 
 
-async def test_nobody_counts_further_than_the_bound(busy, store):
+async def test_counts_stop_at_the_bound(busy, store):
     for n in range(3):
         await busy.create(f"more-{n}")
     (depth,) = await store.statistics.depths([PROJECT], 2)
@@ -137,13 +137,13 @@ async def test_the_address_of_the_store_holds_no_secret(store):
     assert "@" not in store.address
 
 
-async def test_a_server_that_told_nobody_of_itself_is_no_trouble(app):
+async def test_without_a_registered_server_there_are_no_replicas(app):
     assert await system.note_replica(app) == 0
     told = await system.get(app, ADMIN)
     assert (told.replica, told.leader, told.replicas) == (None, None, [])
 
 
-async def test_whoever_administers_nothing_sees_nothing(app):
+async def test_only_an_administrator_sees_the_system(app):
     member = Principal("user", "eve", {PROJECT: DEFAULT_SCOPES})
     bound = Principal("user", "ada", {PROJECT: ALL_SCOPES}, run_id="run")
     for principal in (member, bound):

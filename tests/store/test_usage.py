@@ -47,7 +47,7 @@ async def test_a_run_its_subtree_and_its_family_are_summed_up(driver, family):
     assert (told.family.tokens.cached_input_tokens, told.family.tokens.reasoning_tokens) == (1, 2)
 
 
-async def test_how_well_usage_was_captured_is_told(driver, family):
+async def test_the_capture_status_of_usage_is_shown(driver, family):
     told = await usage(driver, "root")
     assert told.run.capture == "complete"
     assert told.family.capture == "partial"

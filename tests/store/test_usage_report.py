@@ -62,14 +62,14 @@ async def told(app, clock, by, principal=ADMIN, since=0):
         ("family", {"root": (2, 165), "timed": (1, 7)}),
     ],
 )
-async def test_usage_is_told_in_groups(app, used, clock, by, groups):
+async def test_usage_is_grouped(app, used, clock, by, groups):
     found = await told(app, clock, by)
     assert [(one.key, (one.runs, one.tokens.total)) for one in found.groups] == list(groups.items())
     assert (found.total.runs, found.total.tokens.total) == (3, 172)
     assert (found.runs, found.truncated) == (5, False)
 
 
-async def test_what_was_used_costs_what_the_projects_prices_say(app, used, clock):
+async def test_usage_costs_the_prices_of_the_project(app, used, clock):
     await prices.put(app, ADMIN, PROJECT, "acme", "m", input=2_000_000, output=10_000_000)
     found = await told(app, clock, "family")
     assert [(one.key, one.cost_micros, one.unpriced_runs) for one in found.groups] == [

@@ -89,7 +89,7 @@ async def test_the_guard_counts_the_projects_webhooks_and_a_refusal_stores_nothi
     assert len(await store.webhooks.page(PROJECT, 10)) == 1
 
 
-async def test_changing_keeps_the_rest_and_answers_a_repeat_from_the_seal(store, idempotent):
+async def test_a_change_keeps_other_fields_and_a_repeat_is_replayed(store, idempotent):
     mine = await hooked(store)
 
     def rename(old, now):
@@ -144,7 +144,7 @@ async def test_every_way_to_a_new_status_writes_its_event_with_it(driver, store,
     assert sorted(events[7:]) == [("run.failed", "lost"), ("run.failed", "waits")]
 
 
-async def test_a_cancelled_family_is_told_run_by_run(driver, store):
+async def test_every_run_of_a_cancelled_family_is_delivered(driver, store):
     mine = await hooked(store, events=("run.cancelled",))
     await driver.create("top")
     await driver.create("below", parent="top")
@@ -169,7 +169,7 @@ async def test_what_leaves_the_status_alone_writes_nothing(driver, store, event,
     assert await told(store, mine) == [("run.completed", "a")]
 
 
-async def test_a_refused_seal_takes_the_event_back_with_the_change(driver, store, idempotent):
+async def test_a_refused_idempotency_record_rolls_back_the_event_and_the_change(driver, store, idempotent):
     mine = await hooked(store)
     await driver.create("a")
 
@@ -182,7 +182,7 @@ async def test_a_refused_seal_takes_the_event_back_with_the_change(driver, store
     assert (await driver.row("a")).status == "pending"
 
 
-async def test_only_enabled_webhooks_of_the_project_that_asked_are_told(driver, store):
+async def test_only_enabled_webhooks_that_subscribe_get_deliveries(driver, store):
     asked = await hooked(store, events=("run.failed", "run.completed"))
     others = [
         await hooked(store, events=("run.cancelled",)),
@@ -196,7 +196,7 @@ async def test_only_enabled_webhooks_of_the_project_that_asked_are_told(driver, 
     assert [await told(store, other) for other in others] == [[], [], []]
 
 
-async def test_the_event_tells_of_the_run_as_it_was_whatever_comes_after(driver, store):
+async def test_the_event_shows_the_run_as_it_was_at_that_time(driver, store):
     mine = await hooked(store)
     await driver.create("a", title="first")
     await driver.complete("a", output=b'{"n":1}')
@@ -209,7 +209,7 @@ async def test_the_event_tells_of_the_run_as_it_was_whatever_comes_after(driver,
     assert (data["title"], data["output"]) == ("first", {"n": 1})
 
 
-async def test_an_enabled_webhook_hears_of_what_comes_after_it_was_enabled(driver, store):
+async def test_an_enabled_webhook_gets_events_from_then_on(driver, store):
     mine = await hooked(store, disabled_at=1)
     await driver.create("a")
     await driver.create("b")
@@ -233,7 +233,7 @@ async def test_two_deliverers_never_take_the_same(driver, store):
     assert await take(store) == []
 
 
-async def test_an_attempt_that_nobody_ended_is_made_again_once_its_lease_is_over(driver, store, clock):
+async def test_an_unfinished_attempt_is_repeated_after_its_lease(driver, store, clock):
     mine = await hooked(store)
     await driver.create("a")
     await driver.complete("a")
@@ -275,7 +275,7 @@ async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_
     assert await store.webhooks.hooked(10) == []
 
 
-async def test_one_webhook_with_many_deliveries_leaves_room_for_others(driver, store):
+async def test_one_webhook_with_many_deliveries_does_not_starve_others(driver, store):
     crowded = await hooked(store, events=("run.completed",))
     for number in range(9):
         await driver.create(f"run-{number}")

@@ -155,7 +155,7 @@ async def silent(workers, limit=100):
     return [one.id for one in await workers.fell_silent(limit)]
 
 
-async def test_a_worker_that_is_not_heard_of_falls_silent_once(workers, clock, silence):
+async def test_a_worker_without_heartbeat_becomes_offline_once(workers, clock, silence):
     await workers.register(worker(), b"one")
     silence(0)
     assert await silent(workers) == []
@@ -168,7 +168,9 @@ async def test_a_worker_that_is_not_heard_of_falls_silent_once(workers, clock, s
 
 
 @pytest.mark.parametrize("sign", ["heartbeat", "heard", "register"])
-async def test_a_sign_of_life_ends_a_silence_and_the_next_one_is_told_again(workers, clock, silence, sign):
+async def test_a_heartbeat_ends_an_outage_and_the_next_outage_is_reported_again(
+    workers, clock, silence, sign
+):
     await workers.register(worker(), b"one")
     silence()
     assert await silent(workers) == ["w-1"]
@@ -185,7 +187,7 @@ async def test_a_sign_of_life_ends_a_silence_and_the_next_one_is_told_again(work
     assert await silent(workers) == ["w-1"]
 
 
-async def test_many_workers_are_heard_of_at_a_time(workers, clock):
+async def test_many_heartbeats_are_written_at_a_time(workers, clock):
     ids = [f"w-{n}" for n in range(50)]
     for one in ids:
         await workers.register(worker(id=one, worker_key=one), one.encode())
@@ -204,7 +206,7 @@ async def test_the_longest_silent_come_first_up_to_the_limit(workers, clock, sil
     assert await silent(workers, 2) == ["w-2"]
 
 
-async def test_of_many_who_look_at_once_each_silence_has_one(workers, silence):
+async def test_concurrent_checks_report_each_outage_once(workers, silence):
     for n in range(20):
         await workers.register(worker(id=f"w-{n}", worker_key=f"{n}"), b"%d" % n)
     silence()

@@ -1,7 +1,7 @@
-"""The counters of batches in PostgreSQL: spread over rows, so that few transactions wait for the same one.
+"""The counters of batches in PostgreSQL, spread over several rows so that few transactions wait for the same one.
 
-A run is always counted in the same row. Who ends the last active run of a row knows it, since the row is held; who
-closes the last row of a batch knows that too, since the batch is held then: exactly one transaction completes it.
+A run is always counted in the same row. The transaction that ends the last active run of a row holds the row's lock,
+and the one that closes the last row holds the batch's lock, so exactly one transaction completes the batch.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ async def load_batch(connection: Connection, batch_id: str) -> Batch | None:
 
 
 async def count(connection: Connection, tally: Tally) -> None:
-    """Move the counters of the batches that are there. Last of all: what it locks, many want."""
+    """Add to the counters of the batches that exist. Call it last: many transactions need these locks."""
     rows = [
         (*place, moved.started_at, *moved.counts)
         for place, moved in tally.moved.items()
@@ -39,4 +39,4 @@ async def count(connection: Connection, tally: Tally) -> None:
         if opened[batch_id]:
             written = await connection.execute(Q["open_batch"], batch_id, opened[batch_id], ends[batch_id])
             if written != "UPDATE 1":
-                raise asyncpg.SerializationError("the batch was completed while its counters were waited for")
+                raise asyncpg.SerializationError("the batch was completed during the wait for its counters")

@@ -1,5 +1,5 @@
 -- name: count_batches
--- Of the batches that are there: any other batch_id is a label. Rows are held until the commit, and locked in one order.
+-- Counts only existing batches: any other batch_id is a label. Rows are locked in one order, until the commit.
 WITH moved AS MATERIALIZED (
   SELECT m.* FROM unnest(
     $1::text[], $2::text[], $3::smallint[], $4::bigint[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
@@ -26,13 +26,13 @@ WITH moved AS MATERIALIZED (
 SELECT m.project_id, m.batch_id, m.slot, c.active FROM counted AS c JOIN moved AS m USING (batch_id, slot)
 
 -- name: open_batch
--- $2: how many more of its slots have runs that have not ended. Once there is none, it is complete for ever.
+-- $2: the change of the number of slots with active runs. At 0 the batch is completed for ever.
 UPDATE batches SET open_slots = open_slots + $2,
   completed_at = CASE WHEN open_slots + $2 = 0 THEN $3::bigint END
 WHERE id = $1 AND completed_at IS NULL
 
 -- name: batch_alive
--- The oldest runs of a batch that have not ended, and all that runs below them, locked lowest first.
+-- Locks the oldest active runs of a batch and their active descendants, in the order of seq.
 WITH members AS MATERIALIZED (
   SELECT seq, root_seq FROM runs
   WHERE batch_id = ANY (ARRAY[$1::text]) AND project_id = $2 AND status IN ('pending', 'running', 'waiting')

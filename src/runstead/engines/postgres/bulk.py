@@ -17,8 +17,8 @@ from runstead.ports.store.bulk import NOT_COPIED, Progress, Rows, Table
 _pack, _unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 _EVENTS: Final = ("run_seq", "event_id", "type", "payload", "created_at", "flags", "sequence")
 _BATCH: Final = tuple(sorted(BATCH_FIELDS))
-#: What is not the same in every engine: table → columns, keys, and the columns that are the engine's alone.
-_OWN: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], set[str]]]] = {
+#: Tables that differ between the engines: table → (columns, keys, columns of this engine only).
+_PLANS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...], set[str]]]] = {
     "batches": (_BATCH, ("id",), {"open_slots"}),
     "runs": (FIELDS, ("seq",), {"familied"}),
     "run_events": (_EVENTS, ("run_seq", "event_id"), {"run_created_at"}),
@@ -29,7 +29,7 @@ _COUNTERS: Final = {"runs": COUNTERS, "batches": (*COUNTED, "started_at")}
 
 class _Plan(msgspec.Struct):
     columns: tuple[str, ...]
-    booleans: tuple[int, ...]  # the places of those in the columns
+    booleans: tuple[int, ...]  # their indexes in the columns
     keys: tuple[str, ...]
     types: tuple[str, ...]  # of the keys
 
@@ -52,10 +52,12 @@ class PostgresBulk:
         names = list(await self.tables())
         await self._open.execute(f"SET lock_timeout = {limits.lock_s * 1_000}")
         await self._open.transaction(isolation="repeatable_read").start()
-        try:  # others may read, and nobody writes until the end
+        try:  # blocks writers until the end, but no readers
             await self._open.execute(f"LOCK TABLE {', '.join(names)} IN SHARE MODE")
         except asyncpg.LockNotAvailableError as busy:
-            raise RuntimeError(f"somebody writes to {address(self._url)}: stop the servers first") from busy
+            raise RuntimeError(
+                f"another process writes to {address(self._url)}: stop the servers first"
+            ) from busy
 
     async def open_target(self) -> None:
         self._connection = await connect_alone(self._url)
@@ -72,17 +74,17 @@ class PostgresBulk:
                 continue
             kinds = dict(zip(columns, types, strict=True))
             plain: tuple[str, ...] = tuple(sorted(columns))
-            if name in _OWN:
-                told, keys, own = _OWN[name]
-                lost = _COUNTERS.get(name, ())
-                plain = (*told, *sorted(set(columns) - set(told) - own))
-                kinds |= dict.fromkeys(lost, "bigint")
+            if name in _PLANS:
+                own_columns, keys, own = _PLANS[name]
+                counters = _COUNTERS.get(name, ())
+                plain = (*own_columns, *sorted(set(columns) - set(own_columns) - own))
+                kinds |= dict.fromkeys(counters, "bigint")
             if identity is not None:
                 sequence = await self._open.fetchval("SELECT pg_get_serial_sequence($1, $2)", name, identity)
                 self._identities[name] = (identity, sequence)
             self._plans[name] = _Plan(
                 plain,
-                tuple(place for place, column in enumerate(plain) if kinds[column] == "boolean"),
+                tuple(index for index, column in enumerate(plain) if kinds[column] == "boolean"),
                 tuple(keys),
                 tuple(kinds[key] for key in keys),
             )
@@ -91,7 +93,9 @@ class PostgresBulk:
         return found
 
     async def state(self) -> bytes:
-        rows = [await self._open.fetch(Q[name]) for name in ("bulk_made", "bulk_runs", "bulk_spoken")]
+        rows = [
+            await self._open.fetch(Q[name]) for name in ("bulk_migrations", "bulk_runs", "bulk_conversations")
+        ]
         return _pack([[tuple(row) for row in found] for found in rows])
 
     async def count(self, table: str) -> int:
@@ -113,18 +117,18 @@ class PostgresBulk:
 
     async def _read(self, table: str, mark: bytes | None) -> Rows:
         plan = self._plans[table]
-        columns, place = ", ".join(plan.columns), table
+        columns, source = ", ".join(plan.columns), table
         if table == "runs":
-            columns, place = ", ".join((COLUMNS, *plan.columns[len(FIELDS) :])), RUNS
+            columns, source = ", ".join((COLUMNS, *plan.columns[len(FIELDS) :])), RUNS
         elif table == "batches":
-            place = f"(SELECT {BATCH} FROM {BATCHES}) AS batches"  # noqa: S608 - our own names
+            source = f"(SELECT {BATCH} FROM {BATCHES}) AS batches"  # noqa: S608 - our own names
         elif table == "run_events":
-            place = "run_events AS e JOIN runs AS r ON r.seq = e.run_seq AND r.created_at = e.run_created_at"
+            source = "run_events AS e JOIN runs AS r ON r.seq = e.run_seq AND r.created_at = e.run_created_at"
             columns = ", ".join(f"e.{column}" for column in plan.columns)
         keys = ", ".join(plan.keys)
-        given = ", ".join(f"${n}::{kind}" for n, kind in enumerate(plan.types, 1))
-        where = "" if mark is None else f"WHERE ({keys}) > ({given})"
-        sql = f"SELECT {keys}, {columns} FROM {place} {where} ORDER BY {keys}"  # noqa: S608 - from the catalogue
+        mark_values = ", ".join(f"${n}::{kind}" for n, kind in enumerate(plan.types, 1))
+        where = "" if mark is None else f"WHERE ({keys}) > ({mark_values})"
+        sql = f"SELECT {keys}, {columns} FROM {source} {where} ORDER BY {keys}"  # noqa: S608 - from the catalogue
         after = [] if mark is None else _unpack(mark)
         rows: list[tuple[Any, ...]] = []
         size = 0
@@ -171,8 +175,8 @@ class PostgresBulk:
             if table == "runs":
                 await self._write_counters(rows)
                 columns = (*STORED, *columns[len(FIELDS) :])
-                kept = [place for place, name in enumerate(plan.columns) if name not in COUNTERS]
-                rows = [tuple(row[place] for place in kept) for row in rows]
+                kept = [index for index, name in enumerate(plan.columns) if name not in COUNTERS]
+                rows = [tuple(row[index] for index in kept) for row in rows]
             elif table == "batches":
                 columns, rows = await self._write_batch_counts(rows)
             elif table == "run_events":
@@ -198,14 +202,14 @@ class PostgresBulk:
     async def _write_batch_counts(
         self, rows: Sequence[tuple[Any, ...]]
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        """The counters, all in one row for now: `settle` spreads them. What is left for the batches' own rows."""
+        """Write the counters to one row each; `settle` spreads them. Return the columns and rows for `batches`."""
         counted = ("started_at", *COUNTED)
         places = [_BATCH.index(name) for name in counted]
-        counts = [(row[_BATCH.index("id")], 0, *(row[place] for place in places)) for row in rows]
+        counts = [(row[_BATCH.index("id")], 0, *(row[index] for index in places)) for row in rows]
         names = ("batch_id", "slot", *counted)
         await self._open.copy_records_to_table("batch_counts", records=counts, columns=names)
-        own = [place for place in range(len(_BATCH)) if place not in places]
-        return tuple(_BATCH[place] for place in own), [tuple(row[place] for place in own) for row in rows]
+        own = [index for index in range(len(_BATCH)) if index not in places]
+        return tuple(_BATCH[index] for index in own), [tuple(row[index] for index in own) for row in rows]
 
     async def settle(self, sequences: dict[str, int]) -> None:
         async with self._open.transaction():
@@ -216,8 +220,8 @@ class PostgresBulk:
             for table, (column, sequence) in self._identities.items():
                 sql = f"SELECT coalesce(max({column}), 0) FROM {table}"  # noqa: S608 - from the catalogue
                 number = max(sequences.get(table, 0), await self._open.fetchval(sql))
-                told = (sequence, max(number, 1), number > 0)
-                await self._open.fetchval("SELECT setval($1::text::regclass, $2, $3)", *told)
+                arguments = (sequence, max(number, 1), number > 0)
+                await self._open.fetchval("SELECT setval($1::text::regclass, $2, $3)", *arguments)
         await self._open.execute("ANALYZE")
 
     async def end(self) -> None:

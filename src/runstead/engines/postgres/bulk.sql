@@ -1,5 +1,5 @@
 -- name: bulk_tables
--- (table, columns, their types, primary key, tables that it refers to, identity column)
+-- (table, columns, their types, primary key, referenced tables, identity column)
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum), array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum),
   ARRAY(
     SELECT k.attname::text FROM pg_index AS i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS u (number, place)
@@ -12,13 +12,13 @@ FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 GROUP BY c.oid, c.relname ORDER BY c.relname
 
--- name: bulk_made
+-- name: bulk_migrations
 SELECT name, applied_at FROM schema_migrations ORDER BY name
 
 -- name: bulk_runs
 SELECT count(*), max(seq), sum(version)::bigint, sum(latest_event_id)::bigint FROM runs
 
--- name: bulk_spoken
+-- name: bulk_conversations
 SELECT count(*), max(updated_at), sum(message_count)::bigint FROM conversations
 
 -- name: bulk_events
@@ -40,9 +40,8 @@ UPDATE runs SET familied = true
 WHERE parent_seq IS NULL AND NOT familied AND seq IN (SELECT run_seq FROM run_families)
 
 -- name: bulk_spread
--- Each run is counted in the row of its number. What the counters hold beyond the runs that are there was counted of runs
--- that were deleted after their end: it goes to the first row.
-WITH told AS (
+-- Each run is counted in the slot of its seq. Counts of deleted runs go to the first slot.
+WITH counted AS (
   SELECT batch_id, min(started_at) AS started_at, sum(pending) AS pending, sum(running) AS running,
     sum(waiting) AS waiting, sum(completed) AS completed, sum(failed) AS failed, sum(cancelled) AS cancelled
   FROM batch_counts GROUP BY batch_id
@@ -57,7 +56,7 @@ WITH told AS (
     t.running - coalesce(sum(h.running), 0) AS running, t.waiting - coalesce(sum(h.waiting), 0) AS waiting,
     t.completed - coalesce(sum(h.completed), 0) AS completed, t.failed - coalesce(sum(h.failed), 0) AS failed,
     t.cancelled - coalesce(sum(h.cancelled), 0) AS cancelled
-  FROM told AS t LEFT JOIN there AS h USING (batch_id)
+  FROM counted AS t LEFT JOIN there AS h USING (batch_id)
   GROUP BY t.batch_id, t.started_at, t.pending, t.running, t.waiting, t.completed, t.failed, t.cancelled
 ), spread AS (
   SELECT batch_id, slot, min(started_at) AS started_at, sum(pending) AS pending, sum(running) AS running,
@@ -66,7 +65,7 @@ WITH told AS (
     SELECT batch_id, slot, NULL::bigint AS started_at, pending, running, waiting, completed, failed, cancelled FROM there
     UNION ALL
     SELECT batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled FROM gone
-  ) AS both_of_them GROUP BY batch_id, slot
+  ) AS parts GROUP BY batch_id, slot
 )
 INSERT INTO batch_counts AS c
   (batch_id, slot, started_at, pending, running, waiting, completed, failed, cancelled)

@@ -1,4 +1,4 @@
-"""Connecting: what every session is told, in one place; and what a failure of PostgreSQL is to a caller."""
+"""Opens sessions with all their settings, and maps errors."""
 
 import os
 import socket
@@ -18,27 +18,27 @@ _SESSION: Final = {
     "application_name": "runstead",
     "statement_timeout": str(limits.statement_s * 1_000),
     "lock_timeout": str(limits.lock_s * 1_000),
-    # A replica that stands still in the middle of a transaction holds its rows no longer than this.
+    # Bounds the time for which a stalled replica holds its locks.
     "idle_in_transaction_session_timeout": str(limits.idle_transaction_s * 1_000),
     "default_transaction_isolation": "read committed",
     "jit": "off",
-    # Statements are prepared once, often while a table is still empty: a plan for an empty table must not be kept. All
-    # of them find few rows through an index, and are written so that there is one way to do it (docs/decisions/0022).
+    # Statements are prepared once, often while a table is empty, and a plan for an empty table must not be kept. Every
+    # statement reads few rows and is written to have one possible plan, by an index (docs/decisions/0022).
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",
-    # The plan is the same whatever the values are, so it is made once: a claim costs as much to plan as to do.
+    # The plan does not depend on the values, so it is made once: a claim takes as long to plan as to execute.
     "plan_cache_mode": "force_generic_plan",
 }
 
 
 async def connect(url: str, **settings: str) -> Connection:
-    """A session that takes our statements. `settings` override what it is told at its start."""
+    """Open a session for the statements of the store. `settings` override the session settings."""
     connection: Connection = await asyncpg.connect(
         url,
         timeout=limits.connect_s,
-        # The server ends a statement first; this is for a server that no longer answers at all.
+        # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=limits.statement_s + limits.connect_s,
         statement_cache_size=limits.statements_kept_max,
         max_cached_statement_lifetime=0,
@@ -48,7 +48,7 @@ async def connect(url: str, **settings: str) -> Connection:
 
 
 async def connect_alone(url: str) -> Connection:
-    """A session for work on the schema: it waits for locks and takes the time it needs."""
+    """Open a session without timeouts, for migrations and other long work."""
     connection: Connection = await asyncpg.connect(
         url, timeout=limits.connect_s, server_settings={"application_name": "runstead", "jit": "off"}
     )
@@ -56,41 +56,41 @@ async def connect_alone(url: str) -> Connection:
 
 
 def address(url: str) -> str:
-    """Where the database is, without user and password, for messages."""
+    """Host and database of the URL for messages, without credentials."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["the local server"])[0]
     return f"{host}{parts.path}"
 
 
-def plainly(trouble: Exception) -> str:
-    """Why no session can be made, for an operator."""
-    if isinstance(trouble, TimeoutError):
+def plainly(error: Exception) -> str:
+    """The reason why no session can be opened, for an operator."""
+    if isinstance(error, TimeoutError):
         return f"no answer within {limits.connect_s} s"
-    if isinstance(trouble, socket.gaierror):
+    if isinstance(error, socket.gaierror):
         return "no such host"
-    if isinstance(trouble, OSError) and trouble.errno is not None:
-        return os.strerror(trouble.errno).lower()
-    return str(trouble)
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return str(error)
 
 
 BROKEN: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a call of asyncpg raises where it is not our own mistake (and sometimes where it is)."""
+"""The errors that asyncpg raises for server problems, and for some bugs of the caller."""
 
 _LOST: Final = (
-    asyncpg.InternalClientError,  # the server's farewell reached an idle session, and asyncpg did not expect any
-    OSError,  # TimeoutError too: who does not answer in time may have half an answer on its way
+    asyncpg.InternalClientError,  # the server closed an idle session, which asyncpg did not expect
+    OSError,  # and TimeoutError: a part of the response may still arrive
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,  # no longer the primary: another session will find the one that is
+    asyncpg.ReadOnlySQLTransactionError,  # not the primary any more: a new session finds the new one
 )
 _RACED: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
-    # Somebody else stored the same run or key a moment ago: a second look will find it.
+    # Another transaction just stored the same run or key: a retry finds it.
     asyncpg.UniqueViolationError,
 )
 _CANNOT: Final = (
@@ -103,43 +103,43 @@ _CANNOT: Final = (
 
 
 class NoSessionError(ConnectionError):
-    """No session can be made: there is no point in trying again at once."""
+    """No session can be opened, so an immediate retry is useless."""
 
 
-def is_lost(trouble: BaseException, connection: Connection | None = None) -> bool:
-    """Whether the session is gone, or of no more use."""
-    if isinstance(trouble, _LOST):
+def is_lost(error: BaseException, connection: Connection | None = None) -> bool:
+    """Whether the session is closed or unusable."""
+    if isinstance(error, _LOST):
         return True
-    gone = connection is not None and connection.is_closed()
-    return gone and isinstance(trouble, (asyncpg.InterfaceError, asyncpg.PostgresError))
+    closed = connection is not None and connection.is_closed()
+    return closed and isinstance(error, (asyncpg.InterfaceError, asyncpg.PostgresError))
 
 
-def is_race(trouble: BaseException) -> bool:
-    """Whether the same command may well succeed if it is tried again."""
-    return isinstance(trouble, _RACED)
+def is_race(error: BaseException) -> bool:
+    """Whether a retry of the same command may succeed."""
+    return isinstance(error, _RACED)
 
 
-def trouble_with(trouble: Exception, what: str, connection: Connection | None = None) -> Exception:
-    """What a failure of PostgreSQL is to a caller: trouble with the server is `STORE_UNAVAILABLE`, and a broken
-    constraint or statement is our own mistake and stays what it is. PostgreSQL's own sentences may name data.
+def trouble_with(error: Exception, what: str, connection: Connection | None = None) -> Exception:
+    """Map a problem of the server to `STORE_UNAVAILABLE`. A broken constraint or statement is a bug and is returned
+    unchanged. PostgreSQL's messages are left out because they may contain data.
     """
-    reason = _reason(trouble, connection)
+    reason = _reason(error, connection)
     if reason is not None:
         return Error("STORE_UNAVAILABLE", f"The store could not {what} ({reason})", retry_after_s=1)
-    if isinstance(trouble, (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)):
+    if isinstance(error, (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)):
         return Error("INVALID_REQUEST", "A text holds the character NUL, which PostgreSQL cannot keep")
-    return trouble
+    return error
 
 
-def _reason(trouble: Exception, connection: Connection | None) -> str | None:
-    if is_lost(trouble, connection):
+def _reason(error: Exception, connection: Connection | None) -> str | None:
+    if is_lost(error, connection):
         return "the connection to the database was lost, or cannot be made"
-    if isinstance(trouble, asyncpg.LockNotAvailableError):
+    if isinstance(error, asyncpg.LockNotAvailableError):
         return f"a row stayed locked for more than {limits.lock_s} s"
-    if isinstance(trouble, asyncpg.QueryCanceledError):
+    if isinstance(error, asyncpg.QueryCanceledError):
         return f"a statement took more than {limits.statement_s} s, or was cancelled"
-    if isinstance(trouble, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):
-        return "other transactions were in the way again and again"
-    if isinstance(trouble, _CANNOT):
-        return f"the database refuses, with SQLSTATE {trouble.sqlstate}"
+    if isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):
+        return "it conflicted with other transactions repeatedly"
+    if isinstance(error, _CANNOT):
+        return f"the database refuses, with SQLSTATE {error.sqlstate}"
     return None

@@ -9,31 +9,31 @@ WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq 
 GROUP BY type ORDER BY count DESC, type
 
 -- name: events_after
--- The run's creation tells the partition. Sizes are known without reading the payloads.
+-- The run's creation time selects the partition. Sizes are known without reading the payloads.
 SELECT {event}
 FROM (
-  SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes
+  SELECT *, row_number() OVER ordered AS place, sum(octet_length(payload)) OVER ordered AS bytes
   FROM (
     SELECT * FROM run_events
     WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND event_id > $2
       AND flags & 2 = 0 AND ($4::text[] IS NULL OR type = ANY ($4))
     ORDER BY event_id LIMIT $3
   ) AS page
-  WINDOW told AS (ORDER BY event_id)
+  WINDOW ordered AS (ORDER BY event_id)
 ) AS measured
 WHERE place = 1 OR bytes <= $5 ORDER BY event_id
 
 -- name: events_before
 SELECT {event}
 FROM (
-  SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes
+  SELECT *, row_number() OVER ordered AS place, sum(octet_length(payload)) OVER ordered AS bytes
   FROM (
     SELECT * FROM run_events
     WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND event_id < $2
       AND flags & 2 = 0 AND ($4::text[] IS NULL OR type = ANY ($4))
     ORDER BY event_id DESC LIMIT $3
   ) AS page
-  WINDOW told AS (ORDER BY event_id DESC)
+  WINDOW ordered AS (ORDER BY event_id DESC)
 ) AS measured
 WHERE place = 1 OR bytes <= $5 ORDER BY event_id
 

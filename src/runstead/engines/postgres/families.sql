@@ -2,7 +2,7 @@
 UPDATE runs SET familied = true WHERE seq = ANY ($1::bigint[])
 
 -- name: count_families
--- The rows of roots are held until the commit: who gets places after these becomes visible after these.
+-- The rows of roots are locked until the commit, so later positions become visible later.
 INSERT INTO run_families AS f (run_seq, descendants_total, descendants_active, logged)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS moved (run_seq, total, active, logged)
 ORDER BY run_seq
@@ -13,8 +13,8 @@ ON CONFLICT (run_seq) DO UPDATE SET
 RETURNING run_seq, logged
 
 -- name: log_families
--- A stretch that goes on where the family's last one ended makes that one longer. The order has all ends looked up before
--- the first row is written: else each look would step over the rows that this statement has just added.
+-- A range that continues the family's last one extends it. ORDER BY makes all look-ups run before the first write:
+-- otherwise each look-up would step over the rows that this statement has just added.
 INSERT INTO family_log (root_seq, start, run_seq, first, last)
 SELECT s.root_seq, coalesce(e.start, s.start), s.run_seq, s.first, s.last
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[])
@@ -37,11 +37,11 @@ SELECT
 FROM (SELECT 1) AS always LEFT JOIN runs AS root ON root.seq = $2
 
 -- name: family_events
--- $1 the root, $2 after, $3 how many, $4 their bytes, $5 types, $6 the run and $7 the step in the paths below it. Sizes
--- are known without reading the payloads. The last column tells how many there are within $3.
+-- $1 the root, $2 after, $3 max events, $4 max bytes, $5 types, $6 the run and $7 its part of descendants' paths. Sizes
+-- are known without reading the payloads. The last column is the number of events found, at most $3 + 1.
 SELECT run_id, position, event_id, type, payload, created_at, flags, sequence, found
 FROM (
-  SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes, count(*) OVER () AS found
+  SELECT *, row_number() OVER ordered AS place, sum(octet_length(payload)) OVER ordered AS bytes, count(*) OVER () AS found
   FROM (
     SELECT r.run_id, l.start + e.event_id - l.first AS position, e.*
     FROM family_log AS l
@@ -58,15 +58,15 @@ FROM (
       AND ($7::text IS NULL OR l.run_seq = $6::bigint OR strpos(r.path, $7) > 0)
     ORDER BY l.start, e.event_id LIMIT $3::bigint + 1
   ) AS page
-  WINDOW told AS (ORDER BY position)
+  WINDOW ordered AS (ORDER BY position)
 ) AS measured
 WHERE place <= $3 AND (place = 1 OR bytes <= $4) ORDER BY position
 
 -- name: lone_events
--- The same of a root without a family.
+-- As family_events, for a root without a family.
 SELECT run_id, event_id::bigint AS position, event_id, type, payload, created_at, flags, sequence, found
 FROM (
-  SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes, count(*) OVER () AS found
+  SELECT *, row_number() OVER ordered AS place, sum(octet_length(payload)) OVER ordered AS bytes, count(*) OVER () AS found
   FROM (
     SELECT r.run_id, e.event_id, e.type, e.payload, e.created_at, e.flags, e.sequence
     FROM runs AS r
@@ -79,7 +79,7 @@ FROM (
     WHERE r.seq = $1
     ORDER BY e.event_id
   ) AS page
-  WINDOW told AS (ORDER BY event_id)
+  WINDOW ordered AS (ORDER BY event_id)
 ) AS measured
 WHERE place <= $3 AND (place = 1 OR bytes <= $4) ORDER BY event_id
 

@@ -1,4 +1,4 @@
-"""Answers to idempotency keys, looked up before a command and stored with its effect."""
+"""Idempotency records, looked up before a command and stored with its effect."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -10,22 +10,18 @@ from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import Q
 
 T = TypeVar("T")
-_Answer = tuple[int, bytes]
+_Response = tuple[int, bytes]
 
 
 class IdempotencyRecords:
-    """The keys of one transaction: those that were answered before, and those that it answers itself."""
+    """The idempotency records of one transaction: stored ones, and those that it adds."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stored: dict[tuple[str, str], tuple[bytes, int, bytes]] = {}
 
-    async def load(self, idempotency_records: Iterable[IdempotencyRecord | None]) -> None:
-        wanted = {
-            (idempotency.owner, idempotency.key)
-            for idempotency in idempotency_records
-            if idempotency is not None
-        }
+    async def load(self, records: Iterable[IdempotencyRecord | None]) -> None:
+        wanted = {(idempotency.owner, idempotency.key) for idempotency in records if idempotency is not None}
         if not wanted:
             return
         owners, keys = zip(*wanted, strict=True)
@@ -36,7 +32,7 @@ class IdempotencyRecords:
         return idempotency is not None and (idempotency.owner, idempotency.key) in self._stored
 
     def replay(self, idempotency: IdempotencyRecord | None) -> None:
-        """Raise the stored answer, or IDEMPOTENCY_KEY_REUSED, where the key was used."""
+        """If the key was used, raise ReplayedResponse or IDEMPOTENCY_KEY_REUSED."""
         stored = None if idempotency is None else self._stored.get((idempotency.owner, idempotency.key))
         if idempotency is None or stored is None:
             return
@@ -49,15 +45,15 @@ class IdempotencyRecords:
         raise ReplayedResponse(status, body)
 
     async def look_again(self, idempotency: IdempotencyRecord | None) -> None:
-        """For a command that is refused: another transaction may have used its key meanwhile, and done what is in this one's
-        way. Raises as `replay`.
+        """Load and replay the record again, for a refused command: another transaction may have used the key and caused
+        the conflict. Raises as `replay`.
         """
         if idempotency is not None and not self.known(idempotency):
             await self.load([idempotency])
             self.replay(idempotency)
 
-    def answer(self, idempotency: IdempotencyRecord | None, result: Any) -> _Answer | None:
-        """What is to be kept for the key, if anything. Who comes after it in this transaction gets it too."""
+    def answer(self, idempotency: IdempotencyRecord | None, result: Any) -> _Response | None:
+        """The response to store for the key, if any. Later commands of this transaction replay it."""
         answer = None if idempotency is None else idempotency.render(result)
         if idempotency is not None and answer is not None:
             self._stored[idempotency.owner, idempotency.key] = (idempotency.digest, *answer)
@@ -69,15 +65,15 @@ def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
         return job
 
     async def with_record(connection: Connection, now: int) -> T:
-        idempotency_records = IdempotencyRecords(connection)
-        await idempotency_records.load([idempotency])
-        idempotency_records.replay(idempotency)
+        records = IdempotencyRecords(connection)
+        await records.load([idempotency])
+        records.replay(idempotency)
         try:
             result = await job(connection, now)
         except Error:
-            await idempotency_records.look_again(idempotency)
+            await records.look_again(idempotency)
             raise
-        answer = idempotency_records.answer(idempotency, result)
+        answer = records.answer(idempotency, result)
         if answer is not None:
             row = (idempotency.owner, idempotency.key, idempotency.digest, *answer, now)
             await connection.execute(Q["add_idempotency_records"], *([value] for value in row))

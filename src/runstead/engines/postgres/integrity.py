@@ -1,4 +1,4 @@
-"""Looks over the whole database, page by page, each page from one moment: a check of hours holds up no vacuum."""
+"""Checks the whole database in pages, each in a snapshot of its own, so a long check blocks no vacuum."""
 
 from collections import defaultdict
 from typing import Any, Final
@@ -13,7 +13,7 @@ _SEQ_MAX: Final = (1 << 62) - 1
 
 
 class PostgresIntegrity:
-    """One session of its own, without the bounds of the others: a page may take its time, and is planned freely."""
+    """Uses one session of its own, without timeouts and with the planner's default settings."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -25,22 +25,22 @@ class PostgresIntegrity:
         return self._connection
 
     async def latest_seq(self) -> int:
-        [row] = await self._ask("audit_latest_seq")
+        [row] = await self._ask("integrity_latest_seq")
         return int(row[0])
 
     async def _ask(self, query: str) -> list[Any]:
         try:
             return list(await (await self._session()).fetch(Q[query]))
-        except BROKEN as trouble:
-            raise trouble_with(trouble, "read") from trouble
+        except BROKEN as error:
+            raise trouble_with(error, "read") from error
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
         try:
             connection = await self._session()
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return await _page(connection, after, limit)
-        except BROKEN as trouble:
-            raise trouble_with(trouble, "read") from trouble
+        except BROKEN as error:
+            raise trouble_with(error, "read") from error
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
         return [tuple(row) for row in await self._ask(f"check_{check}")]
@@ -61,8 +61,8 @@ class PostgresIntegrity:
         )
 
     async def medium(self) -> list[str]:
-        rows = await self._ask("audit_invalid_indexes")
-        return [f"PostgreSQL calls the index {index} of {table} invalid: REINDEX it" for index, table in rows]
+        rows = await self._ask("integrity_invalid_indexes")
+        return [f"The index {index} of {table} is invalid: REINDEX it" for index, table in rows]
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -70,32 +70,32 @@ class PostgresIntegrity:
 
 
 async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage:
-    runs = [to_run(row) for row in await connection.fetch(Q["audit_runs"], after, limit)]
+    runs = [to_run(row) for row in await connection.fetch(Q["integrity_runs"], after, limit)]
     more = len(runs) == limit
     between = (after, runs[-1].seq if more else _SEQ_MAX)
 
-    async def ask(name: str) -> dict[int, Any]:
-        rows = await connection.fetch(Q[f"audit_{name}"], *between)
+    async def read(name: str) -> dict[int, Any]:
+        rows = await connection.fetch(Q[f"integrity_{name}"], *between)
         return {row[0]: tuple(row)[1:] for row in rows}
 
-    logs, ends, below, parents = (
-        await ask("logs"),
-        await ask("ends"),
-        await ask("below"),
-        await ask("parents"),
+    logs, ends, children, parents = (
+        await read("logs"),
+        await read("ends"),
+        await read("children"),
+        await read("parents"),
     )
-    attempts, keys = await ask("attempts"), await ask("keys")
-    gaps, placed, stored = await ask("gaps"), await ask("placed"), await ask("stored")
+    attempts, keys = await read("attempts"), await read("keys")
+    gaps, placed, stored = await read("gaps"), await read("placed"), await read("stored")
     inputs: dict[int, list[str]] = defaultdict(list)
-    for seq, request_id in await connection.fetch(Q["audit_inputs"], *between):
+    for seq, request_id in await connection.fetch(Q["integrity_inputs"], *between):
         inputs[seq].append(request_id)
-    audited = []
+    runs_checked = []
     for run in runs:
         seq = run.seq
         lost, latest_ended = attempts.get(seq, (0, 0))
         facts = [int(found.get(seq, (0,))[0]) for found in (gaps, placed, stored)]
-        total, active = below.get(seq, (0, 0))
-        one = CheckedRun(
+        total, active = children.get(seq, (0, 0))
+        checked = CheckedRun(
             run=run,
             log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
             children=(int(total), int(active)),
@@ -106,21 +106,22 @@ async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage
             open_inputs=tuple(inputs.get(seq, ())),
             family=FamilyFacts(*facts),
         )
-        audited.append(one)
+        runs_checked.append(checked)
     orphans = []
     for table in BELONGINGS:
         rows = await connection.fetch(_orphans(table), *between)
         orphans += [(table, row[0]) for row in rows]
-    return IntegrityPage(audited, orphans, runs[-1].seq if runs else after, more)
+    return IntegrityPage(runs_checked, orphans, runs[-1].seq if runs else after, more)
 
 
 def _orphans(table: str) -> str:
-    """Events of runs that retention deleted may wait for the end of their partition."""
-    left = (
+    """Events of runs that retention deleted stay until their partition is dropped."""
+    unswept = (
         " AND NOT EXISTS (SELECT 1 FROM run_leftovers AS l"
         " WHERE l.run_created_at = t.run_created_at AND l.run_seq = t.run_seq)"
     )
     return (
         f"SELECT DISTINCT run_seq FROM {table} AS t WHERE run_seq > $1 AND run_seq <= $2"  # noqa: S608 - our own names
-        " AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = t.run_seq)" + (left if table == "run_events" else "")
+        " AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = t.run_seq)"
+        + (unswept if table == "run_events" else "")
     )

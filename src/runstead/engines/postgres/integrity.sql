@@ -1,13 +1,13 @@
--- What `runstead db check` asks, for runs with $1 < seq <= $2. Large values are not read.
+-- Queries of `runstead db check`, for runs with $1 < seq <= $2. Large values are not read.
 
--- name: audit_latest_seq
+-- name: integrity_latest_seq
 SELECT coalesce(max(seq), 0) FROM runs
 
--- name: audit_runs
-SELECT {audited} FROM {runs} WHERE seq > $1 ORDER BY seq LIMIT $2
+-- name: integrity_runs
+SELECT {checked_columns} FROM {runs} WHERE seq > $1 ORDER BY seq LIMIT $2
 
--- name: audit_logs
--- A run's events are found by its creation: others are misplaced.
+-- name: integrity_logs
+-- Events are found by the run's creation time: others are misplaced.
 SELECT run_seq, count(*), min(event_id), max(event_id), sum(counted), sum(miscounted), sum(misplaced), sum(ends)
 FROM (
   SELECT e.run_seq, e.event_id, (e.flags & 3 = 1)::integer AS counted,
@@ -18,52 +18,52 @@ FROM (
 ) AS events
 GROUP BY run_seq
 
--- name: audit_ends
+-- name: integrity_ends
 SELECT r.seq, e.type, CASE WHEN e.type = 'RUN_ERROR' AND octet_length(e.payload) <= 65536 THEN e.payload END
 FROM runs AS r JOIN run_events AS e
   ON e.run_created_at = r.created_at AND e.run_seq = r.seq AND e.event_id = r.latest_event_id
 WHERE r.seq > $1 AND r.seq <= $2
 
--- name: audit_below
+-- name: integrity_children
 SELECT c.parent_seq, sum(1 + coalesce(f.descendants_total, 0)),
   sum((c.status IN ('pending', 'running', 'waiting'))::integer + coalesce(f.descendants_active, 0))
 FROM runs AS c LEFT JOIN run_families AS f ON f.run_seq = c.seq
 WHERE c.parent_seq > $1 AND c.parent_seq <= $2 GROUP BY c.parent_seq
 
--- name: audit_parents
+-- name: integrity_parents
 SELECT c.seq, p.seq, p.run_id, p.project_id, p.root_seq, p.root_run_id, p.path
 FROM runs AS c JOIN runs AS p ON p.seq = c.parent_seq WHERE c.seq > $1 AND c.seq <= $2
 
--- name: audit_attempts
+-- name: integrity_attempts
 SELECT run_seq, sum((outcome NOT IN ('parked', 'paused', 'dispatch_failed'))::integer), max(attempt) FROM run_attempts
 WHERE run_seq > $1 AND run_seq <= $2 GROUP BY run_seq
 
--- name: audit_keys
+-- name: integrity_keys
 SELECT run_seq, max(event_id) FROM run_event_keys WHERE run_seq > $1 AND run_seq <= $2 GROUP BY run_seq
 
--- name: audit_inputs
+-- name: integrity_inputs
 SELECT run_seq, id FROM input_requests WHERE run_seq > $1 AND run_seq <= $2 AND status = 'open' ORDER BY run_seq, id
 
--- name: audit_gaps
--- The counter of a root says how many places were given.
-SELECT l.root_seq, sum((l.start <> l.expected)::integer) + max((l.told <> f.logged)::integer) FROM (
+-- name: integrity_gaps
+-- A root's counter `logged` is the number of assigned positions.
+SELECT l.root_seq, sum((l.start <> l.expected)::integer) + max((l.counted <> f.logged)::integer) FROM (
   SELECT root_seq, start,
     1 + coalesce(sum(last - first + 1) OVER before, 0) AS expected,
-    sum(last - first + 1) OVER (PARTITION BY root_seq) AS told
+    sum(last - first + 1) OVER (PARTITION BY root_seq) AS counted
   FROM family_log WHERE root_seq > $1 AND root_seq <= $2
   WINDOW before AS (PARTITION BY root_seq ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) AS l LEFT JOIN run_families AS f ON f.run_seq = l.root_seq
 GROUP BY l.root_seq
 
--- name: audit_placed
+-- name: integrity_placed
 SELECT l.root_seq, sum(l.last - l.first + 1) FROM family_log AS l JOIN runs AS r ON r.seq = l.run_seq
 WHERE l.root_seq > $1 AND l.root_seq <= $2 AND l.run_seq <> l.root_seq GROUP BY l.root_seq
 
--- name: audit_stored
+-- name: integrity_stored
 SELECT root_seq, sum(latest_event_id) FROM runs
 WHERE root_seq > $1 AND root_seq <= $2 AND parent_seq IS NOT NULL GROUP BY root_seq
 
--- name: audit_invalid_indexes
+-- name: integrity_invalid_indexes
 SELECT indexrelid::regclass::text, indrelid::regclass::text FROM pg_index JOIN pg_class ON oid = indrelid
 WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace ORDER BY 1
 
@@ -71,13 +71,13 @@ WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace ORDER BY 
 SELECT status, count(*), sum(latest_event_id)::bigint, min(created_at) FILTER (WHERE status = 'pending') FROM runs GROUP BY status
 
 -- name: stats_tables
--- Rows as the last ANALYZE or vacuum saw them.
+-- Row counts of the last ANALYZE or vacuum.
 SELECT c.relname::text, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid), i.inhparent::regclass::text
 FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER BY c.relname
 
 -- name: stats_bytes
--- Of the database, and of the server's log where this user may see it.
+-- Of the database, and of the WAL if this user may read its size.
 SELECT pg_database_size(current_database()),
   CASE WHEN pg_has_role('pg_monitor', 'usage') THEN (SELECT sum(size)::bigint FROM pg_ls_waldir()) END
 
@@ -107,9 +107,9 @@ WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = i.conversation_id) LIMI
 
 -- name: check_batch_count
 SELECT * FROM (
-  SELECT b.id, (SELECT coalesce(sum(c.pending + c.running + c.waiting), 0)::bigint FROM batch_counts AS c WHERE c.batch_id = b.id) AS told,
+  SELECT b.id, (SELECT coalesce(sum(c.pending + c.running + c.waiting), 0)::bigint FROM batch_counts AS c WHERE c.batch_id = b.id) AS counted,
     (SELECT count(*) FROM runs AS r WHERE r.batch_id = b.id AND r.project_id = b.project_id
       AND r.status IN ('pending', 'running', 'waiting')) AS active,
     b.completed_at
   FROM batches AS b
-) AS counted WHERE told <> active OR (active = 0) <> (completed_at IS NOT NULL) LIMIT 100
+) AS checked WHERE counted <> active OR (active = 0) <> (completed_at IS NOT NULL) LIMIT 100

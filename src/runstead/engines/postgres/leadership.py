@@ -1,4 +1,4 @@
-"""The session that elects the leader of the replicas."""
+"""The session for leader election."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -15,25 +15,25 @@ T = TypeVar("T")
 
 
 class LeadershipDatabase:
-    """One session, so that the lead does not wait behind runs. Each statement is a transaction of its own."""
+    """A separate session, so that leader election never waits for runs. Each statement is a transaction."""
 
     def __init__(self, url: str, clock: Callable[[], int] | None) -> None:
-        """`clock`: for tests, the time in ms instead of the database's."""
+        """`clock`: the time in ms for tests, instead of the database's."""
         self._pool = Pool(lambda: connect(url), 1)
         self._driver = PostgresDriver(DIALECT, lambda time: time if clock is None else clock())
 
     async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A session that broke is replaced once."""
+        """Run in the session. A broken session is replaced once."""
         try:
             try:
                 return await self._run(steps(*args, **kwargs))
-            except BROKEN as trouble:
-                if not is_lost(trouble) or isinstance(trouble, NoSessionError):
+            except BROKEN as error:
+                if not is_lost(error) or isinstance(error, NoSessionError):
                     raise
                 self._pool.drop_idle()
                 return await self._run(steps(*args, **kwargs))
-        except BROKEN as trouble:
-            raise trouble_with(trouble, "find the leader") from trouble
+        except BROKEN as error:
+            raise trouble_with(error, "find the leader") from error
 
     async def write(
         self,
@@ -42,7 +42,7 @@ class LeadershipDatabase:
         *,
         quick: bool = False,
     ) -> T:
-        """The command gets no time: it reads it from the database, with the lead."""
+        """Run a command, which reads the time from the database."""
         assert idempotency is None
         del quick
         return await self.read(command, 0)

@@ -14,7 +14,7 @@ from runstead.engines.sql.messages import delete_message as delete_steps
 
 
 async def lock_live(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
-    """Conversation → how many messages it has. NOT_FOUND where one is not there, or was deleted."""
+    """Lock the conversations. Return id → message count. NOT_FOUND if one is missing or deleted."""
     wanted = sorted(set(ids))
     counts: dict[str, int] = dict(await connection.fetch(Q["lock_conversations"], wanted))
     if len(counts) < len(wanted):
@@ -25,14 +25,14 @@ async def lock_live(connection: Connection, ids: Iterable[str]) -> dict[str, int
 async def add_messages(
     connection: Connection, messages: Sequence[StoredMessage], counts: dict[str, int]
 ) -> list[StoredMessage]:
-    """The messages with the seqs they got, in conversations that are locked."""
+    """Add messages to locked conversations. Return them with their seqs."""
     stored = []
     moved = {}
     for message in messages:
-        where = message.conversation_id
-        counts[where] += 1
-        stored.append(replace(message, seq=counts[where]))
-        moved[where] = (where, counts[where], message.created_at, message.id)
+        conversation_id = message.conversation_id
+        counts[conversation_id] += 1
+        stored.append(replace(message, seq=counts[conversation_id]))
+        moved[conversation_id] = (conversation_id, counts[conversation_id], message.created_at, message.id)
     await connection.execute(Q["count_messages"], *columns_of(list(moved.values())))
     await connection.execute(Q["add_messages"], *columns_of([astuple(message) for message in stored]))
     return stored

@@ -1,6 +1,6 @@
-"""Numbered .sql files, each applied once in a transaction of its own, its name recorded. Forward only.
+"""Applies numbered .sql files once each, in one transaction per file. Forward only.
 
-Replicas that start together take turns by an advisory lock: the first one migrates, the others find it done.
+An advisory lock serializes replicas that start together: the first migrates, the others find nothing to do.
 """
 
 from typing import Final

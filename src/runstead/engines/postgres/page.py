@@ -1,4 +1,4 @@
-"""The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
+"""The SQL of a list of runs: the filters of the query, with keyset pagination."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,26 +16,25 @@ from runstead.ports.store import RunQuery
 _encode = msgspec.json.Encoder().encode
 
 
-#: What tells where a run stands.
 SUMMARY_COLUMNS: Final = ", ".join(RUN_SUMMARY_FIELDS)
-#: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
+#: Runs by their seqs. OFFSET 0 keeps the planner, which sees no values, from an index on a filter.
 _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
 
-#: The few runs that are not indexed yet, by the index of their order.
+#: The few runs that are not in the run index yet.
 _NEWEST: Final = "(SELECT * FROM runs WHERE seq > ${}::bigint ORDER BY seq OFFSET 0) AS runs"
 
-#: Of one project, those of a few states: the order shall not choose the index of all its runs.
-_OF_STATES: Final = "(SELECT * FROM runs WHERE project_id = $1 AND status = ANY ($2::text[]) AND status <> 'completed' OFFSET 0) AS runs"
-_ALIVE: Final = "status IN ('pending', 'running', 'waiting')"
+#: Runs of one project with rare statuses. OFFSET 0 keeps the planner from the index on all runs.
+_BY_STATUS: Final = "(SELECT * FROM runs WHERE project_id = $1 AND status = ANY ($2::text[]) AND status <> 'completed' OFFSET 0) AS runs"
+_ACTIVE: Final = "status IN ('pending', 'running', 'waiting')"
 
 
 def page_sql(
     query: RunQuery, columns: str = COLUMNS, table: str = RUNS, seqs: Sequence[int] | None = None
 ) -> tuple[str, list[Any]]:
-    """Newest (or longest) first, with `seqs` of these alone. All values are bound; only our own names are put together."""
-    where = _of_the_index(query.statuses) if seqs is None else []
-    # Of one project, what its own indexes are made of; see the migration `runs_by_project`.
-    of_one = (
+    """Newest (or longest) first; only the runs in `seqs` if given. All values are bound parameters."""
+    where = _index_conditions(query.statuses) if seqs is None else []
+    # Use the indexes on a project's runs; see the migration `runs_by_project`.
+    one_project = (
         len(query.project_ids) == 1
         and query.batch_id is query.schedule_id is query.parent_run_id is None
         and seqs is None
@@ -44,13 +43,13 @@ def page_sql(
     table = table if seqs is None else table.replace("runs", _CHOSEN, 1)
 
     def add(condition: str, *values: Any) -> None:
-        """`{}` in the condition stands for each value in turn."""
+        """`{}` in the condition is replaced by the placeholder of each value."""
         arguments.extend(values)
         first = len(arguments) - len(values) + 1
         where.append(condition.format(*(f"${first + n}" for n in range(len(values)))))
 
     def among(column: str, values: tuple[str, ...]) -> None:
-        if len(values) == 1:  # so that the index also gives the order
+        if len(values) == 1:  # so the index also provides the order
             add(f"{column} = {{}}", values[0])
         elif values:
             add(f"{column} = ANY ({{}}::text[])", list(values))
@@ -62,20 +61,20 @@ def page_sql(
     for column in ("batch_id", "schedule_id", "parent_run_id"):
         if (value := getattr(query, column)) is not None:
             add(f"{column} = {{}}", value)
-    if query.schedule_id is not None and _are_alive(query.statuses):
-        where.append(_ALIVE)  # what the index of these says
+    if query.schedule_id is not None and _are_active(query.statuses):
+        where.append(_ACTIVE)  # the condition of the partial index
     if query.root_only:
         add("parent_seq IS NULL")
     if query.labels:
         add("convert_from(labels, 'UTF8')::jsonb @> {}::jsonb", _encode(dict(query.labels)).decode())
         if len(dict(query.labels)) < len(set(query.labels)):
-            add("false")  # one label with two values at once: no run has that
+            add("false")  # one label with two values matches no run
     for condition, value in (
         ("created_at > {}::bigint", query.created_after),
         ("created_at < {}::bigint", query.created_before),
-        # For both orders: the planner, which knows no values, may take the index of either.
-        ("seq > {0}::bigint AND -seq < -{0}::bigint" if of_one else "seq > {}::bigint", query.seq_over),
-        ("seq < {0}::bigint AND -seq > -{0}::bigint" if of_one else "seq < {}::bigint", query.seq_under),
+        # In both forms, because the planner may choose the index of either order.
+        ("seq > {0}::bigint AND -seq < -{0}::bigint" if one_project else "seq > {}::bigint", query.seq_over),
+        ("seq < {0}::bigint AND -seq > -{0}::bigint" if one_project else "seq < {}::bigint", query.seq_under),
     ):
         if value is not None:
             add(condition, value)
@@ -86,7 +85,7 @@ def page_sql(
     if by_duration:
         add("duration_ms IS NOT NULL")
     table = _table(table, query, arguments)
-    place, order = _order(by_duration=by_duration, of_one=of_one)
+    place, order = _order(by_duration=by_duration, one_project=one_project)
     if query.before is not None:
         add(place, *query.before[0 if by_duration else 1 :])
     arguments.append(query.limit)
@@ -97,7 +96,7 @@ def page_sql(
 
 
 def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:
-    """The longest of the newest runs are looked for among those alone."""
+    """Read only the newest runs if the query asks for the longest of those."""
     if query.sort != "duration" or query.seq_over is None:
         return table
     arguments.append(query.seq_over)
@@ -107,13 +106,13 @@ def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:
 async def shares(connection: Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
     """See `runstead.ports.store.Runs.shares`."""
     sql, arguments = shares_sql(query, origin, width)
-    return [share(origin + at * width, *told) for at, *told in await connection.fetch(sql, *arguments)]
+    return [share(origin + at * width, *counts) for at, *counts in await connection.fetch(sql, *arguments)]
 
 
 def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
-    several = len(query.statuses) > 1 and _are_alive(query.statuses)
+    several = len(query.statuses) > 1 and _are_active(query.statuses)
     alone = query.batch_id is query.schedule_id is query.parent_run_id is None
-    table = _OF_STATES if several and alone and len(query.project_ids) == 1 else "runs"
+    table = _BY_STATUS if several and alone and len(query.project_ids) == 1 else "runs"
     sql, arguments = page_sql(replace(query, limit=limits.integer_max), SUMMARY_COLUMNS, table)
     place = f"(created_at - ${len(arguments) + 1}::bigint) / ${len(arguments) + 2}::bigint"
     counted = (
@@ -123,20 +122,20 @@ def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]
     return counted, [*arguments, origin, width]
 
 
-def _are_alive(statuses: Sequence[str]) -> bool:
+def _are_active(statuses: Sequence[str]) -> bool:
     return bool(statuses) and TERMINAL.isdisjoint(statuses)
 
 
-def _order(*, by_duration: bool, of_one: bool) -> tuple[str, str]:
-    """What follows a place in the list, and the list's order."""
+def _order(*, by_duration: bool, one_project: bool) -> tuple[str, str]:
+    """The condition for rows after a position, and the order of the list."""
     if by_duration:
         return "(duration_ms, seq) < ({}::bigint, {}::bigint)", "duration_ms DESC, seq DESC"
-    return ("-seq > -{}::bigint", "-seq") if of_one else ("seq < {}::bigint", "seq DESC")
+    return ("-seq > -{}::bigint", "-seq") if one_project else ("seq < {}::bigint", "seq DESC")
 
 
-def _of_the_index(statuses: Sequence[str]) -> list[str]:
-    """What the conditions of indexes say, so that they serve: that of the other states, and that of all runs of a
-    project, which one of the other states shall not be looked for in.
+def _index_conditions(statuses: Sequence[str]) -> list[str]:
+    """Conditions of the partial indexes that may serve the query: the index on statuses other than `completed`, and
+    the index on all runs of a project, which must not serve a query for one rare status.
     """
     others = ["status <> 'completed'"] if statuses and "completed" not in statuses else []
     return others if others and len(statuses) == 1 else [*others, "seq > 0"]

@@ -1,6 +1,6 @@
-"""Partitions of run_events: one for each month in which runs are created, made ahead of time.
+"""Partitions of run_events: one per month of the runs' creation, created ahead of time.
 
-Events of runs whose month has no partition go to `run_events_other`, so that nothing is ever refused for the lack of one.
+Events of runs whose month has no partition go to the default partition `run_events_other`.
 """
 
 from datetime import UTC, datetime
@@ -28,18 +28,18 @@ def months_from(now: int, count: int) -> list[tuple[str, int, int]]:
 async def make_partitions(
     connection: Connection, now: int, months: int = limits.partitions_ahead_months + 1
 ) -> list[str]:
-    """Make those that are missing, from the month of `now` on; their names."""
-    there = await _partitions(connection)
-    made = []
+    """Create the missing partitions from the month of `now` on. Return their names."""
+    existing = await _partitions(connection)
+    created = []
     for name, first, end in months_from(now, months):
-        if name in there:
+        if name in existing:
             continue
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
                 if name in await _partitions(connection):
                     continue
-                # Made beside the table and then attached: that holds up nobody who writes to the other months.
+                # A new table, attached afterwards, so that writes to the other months do not wait.
                 await connection.execute(
                     f"CREATE TABLE {name} (LIKE run_events INCLUDING COMPRESSION, PRIMARY KEY (run_seq, event_id));"
                     f"ALTER TABLE run_events ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"
@@ -47,12 +47,12 @@ async def make_partitions(
         except asyncpg.CheckViolationError:
             log.warning("a month's events are in run_events_other already, and stay there", partition=name)
             continue
-        made.append(name)
-    return made
+        created.append(name)
+    return created
 
 
 async def _partitions(connection: Connection) -> set[str]:
-    """Read as a table: names that PostgreSQL resolves for us may be out of date for as long as we wait for a lock."""
+    """Read pg_class: a cached name may be outdated after a wait for a lock."""
     rows = await connection.fetch(
         "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'run_events'::regclass"
     )

@@ -5,7 +5,7 @@ SELECT project_id, due_at, seq FROM runs WHERE due_at <= $1 AND created_at >= 0 
 SELECT due_at FROM runs WHERE due_at IS NOT NULL AND created_at >= 0 ORDER BY due_at, seq LIMIT 1
 
 -- name: due_heads
--- The soonest of every project in which a deadline has passed: one look into the index from a project to the next.
+-- The first due runs of every project. Each project costs one index probe.
 WITH RECURSIVE projects (name, soonest) AS (
   (SELECT project_id, due_at FROM runs WHERE due_at IS NOT NULL AND seq > 0 ORDER BY project_id, due_at LIMIT 1)
   UNION ALL
@@ -21,7 +21,7 @@ SELECT heads.* FROM projects CROSS JOIN LATERAL (
 WHERE soonest <= $1
 
 -- name: lock_due
--- In the order given, as many as are free.
+-- Locks up to $3 runs in the given order; skips locked ones.
 SELECT free.* FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn)
 CROSS JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY[turns.run]) AND due_at <= $2
@@ -30,7 +30,7 @@ CROSS JOIN LATERAL (
 ORDER BY turn LIMIT $3
 
 -- name: queued_targets
--- '' stands for none. One look into the index for each.
+-- '' means no target. Each target costs one index probe.
 WITH RECURSIVE found (name) AS (
   SELECT (
     SELECT coalesce(target, '') FROM runs WHERE project_id = $1 AND available_at IS NOT NULL
@@ -47,7 +47,7 @@ WITH RECURSIVE found (name) AS (
 SELECT name FROM found WHERE name IS NOT NULL
 
 -- name: next_available
--- Of the kinds $2: one look into the index for each priority that there is, and one for its soonest run after $3.
+-- Of the kinds $2. Each priority costs two index probes: one to find it, one for its first run after $3.
 WITH RECURSIVE steps (k, step) AS (
   SELECT k, (
     SELECT priority FROM runs WHERE project_id = $1 AND kind = k AND available_at IS NOT NULL AND seq > 0
@@ -75,8 +75,8 @@ SELECT project_id, push_service_id, target, seq, priority, available_at,
 FROM runs WHERE push_service_id IS NOT NULL AND available_at <= $1 ORDER BY available_at, seq LIMIT $2
 
 -- name: push_heads
--- What is due of each (project, service, target, priority) that is queued for push services; $2 the services to pass
--- over, $3 how many of each. One look into the index from each of them to the next.
+-- The first $3 due runs of each (project, service, target, priority) in the push queue, except the services $2. Each
+-- combination costs one index probe.
 WITH RECURSIVE projects (p) AS (
   SELECT (
     SELECT project_id FROM runs WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL ORDER BY project_id LIMIT 1
@@ -137,7 +137,7 @@ FROM steps CROSS JOIN LATERAL (
 ) AS heads
 
 -- name: lock_pushes
--- In the order given, as many as are free.
+-- Locks up to $3 runs in the given order; skips locked ones.
 SELECT free.* FROM unnest($1::bigint[]) WITH ORDINALITY AS turns (run, turn)
 CROSS JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY[turns.run]) AND push_service_id IS NOT NULL AND available_at <= $2

@@ -1,4 +1,4 @@
-"""Readers beside the writers: a few sessions that cannot write."""
+"""A pool of read-only sessions."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -26,22 +26,22 @@ class Readers:
         )
 
     async def do(self, read: Callable[[Connection], Awaitable[T]]) -> T:
-        """What the read returns. It sees every commit that was acknowledged before the call. A read whose session
-        broke is tried once more in a new one.
+        """Run the read. It sees every commit that was acknowledged before the call. If the session breaks, the read is
+        retried once in a new one.
         """
         try:
             try:
                 return await self._once(read)
-            except BROKEN as trouble:
-                if not is_lost(trouble) or isinstance(trouble, NoSessionError):
+            except BROKEN as error:
+                if not is_lost(error) or isinstance(error, NoSessionError):
                     raise
                 self._pool.drop_idle()
                 return await self._once(read)
-        except BROKEN as trouble:
-            raise trouble_with(trouble, "read") from trouble
+        except BROKEN as error:
+            raise trouble_with(error, "read") from error
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """None where an argument holds the character NUL: no stored text does."""
+        """The rows. No rows if an argument contains NUL, which no stored text contains."""
 
         async def read(connection: Connection) -> list[asyncpg.Record]:
             try:
@@ -53,7 +53,7 @@ class Readers:
         return await self.do(read)
 
     async def row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
-        """The first one."""
+        """The first row, or None."""
         rows = await self.rows(sql, *arguments)
         return rows[0] if rows else None
 

@@ -1,4 +1,4 @@
-"""Deletes old families from PostgreSQL. Their events stay, not found by reads, until their whole partition is dropped."""
+"""Deletes old families from PostgreSQL. Their events stay, invisible, until the whole partition is dropped."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.messages import delete_message
 from runstead.engines.postgres.related import DRIVER
-from runstead.engines.postgres.rollups import note_leaving
+from runstead.engines.postgres.rollups import note_deleted
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.conversations import Child
@@ -35,7 +35,7 @@ class PostgresRetention(SqlRetention):
         return await self._writer.do(lambda c, now: _retire(c, now - age_ms, runs))
 
     async def sweep(self, age_ms: int) -> int:
-        """Only months that are over since this age: before, their other runs may still leave."""
+        """Drop partitions of months that ended at least `age_ms` ago. Return how many partitions and rows."""
         before = await self._database.read(now) - age_ms
         month = datetime.fromtimestamp(before / 1000, UTC).replace(
             day=1, hour=0, minute=0, second=0, microsecond=0
@@ -46,8 +46,8 @@ class PostgresRetention(SqlRetention):
                 dropped, locked = await _drop_months(connection, to_ms(month))
             finally:
                 await connection.close()
-        except BROKEN as trouble:
-            raise trouble_with(trouble, "drop old partitions") from trouble
+        except BROKEN as error:
+            raise trouble_with(error, "drop old partitions") from error
         if locked:
             return dropped
         swept: int = await self._writer.do(
@@ -59,67 +59,68 @@ class PostgresRetention(SqlRetention):
 async def _retire(
     connection: Connection, before: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]
 ) -> int:
-    """Locks as everybody takes them: runs by seq, conversations, counters."""
-    named = {candidate.seq for candidate, _ in runs}
+    """Delete the runs. Lock order as everywhere: runs by seq, conversations, counters."""
+    seqs_given = {candidate.seq for candidate, _ in runs}
     roots = {candidate.root_seq for candidate, _ in runs}
-    rows = await connection.fetch(Q["lock_retired"], list(named | roots), before)
-    held = {row[0]: row for row in rows}
-    kept = {root for root in roots if root not in held or not held[root][3]}
-    kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq not in held}
-    children = await DRIVER.run(connection, select("children_seqs", Child, seqs=list(named)))
-    parents = {child.parent_seq for child in children if child.seq not in named}
+    rows = await connection.fetch(Q["lock_retired"], list(seqs_given | roots), before)
+    locked_rows = {row[0]: row for row in rows}
+    kept = {root for root in roots if root not in locked_rows or not locked_rows[root][3]}
+    kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq not in locked_rows}
+    children = await DRIVER.run(connection, select("children_seqs", Child, seqs=list(seqs_given)))
+    parents = {child.parent_seq for child in children if child.seq not in seqs_given}
     kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq in parents}
-    leaving = [(candidate.seq, archived) for candidate, archived in runs if candidate.root_seq not in kept]
-    if not leaving:
+    deleted = [(candidate.seq, archived) for candidate, archived in runs if candidate.root_seq not in kept]
+    if not deleted:
         return 0
-    seqs = [seq for seq, _ in leaving]
-    places = {seq: held[seq][2] for seq in seqs if held[seq][2] is not None}
-    await connection.fetch(Q["lock_spoken_in"], list(set(places.values())))
-    stay = [
-        (places[seq], seq, archived.parts, archived.outcome)
-        for seq, archived in leaving
+    seqs = [seq for seq, _ in deleted]
+    conversations = {seq: locked_rows[seq][2] for seq in seqs if locked_rows[seq][2] is not None}
+    await connection.fetch(Q["lock_conversations_of_runs"], list(set(conversations.values())))
+    kept_messages = [
+        (conversations[seq], seq, archived.parts, archived.outcome)
+        for seq, archived in deleted
         if archived is not None
     ]
-    if stay:
-        await connection.execute(Q["keep_messages"], *columns_of(stay))
-    silent = places.keys() - {seq for _, seq, _, _ in stay}
-    for seq in sorted(silent):
-        await delete_message(connection, places[seq], seq)
-    await note_leaving(connection, seqs)
+    if kept_messages:
+        await connection.execute(Q["keep_messages"], *columns_of(kept_messages))
+    without_message = conversations.keys() - {seq for _, seq, _, _ in kept_messages}
+    for seq in sorted(without_message):
+        await delete_message(connection, conversations[seq], seq)
+    await note_deleted(connection, seqs)
     written = await connection.fetchval(Q["retire_runs"], seqs)
     assert written == len(seqs), (written, len(seqs))
-    fewer = Counter(above for seq in seqs for above in seqs_of(held[seq][1]) if above not in named)
-    if fewer:
-        moved = [(seq, -count, 0, 0) for seq, count in fewer.items()]
-        await connection.execute(Q["count_families"], *columns_of(moved))
+    descendants_deleted = Counter(
+        ancestor for seq in seqs for ancestor in seqs_of(locked_rows[seq][1]) if ancestor not in seqs_given
+    )
+    if descendants_deleted:
+        changes = [(seq, -count, 0, 0) for seq, count in descendants_deleted.items()]
+        await connection.execute(Q["count_families"], *columns_of(changes))
     return len(seqs)
 
 
 async def _drop_months(connection: Connection, before: int) -> tuple[int, bool]:
-    """Drop the partitions in which no run is left; how many, and whether one could not be locked. Their parent is
-    locked for a moment: whoever holds that up for long makes it wait for the next look, and nobody waits behind it.
+    """Drop the partitions without runs. Return how many, and whether a lock timed out. The parent is locked only for
+    a moment: after a lock timeout the next tick retries, so other transactions do not queue behind it.
     """
     dropped = 0
     await connection.execute(f"SET lock_timeout = {limits.retention_lock_ms}")
     for name, first, end in await connection.fetch(Q["leftover_months"], before):
         try:
             async with connection.transaction():
-                if not await _is_left(connection, name, first, end):
+                if not await _is_unused(connection, name, first, end):
                     continue
-                # Our own names, as PostgreSQL's catalogue tells them
                 await connection.execute(f"DROP TABLE {name}")
                 await connection.execute(Q["forget_leftovers"], first, end)
         except asyncpg.LockNotAvailableError:
             return dropped, True
-        except asyncpg.UndefinedTableError:  # another replica was quicker
+        except asyncpg.UndefinedTableError:  # another replica dropped it
             continue
         log.info("dropped a month of events", partition=name)
         dropped += 1
     return dropped, False
 
 
-async def _is_left(connection: Connection, name: str, first: int, end: int) -> bool:
-    """Whether no run of the partition is there any more. Runs of one month have numbers near to each other."""
+async def _is_unused(connection: Connection, name: str, first: int, end: int) -> bool:
+    """Whether all runs of the partition are deleted. The seqs of a month are close to each other."""
     lowest, highest = await connection.fetchrow(f"SELECT min(run_seq), max(run_seq) FROM {name}")  # noqa: S608 - a name from the catalogue
     if lowest is None:
         return True

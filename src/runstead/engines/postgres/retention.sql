@@ -3,7 +3,7 @@ SELECT seq, path, conversation_id,
   coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false)
 FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs
 
--- name: lock_spoken_in
+-- name: lock_conversations_of_runs
 SELECT id FROM conversations WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE
 
 -- name: keep_messages
@@ -15,7 +15,7 @@ CROSS JOIN LATERAL (
 WHERE m.ctid = found.ctid
 
 -- name: retire_runs
--- All that belongs to them, but for their messages, their counters, and their events, which leave with their partition.
+-- Deletes the runs with their data, except messages and ancestors' counters. Events are dropped with their partition.
 WITH gone AS (DELETE FROM runs WHERE seq = ANY ($1::bigint[]) RETURNING seq, created_at, latest_event_id),
 events AS (INSERT INTO run_leftovers SELECT created_at, seq FROM gone WHERE latest_event_id > 0),
 keys AS (DELETE FROM run_event_keys WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
@@ -39,7 +39,7 @@ WHERE bounds IS NOT NULL AND bounds[2]::bigint <= $1 ORDER BY 2
 DELETE FROM run_leftovers WHERE run_created_at >= $1 AND run_created_at < $2
 
 -- name: sweep_leftovers
--- What no partition could take along.
+-- Events of deleted runs that are in the default partition.
 WITH swept AS (
   DELETE FROM run_leftovers WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM run_leftovers WHERE run_created_at < $1 ORDER BY run_created_at, run_seq LIMIT $2
@@ -48,7 +48,7 @@ WITH swept AS (
   RETURNING run_created_at, run_seq
 ),
 gone AS (
-  -- The first and the last creation leave few partitions; within those, a run has its number for itself.
+  -- The range of creation times selects few partitions; run_seq is unique within them.
   DELETE FROM run_events WHERE run_seq = ANY (ARRAY(SELECT run_seq FROM swept))
     AND run_created_at BETWEEN (SELECT min(run_created_at) FROM swept) AND (SELECT max(run_created_at) FROM swept)
 )

@@ -1,7 +1,7 @@
-"""Sums of what runs used and came to, in PostgreSQL.
+"""Roll-ups of usage and activity in PostgreSQL.
 
-One tick at a time, over all replicas: an advisory lock holds the others off. Entries have no order, so that one whose
-transaction commits late is simply there at a later tick.
+An advisory lock allows one tick at a time over all replicas. Entries have no order, so an entry whose transaction
+commits late is added by a later tick.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -42,19 +42,19 @@ _STATUS: Final = FACT_FIELDS.index("status")
 
 
 async def note_gone(connection: Connection, runs: Sequence[Run]) -> None:
-    """Runs that this transaction deletes."""
+    """Note runs that this transaction deletes."""
     await _note_gone(connection, list(map(end_of, runs)))
 
 
-async def note_leaving(connection: Connection, seqs: Sequence[int]) -> None:
+async def note_deleted(connection: Connection, seqs: Sequence[int]) -> None:
     await _note_gone(connection, await _ends(connection, seqs))
 
 
 async def note_moved(connection: Connection, seqs: Sequence[int], project_id: str) -> None:
     ends = await _ends(connection, seqs)
     missing = await _not_rolled_up(connection, ends)
-    told = [entry for end in ends for entry in moved(end, project_id, rolled_up=end.run_seq not in missing)]
-    await _note(connection, told)
+    values = [entry for end in ends for entry in moved(end, project_id, rolled_up=end.run_seq not in missing)]
+    await _note(connection, values)
 
 
 async def _note_gone(connection: Connection, ends: Sequence[End]) -> None:
@@ -69,11 +69,11 @@ async def _note(connection: Connection, entries: Sequence[Entry]) -> None:
 
 async def _ends(connection: Connection, seqs: Sequence[int]) -> list[End]:
     rows = await connection.fetch(Q["facts_of"], list(seqs))
-    return [End(seq, version, project_id, _facts(told)) for seq, version, project_id, *told in rows]
+    return [End(seq, version, project_id, _facts(values)) for seq, version, project_id, *values in rows]
 
 
 async def _not_rolled_up(connection: Connection, ends: Sequence[End]) -> set[int]:
-    """Those whose end neither the sums nor the entries have. Until the commit, no tick adds them."""
+    """The runs that neither the sums nor the entries contain. No tick adds them before the commit."""
     if await connection.fetchval(Q["rollup_backlog"]) is None:
         return set()
     await connection.execute(Q["share_rollup_lock"], ROLLUPS)
@@ -92,8 +92,8 @@ class PostgresRollups:
     async def catch_up(self, limit: int) -> int:
         return await self._tick("rollup_backlog", _catch_up, limit)
 
-    async def _tick(self, any_left: str, add: Callable[[Connection, int], Awaitable[int]], limit: int) -> int:
-        if await self._readers.row(Q[any_left]) is None:
+    async def _tick(self, pending: str, add: Callable[[Connection, int], Awaitable[int]], limit: int) -> int:
+        if await self._readers.row(Q[pending]) is None:
             return 0
 
         async def job(connection: Connection, _: int) -> int:
@@ -117,7 +117,7 @@ class PostgresRollups:
         return await self._read(lambda c: _activity(c, query))
 
     async def _read(self, read: Callable[[Connection], Awaitable[T]]) -> T:
-        """All from one moment."""
+        """Read in one snapshot."""
 
         async def job(connection: Connection) -> T:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -130,27 +130,29 @@ class PostgresRollups:
             connection = await connect_alone(self._url)
             try:
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    return await _audit(connection)
+                    return await _check(connection)
             finally:
                 await connection.close()
-        except BROKEN as trouble:
-            raise trouble_with(trouble, "read") from trouble
+        except BROKEN as error:
+            raise trouble_with(error, "read") from error
 
 
 async def _fold(connection: Connection, limit: int) -> int:
     entries = await connection.fetch(Q["take_rollup_entries"], limit)
     await _add(
-        connection, Additions((action, project, decode_facts(told)) for action, project, told in entries)
+        connection, Additions((action, project, decode_facts(values)) for action, project, values in entries)
     )
     return len(entries)
 
 
 async def _catch_up(connection: Connection, limit: int) -> int:
-    below = await connection.fetchval(Q["rollup_backlog"])
-    if below is None:
+    below_seq = await connection.fetchval(Q["rollup_backlog"])
+    if below_seq is None:
         return 0
-    runs = await connection.fetch(Q["rollup_backlog_runs"], below, limit)
-    found: list[Added] = [("ended", project, _facts(told)) for _, project, counts, *told in runs if counts]
+    runs = await connection.fetch(Q["rollup_backlog_runs"], below_seq, limit)
+    found: list[Added] = [
+        ("ended", project, _facts(values)) for _, project, counts, *values in runs if counts
+    ]
     await _add(connection, Additions(found))
     if len(runs) < limit:
         await connection.execute(Q["end_rollup_backlog"])
@@ -167,14 +169,14 @@ async def _add(connection: Connection, additions: Additions) -> None:
         await connection.execute(Q["add_usage"], *columns_of(rows))
     if additions.activity:
         keys = list(additions.activity)
-        there = await connection.fetch(Q["activity_durations"], *columns_of(keys))
-        told = []
-        for key, (before,) in zip(keys, there, strict=True):
+        stored = await connection.fetch(Q["activity_durations"], *columns_of(keys))
+        values = []
+        for key, (before,) in zip(keys, stored, strict=True):
             runs, durations = additions.activity[key]
             if before is not None:
                 durations.update(unpacked(before))
-            told.append((*key, runs, packed(durations)))
-        await connection.execute(Q["add_activity"], *columns_of(told))
+            values.append((*key, runs, packed(durations)))
+        await connection.execute(Q["add_activity"], *columns_of(values))
     used, active = additions.emptied
     if used:
         await connection.execute(Q["drop_empty_usage"], *columns_of(used))
@@ -194,12 +196,12 @@ async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
     for since, until, over, under in query.edges:
         rows += await _read_facts(connection, Q["edge_facts"], project, over, under, since, until)
     truncated = False
-    below = await connection.fetchval(Q["rollup_backlog"])
-    if below is not None:
+    below_seq = await connection.fetchval(Q["rollup_backlog"])
+    if below_seq is not None:
         most = limits.usage_backlog_max
         for _, since, until in query.cover.spans:
-            given = (project, below, since, until, most + 1)
-            found = await _read_facts(connection, Q["backlog_facts"], *given)
+            arguments = (project, below_seq, since, until, most + 1)
+            found = await _read_facts(connection, Q["backlog_facts"], *arguments)
             truncated = truncated or len(found) > most
             rows += found[:most]
     unsummed = query.pending(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)), rows)
@@ -216,9 +218,9 @@ async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
     return UsagePage(ways, (await sums("model", 1)).lines, ended + living, truncated)
 
 
-async def _read_facts(connection: Connection, sql: str, *given: Any) -> list[Facts]:
-    """A few at a time: metadata may be large."""
-    return [_facts(row) async for row in connection.cursor(sql, *given, prefetch=200)]
+async def _read_facts(connection: Connection, sql: str, *arguments: Any) -> list[Facts]:
+    """Read a few rows at a time, because metadata may be large."""
+    return [_facts(row) async for row in connection.cursor(sql, *arguments, prefetch=200)]
 
 
 async def _activity(connection: Connection, query: ActivityQuery) -> list[Share] | None:
@@ -236,14 +238,14 @@ async def _activity(connection: Connection, query: ActivityQuery) -> list[Share]
     return found.shares()
 
 
-async def _audit(connection: Connection) -> list[str]:
-    auditor = RollupChecker()
-    async for project_id, *told in connection.cursor(Q["audit_rollup_runs"], prefetch=1_000):
-        auditor.run(project_id, _facts(told))
-    async for project_id, action, told in connection.cursor(Q["audit_rollup_entries"], prefetch=1_000):
-        auditor.entry(project_id, action, decode_facts(told))
-    for row in await connection.fetch(Q["audit_usage"]):
-        auditor.usage(*row)
-    async for row in connection.cursor(Q["audit_activity"], prefetch=1_000):
-        auditor.activity(*row)
-    return auditor.wrong()
+async def _check(connection: Connection) -> list[str]:
+    checker = RollupChecker()
+    async for project_id, *values in connection.cursor(Q["integrity_rollup_runs"], prefetch=1_000):
+        checker.run(project_id, _facts(values))
+    async for project_id, action, values in connection.cursor(Q["integrity_rollup_entries"], prefetch=1_000):
+        checker.entry(project_id, action, decode_facts(values))
+    for row in await connection.fetch(Q["integrity_usage"]):
+        checker.usage(*row)
+    async for row in connection.cursor(Q["integrity_activity"], prefetch=1_000):
+        checker.activity(*row)
+    return checker.wrong()

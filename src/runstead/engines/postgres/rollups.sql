@@ -95,7 +95,7 @@ WHERE project_id = $1 AND -seq < -$2::bigint AND -seq > -$3::bigint AND seq > 0 
 ORDER BY -seq
 
 -- name: backlog_facts
--- Of whole buckets, what was not added yet.
+-- Runs of whole buckets that are not in the sums yet.
 SELECT {facts} FROM runs AS r
 WHERE project_id = $1 AND -seq > -$2::bigint AND seq > 0 AND created_at >= $3 AND created_at < $4
   AND status IN ('completed', 'failed', 'cancelled')
@@ -145,24 +145,24 @@ SELECT count(*) FROM (
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
 WHERE project_id = $1 AND way = $2 AND name = $3 AND width = $4 AND bucket >= $5 AND bucket < $6
 
--- name: audit_rollup_runs
+-- name: integrity_rollup_runs
 SELECT project_id, {facts} FROM runs AS r
 WHERE status IN ('completed', 'failed', 'cancelled') AND (
   NOT EXISTS (SELECT 1 FROM rollup_backlog WHERE below_seq > r.seq)
   OR EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
 )
 
--- name: audit_rollup_entries
+-- name: integrity_rollup_entries
 SELECT project_id, action, facts FROM rollup_entries
 
--- name: audit_usage
+-- name: integrity_usage
 SELECT project_id, way, width, bucket / 2419200000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
   sum(cached_input_tokens), sum(reasoning_tokens)
 FROM (
   SELECT *, CASE WHEN way = 'gone' THEN name ELSE '' END AS part FROM usage_rollups
 ) AS parted GROUP BY project_id, way, width, bucket / 2419200000, part, provider, model
 
--- name: audit_activity
+-- name: integrity_activity
 SELECT project_id, way, width, bucket / 2419200000, kind, status, runs, durations FROM activity_rollups
 
 -- name: add_rollup_entries
@@ -170,7 +170,7 @@ INSERT INTO rollup_entries (run_seq, version, action, project_id, facts)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bytea[])
 
 -- name: take_rollup_entries
--- One tick at a time takes any.
+-- Only one tick runs at a time.
 DELETE FROM rollup_entries WHERE ctid = ANY (ARRAY (SELECT ctid FROM rollup_entries ORDER BY run_seq, version, action LIMIT $1))
 RETURNING action, project_id, facts
 

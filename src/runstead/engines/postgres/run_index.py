@@ -1,4 +1,4 @@
-"""The index of runs in PostgreSQL, and lists that are found by it."""
+"""The run index in PostgreSQL, and searches by it."""
 
 import asyncio
 import time
@@ -12,11 +12,11 @@ from runstead.engines.postgres.page import page_sql
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import RUNS, Q
-from runstead.engines.sql.run_index import Row, Statement, advance, faults
+from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
 from runstead.engines.sql.run_search import Changed, Found, Page, Search, Span, State, Terms, search
 from runstead.ports.store import RunQuery
 
-#: Those that take all rows at once.
+#: Statements that take all rows as arrays.
 _MANY = frozenset({"put_terms", "drop_changes"})
 
 
@@ -29,15 +29,15 @@ class PostgresRunIndex:
         return await advance(self)
 
     async def faults(self, after: int) -> tuple[list[str], int | None]:
-        return await faults(self, after)
+        return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
         return await self._readers.do(lambda c: c.fetch(Q[name], *arguments))
 
-    async def at_once(self, *asked: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
+    async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         async def read(connection: Connection) -> list[Sequence[Row]]:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return [await connection.fetch(Q[name], *arguments) for name, arguments in asked]
+                return [await connection.fetch(Q[name], *arguments) for name, arguments in reads]
 
         return await self._readers.do(read)
 
@@ -54,42 +54,42 @@ class PostgresRunIndex:
 
         return await self._writer.do(job)
 
-    async def settled(self) -> bool:
+    async def wait_for_writers(self) -> bool:
         until = time.monotonic() + limits.index_settle_s
-        early = left = {row[0] for row in await self.read("index_writers")}
-        while left and time.monotonic() < until:
+        writers = unfinished = {row[0] for row in await self.read("index_writers")}
+        while unfinished and time.monotonic() < until:
             await asyncio.sleep(0.02)
-            left = early & {row[0] for row in await self.read("index_writers")}
-        return not left
+            unfinished = writers & {row[0] for row in await self.read("index_writers")}
+        return not unfinished
 
 
 async def found(
     readers: Readers, query: RunQuery, columns: str, convert: Callable[[Any], Found], table: str = RUNS
 ) -> list[Any]:
-    """The list of a query."""
-    looking = search(query)
-    answer: Sequence[Any] | None = None
+    """The runs of a query."""
+    steps = search(query)
+    rows: Sequence[Any] | None = None
     while True:
-        ask = await asyncio.to_thread(_next, looking, answer)
-        match ask:
+        request = await asyncio.to_thread(_next, steps, rows)
+        match request:
             case list():
-                return ask
-            case Page(asked, seqs):
-                sql, arguments = page_sql(asked, columns, table, seqs)
-                answer = [convert(row) for row in await readers.rows(sql, *arguments)]
+                return request
+            case Page(page_query, seqs):
+                sql, arguments = page_sql(page_query, columns, table, seqs)
+                rows = [convert(row) for row in await readers.rows(sql, *arguments)]
             case State():
-                answer = await readers.rows(Q["index_mark"])
+                rows = await readers.rows(Q["index_mark"])
             case Changed():
-                answer = await readers.rows(Q["index_changed"])
+                rows = await readers.rows(Q["index_changed"])
             case Terms(blocks, terms):
-                answer = await readers.rows(Q["index_terms"], blocks, terms)
+                rows = await readers.rows(Q["index_terms"], blocks, terms)
             case Span(blocks, first, end):
-                answer = await readers.rows(Q["index_span"], blocks, first, end)
+                rows = await readers.rows(Q["index_span"], blocks, first, end)
 
 
-def _next(looking: Search, answer: Sequence[Any] | None) -> Any:
-    """What it asks next, or the list that it found."""
+def _next(steps: Search, rows: Sequence[Any] | None) -> Any:
+    """The next request of the search, or its result."""
     try:
-        return next(looking) if answer is None else looking.send(answer)
-    except StopIteration as over:
-        return over.value
+        return next(steps) if rows is None else steps.send(rows)
+    except StopIteration as stop:
+        return stop.value

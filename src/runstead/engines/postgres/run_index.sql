@@ -49,7 +49,7 @@ DELETE FROM run_terms WHERE block = $1
 DELETE FROM run_index_changes WHERE id = ANY ($1::bigint[])
 
 -- name: index_writers
--- The transactions that may have drawn a seq, or are changing a run. Such locks are held to their end.
+-- Transactions that may have drawn a seq or changed a run. They hold these locks until they end.
 SELECT DISTINCT virtualtransaction FROM pg_locks
 WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -1,15 +1,15 @@
--- How statements are written so that PostgreSQL has one plan for each, whatever its statistics: docs/decisions/0022. In short:
--- LATERAL with LIMIT instead of a join; `= ANY (ARRAY[…])` and ORDER BY all of an index, to name that one; `ctid`s to change.
+-- Statements are written so that PostgreSQL has one plan for each, independent of statistics (docs/decisions/0022):
+-- LATERAL with LIMIT instead of a join; `= ANY (ARRAY[…])` and ORDER BY all columns of an index to select it; update by ctid.
 
 -- name: load
--- Locks every run that is named, and the whole line above a parent, lowest first: the one order that all take. The time
--- is read after each lock, the last one counts. A number for every run that is not there yet comes along, and which of
--- the projects $4 have webhooks, and of $5 limits on running runs.
+-- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
+-- after each lock; the last one counts. Also returns a seq for each new run, and which of the projects $4 have webhooks
+-- and which of $5 have concurrency limits.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
   CROSS JOIN LATERAL (SELECT seq, path FROM runs WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
-), line AS MATERIALIZED (
+), ancestors AS MATERIALIZED (
   SELECT seq FROM named
   UNION
   SELECT step::bigint FROM named, unnest(string_to_array(trim(BOTH '/' FROM path), '/')) AS step
@@ -24,7 +24,7 @@ FROM (
     ARRAY(SELECT DISTINCT project_id FROM concurrency_limits WHERE project_id = ANY ($5::text[]))
 ) AS fresh (seqs, limited)
 LEFT JOIN LATERAL (
-  SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM line)) ORDER BY seq FOR UPDATE OF runs
+  SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs
 ) AS locked ON true
 
 -- name: run_by_key
@@ -78,7 +78,7 @@ SELECT {receipt} FROM run_receipts WHERE run_seq = $1 AND key = $2
 INSERT INTO run_receipts (run_seq, {receipt}) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
 
 -- name: delete_runs
--- All that belongs to a run, but for its message and its counters. Its places in its family's order stay empty.
+-- Deletes a run with its data, except its message and ancestors' counters. Its positions in the family log stay empty.
 WITH gone AS (DELETE FROM runs WHERE seq = $1 AND version = $2 RETURNING seq, created_at),
 events AS (
   DELETE FROM run_events WHERE run_created_at = (SELECT created_at FROM gone) AND run_seq = (SELECT seq FROM gone)
@@ -93,7 +93,7 @@ log AS (DELETE FROM family_log WHERE root_seq = (SELECT seq FROM gone))
 SELECT count(*) FROM gone
 
 -- name: alive_below
--- All that runs below these runs ($1, of the families of $2), locked lowest first.
+-- Locks the active descendants of the runs $1 (with roots $2) in the order of seq.
 SELECT {locked} FROM {runs}
 WHERE seq = ANY (ARRAY(
   SELECT r.seq FROM unnest($1::bigint[], $2::bigint[]) AS m (seq, root_seq)
@@ -114,7 +114,7 @@ SELECT r.* FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
 CROSS JOIN LATERAL (SELECT {columns} FROM {runs} WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
 
 -- name: families_alive
--- (run, one below it)
+-- (run, active descendant)
 SELECT m.seq, below.seq
 FROM unnest($1::bigint[], $2::bigint[]) AS m (seq, root_seq)
 CROSS JOIN LATERAL (
@@ -129,7 +129,7 @@ ORDER BY below.seq
 SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
 
 -- name: runs_of_schedules_alive
--- The oldest of each that have not ended, as many as are asked for.
+-- The oldest active runs of each schedule, at most `most`.
 SELECT asked.id, alive.*
 FROM unnest($1::text[], $2::bigint[]) AS asked (id, most)
 CROSS JOIN LATERAL (

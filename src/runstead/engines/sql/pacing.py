@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def paced(items: Iterable[T], each: int = 32) -> Iterator[T]:
-    """For long work in a thread beside the event loop: it sleeps after `each` items, a fraction of a ms of work.
+    """Yield the items and sleep after every `each` of them, a fraction of a ms of work.
 
-    Letting go of the interpreter without sleeping is not enough: the event loop lets go of it with every statement of
-    SQLite, and would then wait for such a piece of work each time.
+    Releasing the GIL without a sleep is not enough: the event loop releases it at every SQLite statement, and would then
+    wait for a piece of this work each time.
     """
     for number, item in enumerate(items):
         if number % each == 0:

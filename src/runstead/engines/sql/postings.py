@@ -1,7 +1,7 @@
-"""Sets of runs as bits: which runs of a block have a term, and how long each of them took.
+"""Sets of runs as bits: which runs of a block have a term, and their durations.
 
-A block is `BLOCK` consecutive seqs; a run's place in it is its offset. In memory a set is an integer whose bit n stands
-for offset n, so that sets are joined by one operation. A stored set is a list of offsets where it is small, else the bits.
+A block is `BLOCK` consecutive seqs; a run's position in it is its offset. In memory a set is an integer whose bit n is
+offset n, so sets are combined by one operation. A small set is stored as a list of offsets, a larger one as bits.
 """
 
 import struct
@@ -13,17 +13,15 @@ from typing import Final
 BLOCK: Final = 4_096
 _BYTES: Final = BLOCK // 8
 _BITS: Final = [1 << offset for offset in range(BLOCK)]
-_LIST_MAX: Final = (
-    _BYTES // 2 - 1
-)  # a list is always shorter than the bits, so its length tells which of them it is
+_OFFSETS_MAX: Final = _BYTES // 2 - 1  # a list is shorter than the bits: the length shows the format
 
 
 def pack(bits: int) -> bytes:
-    return pack_offsets(list(descending(bits))) if bits.bit_count() <= _LIST_MAX else _bytes(bits)
+    return pack_offsets(list(descending(bits))) if bits.bit_count() <= _OFFSETS_MAX else _bytes(bits)
 
 
 def pack_offsets(offsets: Sequence[int]) -> bytes:
-    if len(offsets) <= _LIST_MAX:
+    if len(offsets) <= _OFFSETS_MAX:
         return struct.pack(f"<{len(offsets)}H", *offsets)
     return _bytes(bits_of(offsets))
 
@@ -43,19 +41,19 @@ def _bytes(bits: int) -> bytes:
 
 
 def descending(bits: int) -> Iterator[int]:
-    """The members, greatest first."""
+    """The members, largest first."""
     while bits:
         offset = bits.bit_length() - 1
         yield offset
         bits ^= 1 << offset
 
 
-# Durations stand in slices: slice n is the set of the runs whose duration has the bit n, so a duration is compared with
-# those of a whole block by one operation for each of its bits (a bit-sliced index).
+# Durations are stored as a bit-sliced index: slice n is the set of the runs whose duration has bit n. To compare a
+# duration with all those of a block takes one operation per bit.
 
 
 def pack_durations(durations: Mapping[int, int]) -> bytes:
-    """The slices of a block with these durations, offset → ms."""
+    """The slices of a block with these durations (offset → ms)."""
     width = max(durations.values(), default=0).bit_length()
     if not width:
         return b""
@@ -67,9 +65,9 @@ def with_durations(stored: bytes, durations: Mapping[int, int]) -> bytes:
     slices = unpack_slices(stored)
     for offset, duration in durations.items():
         slices += [0] * (duration.bit_length() - len(slices))
-        place = 1 << offset
+        position = 1 << offset
         for number, bits in enumerate(slices):
-            slices[number] = bits | place if duration >> number & 1 else bits & ~place
+            slices[number] = bits | position if duration >> number & 1 else bits & ~position
     return b"".join(map(_bytes, slices))
 
 
@@ -83,50 +81,50 @@ def duration_at(slices: Sequence[int], offset: int) -> int:
     return sum((bits >> offset & 1) << number for number, bits in enumerate(slices))
 
 
-def joined_slices(stored: Sequence[bytes]) -> list[int]:
-    """The slices of several blocks, one after the other, as those of one long block."""
+def concatenated_slices(stored: Sequence[bytes]) -> list[int]:
+    """The slices of several blocks, concatenated to those of one long block."""
     count = max(map(len, stored), default=0) // _BYTES
-    nothing = bytes(_BYTES)
+    empty = bytes(_BYTES)
     return [
-        int.from_bytes(b"".join(one[n * _BYTES : (n + 1) * _BYTES] or nothing for one in stored), "little")
+        int.from_bytes(b"".join(one[n * _BYTES : (n + 1) * _BYTES] or empty for one in stored), "little")
         for n in range(count)
     ]
 
 
-def joined(sets: Sequence[int]) -> int:
-    """The same for sets."""
+def concatenated(sets: Sequence[int]) -> int:
+    """Concatenate the sets of several blocks."""
     return int.from_bytes(b"".join(map(_bytes, sets)), "little")
 
 
-def parted(bits: int, count: int) -> list[int]:
-    """The sets of `count` blocks, which were joined."""
+def split(bits: int, count: int) -> list[int]:
+    """Split concatenated sets into those of `count` blocks."""
     whole = bits.to_bytes(count * _BYTES, "little")
     return [int.from_bytes(whole[n * _BYTES : (n + 1) * _BYTES], "little") for n in range(count)]
 
 
 def longest(slices: Sequence[int], among: int, count: int) -> int:
-    """The `count` members of a set with the longest durations, of equal ones the newest."""
-    sure, equal = 0, among
+    """The `count` members of a set with the longest durations; of equal ones the newest."""
+    chosen, equal = 0, among
     for bits in reversed(slices):
-        more = sure | (equal & bits)
-        if more.bit_count() > count:
+        larger = chosen | (equal & bits)
+        if larger.bit_count() > count:
             equal &= bits
         else:
-            sure, equal = more, equal ^ (equal & bits)
-    room = count - sure.bit_count()
-    if equal.bit_count() <= room:
-        return sure | equal
-    # Halve what is left by place, newest first.
+            chosen, equal = larger, equal ^ (equal & bits)
+    needed = count - chosen.bit_count()
+    if equal.bit_count() <= needed:
+        return chosen | equal
+    # Find the newest of the equal ones by bisection.
     low = equal.bit_length()
     step = 1 << low.bit_length()
     while step := step >> 1:
-        if low >= step and (equal >> (low - step)).bit_count() <= room:
+        if low >= step and (equal >> (low - step)).bit_count() <= needed:
             low -= step
-    return sure | (equal >> low << low)
+    return chosen | (equal >> low << low)
 
 
-def shorter(slices: Sequence[int], among: int, duration: int, place: int) -> int:
-    """The members of a set with a shorter duration, or the same and a place below."""
+def shorter(slices: Sequence[int], among: int, duration: int, position: int) -> int:
+    """The members of a set with a shorter duration, or the same duration and a lower position."""
     less, equal = 0, among
     if duration >> len(slices):
         return among
@@ -137,4 +135,4 @@ def shorter(slices: Sequence[int], among: int, duration: int, place: int) -> int
             equal = bits
         else:
             equal ^= bits
-    return less | (equal & ((1 << max(place, 0)) - 1))
+    return less | (equal & ((1 << max(position, 0)) - 1))

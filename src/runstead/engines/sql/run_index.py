@@ -1,8 +1,8 @@
-"""The index by which runs are found, and how it is kept: by a loop, behind the writes.
+"""Maintains the search index of runs, by a loop after the writes.
 
-A block of runs is indexed once a younger run is there, whole and in one go, so the commands that write runs pay nothing for
-it. What changes in a run of a block that is indexed, or about to be, is noted by the tables' triggers, and worked in
-later. Until then a search reads such runs themselves.
+A block of runs is indexed as a whole once a newer run exists, so commands that write runs pay nothing for it. Triggers
+record changes to runs of an indexed block, or of one that is being indexed; the loop applies them later. Until then a
+search reads such runs from the table.
 """
 
 import asyncio
@@ -44,49 +44,49 @@ from runstead.engines.sql.run_terms import (
 
 Row: TypeAlias = Sequence[Any]
 Statement: TypeAlias = tuple[str, Sequence[Row]]
-"""A named statement, and what it is executed with: once for each row."""
+"""A named statement and its rows of arguments; it is executed once per row."""
 
 
 class Tables(Protocol):
-    """What `advance` and `faults` need of an engine. Statements are named as in its run_index.sql."""
+    """The operations that the index needs from an engine. Statements are named as in its run_index.sql."""
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]: ...
 
     async def write(self, version: int, statements: Sequence[Statement]) -> bool:
-        """All of them in one transaction, where the index is still at this version, which grows by one; else none: another
-        replica keeps the index.
+        """Execute all in one transaction and increment the version. False, and no effect, if the version is another:
+        another replica maintains the index.
         """
         ...
 
-    async def settled(self) -> bool:
-        """Wait for every transaction that may have drawn a seq or changed a run before the call, so that what they
-        did can be read; False where one takes too long.
+    async def wait_for_writers(self) -> bool:
+        """Wait for every transaction that may have drawn a seq or changed a run before the call, so that its writes
+        are visible. False if one takes too long.
         """
         ...
 
-    async def at_once(self, *asked: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
-        """What several statements read, all from one moment."""
+    async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
+        """The rows of several statements, all from one snapshot."""
         ...
 
 
 class _State(NamedTuple):
-    """Runs with a seq below `mark` are indexed; changes of those below `noted` are noted."""
+    """Runs with a seq below `mark` are indexed; changes of those below `noted` are recorded."""
 
     version: int
     mark: int
     noted: int
     newest: int
-    oldest: int  # of those from the mark on
+    oldest: int  # of the runs from the mark on
 
 
 class _Change(NamedTuple):
     id: int
     seq: int
-    named: bool  # more than its state may have changed
+    named: bool  # more than the status may have changed
 
 
 async def advance(tables: Tables) -> int:
-    return await _work_in(tables) + await _index_next(tables)
+    return await _apply_changes(tables) + await _index_next(tables)
 
 
 async def _state(tables: Tables) -> _State:
@@ -102,17 +102,17 @@ async def _index_next(tables: Tables) -> int:
         if end <= state.mark or not await tables.write(version, [("note_changes", [(end,)])]):
             return 0
         state, version = state._replace(noted=end), version + 1
-    if not await tables.settled():
+    if not await tables.wait_for_writers():
         return 0
     block = min(max(state.oldest, state.mark), state.noted - 1) // BLOCK
     facts: list[Facts] = []
     for first in range(block * BLOCK, (block + 1) * BLOCK, limits.index_facts_max):
         facts += _facts(await tables.read("index_facts", first, first + limits.index_facts_max))
-    terms = await asyncio.to_thread(_built, facts)
+    terms = await asyncio.to_thread(_build_terms, facts)
     rows = [(block, term, runs) for term, runs in terms.items()]
     step = limits.index_rows_max
     pieces = [rows[start : start + step] for start in range(0, len(rows), step)]
-    # Nothing looks at a block before the mark has passed it.
+    # No search reads a block before the mark has passed it.
     statements: list[Statement] = [("drop_block", [(block,)])]
     statements += [("put_terms", piece) for piece in pieces]
     for statement in statements:
@@ -127,18 +127,18 @@ def _facts(rows: Iterable[Row]) -> list[Facts]:
     return [Facts(*row) for row in rows]
 
 
-def _built(runs: Sequence[Facts]) -> dict[bytes, bytes]:
-    """The terms of a block, in their order, in small pieces: others wait for the interpreter."""
-    of_value: dict[Value, list[int]] = defaultdict(list)
+def _build_terms(runs: Sequence[Facts]) -> dict[bytes, bytes]:
+    """The terms of a block, sorted. Paced, because other threads wait for the GIL."""
+    by_value: dict[Value, list[int]] = defaultdict(list)
     offsets: dict[bytes, list[int]] = defaultdict(list)
     for run in paced(runs):
         offset = run.seq % BLOCK
         for value in values_of(run):
-            of_value[value].append(offset)
+            by_value[value].append(offset)
         for gram in set(grams(run.run_id)):
             offsets[gram].append(offset)
     shared: dict[bytes, int] = defaultdict(int)
-    for value, members in paced(of_value.items()):
+    for value, members in paced(by_value.items()):
         if len(members) == 1:
             for term in terms_of_value(value):
                 offsets[term] += members
@@ -160,9 +160,9 @@ def _durations(runs: Iterable[Facts]) -> dict[int, int]:
     return {run.seq % BLOCK: run.duration_ms for run in runs if run.duration_ms is not None}
 
 
-async def _work_in(tables: Tables) -> int:
-    """Changes of runs: what is new is put into their blocks. What a run has no more stays, but for its state: whoever
-    finds it looks at the run. A run that is gone leaves its project, and the last one of a block takes the block along.
+async def _apply_changes(tables: Tables) -> int:
+    """Add the new terms of changed runs to their blocks. Old terms stay, except the status: a search checks the run.
+    A deleted run loses its project term. A block without runs is deleted.
     """
     state = await _state(tables)
     changes = [_Change(*row) for row in await tables.read("index_changes", limits.index_changes_max)]
@@ -175,11 +175,13 @@ async def _work_in(tables: Tables) -> int:
     statements: list[Statement] = []
     for block, seqs in blocks.items():
         statements += await _block_changes(tables, block, seqs)
-    # A block that is not indexed yet is read later: by then it has its changes.
-    over = [(change.id,) for change in changes if change.seq >= state.mark or change.seq // BLOCK in blocks]
-    if not over or not await tables.write(state.version, [*statements, ("drop_changes", over)]):
+    # Changes to blocks that are not indexed yet need no work: the block is read later.
+    applied = [
+        (change.id,) for change in changes if change.seq >= state.mark or change.seq // BLOCK in blocks
+    ]
+    if not applied or not await tables.write(state.version, [*statements, ("drop_changes", applied)]):
         return 0
-    return len(over)
+    return len(applied)
 
 
 async def _block_changes(tables: Tables, block: int, seqs: Mapping[int, bool]) -> list[Statement]:
@@ -193,7 +195,7 @@ async def _block_changes(tables: Tables, block: int, seqs: Mapping[int, bool]) -
         *await tables.read("index_span", [block], *PROJECTS),
     ]
     before = {bytes(term): bytes(members) for _, term, members in stored}
-    if not before:  # its last run is gone
+    if not before:  # its last run was deleted
         return []
     after = _changed(before, runs, seqs)
     if not any(members for term, members in after.items() if PROJECTS[0] <= term < PROJECTS[1]):
@@ -226,31 +228,31 @@ def _changed(
     return found
 
 
-async def faults(tables: Tables, after: int) -> tuple[list[str], int | None]:
-    """For `runstead db check`: whether a search would find what it must."""
+async def find_faults(tables: Tables, after: int) -> tuple[list[str], int | None]:
+    """Check one block for `runstead db check`: (faults, where to continue or None)."""
     [(_, mark, *_)] = await tables.read("index_state")
     block = (after + 1) // BLOCK
     if block * BLOCK >= mark:
         return [], None
     first, end = block * BLOCK, (block + 1) * BLOCK
-    asked = (("index_facts", (first, end)), ("index_block", (block,)), ("index_changed", ()))
-    facts, rows, changed = await tables.at_once(*asked)
+    reads = (("index_facts", (first, end)), ("index_block", (block,)), ("index_changed", ()))
+    facts, rows, changed = await tables.read_snapshot(*reads)
     known = {seq for (seq,) in changed}
     stored = {bytes(term): bytes(runs) for term, runs in rows}
     runs = [run for run in _facts(facts) if run.seq not in known]
-    return await asyncio.to_thread(lambda: list(_missing(stored, runs))), end - 1
+    return await asyncio.to_thread(lambda: list(_faults_of_block(stored, runs))), end - 1
 
 
-def _missing(stored: Mapping[bytes, bytes], runs: Sequence[Facts]) -> Iterator[str]:
+def _faults_of_block(stored: Mapping[bytes, bytes], runs: Sequence[Facts]) -> Iterator[str]:
     bits = {term: unpack(of) for term, of in stored.items() if term not in (BOUNDS, DURATIONS)}
     bounds = unpack_bounds(stored[BOUNDS]) if BOUNDS in stored else bounds_of(())
     slices = unpack_slices(stored.get(DURATIONS, b""))
     for run in runs:
         offset = run.seq % BLOCK
         if any(not bits.get(term, 0) >> offset & 1 for term in terms_of(run)):
-            yield f"The run {run.run_id} (number {run.seq}) is missing in the index of runs where a list looks for it"
+            yield f"The run {run.run_id} (number {run.seq}) misses a term in the search index"
         if not bounds.first <= run.created_at <= bounds.last:
-            yield f"The run {run.run_id} (number {run.seq}) was created at a time that the index of runs does not say"
+            yield f"The run {run.run_id} (number {run.seq}) was created outside the bounds of its block in the search index"
         duration = run.duration_ms
         if duration is not None and (duration_at(slices, offset) != duration or duration > bounds.longest):
-            yield f"The run {run.run_id} (number {run.seq}) took another time than the index of runs says"
+            yield f"The run {run.run_id} (number {run.seq}) has another duration in the search index"

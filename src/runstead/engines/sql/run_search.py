@@ -1,7 +1,7 @@
-"""Finds the runs of a list by the run index, whatever it is filtered by, newest or longest first.
+"""Finds the runs of a filtered list by the run index, newest or longest first.
 
-The index holds the runs up to a mark, in blocks. Younger runs, and those that have changed since they were indexed, are
-looked at one by one, and so is everything that the index finds: it may name a run too many, never one too few.
+The index holds the runs below a mark, in blocks. Newer runs, and runs that changed since they were indexed, are read
+from the table. So is every candidate from the index, which may return false positives but misses no run.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -14,70 +14,77 @@ from runstead.core.runs.run import Run
 from runstead.core.usage.activity import RunSummary
 from runstead.engines.sql.postings import (
     BLOCK,
+    concatenated,
+    concatenated_slices,
     descending,
-    joined,
-    joined_slices,
     longest,
-    parted,
     shorter,
+    split,
     unpack,
 )
-from runstead.engines.sql.run_terms import BOUNDS, DURATIONS, Wanted, by_rows_alone, unpack_bounds, wanted
+from runstead.engines.sql.run_terms import (
+    BOUNDS,
+    DURATIONS,
+    WantedTerms,
+    needs_no_index,
+    unpack_bounds,
+    wanted_terms,
+)
 from runstead.ports.store.runs import RunQuery
 
 Found: TypeAlias = Run | RunSummary
 Sets: TypeAlias = dict[int, int]
-"""block → the runs of it."""
+"""block → set of runs, as bits."""
 
-#: Blocks that are looked at in one go, newest first: few where the newest have enough.
+#: Blocks searched at a time, newest first: the first few are often enough.
 _blocks_first: Final = 4
 _blocks_max: Final = 512
-_blocks_longest: Final = 64  # those with the longest runs, at first
-#: So many found are read and put in order without a look at the durations in the index.
-_few: Final = 256
-_read_max: Final = 4_096  # found runs that one statement reads
+_blocks_longest: Final = 64  # the first ones, with the longest runs
+#: Up to so many candidates are read and sorted without the durations of the index.
+_sort_all_max: Final = 256
+_read_max: Final = 4_096  # runs that one statement reads
 
 
 class Page(NamedTuple):
-    """Asks for the list of a query; with `seqs`, of what these runs have of it. Answered with runs."""
+    """Requests the runs of a query, of those in `seqs` if given."""
 
     query: RunQuery
     seqs: Sequence[int] | None = None
 
 
 class State(NamedTuple):
-    """Asks how far the index goes. Answered with one row: mark, first block (None where there is none)."""
+    """Requests the extent of the index: one row (mark, first block or None)."""
 
 
 class Changed(NamedTuple):
-    """Asks for the runs below the mark that are not in the index as they are now: rows of one seq."""
+    """Requests the runs below the mark whose index entries are outdated: rows (seq,)."""
 
 
 class Terms(NamedTuple):
-    """Asks for stored terms of some blocks: rows (block, term, runs)."""
+    """Requests stored terms of some blocks: rows (block, term, runs)."""
 
     blocks: Sequence[int]
     terms: Sequence[bytes]
 
 
 class Span(NamedTuple):
-    """Asks for all stored terms of some blocks that lie in [first, end): rows (block, term, runs)."""
+    """Requests the stored terms in [first, end) of some blocks: rows (block, term, runs)."""
 
     blocks: Sequence[int]
     first: bytes
     end: bytes
 
 
-Ask: TypeAlias = Page | State | Changed | Terms | Span
-Search: TypeAlias = Generator[Ask, Sequence[Any], list[Found]]
-"""Yields what it asks the engine, in this order, and is sent the answers. What is asked later may see later commits."""
-_Sets: TypeAlias = Generator[Ask, Sequence[Any], Sets]
+Request: TypeAlias = Page | State | Changed | Terms | Span
+Search: TypeAlias = Generator[Request, Sequence[Any], list[Found]]
+"""Yields requests to the engine and receives their rows. A later request may see later commits."""
+_Sets: TypeAlias = Generator[Request, Sequence[Any], Sets]
 
 
 def search(query: RunQuery) -> Search:
-    if by_rows_alone(query):
+    if needs_no_index(query):
         return list((yield Page(query)))
-    # The mark before the changes, and both before the blocks: what leaves the changes stands in the blocks by then.
+    # Read the mark before the changes, and both before the blocks: a change is removed only after it is in its block.
     [(mark, first)] = yield State()
     changed = [seq for (seq,) in (yield Changed()) if seq < mark]
     if not mark:
@@ -95,24 +102,24 @@ def search(query: RunQuery) -> Search:
         if query.sort == "created_at" and query.before is not None:
             newest = min(newest, query.before[1] - 1)
         oldest = max(first, 0 if query.seq_over is None else query.seq_over // BLOCK)
-        blocks = yield from _in_time(query, list(range(newest // BLOCK, oldest - 1, -1)))
-        room = query.limit - sum(seq >= mark for seq in found)
+        blocks = yield from _created_in_range(query, list(range(newest // BLOCK, oldest - 1, -1)))
+        limit = query.limit - sum(seq >= mark for seq in found)
         if query.sort == "created_at":
-            older = yield from _newest(query, blocks, newest, room)
+            older = yield from _newest(query, blocks, newest, limit)
         else:
             older = yield from _longest(query, blocks, query.limit)
         found |= {run.seq: run for run in older}
-    return sorted(found.values(), key=_place(query), reverse=True)[: query.limit]
+    return sorted(found.values(), key=_sort_key(query), reverse=True)[: query.limit]
 
 
-def _place(query: RunQuery) -> Any:
+def _sort_key(query: RunQuery) -> Any:
     if query.sort == "duration":
         return lambda run: (run.duration_ms, run.seq)
     return lambda run: run.seq
 
 
-def _in_time(query: RunQuery, blocks: list[int]) -> Generator[Ask, Sequence[Any], list[int]]:
-    """Those in which a run may have been created in the time that the query names."""
+def _created_in_range(query: RunQuery, blocks: list[int]) -> Generator[Request, Sequence[Any], list[int]]:
+    """The blocks that may hold runs created in the time range of the query."""
     after, before = query.created_after, query.created_before
     if after is None and before is None:
         return blocks
@@ -125,76 +132,80 @@ def _in_time(query: RunQuery, blocks: list[int]) -> Generator[Ask, Sequence[Any]
 
 
 def _newest(
-    query: RunQuery, blocks: Sequence[int], newest: int, room: int
-) -> Generator[Ask, Sequence[Any], list[Found]]:
-    """The newest `room` runs up to a seq."""
-    terms = wanted(query)
+    query: RunQuery, blocks: Sequence[int], newest: int, limit: int
+) -> Generator[Request, Sequence[Any], list[Found]]:
+    """The newest `limit` runs with a seq of at most `newest`."""
+    terms = wanted_terms(query)
     found: list[Found] = []
     count, start, read = _blocks_first, 0, 8
-    while start < len(blocks) and len(found) < room:
-        some = blocks[start : start + count]
+    while start < len(blocks) and len(found) < limit:
+        chunk = blocks[start : start + count]
         start, count = start + count, min(count * 4, _blocks_max)
-        sets = yield from _candidates(terms, some)
-        seqs = (seq for block in some for seq in _seqs(block, sets.get(block, 0)) if seq <= newest)
-        while len(found) < room:
-            # A few more than there is room for, since some may not belong; the more, the more did not.
-            most = min(_read_max, (room - len(found)) * 5 // 4 + read)
-            piece = list(islice(seqs, most))
+        sets = yield from _candidates(terms, chunk)
+        seqs = (seq for block in chunk for seq in _seqs(block, sets.get(block, 0)) if seq <= newest)
+        while len(found) < limit:
+            # A few more than needed, since some may not match; the number grows with each read.
+            read_now = min(_read_max, (limit - len(found)) * 5 // 4 + read)
+            piece = list(islice(seqs, read_now))
             if not piece:
                 break
             found += yield Page(query, piece)
-            read += most
-    return found[:room]
+            read += read_now
+    return found[:limit]
 
 
 def _seqs(block: int, bits: int) -> Iterator[int]:
     return (block * BLOCK + offset for offset in descending(bits))
 
 
-def _longest(query: RunQuery, blocks: Sequence[int], room: int) -> Generator[Ask, Sequence[Any], list[Found]]:
-    """The longest `room` runs. Blocks come in the order of their longest run, until no other can have a longer one than
-    those that were found.
+def _longest(
+    query: RunQuery, blocks: Sequence[int], limit: int
+) -> Generator[Request, Sequence[Any], list[Found]]:
+    """The longest `limit` runs. Blocks are read in the order of their longest run, until no other block can hold a
+    longer run than those found.
     """
     rows = yield Terms(blocks, [BOUNDS])
-    most = {block: unpack_bounds(stored).longest for block, _, stored in rows}
-    order = sorted((block for block in most if most[block] >= 0), key=most.__getitem__, reverse=True)
-    terms = wanted(query)
+    longest_of = {block: unpack_bounds(stored).longest for block, _, stored in rows}
+    order = sorted(
+        (block for block in longest_of if longest_of[block] >= 0), key=longest_of.__getitem__, reverse=True
+    )
+    terms = wanted_terms(query)
     found: list[Found] = []
     start, count = 0, _blocks_longest
     while start < len(order):
-        least = (found[-1].duration_ms or 0) if len(found) == room else 0
-        some = [block for block in order[start : start + count] if most[block] >= least]
-        if not some:
+        least = (found[-1].duration_ms or 0) if len(found) == limit else 0
+        chunk = [block for block in order[start : start + count] if longest_of[block] >= least]
+        if not chunk:
             break
         start, count = start + count, _blocks_max
-        sets = yield from _candidates(terms, some)
-        found += yield from _longest_of(query, sets, room)
-        found = sorted(found, key=_place(query), reverse=True)[:room]
+        sets = yield from _candidates(terms, chunk)
+        found += yield from _longest_of(query, sets, limit)
+        found = sorted(found, key=_sort_key(query), reverse=True)[:limit]
     return found
 
 
-def _longest_of(query: RunQuery, sets: Sets, room: int) -> Generator[Ask, Sequence[Any], list[Found]]:
-    if sum(bits.bit_count() for bits in sets.values()) <= _few:
+def _longest_of(query: RunQuery, sets: Sets, limit: int) -> Generator[Request, Sequence[Any], list[Found]]:
+    if sum(bits.bit_count() for bits in sets.values()) <= _sort_all_max:
         seqs = [seq for block, bits in sets.items() for seq in _seqs(block, bits)]
         return list((yield Page(query, seqs))) if seqs else []
     order = sorted(sets)
     stored = {block: durations for block, _, durations in (yield Terms(order, [DURATIONS]))}
-    # Blocks stand side by side here, whatever lies between them.
-    slices = joined_slices([stored.get(block, b"") for block in order])
-    left = joined([sets[block] for block in order])
+    # The blocks are concatenated here without the gaps between them.
+    slices = concatenated_slices([stored.get(block, b"") for block in order])
+    remaining = concatenated([sets[block] for block in order])
     if query.before is not None:
         duration, seq = query.before
         block = seq // BLOCK
-        place = sum(one < block for one in order) * BLOCK + (seq % BLOCK if block in sets else 0)
-        left = shorter(slices, left, duration or 0, place)
+        position = sum(one < block for one in order) * BLOCK + (seq % BLOCK if block in sets else 0)
+        remaining = shorter(slices, remaining, duration or 0, position)
     found: list[Found] = []
-    count = room + 8
-    while left and len(found) < room:
-        chosen = longest(slices, left, count)
-        left ^= chosen
+    count = limit + 8
+    while remaining and len(found) < limit:
+        chosen = longest(slices, remaining, count)
+        remaining ^= chosen
         seqs = [
             seq
-            for block, bits in zip(order, parted(chosen, len(order)), strict=True)
+            for block, bits in zip(order, split(chosen, len(order)), strict=True)
             for seq in _seqs(block, bits)
         ]
         found += yield Page(query, seqs)
@@ -202,26 +213,26 @@ def _longest_of(query: RunQuery, sets: Sets, room: int) -> Generator[Ask, Sequen
     return found
 
 
-def _candidates(terms: Wanted, blocks: Sequence[int]) -> _Sets:
-    """What may belong on the list, of each of the blocks; nothing where nothing does."""
-    sets = yield from _all_of(terms.groups, dict.fromkeys(blocks, (1 << BLOCK) - 1))
+def _candidates(terms: WantedTerms, blocks: Sequence[int]) -> _Sets:
+    """The candidates in each of the blocks that has any."""
+    sets = yield from _intersect_groups(terms.groups, dict.fromkeys(blocks, (1 << BLOCK) - 1))
     for first, end in terms.spans:
-        joined_up: Sets = {}
+        union: Sets = {}
         for block, _, stored in (yield Span(list(sets), first, end)) if sets else ():
-            joined_up[block] = joined_up.get(block, 0) | unpack(stored)
-        sets = _both(sets, joined_up)
-    return (yield from _all_of(terms.later, sets)) if sets and terms.later else sets
+            union[block] = union.get(block, 0) | unpack(stored)
+        sets = _intersect(sets, union)
+    return (yield from _intersect_groups(terms.later, sets)) if sets and terms.later else sets
 
 
-def _all_of(groups: Sequence[Sequence[bytes]], sets: Sets) -> _Sets:
-    asked = [term for group in groups for term in group]
+def _intersect_groups(groups: Sequence[Sequence[bytes]], sets: Sets) -> _Sets:
+    wanted = [term for group in groups for term in group]
     stored: dict[int, dict[bytes, bytes]] = {block: {} for block in sets}
-    for block, term, runs in (yield Terms(list(sets), asked)) if asked else ():
+    for block, term, runs in (yield Terms(list(sets), wanted)) if wanted else ():
         stored[block][bytes(term)] = runs
-    return _both(sets, {block: _joined(groups, stored[block]) for block in sets})
+    return _intersect(sets, {block: _matching(groups, stored[block]) for block in sets})
 
 
-def _joined(groups: Sequence[Sequence[bytes]], stored: dict[bytes, bytes]) -> int:
+def _matching(groups: Sequence[Sequence[bytes]], stored: dict[bytes, bytes]) -> int:
     bits = -1
     if all(any(term in stored for term in group) for group in groups):
         for group in groups:
@@ -236,5 +247,5 @@ def _joined(groups: Sequence[Sequence[bytes]], stored: dict[bytes, bytes]) -> in
     return 0
 
 
-def _both(one: Sets, other: Sets) -> Sets:
+def _intersect(one: Sets, other: Sets) -> Sets:
     return {block: both for block, bits in one.items() if (both := bits & other.get(block, 0))}

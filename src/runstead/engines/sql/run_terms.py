@@ -1,10 +1,9 @@
-"""What a run can be found by, as terms of the run index; and which terms a list asks for.
+"""Terms of the run index: those of a run, and those that a query requires.
 
-A run with all terms of a list need not belong on it (values are hashed, grams that follow one another in the text may
-stand apart in the run, the run may have changed): what is found is held against the rows. But a run that belongs on it
-has its terms.
+Every run that matches a query has the terms of the query. A run with these terms may still not match: values are
+hashed, grams need not be adjacent in the run, and the run may have changed. So candidates are checked against the rows.
 
-Terms are grams, three characters of a text that a list can be searched for, or begin with a byte that no text has.
+A term is a gram (three characters of a searchable text), or begins with a byte that no text contains.
 """
 
 import struct
@@ -19,7 +18,7 @@ import msgspec
 from runstead.core import limits
 from runstead.ports.store.runs import RunQuery
 
-#: What is kept of a block beside sets of runs: its bounds, and the durations.
+#: Terms whose value is not a set of runs: the bounds and the durations of a block.
 BOUNDS: Final = b"\xffc"
 DURATIONS: Final = b"\xffd"
 ROOT: Final = b"\xffr"
@@ -27,18 +26,18 @@ PROJECTS: Final = (b"\xffp", b"\xffq")  # all terms from the first up to the sec
 _STATUS: Final = {"completed": b"\xffsc", "failed": b"\xffsf", "cancelled": b"\xffsx"}
 OPEN: Final = b"\xffso"
 ENDED: Final = tuple(_STATUS.values())
-#: Behind the end of a text, so that its last characters begin a gram as well: no stored text has it.
+#: Appended to a text, so that its last characters begin a gram as well. No stored text contains it.
 _END: Final = "\0\0"
-#: Grams of a text that are asked for at first; the others only where those were found.
+#: Grams of a text that are read first; the others are read only if these are found.
 _grams_first: Final = 3
 _grams_max: Final = 32
-_projects_max: Final = 32  # that are asked for one by one
+_projects_max: Final = 32  # more projects are not filtered by the index
 _LOWER: Final = str.maketrans({chr(n): chr(n + 32) for n in range(ord("A"), ord("Z") + 1)})
 _labels = msgspec.json.Decoder(dict[str, str])
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """As much of a run as the index holds; the columns of `index_facts` in their order."""
+    """The indexed fields of a run: the columns of `index_facts` in their order."""
 
     seq: int
     project_id: str
@@ -66,21 +65,21 @@ def status_term(status: str) -> bytes:
     return _STATUS.get(status, OPEN)
 
 
-def _lowered(text: str) -> str:
-    """As the engines' LIKE takes it: the case of ASCII letters alone does not matter."""
+def _lowercase(text: str) -> str:
+    """Lower ASCII letters only, as LIKE of the engines ignores only their case."""
     return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 @cache
-def _threes(count: int) -> Callable[[bytes], tuple[bytes, ...]]:
+def _trigrams_of(count: int) -> Callable[[bytes], tuple[bytes, ...]]:
     return itemgetter(*(slice(place, place + 3) for place in range(count)), slice(0, 0))
 
 
 def grams(text: str) -> tuple[bytes, ...]:
-    """One for each character of the text, which it begins with."""
-    padded = _lowered(text) + _END
+    """The grams of a text: one begins at each character."""
+    padded = _lowercase(text) + _END
     if text.isascii():
-        return _threes(len(text))(padded.encode())[:-1]
+        return _trigrams_of(len(text))(padded.encode())[:-1]
     return tuple(padded[place : place + 3].encode() for place in range(len(text)))
 
 
@@ -94,7 +93,7 @@ def terms_of(run: Facts) -> set[bytes]:
 
 
 class Shape(NamedTuple):
-    """What many runs have in common."""
+    """Values that many runs share."""
 
     project_id: str
     kind: str
@@ -108,7 +107,7 @@ Value: TypeAlias = Shape | str | bytes
 
 
 def values_of(run: Facts) -> list[Value]:
-    """What gives a run its terms beside its id: its title as text, its labels as JSON."""
+    """The values that give a run its terms, except its id: the title as text, the labels as JSON."""
     values: list[Value] = [
         Shape(
             project_id=run.project_id,
@@ -143,7 +142,7 @@ def terms_of_value(value: Value) -> frozenset[bytes]:
 
 
 class Bounds(NamedTuple):
-    """Of a block: the first and last time of creation of its runs, and the longest duration. It may be wider."""
+    """First and last creation time and longest duration of the runs of a block. May be wider than needed."""
 
     first: int
     last: int
@@ -151,7 +150,7 @@ class Bounds(NamedTuple):
 
 
 def bounds_of(runs: Iterable[Facts]) -> Bounds:
-    """Those of no run are met by no run."""
+    """The bounds of the runs. The bounds of an empty block match nothing."""
     first, last, longest = limits.timestamp_ms_max, -1, -1
     for run in runs:
         first, last = min(first, run.created_at), max(last, run.created_at)
@@ -167,9 +166,9 @@ def unpack_bounds(stored: bytes) -> Bounds:
     return Bounds(*struct.unpack("<qqq", stored))
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What a run on the list has: of each group any term. `spans` are groups, too: any term from the one up to the
-    other. `later` are groups that are worth asking for only where all others were found.
+class WantedTerms(msgspec.Struct, frozen=True):
+    """A matching run has at least one term of each group. A span is the group of all terms in [first, end). The
+    groups in `later` are read only if all others are found.
     """
 
     groups: Sequence[Sequence[bytes]]
@@ -177,7 +176,7 @@ class Wanted(msgspec.Struct, frozen=True):
     later: Sequence[Sequence[bytes]] = ()
 
 
-def wanted(query: RunQuery) -> Wanted:
+def wanted_terms(query: RunQuery) -> WantedTerms:
     groups: list[list[bytes]] = [
         [_term(b"t", one) for one in query.targets],
         [_term(b"k", one) for one in query.kinds],
@@ -196,19 +195,19 @@ def wanted(query: RunQuery) -> Wanted:
     spans: list[tuple[bytes, bytes]] = []
     later: list[list[bytes]] = []
     if query.text is not None and len(query.text) < 3:
-        begin = _lowered(query.text).encode()
+        begin = _lowercase(query.text).encode()
         spans.append((begin, begin + b"\xff"))
     elif query.text is not None:
         parts = list(dict.fromkeys(grams(query.text)[:-2]))
         first = parts[:: -(-len(parts) // _grams_first)]
         groups += [[gram] for gram in first]
         later = [[gram] for gram in parts if gram not in first][:_grams_max]
-    return Wanted([group for group in groups if group], spans, later)
+    return WantedTerms([group for group in groups if group], spans, later)
 
 
-def by_rows_alone(query: RunQuery) -> bool:
-    """Whether the tables' own indexes give the list, or it is short: a project's runs, those of one state of few, of a
-    schedule, and whatever the runs of one batch are filtered by.
+def needs_no_index(query: RunQuery) -> bool:
+    """Whether an index of the table serves the query: all runs of a project, its runs in rare states, those of a
+    schedule, or any filter on one batch.
     """
     if query.batch_id is not None:
         return True

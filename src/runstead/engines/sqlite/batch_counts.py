@@ -1,4 +1,4 @@
-"""The counters of batches in SQLite. One writer moves them, so they are in the batch's own row."""
+"""The counters of batches in SQLite, in the batch's row: there is only one writer."""
 
 import sqlite3
 
@@ -13,7 +13,7 @@ def load(connection: sqlite3.Connection, batch_id: str, project_id: str) -> Batc
 
 
 def count(connection: sqlite3.Connection, tally: Tally) -> None:
-    """Move the counters of the batches that exist."""
+    """Add to the counters of the batches that exist."""
     for (project_id, batch_id, _), moved in tally.moved.items():
         old = load(connection, batch_id, project_id)
         if old is not None:

@@ -21,7 +21,7 @@ _LOW: Final = (1 << EVENT_BITS) - 1
 _SEQ, _ROOT, _LOGS = (FIELDS.index(name) for name in ("seq", "root_seq", "logs"))
 _FLAGS: Final = 5
 
-#: What is not the same in every engine: table → columns, and a query for those after a mark.
+#: The columns of tables that differ between the engines.
 _RUNS: Final = ", ".join(
     "coalesce(root_seq, seq) AS root_seq" if name == "root_seq" else name for name in FIELDS
 )
@@ -31,7 +31,7 @@ _FAMILY: Final = ("root_seq", "start", "run_seq", "first", "last")
 
 
 class _Plan(NamedTuple):
-    """How a table is read. `keys`: the columns of its order. `not_copied`: columns that a copy fills anew."""
+    """How a table is read. `keys`: the columns of its order. `not_copied`: columns that the target generates."""
 
     columns: tuple[str, ...]
     keys: tuple[str, ...]
@@ -40,8 +40,8 @@ class _Plan(NamedTuple):
     not_copied: tuple[str, ...] = ()
 
 
-#: What is not the same in every engine.
-_OWN: Final = {
+#: The plans of tables that differ between the engines.
+_PLANS: Final = {
     "runs": _Plan(FIELDS, ("seq",), _RUNS, "runs"),
     "run_events": _Plan(
         _EVENTS,
@@ -52,7 +52,7 @@ _OWN: Final = {
     "rollup_entries": _Plan(
         _ENTRIES, ("run_seq", "version", "action"), ", ".join(_ENTRIES), "rollup_entries", ("id",)
     ),
-    # The events of a root whose descendants are gone have places after those that are noted: here they are told.
+    # After its descendants are deleted, new events of a root are not in family_log: add their range.
     "family_log": _Plan(
         _FAMILY,
         ("root_seq", "start"),
@@ -72,14 +72,14 @@ _OWN: Final = {
 def _plain_run(row: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(
         [
-            unpack_field(value, text=place == _LOGS) if place in PACKED else value
-            for place, value in enumerate(row)
+            unpack_field(value, text=index == _LOGS) if index in PACKED else value
+            for index, value in enumerate(row)
         ]
     )
 
 
 def _stored_run(row: Sequence[Any]) -> tuple[Any, ...]:
-    values = [pack_field(value) if place in PACKED else value for place, value in enumerate(row)]
+    values = [pack_field(value) if index in PACKED else value for index, value in enumerate(row)]
     if values[_ROOT] == values[_SEQ]:
         values[_ROOT] = None
     return tuple(values)
@@ -105,10 +105,10 @@ class SqliteBulk:
 
     async def open_source(self) -> None:
         self._connection = connect(self._path, "FULL")
-        try:  # whoever holds the only place for a writer sees one moment until it lets go
+        try:  # the write lock keeps one snapshot until it is released
             await asyncio.to_thread(self._connection.execute, "BEGIN IMMEDIATE")
         except sqlite3.OperationalError as busy:
-            raise RuntimeError(f"somebody writes to {self._path}: stop the server first") from busy
+            raise RuntimeError(f"another process writes to {self._path}: stop the server first") from busy
 
     async def open_target(self) -> None:
         self._connection = connect(self._path, "FULL")
@@ -128,8 +128,8 @@ class SqliteBulk:
             keyed = sorted((row for row in rows if row[5]), key=lambda row: row[5])
             keys = tuple(row[1] for row in keyed) if without_rowid else ("rowid",)
             plan = _Plan(tuple(columns), keys, ", ".join(columns), name)
-            if name in _OWN:
-                own = _OWN[name]
+            if name in _PLANS:
+                own = _PLANS[name]
                 more = sorted(set(columns) - {*own.columns, *own.keys, *own.not_copied})
                 plan = own._replace(columns=(*own.columns, *more), values=", ".join((own.values, *more)))
             self._plans[name] = plan
@@ -138,10 +138,14 @@ class SqliteBulk:
         return found
 
     async def state(self) -> bytes:
-        made = self._open.execute("SELECT name, applied_at FROM schema_migrations ORDER BY name").fetchall()
+        migrations = self._open.execute(
+            "SELECT name, applied_at FROM schema_migrations ORDER BY name"
+        ).fetchall()
         runs = "SELECT count(*), max(seq), sum(version), sum(latest_event_id) FROM runs"
-        spoken = "SELECT count(*), max(updated_at), sum(message_count) FROM conversations"
-        return _pack([made, *(self._open.execute(sql).fetchone() for sql in (runs, spoken))])
+        conversations_state = "SELECT count(*), max(updated_at), sum(message_count) FROM conversations"
+        return _pack(
+            [migrations, *(self._open.execute(sql).fetchone() for sql in (runs, conversations_state))]
+        )
 
     async def count(self, table: str) -> int:
         sql = f"SELECT count(*) FROM {table}"  # noqa: S608 - a name from the catalogue
@@ -170,7 +174,7 @@ class SqliteBulk:
             elif table == "run_events" and value[_FLAGS] & COMPRESSED:
                 value = (*value[:3], unpack(value[3]), value[4], value[_FLAGS] ^ COMPRESSED, *value[6:])
             rows.append(value)
-            size += sum(len(one) for one in value if isinstance(one, (bytes, str)))
+            size += sum(len(item) for item in value if isinstance(item, (bytes, str)))
             if len(rows) == limits.copy_rows_max or size > limits.copy_bytes_max:
                 return Rows(rows, _pack(row[: len(plan.keys)]))
         return Rows(rows, None)

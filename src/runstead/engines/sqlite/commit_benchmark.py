@@ -1,4 +1,4 @@
-"""How fast the engine can be at best: the smallest durable write, many callers at a time."""
+"""The upper bound of the engine's throughput: the smallest durable write from concurrent callers."""
 
 import asyncio
 import sqlite3
@@ -11,10 +11,10 @@ from runstead.engines.sqlite.writer import Writer
 
 
 async def updates_per_second(path: Path, concurrency: int, seconds: float) -> float:
-    """Group-committed single-row updates/s with synchronous=FULL, on a file of its own at `path`."""
+    """Group-committed single-row updates/s with synchronous=FULL, in a new file at `path`."""
     first = connect(path, "FULL")
-    first.execute("CREATE TABLE IF NOT EXISTS floor (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
-    first.executemany("INSERT OR IGNORE INTO floor VALUES (?, 0)", [(n,) for n in range(concurrency)])
+    first.execute("CREATE TABLE IF NOT EXISTS counters (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
+    first.executemany("INSERT OR IGNORE INTO counters VALUES (?, 0)", [(n,) for n in range(concurrency)])
     first.close()
     writer = Writer(lambda: connect(path, "FULL"), now_ms)
     done = 0
@@ -24,7 +24,7 @@ async def updates_per_second(path: Path, concurrency: int, seconds: float) -> fl
         nonlocal done
 
         def update(connection: sqlite3.Connection, _now: int) -> None:
-            connection.execute("UPDATE floor SET n = n + 1 WHERE id = ?", (row,))
+            connection.execute("UPDATE counters SET n = n + 1 WHERE id = ?", (row,))
 
         while time.perf_counter() - began < seconds:
             await writer.do(update, quick=True)

@@ -1,4 +1,4 @@
-"""Opening the file: pragmas in one place."""
+"""Opens the file with all its pragmas, and maps errors."""
 
 import sqlite3
 import time
@@ -20,16 +20,16 @@ def refuse_old_library() -> None:
 
 
 def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection that may be handed between threads, one at a time, and that begins transactions only when told."""
+    """Open a connection in autocommit mode that threads may share, one at a time."""
     assert synchronous in SYNCHRONOUS, synchronous
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=LOCK_S
     )
-    _turn_log_on(connection)
+    _enable_wal(connection)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
-    # The writer's working set are the right edges of its trees; readers lean on the system's page cache.
+    # The writer mostly touches the right edge of its B-trees; readers rely on the page cache of the OS.
     connection.execute(f"PRAGMA cache_size = -{8 * 1024 if read_only else 16 * 1024}")
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
     if read_only:
@@ -37,14 +37,14 @@ def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3
     return connection
 
 
-def _turn_log_on(connection: sqlite3.Connection) -> None:
-    """In a new file two programs may do so at once. SQLite waits for other locks by itself, but not for this one."""
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, with retries: busy_timeout does not apply when two processes do this in a new file."""
     until = time.monotonic() + LOCK_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as trouble:
-            if trouble.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.01)
         else:
@@ -52,15 +52,15 @@ def _turn_log_on(connection: sqlite3.Connection) -> None:
 
 
 def trouble_with(error: Exception, what: str) -> Exception:
-    """What a failure of SQLite is to a caller: trouble with the file is `STORE_UNAVAILABLE`, and a broken constraint
-    or statement is our own mistake and stays what it is. SQLite's sentence is short and names no data.
+    """Map a problem with the file to `STORE_UNAVAILABLE`. A broken constraint or statement is a bug and is returned
+    unchanged. SQLite's message is short and contains no data.
     """
-    ours = (
+    bugs = (
         sqlite3.IntegrityError,
         sqlite3.ProgrammingError,
         sqlite3.InterfaceError,
         sqlite3.NotSupportedError,
     )
-    if not isinstance(error, sqlite3.Error) or isinstance(error, ours):
+    if not isinstance(error, sqlite3.Error) or isinstance(error, bugs):
         return error
     return Error("STORE_UNAVAILABLE", f"The store could not {what} ({error})", retry_after_s=1)

@@ -3,7 +3,7 @@ SELECT {event} FROM run_events
 WHERE id > ? AND id <= ? AND flags & ? = 0 ORDER BY id LIMIT ?
 
 -- name: events_of_types
--- No index knows types: rows are passed over one by one, here rather than in Python, until there are enough.
+-- There is no index on types: rows are filtered here rather than in Python, until the limit.
 SELECT {event} FROM run_events
 WHERE id > ? AND id <= ? AND flags & ? = 0 AND type IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?
 

@@ -1,4 +1,4 @@
-"""What is due of schedules in SQLite, as the rule wants it."""
+"""Loads the state that decides a due firing of a schedule."""
 
 import sqlite3
 from typing import Final
@@ -19,7 +19,7 @@ def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Du
     row = None
     if at is not None:
         row = connection.execute(Q["run_by_key"], (firing_id(schedule, at), schedule.project_id)).fetchone()
-    place = schedule.conversation_id
+    conversation_id = schedule.conversation_id
     service = None
     if schedule.target_kind == "agent":
         service = choose(services_reaching(connection, (schedule.project_id,), now), schedule.target_id)
@@ -28,7 +28,8 @@ def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Du
         schedule=schedule,
         run=None if row is None else to_run(row),
         running=_running(connection, schedule),
-        conversation_live=place is None or connection.execute(_CONVERSATION, (place,)).fetchone() is not None,
+        conversation_live=conversation_id is None
+        or connection.execute(_CONVERSATION, (conversation_id,)).fetchone() is not None,
         push_service_id=None if service is None else service.id,
     )
 

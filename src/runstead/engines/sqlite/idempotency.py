@@ -1,4 +1,4 @@
-"""Answers to idempotency keys, looked up before a command and stored with its effect."""
+"""Idempotency records, looked up before a command and stored with its effect."""
 
 import sqlite3
 from typing import TypeVar
@@ -26,11 +26,11 @@ def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
                 )
             raise ReplayedResponse(status, body)
         result = job(connection, now)
-        answer = idempotency.render(result)
-        if answer is not None:
+        response = idempotency.render(result)
+        if response is not None:
             connection.execute(
                 Q["add_idempotency_record"],
-                (idempotency.owner, idempotency.key, idempotency.digest, *answer, now),
+                (idempotency.owner, idempotency.key, idempotency.digest, *response, now),
             )
         return result
 

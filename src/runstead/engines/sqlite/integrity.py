@@ -1,4 +1,4 @@
-"""Looks over the whole SQLite file, page by page, each page from one moment: a check of hours holds up no checkpoint."""
+"""Checks the whole SQLite file in pages, each in a snapshot of its own, so a long check blocks no checkpoint."""
 
 import sqlite3
 from collections import defaultdict
@@ -12,7 +12,7 @@ from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.ports.store import IntegrityPage, Stats, TableSize
 
-_SEQ_MAX: Final = (1 << 39) - 2  # what the number of an event leaves for that of its run
+_SEQ_MAX: Final = (1 << 39) - 2  # event ids take the other bits
 _TABLES: Final = [table for table in BELONGINGS if table not in ("run_events", "run_families")]
 
 
@@ -21,7 +21,7 @@ class SqliteIntegrity:
         self._readers = readers
 
     async def latest_seq(self) -> int:
-        return await self._readers.do(lambda c: int(c.execute(Q["audit_latest_seq"]).fetchone()[0]))
+        return await self._readers.do(lambda c: int(c.execute(Q["integrity_latest_seq"]).fetchone()[0]))
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
         def read(connection: sqlite3.Connection) -> IntegrityPage:
@@ -41,10 +41,10 @@ class SqliteIntegrity:
 
     async def medium(self) -> list[str]:
         def read(connection: sqlite3.Connection) -> list[str]:
-            told = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-            found = [f"SQLite finds: {line}" for line in told if line != "ok"]
+            messages = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+            found = [f"SQLite finds: {message}" for message in messages if message != "ok"]
             for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check").fetchall()[:100]:
-                found.append(f"A row of {table} (rowid {row}) belongs to one of {parent} that is not there")
+                found.append(f"A row of {table} (rowid {row}) refers to a missing row of {parent}")
             return found
 
         return await self._readers.do(read)
@@ -62,8 +62,8 @@ def _stats(connection: sqlite3.Connection) -> Stats:
         held = events if name == "run_events" else connection.execute(count).fetchone()[0]
         tables.append(TableSize(name, held, bytes_of.get(name)))
     pages, size, path = (
-        connection.execute(f"PRAGMA {word}").fetchone()[place]
-        for word, place in (("page_count", 0), ("page_size", 0), ("database_list", 2))
+        connection.execute(f"PRAGMA {pragma}").fetchone()[column]
+        for pragma, column in (("page_count", 0), ("page_size", 0), ("database_list", 2))
     )
     log = Path(f"{path}-wal")
     runs = sum(row[1] for row in rows)
@@ -80,28 +80,28 @@ def _stats(connection: sqlite3.Connection) -> Stats:
 
 
 def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPage:
-    runs = [to_run(row) for row in connection.execute(Q["audit_runs"], (after, limit))]
+    runs = [to_run(row) for row in connection.execute(Q["integrity_runs"], (after, limit))]
     more = len(runs) == limit
     between = (after, runs[-1].seq if more else _SEQ_MAX)
 
-    def ask(name: str) -> dict[int, tuple[Any, ...]]:
-        return {row[0]: row[1:] for row in connection.execute(Q[f"audit_{name}"], between)}
+    def read(name: str) -> dict[int, tuple[Any, ...]]:
+        return {row[0]: row[1:] for row in connection.execute(Q[f"integrity_{name}"], between)}
 
-    logs, ends, below, parents = ask("logs"), ask("ends"), ask("below"), ask("parents")
-    attempts, keys = ask("attempts"), ask("keys")
-    gaps, placed, stored = ask("gaps"), ask("placed"), ask("stored")
+    logs, ends, children, parents = read("logs"), read("ends"), read("children"), read("parents")
+    attempts, keys = read("attempts"), read("keys")
+    gaps, placed, stored = read("gaps"), read("placed"), read("stored")
     inputs: dict[int, list[str]] = defaultdict(list)
-    for seq, request_id in connection.execute(Q["audit_inputs"], between):
+    for seq, request_id in connection.execute(Q["integrity_inputs"], between):
         inputs[seq].append(request_id)
-    audited = []
+    runs_checked = []
     for run in runs:
         seq = run.seq
         lost, latest_ended = attempts.get(seq, (0, 0))
         facts = [found.get(seq, (0,))[0] for found in (gaps, placed, stored)]
-        one = CheckedRun(
+        checked = CheckedRun(
             run=run,
             log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            children=below.get(seq, (0, 0)),
+            children=children.get(seq, (0, 0)),
             parent=ParentFacts(*parents[seq]) if seq in parents else None,
             attempts_lost=lost,
             latest_ended_attempt=latest_ended,
@@ -109,11 +109,11 @@ def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPa
             open_inputs=tuple(inputs.get(seq, ())),
             family=FamilyFacts(*facts),
         )
-        audited.append(one)
-    orphans = [("run_events", row[0]) for row in connection.execute(Q["audit_orphaned_events"], between)]
+        runs_checked.append(checked)
+    orphans = [("run_events", row[0]) for row in connection.execute(Q["integrity_orphaned_events"], between)]
     for table in _TABLES:
         orphans += [(table, row[0]) for row in connection.execute(_orphans(table), between)]
-    return IntegrityPage(audited, orphans, runs[-1].seq if runs else after, more)
+    return IntegrityPage(runs_checked, orphans, runs[-1].seq if runs else after, more)
 
 
 def _orphans(table: str) -> str:

@@ -1,12 +1,12 @@
--- What `runstead db check` asks, for runs with ?1 < seq <= ?2. Large values are not read.
+-- Queries of `runstead db check`, for runs with ?1 < seq <= ?2. Large values are not read.
 
--- name: audit_latest_seq
+-- name: integrity_latest_seq
 SELECT coalesce(max(seq), 0) FROM runs
 
--- name: audit_runs
-SELECT {audited} FROM runs WHERE seq > ? ORDER BY seq LIMIT ?
+-- name: integrity_runs
+SELECT {checked_columns} FROM runs WHERE seq > ? ORDER BY seq LIMIT ?
 
--- name: audit_logs
+-- name: integrity_logs
 SELECT seq, count(*), min(event_id), max(event_id), sum(counted), sum(miscounted), 0, sum(type IN ('RUN_FINISHED', 'RUN_ERROR'))
 FROM (
   SELECT id >> 24 AS seq, id & 16777215 AS event_id, type, flags & 3 = 1 AS counted,
@@ -15,31 +15,31 @@ FROM (
 )
 GROUP BY seq
 
--- name: audit_ends
--- One that is compressed is large.
+-- name: integrity_ends
+-- Flag 16: compressed, so it is large.
 SELECT r.seq, e.type, CASE WHEN e.type = 'RUN_ERROR' AND e.flags & 16 = 0 AND length(e.payload) <= 65536 THEN e.payload END
 FROM runs r JOIN run_events e ON e.id = (r.seq << 24) + r.latest_event_id WHERE r.seq > ?1 AND r.seq <= ?2
 
--- name: audit_below
+-- name: integrity_children
 SELECT parent_seq, sum(1 + descendants_total),
   sum((status IN ('pending', 'running', 'waiting')) + descendants_active)
 FROM runs WHERE parent_seq > ?1 AND parent_seq <= ?2 GROUP BY parent_seq
 
--- name: audit_parents
+-- name: integrity_parents
 SELECT c.seq, p.seq, p.run_id, p.project_id, coalesce(p.root_seq, p.seq), p.root_run_id, p.path
 FROM runs c JOIN runs p ON p.seq = c.parent_seq WHERE c.seq > ?1 AND c.seq <= ?2
 
--- name: audit_attempts
+-- name: integrity_attempts
 SELECT run_seq, sum(outcome NOT IN ('parked', 'paused', 'dispatch_failed')), max(attempt) FROM run_attempts
 WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
 
--- name: audit_keys
+-- name: integrity_keys
 SELECT run_seq, max(event_id) FROM run_event_keys WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
 
--- name: audit_inputs
+-- name: integrity_inputs
 SELECT run_seq, id FROM input_requests WHERE run_seq > ?1 AND run_seq <= ?2 AND status = 'open' ORDER BY run_seq, id
 
--- name: audit_gaps
+-- name: integrity_gaps
 SELECT root_seq, sum(start <> expected) FROM (
   SELECT root_seq, start,
     1 + coalesce(sum(last - first + 1) OVER (
@@ -48,15 +48,15 @@ SELECT root_seq, sum(start <> expected) FROM (
 )
 GROUP BY root_seq
 
--- name: audit_placed
+-- name: integrity_placed
 SELECT l.root_seq, sum(l.last - l.first + 1) FROM family_log l JOIN runs r ON r.seq = l.run_seq
 WHERE l.root_seq > ?1 AND l.root_seq <= ?2 AND l.run_seq <> l.root_seq GROUP BY l.root_seq
 
--- name: audit_stored
+-- name: integrity_stored
 SELECT root_seq, sum(latest_event_id) FROM runs
 WHERE root_seq > ?1 AND root_seq <= ?2 AND parent_seq IS NOT NULL GROUP BY root_seq
 
--- name: audit_orphaned_events
+-- name: integrity_orphaned_events
 SELECT DISTINCT id >> 24 FROM run_events e
 WHERE id >= (?1 + 1) << 24 AND id < (?2 + 1) << 24 AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = e.id >> 24)
 
@@ -96,9 +96,9 @@ WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = i.conversation_id) LIMI
 
 -- name: check_batch_count
 SELECT * FROM (
-  SELECT b.id, b.pending + b.running + b.waiting AS told,
+  SELECT b.id, b.pending + b.running + b.waiting AS counted,
     (SELECT count(*) FROM runs AS r WHERE r.batch_id = b.id AND r.project_id = b.project_id
       AND r.status IN ('pending', 'running', 'waiting')) AS active,
     b.completed_at
   FROM batches AS b
-) AS counted WHERE told <> active OR (active = 0) <> (completed_at IS NOT NULL) LIMIT 100
+) AS checked WHERE counted <> active OR (active = 0) <> (completed_at IS NOT NULL) LIMIT 100

@@ -1,4 +1,4 @@
-"""Numbered .sql files, each applied once in a transaction of its own, its name recorded. Forward only."""
+"""Applies numbered .sql files once each, in one transaction per file. Forward only."""
 
 import sqlite3
 from collections import Counter
@@ -9,7 +9,7 @@ from runstead.engines.sql.sql_files import migrations, refuse_newer
 
 
 class _MergedDurations:
-    """What SQL knows as `merged_durations`: the `packed` durations of several sums as those of one."""
+    """The SQL aggregate `merged_durations`: merges `packed` durations of several sums."""
 
     def __init__(self) -> None:
         self._durations: Durations = Counter()
@@ -26,7 +26,7 @@ def _known() -> dict[str, str]:
 
 
 def migrate(connection: sqlite3.Connection) -> list[str]:
-    """Bring the file up to date; the names of what was applied. Several processes may do so at once."""
+    """Apply the missing migrations and return their names. Several processes may do so at once."""
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
     )
@@ -49,7 +49,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
 
 
 def pending(connection: sqlite3.Connection) -> list[str]:
-    """What is not applied yet."""
+    """The names of the migrations that are not applied yet."""
     known = _known()
     table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
     done = set() if connection.execute(table).fetchone() is None else _applied(connection, known)
@@ -57,14 +57,14 @@ def pending(connection: sqlite3.Connection) -> list[str]:
 
 
 def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:
-    """Which are done. NewerStoreError where the file knows one that this program does not."""
+    """The names of applied migrations. Raises NewerStoreError if this program does not know one."""
     done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
     refuse_newer(done, known)
     return done
 
 
 def _statements(sql: str) -> list[str]:
-    """`executescript` would commit in between; this keeps one transaction."""
+    """Split into statements, because `executescript` would commit the transaction."""
     statements, pending = [], ""
     for line in sql.splitlines(keepends=True):
         pending += line

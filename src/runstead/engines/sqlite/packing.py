@@ -1,7 +1,7 @@
-"""Large values are stored compressed, where that saves something. Who reads them by SQL must not be one of `PACKED`.
+"""Compresses large values if that makes them smaller. SQL must not read the fields in `PACKED`.
 
-Compressed values say so themselves: a zlib stream begins with the letter x, with which no JSON begins, and text turns into
-bytes. Events have a flag. So what was stored before is read as before.
+A compressed value needs no flag: a zlib stream begins with the letter x, which begins no JSON, and compressed text is
+stored as bytes. Events have a flag.
 """
 
 import zlib
@@ -11,13 +11,13 @@ from runstead.core import limits
 from runstead.core.runs.run import FIELDS
 
 _FIRST: Final = 0x78
-#: The fields of a run that may be compressed, and their places.
+#: The fields of a run that may be compressed, and their indexes.
 PACKED_FIELDS: Final = frozenset({"config", "input", "output", "request_snapshot", "logs"})
 PACKED: Final = frozenset(FIELDS.index(field) for field in PACKED_FIELDS)
 
 
 def pack(value: bytes) -> bytes:
-    """The value, or a shorter spelling of it."""
+    """The value, compressed if that makes it smaller."""
     if len(value) < limits.compress_bytes_min:
         return value
     packed = zlib.compress(value, 1)
@@ -29,7 +29,7 @@ def unpack(value: bytes) -> bytes:
 
 
 def pack_field(value: bytes | str | None) -> bytes | str | None:
-    """A value of a run's field, as it is stored."""
+    """The stored form of a run's field."""
     if value is None or len(value) < limits.compress_bytes_min:
         return value
     if isinstance(value, bytes):
@@ -39,7 +39,7 @@ def pack_field(value: bytes | str | None) -> bytes | str | None:
 
 
 def unpack_field(value: bytes | str | None, *, text: bool) -> bytes | str | None:
-    """What `pack_field` got."""
+    """Reverse `pack_field`."""
     if not isinstance(value, bytes) or not value or value[0] != _FIRST:
         return value
     return unpack(value).decode() if text else unpack(value)

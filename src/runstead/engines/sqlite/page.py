@@ -1,4 +1,4 @@
-"""The SQL of a list of runs: filters chosen by the caller, the page continued by key."""
+"""The SQL of a list of runs: the filters of the query, with keyset pagination."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -13,34 +13,33 @@ from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.sqlite.sql import COLUMNS
 from runstead.ports.store import RunQuery
 
-#: What tells where a run stands.
 SUMMARY_COLUMNS: Final = ", ".join(RUN_SUMMARY_FIELDS)
-#: These runs, each by its number.
+#: Runs by their seqs.
 _CHOSEN: Final = "(SELECT value AS chosen FROM json_each(?)) CROSS JOIN runs ON seq = chosen"
 
 
 def page_sql(
     query: RunQuery, columns: str = COLUMNS, seqs: Sequence[int] | None = None
 ) -> tuple[str, list[Any]]:
-    """Newest (or longest) first, with `seqs` of these alone. All values are bound; only our own names are put together."""
+    """Newest (or longest) first; only the runs in `seqs` if given. All values are bound parameters."""
     if seqs is not None:
-        sql, arguments = _look(query, columns, _CHOSEN)
-        looks = [(sql, [msgspec.json.encode(seqs).decode(), *arguments])]
-    elif _of_rare_states(query):
-        # One look for each state, which SQLite merges as it goes: it would else read all runs for the order's sake.
-        looks = [_look(replace(query, statuses=(status,)), columns) for status in query.statuses]
+        sql, arguments = _select(query, columns, _CHOSEN)
+        selects = [(sql, [msgspec.json.encode(seqs).decode(), *arguments])]
+    elif _has_rare_statuses(query):
+        # One SELECT per status, which SQLite merges. With IN it would read all runs to keep the order.
+        selects = [_select(replace(query, statuses=(status,)), columns) for status in query.statuses]
     else:
-        looks = [_look(query, columns)]
-    sql = " UNION ALL ".join(look for look, _ in looks)
+        selects = [_select(query, columns)]
+    sql = " UNION ALL ".join(sql for sql, _ in selects)
     order = "duration_ms DESC, seq DESC" if query.sort == "duration" else "seq DESC"
-    arguments = [one for _, given in looks for one in given]
+    arguments = [one for _, values in selects for one in values]
     return f"{sql} ORDER BY {order} LIMIT ?", [*arguments, query.limit]
 
 
 def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
     """See `runstead.ports.store.Runs.shares`."""
     found = connection.execute(*shares_sql(query, origin, width))
-    return [share(origin + place * width, *told) for place, *told in found]
+    return [share(origin + place * width, *counts) for place, *counts in found]
 
 
 def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
@@ -52,8 +51,8 @@ def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]
     return counted, [origin, width, *arguments]
 
 
-def _of_rare_states(query: RunQuery) -> bool:
-    """Whether the index on states other than `completed` holds all of the list, and more than one state of it."""
+def _has_rare_statuses(query: RunQuery) -> bool:
+    """Whether the index on statuses other than `completed` serves the query, which names several of them."""
     others = query.batch_id, query.schedule_id, query.parent_run_id
     return (
         query.sort == "created_at"
@@ -64,7 +63,7 @@ def _of_rare_states(query: RunQuery) -> bool:
     )
 
 
-def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list[Any]]:
+def _select(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list[Any]]:
     where: list[str] = []
     arguments: list[Any] = []
 
@@ -79,7 +78,7 @@ def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list
     among("project_id", query.project_ids or ("",))
     among("status", query.statuses)
     if query.statuses and "completed" not in query.statuses:
-        add("status <> 'completed'")  # says what the index on the other states says, so that it serves
+        add("status <> 'completed'")  # the condition of the partial index
     among("kind", query.kinds)
     among("target", query.targets)
     for condition, value in (
@@ -94,7 +93,7 @@ def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list
         if value is not None:
             add(condition, value)
     if query.schedule_id is not None and query.statuses and TERMINAL.isdisjoint(query.statuses):
-        where.append("status IN ('pending', 'running', 'waiting')")  # what the index of these says
+        where.append("status IN ('pending', 'running', 'waiting')")  # the condition of the partial index
     if query.root_only:
         add("parent_seq IS NULL")
     for key, value in query.labels:

@@ -5,7 +5,7 @@ SELECT project_id, due_at, seq FROM runs INDEXED BY runs_due_at WHERE due_at <= 
 SELECT min(due_at) FROM runs INDEXED BY runs_due_at WHERE due_at IS NOT NULL
 
 -- name: due_projects
--- Those in which a deadline has passed: one look into the index from a project to the next.
+-- Projects with a due deadline. Each project costs one index probe.
 WITH RECURSIVE projects (name) AS (
   SELECT min(project_id) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL
   UNION ALL
@@ -19,7 +19,7 @@ WHERE (SELECT min(due_at) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL
 SELECT due_at, seq FROM runs INDEXED BY runs_due WHERE project_id = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?
 
 -- name: queued_targets
--- '' stands for none. One look into the index for each.
+-- '' means no target. Each target costs one index probe.
 WITH RECURSIVE found (name) AS (
   SELECT min(coalesce(target, '')) FROM runs INDEXED BY runs_queue_target
   WHERE project_id = ?1 AND available_at IS NOT NULL
@@ -33,7 +33,7 @@ WITH RECURSIVE found (name) AS (
 SELECT name FROM found WHERE name IS NOT NULL
 
 -- name: next_available
--- Of the kinds ?2: one look into the index for each priority that there is, and one for its soonest run after ?3.
+-- Of the kinds ?2. Each priority costs two index probes: one to find it, one for its first run after ?3.
 WITH RECURSIVE steps (k, step) AS (
   SELECT value, (
     SELECT max(priority) FROM runs INDEXED BY runs_queue_kind
@@ -58,7 +58,7 @@ SELECT {columns} FROM runs INDEXED BY runs_push_at
 WHERE push_service_id IS NOT NULL AND available_at <= ? ORDER BY available_at, seq LIMIT ?
 
 -- name: push_steps
--- What is queued for push services apart by (project, service, target, priority), where something of it is due.
+-- The (project, service, target, priority) groups of queued pushes that have a due run.
 WITH RECURSIVE projects (p) AS (
   SELECT min(project_id) FROM runs INDEXED BY runs_push WHERE push_service_id IS NOT NULL AND available_at IS NOT NULL
   UNION ALL

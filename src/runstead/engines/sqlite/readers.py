@@ -1,4 +1,4 @@
-"""Readers beside the writer: a few threads, each with a connection of its own that cannot write."""
+"""A pool of reader threads, each with its own read-only connection."""
 
 import asyncio
 import sqlite3
@@ -20,10 +20,10 @@ class Readers:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(limits.readers_max, thread_name_prefix="sqlite-reader")
-        self.waiting = 0  # reads not answered yet
+        self.waiting = 0  # unfinished reads
 
     async def do(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """What the read returns. It sees every commit that was acknowledged before the call."""
+        """Run the read in a thread. It sees every commit that was acknowledged before the call."""
         self.waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, read)
@@ -37,8 +37,8 @@ class Readers:
                 connection = self._local.connection = self._connect()
                 self._open.append(connection)
             return read(connection)
-        except sqlite3.Error as trouble:
-            raise trouble_with(trouble, "read") from trouble
+        except sqlite3.Error as error:
+            raise trouble_with(error, "read") from error
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)

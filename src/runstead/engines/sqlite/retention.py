@@ -1,4 +1,4 @@
-"""Deletes old families from a SQLite file. Later writes use their space again."""
+"""Deletes old families from a SQLite file. Later writes reuse their space."""
 
 import sqlite3
 from collections import Counter
@@ -32,32 +32,34 @@ class SqliteRetention(SqlRetention):
 def _retire(
     connection: sqlite3.Connection, before: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]
 ) -> int:
-    named = {candidate.seq for candidate, _ in runs}
-    leaving: dict[int, Run] = {}
+    seqs = {candidate.seq for candidate, _ in runs}
+    deleted: dict[int, Run] = {}
     kept = {
         root for root in {candidate.root_seq for candidate, _ in runs} if not _ended(connection, root, before)
     }
     for seq, root_seq in {(candidate.seq, candidate.root_seq) for candidate, _ in runs}:
         row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
         children = DRIVER.run(connection, select("children_seqs", Child, seqs=[seq]))
-        if row is None or any(child.seq not in named for child in children):
+        if row is None or any(child.seq not in seqs for child in children):
             kept.add(root_seq)
         else:
-            leaving[seq] = to_run(row)
-    fewer: Counter[int] = Counter()
+            deleted[seq] = to_run(row)
+    descendants_deleted: Counter[int] = Counter()
     count = 0
     for candidate, archived in runs:
         if candidate.root_seq in kept:
             continue
-        run = leaving[candidate.seq]
+        run = deleted[candidate.seq]
         if archived is not None:
             values = (run.conversation_id, run.seq, archived.parts, archived.outcome)
             connection.execute(Q["keep_message"], values)
         note(connection, gone(end_of(run), rolled_up=rolled_up(connection, run.seq)))
         delete_run(connection, run)
-        fewer.update(above for above in map(int, filter(None, run.path.split("/"))) if above not in named)
+        descendants_deleted.update(
+            ancestor for ancestor in map(int, filter(None, run.path.split("/"))) if ancestor not in seqs
+        )
         count += 1
-    connection.executemany(Q["count_fewer"], fewer.items())
+    connection.executemany(Q["count_fewer"], descendants_deleted.items())
     return count
 
 

@@ -1,4 +1,4 @@
-"""Sums of what runs used and came to, in a SQLite file."""
+"""Roll-ups of usage and activity in a SQLite file."""
 
 import asyncio
 import sqlite3
@@ -39,7 +39,7 @@ from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ActivityQuery, UsagePage, UsageQuery, WaySums
 
 T = TypeVar("T")
-#: As `rollup_entries` tells them: the facts in hex.
+#: The entries of `rollup_entries`, with the facts in hex.
 _entries = msgspec.json.Decoder(list[tuple[Action, str, str]])
 _STATUS: Final = FACT_FIELDS.index("status")
 
@@ -50,7 +50,7 @@ def note(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
 
 
 def rolled_up(connection: sqlite3.Connection, seq: int) -> bool:
-    """Whether the sums, or the entries, have the end of this ended run."""
+    """Whether the sums or the entries contain this terminal run."""
     return connection.execute(Q["not_rolled_up"], (seq,)).fetchone() is None
 
 
@@ -68,12 +68,12 @@ class SqliteRollups:
         self._readers = readers
 
     async def add_entries(self, limit: int) -> int:
-        """What the sums grow by is found out beside the writer. They grow only where no other fold came between."""
+        """Compute the additions outside the writer. Add them only if no other tick ran in between."""
         row = await self._readers.do(lambda c: c.execute(Q["rollup_entries"], (limit,)).fetchone())
-        folds, last, told = row
+        folds, last, encoded = row
         if last is None:
             return 0
-        entries = _entries.decode(told)
+        entries = _entries.decode(encoded)
         additions = await asyncio.to_thread(
             lambda: Additions(
                 (action, project, decode_facts(bytes.fromhex(facts)))
@@ -99,19 +99,19 @@ class SqliteRollups:
         return await self._read(lambda c: _usage(c, query))
 
     async def families(self, project_id: str, span: Span, most: int) -> int:
-        given = (project_id, *span, most)
+        arguments = (project_id, *span, most)
         return await self._readers.do(
-            lambda c: int(c.execute(Q["count_usage_families"], given).fetchone()[0])
+            lambda c: int(c.execute(Q["count_usage_families"], arguments).fetchone()[0])
         )
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))
 
     async def integrity(self) -> list[str]:
-        return await self._read(_audit)
+        return await self._read(_check)
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """All from one moment."""
+        """Read in one snapshot."""
 
         def job(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN")
@@ -128,7 +128,9 @@ def _catch_up(connection: sqlite3.Connection, limit: int) -> int:
     if row is None:
         return 0
     runs = connection.execute(Q["rollup_backlog_runs"], (row[0], limit)).fetchall()
-    found: list[Added] = [("ended", project, _facts(told)) for _, project, counts, *told in runs if counts]
+    found: list[Added] = [
+        ("ended", project, _facts(columns)) for _, project, counts, *columns in runs if counts
+    ]
     _add(connection, Additions(found))
     if len(runs) < limit:
         connection.execute(Q["end_rollup_backlog"])
@@ -167,17 +169,17 @@ def _usage(connection: sqlite3.Connection, query: UsageQuery) -> UsagePage:
     if backlog is not None:
         most = limits.usage_backlog_max
         for _, since, until in query.cover.spans:
-            given = (project, backlog[0], since, until, most + 1)
-            found = connection.execute(Q["backlog_facts"], given).fetchall()
+            arguments = (project, backlog[0], since, until, most + 1)
+            found = connection.execute(Q["backlog_facts"], arguments).fetchall()
             truncated = truncated or len(found) > most
             rows += map(_facts, found[:most])
     entries = connection.execute(Q["rollup_entries_of"], (project,)).fetchall()
     unsummed = query.pending(entries, rows)
 
     def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
-        parts = (encode(one).decode() for one in (query.spans(way), lines(way, unsummed)))
-        given = (project, way, *parts, groups, by_model)
-        found = connection.execute(Q["usage_lines"], given).fetchall()
+        parts = (encode(value).decode() for value in (query.spans(way), lines(way, unsummed)))
+        arguments = (project, way, *parts, groups, by_model)
+        found = connection.execute(Q["usage_lines"], arguments).fetchall()
         return WaySums([Line(*row[:-1]) for row in found], found[0][-1] if found else 0)
 
     ended = sum(line.runs for line in sums("ended", 1).lines)
@@ -207,14 +209,14 @@ def _activity(connection: sqlite3.Connection, query: ActivityQuery) -> list[Shar
     return found.shares()
 
 
-def _audit(connection: sqlite3.Connection) -> list[str]:
-    auditor = RollupChecker()
-    for project_id, *told in connection.execute(Q["audit_rollup_runs"]):
-        auditor.run(project_id, _facts(told))
-    for project_id, action, told in connection.execute(Q["audit_rollup_entries"]):
-        auditor.entry(project_id, action, decode_facts(told))
-    for row in connection.execute(Q["audit_usage"]):
-        auditor.usage(*row)
-    for row in connection.execute(Q["audit_activity"]):
-        auditor.activity(*row)
-    return auditor.wrong()
+def _check(connection: sqlite3.Connection) -> list[str]:
+    checker = RollupChecker()
+    for project_id, *columns in connection.execute(Q["integrity_rollup_runs"]):
+        checker.run(project_id, _facts(columns))
+    for project_id, action, stored in connection.execute(Q["integrity_rollup_entries"]):
+        checker.entry(project_id, action, decode_facts(stored))
+    for row in connection.execute(Q["integrity_usage"]):
+        checker.usage(*row)
+    for row in connection.execute(Q["integrity_activity"]):
+        checker.activity(*row)
+    return checker.wrong()

@@ -2,7 +2,7 @@
 INSERT INTO rollup_entries (run_seq, version, action, project_id, facts) VALUES (?, ?, ?, ?, ?)
 
 -- name: rollup_entries
--- The oldest ones as one row: each row is a hand-over between threads.
+-- The oldest entries as one row, because each row costs a switch between threads.
 SELECT folds, max(id), json_group_array(json_array(action, project_id, hex(facts)))
 FROM (SELECT id, action, project_id, facts FROM rollup_entries ORDER BY id LIMIT ?), rollup_folds
 
@@ -72,7 +72,7 @@ WHERE project_id = ? AND seq > ? AND seq < ? AND created_at >= ? AND created_at 
   AND status IN ('completed', 'failed', 'cancelled')
 
 -- name: backlog_facts
--- Of whole buckets, what was not added yet.
+-- Runs of whole buckets that are not in the sums yet.
 SELECT {facts} FROM runs r
 WHERE project_id = ? AND seq < ? AND created_at >= ? AND created_at < ?
   AND status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
@@ -117,22 +117,22 @@ SELECT count(*) FROM (
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
 WHERE project_id = ? AND way = ? AND name = ? AND width = ? AND bucket >= ? AND bucket < ?
 
--- name: audit_rollup_runs
+-- name: integrity_rollup_runs
 SELECT project_id, {facts} FROM runs r
 WHERE status IN ('completed', 'failed', 'cancelled') AND (
   NOT EXISTS (SELECT 1 FROM rollup_backlog WHERE below_seq > r.seq)
   OR EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
 )
 
--- name: audit_rollup_entries
+-- name: integrity_rollup_entries
 SELECT project_id, action, facts FROM rollup_entries
 
--- name: audit_usage
+-- name: integrity_usage
 SELECT project_id, way, width, bucket / 2419200000, part, provider, model, sum(runs), sum(input_tokens), sum(output_tokens),
   sum(cached_input_tokens), sum(reasoning_tokens)
 FROM (
   SELECT *, iif(way = 'gone', name, '') AS part FROM usage_rollups
 ) GROUP BY project_id, way, width, bucket / 2419200000, part, provider, model
 
--- name: audit_activity
+-- name: integrity_activity
 SELECT project_id, way, width, bucket / 2419200000, kind, status, runs, durations FROM activity_rollups

@@ -1,8 +1,7 @@
-"""What the only writer knows of the file without reading it: the runs that it wrote last, and which projects have no
-webhooks and no limits.
+"""The writer's cache: the runs that it wrote last, and the projects without webhooks and without limits.
 
-Only jobs read and fill it, inside their transactions. The writer clears it when a transaction is rolled back, when another
-process has written to the file, and after every write that may have changed what it knows.
+Only jobs read and fill it, inside their transactions. The writer clears it after a rollback, after a write by another
+process, and after every write that may have changed cached data.
 """
 
 from operator import attrgetter
@@ -12,13 +11,13 @@ from runstead.core import limits
 from runstead.core.runs.run import LARGE, Run
 from runstead.ports.store import RunKey
 
-_RUN_BYTES: Final = 2_048  # of a run without its large values, about
+_RUN_BYTES: Final = 2_048  # estimate for a run without its large values
 _large = attrgetter("error", *sorted(LARGE))
 
 
 class WriterCache:
     def __init__(self) -> None:
-        self._runs: dict[int, tuple[Run, int]] = {}  # by seq, the one that was written last at the end
+        self._runs: dict[int, tuple[Run, int]] = {}  # by seq, latest write last
         self._seqs: dict[tuple[str, str], int] = {}
         self._bytes = 0
         self.without_webhooks = Names()
@@ -29,7 +28,7 @@ class WriterCache:
 
     @property
     def bytes(self) -> int:
-        """About what its runs take up."""
+        """The estimated size of the cached runs."""
         return self._bytes
 
     def clear(self) -> None:
@@ -40,25 +39,25 @@ class WriterCache:
         self.without_limits.clear()
 
     def get(self, key: RunKey) -> Run | None:
-        """The run as the file holds it, where that is known."""
+        """The stored run, or None if it is not cached."""
         seq = self._seqs.get(key)
         return None if seq is None else self._runs[seq][0]
 
     def numbered(self, seq: int) -> Run | None:
-        """The same by its seq."""
-        known = self._runs.get(seq)
-        return None if known is None else known[0]
+        """As `get`, by seq."""
+        cached = self._runs.get(seq)
+        return None if cached is None else cached[0]
 
     def put(self, run: Run) -> None:
-        """Note what was written. A run that has ended is hardly asked for again."""
+        """Cache a written run. Drop a terminal one, which is rarely read again."""
         if run.terminal:
             self.drop(run.seq)
             return
-        known = self._runs.pop(run.seq, None)
-        if known is None:
+        cached = self._runs.pop(run.seq, None)
+        if cached is None:
             self._seqs[run.project_id, run.run_id] = run.seq
         else:
-            self._bytes -= known[1]
+            self._bytes -= cached[1]
         size = _RUN_BYTES + sum(map(len, filter(None, _large(run))))
         self._runs[run.seq] = run, size
         self._bytes += size
@@ -66,16 +65,16 @@ class WriterCache:
             self.drop(next(iter(self._runs)))
 
     def drop(self, seq: int) -> None:
-        """Forget a run that is written without being known, or that goes."""
-        known = self._runs.pop(seq, None)
-        if known is not None:
-            run, size = known
+        """Drop a run from the cache."""
+        cached = self._runs.pop(seq, None)
+        if cached is not None:
+            run, size = cached
             self._bytes -= size
             del self._seqs[run.project_id, run.run_id]
 
 
 class Names(set[str]):
-    """Ids of projects, as many as there is room for."""
+    """A bounded set of project ids."""
 
     def add(self, name: str) -> None:
         if len(self) >= limits.run_cache_entries_max:

@@ -1,4 +1,4 @@
-"""The index of runs in SQLite, and lists that are found by it."""
+"""The run index in SQLite, and searches by it."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from runstead.engines.sql.run_index import Row, Statement, advance, faults
-from runstead.engines.sql.run_search import Ask, Changed, Found, Page, Span, State, Terms, search
+from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
+from runstead.engines.sql.run_search import Changed, Found, Page, Request, Span, State, Terms, search
 from runstead.engines.sql.run_terms import FACTS
 from runstead.engines.sqlite.page import page_sql
 from runstead.engines.sqlite.readers import Readers
@@ -21,7 +21,7 @@ from runstead.ports.store import RunQuery
 F = TypeVar("F", bound=Found)
 
 _LABELS: Final = FACTS.index("labels")
-_TOGETHER: Final = 128  # rows of one statement
+_ROWS_PER_STATEMENT: Final = 128
 decode = msgspec.json.Decoder(list[list[Any]]).decode
 
 
@@ -34,16 +34,16 @@ class SqliteRunIndex:
         return await advance(self)
 
     async def faults(self, after: int) -> tuple[list[str], int | None]:
-        return await faults(self, after)
+        return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
         return await self._readers.do(lambda c: _rows(c, name, arguments))
 
-    async def at_once(self, *asked: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
+    async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         def read(connection: sqlite3.Connection) -> list[Sequence[Row]]:
             connection.execute("BEGIN")
             try:
-                return [_rows(connection, name, arguments) for name, arguments in asked]
+                return [_rows(connection, name, arguments) for name, arguments in reads]
             finally:
                 connection.execute("COMMIT")
 
@@ -64,15 +64,17 @@ class SqliteRunIndex:
 
         return await self._writer.do(job, keeps_cache=True)
 
-    async def settled(self) -> bool:
-        return True  # there is one writer: what it did before is there
+    async def wait_for_writers(self) -> bool:
+        return True  # the one writer has committed everything before
 
 
 def _put(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Many at a time: each statement is a hand-over between threads."""
-    whole = len(rows) // _TOGETHER * _TOGETHER
-    for start in range(0, whole, _TOGETHER):
-        connection.execute(put_terms(_TOGETHER), [*chain(*rows[start : start + _TOGETHER])])
+    """Write many rows per statement, because each statement costs a switch between threads."""
+    whole = len(rows) // _ROWS_PER_STATEMENT * _ROWS_PER_STATEMENT
+    for start in range(0, whole, _ROWS_PER_STATEMENT):
+        connection.execute(
+            put_terms(_ROWS_PER_STATEMENT), [*chain(*rows[start : start + _ROWS_PER_STATEMENT])]
+        )
     if whole < len(rows):
         connection.execute(put_terms(len(rows) - whole), [*chain(*rows[whole:])])
 
@@ -83,22 +85,22 @@ def found(
     columns: str,
     convert: Callable[[tuple[Any, ...]], Found],
 ) -> list[Any]:
-    """The list of a query."""
-    looking = search(query)
+    """The runs of a query."""
+    steps = search(query)
     try:
-        ask = next(looking)
+        request = next(steps)
         while True:
-            if isinstance(ask, Page):
-                sql, arguments = page_sql(ask.query, columns, ask.seqs)
-                ask = looking.send([convert(row) for row in connection.execute(sql, arguments)])
+            if isinstance(request, Page):
+                sql, arguments = page_sql(request.query, columns, request.seqs)
+                request = steps.send([convert(row) for row in connection.execute(sql, arguments)])
             else:
-                ask = looking.send(_rows(connection, *_statement(ask)))
-    except StopIteration as over:
-        return list(over.value)
+                request = steps.send(_rows(connection, *_statement(request)))
+    except StopIteration as stop:
+        return list(stop.value)
 
 
-def _statement(ask: Ask) -> tuple[str, Sequence[Any]]:
-    match ask:
+def _statement(request: Request) -> tuple[str, Sequence[Any]]:
+    match request:
         case State():
             return "index_mark", ()
         case Changed():
@@ -107,16 +109,16 @@ def _statement(ask: Ask) -> tuple[str, Sequence[Any]]:
             return "index_terms", (blocks, terms)
         case Span(blocks, first, end):
             return "index_span", (blocks, first, end)
-    raise AssertionError(ask)
+    raise AssertionError(request)
 
 
 def _rows(connection: sqlite3.Connection, name: str, arguments: Sequence[Any]) -> Sequence[Row]:
-    values = [encode(one).decode() if isinstance(one, list) else one for one in arguments]
+    values = [encode(value).decode() if isinstance(value, list) else value for value in arguments]
     if name in ("index_facts", "index_facts_of"):
-        (told,) = connection.execute(Q[name], values).fetchone()
+        (encoded,) = connection.execute(Q[name], values).fetchone()
         return [
             (*row[:_LABELS], row[_LABELS] and row[_LABELS].encode(), *row[_LABELS + 1 :])
-            for row in decode(told)
+            for row in decode(encoded)
         ]
     if name != "index_terms":
         return connection.execute(Q[name], values).fetchall()
@@ -125,7 +127,7 @@ def _rows(connection: sqlite3.Connection, name: str, arguments: Sequence[Any]) -
 
 @cache
 def _terms_sql(count: int) -> str:
-    """A JSON array holds no bytes, so each term has a place of its own."""
+    """JSON cannot hold bytes, so each term is a parameter."""
     return (
         "SELECT block, term, runs FROM json_each(?) AS b CROSS JOIN run_terms"  # noqa: S608 - our own names
         f" ON block = b.value AND term IN ({', '.join('?' * count)})"

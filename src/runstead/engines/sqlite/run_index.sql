@@ -13,7 +13,7 @@ SELECT id, seq, named FROM run_index_changes ORDER BY id LIMIT ?
 SELECT DISTINCT seq FROM run_index_changes
 
 -- name: index_facts
--- As one row: each row is a hand-over between threads.
+-- As one row, because each row costs a switch between threads.
 SELECT json_group_array(json_array({indexed_text})) FROM (SELECT * FROM runs WHERE seq >= ? AND seq < ? ORDER BY seq)
 
 -- name: index_facts_of

@@ -1,4 +1,4 @@
-"""The statements: named ones from the .sql files, and the few whose shape depends on what is written."""
+"""The SQL statements: named ones from the .sql files, and those built for the columns that are written."""
 
 from functools import cache, lru_cache
 from typing import Final
@@ -13,8 +13,8 @@ from runstead.engines.sql.run_terms import FACTS
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
-#: What an audit looks at: no large values, and an error only where it is short (else it is empty).
-_AUDITED: Final = ", ".join(
+#: Columns of an integrity check: no large values, and an error only if it is short (else empty).
+_CHECKED: Final = ", ".join(
     "NULL"
     if field in LARGE
     else "iif(length(error) <= 65536, error, substr(error, 1, 0))"
@@ -25,7 +25,7 @@ _AUDITED: Final = ", ".join(
 _REACH: Final = (
     "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
 )
-#: JSON holds no bytes.
+#: JSON cannot hold bytes.
 _INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
 _STORED_EVENT: Final = ", ".join("id" if name == "event_id" else name for name in EVENT_COLUMNS)
 
@@ -40,7 +40,7 @@ DIALECT: Final = Dialect(
         "batches": "batches AS b",
     },
 )
-#: The statements of this engine alone: name → text.
+#: The statements of this engine: name → text.
 Q: Final = statements(
     __package__,
     WORDS
@@ -51,7 +51,7 @@ Q: Final = statements(
             for name in EVENT_COLUMNS
         ),
         "columns": COLUMNS,
-        "audited": _AUDITED,
+        "checked_columns": _CHECKED,
         "facts": ", ".join(FACT_FIELDS),
         "indexed_text": _INDEXED_TEXT,
     },
@@ -60,26 +60,26 @@ Q: Final = statements(
 
 
 @lru_cache(512)
-def insert_run(given: tuple[int, ...]) -> str:
-    """Sets the columns with these places in `FIELDS`; the others are NULL. Naming all of them takes twice as long."""
-    columns = ", ".join(FIELDS[place] for place in given)
-    return f"INSERT INTO runs ({columns}) VALUES ({', '.join('?' * len(given))})"  # noqa: S608 - our own names
+def insert_run(places: tuple[int, ...]) -> str:
+    """Sets the columns at these indexes of `FIELDS`; the others are NULL. Naming all columns is twice as slow."""
+    columns = ", ".join(FIELDS[place] for place in places)
+    return f"INSERT INTO runs ({columns}) VALUES ({', '.join('?' * len(places))})"  # noqa: S608 - our own names
 
 
 @cache
 def update_run(changed: tuple[str, ...]) -> str:
-    """Sets these columns; then seq and the version that was read guard it."""
+    """Sets these columns of the run with a seq and the version that was read."""
     columns = ", ".join(f"{name} = ?" for name in changed)
     return f"UPDATE runs SET {columns} WHERE seq = ? AND version = ?"  # noqa: S608 - our own names
 
 
 @cache
 def insert_events(count: int) -> str:
-    """One statement for many rows: each statement is a hand-over between threads, each row is not."""
+    """Inserts many rows in one statement, because each statement costs a switch between threads."""
     return f"INSERT INTO run_events ({_STORED_EVENT}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
 
 
 @cache
 def put_terms(count: int) -> str:
-    """The same for rows of the index of runs."""
+    """Inserts many rows of the run index in one statement."""
     return f"INSERT OR REPLACE INTO run_terms (block, term, runs) VALUES {', '.join(['(?, ?, ?)'] * count)}"  # noqa: S608
