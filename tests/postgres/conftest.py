@@ -116,15 +116,15 @@ async def _acquaint(notifiers):
     """Until each hears each, and nothing is on its way any more."""
     pairs = [(here, there) for here in notifiers for there in notifiers if there is not here]
     for here, there in pairs:
-        with there.subscribe("hears") as hint:
+        with there.subscribe("hears") as signal:
             async with asyncio.timeout(5):
-                while not hint.is_set():
+                while not signal.is_set():
                     here.publish(["hears"])
                     await asyncio.sleep(0.001)
     for number, (here, there) in enumerate(pairs):
-        with there.subscribe(f"heard {number}") as hint:
+        with there.subscribe(f"heard {number}") as signal:
             here.publish([f"heard {number}"])
-            await asyncio.wait_for(hint.wait(), 5)
+            await asyncio.wait_for(signal.wait(), 5)
 
 
 @pytest.fixture

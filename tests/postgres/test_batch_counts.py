@@ -37,7 +37,7 @@ async def test_many_ends_at_once_are_all_counted_and_complete_the_batch_once(rep
     for statement in NOTING:
         sql(statement)
     try:
-        order = [f"run-{n}" for n in range(MEMBERS)] * 2  # each is told twice, by somebody else
+        order = [f"run-{n}" for n in range(MEMBERS)] * 2  # each is completed twice, by different replicas
         random.Random(1).shuffle(order)
         await asyncio.gather(
             *(desks[n % 3].complete(name, ("completed", "failed")[n % 2]) for n, name in enumerate(order))

@@ -25,7 +25,7 @@ def wrong(request, monkeypatch):
     return tell
 
 
-async def test_a_replica_that_is_wrong_about_the_time_expires_nobodys_lease(replicas, wrong, sql):
+async def test_a_replica_with_a_wrong_clock_expires_no_lease(replicas, wrong, sql):
     right, mistaken = await replicas(2)
     await right.create("run-1")
     [claimed] = await right.claim(lease_ms=30_000)

@@ -1,4 +1,4 @@
-"""The floor under a bench: what the engine commits without the product's work."""
+"""The commit benchmark measures the engine without the work of the product."""
 
 import pytest
 
@@ -14,4 +14,4 @@ async def test_the_floor_counts_commits_and_leaves_nothing_behind(databases, dat
 
 async def test_a_database_that_is_not_there_is_named_in_a_sentence():
     with pytest.raises(RuntimeError, match=r"cannot use the database 127\.0\.0\.1:1/none: "):
-        await updates_per_second("postgresql://somebody:secret@127.0.0.1:1/none", concurrency=1, seconds=0.1)
+        await updates_per_second("postgresql://user:secret@127.0.0.1:1/none", concurrency=1, seconds=0.1)

@@ -28,9 +28,9 @@ async def test_eight_claimers_on_three_replicas_never_exceed_a_limit(replicas):
         query = [{}, {"targets": ("task:a", "task:b")}, {"targets": ("task:c",)}, {"targets": ("task:b",)}]
         while len(done) < 60:
             found = await driver.claim(f"w-{number}", limit=1 + number % 3, **query[number % 4])
-            told = await driver.store.concurrency.of(PROJECT)
-            seen.update((one.limit.target, one.running) for one in told)
-            exceeded.extend(one for one in told if one.running > one.limit.max_running)
+            listed = await driver.store.concurrency.of(PROJECT)
+            seen.update((one.limit.target, one.running) for one in listed)
+            exceeded.extend(one for one in listed if one.running > one.limit.max_running)
             for run in found:
                 await driver.complete(run.run_id)
                 done.append(run.run_id)
@@ -58,8 +58,8 @@ async def test_a_limit_that_is_set_while_others_claim_is_kept_from_then_on(repli
     await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 0)])
     before = sum(len(found) for found in await asyncio.gather(*claims))
     assert await asyncio.gather(*(desks[n % 2].claim(f"w-{n}", limit=5) for n in range(6))) == [[]] * 6
-    [told] = await desks[1].store.concurrency.of(PROJECT)
-    assert told.running == before
+    [listed] = await desks[1].store.concurrency.of(PROJECT)
+    assert listed.running == before
 
 
 async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, sql):

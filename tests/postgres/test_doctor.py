@@ -11,19 +11,19 @@ def found(monkeypatch, url):
 
 
 def test_the_doctor_finds_a_database_well(monkeypatch, databases, database):
-    told = found(monkeypatch, databases.server.url(database))
-    assert told["store"].level == "ok"
-    assert told["engine"].detail.startswith("PostgreSQL ")
-    assert told["clock of the database"].level == "ok"
+    findings = found(monkeypatch, databases.server.url(database))
+    assert findings["store"].level == "ok"
+    assert findings["engine"].detail.startswith("PostgreSQL ")
+    assert findings["clock of the database"].level == "ok"
 
 
 def test_the_doctor_sees_that_the_clocks_differ(monkeypatch, databases, database):
     ahead = time.time
     monkeypatch.setattr(local_checks.time, "time", lambda: ahead() + 30)
-    told = found(monkeypatch, databases.server.url(database))["clock of the database"]
-    assert (told.level, "behind" in told.detail) == ("warn", True)
+    findings = found(monkeypatch, databases.server.url(database))["clock of the database"]
+    assert (findings.level, "behind" in findings.detail) == ("warn", True)
 
 
 def test_the_doctor_reports_missing_migrations(monkeypatch, databases):
-    told = found(monkeypatch, databases.server.url("postgres"))
-    assert (told["store"].level, "runstead db migrate" in told["store"].advice) == ("warn", True)
+    findings = found(monkeypatch, databases.server.url("postgres"))
+    assert (findings["store"].level, "runstead db migrate" in findings["store"].advice) == ("warn", True)

@@ -1,4 +1,4 @@
-"""Many replicas write to one family: its events get one order without gaps, and nobody is lost with a run deleted."""
+"""Many replicas write to one family: its events get one order without gaps, also if a run is deleted."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ async def blocked(sql):
 
 @pytest.fixture
 async def held(databases, database):
-    """held(run_id): somebody else holds the row, until the transaction that it gives is committed."""
+    """held(run_id): lock the row in another session, until the returned transaction is committed."""
     session = await asyncpg.connect(databases.server.url(database))
 
     async def hold(run_id):
@@ -169,10 +169,10 @@ async def test_ends_of_a_schedules_runs_at_many_replicas_are_all_counted(replica
     await asyncio.gather(
         *(desks[n % 3].complete(f"run-{n}", "failed" if n % 2 else "completed") for n in range(30))
     )
-    told = await desks[1].store.schedules.get(schedule.project_id, "s-1")
-    assert told.version == 31
-    assert told.last_failure_run_id is not None
-    assert told.last_successful_at is not None
+    schedule_now = await desks[1].store.schedules.get(schedule.project_id, "s-1")
+    assert schedule_now.version == 31
+    assert schedule_now.last_failure_run_id is not None
+    assert schedule_now.last_successful_at is not None
 
 
 async def test_three_replicas_push_each_run_once(replicas):
@@ -227,8 +227,10 @@ async def test_a_family_of_forty_thousand_is_cancelled_at_once(driver, sql):
     sql(CHILDREN.format(n=40_000))
     await driver.cancel("root")
     assert sql("SELECT count(*) FROM runs WHERE status = 'cancelled'") == [(40_001,)]
-    told = "SELECT sum(last - first + 1) FROM family_log"
-    assert sql(told) == sql("SELECT sum(latest_event_id) FROM runs") == sql("SELECT logged FROM run_families")
+    logged = "SELECT sum(last - first + 1) FROM family_log"
+    assert (
+        sql(logged) == sql("SELECT sum(latest_event_id) FROM runs") == sql("SELECT logged FROM run_families")
+    )
 
 
 async def test_the_places_of_a_family_cost_the_same_however_many_are_given_at_once(databases, database):

@@ -75,7 +75,7 @@ async def test_two_are_never_alive_while_runs_start_and_end_everywhere(replicas,
         work += [desks[n % 3].create(f"child-{turn}-{n}", parent=run.run_id) for n, run in enumerate(alive)]
         outcome = await asyncio.gather(*work, return_exceptions=True)
         assert {each.code for each in outcome if isinstance(each, Exception)} <= {"PARENT_CANCELLED"}
-        for _ in range(3):  # what somebody held
+        for _ in range(3):  # schedules that another replica held
             await desks[0].runs.fire(20, fire_due)
         runs = [run for run in await desks[0].rows() if run.schedule_id is not None]
         living = Counter(run.schedule_id for run in runs if not run.terminal)

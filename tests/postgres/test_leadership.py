@@ -43,11 +43,11 @@ class Candidate:
 
 async def test_of_many_replicas_never_two_lead_at_once(replicas):
     desks = await replicas(3)
-    crowd = [Candidate(driver.store, f"{n}", random.Random(n)) for n, driver in enumerate(desks * 2)]
-    await asyncio.gather(*(candidate.strive(1.5) for candidate in crowd))
-    terms = [term for candidate in crowd for term in candidate.terms]
+    candidates = [Candidate(driver.store, f"{n}", random.Random(n)) for n, driver in enumerate(desks * 2)]
+    await asyncio.gather(*(candidate.strive(1.5) for candidate in candidates))
+    terms = [term for candidate in candidates for term in candidate.terms]
     assert len(terms) == len(set(terms)) > 10
-    held = sorted((*times, one.name) for one in crowd for times in one.held)
+    held = sorted((*times, one.name) for one in candidates for times in one.held)
     for (_, end, term, name), (begin, _, later, other) in itertools.pairwise(held):
         assert later >= term
         assert other == name or end <= begin
@@ -99,8 +99,8 @@ async def test_while_the_database_is_down_no_replica_leads(new_desk, own_server)
     driver = await new_desk(own_server.url())
     await driver.store.leadership.lead("ann", 60_000)
     own_server.stop()
-    with pytest.raises(Error) as told:
+    with pytest.raises(Error) as caught:
         await driver.store.leadership.lead("ann", 60_000)
-    assert told.value.code == "STORE_UNAVAILABLE"
+    assert caught.value.code == "STORE_UNAVAILABLE"
     own_server.start()
     assert (await driver.store.leadership.lead("ann", 60_000)).term == 1

@@ -1,4 +1,4 @@
-"""The database goes away and comes back: what was not stored is said so, and nobody has to be restarted."""
+"""The database goes down and comes back: commands that were not stored fail, and no server needs a restart."""
 
 import asyncio
 
@@ -61,7 +61,7 @@ async def test_a_session_that_breaks_repeatedly_is_an_error(driver, sql):
 
     commands = [driver.change("run-1", rule), driver.create("run-2")]
     outcomes = await asyncio.gather(*commands, return_exceptions=True)
-    assert [(told.code, told.retry_after_s) for told in outcomes] == [("STORE_UNAVAILABLE", 1)] * 2
+    assert [(caught.code, caught.retry_after_s) for caught in outcomes] == [("STORE_UNAVAILABLE", 1)] * 2
     assert await driver.rows() == [before]
     assert (await driver.change("run-1", rewrite)).run.version == 2
 
@@ -126,9 +126,9 @@ async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, ne
         return await execute(self, query, *arguments, **options)
 
     monkeypatch.setattr(asyncpg.Connection, "execute", broken)
-    with pytest.raises(Error, match="look whether it was stored") as told:
+    with pytest.raises(Error, match="look whether it was stored") as caught:
         await driver.change("run-1", rewrite)
-    assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
+    assert (caught.value.code, caught.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
     monkeypatch.undo()
     own_server.start()
     assert (await driver.row("run-1")).version == 1
@@ -172,6 +172,6 @@ async def test_a_database_that_cannot_be_used_is_one_sentence(databases):
         RuntimeError, match=r'cannot use the database /tmp/.*/nowhere: database "nowhere" does not exist'
     ):
         await PostgresStore(databases.server.url("nowhere")).open()
-    with pytest.raises(RuntimeError, match=r"cannot use the database 127\.0\.0\.1:1/x: ") as told:
+    with pytest.raises(RuntimeError, match=r"cannot use the database 127\.0\.0\.1:1/x: ") as caught:
         await PostgresStore("postgresql://ada:secret@127.0.0.1:1/x").open()
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)

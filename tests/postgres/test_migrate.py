@@ -18,7 +18,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 async def empty(databases):
-    """The URL of a database that nobody has migrated."""
+    """The URL of a database without migrations."""
     name = f"empty_{next(numbers)}"
     admin = await asyncpg.connect(databases.server.url())
     await admin.execute(f"CREATE DATABASE {name}")
@@ -149,6 +149,6 @@ async def test_reading_a_log_reads_one_partition(driver, event, databases, datab
     plan = await admin.fetch(
         "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + Q["events_after"], run.seq, 0, 10, None, 1
     )
-    told = "\n".join(row[0] for row in plan)
-    assert told.count("never executed") + told.count("Subplans Removed: 3") >= 1, told
+    plan_text = "\n".join(row[0] for row in plan)
+    assert plan_text.count("never executed") + plan_text.count("Subplans Removed: 3") >= 1, plan_text
     await admin.close()

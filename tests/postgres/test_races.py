@@ -1,4 +1,4 @@
-"""Other transactions in the way: tried again where that helps, and told in time where it does not."""
+"""Conflicts with other transactions are retried, or reported in time."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ WELL_AGAIN = "DROP FUNCTION IF EXISTS fail_at_first CASCADE; DROP SEQUENCE IF EX
 
 @pytest.fixture
 async def other(databases, database):
-    """A session of somebody else."""
+    """Another session."""
     session = await asyncpg.connect(databases.server.url(database))
     yield session
     await session.close()
@@ -63,9 +63,9 @@ async def test_a_job_that_met_one_is_done_again(driver, failing):
 async def test_trying_again_has_an_end(driver, failing):
     await driver.create("run-1")
     await failing("runs", "40001", 1_000)
-    with pytest.raises(Error, match="conflicted with other transactions") as told:
+    with pytest.raises(Error, match="conflicted with other transactions") as caught:
         await driver.touch("run-1")
-    assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
+    assert (caught.value.code, caught.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
 
 
 async def blocked(sql):
@@ -131,9 +131,9 @@ async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, d
         " $$ BEGIN PERFORM pg_sleep(5); RETURN NEW; END $$;"
         "CREATE TRIGGER slow BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION fail_at_first();"
     )
-    with pytest.raises(Error, match="took more than") as told:
+    with pytest.raises(Error, match="took more than") as caught:
         await driver.touch("run-1")
-    assert (told.value.code, told.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
+    assert (caught.value.code, caught.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
     await other.execute(WELL_AGAIN)
     assert (await driver.touch("run-1")).run.version == 2
 
@@ -171,7 +171,7 @@ async def test_a_cancelled_caller_affects_no_other_command(driver):
 
 
 def desk_settings():
-    """What sessions of the store are told at their start."""
+    """The settings of the store's sessions."""
     from runstead.engines.postgres import connection
 
     return connection._SESSION

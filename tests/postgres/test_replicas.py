@@ -70,11 +70,11 @@ async def test_replicas_agree_after_concurrent_commands_and_never_deadlock(
 ):
     desks = await replicas(3)
     await desks[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
-    crowd = [
+    commands = [
         restless(driver, random.Random(100 * seed + n), 40, idempotent, event)
         for n, driver in enumerate(desks * 8)
     ]
-    await asyncio.gather(*crowd)
+    await asyncio.gather(*commands)
     rows = await desks[0].rows()
     for run in rows:
         below = [other for other in rows if f"/{run.seq}/" in other.path]

@@ -1,4 +1,4 @@
-"""Months of events leave as whole partitions, and nobody has to wait for that."""
+"""Retention drops months of events as whole partitions, without blocking writers."""
 
 import time
 

@@ -15,15 +15,15 @@ PROJECT = "11111111-1111-4111-8111-111111111111"
 
 
 def webhook():
-    told = {"url": "https://a.test", "events": ("*",), "secret": secret_of(bytes(24))}
-    return Webhook(id=str(uuid.uuid4()), project_id=PROJECT, created_at=1, updated_at=1, **told)
+    fields = {"url": "https://a.test", "events": ("*",), "secret": secret_of(bytes(24))}
+    return Webhook(id=str(uuid.uuid4()), project_id=PROJECT, created_at=1, updated_at=1, **fields)
 
 
 def hooked(driver):
     return driver.store.webhooks.create(webhook(), lambda _: None)
 
 
-async def told(driver, hook):
+async def delivered(driver, hook):
     found = await driver.store.webhooks.deliveries(PROJECT, hook.id, 1_000)
     return sorted((one.event_type, one.run_id) for one in found)
 
@@ -67,7 +67,7 @@ async def test_a_new_webhook_is_acknowledged_after_the_transactions_that_missed_
     hook = await creating
     await one.create("b")
     await one.complete("b")
-    assert ("run.completed", "b") in await told(other, hook)
+    assert ("run.completed", "b") in await delivered(other, hook)
 
 
 async def test_who_works_for_long_beside_the_server_holds_up_no_webhook(replicas, session, monkeypatch):
@@ -86,7 +86,7 @@ async def test_every_run_of_a_commit_group_is_delivered(replicas):
     names = [f"run-{number}" for number in range(20)]
     await asyncio.gather(*(driver.create(name) for name in names))
     await asyncio.gather(*(driver.claim() for _ in names), *(driver.complete(name) for name in names))
-    found = await told(driver, hook)
+    found = await delivered(driver, hook)
     assert {name for kind, name in found if kind == "run.completed"} == set(names)
     assert len(found) == len(set(found))
 
@@ -128,8 +128,8 @@ async def test_a_project_without_webhooks_costs_no_statement_of_its_own(replicas
     (driver,) = await replicas(1)
     asked = []
 
-    async def note(_, told):
-        asked.append(told)
+    async def note(_, deliveries):
+        asked.append(deliveries)
 
     monkeypatch.setattr(draft, "add_deliveries", note)
     await driver.create("a")
@@ -139,4 +139,4 @@ async def test_a_project_without_webhooks_costs_no_statement_of_its_own(replicas
     await hooked(driver)
     await driver.create("b")
     await driver.claim()
-    assert [one.event_type for told in asked for one in told] == ["run.started"]
+    assert [one.event_type for deliveries in asked for one in deliveries] == ["run.started"]

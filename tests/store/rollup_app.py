@@ -44,7 +44,7 @@ async def activity(app, since, until, buckets=10, project=PROJECT, **filters):
     return await charts.activity(app, ADMIN, project, RunQuery((), **filters), since, until, buckets)
 
 
-async def fold_all(store):
+async def add_all_entries(store):
     while await store.rollups.add_entries(3):
         pass
 
@@ -53,7 +53,7 @@ async def sound(store):
     assert [found.sentence for found in [found async for found in check(store)]] == []
 
 
-def told(found):
+def figures(found):
     groups = {one.key: (one.runs, one.tokens.input_tokens) for one in found.groups}
     return groups, (found.total.runs, found.total.tokens.input_tokens), found.runs
 

@@ -11,7 +11,7 @@ from runstead.core.usage.rollup import DAY, WEEK, packed, unpacked
 from tests.support.clock import NOON
 from tests.support.store_driver import PROJECT
 
-from .rollup_app import AGENT, ELSEWHERE, activity, complete, fold_all, open_app, sound
+from .rollup_app import AGENT, ELSEWHERE, activity, add_all_entries, complete, open_app, sound
 
 MIGRATIONS = {"sqlite": "0022_activity_by_week", "postgres": "0019_activity_by_week"}
 COLUMNS = "project_id, way, name, bucket, kind, status, runs, durations"
@@ -74,7 +74,7 @@ async def test_a_store_without_weeks_gets_those_that_a_tick_would_have_made(
     app, driver, clock, execute, migrate_again
 ):
     await over_weeks(driver, clock)
-    await fold_all(driver.store)
+    await add_all_entries(driver.store)
     made, chart = await weeks(execute), await activity(app, *YEARS, 60)
     assert len({key[3] for key in made}) > 2
     assert chart.total.counts == {"completed": 15, "failed": 1}
@@ -94,7 +94,7 @@ async def test_a_store_without_weeks_keeps_what_is_not_added_up_yet(
     for _ in range(2):
         assert await activity(app, *YEARS, 60) == chart
         await sound(driver.store)
-        await fold_all(driver.store)
+        await add_all_entries(driver.store)
 
 
 async def test_durations_of_every_size_and_sign_are_merged_exactly(driver, execute, migrate_again):
@@ -140,7 +140,7 @@ async def test_a_chart_over_years_lacks_deleted_runs_and_those_that_moved(app, d
     await complete(driver, "gone")
     await complete(driver, "kept")
     if folded:
-        await fold_all(driver.store)
+        await add_all_entries(driver.store)
     await driver.delete("gone")
     await driver.store.conversations.change(
         "c-1", lambda old, _now: msgspec.structs.replace(old, project_id=ELSEWHERE)
@@ -149,4 +149,4 @@ async def test_a_chart_over_years_lacks_deleted_runs_and_those_that_moved(app, d
         assert (await activity(app, *YEARS, 60)).total.counts == {"completed": 1}
         assert (await activity(app, *YEARS, 60, project=ELSEWHERE)).total.counts == {"completed": 1}
         await sound(driver.store)
-        await fold_all(driver.store)
+        await add_all_entries(driver.store)

@@ -21,9 +21,9 @@ async def counts(driver, batch):
         run.status.value
         for run in await driver.runs.page(RunQuery((PROJECT,), limit=2_000, batch_id=batch.id))
     )
-    told = {name: getattr(found, name) for name in rules.COUNTED}
-    assert told == {name: rows[name] for name in rules.COUNTED}
-    return {name: count for name, count in told.items() if count}
+    counters = {name: getattr(found, name) for name in rules.COUNTED}
+    assert counters == {name: rows[name] for name in rules.COUNTED}
+    return {name: count for name, count in counters.items() if count}
 
 
 async def test_a_batch_is_stored_with_all_its_runs(driver, clock):

@@ -15,26 +15,26 @@ from runstead.engines.notifiers.local import LocalNotifier
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
 
-def hint(kind, run_id="r", status="running"):
+def new_change(kind, run_id="r", status="running"):
     return Change(f"run.{kind}", 1, run_id, None, status)
 
 
 class Listening:
-    """An application whose hints about the project are written down."""
+    """An application that records the changes of the project."""
 
     def __init__(self, store):
         self.heard = []
         self.app = App(store, LocalNotifier())
         self.app.notifier.listen(PROJECT, self.heard.extend)
 
-    def told(self):
-        told = [(each.type.removeprefix("run."), each.run_id, each.status) for each in self.heard]
+    def received(self):
+        received = [(each.type.removeprefix("run."), each.run_id, each.status) for each in self.heard]
         self.heard.clear()
-        return told
+        return received
 
     def publish(self, written):
         self.app.publish(written)
-        return self.told()
+        return self.received()
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_every_status_of_a_run_is_published(driver, listening, clock):
     await driver.create("a")  # by the driver, which publishes nothing
     (claimed,) = await driver.claim()
     listening.app.publish_runs([claimed])
-    assert listening.told() == [("updated", "a", "running")]
+    assert listening.received() == [("updated", "a", "running")]
     assert listen(await driver.wait("a")) == [("updated", "a", "waiting")]
     assert listen(await driver.resume("a")) == [("updated", "a", "running")]
     clock.advance_ms(5)
@@ -100,8 +100,8 @@ async def test_every_run_of_a_cancelled_family_is_published(driver, listening):
     await driver.create("child", parent="root")
     await driver.create("done", parent="root")
     await driver.complete("done")
-    told = listening.publish(await driver.cancel("root"))
-    assert told == [("completed", "root", "cancelled"), ("completed", "child", "cancelled")]
+    received = listening.publish(await driver.cancel("root"))
+    assert received == [("completed", "root", "cancelled"), ("completed", "child", "cancelled")]
 
 
 async def test_changes_by_deadlines_are_published(driver, listening, clock):
@@ -109,8 +109,8 @@ async def test_changes_by_deadlines_are_published(driver, listening, clock):
     await driver.create("b")
     await driver.claim(lease_ms=5_000, limit=2)
     clock.advance_ms(5_001)
-    told = [listening.publish(written) for written in await driver.enforce_deadlines()]
-    assert sorted(told) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
+    received = [listening.publish(written) for written in await driver.enforce_deadlines()]
+    assert sorted(received) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
 
 
 async def test_the_release_of_a_cancelled_run_is_published_after_its_end(driver, listening, clock):
@@ -125,8 +125,8 @@ async def test_the_release_of_a_cancelled_run_is_published_after_its_end(driver,
 
 async def test_changes_of_a_conversation_are_published(listening):
     listening.app.publish_conversation(Conversation("c", PROJECT, "chat", 1, 2))
-    (told,) = listening.heard
-    assert told == Change("conversation.updated", 2, None, "c", "active")
+    (received,) = listening.heard
+    assert received == Change("conversation.updated", 2, None, "c", "active")
 
 
 async def test_without_listeners_no_change_is_built(store, driver, monkeypatch):
@@ -150,8 +150,8 @@ def numbers(buffer, after):
 
 def test_a_ring_gives_what_came_after_a_number():
     buffer = ChangeBuffer(8)
-    buffer.add([hint("created", "a"), hint("created", "b")])
-    buffer.add([hint("completed", "a")])
+    buffer.add([new_change("created", "a"), new_change("created", "b")])
+    buffer.add([new_change("completed", "a")])
     assert numbers(buffer, 0) == [(1, "created", "a"), (2, "created", "b"), (3, "completed", "a")]
     assert numbers(buffer, 2) == [(3, "completed", "a")]
     assert numbers(buffer, 3) == []
@@ -160,28 +160,33 @@ def test_a_ring_gives_what_came_after_a_number():
 def test_updates_of_a_run_are_merged_and_its_beginning_and_end_are_not():
     buffer = ChangeBuffer(16)
     buffer.add(
-        [hint("created"), hint("updated"), hint("updated", "other"), hint("updated", status="waiting")]
+        [
+            new_change("created"),
+            new_change("updated"),
+            new_change("updated", "other"),
+            new_change("updated", status="waiting"),
+        ]
     )
     assert numbers(buffer, 0) == [(1, "created", "r"), (3, "updated", "other"), (4, "updated", "r")]
     assert buffer.after(0)[-1][1].status == "waiting"
-    buffer.add([hint("completed")])
+    buffer.add([new_change("completed")])
     assert numbers(buffer, 0) == [(1, "created", "r"), (3, "updated", "other"), (5, "completed", "r")]
-    buffer.add([hint("updated")])
+    buffer.add([new_change("updated")])
     assert numbers(buffer, 0)[-2:] == [(5, "completed", "r"), (6, "updated", "r")]
 
 
 def test_a_ring_holds_no_more_than_its_size():
     buffer = ChangeBuffer(4)
-    buffer.add([hint("created", str(n)) for n in range(10)])
+    buffer.add([new_change("created", str(n)) for n in range(10)])
     assert (buffer.floor, buffer.latest) == (6, 10)
     assert [number for number, _ in buffer.after(buffer.floor)] == [7, 8, 9, 10]
-    buffer.add([hint("created", str(n)) for n in range(100)])
+    buffer.add([new_change("created", str(n)) for n in range(100)])
     assert len(buffer._slots) == 4
 
 
 def test_a_cursor_is_known_only_to_its_ring():
     buffer, other = ChangeBuffer(4), ChangeBuffer(4)
-    buffer.add([hint("created")])
+    buffer.add([new_change("created")])
     assert buffer.position(buffer.cursor(1)) == 1
     assert buffer.position(buffer.cursor(0)) == 0
     for cursor in (
@@ -200,10 +205,10 @@ def test_a_cursor_is_known_only_to_its_ring():
 
 def test_lost_changes_invalidate_every_cursor():
     buffer = ChangeBuffer(4)
-    buffer.add([hint("created")])
+    buffer.add([new_change("created")])
     buffer.add(None)
     assert buffer.floor == buffer.latest == 2
-    buffer.add([hint("completed")])
+    buffer.add([new_change("completed")])
     assert numbers(buffer, buffer.floor) == [(3, "completed", "r")]
 
 
@@ -211,10 +216,10 @@ def test_lost_changes_invalidate_every_cursor():
 
 
 class Follower:
-    """One that follows, and what it was told so far: (type, run_id)."""
+    """One that follows, and what it was received so far: (type, run_id)."""
 
     def __init__(self, notifications, cursor=None):
-        self.cursor, self.told = cursor, []
+        self.cursor, self.received = cursor, []
         self._pages = notifications.follow(PROJECT, cursor)
 
     async def opened(self):
@@ -227,10 +232,10 @@ class Follower:
         """What the next page tells."""
         async with asyncio.timeout(5):
             page = await anext(self._pages)
-        told = [(each.change.type.removeprefix("run."), each.change.run_id) for each in page.changes]
-        self.told += told
+        received = [(each.change.type.removeprefix("run."), each.change.run_id) for each in page.changes]
+        self.received += received
         self.cursor = page.changes[-1].cursor if page.changes else page.cursor
-        return told
+        return received
 
     async def leave(self):
         await self._pages.aclose()
@@ -249,12 +254,12 @@ async def notifications(notifier, monkeypatch):
 
 async def test_a_follower_receives_changes_from_now_on(notifier, notifications):
     follower = await Follower(notifications).opened()
-    notifier.publish_changes(PROJECT, [hint("created")])
-    notifier.publish_changes("another", [hint("created", "foreign")])
+    notifier.publish_changes(PROJECT, [new_change("created")])
+    notifier.publish_changes("another", [new_change("created", "foreign")])
     assert await follower.next() == [("created", "r")]
     waiting = asyncio.ensure_future(follower.next())
     await asyncio.sleep(0)
-    notifier.publish_changes(PROJECT, [hint("completed")])
+    notifier.publish_changes(PROJECT, [new_change("completed")])
     assert await waiting == [("completed", "r")]
     await follower.leave()
 
@@ -263,7 +268,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
     follower = await Follower(notifications).opened()
     cursor = follower.cursor
     await follower.leave()
-    notifier.publish_changes(PROJECT, [hint("created"), hint("completed")])
+    notifier.publish_changes(PROJECT, [new_change("created"), new_change("completed")])
     again = await Follower(notifications, cursor).opened()
     assert await again.next() == [("created", "r"), ("completed", "r")]
     await again.leave()
@@ -276,7 +281,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
 async def test_an_unknown_cursor_gets_one_resync(notifier, notifications, cursor):
     follower = await Follower(notifications, cursor).opened()
     assert await follower.next() == [("resync", None)]
-    notifier.publish_changes(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [new_change("created")])
     assert await follower.next() == [("created", "r")]
     await follower.leave()
 
@@ -285,7 +290,7 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
     follower = await Follower(notifications, "none").opened()
     await follower.next()
     await follower.leave()
-    notifier.publish_changes(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [new_change("created")])
     again = await Follower(notifications, follower.cursor).opened()
     assert await again.next() == [("created", "r")]
     await again.leave()
@@ -294,16 +299,16 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
 async def test_a_slow_follower_falls_out_of_the_ring_and_reads_again(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "changes_per_project_max", 8)
     follower = await Follower(notifications).opened()
-    notifier.publish_changes(PROJECT, [hint("created", str(n)) for n in range(9)])
+    notifier.publish_changes(PROJECT, [new_change("created", str(n)) for n in range(9)])
     assert await follower.next() == [("resync", None)]
-    notifier.publish_changes(PROJECT, [hint("completed", "8")])
+    notifier.publish_changes(PROJECT, [new_change("completed", "8")])
     assert await follower.next() == [("completed", "8")]
     await follower.leave()
 
 
 async def test_lost_changes_are_a_resync_for_every_follower(notifier, notifications):
     followers = [await Follower(notifications).opened() for _ in range(3)]
-    notifier.publish_changes(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [new_change("created")])
     await followers[0].next()
     for listener in notifier._listeners[PROJECT]:
         listener(None)
@@ -316,11 +321,11 @@ async def test_quick_updates_are_sent_together(notifier, notifications, monkeypa
     monkeypatch.setattr(limits, "change_interval_s", 0.05)
     follower = await Follower(notifications).opened()
     for _ in range(3):
-        notifier.publish_changes(PROJECT, [hint("updated")])
+        notifier.publish_changes(PROJECT, [new_change("updated")])
     assert await follower.next() == [("updated", "r")]
     waiting = asyncio.ensure_future(follower.next())
     for _ in range(20):  # all of them within the interval that has just begun
-        notifier.publish_changes(PROJECT, [hint("updated", status="waiting")])
+        notifier.publish_changes(PROJECT, [new_change("updated", status="waiting")])
     await asyncio.sleep(0)
     assert not waiting.done()
     assert await waiting == [("updated", "r")]
@@ -373,7 +378,7 @@ async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications
     second = await Follower(notifications, first.cursor).opened()
     for _ in range(3):
         await asyncio.sleep(0.005)  # the timer that the first one left behind runs out
-    notifier.publish_changes(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [new_change("created")])
     assert await second.next() == [("created", "r")]
     await second.leave()
 

@@ -73,20 +73,20 @@ async def furnished(store, busy):
 
 
 async def test_runs_are_counted_by_time_and_outcome(app, clock, furnished):
-    told = await activity(app, clock)
-    assert [bucket.counts for bucket in told.buckets] == [
+    chart = await activity(app, clock)
+    assert [bucket.counts for bucket in chart.buckets] == [
         {"completed": 1},
         {"failed": 1},
         {"completed": 1},
         {"pending": 1},
     ]
-    assert [bucket.p50_ms for bucket in told.buckets] == [10, None, 30, None]
-    assert (told.total.p50_ms, told.total.p95_ms, told.width_ms) == (10, 30, MINUTE)
+    assert [bucket.p50_ms for bucket in chart.buckets] == [10, None, 30, None]
+    assert (chart.total.p50_ms, chart.total.p95_ms, chart.width_ms) == (10, 30, MINUTE)
 
 
 async def test_the_filters_of_lists_hold_for_charts(app, clock, furnished):
-    told = await activity(app, clock, buckets=1, targets=("task:a",))
-    assert told.total.counts == {"completed": 1, "pending": 1}
+    chart = await activity(app, clock, buckets=1, targets=("task:a",))
+    assert chart.total.counts == {"completed": 1, "pending": 1}
     assert (await activity(app, clock, statuses=("failed",))).total.counts == {"failed": 1}
     assert (await activity(app, clock, project=None)).total.runs == 4
 

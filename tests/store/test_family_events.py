@@ -111,7 +111,7 @@ async def test_a_child_shows_its_own_events_and_those_of_its_descendants(driver,
     assert await pairs(driver, "a") == [("a1", 1), ("a", 1)]
     assert await pairs(driver, "a1") == [("a1", 1)]
     _, end = await driver.family("a")
-    assert end == 5  # how far was read, whatever was told
+    assert end == 5  # the last position read
 
 
 async def test_private_events_take_a_position_and_are_not_shown(driver, event):
@@ -214,8 +214,8 @@ async def test_public_events_are_counted_by_type(driver, event, clock):
     clock.advance_ms(1_000)
     await driver.append("root", event("A"), event("B"))
     counts = await driver.runs.event_counts(run.seq)
-    told = [(one.type, one.count, one.first_at, one.last_at) for one in counts]
-    assert told == [("B", 2, first, clock.now), ("A", 1, clock.now, clock.now)]
+    counts_by_type = [(one.type, one.count, one.first_at, one.last_at) for one in counts]
+    assert counts_by_type == [("B", 2, first, clock.now), ("A", 1, clock.now, clock.now)]
 
 
 async def test_a_deleted_run_leaves_nothing_behind(driver, event, store):

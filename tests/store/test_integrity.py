@@ -36,9 +36,9 @@ async def test_a_sound_store_is_found_sound_however_small_the_pages(lived, monke
 
 async def test_progress_reaches_the_newest_run(lived, monkeypatch):
     monkeypatch.setattr(limits, "integrity_rows_max", 4)
-    told = []
-    assert [one async for one in check(lived.store, lambda *step: told.append(step))] == []
-    looked, reached, newest = told[-1]
+    steps = []
+    assert [one async for one in check(lived.store, lambda *step: steps.append(step))] == []
+    looked, reached, newest = steps[-1]
     assert looked == len(await lived.rows())
     assert reached == newest == (await lived.row("cancelled-child")).seq
 
@@ -155,18 +155,18 @@ async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
 
 
 async def test_stats_count_the_rows_of_the_store(lived, engine):
-    told = await lived.store.integrity.stats()
+    stats = await lived.store.integrity.stats()
     rows = await lived.rows()
-    assert told.engine == engine
-    assert sum(told.runs.values()) == len(rows)
-    assert told.runs["cancelled"] == 2
-    assert told.events_per_run == sum(run.latest_event_id for run in rows) / len(rows)
-    assert told.oldest_pending_at == min(run.created_at for run in rows if run.status == "pending")
-    assert told.bytes > 10_000
-    tables = {table.name: table for table in told.tables}
+    assert stats.engine == engine
+    assert sum(stats.runs.values()) == len(rows)
+    assert stats.runs["cancelled"] == 2
+    assert stats.events_per_run == sum(run.latest_event_id for run in rows) / len(rows)
+    assert stats.oldest_pending_at == min(run.created_at for run in rows if run.status == "pending")
+    assert stats.bytes > 10_000
+    tables = {table.name: table for table in stats.tables}
     if engine == "postgres":
         assert tables["run_events_other"].part_of == "run_events"
-        assert all(table.bytes for table in told.tables)
+        assert all(table.bytes for table in stats.tables)
     else:
         assert tables["runs"].rows == len(rows)
         assert tables["messages"].rows == 2

@@ -71,9 +71,9 @@ async def test_a_clock_that_was_set_back_keeps_a_dead_leader_for_one_lease_and_n
 
 async def test_of_many_concurrent_candidates_one_leads_and_all_see_it(store, clock):
     for term in (1, 2):
-        told = await asyncio.gather(*(lead(store, f"replica-{n}") for n in range(8)))
-        assert len(set(told)) == 1
-        assert told[0][1] == term
+        leaders = await asyncio.gather(*(lead(store, f"replica-{n}") for n in range(8)))
+        assert len(set(leaders)) == 1
+        assert leaders[0][1] == term
         clock.advance_ms(LEASE_MS)
 
 

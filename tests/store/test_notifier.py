@@ -1,4 +1,4 @@
-"""Hints: who subscribed is woken, nobody else is, and nothing is kept for those who left."""
+"""Notifications wake the subscribers of a key, and no subscription is kept after its end."""
 
 import asyncio
 
@@ -14,8 +14,8 @@ async def notifier():
 
 
 async def test_a_subscriber_is_woken(notifier):
-    with notifier.subscribe(run_key(1)) as hint:
-        waiting = asyncio.ensure_future(hint.wait())
+    with notifier.subscribe(run_key(1)) as signal:
+        waiting = asyncio.ensure_future(signal.wait())
         await asyncio.sleep(0)
         notifier.publish([run_key(1)])
         assert await asyncio.wait_for(waiting, 5)
@@ -36,26 +36,26 @@ async def test_every_subscriber_of_a_key_is_woken(notifier):
 
 
 async def test_many_notifications_wake_once_and_a_cleared_event_waits_for_the_next(notifier):
-    with notifier.subscribe("a") as hint:
+    with notifier.subscribe("a") as signal:
         notifier.publish(["a", "a"])
         notifier.publish(["a"])
-        hint.clear()
-        assert not hint.is_set()
+        signal.clear()
+        assert not signal.is_set()
         notifier.publish(["a"])
-        assert hint.is_set()
+        assert signal.is_set()
 
 
 async def test_a_notification_before_the_subscription_is_not_kept(notifier):
     notifier.publish(["a"])
-    with notifier.subscribe("a") as hint:
-        assert not hint.is_set()
+    with notifier.subscribe("a") as signal:
+        assert not signal.is_set()
 
 
 async def test_a_notification_without_subscribers_is_accepted(notifier):
     notifier.publish([])
-    notifier.publish(["nobody"])
+    notifier.publish(["unused"])
     with notifier.subscribe("a"):
-        notifier.publish(key for key in ("nobody", "a"))
+        notifier.publish(key for key in ("unused", "a"))
 
 
 async def test_nothing_is_kept_for_those_who_left(notifier):
@@ -78,8 +78,8 @@ async def test_one_who_leaves_does_not_take_others_along(notifier):
 
 async def test_a_cancelled_subscriber_leaves(notifier):
     async def follow():
-        with notifier.subscribe("a") as hint:
-            await hint.wait()
+        with notifier.subscribe("a") as signal:
+            await signal.wait()
 
     task = asyncio.ensure_future(follow())
     await asyncio.sleep(0)
@@ -93,8 +93,8 @@ async def test_publishing_wakes_hundreds(notifier):
     woken = []
 
     async def follow(n):
-        with notifier.subscribe("a") as hint:
-            await hint.wait()
+        with notifier.subscribe("a") as signal:
+            await signal.wait()
             woken.append(n)
 
     followers = [asyncio.ensure_future(follow(n)) for n in range(500)]

@@ -135,13 +135,13 @@ async def test_a_project_has_no_limits_until_it_is_given_some(driver):
 async def test_limits_are_listed_with_their_usage_and_replaced_as_a_whole(driver):
     await task(driver, "run-1")
     await driver.claim()
-    told = await limit(driver, 5, b=2, a=1)
-    assert [(one.limit.target, one.limit.max_running, one.running) for one in told] == [
+    limits_listed = await limit(driver, 5, b=2, a=1)
+    assert [(one.limit.target, one.limit.max_running, one.running) for one in limits_listed] == [
         (None, 5, 1),
         ("task:a", 1, 1),
         ("task:b", 2, 0),
     ]
-    assert await driver.store.concurrency.of(PROJECT) == told
+    assert await driver.store.concurrency.of(PROJECT) == limits_listed
     assert await driver.store.concurrency.of("p-2") == []
     await limit(driver, c=3)
     assert await running(driver) == {"task:c": 0}

@@ -1,4 +1,4 @@
-"""What ended long ago leaves, whole families at a time, and takes nothing along that somebody still reads."""
+"""Retention deletes old families as a whole, and nothing that is still read."""
 
 import msgspec
 import pytest
@@ -94,7 +94,7 @@ async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire
         assert count == rows
         left = await ids(driver)
         assert [violation async for violation in check(driver.store)] == []
-        for name in left:  # whoever is there has its parent, and counts who is below
+        for name in left:  # every remaining run has its parent and correct counters
             row = await driver.row(name)
             assert row.descendants_total == sum(other.startswith(f"{name}.") for other in left)
     monkeypatch.setattr(limits, "retention_roots_checked_max", 2)
@@ -108,18 +108,18 @@ async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
     page = await driver.store.retention.candidates(30 * DAY, 0, 2)
     assert len(page.runs) == 2
     await driver.create("again.3", parent="again")
-    told = [(doomed, None) for doomed in page.runs]
-    assert await driver.store.retention.retire(30 * DAY, told) == 0
+    runs = [(candidate, None) for candidate in page.runs]
+    assert await driver.store.retention.retire(30 * DAY, runs) == 0
     await driver.complete("again.3")
-    assert await driver.store.retention.retire(30 * DAY, told) == 2
-    assert await driver.store.retention.retire(30 * DAY, told) == 0, "they are gone already"
+    assert await driver.store.retention.retire(30 * DAY, runs) == 2
+    assert await driver.store.retention.retire(30 * DAY, runs) == 0, "they are gone already"
 
 
 async def test_a_root_is_not_deleted_without_its_children(driver, clock, event):
     await family(driver, event, "root")
     clock.advance_ms(31 * DAY)
     page = await driver.store.retention.candidates(30 * DAY, 0, 100)
-    root = [(doomed, None) for doomed in page.runs if doomed.seq == doomed.root_seq]
+    root = [(candidate, None) for candidate in page.runs if candidate.seq == candidate.root_seq]
     assert await driver.store.retention.retire(30 * DAY, root) == 0
 
 
@@ -142,10 +142,10 @@ async def test_messages_of_a_deleted_run_stay(driver, clock, event, retire):
     assert await retire() == 1
     messages = await driver.store.conversations.messages("c-a", 0, 10, 1 << 20)
     assert [one.message.id for one in messages] == ["u-a", "m-a"]
-    told = messages[1]
-    assert (told.run, told.message.run_seq) == (None, None)
-    assert msgspec.json.decode(told.message.parts) == [{"type": "text", "text": "Good morning"}]
-    outcome = msgspec.json.decode(told.message.outcome, type=Outcome)
+    kept = messages[1]
+    assert (kept.run, kept.message.run_seq) == (None, None)
+    assert msgspec.json.decode(kept.message.parts) == [{"type": "text", "text": "Good morning"}]
+    outcome = msgspec.json.decode(kept.message.outcome, type=Outcome)
     assert (outcome.run_id, outcome.status, outcome.updated_at) == ("a", "completed", row.updated_at)
     assert outcome.run.metadata == row.metadata
     assert (await driver.store.conversations.get("c-a")).current_node == "m-a"

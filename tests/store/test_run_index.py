@@ -339,10 +339,12 @@ async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked
         for part, some in enumerate(made):
             for n, fields in enumerate(some):
                 run_id, end, after = f"run-{part}-{n}", fields["end"], fields["later"]
-                told = {name: value for name, value in fields.items() if name not in ("end", "later")}
-                told["labels"] = None if told["labels"] is None else msgspec.json.encode(told["labels"])
-                run = await driver.create(run_id, **told)
-                key = driver.key(run_id, told["project_id"])
+                arguments = {name: value for name, value in fields.items() if name not in ("end", "later")}
+                arguments["labels"] = (
+                    None if arguments["labels"] is None else msgspec.json.encode(arguments["labels"])
+                )
+                run = await driver.create(run_id, **arguments)
+                key = driver.key(run_id, arguments["project_id"])
                 if end is not None:
                     await _end(driver, key, end, clock)
                 later.append((key, after, end, run))

@@ -1,5 +1,5 @@
 """Random lives of schedules and their runs, in an engine and in memory as its model: both agree after every step, a
-schedule is what its runs make of it, and every run's beginning and end is hinted at once.
+schedule is what its runs make of it, and every run's beginning and end is counts at once.
 """
 
 import uuid
@@ -48,7 +48,7 @@ class ScheduleMachine(RuleBasedStateMachine):
     def __init__(self, desks):
         super().__init__()
         self.tested, self.model, self.clock, self.runner = desks()
-        self.hints = ([], [])
+        self.changes_seen = ([], [])
 
     def teardown(self):
         self.runner.run(self.tested.store.close())
@@ -56,23 +56,23 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.runner.close()
 
     def both(self, command):
-        """Give a command to both; what they refuse and what they hint must agree."""
-        told = []
-        for driver, hints in zip((self.tested, self.model), self.hints, strict=True):
+        """Give a command to both; what they refuse and what they change must agree."""
+        results = []
+        for driver, changes_seen in zip((self.tested, self.model), self.changes_seen, strict=True):
             try:
                 outcome = self.runner.run(command(driver))
             except Error as refused:
-                told.append((refused.code, [], []))
+                results.append((refused.code, [], []))
                 continue
             found = outcome if isinstance(outcome, list) else [outcome]
             outcomes = [one.fired.outcome for one in found if isinstance(one, WrittenFiring)]
             found = [run for one in found for run in (getattr(one, "written", None) or [one])]
             found = [one for one in found if isinstance(one, Written)]
-            new = [hint for written in found for hint in changes.of_written(written)]
-            hints.extend(new)
-            told.append((None, outcomes, sorted(map(repr, new))))
-        assert told[0] == told[1]
-        return told[0][0]
+            new = [change for written in found for change in changes.of_written(written)]
+            changes_seen.extend(new)
+            results.append((None, outcomes, sorted(map(repr, new))))
+        assert results[0] == results[1]
+        return results[0][0]
 
     @initialize(
         chosen=st.lists(st.sampled_from(TARGETS), min_size=3, max_size=3),
@@ -184,11 +184,13 @@ class ScheduleMachine(RuleBasedStateMachine):
     @invariant()
     def beginnings_and_ends_are_hinted_at_once_and_in_order(self):
         rows = self.runner.run(self.tested.rows())
-        hinted = Counter((hint.type, hint.run_id) for hint in self.hints[0] if hint.type != "run.updated")
+        counts = Counter(
+            (change.type, change.run_id) for change in self.changes_seen[0] if change.type != "run.updated"
+        )
         for run in rows:
-            assert hinted["run.created", run.run_id] == 1
-            assert hinted["run.completed", run.run_id] == run.terminal
-        order = [(hint.type, hint.run_id) for hint in self.hints[0] if hint.run_id is not None]
+            assert counts["run.created", run.run_id] == 1
+            assert counts["run.completed", run.run_id] == run.terminal
+        order = [(change.type, change.run_id) for change in self.changes_seen[0] if change.run_id is not None]
         for run in rows:
             mine = [kind for kind, run_id in order if run_id == run.run_id]
             assert mine[0] == "run.created"

@@ -38,7 +38,7 @@ READ = {
     "rollup_backlog": "rollup_backlog",  # one row, or none
     "move_rollup_backlog": "rollup_backlog",
     "rollup_entries": "rollup_entries rollup_folds",  # the first ones, in the order of its key; and one row
-    "begin_fold": "rollup_folds",
+    "begin_tick": "rollup_folds",
     "rollup_entries_of": "rollup_entries",  # what the loop has not summed up yet
     "signing_keys": "signing_keys",  # a few for each algorithm
     "drop_signing_keys": "signing_keys",

@@ -115,21 +115,21 @@ async def test_an_administrator_sees_the_servers_and_their_own_projects(app, bus
     assert await system.note_replica(app) == 1
     other = await app.store.replicas.note(replica("b"))
     await app.store.leadership.lead(other.id, 6_000)
-    told = await system.get(app, ADMIN)
-    assert (told.version, told.engine, told.leader) == (__version__, engine, other.id)
-    assert (told.replica, told.leads) == (app.replica.id, False)
-    assert sorted(told.replicas, key=lambda one: one.id) == [app.replica, other]
-    assert told.facts["commits"] > 0
-    assert [(one.project.slug, one.depth) for one in told.depths] == [
+    shown = await system.get(app, ADMIN)
+    assert (shown.version, shown.engine, shown.leader) == (__version__, engine, other.id)
+    assert (shown.replica, shown.leads) == (app.replica.id, False)
+    assert sorted(shown.replicas, key=lambda one: one.id) == [app.replica, other]
+    assert shown.facts["commits"] > 0
+    assert [(one.project.slug, one.depth) for one in shown.depths] == [
         ("inventory", Depth(PROJECT, 2, 1, 1, 1))
     ]
-    assert (told.projects_left_out, told.counted_to) == (0, limits.statistics_runs_max)
+    assert (shown.projects_left_out, shown.counted_to) == (0, limits.statistics_runs_max)
 
 
 async def test_only_so_many_projects_are_counted(app, busy, monkeypatch):
     monkeypatch.setattr(limits, "statistics_projects_max", 1)
-    told = await system.get(app, Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}))
-    assert (len(told.depths), told.projects_left_out) == (1, 1)
+    shown = await system.get(app, Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}))
+    assert (len(shown.depths), shown.projects_left_out) == (1, 1)
 
 
 async def test_the_address_of_the_store_holds_no_secret(store):
@@ -139,8 +139,8 @@ async def test_the_address_of_the_store_holds_no_secret(store):
 
 async def test_without_a_registered_server_there_are_no_replicas(app):
     assert await system.note_replica(app) == 0
-    told = await system.get(app, ADMIN)
-    assert (told.replica, told.leader, told.replicas) == (None, None, [])
+    shown = await system.get(app, ADMIN)
+    assert (shown.replica, shown.leader, shown.replicas) == (None, None, [])
 
 
 async def test_only_an_administrator_sees_the_system(app):

@@ -8,8 +8,8 @@ from runstead.core import limits
 
 async def ended(driver, run_id, parent=None, **metadata):
     await driver.create(run_id, parent=parent)
-    told = msgspec.json.encode(metadata) if metadata else None
-    await driver.complete(run_id, metadata=told)
+    encoded = msgspec.json.encode(metadata) if metadata else None
+    await driver.complete(run_id, metadata=encoded)
 
 
 @pytest.fixture
@@ -37,21 +37,21 @@ async def usage(driver, run_id):
 
 
 async def test_a_run_its_subtree_and_its_family_are_summed_up(driver, family):
-    told = await usage(driver, "a")
-    assert (told.run.runs, told.subtree.runs, told.family.runs) == (1, 2, 4)
-    assert (told.run.tokens.total, told.subtree.tokens.total, told.family.tokens.total) == (11, 16, 19)
-    assert told.family.ended == 3
-    assert told.family.reported == 3
-    assert told.family.by_model()[0][:3] == ("x", "m", 2)
-    assert [(one[1], one[3].total) for one in told.family.by_model()] == [("m", 14), ("n", 5)]
-    assert (told.family.tokens.cached_input_tokens, told.family.tokens.reasoning_tokens) == (1, 2)
+    result = await usage(driver, "a")
+    assert (result.run.runs, result.subtree.runs, result.family.runs) == (1, 2, 4)
+    assert (result.run.tokens.total, result.subtree.tokens.total, result.family.tokens.total) == (11, 16, 19)
+    assert result.family.ended == 3
+    assert result.family.reported == 3
+    assert result.family.by_model()[0][:3] == ("x", "m", 2)
+    assert [(one[1], one[3].total) for one in result.family.by_model()] == [("m", 14), ("n", 5)]
+    assert (result.family.tokens.cached_input_tokens, result.family.tokens.reasoning_tokens) == (1, 2)
 
 
 async def test_the_capture_status_of_usage_is_shown(driver, family):
-    told = await usage(driver, "root")
-    assert told.run.capture == "complete"
-    assert told.family.capture == "partial"
-    assert told.family.captures == {"complete": 2, "partial": 1, "missing": 0}
+    result = await usage(driver, "root")
+    assert result.run.capture == "complete"
+    assert result.family.capture == "partial"
+    assert result.family.captures == {"complete": 2, "partial": 1, "missing": 0}
     assert (await usage(driver, "b")).run.capture is None
     await ended(driver, "lost", None, provider="x")
     assert (await usage(driver, "lost")).run.capture == "missing"
@@ -67,12 +67,18 @@ async def test_sums_are_exact_however_large(driver):
 async def test_names_and_values_that_do_not_count_stay_out_of_memory(driver):
     long = "m" * 1_000
     await ended(driver, "run", None, model=long, inputTokens=1, outputTokens=1, notes="x" * 100_000)
-    told = await usage(driver, "run")
-    assert told.run.by_model()[0][:2] == (None, long[: limits.name_chars_max])
+    result = await usage(driver, "run")
+    assert result.run.by_model()[0][:2] == (None, long[: limits.name_chars_max])
 
 
 async def test_a_run_without_metadata_reports_nothing(driver):
     await driver.create("run")
     await driver.complete("run")
-    told = (await usage(driver, "run")).run
-    assert (told.runs, told.ended, told.reported, told.capture, told.by_model()) == (1, 1, 0, None, [])
+    result = (await usage(driver, "run")).run
+    assert (result.runs, result.ended, result.reported, result.capture, result.by_model()) == (
+        1,
+        1,
+        0,
+        None,
+        [],
+    )

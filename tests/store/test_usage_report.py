@@ -18,8 +18,8 @@ DAY = 86_400_000
 
 async def ended(driver, run_id, parent=None, *, given=None, **metadata):
     await driver.create(run_id, parent=parent, **(given or {}))
-    told = msgspec.json.encode(metadata) if metadata else None
-    return (await driver.complete(run_id, metadata=told)).run
+    encoded = msgspec.json.encode(metadata) if metadata else None
+    return (await driver.complete(run_id, metadata=encoded)).run
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def app(store):
     return App(store, LocalNotifier())
 
 
-async def told(app, clock, by, principal=ADMIN, since=0):
+async def usage_of(app, clock, by, principal=ADMIN, since=0):
     return await usage_report.report(app, principal, PROJECT, since, clock.now + 1, by)
 
 
@@ -63,7 +63,7 @@ async def told(app, clock, by, principal=ADMIN, since=0):
     ],
 )
 async def test_usage_is_grouped(app, used, clock, by, groups):
-    found = await told(app, clock, by)
+    found = await usage_of(app, clock, by)
     assert [(one.key, (one.runs, one.tokens.total)) for one in found.groups] == list(groups.items())
     assert (found.total.runs, found.total.tokens.total) == (3, 172)
     assert (found.runs, found.truncated) == (5, False)
@@ -71,13 +71,13 @@ async def test_usage_is_grouped(app, used, clock, by, groups):
 
 async def test_usage_costs_the_prices_of_the_project(app, used, clock):
     await prices.put(app, ADMIN, PROJECT, "acme", "m", input=2_000_000, output=10_000_000)
-    found = await told(app, clock, "family")
+    found = await usage_of(app, clock, "family")
     assert [(one.key, one.cost_micros, one.unpriced_runs) for one in found.groups] == [
         ("root", 450, 0),
         ("timed", 0, 1),
     ]
     await prices.put(app, ADMIN, PROJECT, "acme", "*", input=1_000_000, output=0, cached=0)
-    again = (await told(app, clock, "model")).total
+    again = (await usage_of(app, clock, "model")).total
     assert (again.cost_micros, again.unpriced_runs) == (454, 0)
     assert [(line.model, line.cost_micros) for line in again.lines] == [("m", 450), ("n", 4)]
 
@@ -94,12 +94,12 @@ async def test_usage_is_for_those_who_read_the_projects_runs(app, used, clock):
     stranger = Principal("user", "eve", {ELSEWHERE: ALL_SCOPES})
     for principal, code in ((worker, "FORBIDDEN"), (stranger, "NOT_FOUND")):
         with pytest.raises(Error) as caught:
-            await told(app, clock, "model", principal)
+            await usage_of(app, clock, "model", principal)
         assert caught.value.code == code
 
 
 @pytest.mark.parametrize(("since", "by"), [(0, "colour"), (10**15, "model"), (-1, "model")])
 async def test_a_report_that_cannot_be_is_refused(app, clock, since, by):
     with pytest.raises(Error) as caught:
-        await told(app, clock, by, since=since)
+        await usage_of(app, clock, by, since=since)
     assert caught.value.code == "INVALID_REQUEST"

@@ -40,7 +40,7 @@ async def hooked(store, **fields):
     return await store.webhooks.create(webhook(**fields), anything)
 
 
-async def told(store, hook, limit=100, **filters):
+async def delivered(store, hook, limit=100, **filters):
     """[(event type, run)] of what was written for a webhook, oldest first."""
     found = await store.webhooks.deliveries(hook.project_id, hook.id, limit, **filters)
     return [(one.event_type, one.run_id) for one in found][::-1]
@@ -130,7 +130,7 @@ async def test_every_way_to_a_new_status_writes_its_event_with_it(driver, store,
     mine = await hooked(store)
     for name in ("done", "waits", "dropped", "lost"):
         await driver.create(name, backoff_limit=0)
-    assert await told(store, mine) == []
+    assert await delivered(store, mine) == []
     await driver.claim(limit=4)
     await driver.wait("waits")
     await driver.resume("waits")
@@ -138,7 +138,7 @@ async def test_every_way_to_a_new_status_writes_its_event_with_it(driver, store,
     await driver.cancel("dropped")
     clock.advance_ms(60_001)
     await driver.enforce_deadlines()
-    events = await told(store, mine)
+    events = await delivered(store, mine)
     assert sorted(events[:4]) == [("run.started", name) for name in ("done", "dropped", "lost", "waits")]
     assert events[4:7] == [("run.waiting", "waits"), ("run.completed", "done"), ("run.cancelled", "dropped")]
     assert sorted(events[7:]) == [("run.failed", "lost"), ("run.failed", "waits")]
@@ -151,7 +151,7 @@ async def test_every_run_of_a_cancelled_family_is_delivered(driver, store):
     await driver.create("ended", parent="top")
     await driver.complete("ended")
     await driver.cancel("top")
-    assert sorted(await told(store, mine)) == [("run.cancelled", "below"), ("run.cancelled", "top")]
+    assert sorted(await delivered(store, mine)) == [("run.cancelled", "below"), ("run.cancelled", "top")]
 
 
 async def test_what_leaves_the_status_alone_writes_nothing(driver, store, event, refusal):
@@ -166,7 +166,7 @@ async def test_what_leaves_the_status_alone_writes_nothing(driver, store, event,
     await driver.complete("a", "failed")
     await driver.cancel("a")
     await refusal(driver.wait("a"))
-    assert await told(store, mine) == [("run.completed", "a")]
+    assert await delivered(store, mine) == [("run.completed", "a")]
 
 
 async def test_a_refused_idempotency_record_rolls_back_the_event_and_the_change(driver, store, idempotent):
@@ -178,7 +178,7 @@ async def test_a_refused_idempotency_record_rolls_back_the_event_and_the_change(
 
     with pytest.raises(ValueError, match="no answer"):
         await driver.complete("a", idempotency=idempotent(render=broken))
-    assert await told(store, mine) == []
+    assert await delivered(store, mine) == []
     assert (await driver.row("a")).status == "pending"
 
 
@@ -192,8 +192,8 @@ async def test_only_enabled_webhooks_that_subscribe_get_deliveries(driver, store
     await driver.create("a")
     await driver.create("b", project_id=ELSEWHERE, owner_id=ELSEWHERE)
     await driver.complete("a")
-    assert await told(store, asked) == [("run.completed", "a")]
-    assert [await told(store, other) for other in others] == [[], [], []]
+    assert await delivered(store, asked) == [("run.completed", "a")]
+    assert [await delivered(store, other) for other in others] == [[], [], []]
 
 
 async def test_the_event_shows_the_run_as_it_was_at_that_time(driver, store):
@@ -216,7 +216,7 @@ async def test_an_enabled_webhook_gets_events_from_then_on(driver, store):
     await driver.complete("a")
     await store.webhooks.change(PROJECT, mine.id, lambda old, _: replace(old, disabled_at=None))
     await driver.complete("b")
-    assert await told(store, mine) == [("run.completed", "b")]
+    assert await delivered(store, mine) == [("run.completed", "b")]
 
 
 async def test_two_deliverers_never_take_the_same(driver, store):
@@ -276,7 +276,7 @@ async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_
 
 
 async def test_one_webhook_with_many_deliveries_does_not_starve_others(driver, store):
-    crowded = await hooked(store, events=("run.completed",))
+    busy_hook = await hooked(store, events=("run.completed",))
     for number in range(9):
         await driver.create(f"run-{number}")
         await driver.complete(f"run-{number}")
@@ -284,8 +284,8 @@ async def test_one_webhook_with_many_deliveries_does_not_starve_others(driver, s
     await driver.create("late")
     await driver.complete("late", "failed")
     taken = await take(store, limit=5, per_webhook=4)
-    assert [hook.id for hook, _ in taken] == [crowded.id] * 4 + [other.id]
-    assert await take(store, busy=[crowded.id]) == []
+    assert [hook.id for hook, _ in taken] == [busy_hook.id] * 4 + [other.id]
+    assert await take(store, busy=[busy_hook.id]) == []
     assert len(await take(store, limit=3)) == 3
 
 
@@ -301,7 +301,7 @@ async def test_deliveries_of_a_disabled_webhook_rest_and_those_of_a_deleted_one_
     assert not await store.webhooks.delete(ELSEWHERE, mine.id)
     assert await store.webhooks.delete(PROJECT, mine.id)
     assert not await store.webhooks.delete(PROJECT, mine.id)
-    assert await told(store, mine) == []
+    assert await delivered(store, mine) == []
     with pytest.raises(Error) as caught:
         await settle(store, mine, taken)
     assert caught.value.code == "NOT_FOUND"
@@ -320,7 +320,7 @@ async def test_the_log_is_read_from_the_newest_on_page_by_page(driver, store, cl
     assert (page[0].created_at, page[0].attempts, page[0].next_attempt_at) == (clock.now, 0, clock.now)
     rest = await store.webhooks.deliveries(PROJECT, mine.id, 2, before=page[-1].seq)
     assert [one.run_id for one in rest] == ["a"]
-    assert await told(store, mine, status="delivered") == [("run.completed", "a")]
+    assert await delivered(store, mine, status="delivered") == [("run.completed", "a")]
     assert await store.webhooks.deliveries(ELSEWHERE, mine.id, 2) == []
 
 
@@ -364,8 +364,8 @@ async def test_old_deliveries_are_dropped_but_none_that_is_still_to_be_sent(driv
     clock.advance_ms(1_001)
     await store.webhooks.settle(PROJECT, mine.id, b.id, redeliver)
     assert await store.webhooks.prune(1_000, 10) == 1
-    assert await told(store, mine) == [("run.completed", "b"), ("run.completed", "c")]
+    assert await delivered(store, mine) == [("run.completed", "b"), ("run.completed", "c")]
     clock.advance_ms(2 * 86_400_000)
     assert await store.webhooks.prune(1_000, 1) == 1
     assert await store.webhooks.prune(1_000, 10) == 1
-    assert await told(store, mine) == []
+    assert await delivered(store, mine) == []

@@ -87,7 +87,7 @@ class PostgresRollups:
         self._readers = readers
 
     async def add_entries(self, limit: int) -> int:
-        return await self._tick("any_rollup_entry", _fold, limit)
+        return await self._tick("any_rollup_entry", _add_entries, limit)
 
     async def catch_up(self, limit: int) -> int:
         return await self._tick("rollup_backlog", _catch_up, limit)
@@ -137,7 +137,7 @@ class PostgresRollups:
             raise trouble_with(error, "read") from error
 
 
-async def _fold(connection: Connection, limit: int) -> int:
+async def _add_entries(connection: Connection, limit: int) -> int:
     entries = await connection.fetch(Q["take_rollup_entries"], limit)
     await _add(
         connection, Additions((action, project, decode_facts(values)) for action, project, values in entries)

@@ -82,7 +82,7 @@ class SqliteRollups:
         )
 
         def job(connection: sqlite3.Connection, _now: int) -> int:
-            if connection.execute(Q["begin_fold"], (folds,)).rowcount != 1:
+            if connection.execute(Q["begin_tick"], (folds,)).rowcount != 1:
                 return 0
             _add(connection, additions)
             connection.execute(Q["drop_rollup_entries"], (last,))

@@ -9,7 +9,7 @@ FROM (SELECT id, action, project_id, facts FROM rollup_entries ORDER BY id LIMIT
 -- name: rollup_entries_of
 SELECT action, facts FROM rollup_entries WHERE project_id = ?
 
--- name: begin_fold
+-- name: begin_tick
 UPDATE rollup_folds SET folds = folds + 1 WHERE folds = ?
 
 -- name: drop_rollup_entries

@@ -7,7 +7,7 @@ import pytest
 
 from runstead.engines.sqlite import rollups
 
-from .rollup_app import complete, fold_all, open_app, report, sound, told
+from .rollup_app import add_all_entries, complete, figures, open_app, report, sound
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_a_run_that_ends_or_is_deleted_during_a_tick_is_added_by_the_next(
     await driver.delete("before")
     assert await end() == 1
     assert await driver.store.rollups.add_entries(10) == 2
-    assert told(await report(app)) == ({"m": (2, 20)}, (2, 20), 2)
+    assert figures(await report(app)) == ({"m": (2, 20)}, (2, 20), 2)
     await sound(driver.store)
 
 
@@ -66,8 +66,8 @@ async def test_a_tick_adds_nothing_after_a_concurrent_one(desks, held):
     end = await held(ours.store.rollups.add_entries(10))
     assert await theirs.store.rollups.add_entries(2) == 2
     assert await end() == 0
-    assert told(await report(app)) == ({"m": (3, 30)}, (3, 30), 3)
-    await fold_all(ours.store)
+    assert figures(await report(app)) == ({"m": (3, 30)}, (3, 30), 3)
+    await add_all_entries(ours.store)
     await sound(ours.store)
 
 
@@ -79,6 +79,6 @@ async def test_a_tick_drops_no_entry_with_a_reused_id(desks, held):
     assert await theirs.store.rollups.add_entries(10) == 1
     await complete(theirs, "second")
     assert await end() == 0
-    assert told(await report(app)) == ({"m": (2, 20)}, (2, 20), 2)
+    assert figures(await report(app)) == ({"m": (2, 20)}, (2, 20), 2)
     assert await ours.store.rollups.add_entries(10) == 1
     await sound(ours.store)
