@@ -20,7 +20,7 @@ def written(facts, api):
     return by
 
 
-def test_the_other_writer_made_the_queue_s_cursor_wrong_again_and_again(facts):
+def test_the_other_writer_repeatedly_made_the_queue_s_cursor_wrong(facts):
     assert facts["cuts"] > 25
     assert facts["mismatches"] == facts["cuts"] - 1
     assert facts["outcomes"] == {"flushed": COUNT // 500, "idle": COUNT // 500}
@@ -47,5 +47,5 @@ def test_a_queue_that_may_not_read_its_cursor_anew_gives_up_and_says_so(facts):
     assert facts["gaveUp"]["disableReason"] == "cursor_resyncs_exhausted"
 
 
-def test_a_wrong_cursor_is_told_by_its_status_and_sentence(facts):
+def test_a_wrong_cursor_is_reported_by_status_and_sentence(facts):
     assert facts["mismatch"] == {"status": 400, "detail": "External run event cursor mismatch"}

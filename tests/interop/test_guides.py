@@ -99,7 +99,7 @@ def test_an_agent_shows_a_run_that_is_there_already(guide, greeting):
     assert guide(AG_UI, "show.js")[-1] == "assistant: Hello, Ada"
 
 
-def test_the_guide_s_follower_outlives_a_network_that_breaks_again_and_again(guide, api, drive, programs):
+def test_the_guide_s_follower_survives_a_network_that_breaks_repeatedly(guide, api, drive, programs):
     api.create(api.project_id(), "task:cut", public_id="cut")
     api.append("cut", [{"type": "CUSTOM", "name": "note", "value": number} for number in range(40)])
     api.complete("cut")

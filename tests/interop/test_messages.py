@@ -44,7 +44,7 @@ def test_the_latest_message_of_a_page_is_kept_under_what_is_above_it(facts, mess
     assert len(messages(facts["parent"])) == 3
 
 
-def test_a_message_in_an_unknown_conversation_is_refused_and_the_page_is_told(facts):
+def test_a_message_in_an_unknown_conversation_is_refused_and_the_page_gets_the_error(facts):
     assert "(404)" in facts["refused"]
     assert facts["failures"] == [{"status": 404, "messageId": "ui-1"}]
 

@@ -99,11 +99,11 @@ def test_a_client_may_take_all_it_needs_from_the_environment(facts):
     assert facts["fromEnvironment"] == 1
 
 
-def test_an_unknown_run_is_a_404_that_is_not_asked_for_again(facts):
+def test_an_unknown_run_is_a_404_that_is_not_retried(facts):
     assert facts["missing"] == {"slug": "api-client-error", "status": 404, "asked": 1}
 
 
-def test_a_wrong_key_is_a_401_that_is_not_asked_for_again(facts):
+def test_a_wrong_key_is_a_401_that_is_not_retried(facts):
     assert facts["stranger"] == {"status": 401, "asked": 1}
 
 
@@ -119,7 +119,7 @@ def test_a_list_that_is_being_read_does_not_shift_under_new_runs(pages):
     assert not [run for run in pages["listed"] if run.startswith("late-")]
 
 
-def test_a_list_is_of_the_newest_50_unless_told_otherwise(pages, api):
+def test_a_list_returns_the_newest_50_by_default(pages, api):
     newest = [run["run_id"] for run in api.get(f"/projects/{api.project_id()}/runs")["data"]]
     assert len(newest) == 50
     assert pages["byDefault"] == newest
