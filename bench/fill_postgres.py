@@ -98,10 +98,10 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
             ),
         )
         appended = [NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(events)]
-        place = {"expected_event_id": None, "expected_sequence": None, "tail": ()}
+        position = {"expected_previous_event_id": None, "expected_sequence": None, "tail": ()}
         if appended:
             await store.runs.apply(
-                key, lambda at: append(at.run, now=at.now, events=appended, fence=NO_FENCE, **place)
+                key, lambda at: append(at.run, now=at.now, events=appended, fence=NO_FENCE, **position)
             )
         end = Completion(status="completed", metadata=USAGE)
         written = await store.runs.apply(

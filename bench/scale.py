@@ -157,7 +157,7 @@ class Replica:
         self.loop.serve(self._loop_s, arrived)
 
     def _begin(self) -> None:
-        enough = len(self._queue) > self._busy * limits.batch_commands_worth
+        enough = len(self._queue) > self._busy * limits.batch_commands_min
         if not self._queue or not enough or self._busy >= limits.batches_max:
             return
         group = [self._queue.popleft() for _ in range(min(len(self._queue), limits.batch_commands_max))]

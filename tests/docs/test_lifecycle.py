@@ -1,4 +1,4 @@
-"""The states and limits that the docs tell, in words and in the picture, are those of the code."""
+"""The states and limits in the docs, in text and in the diagram, are those of the code."""
 
 import xml.etree.ElementTree as ET
 
@@ -36,7 +36,7 @@ def test_the_picture_shows_every_move():
     assert moves == {state: set(after) for state, after in MOVES.items() if after}
 
 
-def test_the_picture_is_drawn_for_light_and_dark_and_told_in_words():
+def test_the_picture_is_drawn_for_light_and_dark_and_has_an_alternative_text():
     assert "prefers-color-scheme: dark" in PICTURE.read_text()
     assert "![A run is pending, running or waiting." in text("README.md")
 
@@ -180,12 +180,12 @@ SENTENCES = {
 }
 
 
-def test_limits_are_told_as_they_are():
+def test_limits_are_documented_correctly():
     assert {row[0]: row[1] for row in table("docs/bounds.md", "what")} == LIMITS
 
 
 @pytest.mark.parametrize("page", SENTENCES)
-def test_bounds_in_sentences_are_told_as_they_are(page):
+def test_bounds_in_sentences_are_documented_correctly(page):
     flat = " ".join(text(page).split())
     for sentence in SENTENCES[page]:
         assert sentence in flat

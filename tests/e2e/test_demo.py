@@ -212,7 +212,7 @@ def test_what_is_wrong_with_a_final_run_is_noticed(checks, final, events, outcom
     assert all(part in what for part, what in zip(noticed, wrong(found), strict=True))
 
 
-def test_a_failed_check_says_what_was_expected_and_what_was(checks):
+def test_a_failed_check_shows_the_expected_and_the_actual_value(checks):
     assert str(checks.Check("status", "completed", "failed")) == (
         "status: expected completed, but it was failed"
     )

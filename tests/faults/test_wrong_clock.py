@@ -26,7 +26,7 @@ print(now_ms() / 1000 - before, time.time() - before)
 OTHERS = re.compile(
     r"\b(datetime\.now|datetime\.utcnow|time\.clock_gettime\(time\.CLOCK_REALTIME|from time import)"
 )
-SERVER = ("commands", "core", "engines", "http", "loops", "ports", "security", "server")
+SERVER = ("commands", "core", "engines", "http", "loops", "ports", "security", "server", "web")
 
 
 def test_the_launcher_changes_the_program_s_clock():

@@ -206,7 +206,7 @@ async def test_a_private_event_of_four_mib_is_stored_whole(api):
     big = {**PRIVATE, "prompt": "x" * (4 << 20)}
     body = {"events": [big], "expected_previous_event_id": 0}
     assert (await api.post(f"{path}/events", body))["appended_count"] == 1
-    assert (await api.post(f"{path}/events", body))["appended_count"] == 0  # whole: it is recognised
+    assert (await api.post(f"{path}/events", body))["appended_count"] == 0  # whole: it is recognized
     different = {**big, "prompt": big["prompt"][:-1] + "y"}
     body = {"events": [different], "expected_previous_event_id": 0}
     await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", f"{path}/events", body)

@@ -56,7 +56,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
         write_out(document(one))
         return
     counts = one.status_counts
-    present = [
+    count_rows = [
         (state, str(getattr(counts, state))) for state in counts.__struct_fields__ if getattr(counts, state)
     ]
     after = one.on_complete
@@ -67,7 +67,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
                 ("status", one.status),
                 ("name", one.name),
                 ("total", str(one.total)),
-                *present,
+                *count_rows,
                 ("created", format_time(one.created_at) or None),
                 ("completed", format_time(one.completed_at) or None),
                 ("cancel requested", format_time(one.cancel_requested_at) or None),

@@ -57,8 +57,7 @@ async def put(
         if known is not None and (known.sha256, known.media_type) == (new.sha256, new.media_type):
             fence.check(run)
             return Written(run, Transition(run, duplicate=True), before=run), known
-    # Checked with a placeholder before the upload, so that a refused caller sends no bytes. Checked again
-    # after it.
+    # Checked with a placeholder before the upload, so that a refused caller sends no bytes.
     placeholder = artifact.stored(run.run_id, new.name, new.media_type, Content("", 0, ""))
     transitions.store_artifact(run, now=run.updated_at, new=placeholder, fence=fence)
     if new.length is not None and new.length > app.artifact_bytes_max:

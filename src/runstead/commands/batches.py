@@ -151,8 +151,7 @@ async def retry(
     name: str | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Made:
-    """Create a new batch from the requests of the failed runs (with `cancelled`, of the cancelled ones too),
-    or nothing.
+    """Create a batch of the requests of failed runs (with `cancelled`, of cancelled ones too), or nothing.
 
     The runs keep their order, oldest first. The new batch has the same follow-up, and the same name unless
     `name` is given. A complete batch does not change, so it is safe to read it before the transaction.

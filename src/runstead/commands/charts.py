@@ -21,8 +21,7 @@ async def activity(
     until: int,
     buckets: int,
 ) -> Activity:
-    """Count the runs that match the filters and were created in [since, until) (ms), in about `buckets`
-    buckets.
+    """Count matching runs that were created in [since, until) (ms), in about `buckets` buckets.
 
     The runs are of one project, or of every project that the caller may read. `activity.grid` chooses the
     buckets. The projects, sort, cursor, limit and times of `filters` are ignored. If no sums

@@ -47,9 +47,7 @@ async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> li
 
 
 def _service_for(run: Run, services: Sequence[PushService]) -> PushService | None:
-    """Choose the service of a run: the one of the last dispatch while it is active, since it may have the
-    run.
-    """
+    """Choose the service of a run. An active service that has the run already is kept."""
     for service in services:
         if service.id == run.push_service_id and service.active:
             return service
@@ -98,8 +96,7 @@ async def deliver(app: App, run: Run) -> Outcome:
     app.publish(written)
     if verdict.reason is None:
         if written.run.cancel_stopped_at is not None:
-            # The run was cancelled meanwhile, and another replica's stop reached the service before the run
-            # did.
+            # The run was cancelled meanwhile, and the service got the stop before the run.
             await stop(app, run)
         return "delivered"
     log.warning(
@@ -234,8 +231,7 @@ def stop_url(invoke_url: str, run_id: str) -> str:
 def invocation(run: Run, details: AgentDetails, project: Project | None) -> dict[str, Any]:
     """Build the body of a dispatch.
 
-    Published services refuse unknown members in `context` and `durableRootRun`, and null for optional
-    members.
+    Published services refuse unknown members in `context` and `durableRootRun`, and optional nulls.
     """
     snapshot: Any = msgspec.json.decode(run.request_snapshot or b"{}")
     payload: dict[str, Any] = snapshot if isinstance(snapshot, dict) else {}
@@ -277,8 +273,7 @@ def invocation(run: Run, details: AgentDetails, project: Project | None) -> dict
     return body
 
 
-#: Members of the start payload that a service receives unchanged: (name, alternative name in the payload,
-#: type).
+#: Members of the start payload that are passed on: (name, alternative name, type).
 _PASSED_THROUGH: Final[tuple[tuple[str, str, type], ...]] = (
     ("tools", "tools", list),
     ("forwardedProps", "forwarded_props", dict),

@@ -51,11 +51,10 @@ class Followers:
     def follow(
         self, run: Run, after: int, to_frame: Callable[[Event], bytes], types: Sequence[str] = ()
     ) -> AsyncGenerator[bytes | None, None]:
-        """Yield the frames of a run's events after an event id, in order, until the terminal event or a
-        server stop.
+        """Yield the frames of a run's events after an event id, until the terminal event.
 
-        With `types`, only events of these types are sent. None is a heartbeat: nothing was sent for
-        `limits.stream_heartbeat_s` seconds.
+        With `types`, only events of these types are sent. None is a heartbeat, after
+        `limits.stream_heartbeat_s` seconds of silence. Ends when the server stops.
         """
         # A cursor ahead of the log would wait forever after the terminal event.
         after = min(after, run.latest_event_id)
@@ -67,8 +66,7 @@ class Followers:
     def follow_family(
         self, run: Run, after: int, to_frame: Callable[[FamilyEvent], bytes], types: Sequence[str] = ()
     ) -> AsyncGenerator[bytes | None, None]:
-        """Yield the frames of a run and its descendants after a position in the family, until all of them
-        have ended.
+        """Yield the frames of a run and its descendants after a position, until all have ended.
 
         Descendants that are created meanwhile are included.
         """
@@ -81,12 +79,10 @@ class Followers:
             tail.wake()
 
     async def watch(self, run: Run, after: int) -> AsyncGenerator[RunUpdate | None, None]:
-        """Yield a run with its events after an event id, at once and after each change of the run or its
-        family.
+        """Yield a run and its new events, at once and after each change of the run or its family.
 
         Changes without an event are included, such as a claim. Changes during a slow iteration arrive as one
-        update. None is a heartbeat. Ends after the terminal event, when the run is deleted, and when the
-        server stops.
+        update. None is a heartbeat. Ends after the terminal event, on deletion, and when the server stops.
         """
         loop = asyncio.get_running_loop()
         after = min(after, run.latest_event_id)
@@ -126,10 +122,10 @@ class Followers:
         )
 
     async def follow_batch(self, batch: Batch) -> AsyncIterator[Batch | None]:
-        """Yield a batch at once and after each change of its counters, until it completes or the server
-        stops.
+        """Yield a batch at once and after changes of its counters, until it completes.
 
-        At most one update is sent per `limits.batch_progress_interval_s`. None is a heartbeat.
+        At most one update is sent per `limits.batch_progress_interval_s`. None is a heartbeat. Ends when the
+        server stops.
         """
         loop = asyncio.get_running_loop()
         last: Batch | None = None
@@ -231,7 +227,7 @@ class Followers:
             self._polling = asyncio.ensure_future(self._poll_all())
 
     async def _poll_all(self) -> None:
-        """Compare the newest event ids of all followed runs in bounded reads, and read each followed family."""
+        """Compare the newest event ids of all followed runs, and read each followed family."""
         try:
             runs: list[_RunTail] = []
             for tail in self._tails.values():

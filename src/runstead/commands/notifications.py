@@ -33,8 +33,7 @@ class NumberedChange(msgspec.Struct, frozen=True):
 class ChangePage(msgspec.Struct, frozen=True):
     """The changes that a follower receives at once. An empty page is a heartbeat.
 
-    The `cursor` of an empty page is the follower's position. None: the cursor that the follower has stays
-    valid.
+    The `cursor` of an empty page is the follower's position. None: the follower's cursor stays valid.
     """
 
     changes: tuple[NumberedChange, ...] = ()

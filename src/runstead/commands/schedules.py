@@ -147,8 +147,7 @@ async def page(
     """List the project's schedules, oldest first."""
     refuse_bound(principal, "cannot list schedules")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    # Schedules in deletion are listed but not counted by the limit, so there can be twice as many for a short
-    # time.
+    # The limit does not count schedules in deletion, so there can be twice as many for a short time.
     limit = 2 * limits.schedules_per_project_max
     return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id))
 

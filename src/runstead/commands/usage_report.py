@@ -57,9 +57,7 @@ async def reports(
 
 
 async def _refuse_too_many_families(app: App, project_id: str, since: int, until: int) -> None:
-    """Raise INVALID_REQUEST for too many families: each is a group, and millions take minutes and much
-    memory.
-    """
+    """Raise INVALID_REQUEST for too many families, which would need much time and memory."""
     most = limits.usage_families_max
     for span in cover(since, until, USAGE_WIDTHS["family"]).spans:
         if await app.store.rollups.families(project_id, span, most + 1) > most:

@@ -38,8 +38,7 @@ async def wait(
 ) -> Written:
     """Let the run wait until a resume. If the awaited child has already ended, the run does not wait.
 
-    Raises RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST if the awaited run is not
-    a child.
+    Raises RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST for other runs.
     """
     key, awaited = await write_key(app, principal, run_ref), None
     if wait.awaited_run_id is not None:

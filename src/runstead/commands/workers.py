@@ -150,8 +150,8 @@ async def claim(
 ) -> list[LeasedRun]:
     """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
 
-    Without kinds and targets, agent runs are claimed, as published clients expect. `disconnected` returns whether the
-    caller has disconnected; then no run is leased to it.
+    Without kinds and targets, agent runs are claimed, as published clients expect. If `disconnected` returns
+    true, no run is leased.
     """
     worker = await acting(app, principal, worker_id)
     app.worker_activity.add(worker.id)
@@ -235,8 +235,8 @@ def _rendering(
 ) -> IdempotencyRecord | None:
     """Convert what the store wrote into the command's result before the answer is rendered and stored.
 
-    Sessions are read after the commit, so a replayed answer holds none. Nothing is stored where `stored` is
-    false.
+    Sessions are read after the commit, so a replayed answer has none. An answer is stored if `stored` is
+    true.
     """
     if idempotency is None:
         return None

@@ -96,7 +96,7 @@ def _safe(name: str) -> str:
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Return headers that make a browser download a file of this name, and never show a page of this origin."""
+    """Return headers that make a browser download the file instead of showing it."""
     encoded = quote(name.replace("/", "_").replace("\\", "_"), safe="")
     return {
         "Content-Disposition": f"attachment; filename=\"{_safe(name)}\"; filename*=UTF-8''{encoded}",

@@ -355,7 +355,7 @@ async def _frames(
     errors=_MISSING,
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
-    """Stream a batch's progress: a `progress` event now and after changes of its counters, then `completed`."""
+    """Stream a batch: `progress` now and after changes of its counters, then `completed`."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
     frames = _frames(call.app.followers.follow_batch(found), seen)

@@ -17,9 +17,7 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` run at the same time; null: of the whole project. 0 stops all
-    claims.
-    """
+    """At most `max_running` runs of `target` (null: of the project) run at a time. 0 stops all claims."""
 
     max_running: Annotated[int, Meta(ge=0, le=limits.running_max)]
     target: Target | None = None

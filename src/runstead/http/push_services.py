@@ -1,4 +1,4 @@
-"""Push services: `/agent-runtimes/push-services…`, and the public keys that verify the server's signatures."""
+"""Push services: `/agent-runtimes/push-services…`, and the server's public keys."""
 
 from typing import Annotated, Literal
 
@@ -223,7 +223,7 @@ class JsonWebKeySet(msgspec.Struct, frozen=True):
     errors=("STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def jwks(call: Call[Nothing, Nothing]) -> Reply:
-    """Get the public keys of the server's signatures: EdDSA for its calls, RS256 for its tokens; newest last."""
+    """Get the public keys of the server: EdDSA for its calls, RS256 for its tokens; newest last."""
     keys = msgspec.convert(await call.app.keyring.jwks(), list[JsonWebKey])
     return Reply(
         200, JsonWebKeySet(keys), {"Cache-Control": f"public, max-age={limits.signing_keys_reload_s}"}

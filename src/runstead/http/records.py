@@ -140,7 +140,7 @@ class Captures(msgspec.Struct, frozen=True):
 
 
 class UsageView(msgspec.Struct, frozen=True):
-    """The usage of `runs` runs, of which `ended_runs` have ended and `reported_runs` reported usage metadata."""
+    """The usage of `runs` runs. `ended_runs` of them have ended, `reported_runs` reported usage."""
 
     runs: int
     ended_runs: int

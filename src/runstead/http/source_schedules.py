@@ -56,9 +56,7 @@ class SyncedSchedules(msgspec.Struct, frozen=True):
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE", "SCHEDULE_LIMIT_REACHED"),
 )
 async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
-    """Replace the schedules of a project's source code: they are created, updated or deleted in one
-    transaction.
-    """
+    """Replace the schedules of a project's source code, in one transaction."""
     wanted = [
         commands.SourceSchedule(
             source_trigger_id=schedule.source_trigger_id,

@@ -93,7 +93,7 @@ async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStr
     errors=MISSING,
 )
 async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
-    """Stream the events of a run or its family after `Last-Event-ID`, then live until the terminal event."""
+    """Stream the events of a run or its family, then follow it until the terminal event."""
     return await _stream(call, run_ref(call), event_view)
 
 
@@ -106,7 +106,5 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     errors=("NOT_FOUND",),
 )
 async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> EventStream:
-    """Stream the events of an agent run or its family after `Last-Event-ID`, then live until the terminal
-    event.
-    """
+    """Stream the events of an agent run or its family, then follow it until the terminal event."""
     return await _stream(call, conversation_run_ref(call), conversation_event_view)

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runstead.core import limits
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
@@ -83,11 +82,7 @@ async def _look_around(connection: Connection, draft: Draft, held: Sequence[Sche
 
 
 async def _alive(connection: Connection, held: Sequence[Schedule]) -> dict[str, list[Run]]:
-    asked = [
-        (one.id, limits.schedule_replaced_runs_max if one.concurrency_policy == "Replace" else 1)
-        for one in held
-        if one.status == "deleting" or one.concurrency_policy != "Allow"
-    ]
+    asked = [(schedule.id, schedule.runs_looked_at) for schedule in held if schedule.runs_looked_at]
     running: dict[str, list[Run]] = defaultdict(list)
     if asked:
         for row in await connection.fetch(Q["runs_of_schedules_alive"], *columns_of(asked)):

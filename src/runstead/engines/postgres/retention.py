@@ -120,7 +120,7 @@ async def _drop_months(connection: Connection, before: int) -> tuple[int, bool]:
 
 async def _is_left(connection: Connection, name: str, first: int, end: int) -> bool:
     """Whether no run of the partition is there any more. Runs of one month have numbers near to each other."""
-    lowest, highest = await connection.fetchrow(f"SELECT min(run_seq), max(run_seq) FROM {name}")  # noqa: S608
+    lowest, highest = await connection.fetchrow(f"SELECT min(run_seq), max(run_seq) FROM {name}")  # noqa: S608 - a name from the catalogue
     if lowest is None:
         return True
     found = await connection.fetchval(

@@ -176,7 +176,7 @@ class SqliteBulk:
         return Rows(rows, None)
 
     async def is_empty(self, table: str) -> bool:
-        return self._open.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608
+        return self._open.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608 - names from the catalogue
 
     async def begin(self, source: bytes) -> None:
         self._open.execute("BEGIN IMMEDIATE")
@@ -201,7 +201,7 @@ class SqliteBulk:
         if table == "run_events":
             columns = ("id", *columns[2:])
             rows = [_stored_event(row) for row in rows]
-        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - names from the catalogue
         connection = self._open
         connection.execute("BEGIN IMMEDIATE")
         try:

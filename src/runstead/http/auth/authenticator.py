@@ -106,8 +106,7 @@ class Authenticator:
         self._flushed_at = now
 
     async def examine(self, credential: str) -> tuple[Principal, int | None]:
-        """Return the caller and the credential's expiry (ms), without the cache, for a caller that stores the
-        credential.
+        """Return the caller and the credential's expiry (ms). The cache is not used.
 
         Raises UNAUTHENTICATED.
         """
@@ -197,8 +196,7 @@ class Authenticator:
         return Principal("user", claims.user_id, grants, claims.run_id), claims.expires_at
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
-        """Return the user's scopes by project: as a member, in the personal project, and in the token's
-        project.
+        """Return the user's scopes by project: as a member, in the personal and in the token's project.
 
         The personal project need not be stored yet. A token with a project is valid for that project only.
         """

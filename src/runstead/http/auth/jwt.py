@@ -174,9 +174,7 @@ class _Jwks:
         self._fetch: asyncio.Task[None] | None = None
 
     async def refresh(self, age_ms_max: int) -> None:
-        """Fetch the keys if they are missing or older than `age_ms_max`, unless the last attempt was too
-        recent.
-        """
+        """Fetch the keys if they are older than `age_ms_max`, unless the last attempt was recent."""
         now = self._clock()
         if self._fetch is None or self._fetch.done():
             pause = jwks_first_retry_s * 1000 if self.loaded_at == _NEVER else jwks_retry_ms

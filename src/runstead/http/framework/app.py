@@ -101,8 +101,7 @@ class HttpApp:
                 status = message["status"]
             await send(message)
 
-        # The router would split at an encoded slash, which the caller means as part of a name. No id contains
-        # one.
+        # An encoded slash is part of a name, but the router would split there. No id contains one.
         if b"%2f" in scope.get("raw_path", b"").lower():
             await problem(Error("NOT_FOUND", "No name in a path contains a slash"), redacted(scope["path"]))(
                 scope, receive, send

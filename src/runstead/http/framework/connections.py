@@ -105,9 +105,7 @@ class Connections:
             del self._of_address[address]
 
     def may_linger(self) -> bool:
-        """Return whether another refused connection may stay open briefly, so that its caller can read the
-        error.
-        """
+        """Return whether another refused connection may stay open until its caller has read the error."""
         return len(self.refused.since) < self.bounds.backlog
 
     def _make_room(self, address: str | None) -> bool:

@@ -297,9 +297,7 @@ class Protocol(WriteDeadline):
 
 
 class _UnusedEvent:
-    """Replaces uvicorn's event: a plain request begins after its body is complete, so nothing waits for
-    messages.
-    """
+    """Replaces uvicorn's event, for which a plain request never waits: its body is complete."""
 
     def set(self) -> None: ...
 

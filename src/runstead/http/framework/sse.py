@@ -19,8 +19,7 @@ _HEARTBEAT: Final = b": heartbeat\n\n"
 
 
 class EventStream(Response):
-    """Sends the opening comment, then each frame of `frames`, and a heartbeat for None, until the client
-    disconnects.
+    """Sends the opening comment, then each frame of `frames`; None sends a heartbeat.
 
     The opening is sent at once, so that proxies and clients see an open stream before the first event. All is
     sent in the request's own task: Starlette's StreamingResponse costs a second task and a task group per

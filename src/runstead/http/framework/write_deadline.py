@@ -12,8 +12,7 @@ from runstead.core import limits
 
 
 class WriteDeadline(HttpToolsProtocol):
-    """uvicorn's protocol that aborts a connection when its peer reads nothing for `limits.write_silence_s`
-    seconds.
+    """Aborts a connection when its peer reads nothing for `limits.write_silence_s` seconds.
 
     The deadline runs while writing is paused, that is while more than the high-water mark (64 KiB in asyncio
     and uvloop) is unsent. It restarts whenever the peer has read something.

@@ -59,9 +59,7 @@ def _headers(target: Schema, values: dict[str, str]) -> dict[str, str]:
 
 
 def _values_of(schema: Schema, schemas: dict[str, Schema]) -> tuple[dict[str, str], set[str]]:
-    """Return path parameter → JSON pointer to its value in the answer, and the names whose value is never
-    null.
-    """
+    """Return path parameter → JSON pointer into the answer, and the parameters that are never null."""
     values: dict[str, str] = {}
     new: set[str] = set()
     members = list(_members(schema, schemas))

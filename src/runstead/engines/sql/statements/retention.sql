@@ -30,7 +30,9 @@ SELECT r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at, r.metadata, E
   WHERE m.conversation_id = r.conversation_id AND m.run_seq = r.seq AND c.status <> 'deleted'
 ) AS has_message
 FROM (
-  SELECT * FROM (SELECT seq FROM runs WHERE root_seq = :root_seq AND parent_seq IS NOT NULL ORDER BY seq DESC LIMIT :limit)
+  SELECT * FROM (
+    SELECT seq FROM runs WHERE root_seq = :root_seq AND parent_seq IS NOT NULL ORDER BY seq DESC LIMIT :limit
+  )
   UNION ALL SELECT :root_seq
 ) AS family CROSS JOIN runs r ON r.seq = family.seq
 ORDER BY r.seq DESC LIMIT :limit
