@@ -11,6 +11,7 @@ from runstead.core.runs.event import PRIVATE_TYPES, Event, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Receipt
 from runstead.core.runs.transitions import MOVES, NO_FENCE, Completion, Fence
+from runstead.core.runs.write_set import write_set
 
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -53,7 +54,7 @@ def stored(number, new, sequence=0):
 class RunBuilder:
     """`run` is the row as it stands, `log` its stored events, `ended` the attempts that came to nothing."""
 
-    def __init__(self, *, parent=None, family_cancelled=False, **fields):
+    def __init__(self, *, seq=1, parent=None, family_cancelled=False, **fields):
         self.now = NOON
         self.log = []
         self.ended = []
@@ -62,10 +63,13 @@ class RunBuilder:
         self.keys = {}
         self.states = []
         self.fences = []
-        self.last = transitions.create(
+        self.writes = []  # the write set of every transition
+        created = transitions.create(
             new_run(**fields), now=NOON, parent=parent, family_cancelled=family_cancelled, message=None
         )
-        self.run = replace(self.last.run, seq=1)
+        self.last = created
+        self.writes.append(write_set(None, created, NOON, seq))
+        self.run = self.writes[0].run
         self.states.append(self.run.status)
 
     def later(self, ms):
@@ -86,30 +90,27 @@ class RunBuilder:
     def take(self, transition):
         """Write what was decided, as an engine would."""
         self.last = transition
-        old, new = self.run, transition.run
-        if new is old:
+        old, write = self.run, write_set(self.run, transition, self.now)
+        self.writes.append(write)
+        if write.unchanged:
             assert not transition.events
             return transition
+        new = write.run
         assert new.version == old.version + 1
-        assert new.latest_event_id == old.latest_event_id + len(transition.events)
         if new.status is not old.status:
             assert new.status in MOVES[old.status], f"{old.status} became {new.status}"
             self.states.append(new.status)
-        sequence = old.latest_external_event_sequence
-        for one in transition.events:
-            sequence += one.counted
-            self.log.append(stored(len(self.log) + 1, one, sequence))
-            if one.key is not None:
-                assert one.key not in self.keys
-                self.keys[one.key] = one.digest
-        assert new.latest_external_event_sequence == sequence
-        if transition.ended is not None:
-            self.ended.append(transition.ended)
-        if transition.receipt is not None:
-            self.receipts[transition.receipt.key] = transition.receipt
-        if (asked := transition.input_request) is not None and asked.seq == 0:
+        self.log += write.events
+        for name in write.event_keys:
+            assert name.key not in self.keys
+            self.keys[name.key] = name.digest
+        if write.ended_attempt is not None:
+            self.ended.append(write.ended_attempt)
+        if write.receipt is not None:
+            self.receipts[write.receipt.key] = write.receipt
+        if (asked := write.opened_input) is not None:
             self.inputs[asked.id] = replace(asked, seq=len(self.inputs) + 1)
-        if (closed := transition.closed_input) is not None:
+        if (closed := write.closed_input) is not None:
             self.inputs[closed.id] = closed.applied(self.inputs[closed.id])
         self.run = new
         return transition

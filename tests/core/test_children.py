@@ -54,7 +54,7 @@ class Pair:
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how):
+def test_the_end_of_an_awaited_child_is_due_at_once_and_resumes_the_parent(how):
     pair = Pair()
     pair.mark()
     assert pair.child.run.due_at is None
@@ -71,7 +71,7 @@ def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how
     assert (pair.child.run.awaited_at, pair.child.run.due_at) == (None, None)
 
 
-def test_a_run_that_nobody_waits_for_is_never_due_after_its_end(builder):
+def test_a_run_that_is_not_awaited_is_never_due_after_its_end(builder):
     builder.complete()
     assert builder.run.due_at is None
 
@@ -88,7 +88,7 @@ def test_marking_twice_or_after_the_end_changes_nothing():
     assert pair.child.run is before
 
 
-def test_a_mark_is_no_change_that_anybody_sees():
+def test_marking_a_run_as_awaited_changes_nothing_visible():
     pair = Pair()
     before = pair.child.run
     pair.later(MINUTE)
@@ -96,7 +96,7 @@ def test_a_mark_is_no_change_that_anybody_sees():
     assert (pair.child.run.updated_at, pair.child.run.status) == (before.updated_at, before.status)
 
 
-def test_who_waits_for_another_run_or_for_none_is_not_disturbed():
+def test_a_parent_that_waits_for_another_run_or_for_none_is_not_resumed():
     pair = Pair()
     pair.mark()
     pair.parent.wait("event", call="run:other", child="other")
@@ -107,7 +107,7 @@ def test_who_waits_for_another_run_or_for_none_is_not_disturbed():
     assert pair.child.run.awaited_at > pair.child.now
 
 
-def test_a_parent_that_has_ended_needs_no_telling():
+def test_an_ended_parent_is_not_resumed():
     pair = Pair()
     pair.mark()
     pair.wait()
@@ -117,7 +117,7 @@ def test_a_parent_that_has_ended_needs_no_telling():
     assert pair.child.run.due_at is None
 
 
-def test_telling_that_came_to_nothing_is_repeated_ever_more_seldom():
+def test_a_failed_resume_of_the_parent_is_retried_with_growing_pauses():
     pair = Pair()
     pair.mark()
     pair.child.complete()
@@ -134,7 +134,7 @@ def test_telling_that_came_to_nothing_is_repeated_ever_more_seldom():
     assert pair.parent.run.status is RunStatus.RUNNING
 
 
-def test_nobody_else_answers_for_a_child():
+def test_a_wait_for_a_child_is_not_answered_by_a_resume():
     pair = Pair()
     pair.mark()
     pair.wait()
@@ -158,7 +158,7 @@ def test_a_timer_of_the_same_wait_ends_it_first():
     assert pair.parent.run is before
 
 
-def test_a_cancelled_child_whose_worker_still_has_its_lease_is_told_of_at_once_and_stops_later():
+def test_a_cancelled_child_with_a_lease_resumes_its_parent_at_once_and_stops_later():
     pair = Pair()
     pair.child.claim(lease_ms=MINUTE)
     pair.mark()
@@ -172,7 +172,7 @@ def test_a_cancelled_child_whose_worker_still_has_its_lease_is_told_of_at_once_a
     assert (pair.child.run.cancel_stopped_at, pair.child.run.due_at) == (pair.child.now, None)
 
 
-def test_a_child_that_was_deleted_lets_the_one_above_go_on():
+def test_a_deleted_child_resumes_its_parent():
     pair = Pair()
     pair.mark()
     pair.wait()
@@ -180,7 +180,7 @@ def test_a_child_that_was_deleted_lets_the_one_above_go_on():
     assert pair.parent.payload()["value"]["result"] == {"run_id": "below", "status": "deleted"}
 
 
-def test_a_log_without_a_place_for_the_event_fails_the_run(monkeypatch):
+def test_a_parent_without_room_in_its_log_fails(monkeypatch):
     pair = Pair()
     pair.mark()
     pair.wait()
@@ -197,7 +197,7 @@ STEP = st.sampled_from(
 
 @settings(max_examples=200)
 @given(st.lists(STEP, max_size=14), st.sampled_from(ENDS), st.booleans())
-def test_whatever_happens_between_any_two_steps_no_run_waits_for_one_that_has_ended(steps, how, release):
+def test_no_parent_waits_for_an_ended_child_whatever_happens_between_two_steps(steps, how, release):
     """The one below is marked before the one above waits, and looked at after that, unless the server dies first. All
     else comes at any time or not at all.
     """

@@ -53,13 +53,13 @@ def look(mine, now=None, **around):
     return fire_due(Due(mine.next_fire_at if now is None else now, mine, **around))
 
 
-def test_a_new_one_is_planned_from_now_on():
+def test_a_new_schedule_is_planned_from_now_on():
     assert schedule().next_fire_at == NOON + HOUR
     assert schedule(now=NOON - 1).next_fire_at == NOON
     assert schedule("30 2 * * *", timezone="Europe/Berlin").next_fire_at == NOON + 13 * HOUR + 30 * MINUTE
 
 
-def test_its_time_makes_a_run_that_tells_which_time_it_stands_for():
+def test_a_due_time_creates_a_run_with_its_planned_time():
     mine = schedule(created_by="ada")
     fired = look(mine, mine.next_fire_at + 400)
     run = fired.transition.run
@@ -80,7 +80,7 @@ def test_its_time_makes_a_run_that_tells_which_time_it_stands_for():
     assert after.version > mine.version
 
 
-def test_a_firing_has_one_id_whoever_decides_it():
+def test_a_firing_has_the_same_run_id_on_every_replica():
     mine = schedule()
     one, other = look(mine, NOON + HOUR + 1), look(mine, NOON + HOUR + 900)
     assert one.transition.run.run_id == other.transition.run.run_id
@@ -88,21 +88,21 @@ def test_a_firing_has_one_id_whoever_decides_it():
     assert one.transition.run.run_id != firing_id(replace(mine, id=PROJECT), NOON + HOUR)
 
 
-def test_a_time_whose_run_is_there_is_over():
+def test_a_time_whose_run_exists_does_not_fire_again():
     mine = schedule()
     fired = look(mine, run=running(firing_id(mine, NOON + HOUR)))
     assert (fired.outcome, fired.transition) == ("repeated", None)
     assert (fired.schedule.next_fire_at, fired.schedule.run_count) == (NOON + 2 * HOUR, 0)
 
 
-def test_an_id_that_something_else_has_taken_is_told_and_does_not_hold_it_up():
+def test_a_run_id_of_another_run_is_recorded_as_a_failure_and_the_schedule_goes_on():
     mine = schedule()
     fired = look(mine, run=running(firing_id(mine, NOON + HOUR), schedule_id=None))
     assert (fired.outcome, fired.schedule.last_failure_code) == ("failed", "RUN_ID_CONFLICT")
     assert (fired.schedule.next_fire_at, fired.schedule.run_count) == (NOON + 2 * HOUR, 0)
 
 
-def test_one_that_nobody_planned_yet_fires_nothing_and_is_planned():
+def test_an_unplanned_schedule_is_planned_and_fires_nothing():
     mine = replace(schedule(), next_fire_at=UNPLANNED)
     fired = look(mine, NOON + 10)
     assert (fired.outcome, fired.transition, fired.schedule.next_fire_at) == ("planned", None, NOON + HOUR)
@@ -111,7 +111,7 @@ def test_one_that_nobody_planned_yet_fires_nothing_and_is_planned():
 # Policies
 
 
-def test_forbid_skips_a_time_while_a_run_has_not_ended_and_says_so():
+def test_forbid_skips_a_time_while_a_run_is_active_and_records_it():
     mine = schedule(concurrency_policy="Forbid")
     fired = look(mine, running=(running(),))
     after = fired.schedule
@@ -121,11 +121,11 @@ def test_forbid_skips_a_time_while_a_run_has_not_ended_and_says_so():
     assert look(after).outcome == "fired"
 
 
-def test_allow_looks_at_nobody():
+def test_allow_ignores_active_runs():
     assert look(schedule(concurrency_policy="Allow"), running=(running(),)).outcome == "fired"
 
 
-def test_replace_calls_off_what_runs_and_says_by_what():
+def test_replace_cancels_active_runs_and_names_the_new_run():
     mine = schedule(concurrency_policy="Replace")
     fired = look(mine, running=(running("run_a"), running("run_b", status=RunStatus.RUNNING)))
     assert fired.outcome == "fired"
@@ -139,7 +139,7 @@ def test_replace_calls_off_what_runs_and_says_by_what():
         )
 
 
-def test_replace_with_too_much_to_call_off_goes_on_at_the_next_look():
+def test_replace_with_too_many_active_runs_continues_at_the_next_tick():
     mine = schedule(concurrency_policy="Replace")
     many = tuple(running(f"run_{n}") for n in range(limits.schedule_replaced_runs_max))
     fired = look(mine, running=many)
@@ -148,7 +148,7 @@ def test_replace_with_too_much_to_call_off_goes_on_at_the_next_look():
     assert look(mine, mine.next_fire_at + SECOND).outcome == "fired"
 
 
-def test_replace_calls_nothing_off_for_a_run_that_cannot_be():
+def test_replace_cancels_nothing_if_the_new_run_is_refused():
     mine = schedule(concurrency_policy="Replace", target_kind="agent", conversation_id=PROJECT)
     fired = look(mine, running=(running(),), conversation_live=False)
     assert (fired.outcome, fired.cancels) == ("failed", ())
@@ -157,7 +157,7 @@ def test_replace_calls_nothing_off_for_a_run_that_cannot_be():
 # What can go wrong
 
 
-def test_a_conversation_that_is_gone_is_told_and_the_next_time_tries_again():
+def test_a_missing_conversation_is_recorded_and_the_next_time_retries():
     mine = schedule(target_kind="agent", conversation_mode="existing", conversation_id=PROJECT)
     fired = look(mine, conversation_live=False)
     after = fired.schedule
@@ -170,7 +170,7 @@ def test_a_conversation_that_is_gone_is_told_and_the_next_time_tries_again():
     assert after.next_fire_at == NOON + 2 * HOUR
 
 
-def test_a_time_zone_that_is_gone_pauses_it_for_all_to_see():
+def test_a_time_zone_that_was_removed_pauses_the_schedule_with_a_reason():
     mine = replace(schedule(), timezone="Mars/Olympus")
     for late, outcome in (
         (0, "fired"),
@@ -182,7 +182,7 @@ def test_a_time_zone_that_is_gone_pauses_it_for_all_to_see():
         assert "Mars/Olympus" in after.paused_reason
 
 
-def test_what_cannot_be_decided_at_all_is_halted():
+def test_a_schedule_whose_decision_fails_is_paused():
     after = pause_broken(Due(NOON + HOUR, schedule()), "Something went wrong").schedule
     assert (after.status, after.next_fire_at, after.last_failure_code) == ("paused", None, "INTERNAL")
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_decided_at_all_is_halted():
 # Once, and so many times
 
 
-def test_one_that_runs_once_fires_once_and_is_completed():
+def test_a_one_time_schedule_fires_once_and_is_completed():
     mine = schedule("", run_at=NOON + 90 * SECOND)
     assert (mine.next_fire_at, upcoming(mine, 5, NOON)) == (NOON + 90 * SECOND, [NOON + 90 * SECOND])
     fired = look(mine, mine.next_fire_at + 100)
@@ -201,18 +201,18 @@ def test_one_that_runs_once_fires_once_and_is_completed():
 
 
 @pytest.mark.parametrize("around", [{"running": (running(),)}, {"conversation_live": False}])
-def test_one_that_runs_once_is_completed_also_where_nothing_came_of_it(around):
+def test_a_one_time_schedule_is_completed_even_without_a_run(around):
     after = look(schedule("", run_at=NOON + HOUR), **around).schedule
     assert (after.run_count, after.completed_at, after.next_fire_at) == (0, NOON + HOUR, None)
 
 
-def test_a_moment_that_has_passed_is_refused():
+def test_a_run_at_in_the_past_is_refused():
     with pytest.raises(Error, match="has passed") as caught:
         schedule("", run_at=NOON)
     assert caught.value.errors[0][0] == "$.run_at"
 
 
-def test_the_last_of_its_runs_completes_it():
+def test_the_last_run_completes_the_schedule():
     mine = schedule(max_runs=2)
     assert upcoming(mine, 5, NOON) == [NOON + HOUR, NOON + 2 * HOUR]
     once = look(mine).schedule
@@ -221,7 +221,7 @@ def test_the_last_of_its_runs_completes_it():
     assert (twice.run_count, twice.completed_at, twice.next_fire_at) == (2, NOON + 2 * HOUR, None)
 
 
-def test_a_run_by_hand_that_is_the_last_one_leaves_no_time():
+def test_a_manual_run_that_is_the_last_one_completes_the_schedule():
     by_hand = Firing(run_id="r", uid="u", message_id="m", conversation_id="c", trigger_kind="manual")
     after = fire(Loaded(NOON, schedule=schedule(max_runs=1)), by_hand).schedule
     assert (after.completed_at, after.next_fire_at) == (NOON, None)
@@ -240,7 +240,7 @@ def test_a_run_by_hand_that_is_the_last_one_leaves_no_time():
         (400 * DAY, NOON + HOUR + 400 * DAY, NOON + HOUR),
     ],
 )
-def test_after_an_outage_one_run_stands_for_the_latest_time(late, at, missed_since):
+def test_after_an_outage_one_run_is_created_for_the_latest_time(late, at, missed_since):
     mine = schedule()
     fired = look(mine, mine.next_fire_at + late)
     run, after = fired.transition.run, fired.schedule
@@ -249,7 +249,7 @@ def test_after_an_outage_one_run_stands_for_the_latest_time(late, at, missed_sin
     assert after.next_fire_at > mine.next_fire_at + late
 
 
-def test_what_a_pause_or_other_times_left_out_is_not_made_up_for():
+def test_times_that_passed_during_a_pause_or_an_edit_do_not_fire_later():
     mine = edit(schedule(), Edit(status="paused"), NOON + 1)
     assert mine.next_fire_at is None
     back = edit(mine, Edit(status="active"), NOON + 5 * HOUR + 1)
@@ -261,7 +261,7 @@ def test_what_a_pause_or_other_times_left_out_is_not_made_up_for():
 # Being deleted
 
 
-def test_one_that_is_deleted_stays_until_its_runs_have_ended():
+def test_a_deleted_schedule_stays_until_its_runs_have_ended():
     mine = delete(schedule(), NOON)
     assert (mine.status, mine.next_fire_at, mine.fires) == ("deleting", NOON, False)
     waits = look(mine, running=(running(),))
@@ -273,7 +273,7 @@ def test_one_that_is_deleted_stays_until_its_runs_have_ended():
 # Health
 
 
-def test_one_is_stale_where_its_last_success_is_too_long_ago():
+def test_a_schedule_is_stale_if_its_last_success_is_too_old():
     mine = schedule(max_staleness_seconds=60)
     assert (mine.health(NOON + MINUTE), mine.health(NOON + MINUTE + 1)) == (None, "stale")
     run = running(status=RunStatus.COMPLETED, completed_at=NOON + MINUTE)
@@ -283,7 +283,7 @@ def test_one_is_stale_where_its_last_success_is_too_long_ago():
     assert bad.health(NOON + 9 * MINUTE) == "failed"
 
 
-def test_one_that_is_not_meant_to_fire_is_not_stale():
+def test_a_schedule_that_does_not_fire_is_not_stale():
     mine = schedule(max_staleness_seconds=60, max_runs=1)
     assert edit(mine, Edit(status="paused"), NOON).health(NOON + DAY) is None
     assert look(mine).schedule.health(NOON + 9 * DAY) is None
@@ -340,7 +340,7 @@ def test_planning_never_goes_backwards_and_each_time_fires_once_at_most(expressi
     start=st.sampled_from(STARTS),
     late=st.integers(0, 3 * DAY),
 )
-def test_the_latest_time_is_the_one_that_a_walk_would_find(expression, zone, start, late):
+def test_the_latest_time_equals_that_of_a_linear_search(expression, zone, start, late):
     mine = schedule(expression, start, timezone=zone)
     now = mine.next_fire_at + late % (2 * HOUR if expression == "* * * * *" else 3 * DAY)
     walked = at = mine.next_fire_at
@@ -350,7 +350,7 @@ def test_the_latest_time_is_the_one_that_a_walk_would_find(expression, zone, sta
 
 
 @given(uuid=st.uuids(), times=st.sets(st.integers(0, limits.timestamp_ms_max), max_size=5))
-def test_times_have_ids_of_their_own(uuid, times):
+def test_different_times_have_different_run_ids(uuid, times):
     mine = replace(schedule(), id=str(uuid))
     assert len({firing_id(mine, at) for at in times}) == len(times)
 

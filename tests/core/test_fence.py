@@ -35,7 +35,7 @@ def test_a_superseded_attempt_writes_nothing(builder, stale, by):
     assert builder.run is before
 
 
-def test_a_fence_of_a_run_that_nobody_holds_is_refused(builder):
+def test_a_fence_for_a_run_without_a_lease_is_refused(builder):
     assert superseded(builder.append, event(), fence=Fence(attempt=1))
     assert superseded(builder.append, event(), fence=Fence(attempt=0))
     assert superseded(builder.append, event(), fence=Fence(token=""))
@@ -61,7 +61,7 @@ def test_a_refusal_names_the_state_and_no_token(builder, stale):
     assert stale.token not in caught.value.message
 
 
-def test_the_last_worker_may_repeat_its_last_append_after_the_end():
+def test_the_last_worker_can_repeat_its_last_append_after_the_end():
     builder = RunBuilder()
     fence = builder.claim()
     builder.append(event(n=1), after=0, fence=fence)

@@ -253,7 +253,7 @@ class Machine(RuleBasedStateMachine):
         assert sum(status.value in ENDS for status in self.builder.states) <= 1
 
     @invariant()
-    def the_row_is_the_fold_of_its_events(self):
+    def the_row_matches_its_events(self):
         run, log = self.builder.run, self.builder.log
         assert [one.event_id for one in log] == list(range(1, run.latest_event_id + 1))
         assert run.latest_external_event_sequence == sum(one.external and not one.private for one in log)
@@ -267,7 +267,7 @@ class Machine(RuleBasedStateMachine):
                 assert (error["message"], error.get("code")) == (payload["message"], payload.get("code"))
 
     @invariant()
-    def one_worker_at_most_holds_it(self):
+    def at_most_one_worker_holds_the_run(self):
         run = self.builder.run
         if run.lease_expires_at is not None and not run.terminal:
             assert run.status in (RunStatus.RUNNING, RunStatus.WAITING)
@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
             assert run.paused_available_at is None
 
     @invariant()
-    def a_request_is_open_exactly_while_it_holds_the_run(self):
+    def a_request_is_open_exactly_while_the_run_waits_for_it(self):
         run, inputs = self.builder.run, self.builder.inputs
         held = [] if run.waiting_input_id is None else [run.waiting_input_id]
         assert [one.id for one in inputs.values() if one.status == "open"] == held
@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
         assert len({one.tool_call_id for one in inputs.values()}) == len(inputs)
 
     @invariant()
-    def every_write_moves_the_version_and_no_time_goes_back(self):
+    def every_write_increases_the_version_and_no_time_decreases(self):
         run = self.builder.run
         assert run.version >= self.version
         self.version = run.version
@@ -322,7 +322,7 @@ class Machine(RuleBasedStateMachine):
         assert run.completed_at is None or run.terminal
 
     @invariant()
-    def a_run_for_workers_is_always_somebody_s_or_on_offer(self):
+    def a_queued_run_is_always_leased_or_available(self):
         run = self.builder.run
         if not run.queued:
             assert run.available_at is None

@@ -50,17 +50,17 @@ def test_chunks_need_no_start_and_no_end():
     assert parts(event("TEXT_MESSAGE_CHUNK", delta="Hi")) == [{"type": "text", "text": "Hi"}]
 
 
-def test_reasoning_is_a_part_of_its_own():
+def test_reasoning_is_a_separate_part():
     thought = [text("CONTENT", "hm", kind="REASONING_MESSAGE"), text("CONTENT", "Yes")]
     assert parts(*thought) == [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "Yes"}]
 
 
-def test_messages_that_are_told_by_turns_are_kept_apart():
+def test_interleaved_messages_are_separate_parts():
     said = [text("CONTENT", "a", "m1"), text("CONTENT", "x", "m2"), text("CONTENT", "b", "m1")]
     assert [part["text"] for part in parts(*said)] == ["ab", "x"]
 
 
-def test_text_after_a_tool_call_stands_after_it():
+def test_text_after_a_tool_call_is_a_part_after_it():
     said = [text("START"), text("CONTENT", "I look"), text("END"), *asked(["{}"])]
     said += [text("START"), text("CONTENT", "Found"), text("END")]
     assert [part["type"] for part in parts(*said)] == ["text", "tool_call", "text"]
@@ -68,7 +68,7 @@ def test_text_after_a_tool_call_stands_after_it():
     assert [part["type"] for part in parts(*chunks)] == ["text", "tool_call", "text"]
 
 
-def test_a_message_that_says_nothing_is_no_part():
+def test_an_empty_message_is_not_a_part():
     assert parts(text("START"), text("CONTENT", ""), text("END")) == []
 
 
@@ -78,13 +78,13 @@ def test_a_tool_call_has_its_name_and_its_input():
     ]
 
 
-def test_a_tool_call_streams_until_its_arguments_are_whole():
+def test_a_tool_call_streams_until_its_arguments_are_complete():
     (part,) = parts(*asked(['{"q":'], ended=False))
     assert (part["state"], part["input"], part["input_text"]) == ("streaming", {}, '{"q":')
 
 
 @pytest.mark.parametrize("arguments", ["[1]", '"cats"', "7", "{", "not json", '{"a":NaN}', "[" * 5_000])
-def test_arguments_that_are_no_object_are_kept_as_they_came(arguments):
+def test_arguments_that_are_not_an_object_are_shown_as_text(arguments):
     (part,) = parts(*asked([arguments]))
     assert (part["input"], part["input_text"]) == ({}, arguments)
 
@@ -95,7 +95,7 @@ def test_a_tool_call_without_arguments_has_an_empty_input():
     assert "input_text" not in part
 
 
-def test_a_chunked_tool_call_is_whole_where_the_next_part_begins():
+def test_a_chunked_tool_call_is_complete_when_the_next_part_begins():
     chunks = [call("CHUNK", '{"a":', toolCallName="f"), event("TOOL_CALL_CHUNK", delta="1}")]
     assert parts(*chunks)[0]["state"] == "streaming"
     whole = parts(*chunks, text("CHUNK", "so"))[0]
@@ -132,7 +132,7 @@ def test_a_result_may_be_named_result():
     assert part["output"] == [1]
 
 
-def test_a_result_that_is_told_as_text_too_is_taken_as_it_was():
+def test_a_result_with_a_text_form_uses_the_original_value():
     (part,) = parts(event("TOOL_CALL_RESULT", toolCallId="c1", content="[1]", result=[1]))
     assert part["output"] == [1]
 
@@ -141,13 +141,13 @@ def test_a_result_without_a_call_is_still_a_result():
     assert [part["type"] for part in parts(result("x"))] == ["tool_result"]
 
 
-def test_a_result_that_comes_again_replaces_the_first_in_its_place():
+def test_a_repeated_result_replaces_the_first_in_its_position():
     told = parts(*asked(["{}"]), result("old"), text("CHUNK", "then"), result("new"))
     assert [part["type"] for part in told] == ["tool_call", "tool_result", "text"]
     assert told[1]["output"] == "new"
 
 
-def test_a_call_that_another_attempt_makes_again_has_the_new_arguments():
+def test_a_call_that_another_attempt_repeats_has_the_new_arguments():
     (part,) = parts(*asked(['{"q":"ca'], ended=False), *asked(['{"q":"dogs"}']))
     assert part["input"] == {"q": "dogs"}
 
@@ -167,7 +167,7 @@ def test_the_message_has_the_status_of_its_run(status, wanted):
     assert project_message([], RunStatus(status)).status == wanted
 
 
-def test_private_events_and_events_without_meaning_here_say_nothing():
+def test_private_events_and_events_of_other_types_are_ignored():
     private = NewEvent("TEXT_MESSAGE_CONTENT", text("CONTENT", "secret").payload, private=True)
     others = [event("STEP_STARTED", stepName="s"), event("TEXT_MESSAGE_SHOUT", delta="x"), event("X")]
     assert parts(private, *others, event("REASONING_START"), event("TOOL_CALL_")) == []
@@ -183,7 +183,7 @@ def test_the_result_of_a_resume_answers_the_call():
     assert told.parts[1]["output"] == {"ok": True}
 
 
-def test_a_snapshot_is_the_message_then_the_state_then_the_end():
+def test_a_snapshot_is_the_message_then_the_state_then_the_terminal_event():
     events = log(text("CHUNK", "Hi "), *asked(["{}"]), text("CHUNK", "there"))
     end = stored(99, NewEvent("RUN_FINISHED", b'{"type":"RUN_FINISHED"}'))
     told = snapshot([*events, end], COMPLETED, message_id="m")
@@ -202,7 +202,7 @@ def test_a_snapshot_is_the_message_then_the_state_then_the_end():
     }
 
 
-def test_a_snapshot_of_a_run_that_goes_on_has_no_end():
+def test_a_snapshot_of_an_active_run_has_no_terminal_event():
     folded = Projection(log(text("CHUNK", "Hi")))
     told = folded.snapshot(RUNNING, message_id="m", created_at=NOON, input_requests={"c1": {"id": "i"}})
     assert [number for number, _ in told] == [None, None]
@@ -247,7 +247,7 @@ members = st.fixed_dictionaries(
 
 
 @given(st.lists(st.tuples(types, members), max_size=20), st.sampled_from(RunStatus))
-def test_no_event_makes_the_fold_fail(told, status):
+def test_no_event_makes_the_projection_fail(told, status):
     events = log(*(event(event_type, **given) for event_type, given in told))
     message = project_message(events, status)
     assert {part["type"] for part in message.parts} <= {"text", "reasoning", "tool_call", "tool_result"}
@@ -266,7 +266,7 @@ def test_no_event_makes_the_fold_fail(told, status):
 @pytest.mark.parametrize(
     "event_type", ["TEXT_MESSAGE_CONTENT", "TOOL_CALL_START", "TOOL_CALL_RESULT", "STATE_DELTA"]
 )
-def test_no_payload_makes_the_fold_fail(payload, event_type):
+def test_no_payload_makes_the_projection_fail(payload, event_type):
     assert parts(NewEvent(event_type, payload)) == []
 
 
@@ -284,7 +284,7 @@ def test_how_arguments_are_cut_makes_no_difference(arguments, data):
 
 
 @given(st.data())
-def test_parts_stand_in_the_order_in_which_they_began(data):
+def test_parts_are_in_the_order_of_their_first_events(data):
     names = data.draw(st.lists(st.sampled_from("abcd"), max_size=12))
     told = parts(*(text("CONTENT", name, message=name) for name in names))
     assert [part["text"][0] for part in told] == list(dict.fromkeys(names))
@@ -294,7 +294,7 @@ def test_a_delta_of_a_million_characters_is_a_text():
     assert len(parts(text("CONTENT", "x" * 1_000_000))[0]["text"]) == 1_000_000
 
 
-def test_folding_takes_linear_time():
+def test_projection_takes_linear_time():
     def seconds(count):
         events = log(*([text("CONTENT", "word ")] * (count // 2) + [call("ARGS", "[")] * (count // 2)))
         started = time.thread_time()  # not of whatever else the machine does
@@ -305,7 +305,7 @@ def test_folding_takes_linear_time():
     assert seconds(50_000) < 40 * small
 
 
-def test_a_log_can_be_folded_page_by_page():
+def test_a_log_can_be_projected_page_by_page():
     events = log(text("CHUNK", "a"), *asked(["{}"]), text("CHUNK", "b"), result("x"))
     folded = Projection()
     for one in events:

@@ -58,7 +58,7 @@ def test_groups_and_lines_add_up_to_the_total(by, found):
 
 
 @given(FACTS)
-def test_what_has_no_price_is_counted_and_costs_nothing(found):
+def test_runs_without_a_price_are_counted_and_cost_nothing(found):
     _, total = told("model", found)
     unpriced = [one for one in found if PRICES.of(one.provider, one.model) is None]
     assert total.unpriced_runs == len(unpriced)
@@ -92,7 +92,7 @@ def test_what_a_group_is_named_after(by, key):
     assert (group.key, group.runs) == (key, 2)
 
 
-def test_days_come_newest_first_and_all_else_by_tokens():
+def test_days_are_newest_first_and_other_groups_by_tokens():
     day = 86_400_000
     found = [used(at, f"t-{at // day}", (10 + at // day, 0, 0, 0)) for at in (0, day, 2 * day)]
     assert [group.key for group in told("day", found)[0]] == ["1970-01-03", "1970-01-02", "1970-01-01"]
@@ -113,5 +113,5 @@ def test_names_are_cut_and_hold_no_nul_and_absurd_counts_end_at_a_bound():
     assert found.tokens == (limits.tokens_per_run_max, 1, 0, 0)
 
 
-def test_a_name_that_is_missing_is_not_an_empty_one():
+def test_a_missing_name_differs_from_an_empty_name():
     assert [uncoded(key) for key in ("", ":", "::a")] == [None, "", ":a"]

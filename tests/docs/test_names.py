@@ -147,7 +147,7 @@ def options_under(heading):
 
 def test_every_command_is_told_with_its_options():
     assert commands(), "the command line has commands"
-    common = options_under("## Where commands go")  # told once; a command may tell more of them
+    common = options_under("## Server selection")  # told once; a command may tell more of them
     assert common == {"--url", "--key", "--project", "--profile", "--json"}
     for words, options in commands().items():
         told = options_under(f"### `runstead {words}`")

@@ -97,7 +97,7 @@ def test_a_process_that_is_killed_is_replaced_and_the_other_goes_on(server):
     assert len(callers.refused) <= 8
     with server.api() as api:
         assert {api.run(run_id)["status"] for run_id in callers.created[-20:]} == {"completed"}
-    assert "a process ended; another one takes its place" in server.log
+    assert "a process ended and is replaced" in server.log
 
 
 def test_at_a_hangup_every_process_is_replaced_and_no_request_is_refused(server):
@@ -161,7 +161,7 @@ def test_a_server_that_cannot_start_says_so_once(tmp_path):
 @pytest.mark.parametrize(
     ("database", "processes", "sentence"),
     [
-        ("sqlite:///./runstead.db", "2", "SQLite lets one process write at a time"),
+        ("sqlite:///./runstead.db", "2", "in SQLite only one process"),
         ("postgresql://localhost/runstead", "0", "must be from 1 to 64, not '0'"),
         ("postgresql://localhost/runstead", "65", "must be from 1 to 64, not '65'"),
     ],

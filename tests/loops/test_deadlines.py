@@ -54,14 +54,14 @@ async def rows(store):
     return sorted(found, key=lambda run: run.run_id)
 
 
-async def test_a_backlog_is_taken_in_bounded_ticks_soonest_first(lost, app, store):
+async def test_a_backlog_is_processed_in_bounded_ticks_earliest_first(lost, app, store):
     for done in range(0, RUNS, PER_TICK):
         assert [run.status for run in (await rows(store))[:done]] == [RunStatus.PENDING] * done
         assert await enforce_deadlines(app) == min(PER_TICK, RUNS - done)
     assert await enforce_deadlines(app) == 0
 
 
-async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
+async def test_an_outage_of_an_hour_costs_each_run_one_attempt(lost, app, store):
     while await enforce_deadlines(app):
         pass
     assert {(run.status, run.attempt, run.attempts_lost) for run in await rows(store)} == {
@@ -69,7 +69,7 @@ async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
     }
 
 
-async def test_runs_that_lost_their_leases_together_do_not_come_back_together(lost, app, store, clock):
+async def test_runs_that_lost_their_leases_together_do_not_return_together(lost, app, store, clock):
     while await enforce_deadlines(app):
         pass
     waits = sorted(run.available_at - clock.now for run in await rows(store))
@@ -81,7 +81,7 @@ async def test_runs_that_lost_their_leases_together_do_not_come_back_together(lo
         assert sum(begin <= wait < begin + quarter for wait in waits) < RUNS / 2
 
 
-async def test_whoever_writes_while_a_backlog_is_worked_off_waits_for_a_tick_and_not_for_all(tmp_path, clock):
+async def test_a_write_during_a_backlog_waits_for_one_tick_and_not_for_all(tmp_path, clock):
     store = SqliteStore(tmp_path / "a.db", clock, synchronous="OFF")
     await store.open()
     await lose(store, clock)

@@ -28,7 +28,7 @@ async def register(store):
     return register
 
 
-async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
+async def test_many_silent_workers_are_reported_in_bounded_ticks_with_one_line_each(
     app, register, clock, monkeypatch
 ):
     monkeypatch.setattr(limits, "silent_per_tick_max", 20)
@@ -47,7 +47,7 @@ async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
     assert {len(line["some"]) for line in lines} == {limits.silent_logged_max}
 
 
-async def test_services_are_watched_as_well(app, store, clock):
+async def test_silent_services_are_reported_too(app, store, clock):
     service = PushService(
         id="s-1",
         registrant="project:p-1",
@@ -67,7 +67,7 @@ async def test_services_are_watched_as_well(app, store, clock):
     assert told("push_service") - before == 1
 
 
-async def test_a_worker_that_lives_is_left_alone(app, register, store, clock):
+async def test_a_worker_with_heartbeats_is_not_reported(app, register, store, clock):
     await register(1)
     for _ in range(5):
         clock.advance(limits.worker_silence_s)

@@ -43,7 +43,7 @@ async def run(app):
     await asyncio.gather(*running)
 
 
-async def test_a_loop_for_all_replicas_runs_on_the_leader_alone(app, run, until):
+async def test_a_led_loop_runs_on_the_leader_only(app, run, until):
     app.leader_state.follow(1)
     led, everywhere = Work(), Work()
     run("led", led)
@@ -59,7 +59,7 @@ async def test_a_loop_for_all_replicas_runs_on_the_leader_alone(app, run, until)
     assert led.ticks == before
 
 
-async def test_a_rare_loop_begins_soon_after_its_replica_was_elected(app, run, until, monkeypatch):
+async def test_a_rare_loop_starts_soon_after_its_replica_was_elected(app, run, until, monkeypatch):
     monkeypatch.setattr(limits, "loop_wait_s_max", 0.001)
     app.leader_state.follow(1)
     daily = Work()
@@ -69,13 +69,13 @@ async def test_a_rare_loop_begins_soon_after_its_replica_was_elected(app, run, u
     await until(lambda: daily.ticks)
 
 
-async def test_a_backlog_is_worked_off_without_waiting_for_the_next_tick(run, until):
+async def test_a_backlog_is_processed_without_waiting_for_the_next_tick(run, until):
     backlog = Work(rows=10)
     run("backlog", backlog, seconds=3_600, rows_max=10)
     await until(lambda: backlog.ticks >= 20)
 
 
-async def test_a_tick_that_was_not_full_is_the_last_one_for_now(run, until):
+async def test_after_a_tick_that_was_not_full_the_loop_pauses(run, until):
     some, other = Work(rows=9), Work(rows=10)
     run("some", some, seconds=3_600, rows_max=10)
     run("other", other, seconds=3_600, rows_max=10)
@@ -83,7 +83,7 @@ async def test_a_tick_that_was_not_full_is_the_last_one_for_now(run, until):
     assert some.ticks == 1
 
 
-async def test_a_backlog_gets_half_of_the_time_at_most(run, until):
+async def test_a_backlog_takes_at_most_half_of_the_time(run, until):
     backlog = Work(rows=10, seconds=0.01)
     began = time.monotonic()
     run("backlog", backlog, seconds=3_600, rows_max=10)
@@ -91,7 +91,7 @@ async def test_a_backlog_gets_half_of_the_time_at_most(run, until):
     assert time.monotonic() - began >= 10 * 2 * 0.01  # ten ticks, and after each as long a pause
 
 
-async def test_one_loops_backlog_starves_no_other(run, until):
+async def test_the_backlog_of_a_loop_starves_no_other_loop(run, until):
     backlog, quick = Work(rows=10, seconds=0.002), Work(seconds=0.001)
     run("backlog", backlog, seconds=3_600, rows_max=10)
     run("quick", quick, seconds=0.002)
@@ -99,7 +99,7 @@ async def test_one_loops_backlog_starves_no_other(run, until):
     assert quick.ticks >= 10
 
 
-async def test_trouble_is_counted_and_tried_again(run, until):
+async def test_a_failed_tick_is_counted_and_retried(run, until):
     troubles = [Error("STORE_UNAVAILABLE", "The disk is full"), ZeroDivisionError()]
 
     async def verb():
@@ -115,7 +115,7 @@ async def test_trouble_is_counted_and_tried_again(run, until):
     assert began <= value("last_success_timestamp_seconds", "troubled") <= time.time()
 
 
-async def test_a_loop_that_never_came_to_its_end_is_told_of_all_the_same(run, until):
+async def test_a_loop_that_never_completed_a_tick_has_metrics(run, until):
     stuck = asyncio.Event()
     run("stuck", stuck.wait)
     await until(lambda: value("ticks_total", "stuck") is not None)
@@ -123,7 +123,9 @@ async def test_a_loop_that_never_came_to_its_end_is_told_of_all_the_same(run, un
     stuck.set()
 
 
-async def test_a_hint_wakes_a_loop_before_its_time_and_leaves_half_of_it(app, run, until):
+async def test_a_change_notification_wakes_a_loop_and_it_still_takes_at_most_half_of_the_time(
+    app, run, until
+):
     woken, other = Work(seconds=0.005), Work()
     run("woken", woken, seconds=3_600, key="news")
     run("other", other, seconds=3_600)
@@ -136,7 +138,7 @@ async def test_a_hint_wakes_a_loop_before_its_time_and_leaves_half_of_it(app, ru
     assert other.ticks == 1
 
 
-async def test_how_the_loops_fare_is_told(run, until):
+async def test_the_state_of_all_loops_is_returned(run, until):
     async def trouble():
         raise Error("STORE_BUSY", "Too many writes are waiting")
 

@@ -8,7 +8,7 @@ import pytest
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import ApiKey
-from runstead.core.queue.worker import Held
+from runstead.core.queue.worker import HeldRun
 from runstead.core.runs.run import RunStatus
 from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql.mapping import changed_fields, decoder, fields
@@ -50,7 +50,7 @@ def test_a_named_tuple_is_a_record_too():
 
 
 def test_values_become_what_the_types_of_fields_say():
-    held = decoder(Held, Held.__struct_fields__)(["w", "r", None, None, "running", 1, 2, 3])
+    held = decoder(HeldRun, HeldRun.__struct_fields__)(["w", "r", None, None, "running", 1, 2, 3])
     assert held.status is RunStatus.RUNNING
     names = ("id", "project_id", "type", "created_at", "updated_at", "personal")
     assert decoder(Conversation, names)(["c", "p", "chat", 1, 1, 1]).personal is True

@@ -39,7 +39,7 @@ def test_a_user_creates_a_project_and_remains_its_last_admin(tokens):
         for path, filled in (("members", {"role": "viewer"}), ("members/remove", {})):
             answer = ada.http.post(f"/ui/projects/adas/{path}", data=ready | {"user_id": "ada"} | filled)
             assert answer.status_code == 409
-            assert "last admin: name another one first" in refusal(answer)
+            assert "last admin: add another admin first" in refusal(answer)
         ada.flash_after(ada.send(page, "/members", {"user_id": "bob", "role": "admin"}))
         left = ada.send(page, "/members/remove", user_id="ada")
         assert left.headers["location"] == "/ui"

@@ -138,7 +138,7 @@ def test_an_invalid_json_answer_is_refused_and_kept_in_its_form(web_client, api)
 @pytest.mark.parametrize(
     ("change", "fields", "status", "why"),
     [
-        ("retry", {}, 409, "Only a run that has ended can be tried again"),
+        ("retry", {}, 409, "Only a run that has ended can be retried"),
         ("delete", {}, 409, "Only a run that has ended can be deleted"),
         ("unpause", {}, 409, "does not wait"),
         ("approve", {"decision": "approve"}, 409, "does not wait"),

@@ -95,8 +95,7 @@ def _serve(
             raise ValueError(f"--concurrency must be 1 to 10000, not {concurrency}")
         if len(projects) > concurrency:
             raise ValueError(f"--concurrency must be at least {len(projects)}: one run for each project")
-        slots = WorkerSlots(concurrency)
-        options["slots"] = slots
+        options["slots"] = WorkerSlots(concurrency)
         if executor is not None and not isinstance(found, App):
             raise ValueError(f"--executor needs an App, but {reference} creates the worker itself")
         cluster = None if executor is None else _cluster(executor)

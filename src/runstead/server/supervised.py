@@ -1,4 +1,4 @@
-"""One of the processes of `runstead serve --processes N`. Started by supervisor.py, never by hand."""
+"""One process of `runstead serve --processes N`. Only supervisor.py starts it."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ async def serve(assignment: Assignment) -> None:
     loop = asyncio.get_running_loop()
 
     def ended() -> None:
-        # The supervisor writes nothing more: the pipe's end means that it is gone.
+        # The supervisor writes only one line: the end of the pipe means that the supervisor has ended.
         if not os.read(stdin, 1024):
             loop.remove_reader(stdin)
             main.stop()
@@ -35,7 +35,9 @@ async def serve(assignment: Assignment) -> None:
 
 def run() -> None:
     gc.disable()  # until it serves, as in cli/serve.py
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor, and may be sent to all by name
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # for the supervisor only, but pkill sends it to all processes
     log_to_stderr()
     line = b""
     while not line.endswith(b"\n"):

@@ -5,7 +5,7 @@ run stays counted, so that the batch shows how its runs ended for as long as the
 """
 
 import uuid
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -101,6 +101,33 @@ Place = tuple[str, str, int]
 """(project_id, batch_id, slot)"""
 
 
+class BatchMove(NamedTuple):
+    """One run of a batch that entered a status. `left` is None for a new run; `started_at` where the write started it."""
+
+    project_id: str
+    batch_id: str
+    run_seq: int
+    left: RunStatus | None
+    entered: RunStatus
+    started_at: int | None
+    at: int
+
+
+def batch_move(old: Run | None, new: Run) -> BatchMove | None:
+    """How a write of a run moves its batch's counters; None where it does not. `new` is stored, so that it has its seq."""
+    if new.batch_id is None or (old is not None and old.status is new.status):
+        return None
+    return BatchMove(
+        new.project_id,
+        new.batch_id,
+        new.seq,
+        left=None if old is None else old.status,
+        entered=new.status,
+        started_at=new.started_at if old is None or old.started_at is None else None,
+        at=new.updated_at,
+    )
+
+
 class Tally:
     """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is always
     counted in the same slot. A `batch_id` may also be a label that names no batch.
@@ -110,20 +137,22 @@ class Tally:
         self._slots = slots
         self.moved: dict[Place, Moved] = {}
 
-    def note(self, old: Run | None, new: Run) -> None:
-        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
-        if new.batch_id is None or (old is not None and old.status is new.status):
-            return
-        place = (new.project_id, new.batch_id, new.seq % self._slots)
+    def add(self, move: BatchMove) -> None:
+        place = (move.project_id, move.batch_id, move.run_seq % self._slots)
         moved = self.moved.get(place)
         if moved is None:
             moved = self.moved[place] = Moved()
-        if old is not None:
-            moved.counts[_PLACES[old.status]] -= 1
-        moved.counts[_PLACES[new.status]] += 1
-        moved.at = max(moved.at, new.updated_at)
-        if new.started_at is not None and (old is None or old.started_at is None):
-            moved.started_at = min(moved.started_at or new.started_at, new.started_at)
+        if move.left is not None:
+            moved.counts[_PLACES[move.left]] -= 1
+        moved.counts[_PLACES[move.entered]] += 1
+        moved.at = max(moved.at, move.at)
+        if move.started_at is not None:
+            moved.started_at = min(moved.started_at or move.started_at, move.started_at)
+
+    def note(self, old: Run | None, new: Run) -> None:
+        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
+        if (move := batch_move(old, new)) is not None:
+            self.add(move)
 
 
 def counted(batch: Batch, moved: Moved) -> Batch:

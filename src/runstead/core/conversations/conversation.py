@@ -90,7 +90,14 @@ class Outcome(msgspec.Struct, frozen=True):
     def run(self) -> MessageRun:
         """The same members as `MessageRun`, without a seq or events."""
         metadata = None if self.metadata == _NULL else bytes(self.metadata)
-        return MessageRun(0, self.run_id, RunStatus(self.status), 0, self.updated_at, metadata)
+        return MessageRun(
+            seq=0,
+            run_id=self.run_id,
+            status=RunStatus(self.status),
+            latest_event_id=0,
+            updated_at=self.updated_at,
+            metadata=metadata,
+        )
 
 
 class MessageWithRun(NamedTuple):

@@ -91,5 +91,10 @@ def personal_project(user_id: str, now: int) -> Project:
     """Return the personal project of a user, for conversations without a project. Its id is derived from the user id."""
     project_id = uuid.uuid5(_PERSONAL, f"project:{user_id}")
     return Project(
-        str(project_id), f"personal-{project_id.hex[:16]}", "Personal", now, user_uuid(user_id), user_id
+        id=str(project_id),
+        slug=f"personal-{project_id.hex[:16]}",
+        name="Personal",
+        created_at=now,
+        created_by=user_uuid(user_id),
+        personal_of=user_id,
     )

@@ -172,6 +172,11 @@ class Run(msgspec.Struct, frozen=True):
     request_snapshot: bytes | None = None
 
     @property
+    def ancestor_seqs(self) -> tuple[int, ...]:
+        """The seqs of its ancestors, root first."""
+        return seqs_of(self.path)
+
+    @property
     def queued(self) -> bool:
         """Whether the server hands the run out, to a worker or to a push service."""
         return (
@@ -205,6 +210,11 @@ class Run(msgspec.Struct, frozen=True):
 
 
 FIELDS: Final = Run.__struct_fields__
+
+
+def seqs_of(path: str) -> tuple[int, ...]:
+    """The seqs in a path: "/12/40/" → (12, 40)."""
+    return tuple([int(seq) for seq in path.split("/") if seq])
 
 
 def in_queue(run: Run) -> tuple[int, int, int]:

@@ -95,4 +95,11 @@ def _group(key: str | None, found: Iterable[Sums], prices: PriceList) -> Group:
         exact += costs or 0
         unpriced += line.runs if costs is None else 0
     lines.sort(key=lambda one: (-one.tokens.total, one.provider or "", one.model or ""))
-    return Group(key, runs, tokens, micros(exact), unpriced, lines[: limits.usage_models_max])
+    return Group(
+        key=key,
+        runs=runs,
+        tokens=tokens,
+        cost_micros=micros(exact),
+        unpriced_runs=unpriced,
+        lines=lines[: limits.usage_models_max],
+    )

@@ -28,7 +28,7 @@ class TableSize(NamedTuple):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """`log_bytes`: what the write-ahead log takes up. Rows may be the engine's estimate."""
+    """The size of a store. `log_bytes`: the size of the write-ahead log. Row counts may be estimates of the engine."""
 
     engine: str
     bytes: int
@@ -41,17 +41,17 @@ class Stats(msgspec.Struct, frozen=True):
 
 class Integrity(Protocol):
     async def latest_seq(self) -> int:
-        """Of the newest run, 0 where there is none: what `reached` grows to."""
+        """Return the seq of the newest run, 0 if there is none. It is the final value of `reached`."""
         ...
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
-        """The next runs with a seq over `after`, all that is told of them from one moment. The last page looks for
-        orphans beyond its runs, too.
+        """Return the next runs with a seq greater than `after`, read at one moment. The last page also includes orphans
+        after its last run.
         """
         ...
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
-        """What violates one of `invariants.CHECKS`, a hundred at most."""
+        """Return at most a hundred rows that violate this check of `invariants.CHECKS`."""
         ...
 
     async def stats(self) -> Stats:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
@@ -18,6 +19,7 @@ from runstead.core.runs.transition import (
     Transition,
     Want,
 )
+from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
@@ -40,6 +42,15 @@ class Written(msgspec.Struct, frozen=True):
     transition: Transition
     cancelled: tuple[Run, ...] = ()
     before: Run | None = None
+
+    @classmethod
+    def of(cls, write: WriteSet, descendants: Sequence[WriteSet] = ()) -> "Written":
+        """The result of a write set, and of those that cancelled the run's descendants with it: no run is active then."""
+        if not descendants:
+            return cls(write.run, write.transition, before=write.before)
+        run = replace(write.run, descendants_active=0)
+        cancelled = tuple([replace(each.run, descendants_active=0) for each in descendants])
+        return cls(run, write.transition, cancelled, write.before)
 
 
 class WrittenFiring(msgspec.Struct, frozen=True):

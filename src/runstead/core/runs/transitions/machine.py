@@ -189,7 +189,14 @@ def log_full(run: Run) -> bool:
 
 def attempt_ended(run: Run, now: int, outcome: AttemptOutcome, error: bytes | None = None) -> EndedAttempt:
     assert run.attempt_started_at is not None
-    return EndedAttempt(run.attempt, run.lease_owner, run.attempt_started_at, now, outcome, error)
+    return EndedAttempt(
+        attempt=run.attempt,
+        lease_owner=run.lease_owner,
+        started_at=run.attempt_started_at,
+        ended_at=now,
+        outcome=outcome,
+        error=error,
+    )
 
 
 def parked(run: Run, now: int, error: bytes | None = None) -> Transition:

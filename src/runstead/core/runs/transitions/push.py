@@ -64,7 +64,12 @@ def undelivered(
         assert run.attempt_started_at is not None
         error = msgspec.json.encode({"message": reason})
         ended = EndedAttempt(
-            run.attempt, run.lease_owner, run.attempt_started_at, now, "dispatch_failed", error
+            attempt=run.attempt,
+            lease_owner=run.lease_owner,
+            started_at=run.attempt_started_at,
+            ended_at=now,
+            outcome="dispatch_failed",
+            error=error,
         )
     if final or failures >= limits.dispatch_tries_max:
         ending = fail(replace(run, push_failures=failures), now, "DISPATCH_FAILED", reason)
