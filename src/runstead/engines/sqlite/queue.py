@@ -1,4 +1,4 @@
-"""Which runs come next: for workers, for push services and for the referee. Called in the writer's transactions."""
+"""The next runs for workers, for push services and for the deadlines loop. Called in the writer's transactions."""
 
 import sqlite3
 from collections import defaultdict
@@ -18,15 +18,15 @@ from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ClaimQuery
 
 _AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
-#: The index of a line, and what is equal in it; ?1 is the project.
+#: The index of a queue partition, and the condition that its runs meet; ?1 is the project.
 _LINES: Final[dict[LineKind, tuple[str, str]]] = {
     "kind": ("runs_queue_kind", "kind = ?2"),
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
 }
-#: Of a batch that was called off, nobody gets a run.
-_NOT_CALLED_OFF: Final = (
+#: Runs of a cancelled batch are not claimed.
+_NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
@@ -34,8 +34,9 @@ _EQUALS: Final[dict[LineKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agen
 
 
 def _head_sql(line: LineKind) -> str:
-    """The seqs at the head of a line; most of these runs the writer knows. From one priority that there is to the next is
-    one look into the index, and each of them is read only until the page is full.
+    """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
+
+    Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
     index, equal = _LINES[line]
     now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
@@ -45,7 +46,7 @@ def _head_sql(line: LineKind) -> str:
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
         f" SELECT seq FROM steps CROSS JOIN runs INDEXED BY {index}"
-        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CALLED_OFF}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CANCELLED}"
         f" LIMIT {limit}"
     )
 
@@ -54,11 +55,11 @@ HEADS: Final = {line: _head_sql(line) for line in _LINES}
 
 
 def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQuery, now: int) -> list[Run]:
-    """The runs that a claim gets, in order: one short index scan for each line that the worker takes from."""
+    """The runs that a claim gets, in order: one short index scan for each queue partition of the worker."""
     project, limit = query.project_id, query.limit
     occupied: list[Occupancy] = []
     if project not in writer.cache.without_limits:
-        writer.leave_loop()  # counting what runs may take long
+        writer.leave_loop()  # counting running runs may take long
         occupied = occupancies(connection, project, limits.running_max)
         if not occupied:
             writer.cache.without_limits.add(project)
@@ -84,12 +85,10 @@ def _read(connection: sqlite3.Connection, writer: Writer, seq: int) -> Run:
 def due_pushes(
     connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
 ) -> list[Run]:
-    """Runs to be pushed, projects in turn."""
+    """Runs to dispatch to push services, round robin over projects."""
     most = limit * LOOKED
     due = [to_run(row) for row in connection.execute(Q["push_soonest"], (now, most))]
-    if (
-        len(due) == most
-    ):  # there is more: each (project, service, target, priority) shows as much as may be taken
+    if len(due) == most:  # there may be more: read the head of each (project, service, target, priority)
         steps = connection.execute(Q["push_steps"], (now, encode(busy).decode())).fetchall()
         for heads in looks(limit):
             head = [connection.execute(Q["push_head"], (*step, now, heads)) for step in steps]
@@ -108,7 +107,7 @@ def due_pushes(
 
 
 def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
-    """Runs whose deadline has passed, projects in turn."""
+    """Seqs of runs whose deadline has passed, round robin over projects."""
     most = limit * LOOKED
     rows: Sequence[Any] = connection.execute(Q["due_soonest"], (now, most)).fetchall()
     if is_crowded(rows, most, limit):
