@@ -5,7 +5,7 @@
     python bench/scale.py --check                     # the model against the measurements it was made from
 
 A queueing model, event by event. Each run is four commands (create, claim, append ten events, complete). A command
-takes its replica's event loop, waits in the replica's batcher (the rules of `engines/postgres/commit/group.py`), shares a
+takes its replica's event loop, waits in the replica's group commit (the rules of `engines/postgres/commit/group.py`), shares a
 transaction, which takes a core of its database and then one flush of the WAL that all waiting transactions share. Projects
 are of very different sizes (Zipf), and each lives in one shard. What it leaves out: the network, checkpoints and vacuum.
 docs/scale.md tells what follows from it.
@@ -140,7 +140,7 @@ class Database:
 
 
 class Replica:
-    """An event loop and a batcher over one database."""
+    """An event loop and a group commit over one database."""
 
     def __init__(
         self, simulation: Simulation, costs: Costs, database: Database, pool: Station | None = None
@@ -159,10 +159,10 @@ class Replica:
         self.loop.serve(self._loop_s, arrived)
 
     def _begin(self) -> None:
-        enough = len(self._queue) > self._busy * limits.batch_commands_worth
-        if not self._queue or not enough or self._busy >= limits.batches_max:
+        enough = len(self._queue) > self._busy * limits.commit_group_worth
+        if not self._queue or not enough or self._busy >= limits.commit_groups_max:
             return
-        group = [self._queue.popleft() for _ in range(min(len(self._queue), limits.batch_commands_max))]
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), limits.commit_group_max))]
         self._busy += 1
 
         def done() -> None:

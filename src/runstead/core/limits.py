@@ -318,11 +318,11 @@ signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
 
 # PostgreSQL: sessions of one replica, and how long they wait
-batches_max: Final = 4  # transactions of commands under way at a time
-batch_commands_max: Final = 64
+commit_groups_max: Final = 4  # transactions of commands under way at a time
+commit_group_max: Final = 64
 # So many must wait before another transaction is begun beside one that is under way, or for so long.
-batch_commands_worth: Final = 32
-batch_patience_s: Final = 0.05
+commit_group_worth: Final = 32
+commit_group_patience_s: Final = 0.05
 postgres_writers_max: Final = 4
 postgres_readers_max: Final = 8
 session_wait_s: Final = 10  # for a session that is free

@@ -1,8 +1,8 @@
-"""The SQL of a claim: the runs that come next for a worker, locked, and those that others have locked left out.
+"""The SQL of a claim: lock the next runs for a worker, and skip those that other transactions have locked.
 
-$1 now, $2 the project, $3 how many, $4 the seqs that are spoken for in this transaction, $5 how many more of each line
-are looked at, for those that others hold; then the lines, an array for each of their members and one for how many may
-be taken, kind by kind.
+$1 now, $2 the project, $3 how many runs, $4 the seqs that other commands of this transaction use, $5 how many more runs of
+each queue partition are read, since others may be locked; then the partitions, kind by kind: an array for each member,
+and one for how many runs may be taken.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from runstead.engines.sql.queue_partitions import Line, LineKind
 
 _FREE: Final = (
     "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
-    # Of a batch that was called off, none. `OR` keeps it a filter: no join that would give up the index's order.
+    # None of a cancelled batch. `OR` keeps it a filter: a join would give up the index's order.
     " AND (batch_id IS NULL OR NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = batch_id"
     " AND b.project_id = runs.project_id AND b.cancel_requested_at IS NOT NULL AND b.completed_at IS NULL))"
 )
 _ORDER: Final = "ORDER BY available_at, seq"
 _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 
-#: What is equal in a line, by the names of its members.
+#: The members of each kind of queue partition.
 _MEMBERS: Final[dict[LineKind, tuple[str, ...]]] = {
     "kind": ("line_kind",),
     "target": ("line_target", "line_kind"),
@@ -33,7 +33,7 @@ _MEMBERS: Final[dict[LineKind, tuple[str, ...]]] = {
 _AGENT: Final = (
     "implementation_kind = line_implementation AND coalesce(worker_key, '') = line_key AND kind = 'agent'"
 )
-#: What lets a statement have the indexes of the wider lines; see the migration that makes them.
+#: Lets a statement use the indexes of the wider partitions; see the migration that makes them.
 _WIDE: Final = "seq > 0"
 _EQUAL: Final[dict[LineKind, str]] = {
     "kind": f"kind = line_kind AND {_WIDE}",
@@ -44,14 +44,14 @@ _EQUAL: Final[dict[LineKind, str]] = {
 
 
 def claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
-    """The statement and its arguments from $6 on. At least one line."""
+    """The statement and its arguments from $6 on, for at least one queue partition."""
     kinds, arguments = _parts(lines)
     return _sql(kinds, alone=len(lines) == 1), arguments
 
 
 def first_claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
-    """The same as the first statement of a transaction, which tells what `load` tells as well: time and number, whether the
-    project has webhooks and whether limits, in which case no run is taken. $1 is the time, NULL for the database's.
+    """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's number,
+    and whether the project has webhooks and limits. With limits it takes no run. $1 is the time, NULL for the database's.
     """
     kinds, arguments = _parts(lines)
     return _first_sql(kinds, alone=len(lines) == 1), arguments
@@ -74,11 +74,11 @@ def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
         first += len(_MEMBERS[kind]) + 1
     beginning = f"WITH RECURSIVE {', '.join(steps)}"
     if alone:
-        # Read and locked row by row, until there are enough: a step to a lower priority only where there are not.
+        # Read and locked row by row until there are enough. A lower priority is read only if there are not.
         head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608
         return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608
-    # One short scan for each line and priority, unlocked; then only as many locks as are asked for. A row that somebody
-    # else has taken meanwhile is looked at again, hence the condition's repetition.
+    # One short scan for each partition and priority, without locks; then only as many locks as runs. The condition is
+    # repeated because another transaction may have taken a row meanwhile.
     heads = " UNION ".join(
         f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608
         f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
@@ -97,7 +97,7 @@ def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
 @cache
 def _first_sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
     claim = _sql(kinds, alone=alone).replace("$1::bigint", "told.now").removesuffix("$3::bigint")
-    # A limit of 0 and not a condition: where there are limits, no row is locked either.
+    # A limit of 0 instead of a condition: with limits, no row is locked either.
     claim += "CASE WHEN told.limited THEN 0 ELSE $3::bigint END"
     return (
         "WITH told AS MATERIALIZED ("  # noqa: S608 - our own names
@@ -113,7 +113,7 @@ def _fits(kind: LineKind) -> str:
 
 
 def _steps(kind: LineKind, first: int) -> str:
-    """The priorities that there are in each line, the highest first: each is one look into the index."""
+    """The distinct priorities of each queue partition, highest first. Each costs one index probe."""
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
     names = ", ".join((*members, "line_most"))

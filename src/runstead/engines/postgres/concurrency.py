@@ -25,7 +25,7 @@ async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> Co
     # A statement of its own, so that it sees what was committed while this one waited.
     rows = await transaction.connection.fetch(Q["occupancies"], list(project_ids), bounds.running_max)
     for row in rows:
-        transaction.tell(row["now"])
+        transaction.advance(row["now"])
     return ConcurrencySlots({(row[0], row[1] or None): row[2] - row[3] for row in rows})
 
 

@@ -1,4 +1,4 @@
-"""What is due: runs for the referee and for push services, taken by whichever replica looks, and never by two."""
+"""Due runs for the deadlines loop and for push services. Each run is taken by one replica."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from runstead.ports.store import DecideOne, DecidePush, Written
 
 
 async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
-    """Runs whose time is up and that nobody else holds, each decided and written."""
+    """Decide and write runs whose deadline has passed and that no other transaction has locked."""
     now = await transaction.moment()
     lines: dict[str, list[Any]] = defaultdict(list)
-    # More than are taken, for those that other replicas have locked.
+    # More than are taken: other replicas may have locked some.
     most = limit * LOOKED
     rows = await transaction.connection.fetch(Q["due_soonest"], now, most)
     if is_crowded(rows, most, limit):
@@ -41,7 +41,7 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
     draft.lock(await transaction.connection.fetch(Q["lock_due"], seqs, now, limit))
     decided: list[tuple[int, Transition, Run]] = []
     for seq in list(draft.runs):
-        run = draft.runs[seq]  # the ones before it may have moved its counters
+        run = draft.runs[seq]  # earlier ones may have moved its counters
         at = max(now, run.updated_at)
         write = write_set(run, decide(run, at), at)
         assert not write.cancels_family
@@ -54,8 +54,8 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
 async def dispatch_some(
     transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
 ) -> list[Run]:
-    """Runs that are due to be pushed and that nobody else holds, each decided and written."""
-    seqs = await _turns(transaction, limit * LOOKED, busy, after)
+    """Decide and write runs that are due for a push service and that no other transaction has locked."""
+    seqs = await _round_robin(transaction, limit * LOOKED, busy, after)
     if not seqs:
         return []
     now = transaction.now
@@ -75,13 +75,13 @@ async def dispatch_some(
     return [draft.runs[seq] for seq in locked]
 
 
-async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
-    """What may be pushed, in the order in which it shall be."""
+async def _round_robin(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
+    """Seqs of runs to dispatch, in their order."""
     now = await transaction.moment()
     rows = await _due_pushes(transaction.connection, now, limit, busy)
     limited = {row["project_id"] for row in rows if row["limited"]}
     slots = await lock_slots(transaction, sorted(limited))
-    if limited:  # whoever held the lock has taken some of those
+    if limited:  # another transaction may have taken some while it held the lock
         rows = await _due_pushes(transaction.connection, now, limit, busy)
     queues: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
@@ -96,7 +96,7 @@ async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], afte
 
 
 async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:
-    """What is due, or where that is more than one look takes, the heads of each (project, service, target, priority)."""
+    """Due runs; if there are more than one page, the heads of each (project, service, target, priority)."""
     most = limit * LOOKED
     rows: list[Any] = await connection.fetch(Q["push_soonest"], now, most)
     if len(rows) == most:

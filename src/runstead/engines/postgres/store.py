@@ -8,8 +8,8 @@ from runstead.core import limits
 from runstead.engines.postgres.artifact_tombstones import PostgresArtifactTombstones
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.browser_sessions import PostgresBrowserSessions
-from runstead.engines.postgres.commit.commands import decide_batch
-from runstead.engines.postgres.commit.group import Batcher
+from runstead.engines.postgres.commit.commands import decide_group
+from runstead.engines.postgres.commit.group import GroupCommit
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.concurrency import PostgresConcurrency
@@ -74,7 +74,7 @@ class PostgresStore:
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
         self._clock = clock
-        self._batcher: Batcher | None = None
+        self._group_commit: GroupCommit | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._leadership: PostgresLeadership | None = None
@@ -91,10 +91,10 @@ class PostgresStore:
 
         await self._alone(ready)
         clock = Clock(self._clock)
-        self._batcher = batcher = Batcher(self._url, clock, decide_batch)
+        self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
-        self.runs = PostgresRuns(batcher, writer, readers, clock)
+        self.runs = PostgresRuns(group_commit, writer, readers, clock)
         self.identity = PostgresIdentity(writer, readers)
         self.workers = PostgresWorkers(writer, readers)
         self.conversations = PostgresConversations(writer, readers)
@@ -144,8 +144,8 @@ class PostgresStore:
     async def close(self) -> None:
         if self._leadership is not None:
             await self._leadership.close()
-        if self._batcher is not None:
-            await self._batcher.close()
+        if self._group_commit is not None:
+            await self._group_commit.close()
         if self._writer is not None:
             await self._writer.close()
         if self._readers is not None:
@@ -164,14 +164,14 @@ class PostgresStore:
         return address(self._url)
 
     def facts(self) -> dict[str, Any]:
-        batcher, writer = self._batcher, self._writer
-        assert batcher is not None, "not open"
+        group_commit, writer = self._group_commit, self._writer
+        assert group_commit is not None, "not open"
         assert writer is not None, "not open"
         return {
             "engine": "postgres",
-            "queue_depth": batcher.waiting + writer.waiting,
-            "commits": batcher.commits + writer.commits,
-            "commands": batcher.commands + writer.commands,
+            "queue_depth": group_commit.waiting + writer.waiting,
+            "commits": group_commit.commits + writer.commits,
+            "commands": group_commit.commands + writer.commands,
         }
 
     async def forget(self, age_ms: int, limit: int) -> int:
