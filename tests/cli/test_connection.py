@@ -1,11 +1,11 @@
-"""Which server commands ask, and what they say where that does not work."""
+"""How commands choose their server, and how they report connection errors."""
 
 import socket
 
 import pytest
 
 from runstead.cli import hoisted
-from runstead.cli.shared.connection import Reach, resolve, shown_url
+from runstead.cli.shared.connection import ServerOptions, resolve, shown_url
 
 PROFILES = """
 default = "local"
@@ -26,7 +26,7 @@ def place(bare):
     bare.profile(PROFILES)
 
     def find(environment=None, **options):
-        found = resolve(Reach(**options), {"HOME": str(bare.home), **(environment or {})})
+        found = resolve(ServerOptions(**options), {"HOME": str(bare.home), **(environment or {})})
         return found.url.value, found.key.value, found.project.value
 
     return find
@@ -39,19 +39,19 @@ def test_an_option_comes_before_a_variable_and_a_variable_before_the_profile(pla
     assert place(environment, url="http://option:4", project="p") == ("http://option:4", "vf_local_k", "p")
 
 
-def test_a_profile_that_an_option_names_comes_before_variables(place):
+def test_a_profile_named_by_an_option_comes_before_variables(place):
     environment = {"RUNSTEAD_URL": "http://variable:3", "RUNSTEAD_PROJECT": "v"}
     assert place(environment, profile="prod") == ("https://prod:2", "vf_prod_k", "v")
     assert place({"RUNSTEAD_PROFILE": "prod"}) == ("https://prod:2", "vf_prod_k", None)
     assert place({**environment, "RUNSTEAD_PROFILE": "prod"})[0] == "http://variable:3"
 
 
-def test_without_anything_the_server_is_the_one_on_this_machine(bare):
-    found = resolve(Reach(), {"HOME": str(bare.home)})
+def test_the_default_server_is_on_this_machine(bare):
+    found = resolve(ServerOptions(), {"HOME": str(bare.home)})
     assert (found.url, found.key.value) == (("http://127.0.0.1:8720", "default"), None)
 
 
-def test_the_config_file_is_where_xdg_says(bare, tmp_path):
+def test_the_config_file_is_in_the_xdg_directory(bare, tmp_path):
     bare.env.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     assert bare("config", "path").out == f"{tmp_path}/xdg/runstead/config.toml\n"
     bare.env.setenv("XDG_CONFIG_HOME", "relative")
@@ -61,14 +61,14 @@ def test_the_config_file_is_where_xdg_says(bare, tmp_path):
     }
 
 
-def test_what_is_in_effect_is_shown_without_any_key(bare):
+def test_the_effective_connection_is_shown_without_a_key(bare):
     bare.profile(PROFILES)
     shown = bare("config", "show")
     assert "http://local:1 (profile local)" in shown.out
     assert "set (profile local)" in shown.out
-    told = bare("--profile", "prod", "config", "show", "--json").json
-    assert told["key"] == {"set": True, "source": "profile prod"}
-    assert told["profile"] == {"value": "prod", "source": "--profile"}
+    printed = bare("--profile", "prod", "config", "show", "--json").json
+    assert printed["key"] == {"set": True, "source": "profile prod"}
+    assert printed["profile"] == {"value": "prod", "source": "--profile"}
     bare.env.setenv("RUNSTEAD_KEY", "vf_env_secretsecret")
     bare.env.setenv("RUNSTEAD_URL", "http://me:hunter2@host/x")
     everything = [
@@ -81,7 +81,7 @@ def test_what_is_in_effect_is_shown_without_any_key(bare):
         assert not any(secret in done.out + done.err for secret in ("vf_", "hunter2"))
 
 
-def test_a_config_file_with_a_key_that_others_can_read_is_warned_of(bare):
+def test_a_readable_config_file_with_a_key_causes_a_warning(bare):
     path = bare.profile(PROFILES, mode=0o644)
     warned = bare("config", "show")
     assert warned.code == 0
@@ -90,7 +90,7 @@ def test_a_config_file_with_a_key_that_others_can_read_is_warned_of(bare):
     assert bare("config", "show").err == ""
 
 
-def test_a_command_that_asks_twice_where_it_goes_warns_once(cli, server):
+def test_a_command_that_resolves_twice_warns_once(cli, server):
     cli.env.delenv("RUNSTEAD_KEY")
     cli.profile(f'default = "a"\n[profiles.a]\nkey = "{server.key}"\nproject = "default"\n', mode=0o644)
     assert cli("keys", "list").err.count("warning") == 1
@@ -106,7 +106,7 @@ def test_a_command_that_asks_twice_where_it_goes_warns_once(cli, server):
         ("[profiles.a]\nkey = ['vf_x_secret']", "key"),
     ],
 )
-def test_a_config_file_that_cannot_be_used_is_told_in_one_sentence(bare, text, word):
+def test_an_invalid_config_file_is_reported_in_one_sentence(bare, text, word):
     bare.profile(text)
     done = bare("runs", "list")
     assert (done.code, done.out) == (1, "")
@@ -127,13 +127,13 @@ def test_a_config_file_that_cannot_be_used_is_told_in_one_sentence(bare, text, w
         (["--profile", "p", "nothing"], ["--profile", "p", "nothing"]),
     ],
 )
-def test_these_options_may_stand_before_the_command(given, meant):
+def test_connection_options_may_precede_the_command(given, meant):
     assert hoisted(given) == meant
 
 
-def test_a_server_that_does_not_answer_is_named_with_what_to_do(bare):
+def test_an_unreachable_server_is_named_with_advice(bare):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         done = bare("runs", "get", "r", "--url", url, "--key", "vf_secret_k")
     assert (done.code, done.out) == (3, "")
@@ -149,13 +149,13 @@ def test_a_refusal_is_one_sentence_with_its_code(cli):
     assert done.err == "runstead: Run not found (NOT_FOUND, HTTP 404)\n"
 
 
-def test_refused_values_are_named(cli):
+def test_rejected_values_are_named(cli):
     done = cli("runs", "create", "task:" + "x" * 500)
     assert done.code == 1
     assert "request.target" in done.err
 
 
-def test_without_a_key_it_is_said_where_one_goes(cli):
+def test_a_missing_key_is_reported_with_where_to_set_it(cli):
     cli.env.delenv("RUNSTEAD_KEY")
     done = cli("runs", "get", "r")
     assert done.code == 1
@@ -167,18 +167,18 @@ def test_without_a_key_it_is_said_where_one_goes(cli):
     assert "vf_wrong" not in done.err
 
 
-def test_who_reaches_one_project_need_not_name_it(cli, project):
+def test_the_only_project_of_a_key_is_the_default(cli, project):
     assert cli("runs", "list").err == "no runs\n"
     assert cli("runs", "list", "--json").json == []
 
 
-def test_an_address_that_is_none_is_a_sentence(bare):
+def test_an_invalid_url_is_reported_in_one_sentence(bare):
     for url in ("nonsense", "ftp://x", "http://", "http://[::1", "http://x:port"):
         done = bare("runs", "get", "r", "--url", url)
         assert done.code in {1, 3}, url
         assert len(done.err.splitlines()) == 1, done.err
 
 
-def test_a_password_in_an_address_is_not_shown():
+def test_a_password_in_a_url_is_not_shown():
     assert shown_url("http://a:b@host:1/p") == "http://host:1/p"
     assert shown_url("http://host:1") == "http://host:1"

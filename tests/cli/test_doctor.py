@@ -1,4 +1,4 @@
-"""`runstead doctor` says what is wrong, and what to do."""
+"""`runstead doctor` reports problems and how to fix them."""
 
 import os
 import resource
@@ -15,8 +15,8 @@ from runstead.cli.shared.diagnostics import skew
 
 
 def levels(done):
-    told = [line for line in done.lines if not line.startswith(" ")]
-    return {line[6:].split(": ")[0]: line.split()[0] for line in told}
+    lines = [line for line in done.lines if not line.startswith(" ")]
+    return {line[6:].split(": ")[0]: line.split()[0] for line in lines}
 
 
 @pytest.fixture
@@ -26,8 +26,10 @@ def store(cli):
     return cli
 
 
-def test_where_all_is_well_every_line_says_ok(store):
-    store.env.setattr(local_checks, "_optimized", lambda: True)  # or not, as the tests' Python was built
+def test_every_check_is_ok_on_a_healthy_installation(store):
+    store.env.setattr(
+        local_checks, "_optimized", lambda: True
+    )  # independent of the Python that runs the tests
     done = store("doctor")
     assert (done.code, done.err) == (0, ""), done
     assert set(levels(done).values()) == {"ok"}, done.out
@@ -48,7 +50,7 @@ def test_where_all_is_well_every_line_says_ok(store):
         (None, "C:\\Python313", "ok"),
     ],
 )
-def test_a_python_that_was_built_without_optimization_is_warned_of(bare, arguments, prefix, level):
+def test_a_python_without_optimizations_is_a_warning(bare, arguments, prefix, level):
     bare.env.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": arguments}.get)
     bare.env.setattr(sys, "base_prefix", prefix)
     done = bare("doctor")
@@ -56,7 +58,7 @@ def test_a_python_that_was_built_without_optimization_is_warned_of(bare, argumen
     assert ("--enable-optimizations" in done.out) == (level == "warn")
 
 
-def test_no_screen_of_the_doctor_shows_a_secret(store, server):
+def test_the_doctor_shows_no_secret(store, server):
     store.env.setenv("RUNSTEAD_BOOTSTRAP_KEY", "vf_doctor01_very-secret-words-here")
     store.profile('[profiles.x]\nkey = "vf_profile1_also-secret"\n', mode=0o644)
     for options in ((), ("--json",)):
@@ -65,7 +67,7 @@ def test_no_screen_of_the_doctor_shows_a_secret(store, server):
         assert server.key not in done.out + done.err
 
 
-def test_a_server_that_is_not_there_fails_where_it_was_named_and_warns_where_not(bare):
+def test_a_missing_server_fails_if_named_and_warns_otherwise(bare):
     done = bare("doctor")
     assert done.code == 0
     assert levels(done)["server"] == "warn"
@@ -76,7 +78,7 @@ def test_a_server_that_is_not_there_fails_where_it_was_named_and_warns_where_not
     assert "--url" in named.out
 
 
-def test_a_key_that_is_refused_fails_and_says_whose_it_is(cli, project):
+def test_a_refused_key_fails_and_its_source_is_named(cli, project):
     assert levels(cli("doctor"))["key"] == "ok"
     wrong = cli("doctor", "--project", "elsewhere")
     assert (wrong.code, levels(wrong)["key"]) == (1, "fail")
@@ -89,7 +91,7 @@ def test_a_key_that_is_refused_fails_and_says_whose_it_is(cli, project):
     assert levels(cli("doctor"))["key"] == "warn"
 
 
-def test_a_store_without_its_migrations_is_told_how_to_get_them(bare):
+def test_a_store_with_missing_migrations_is_a_warning(bare):
     sqlite3.connect(bare.home / "old.db").close()
     (bare.home / "old.db").touch()
     done = bare("doctor", "--database", f"sqlite:///{bare.home}/old.db")
@@ -97,7 +99,7 @@ def test_a_store_without_its_migrations_is_told_how_to_get_them(bare):
     assert "runstead db migrate" in done.out
 
 
-def test_a_store_that_cannot_be_is_a_failure(bare):
+def test_an_invalid_store_is_a_failure(bare):
     for database in ("mysql://x", "memory://", f"sqlite:///{bare.home}/no/such/place.db"):
         done = bare("doctor", "--database", database)
         assert (done.code, levels(done)["store"]) == (1, "fail"), database
@@ -108,13 +110,13 @@ def test_a_store_that_cannot_be_is_a_failure(bare):
     assert (done.code, levels(done)["store"]) == (1, "fail")
 
 
-def test_a_postgresql_that_is_not_there_is_a_failure_without_its_password(bare):
+def test_an_unreachable_postgresql_is_a_failure_without_its_password(bare):
     done = bare("doctor", "--database", "postgresql://ada:hunter2@127.0.0.1:9/runstead")
     assert (done.code, levels(done)["store"]) == (1, "fail")
     assert "hunter2" not in done.out
 
 
-def test_settings_that_cannot_be_are_told(bare):
+def test_invalid_settings_are_reported(bare):
     bare.env.setenv("RUNSTEAD_PORT", "many")
     done = bare("doctor")
     assert (done.code, levels(done)["settings"]) == (1, "fail")
@@ -126,7 +128,7 @@ def test_settings_that_cannot_be_are_told(bare):
     assert "example of the docs" in bare("doctor").out
 
 
-def test_signing_keys_that_others_can_read_are_warned_of(bare):
+def test_readable_signing_keys_are_a_warning(bare):
     path = bare.home / "keys.pem"
     bare.env.setenv("RUNSTEAD_SIGNING_KEY_FILE", str(path))
     missing = bare("doctor")
@@ -141,7 +143,7 @@ def test_signing_keys_that_others_can_read_are_warned_of(bare):
 @pytest.mark.parametrize(
     ("seconds", "level"), [(0, "ok"), (4, "ok"), (-6, "warn"), (59, "warn"), (-61, "fail"), (86_400, "fail")]
 )
-def test_clocks_that_differ_are_told_by_how_much(seconds, level):
+def test_a_clock_difference_is_reported(seconds, level):
     found = skew("clock", seconds, 0.0)
     assert found.level == level
     if level != "ok":
@@ -149,7 +151,7 @@ def test_clocks_that_differ_are_told_by_how_much(seconds, level):
 
 
 @pytest.mark.parametrize(("free", "level"), [(10**12, "ok"), (10**9, "warn"), (10**7, "fail")])
-def test_a_disk_that_runs_full_is_told_in_time(bare, free, level):
+def test_a_nearly_full_disk_is_reported(bare, free, level):
     bare.env.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
     assert levels(bare("doctor"))["disk"] == level
 
@@ -157,20 +159,20 @@ def test_a_disk_that_runs_full_is_told_in_time(bare, free, level):
 @pytest.mark.parametrize(
     ("hard", "level"), [(resource.RLIM_INFINITY, "ok"), (4_096, "ok"), (1_024, "warn"), (64, "fail")]
 )
-def test_too_few_open_files_are_told(bare, hard, level):
+def test_a_low_limit_of_open_files_is_reported(bare, hard, level):
     bare.env.setattr(resource, "getrlimit", lambda _: (64, hard))
     assert levels(bare("doctor"))["open files"] == level
 
 
 def test_a_directory_that_cannot_be_written_is_a_failure(bare):
-    if os.geteuid() == 0:  # who may write anywhere
+    if os.geteuid() == 0:  # root may write anywhere
         bare.env.setattr(os, "access", lambda _path, mode: mode != os.W_OK)
     locked = bare.home / "locked"
     locked.mkdir(mode=0o500)
     assert levels(bare("doctor", "--database", f"sqlite:///{locked}/x.db"))["disk"] == "fail"
 
 
-def test_another_server_than_ours_is_not_taken_for_one(bare):
+def test_another_kind_of_server_is_recognized(bare):
     answer = types.SimpleNamespace(status_code=200, content=b"<html>", headers={})
     (found,) = server_checks._answer("http://x", answer, 0.0, 0.0)
-    assert (found.level, "no Runstead server" in found.detail) == ("fail", True)
+    assert (found.level, "not a Runstead server" in found.detail) == ("fail", True)

@@ -5,7 +5,7 @@ import pytest
 from runstead.sdk import Client
 
 
-def test_a_key_is_shown_once_and_is_good_until_it_is_revoked(cli, project, server):
+def test_a_key_is_shown_once_and_works_until_it_is_revoked(cli, project, server):
     made = cli("keys", "create", "--name", "mine", "--scope", "runs:read", "--expires", "3d", "--json").json
     assert set(made) == {"key", "prefix", "id", "project_id", "scopes", "name", "expires_at"}
     with Client(server.url, made["key"], project=project.slug) as client:
@@ -23,7 +23,7 @@ def test_a_key_is_shown_once_and_is_good_until_it_is_revoked(cli, project, serve
     assert "revoked" in cli("keys", "list").out
 
 
-def test_without_json_the_key_is_all_that_is_printed(cli, project):
+def test_without_json_only_the_key_is_printed(cli, project):
     done = cli("keys", "create")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("vf_")
@@ -32,7 +32,7 @@ def test_without_json_the_key_is_all_that_is_printed(cli, project):
 
 @pytest.fixture
 def store(bare):
-    """The command line beside a store, and no server."""
+    """The command line with a store and without a server."""
     bare.env.setenv("RUNSTEAD_DATABASE_URL", f"sqlite:///{bare.home}/alone.db")
     assert bare("projects", "create", "alone", "--name", "Alone").code == 0
     return bare
@@ -52,8 +52,8 @@ def test_on_the_store_keys_are_made_listed_and_revoked_without_a_server(store):
     assert "nowhere" in store("keys", "list", "--project", "nowhere").err
 
 
-def test_an_option_says_which_side_is_meant(cli, server, project):
-    # The environment names a server, and then a store as well; --url and --database decide.
+def test_an_option_chooses_between_store_and_server(cli, server, project):
+    # The environment names a server, later also a store; --url and --database take precedence.
     assert project.slug in cli("projects", "list").out
     cli.env.setenv("RUNSTEAD_DATABASE_URL", f"sqlite:///{cli.home}/alone.db")
     assert cli("projects", "list").err == "no projects\n"
@@ -63,13 +63,13 @@ def test_an_option_says_which_side_is_meant(cli, server, project):
     assert both.code == 2
 
 
-def test_a_default_profile_means_its_server(bare, server):
+def test_a_default_profile_selects_its_server(bare, server):
     bare.profile(f'default = "here"\n[profiles.here]\nurl = "{server.url}"\nkey = "{server.key}"\n')
     assert "default" in bare("projects", "list").out
     assert list(bare.home.glob("*.db")) == []
 
 
-def test_a_project_made_through_a_server_comes_with_its_key(cli, server):
+def test_a_project_created_through_a_server_has_a_key(cli, server):
     made = cli("projects", "create", "through-http", "--json").json
     with Client(server.url, made["api_key"], project="through-http") as client:
         assert client.get_project().id == made["id"]
@@ -78,7 +78,7 @@ def test_a_project_made_through_a_server_comes_with_its_key(cli, server):
     assert "PROJECT_SLUG_TAKEN" in again.err
 
 
-def test_on_the_store_a_list_of_keys_makes_no_file(bare):
+def test_listing_keys_creates_no_database_file(bare):
     done = bare("keys", "list", "--project", "p", "--database", f"sqlite:///{bare.home}/none.db")
     assert done.code == 1
     assert "none.db" in done.err

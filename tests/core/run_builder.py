@@ -1,4 +1,4 @@
-"""One run and all that happens to it: the rules applied in order, with the guards that every engine keeps."""
+"""Applies rules to one run in order, with the same guards as an engine."""
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from runstead.core.runs.write_set import write_set
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
 MINUTE = 60_000
-ANY = transitions.Seen(any=True)
+ANY = transitions.IfMatch(any=True)
 
 
 SERVICE = PushService(
@@ -34,14 +34,14 @@ SERVICE = PushService(
 
 
 def new_run(run_id="run_1", **fields):
-    given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
-    given |= {"uid": run_id, "root_run_id": "", "created_at": 0, "updated_at": 0, "target": "task:sums"}
-    return Run(project_id=PROJECT, run_id=run_id, **(given | fields))
+    defaults = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
+    defaults |= {"uid": run_id, "root_run_id": "", "created_at": 0, "updated_at": 0, "target": "task:sums"}
+    return Run(project_id=PROJECT, run_id=run_id, **(defaults | fields))
 
 
 def event(event_type="CUSTOM", *, key=None, **members):
-    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
-    payload = msgspec.json.encode(told)
+    body = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(body)
     digest = None if key is None else rules.digest(payload)
     private = event_type in PRIVATE_TYPES
     return NewEvent(event_type, payload, external=True, private=private, key=key, digest=digest)
@@ -52,14 +52,14 @@ def stored(number, new, sequence=0):
 
 
 class RunBuilder:
-    """`run` is the row as it stands, `log` its stored events, `ended` the attempts that came to nothing."""
+    """`run` is the current row, `log` its stored events, `ended` the attempts that ended without a completion."""
 
     def __init__(self, *, seq=1, parent=None, family_cancelled=False, **fields):
         self.now = NOON
         self.log = []
         self.ended = []
         self.receipts = {}
-        self.inputs = {}  # id → input request, as it stands
+        self.inputs = {}  # id → current input request
         self.keys = {}
         self.states = []
         self.fences = []
@@ -88,7 +88,7 @@ class RunBuilder:
         return msgspec.json.decode(self.log[index].payload)
 
     def take(self, transition):
-        """Write what was decided, as an engine would."""
+        """Write the transition, as an engine would."""
         self.last = transition
         old, write = self.run, write_set(self.run, transition, self.now)
         self.writes.append(write)
@@ -108,22 +108,22 @@ class RunBuilder:
             self.ended.append(write.ended_attempt)
         if write.receipt is not None:
             self.receipts[write.receipt.key] = write.receipt
-        if (asked := write.opened_input) is not None:
-            self.inputs[asked.id] = replace(asked, seq=len(self.inputs) + 1)
+        if (request := write.opened_input) is not None:
+            self.inputs[request.id] = replace(request, seq=len(self.inputs) + 1)
         if (closed := write.closed_input) is not None:
             self.inputs[closed.id] = closed.applied(self.inputs[closed.id])
         self.run = new
         return transition
 
     def claim(self, worker="ann", lease_ms=MINUTE):
-        """The fence of the attempt that begins."""
+        """Claim the run. Returns the fence of the attempt."""
         token = f"token-{self.run.attempt + 1}"
         self.take(transitions.claim(self.run, now=self.now, worker=worker, lease_ms=lease_ms, token=token))
         self.fences.append(Fence(self.run.attempt, token))
         return self.fences[-1]
 
     def dispatch(self, *, reached=True, dice=0.5):
-        """The fence of the attempt to hand the run over; None where no service was there."""
+        """Dispatch the run. Returns the fence of the attempt, None without a service."""
         token = f"token-{self.run.attempt + 1}"
         service = SERVICE if reached else None
         self.take(transitions.dispatch(self.run, now=self.now, service=service, token=token, dice=dice))
@@ -213,7 +213,7 @@ class RunBuilder:
         )
 
     def ask(self, call="call_1", *, title="Who?", expires_at=None, fence=NO_FENCE):
-        """Ask for a form; the id of the request."""
+        """Request input with a form."""
         known = next((one for one in self.inputs.values() if one.tool_call_id == call), None)
         request = InputRequest(
             id=f"input_{len(self.inputs) + 1}",
@@ -251,7 +251,7 @@ class RunBuilder:
                 self.run,
                 now=self.now,
                 events=events,
-                expected_event_id=after,
+                expected_previous_event_id=after,
                 expected_sequence=sequence,
                 tail=tuple(tail),
                 fence=fence,
@@ -265,8 +265,8 @@ class RunBuilder:
     def unpause(self):
         return self.resume(None, kind="unpause", call=None)
 
-    def rename(self, seen=ANY, **names):
-        return self.take(transitions.rename(self.run, now=self.now, names=names, seen=seen))
+    def rename(self, if_match=ANY, **names):
+        return self.take(transitions.rename(self.run, now=self.now, names=names, if_match=if_match))
 
     def complete(self, status="completed", *, fence=NO_FENCE, **members):
         completion = Completion(status=status, **members)

@@ -1,4 +1,4 @@
-"""What the docs show works as it stands: the walk-through, the programs, the JSON."""
+"""The samples in the docs work unchanged: the walk-through, the programs, the JSON."""
 
 import importlib
 import json
@@ -22,7 +22,7 @@ from runstead.sdk import Client
 from .pages import blocks, name, text
 
 # Every call's status goes to stderr, beside what the reader sees.
-TELL_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
+PRINT_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
 PROGRAMS = blocks("python")
 ENDLESS = re.compile(r"Worker\(|register_push_service\(")
 
@@ -38,7 +38,7 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
     promised = re.findall(r"^# .*: (\d{3})$", walk, re.MULTILINE)
     assert len(promised) == walk.count("curl -s")
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", TELL_STATUS + server.fit(walk)],
+        ["bash", "-euo", "pipefail", "-c", PRINT_STATUS + server.fit(walk)],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -73,7 +73,7 @@ def test_a_program_runs(program, server, environment, tmp_path):
 
 
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if "Worker(" in p.text], ids=of)
-def test_a_worker_works_until_it_is_told_to_stop(program, server, environment, tmp_path):
+def test_a_worker_works_until_it_is_stopped(program, server, environment, tmp_path):
     (target,) = re.findall(r'targets=\["([^"]+)"\]', program.text)
     with Client(server.url, server.key, project="default") as client:
         run = client.create_task_run(target, input={"name": "Ada"}).run
@@ -124,15 +124,15 @@ def test_json_is_what_the_program_reads_and_writes(example):
     module, _, shape = example.type.rpartition(".")
     shape = getattr(importlib.import_module(f"runstead.{module}"), shape)
     value = msgspec.json.decode(example.text.encode(), type=shape)
-    told = json.loads(example.text)
-    assert told.keys() <= set(shape.__struct_encode_fields__)
+    documented = json.loads(example.text)
+    assert documented.keys() <= set(shape.__struct_encode_fields__)
     again = json.loads(msgspec.json.encode(value))
-    assert {member: again[member] for member in told} == told
+    assert {member: again[member] for member in documented} == documented
     if example.type.endswith(".CreateRun"):
         new_run(value)
-        assert told["request"].keys() <= set(REQUESTS[told["kind"]].__struct_encode_fields__)
+        assert documented["request"].keys() <= set(REQUESTS[documented["kind"]].__struct_encode_fields__)
     if example.type.endswith(".AppendEvents"):
-        assert len(new_events(value.events)) == len(told["events"])
+        assert len(new_events(value.events)) == len(documented["events"])
 
 
 def test_commands_in_the_docs_exist(environment):

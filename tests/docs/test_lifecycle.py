@@ -1,4 +1,4 @@
-"""The states and limits that the docs tell, in words and in the picture, are those of the code."""
+"""The states and limits in the docs, in text and in the diagram, are those of the code."""
 
 import xml.etree.ElementTree as ET
 
@@ -36,7 +36,7 @@ def test_the_picture_shows_every_move():
     assert moves == {state: set(after) for state, after in MOVES.items() if after}
 
 
-def test_the_picture_is_drawn_for_light_and_dark_and_told_in_words():
+def test_the_picture_is_drawn_for_light_and_dark_and_has_an_alternative_text():
     assert "prefers-color-scheme: dark" in PICTURE.read_text()
     assert "![A run is pending, running or waiting." in text("README.md")
 
@@ -46,13 +46,13 @@ LIMITS = {
     "The form of a sign-in": f"{limits.sign_in_body_bytes_max // limits.KIB} KiB",
     "The request line and the headers": f"{limits.header_bytes_max // limits.KIB} KiB",
     "A URL": f"{limits.url_bytes_max // limits.KIB} KiB",
-    "Time for a header to come": f"{limits.header_s_max:g} seconds",
-    "Time for a body to come": f"{limits.body_s_max:g} seconds, and longer while at least "
+    "Time for a header to arrive": f"{limits.header_s_max:g} seconds",
+    "Time for a body to arrive": f"{limits.body_s_max:g} seconds, and longer while at least "
     f"{limits.body_bytes_per_s_min // limits.KIB} KiB per second arrive",
     "Time between two requests on a connection": f"{limits.idle_s_max:g} seconds",
-    "Connections": f"what the limit on open files allows for, {limits.connections_max:,} at most, "
-    "unless `RUNSTEAD_CONNECTIONS_MAX` says otherwise",
-    "Connections of one address": "half of them, unless `RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX` says otherwise",
+    "Connections": f"as many as the limit on open files allows, at most {limits.connections_max:,}, "
+    "unless `RUNSTEAD_CONNECTIONS_MAX` is set",
+    "Connections of one address": "half of them, unless `RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX` is set",
     "One event": f"less than {limits.event_bytes_max // limits.KIB} KiB; "
     f"a private one less than {limits.private_event_bytes_max // limits.MIB} MiB",
     "Events per request": f"{limits.events_per_append_max}",
@@ -66,7 +66,7 @@ LIMITS = {
     "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
     f"and values up to {limits.label_value_chars_max} characters",
     "Artifacts of a run": f"{limits.artifacts_max:,}",
-    "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` says otherwise",
+    "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",
     "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
@@ -77,31 +77,31 @@ LIMITS = {
     "Schedules per project": f"{limits.schedules_per_project_max}",
     "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
     "Runs per batch": f"{limits.runs_per_batch_max:,}",
-    "`config` of what follows a batch": f"{limits.batch_config_bytes_max >> 10} KiB",
+    "`config` of the follow-up run of a batch": f"{limits.batch_config_bytes_max >> 10} KiB",
     "Cron expression": f"{limits.cron_chars_max} characters",
     "Webhooks per project": f"{limits.webhooks_per_project_max}",
     "Triggers per project": f"{limits.triggers_per_project_max}",
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",
     "`config` of a trigger": f"{limits.trigger_config_bytes_max // limits.KIB} KiB",
-    "Times of a look ahead": f"1 to {limits.upcoming_times_max}, {limits.upcoming_times_default} unless told otherwise",
+    "Upcoming times of a schedule": f"1 to {limits.upcoming_times_max}, default {limits.upcoming_times_default}",
     "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
-    "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, beside the connection's buffers",
-    "A peer that takes no byte of what waits for it": f"closed after {limits.write_silence_s} seconds",
-    "Hints kept per followed project": f"{limits.changes_per_project_max:,}",
+    "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, besides the buffers of the connection",
+    "A client that reads no byte of waiting data": f"its connection is closed after {limits.write_silence_s} seconds",
+    "Change notifications kept per followed project": f"{limits.changes_per_project_max:,}",
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),
     "Prices per project": f"{limits.prices_per_project_max:,}",
     "One price": f"{limits.price_max // 1_000_000:,} of the currency for a million tokens",
     "Tokens of one kind of one run, in reports": f"{limits.tokens_per_run_max:,}",
-    "Runs that a report on usage reads beside the sums, after an upgrade": f"the newest {limits.usage_backlog_max:,}",
-    "Families among which a report on usage looks": f"{limits.usage_families_max:,}",
-    "Groups of a report on usage": f"{limits.usage_groups_max:,}",
+    "Runs that a usage report reads besides the sums, after an upgrade": f"the newest {limits.usage_backlog_max:,}",
+    "Families that a usage report reads": f"{limits.usage_families_max:,}",
+    "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
-    "Session of a browser": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
-    "Sessions of browsers per caller": f"{limits.browser_sessions_max}: with another, the oldest ends",
+    "Browser session": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
+    "Browser sessions of a caller": f"{limits.browser_sessions_max}: a new one ends the oldest",
 }
 SENTENCES = {
     "docs/run-lifecycle.md": [
@@ -109,18 +109,18 @@ SENTENCES = {
         f"and {limits.attempts_default_after_timeout} after a timeout",
         f"backoff** of {limits.backoff_ms_first // 1000} s",
         f"up to {limits.backoff_ms_max // 60_000} minutes",
-        f"at most {limits.family_depth_max - 1} runs above one",
+        f"at most {limits.family_depth_max - 1} ancestors",
     ],
     "docs/events-and-streams.md": [
         f"at most {limits.events_per_run_max:,} events",
         f"limit` (1 to {limits.event_rows_max}, default {limits.event_rows_default})",
         f"after every {limits.stream_heartbeat_s} s of silence",
         f"every {limits.stream_poll_s} s",
-        f"newest {limits.changes_per_project_max:,} hints",
+        f"newest {limits.changes_per_project_max:,} change notifications",
         f"within {limits.change_interval_s} s",
     ],
     "docs/schedules.md": [
-        f"stands, {limits.upcoming_times_default} unless `count` says otherwise, {limits.upcoming_times_max} at most",
+        f"`count` 1 to {limits.upcoming_times_max}, default {limits.upcoming_times_default}",
         f"Of more than {limits.schedule_replaced_runs_max}, the rest",
         f"| `timeout_seconds` | {limits.schedule_timeout_s_default} |",
         f"| `backoff_limit` | {limits.schedule_backoff_limit_default} |",
@@ -151,7 +151,7 @@ SENTENCES = {
     ],
     "docs/operations.md": [
         f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
-        f"at most {limits.deliveries_pruned_max:,} at a time",
+        f"at most {limits.deliveries_expired_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",
         f"| deadlines | {limits.deadlines_tick_s} s |",
@@ -165,7 +165,7 @@ SENTENCES = {
         f"has 1 to {limits.message_parts_max} parts",
         f"up to {limits.idempotency_key_chars_max} characters",
         f"`limit` 1 to {limits.page_rows_max} (default {limits.page_rows_default})",
-        f"at most {limits.message_fold_bytes_max // limits.MIB} MiB are folded",
+        f"at most {limits.message_projection_bytes_max // limits.MIB} MiB are folded",
         f"once {limits.message_page_bytes_max // limits.MIB} MiB were read",
         f"{limits.message_cache_bytes_max // limits.MIB} MiB of them",
         f"`name` (1 to {limits.field_name_chars_max} characters",
@@ -180,12 +180,12 @@ SENTENCES = {
 }
 
 
-def test_limits_are_told_as_they_are():
+def test_limits_are_documented_correctly():
     assert {row[0]: row[1] for row in table("docs/bounds.md", "what")} == LIMITS
 
 
 @pytest.mark.parametrize("page", SENTENCES)
-def test_bounds_in_sentences_are_told_as_they_are(page):
+def test_bounds_in_sentences_are_documented_correctly(page):
     flat = " ".join(text(page).split())
     for sentence in SENTENCES[page]:
         assert sentence in flat

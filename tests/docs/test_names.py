@@ -67,14 +67,14 @@ def types_in_docs():
     return {kind.strip() for row in table(EVENTS, "group") for kind in row[1].split(",")}
 
 
-def test_every_setting_is_told_with_its_default():
+def test_every_setting_is_documented_with_its_default():
     rows = {ticked(row[0])[0]: row[1].strip("`") for row in table(CONFIGURATION, "setting")}
     assert rows.keys() == set(settings.NAMES)
     defaults = settings.load({})
-    for setting, told in rows.items():
+    for setting, documented in rows.items():
         member = setting.removeprefix("RUNSTEAD_").lower()
         default = getattr(defaults, member)
-        assert told == ("" if default is None else str(default)), setting
+        assert documented == ("" if default is None else str(default)), setting
 
 
 @each_page
@@ -83,24 +83,24 @@ def test_a_page_names_no_setting_that_does_not_exist(page):
     assert named - set(settings.NAMES) - environment_of_commands() - {"RUNSTEAD_", *OF_PROGRAMS} == set()
 
 
-def test_every_error_code_is_told_with_its_status():
+def test_every_error_code_is_documented_with_its_status():
     rows = [row for row in table(ERRORS, "code") if len(row) == 4]
     assert {ticked(row[0])[0]: int(row[1]) for row in rows} == STATUS
     assert STATUS.keys() == CODES.keys()
     assert len(rows) == len(STATUS)
 
 
-def test_every_code_that_a_run_may_carry_is_told():
+def test_every_code_that_a_run_may_carry_is_documented():
     rows = [row for row in table(ERRORS, "code") if len(row) == 3]
     assert {ticked(row[0])[0] for row in rows} == RUN_CODES.keys()
     assert len(rows) == len(RUN_CODES)
 
 
-def test_every_code_of_the_sdk_is_told():
+def test_every_code_of_the_sdk_is_documented():
     assert {ticked(row[0])[0]: row[1] for row in table("docs/durable.md", "code")} == SDK_CODES
 
 
-def test_every_code_of_a_process_and_every_variable_of_a_program_is_told():
+def test_every_code_of_a_process_and_every_variable_of_a_program_is_documented():
     rows = table("docs/isolation.md", "code")
     assert {code for row in rows for code in ticked(row[0])} == {"EXIT_<n>", *PROCESS_CODES}
     assert tuple(ticked(row[0])[0] for row in table("docs/isolation.md", "variable")) == OF_PROGRAMS
@@ -126,11 +126,11 @@ def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
         assert int(status) == STATUS[code], code
 
 
-def test_every_route_is_told_with_its_status():
+def test_every_route_is_documented_with_its_status():
     rows = table(API, "route")
-    told = {ticked(row[0])[0]: int(row[1]) for row in rows}
-    assert told == {f"{each.method} {each.path}": each.status for each in operations()}
-    assert len(rows) == len(told)
+    documented = {ticked(row[0])[0]: int(row[1]) for row in rows}
+    assert documented == {f"{each.method} {each.path}": each.status for each in operations()}
+    assert len(rows) == len(documented)
 
 
 @each_page
@@ -145,19 +145,19 @@ def options_under(heading):
     return set(re.findall(r"^\| `(--[\w-]+)`", under, re.MULTILINE))
 
 
-def test_every_command_is_told_with_its_options():
+def test_every_command_is_documented_with_its_options():
     assert commands(), "the command line has commands"
-    common = options_under("## Where commands go")  # told once; a command may tell more of them
+    common = options_under("## Server selection")  # documented once; a command may add to them
     assert common == {"--url", "--key", "--project", "--profile", "--json"}
     for words, options in commands().items():
-        told = options_under(f"### `runstead {words}`")
-        assert told <= options, words
-        assert options - told <= (common if "--profile" in options else set()), words
+        documented = options_under(f"### `runstead {words}`")
+        assert documented <= options, words
+        assert options - documented <= (common if "--profile" in options else set()), words
 
 
-def test_every_command_that_is_told_is_there():
-    told = re.findall(r"^### `runstead ([^`]+)`", "".join(map(text, (CLI, *OTHERS))), re.MULTILINE)
-    assert sorted(told) == sorted(commands())
+def test_every_command_that_is_documented_exists():
+    documented = re.findall(r"^### `runstead ([^`]+)`", "".join(map(text, (CLI, *OTHERS))), re.MULTILINE)
+    assert sorted(documented) == sorted(commands())
 
 
 LINES = [
@@ -178,7 +178,7 @@ def test_a_command_in_a_page_is_one_that_the_program_takes(line, monkeypatch):
             cli.parse_args(given, exit_on_error=False, print_error=False)
 
 
-def test_every_exit_code_is_told():
+def test_every_exit_code_is_documented():
     from runstead.cli import BROKEN_PIPE, INTERRUPTED, USAGE
     from runstead.cli.shared import connection, exit_codes, output
 
@@ -193,28 +193,28 @@ def test_a_page_names_no_command_or_option_that_does_not_exist(page):
     for words in re.findall(r"`runstead ([a-z]+(?: [a-z]+)?)(?=`| -| [A-Z])", text(page)):
         assert words in groups | known.keys()
     options = set().union(*known.values()) | {"--help", "--version"}
-    if page.name != "CONTRIBUTING.md":  # which tells of other programs
+    if page.name != "CONTRIBUTING.md":  # which names options of other programs
         mine = {word for word in ticked(prose(page)) if re.fullmatch(r"--[\w-]+", word)}
         assert mine - options == set()
 
 
-def test_every_event_type_is_told():
+def test_every_event_type_is_documented():
     assert event_types() - types_in_docs() == set()
     assert {row[1] for row in table(EVENTS, "group") if row[0] == "private"} == event.PRIVATE_TYPES
 
 
-def test_the_sentences_that_clients_match_are_told_as_they_are():
+def test_the_sentences_that_clients_match_are_documented_correctly():
     from runstead.core.runs import append
 
-    told = {ticked(row[0])[0]: ticked(row[1])[0] for row in table(EVENTS, "`detail`")}
-    assert {append.MISMATCH, append.RUN_TERMINAL, append.RUN_WAITING, append.TOO_LARGE} <= told.keys()
+    documented = {ticked(row[0])[0]: ticked(row[1])[0] for row in table(EVENTS, "`detail`")}
+    assert {append.MISMATCH, append.RUN_TERMINAL, append.RUN_WAITING, append.TOO_LARGE} <= documented.keys()
     source = (ROOT / "src/runstead/commands/create.py").read_text()
-    for sentence, code in told.items():
+    for sentence, code in documented.items():
         assert code in CODES
         assert sentence in source or sentence in vars(append).values()
 
 
-def test_every_metric_is_told():
+def test_every_metric_is_documented():
     served = {sample.name for family in metrics.registry.collect() for sample in (family.samples or [family])}
     base = {re.sub(r"_(bucket|sum|count|created)$", "", one) for one in served}
     base |= {f"{family.name}_total" for family in metrics.registry.collect() if family.type == "counter"}
@@ -222,7 +222,7 @@ def test_every_metric_is_told():
     assert {ticked(row[0])[0] for row in table("docs/operations.md", "metric")} == base
 
 
-def test_scopes_and_roles_are_told_as_they_are():
+def test_scopes_and_roles_are_documented_correctly():
     assert {ticked(row[0])[0] for row in table("docs/authentication.md", "scope")} == set(Scope)
     roles = {ticked(row[0])[0]: ticked(row[1]) for row in table("docs/authentication.md", "role")}
     assert roles.keys() == ROLE_SCOPES.keys()
@@ -230,14 +230,14 @@ def test_scopes_and_roles_are_told_as_they_are():
         assert (set(scopes) or set(Scope)) == ROLE_SCOPES[role], role
 
 
-def test_every_kind_of_resume_is_told():
+def test_every_kind_of_resume_is_documented():
     rows = table("docs/run-lifecycle.md", "reason")
     assert {kind: ticked(row[0])[0] for row in rows for kind in ticked(row[1]) if kind in RESUMES} == RESUMES
 
 
-def test_every_method_of_the_client_is_told():
-    told = {method for row in table(SDK, "for") for method in ticked(row[1])}
+def test_every_method_of_the_client_is_documented():
+    documented = {method for row in table(SDK, "for") for method in ticked(row[1])}
     methods = {word for word in dir(Client) if not word.startswith("_") and callable(getattr(Client, word))}
-    assert told == methods - {"close", "with_key"}
+    assert documented == methods - {"close", "with_key"}
     classes = set(re.findall(r"`(Client|AsyncClient|Worker|Retries|\w+Error|RunFailed)\b", text(SDK)))
     assert classes <= set(sdk_names)

@@ -1,6 +1,8 @@
-"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how much happens.
+"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how
+much happens.
 
-It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of their own.
+It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of
+their own.
 """
 
 import asyncio
@@ -19,21 +21,15 @@ from runstead.core.clock import iso
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.web.framework.form import Fields
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 from runstead.web.runs import listing, rows
 from runstead.web.runs.filters import Filters
 from runstead.web.runs.rows import follow
-
-
-class Clock:
-    now = 1_774_008_000_000
-
-    def __call__(self):
-        return self.now
+from tests.support.clock import Clock
 
 
 class Place:
-    """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
+    """A project over SQLite. `steps` counts the steps of SQLite's virtual machine in readers, in hundreds."""
 
     def __init__(self, store, project, clock):
         self.app = App(store, LocalNotifier())
@@ -42,7 +38,7 @@ class Place:
         self.steps = 0
         self.clock = clock
 
-    def visit(self, path, query=()):
+    def request(self, path, query=()):
         scope = {
             "path": path,
             "query_string": b"",
@@ -50,7 +46,7 @@ class Place:
             "path_params": {"project": self.project.slug},
         }
         fields = Fields(list(query))
-        return Visit(self.app, scope, self.principal, None, "secret", fields, Fields([]), lambda: None)
+        return PageRequest(self.app, scope, self.principal, None, "secret", fields, Fields([]), lambda: None)
 
     def task(self):
         return NewRun(kind="task", owner_kind="project", owner_id=self.project.id, target="task:many")
@@ -101,23 +97,23 @@ async def place(sqlite_store, tmp_path, monkeypatch):
 async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, states):
     query = [("status", one) for one in states]
     await place.fill(1_000)
-    few = await place.cost(listing.index(place.visit("/ui/projects/many/runs", query)))
+    few = await place.cost(listing.index(place.request("/ui/projects/many/runs", query)))
     await place.fill(4_000)
-    many = await place.cost(listing.index(place.visit("/ui/projects/many/runs", query)))
+    many = await place.cost(listing.index(place.request("/ui/projects/many/runs", query)))
     assert many <= few * 1.2 + 5
 
 
-async def test_a_page_far_back_costs_what_the_first_does(place):
+async def test_a_page_far_back_costs_as_much_as_the_first(place):
     await place.fill(3_000)
-    first = await place.cost(listing.index(place.visit("/ui/projects/many/runs")))
+    first = await place.cost(listing.index(place.request("/ui/projects/many/runs")))
     far = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
     cursor = [("cursor", listing.to_cursor(far[-1], "created_at"))]
-    assert await place.cost(listing.index(place.visit("/ui/projects/many/runs", cursor))) <= first * 1.2
+    assert await place.cost(listing.index(place.request("/ui/projects/many/runs", cursor))) <= first * 1.2
 
 
 async def reads_during(place, monkeypatch, filters, changes):
-    """What a follower of the list was told, and how often it read the list, while so much happened."""
-    reads, told, looked, heard = [], [], asyncio.Event(), asyncio.Event()
+    """Return the updates of a follower of the list, and how often it read the list, during many changes."""
+    reads, found, looked, heard = [], [], asyncio.Event(), asyncio.Event()
     page = place.app.store.runs.page
 
     async def counted(query):
@@ -129,9 +125,9 @@ async def reads_during(place, monkeypatch, filters, changes):
     monkeypatch.setattr(rows, "reread_s", 0.2)
 
     async def listen():
-        async with aclosing(follow(place.visit("/"), place.project, filters, "")) as parts:
+        async with aclosing(follow(place.request("/"), place.project, filters, "")) as parts:
             async for one in parts:
-                told.append(one)
+                found.append(one)
                 if one is not None and one.name == "news":
                     heard.set()
 
@@ -142,55 +138,55 @@ async def reads_during(place, monkeypatch, filters, changes):
         await looked.wait()
         await changes()
         await heard.wait()
-    await asyncio.sleep(0.5)  # whatever is read beyond that
+    await asyncio.sleep(0.5)  # later reads
     took = loop.time() - began
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    return reads, told, took
+    return reads, found, took
 
 
-async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeypatch):
+async def test_many_changes_cause_few_reads_of_the_list(place, monkeypatch):
     async def changes():
         for _ in range(300):
             written = await creating.create(place.app, place.principal, place.task())
             await commands.cancel(
-                place.app, place.principal, commands.Named(written.run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(written.run.run_id, place.project.id), None
             )
 
-    reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
+    reads, found, took = await reads_during(place, monkeypatch, Filters(), changes)
     assert 1 < len(reads) <= took / 0.2 + 2
     assert set(reads) == {rows.rows_shown + 1}
-    assert len([one for one in told if one is not None]) <= 3 * len(reads)
-    last = [one.html for one in told if one is not None and one.name == "rows"][-1]
+    assert len([one for one in found if one is not None]) <= 3 * len(reads)
+    last = [one.html for one in found if one is not None and one.name == "rows"][-1]
     assert last.count("<tr") <= 2 * rows.rows_shown
 
 
-async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypatch):
+async def test_changes_outside_the_shown_rows_cause_no_reads(place, monkeypatch):
     await place.fill(1_000)
     shown = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=500))
 
     async def changes():
         for run in shown[-20:]:
             await commands.cancel(
-                place.app, place.principal, commands.Named(run.run_id, place.project.id), None
+                place.app, place.principal, commands.RunRef(run.run_id, place.project.id), None
             )
 
-    reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)
+    reads, found, _ = await reads_during(place, monkeypatch, Filters(), changes)
     assert len(reads) == 1
-    assert [one.name for one in told if one is not None and one.name == "rows"] == []
+    assert [one.name for one in found if one is not None and one.name == "rows"] == []
 
 
-async def test_a_stretch_of_time_costs_what_lies_in_it(place, monkeypatch):
-    """The oldest runs of the list, with all the others before them, and a time in which nothing was created."""
+async def test_a_period_costs_as_much_as_the_runs_in_it(place, monkeypatch):
+    """Periods of the oldest runs of the list, and a period without runs."""
     monkeypatch.setattr(limits, "order_slack_ms", 0)
     monkeypatch.setattr(limits, "order_near", 100)
     await place.fill(1_000)
     place.clock.now += 1_000
     query = [("until", iso(place.clock.now))]
-    few = await place.cost(listing.index(place.visit("/", query)))
+    few = await place.cost(listing.index(place.request("/", query)))
     place.clock.now += 1_000
     await place.fill(4_000)
-    many = await place.cost(listing.index(place.visit("/", query)))
+    many = await place.cost(listing.index(place.request("/", query)))
     assert 0 < few <= many <= few + 100
     place.clock.now += 1_000
-    assert await place.cost(listing.index(place.visit("/", [("since", iso(place.clock.now))]))) <= 100
+    assert await place.cost(listing.index(place.request("/", [("since", iso(place.clock.now))]))) <= 100

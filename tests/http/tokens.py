@@ -1,4 +1,4 @@
-"""Keys and the tokens they sign, for the tests beside this file."""
+"""Keys and signed tokens for tests."""
 
 import jwt
 import pytest
@@ -12,14 +12,6 @@ RSA = rsa.generate_private_key(65_537, 2_048)
 OTHER_RSA = rsa.generate_private_key(65_537, 2_048)
 ED = ed25519.Ed25519PrivateKey.generate()
 URL = "https://id.example/jwks"
-
-
-class Clock:
-    def __init__(self):
-        self.now = NOW
-
-    def __call__(self):
-        return self.now
 
 
 def pem(key):

@@ -1,6 +1,4 @@
-"""Loops over SQLite, with clocks that stand still until a test moves them."""
-
-import asyncio
+"""Loops on SQLite, with clocks that only a test moves."""
 
 import pytest
 
@@ -9,24 +7,8 @@ from runstead.core.leadership import LeaderState
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.loops.leader import Leader
 from runstead.testing.store import TemporaryStore
-
-NOON = 1_774_008_000_000
-
-
-class Clock:
-    """Of the store (ms), and of a replica's own seconds: they go on together."""
-
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-    def elapsed(self):
-        return self.now / 1_000
-
-    def advance(self, seconds):
-        self.now += round(seconds * 1_000)
+from tests.support.clock import Clock
+from tests.support.until import eventually
 
 
 @pytest.fixture
@@ -44,7 +26,7 @@ async def store(clock):
 
 @pytest.fixture
 def new_app(store, clock):
-    """new_app(): one replica of those that share the store and its hints."""
+    """new_app(): a replica that shares the store and the notifier with the others."""
     notifier = LocalNotifier()
 
     def make():
@@ -62,7 +44,7 @@ def app(new_app):
 
 @pytest.fixture
 def new_leader(new_app):
-    """new_leader(): (a replica, what has it lead)"""
+    """new_leader(): (a replica, its leader election)"""
 
     def make():
         app = new_app()
@@ -71,13 +53,6 @@ def new_leader(new_app):
     return make
 
 
-async def until(condition):
-    """Wait for what the loop is about to bring about by itself."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.001)
-
-
 @pytest.fixture(name="until")
 def until_fixture():
-    return until
+    return eventually

@@ -78,7 +78,12 @@ async def test_a_rule_sees_the_events_that_stood_before_it_in_the_batch(driver, 
     def look(to):
         seen.extend(logged.event_id for logged in to.tail)
         return append(
-            to.run, now=to.now, events=[event(n=2)], expected_event_id=None, expected_sequence=None, tail=()
+            to.run,
+            now=to.now,
+            events=[event(n=2)],
+            expected_previous_event_id=None,
+            expected_sequence=None,
+            tail=(),
         )
 
     await together(

@@ -14,6 +14,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
 from runstead.engines.postgres import connection as sessions
 from runstead.engines.postgres.commit.transaction import Clock, Transactions
+from tests.support.until import eventually
 
 STATES = (
     "SELECT state, backend_xid, backend_xmin, (SELECT array_agg(locktype) FROM pg_locks AS l WHERE l.pid = a.pid) AS locks"
@@ -45,12 +46,6 @@ def statements(monkeypatch):
 
     monkeypatch.setattr(asyncpg.Connection, "execute", noted)
     return seen
-
-
-async def eventually(check):
-    async with asyncio.timeout(10):
-        while not check():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.001)
 
 
 async def test_a_batch_that_follows_another_needs_no_begin(driver, statements, no_pause):
@@ -109,13 +104,13 @@ async def test_a_command_that_comes_while_a_chain_is_ended_waits_for_its_session
 
 async def test_many_callers_open_no_more_sessions_than_there_may_be(driver, sql, monkeypatch):
     monkeypatch.setattr(limits, "chain_idle_s", 0)
-    monkeypatch.setattr(limits, "commit_group_max", 1)
-    monkeypatch.setattr(limits, "commit_group_worth", 0)
+    monkeypatch.setattr(limits, "batch_commands_max", 1)
+    monkeypatch.setattr(limits, "batch_commands_min", 0)
     runs = [await driver.create(f"run-{n}") for n in range(12)]
     for _ in range(5):
         await asyncio.gather(*(driver.change(run.run_id, rewrite) for run in runs))
     mine = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND datname = current_database()"
-    assert 1 < sql(mine)[0][0] <= limits.commit_groups_max
+    assert 1 < sql(mine)[0][0] <= limits.batches_max
 
 
 async def test_tables_written_in_chains_are_still_reported_to_autovacuum(driver, sql, monkeypatch):

@@ -5,7 +5,8 @@ import asyncio
 import asyncpg
 
 from runstead.core.queue.concurrency import ConcurrencyLimit
-from runstead.engines.postgres.sql import RUNNING_IN, Q
+from runstead.engines.postgres.related import DRIVER
+from runstead.engines.sql.steps import LockSpace, lock
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -69,7 +70,7 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(transaction):
-        from runstead.engines.postgres.concurrency import lock_slots
+        from runstead.engines.postgres.related import lock_slots
 
         await transaction.moment()
         await lock_slots(transaction, [PROJECT])
@@ -97,7 +98,7 @@ async def test_a_claim_that_waits_for_the_count_of_a_project_with_limits_holds_n
     await driver.create("run-1")
     session = await asyncpg.connect(databases.server.url(database))
     await session.execute("BEGIN")
-    await session.execute(Q["lock_names"], RUNNING_IN, [PROJECT])
+    await DRIVER.run(session, lock(LockSpace.RUNNING, [PROJECT]))
     claim = asyncio.ensure_future(driver.claim())
     while not await session.fetchval(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

@@ -9,7 +9,6 @@ import pytest
 
 from runstead.core.errors import Error
 from runstead.core.leadership import LeaderState
-from runstead.engines.postgres.leadership import PostgresLeadership
 
 LEASE_MS = 40
 KILL = (
@@ -59,16 +58,18 @@ async def test_who_stands_still_after_it_looked_holds_nobody_up_and_is_told_that
     replicas, monkeypatch
 ):
     here, there = await replicas(2)
-    read, looked, go_on = PostgresLeadership._read, asyncio.Event(), asyncio.Event()
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    session = here.store.leadership._database._driver
+    answer = session._answer
 
-    async def stopped(self, connection):
-        found = await read(self, connection)
-        if self is here.store.leadership and not looked.is_set():
+    async def stopped(connection, step):
+        found = await answer(connection, step)
+        if not looked.is_set():
             looked.set()
             await go_on.wait()
         return found
 
-    monkeypatch.setattr(PostgresLeadership, "_read", stopped)
+    monkeypatch.setattr(session, "_answer", stopped)
     still = asyncio.ensure_future(here.store.leadership.lead("ann", 60_000))
     await looked.wait()
     assert (await there.store.leadership.lead("bob", 60_000)).owner == "bob"

@@ -101,7 +101,7 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
     seen, came = [], asyncio.Event()
 
     async def follow():
-        async for frames in app.following.follow(await there.row("run-1"), 0, number):
+        async for frames in app.followers.follow(await there.row("run-1"), 0, number):
             seen.extend((int(told), time.perf_counter()) for told in (frames or b"").split())
             came.set()
 
@@ -130,7 +130,7 @@ async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
     async def follow():
         return [
             int(told)
-            async for frames in app.following.follow(await there.row("run-1"), 0, number)
+            async for frames in app.followers.follow(await there.row("run-1"), 0, number)
             for told in (frames or b"").split()
         ]
 
@@ -187,10 +187,10 @@ async def test_hints_about_a_project_reach_every_replica_once_and_in_order(notif
     own, other, elsewhere = Listening(here), Listening(there), Listening(there, "q")
     hints = [told(n) for n in range(1_000)]
     for hint in hints:
-        here.announce("p", [hint])
+        here.publish_changes("p", [hint])
     assert own.heard == hints  # at once
     assert await other.until(hints[-1]) == hints
-    there.announce("p", [told(1_000), told(1_001)])
+    there.publish_changes("p", [told(1_000), told(1_001)])
     assert await own.until(told(1_001)) == [*hints, told(1_000), told(1_001)]
     assert elsewhere.heard == []
 
@@ -201,7 +201,7 @@ async def test_nobody_who_has_left_hears_anything(notifiers):
     there.listen("p", heard.append)
     there.unlisten("p", heard.append)
     there.unlisten("never", heard.append)
-    here.announce("p", [told(1)])
+    here.publish_changes("p", [told(1)])
     await stays.until(told(1))
     assert heard == []
 
@@ -209,9 +209,9 @@ async def test_nobody_who_has_left_hears_anything(notifiers):
 async def test_an_old_update_that_comes_late_is_left_out_and_ends_and_beginnings_are_not(notifiers):
     here, there = await notifiers(2)
     listening = Listening(there)
-    there.announce("p", [told(5, "a", "run.completed")])
+    there.publish_changes("p", [told(5, "a", "run.completed")])
     for hint in (told(3, "a"), told(1, "a", "run.created"), told(5, "a"), told(2, "b")):
-        here.announce("p", [hint])
+        here.publish_changes("p", [hint])
     heard = await listening.until(told(2, "b"))
     assert [(hint.type, hint.at) for hint in heard if hint.run_id == "a"] == [
         ("run.completed", 5),
@@ -227,8 +227,8 @@ async def test_what_one_replica_writes_is_told_to_those_who_follow_the_project_a
     await anext(following)
     publisher.publish(await here.cancel("run-1"))
     async with asyncio.timeout(5):
-        batch = await anext(following)
-    assert [(each.hint.type, each.hint.run_id) for each in batch.told] == [("run.completed", "run-1")]
+        page = await anext(following)
+    assert [(each.change.type, each.change.run_id) for each in page.changes] == [("run.completed", "run-1")]
     await following.aclose()
 
 
@@ -241,7 +241,7 @@ async def test_a_replica_that_was_cut_off_tells_its_listeners_that_hints_may_be_
     listening = Listening(there)
     sql(LISTENERS.replace("pid", "pg_terminate_backend(pid)", 1))
     await listening.until(None)
-    here.announce("p", [told(1)])
+    here.publish_changes("p", [told(1)])
     await listening.until(told(1))
     await here.close()
     await there.close()
@@ -343,7 +343,7 @@ async def test_hints_that_find_no_room_are_told_as_lost(monkeypatch):
     await carrier.open()
     mine, theirs = Listening(carrier), Listening(other)
     for n in range(5):
-        carrier.announce("p", [told(n)])
+        carrier.publish_changes("p", [told(n)])
     assert mine.heard == [told(n) for n in range(5)]
     carrier.works.set()
     await sent(carrier, 1)
@@ -357,9 +357,9 @@ async def test_a_message_that_may_not_have_arrived_is_told_as_lost_and_not_sent_
     await carrier.open_now()
     carrier.works.clear()
     theirs = Listening(other)
-    carrier.announce("p", [told(1)])
+    carrier.publish_changes("p", [told(1)])
     await carrier.failed.wait()
-    carrier.announce("p", [told(2)])
+    carrier.publish_changes("p", [told(2)])
     carrier.works.set()
     await sent(carrier, 1)
     other._hear("\n".join(["someone", *carrier.sent[0]]))
@@ -371,7 +371,7 @@ async def test_hints_sent_over_a_connection_that_is_lost_later_are_told_as_lost(
     carrier, other = Carrier(), Carrier()
     await carrier.open_now()
     theirs = Listening(other)
-    carrier.announce("p", [told(1)])
+    carrier.publish_changes("p", [told(1)])
     await sent(carrier, 1)
     carrier._lose()
     async with asyncio.timeout(5):
@@ -387,6 +387,6 @@ async def test_hints_sent_over_a_connection_that_is_lost_later_are_told_as_lost(
 async def test_a_hint_that_fits_in_no_message_is_told_as_lost(notifiers, monkeypatch):
     here, there = await notifiers(2)
     listening = Listening(there)
-    here.announce("p", [told(1, "é" * limits.notification_payload_bytes_max)])
-    here.announce("p", [told(2)])
+    here.publish_changes("p", [told(1, "é" * limits.notification_payload_bytes_max)])
+    here.publish_changes("p", [told(2)])
     assert await listening.until(told(2)) == [None, told(2)]

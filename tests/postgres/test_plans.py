@@ -16,18 +16,18 @@ from runstead.engines.postgres.page import page_sql, shares_sql
 from runstead.engines.postgres.sql import (
     BROUGHT,
     CREATED,
+    DIALECT,
     MOVING,
     STORED,
     Q,
     insert_runs,
     of_one,
     together,
-    update_one,
     update_runs,
-    update_schedule,
 )
-from runstead.engines.sql.queue_partitions import lines
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.engines.sql.dialect import Update
+from runstead.engines.sql.queue_partitions import partitions
+from runstead.ports.store import ClaimRequest, RunQuery
 from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
@@ -53,7 +53,7 @@ ALLOWED = {
     "count_batches": "a join without an index",  # of what it was given with what it has just written
     "index_changed": "all of run_index_changes",  # what the loop has not indexed yet
     "rollup_entries_of": "all of rollup_entries",  # what the loop has not summed up yet
-    "webhooks._UNDER_WAY": "a join without an index",  # of sessions with their locks
+    "transactions_under_way": "a join without an index",  # of sessions with their locks
     "remove_browser_session": "id among browser_sessions_by_identity",  # one identity has few
     "remove_member": "project_id among members_by_user",  # one user is in few projects
     "revoke_key": "id among api_keys_by_project",  # one project has few
@@ -64,12 +64,12 @@ ALLOWED |= dict.fromkeys(
 )
 
 CLAIMS = [
-    ClaimQuery("p", ("task",)),
-    ClaimQuery("p", ("task", "eval", "workflow")),
-    ClaimQuery("p", ("task",), ("task:0",)),
-    ClaimQuery("p", ("task",), ("task:0", "task:1")),
-    ClaimQuery("p", ("agent",), (), "py", "w"),
-    ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+    ClaimRequest("p", ("task",)),
+    ClaimRequest("p", ("task", "eval", "workflow")),
+    ClaimRequest("p", ("task",), ("task:0",)),
+    ClaimRequest("p", ("task",), ("task:0", "task:1")),
+    ClaimRequest("p", ("agent",), (), "py", "w"),
+    ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 ]
 PAGES = [
     RunQuery(("p",), limit=25),
@@ -77,6 +77,13 @@ PAGES = [
     RunQuery(("p",), statuses=("pending",), limit=25),
     RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
 ]
+#: Updates of what differs.
+UPDATES = (
+    Update("triggers", ("name",)),
+    Update("webhooks", ("url",)),
+    Update("webhook_deliveries", ("status", "next_attempt_at")),
+    Update("schedules", ("version", "status"), versioned=True),
+)
 #: What no sum counts: those that have not ended, and the ends of stretches. The index by which each is found.
 ALIVE, ENDED = ("pending", "running", "waiting"), ("completed", "failed", "cancelled")
 SHARES = {
@@ -99,17 +106,19 @@ def made():
         "update_runs that end": update_runs(moving, BROUGHT),
         "insert_runs": insert_runs(CREATED),
         "insert_runs and more": insert_runs(STORED),
-        "update_schedule": update_schedule(("version", "status")),
-        "update_one webhook": update_one("webhooks", ("url",)),
-        "update_one delivery": update_one("webhook_deliveries", ("status", "next_attempt_at")),
-        "update_one trigger": update_one("triggers", ("name",)),
     }
-    several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
+    found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
+    several = (
+        found["insert_runs"],
+        found["update_runs that end"],
+        Q["add_events"],
+        Q["add_idempotency_records"],
+    )
     found["together"] = together(several)
     found["update_runs of one"] = of_one(found["update_runs"])
     found["together, of one"] = together(tuple(map(of_one, several)))
     for n, claim in enumerate(CLAIMS):
-        chosen = list(lines(claim, 1, ConcurrencySlots({}), claim.targets))
+        chosen = list(partitions(claim, 1, ConcurrencySlots({}), claim.targets))
         found[f"claim {n}"] = claim_sql(chosen)[0]
         found[f"first claim {n}"] = first_claim_sql(chosen)[0]
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
@@ -119,8 +128,6 @@ def made():
 #: The functions that do. The last ones add FOR UPDATE to a statement, or ask for the time alone.
 MAKERS = {
     "sql.update_runs",
-    "sql.update_schedule",
-    "sql.update_one",
     "claims._sql",
     "claims._first_sql",
     "claims._steps",
@@ -128,7 +135,8 @@ MAKERS = {
     "page.shares_sql",
 }
 MAKERS |= {"sql.insert_runs", "sql.together", "runs.next_due", "runs.next_available"}
-MAKERS |= {"triggers.change", "webhooks._held", "schedules._moment", "push_services._now", "replicas.depths"}
+#: Of those that both engines share: the statement of an `Update`.
+SHARED_MAKERS = {"dialect._update_text"}
 
 STATEMENTS = {
     name: sql for name, sql in written("runstead.engines.postgres").items() if not FREE.match(name)
@@ -266,3 +274,4 @@ def test_every_exception_is_needed(planned):
 
 def test_every_function_that_makes_a_statement_is_tried():
     assert {name for name in makers("runstead.engines.postgres") if not FREE.match(name)} == MAKERS
+    assert makers("runstead.engines.sql") == SHARED_MAKERS

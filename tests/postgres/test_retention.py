@@ -30,7 +30,7 @@ async def old(driver, event, sql):
 
 
 async def retire(driver, *names):
-    page = await driver.store.retention.doomed(DAY, 0, 100)
+    page = await driver.store.retention.candidates(DAY, 0, 100)
     rows = {(await driver.row(name)).seq for name in names}
     return await driver.store.retention.retire(DAY, [(one, None) for one in page.runs if one.seq in rows])
 

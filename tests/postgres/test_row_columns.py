@@ -7,11 +7,11 @@ from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.page import SUMMARY_COLUMNS, page_sql
 from runstead.engines.postgres.sql import COLUMNS, Q
-from runstead.engines.sql.queue_partitions import lines
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.engines.sql.queue_partitions import partitions
+from runstead.ports.store import ClaimRequest, RunQuery
 from tests.support.row_columns import misplaced, swapped
 
-PARTITIONS = list(lines(ClaimQuery("p", ("task", "eval")), 1, ConcurrencySlots({}), ()))
+PARTITIONS = list(partitions(ClaimRequest("p", ("task", "eval")), 1, ConcurrencySlots({}), ()))
 RUNS = {name: sql for name, sql in Q.items() if COLUMNS in sql} | {
     "page": page_sql(RunQuery(("p",)))[0],
     "claim": claim_sql(PARTITIONS)[0],

@@ -15,6 +15,7 @@ from runstead.core.change import Change
 from runstead.engines.notifiers import postgres as module
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.postgres import CHANNEL, PostgresNotifier
+from tests.support.until import eventually
 
 KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -48,7 +49,7 @@ async def overheard(databases, database):
     class Overheard(list):
         async def all(self):
             await session.execute("SELECT pg_notify($1, 'end')", CHANNEL)
-            await until(lambda: "end" in self)
+            await eventually(lambda: "end" in self)
             self.remove("end")
             return self
 
@@ -57,12 +58,6 @@ async def overheard(databases, database):
     await session.add_listener(CHANNEL, lambda *told: heard.append(told[-1]))
     yield heard
     await session.close()
-
-
-async def until(check):
-    async with asyncio.timeout(10):
-        while not check():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.001)
 
 
 async def woken(hint):
@@ -83,10 +78,10 @@ async def test_a_replica_that_is_alone_sends_nothing(new, overheard):
     overheard.clear()
     with here.subscribe("a") as hint:
         here.publish(["a"])
-        here.announce("p", [update(1)])
+        here.publish_changes("p", [update(1)])
         assert hint.is_set()
     assert heard == [[update(1)]]
-    assert (here.listened("p"), here.listened("q")) == (True, False)
+    assert (here.has_listeners("p"), here.has_listeners("q")) == (True, False)
     assert await overheard.all() == []
 
 
@@ -98,11 +93,11 @@ async def test_a_replica_that_joins_is_greeted_back_with_a_look_and_hears_all_fr
         heard = []
         there.listen("p", heard.append)
         await there.open()
-        await until(lambda: not here._alone)
+        await eventually(lambda: not here._alone)
         await woken(missed)
         here.publish(["b"])
-        here.announce("p", [update(1)])
-        await until(lambda: [update(1)] in heard)
+        here.publish_changes("p", [update(1)])
+        await eventually(lambda: [update(1)] in heard)
         assert hint.is_set()
         assert None in heard  # lists are to be read again
     lines = [line for message in await overheard.all() for line in message.split("\n")[1:]]
@@ -130,11 +125,11 @@ async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
 
     async def follow(app, reader):
         run = await reader.row("run-1")
-        async for frames in app.following.follow(run, 0, lambda one: b"%d " % one.event_id):
+        async for frames in app.followers.follow(run, 0, lambda one: b"%d " % one.event_id):
             counts.seen = int((frames or b"0").split()[-1])
 
     for turn, reader in enumerate(readers):
-        await until(lambda: here._alone)
+        await eventually(lambda: here._alone)
         joined.clear()
         counts.seen = 0
         writing = asyncio.ensure_future(write_on())
@@ -145,14 +140,14 @@ async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
         await there.open()
         joined.set()
         await writing
-        await until(lambda: counts.seen == counts.written)
+        await eventually(lambda: counts.seen == counts.written)
         await write()
-        await until(lambda: counts.seen == counts.written)
+        await eventually(lambda: counts.seen == counts.written)
         following.cancel()
         if turn % 2:
             sql(KILL)  # both lose their sessions, and find each other again
         await there.close()
-    await until(lambda: here._alone)
+    await eventually(lambda: here._alone)
 
 
 async def test_a_greeting_that_comes_during_the_look_is_not_overlooked(new, monkeypatch):
@@ -172,7 +167,7 @@ async def test_a_greeting_that_comes_during_the_look_is_not_overlooked(new, monk
     opening = asyncio.ensure_future(here.open())
     await answered.wait()
     await there.open()
-    await until(lambda: here._greetings)
+    await eventually(lambda: here._greetings)
     go_on.set()
     await opening
     assert not here._alone
@@ -186,7 +181,7 @@ async def test_both_of_two_that_start_at_once_send(new):
         here, there = new(), new()
         await asyncio.gather(here.open(), there.open())
         with here.subscribe("a") as one, there.subscribe("b") as other:
-            await until(lambda: not here._alone and not there._alone)  # noqa: B023 - used at once
+            await eventually(lambda: not here._alone and not there._alone)  # noqa: B023 - used at once
             there.publish(["a"])
             here.publish(["b"])
             await woken(one)
@@ -210,7 +205,7 @@ async def test_what_is_written_while_a_lone_replica_is_cut_off_is_not_lost_to_on
 
     monkeypatch.setattr(module, "connect", later)
     sql(KILL)
-    await until(lambda: not here._alone)  # nobody can greet it now
+    await eventually(lambda: not here._alone)  # nobody can greet it now
     monkeypatch.setattr(module, "connect", connect)
     with there.subscribe("a") as hint:
         await there.open()
@@ -229,7 +224,7 @@ async def test_one_whose_session_broke_is_greeted_again(new, sql):
         with there.subscribe("a") as hint, here.subscribe("b") as other:
             await woken(hint)  # back, or had to look
             await woken(other)
-            await until(lambda: not here._alone and not there._alone)
+            await eventually(lambda: not here._alone and not there._alone)
             here.publish(["a"])
             there.publish(["b"])
             await woken(hint)
@@ -241,9 +236,9 @@ async def test_hints_stop_again_when_the_others_have_left(new, overheard, monkey
     here, there = new(), new()
     await here.open()
     await there.open()
-    await until(lambda: not here._alone)
+    await eventually(lambda: not here._alone)
     await there.close()
-    await until(lambda: here._alone)
+    await eventually(lambda: here._alone)
     await overheard.all()
     overheard.clear()
     here.publish(["a"])

@@ -9,6 +9,7 @@ import pytest
 from runstead.core import limits
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.postgres.commit import draft
+from tests.support.until import eventually
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -45,13 +46,6 @@ async def session(databases, database):
         connection.terminate()
 
 
-async def until(condition):
-    """Wait for what another session is about to do."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - of what is waited for, nothing tells
-            await asyncio.sleep(0.01)
-
-
 async def test_a_webhook_is_answered_once_nobody_overlooks_it_any_more(replicas, session, sql):
     one, other = await replicas(2)
     await one.create("a")
@@ -59,13 +53,13 @@ async def test_a_webhook_is_answered_once_nobody_overlooks_it_any_more(replicas,
     await held.execute("SELECT 1 FROM runs WHERE run_id = 'a' FOR UPDATE")
     # It has looked, finds no webhook, and waits for the row.
     completing = asyncio.ensure_future(one.complete("a"))
-    await until(
+    await eventually(
         lambda: sql(
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
     )
     creating = asyncio.ensure_future(hooked(other))
-    await until(lambda: sql("SELECT 1 FROM webhooks"))
+    await eventually(lambda: sql("SELECT 1 FROM webhooks"))
     done, _ = await asyncio.wait([creating], timeout=0.1)
     assert not done
     await held.execute("ROLLBACK")
@@ -137,7 +131,7 @@ async def test_a_project_without_webhooks_costs_no_statement_of_its_own(replicas
     async def note(_, told):
         asked.append(told)
 
-    monkeypatch.setattr(draft, "tell", note)
+    monkeypatch.setattr(draft, "add_deliveries", note)
     await driver.create("a")
     await driver.claim()
     await driver.complete("a")

@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from runstead.sdk import Calls, ClaimedRun, Context
 from runstead.sdk.durable.emitter import LOG_BYTES
-from runstead.sdk.worker.outbox import BYTES_WORTH, EVENTS_PER_REQUEST, Outbox
+from runstead.sdk.worker.outbox import BATCH_BYTES, EVENTS_PER_REQUEST, Outbox
 
 RUN = ClaimedRun(run_id="a", status="running", attempt=3, lease_token="t")
 
@@ -24,17 +24,17 @@ def test_requests_keep_the_order_and_the_bounds(sizes, small):
     async def send(batch):
         cut.append(batch)
 
-    async def tell():
+    async def put_all():
         outbox = Outbox(send)
         for event in events:
             outbox.put(event)
         await outbox.flush()
 
-    asyncio.run(tell())
+    asyncio.run(put_all())
     assert [json.loads(bytes(raw))["n"] for batch in cut for raw in batch] == list(range(len(events)))
     for batch in cut:
         assert 1 <= len(batch) <= EVENTS_PER_REQUEST
-        assert len(batch) == 1 or sum(len(bytes(raw)) for raw in batch) <= BYTES_WORTH
+        assert len(batch) == 1 or sum(len(bytes(raw)) for raw in batch) <= BATCH_BYTES
 
 
 async def test_many_events_go_out_in_few_fenced_requests():

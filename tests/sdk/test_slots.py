@@ -4,7 +4,7 @@ import httpx2
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.sdk import AsyncClient, Fleet, Places, Worker
+from runstead.sdk import AsyncClient, Worker, WorkerGroup, WorkerSlots
 
 steps = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from(["take", "give"]), st.integers(1, 8)), max_size=60
@@ -12,47 +12,47 @@ steps = st.lists(
 
 
 @given(steps, st.integers(4, 9))
-def test_places_are_never_given_out_twice_and_one_is_kept_for_everybody(moves, most):
-    places = Places(most)
-    seats = [places.seat() for _ in range(4)]
+def test_no_slot_is_given_out_twice_and_one_is_reserved_for_each_worker(moves, most):
+    slots = WorkerSlots(most)
+    shares = [slots.share() for _ in range(4)]
     for number, move, count in moves:
-        seat = seats[number]
+        share = shares[number]
         if move == "take":
-            seat.take(count)
+            share.take(count)
         else:
-            seat.give(min(count, seat.held))
-        assert sum(one.held for one in seats) <= most
-        for one in seats:
+            share.give_back(min(count, share.held))
+        assert sum(one.held for one in shares) <= most
+        for one in shares:
             if one.held == 0:
-                assert sum(other.held for other in seats) < most  # whoever has none finds one
+                assert sum(other.held for other in shares) < most  # a worker without a slot finds one
 
 
-def test_a_place_that_comes_free_goes_to_whoever_holds_the_fewest():
-    places = Places(4)
-    rich, poor = places.seat(), places.seat()
+def test_a_free_slot_goes_to_the_worker_with_the_fewest():
+    slots = WorkerSlots(4)
+    rich, poor = slots.share(), slots.share()
     assert (rich.take(9), poor.take(9), poor.take(9)) == (3, 1, 0)
-    rich.give(1)
+    rich.give_back(1)
     assert rich.take(1) == 0
-    assert poor.look.is_set()
+    assert poor.changed.is_set()
     assert poor.take(1) == 1
 
 
-def test_a_worker_alone_has_all_places():
-    seat = Places(4).seat()
-    assert seat.take(100) == 4
-    assert not seat.shared
+def test_a_single_worker_has_all_slots():
+    share = WorkerSlots(4).share()
+    assert share.take(100) == 4
+    assert not share.shared
 
 
-def test_more_workers_than_places_are_refused():
-    places = Places(1)
-    places.seat()
+def test_more_workers_than_slots_are_refused():
+    slots = WorkerSlots(1)
+    slots.share()
     with pytest.raises(ValueError, match="not enough for 2 workers"):
-        places.seat()
+        slots.share()
 
 
-async def test_workers_of_two_projects_share_what_the_process_may_do(kit):
-    """One project has far more to do than the process may; the other's run is begun at once all the same."""
-    time = kit.HandTime()
+async def test_workers_of_two_projects_share_the_slots_of_the_process(kit):
+    """One project has many more runs than slots. The other project's run is started at once nevertheless."""
+    time = kit.ManualTime()
     door = asyncio.Event()
     running: list[str] = []
 
@@ -60,35 +60,35 @@ async def test_workers_of_two_projects_share_what_the_process_may_do(kit):
         running.append(run.run_id)
         await door.wait()
 
-    places, servers, workers = Places(3), [], []
+    slots, servers, workers = WorkerSlots(3), [], []
     for name in ("busy", "quiet"):
-        server = kit.WorkersServer()
+        server = kit.FakeServer()
         servers.append(server)
         transport = httpx2.MockTransport(server)
         client = AsyncClient("http://server", "k", project=name, transport=transport, sleep=time.sleep)
         workers.append(
-            Worker(client, handler, kinds=["task"], places=places, clock=time.clock, sleep=time.sleep)
+            Worker(client, handler, kinds=["task"], slots=slots, clock=time.clock, sleep=time.sleep)
         )
     for number in range(20):
         servers[0].add(f"b{number}")
-    fleet = Fleet(workers)
+    fleet = WorkerGroup(workers)
     serving = asyncio.ensure_future(fleet.serve())
-    await time.pass_by(5)
+    await time.advance(5)
     assert running == ["b0", "b1"]
     servers[1].add("q0")
-    await time.pass_by(0)
+    await time.advance(0)
     assert running == ["b0", "b1", "q0"]
     fleet.stop()
     door.set()
-    await time.pass_by(30)
+    await time.advance(30)
     await serving
     assert len(servers[0].completions) + len(servers[1].completions) == 3
 
 
-async def test_where_one_worker_is_refused_for_good_all_stop(kit):
-    time, servers, workers = kit.HandTime(), [], []
+async def test_all_workers_stop_when_one_is_refused_permanently(kit):
+    time, servers, workers = kit.ManualTime(), [], []
     for name in ("mine", "theirs"):
-        servers.append(kit.WorkersServer())
+        servers.append(kit.FakeServer())
         transport = httpx2.MockTransport(servers[-1])
         client = AsyncClient("http://server", "k", project=name, transport=transport, sleep=time.sleep)
 
@@ -97,7 +97,7 @@ async def test_where_one_worker_is_refused_for_good_all_stop(kit):
 
         workers.append(Worker(client, handler, kinds=["task"], clock=time.clock, sleep=time.sleep))
     servers[1].fail = lambda _name: kit.problem(403, "FORBIDDEN")
-    serving = asyncio.ensure_future(Fleet(workers).serve())
-    await time.pass_by(5)
+    serving = asyncio.ensure_future(WorkerGroup(workers).serve())
+    await time.advance(5)
     assert serving.done()
     assert "FORBIDDEN" in str(serving.exception())

@@ -11,17 +11,17 @@ async def forever(run, ctx):
     await asyncio.Event().wait()
 
 
-async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(bench):
+async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(harness):
     door = asyncio.Event()
 
     async def handler(run, ctx):
         await door.wait()
 
-    b = bench(handler, grace_seconds=30)
+    b = harness(handler, grace_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(5)
+    await b.time.advance(5)
     b.server.add("late")
     door.set()
     await b.settle()
@@ -31,14 +31,14 @@ async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(ben
     assert b.server.releases == []
 
 
-async def test_what_is_not_finished_within_the_grace_is_released(bench):
-    b = bench(forever, grace_seconds=30)
+async def test_a_run_that_is_not_finished_within_the_grace_is_released(harness):
+    b = harness(forever, grace_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(29)
+    await b.time.advance(29)
     assert b.server.releases == []
-    await b.time.pass_by(2)
+    await b.time.advance(2)
     assert b.serving.done()
     ((run_id, body),) = b.server.releases
     assert (run_id, body["attempt"], body["retry_after_seconds"]) == ("a", 1, 0)
@@ -46,31 +46,31 @@ async def test_what_is_not_finished_within_the_grace_is_released(bench):
     assert b.server.completions == []
 
 
-async def test_a_second_stop_releases_at_once(bench):
-    b = bench(forever, grace_seconds=30)
+async def test_a_second_stop_releases_at_once(harness):
+    b = harness(forever, grace_seconds=30)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(2)
+    await b.time.advance(2)
     b.worker.stop()
     await b.settle()
     assert b.serving.done()
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_a_worker_whose_task_is_cancelled_releases_at_once(bench):
-    b = bench(forever)
+async def test_a_worker_whose_task_is_cancelled_releases_at_once(harness):
+    b = harness(forever)
     b.server.add("a")
-    await b.time.pass_by(0)
+    await b.time.advance(0)
     b.serving.cancel()
     await b.settle()
     assert b.serving.cancelled()
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(bench):
-    b = bench(forever)
-    await b.time.pass_by(0)
+async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(harness):
+    b = harness(forever)
+    await b.time.advance(0)
     b.worker.stop()
     b.server.add("a")
     await b.settle()
@@ -78,16 +78,16 @@ async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(benc
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_an_idle_worker_stops_within_a_second(bench):
-    b = bench(forever, wait_seconds=20)
-    await b.time.pass_by(0)
+async def test_an_idle_worker_stops_within_a_second(harness):
+    b = harness(forever, wait_seconds=20)
+    await b.time.advance(0)
     b.worker.stop()
-    await b.time.pass_by(1)
+    await b.time.advance(1)
     assert b.serving.done()
 
 
 def test_sigterm_stops_a_worker_that_runs(kit):
-    server = kit.WorkersServer()
+    server = kit.FakeServer()
 
     async def handler(run, ctx):
         os.kill(os.getpid(), signal.SIGTERM)

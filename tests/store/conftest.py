@@ -21,8 +21,9 @@ from runstead.core.schedules.trigger import Trigger, new_token, token_hash
 from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.sqlite.store import SqliteStore
+from tests.support.clock import Clock
 from tests.support.model import ModelStore
-from tests.support.store_driver import PROJECT, Clock, StoreDriver, event, idempotent, push_service, refusal
+from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal
 
 ENGINES = ("sqlite", "postgres")
 AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
@@ -100,7 +101,7 @@ async def live(driver):
         await driver.append(run_id, event())
         await driver.complete(run_id)
     await driver.delete("gone")
-    await driver.store.rollups.fold(2)
+    await driver.store.rollups.add_entries(2)
     await driver.create("cancelled")
     await driver.create("cancelled-child", parent="cancelled")
     await driver.cancel("cancelled")

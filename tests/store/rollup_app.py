@@ -13,7 +13,8 @@ from runstead.core.usage.rollup import DAY
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.sql.sql_files import migrations
 from runstead.ports.store import RunQuery
-from tests.support.store_driver import NOON, PROJECT
+from tests.support.clock import NOON
+from tests.support.store_driver import PROJECT
 
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
 ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES})
@@ -44,7 +45,7 @@ async def activity(app, since, until, buckets=10, project=PROJECT, **filters):
 
 
 async def fold_all(store):
-    while await store.rollups.fold(3):
+    while await store.rollups.add_entries(3):
         pass
 
 

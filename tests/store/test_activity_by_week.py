@@ -8,7 +8,8 @@ import pytest
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.runs.transition import NewMessage
 from runstead.core.usage.rollup import DAY, WEEK, packed, unpacked
-from tests.support.store_driver import NOON, PROJECT
+from tests.support.clock import NOON
+from tests.support.store_driver import PROJECT
 
 from .rollup_app import AGENT, ELSEWHERE, activity, complete, fold_all, open_app, sound
 
@@ -63,10 +64,10 @@ async def over_weeks(driver, clock):
     for n, took in enumerate((0, 1, 127, 128, 300, 33_000, 70_000, 40 * DAY)):
         run_id, status = f"run-{n}", "failed" if n == 2 else "completed"
         await driver.create(run_id, target=f"task:{n % 3}", schedule_id="nightly" if n % 2 else None)
-        clock.advance(took)
+        clock.advance_ms(took)
         await driver.complete(run_id, status)
         await complete(driver, f"quick-{n}")
-        clock.advance(2 * DAY)
+        clock.advance_ms(2 * DAY)
 
 
 async def test_a_store_without_weeks_gets_those_that_a_tick_would_have_made(
@@ -87,7 +88,7 @@ async def test_a_store_without_weeks_keeps_what_is_not_added_up_yet(
     app, driver, clock, execute, migrate_again
 ):
     await over_weeks(driver, clock)
-    await driver.store.rollups.fold(7)
+    await driver.store.rollups.add_entries(7)
     chart = await activity(app, *YEARS, 60)
     await migrate_again()
     for _ in range(2):
@@ -126,7 +127,7 @@ async def test_a_chart_over_years_is_the_same_before_during_and_after_a_tick(app
     assert chart.width_ms % WEEK == 0
     assert sum(bucket.runs > 0 for bucket in chart.buckets) > 1
     assert chart.total.counts == {"completed": 15, "failed": 1, "pending": 1}
-    while await driver.store.rollups.fold(3):
+    while await driver.store.rollups.add_entries(3):
         assert await activity(app, *YEARS, 60) == chart
         await sound(driver.store)
 
@@ -135,7 +136,7 @@ async def test_a_chart_over_years_is_the_same_before_during_and_after_a_tick(app
 async def test_a_chart_over_years_lacks_deleted_runs_and_those_that_moved(app, driver, clock, folded):
     await driver.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
     await complete(driver, "told", conversation_id="c-1", message=NewMessage("m-1", "c-1", None), **AGENT)
-    clock.advance(WEEK)
+    clock.advance_ms(WEEK)
     await complete(driver, "gone")
     await complete(driver, "kept")
     if folded:

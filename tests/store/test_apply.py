@@ -141,7 +141,7 @@ async def test_the_same_id_in_another_project_is_another_run(driver):
 
 async def test_a_decision_sees_the_engines_time(driver, clock):
     await driver.create("run-1")
-    clock.advance(1_234)
+    clock.advance_ms(1_234)
     seen = []
 
     def rule(loaded):
@@ -154,7 +154,7 @@ async def test_a_decision_sees_the_engines_time(driver, clock):
 
 async def test_time_never_runs_backwards(driver, clock):
     await driver.create("run-1")
-    clock.advance(-10_000)
+    clock.advance_ms(-10_000)
     seen = []
 
     def rule(loaded):
@@ -167,7 +167,7 @@ async def test_time_never_runs_backwards(driver, clock):
 
 async def test_an_unchanged_run_is_not_written(driver, clock):
     run = await driver.create("run-1")
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     ignored = Transition(run, events=(NewEvent("CUSTOM", b"{}"),), receipt=Receipt("call-1", b"d"))
 
     def rule(loaded):
@@ -302,7 +302,7 @@ async def test_an_ended_attempt_is_kept_with_the_change(driver, clock):
     await driver.create("run-1")
     await driver.claim("ann")
     began = clock.now
-    clock.advance(2_000)
+    clock.advance_ms(2_000)
     await driver.release("run-1", error=b'{"message":"no disk"}')
     run = await driver.row("run-1")
     [ended] = await driver.runs.attempts(run.seq)

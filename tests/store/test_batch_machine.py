@@ -113,7 +113,7 @@ class BatchMachine(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from((1, 1_000, 5_000, 400_000)))
     def time_passes(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
         self.both(lambda driver: driver.enforce_deadlines())
 
     @rule(at=places)

@@ -101,7 +101,7 @@ async def test_every_command_that_moves_a_run_moves_the_counters(driver, clock):
     assert await counts(driver, batch) == {
         "pending": 1, "running": 1, "waiting": 1, "completed": 1, "failed": 1, "cancelled": 1,
     }  # fmt: skip
-    clock.advance(61_000)
+    clock.advance_ms(61_000)
     assert [one.run.run_id for one in await driver.enforce_deadlines()] == ["c"]
     assert await counts(driver, batch) == {
         "pending": 2, "waiting": 1, "completed": 1, "failed": 1, "cancelled": 1,
@@ -117,17 +117,17 @@ async def test_an_end_that_is_told_again_counts_once(driver):
 
 async def test_a_batch_is_complete_with_the_end_of_its_last_run(driver, clock):
     batch = (await driver.create_batch("a", "b")).batch
-    clock.advance(5)
+    clock.advance_ms(5)
     await driver.claim(limit=1)
     assert (await driver.batch(batch)).started_at == clock.now
     await driver.complete("a")
     assert (await driver.batch(batch)).completed_at is None
     started = clock.now
-    clock.advance(5)
+    clock.advance_ms(5)
     await driver.complete("b", "failed")
     found = await driver.batch(batch)
     assert (found.status, found.started_at, found.completed_at) == ("completed", started, clock.now)
-    clock.advance(5)
+    clock.advance_ms(5)
     await driver.complete("b", "failed")
     assert await driver.batch(batch) == found
 

@@ -39,16 +39,16 @@ async def test_an_identity_has_its_own_sessions_newest_first(store):
 
 async def test_a_session_that_has_expired_is_shown_nowhere(store, clock):
     mine = await added(store)
-    clock.advance(HOUR - 1)
+    clock.advance_ms(HOUR - 1)
     assert await store.browser_sessions.by_hash(mine.hash) == mine
-    clock.advance(1)
+    clock.advance_ms(1)
     assert await store.browser_sessions.by_hash(mine.hash) is None
     assert await store.browser_sessions.of("user:ada") == []
 
 
 async def test_sessions_that_were_seen_say_when(store, clock):
     first, second = await added(store), await added(store)
-    clock.advance(5)
+    clock.advance_ms(5)
     await store.browser_sessions.touch([first.id, str(uuid.uuid4())])
     found = await store.browser_sessions.of("user:ada")
     assert [one.last_seen_at for one in found] == [second.created_at, clock.now]
@@ -81,7 +81,7 @@ async def test_the_oldest_sessions_of_an_identity_end_where_there_are_too_many(s
 async def test_sessions_that_have_expired_are_pruned_a_few_at_a_time(store, clock):
     for _ in range(3):
         await added(store)
-    clock.advance(HOUR)
+    clock.advance_ms(HOUR)
     live = await added(store)
     assert await store.browser_sessions.prune(2) == 2
     assert await store.browser_sessions.prune(2) == 1

@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from runstead.commands.app import App
-from runstead.commands.notifications import Notifications, Ring
+from runstead.commands.notifications import ChangeBuffer, Notifications
 from runstead.core import limits
 from runstead.core.change import Change
 from runstead.core.conversations.conversation import Conversation
@@ -53,7 +53,7 @@ async def test_a_life_is_told_step_by_step(driver, listening, clock):
     assert listening.told() == [("updated", "a", "running")]
     assert listen(await driver.wait("a")) == [("updated", "a", "waiting")]
     assert listen(await driver.resume("a")) == [("updated", "a", "running")]
-    clock.advance(5)
+    clock.advance_ms(5)
     assert listen(await driver.release("a")) == [("updated", "a", "pending")]
     assert listen(await driver.complete("a")) == [("completed", "a", "completed")]
 
@@ -91,7 +91,7 @@ async def test_events_and_renewals_tell_nothing_until_the_status_changes(driver,
     assert listening.publish(await driver.append("a", event(), event())) == []
     await driver.create("b")
     await driver.claim()
-    clock.advance(100)
+    clock.advance_ms(100)
     assert listening.publish(await driver.renew("b", worker="worker")) == []
 
 
@@ -108,7 +108,7 @@ async def test_what_the_referee_does_is_told(driver, listening, clock):
     await driver.create("a", backoff_limit=0)
     await driver.create("b")
     await driver.claim(lease_ms=5_000, limit=2)
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     told = [listening.publish(written) for written in await driver.enforce_deadlines()]
     assert sorted(told) == [[("completed", "a", "failed")], [("updated", "b", "pending")]]
 
@@ -117,7 +117,7 @@ async def test_a_worker_that_lets_go_of_a_cancelled_run_is_told_after_its_end(dr
     await driver.create("a")
     await driver.claim(lease_ms=5_000)
     assert listening.publish(await driver.cancel("a")) == [("completed", "a", "cancelled")]
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     assert [listening.publish(w) for w in await driver.enforce_deadlines()] == [
         [("updated", "a", "cancelled")]
     ]
@@ -141,68 +141,70 @@ async def test_where_nobody_listens_no_hint_is_made(store, driver, monkeypatch):
     app.publish_runs([await driver.row("a")])
 
 
-# The ring
+# The buffer
 
 
-def numbers(ring, after):
-    return [(number, each.type.removeprefix("run."), each.run_id) for number, each in ring.after(after)]
+def numbers(buffer, after):
+    return [(number, each.type.removeprefix("run."), each.run_id) for number, each in buffer.after(after)]
 
 
 def test_a_ring_gives_what_came_after_a_number():
-    ring = Ring(8)
-    ring.hear([hint("created", "a"), hint("created", "b")])
-    ring.hear([hint("completed", "a")])
-    assert numbers(ring, 0) == [(1, "created", "a"), (2, "created", "b"), (3, "completed", "a")]
-    assert numbers(ring, 2) == [(3, "completed", "a")]
-    assert numbers(ring, 3) == []
+    buffer = ChangeBuffer(8)
+    buffer.add([hint("created", "a"), hint("created", "b")])
+    buffer.add([hint("completed", "a")])
+    assert numbers(buffer, 0) == [(1, "created", "a"), (2, "created", "b"), (3, "completed", "a")]
+    assert numbers(buffer, 2) == [(3, "completed", "a")]
+    assert numbers(buffer, 3) == []
 
 
 def test_updates_of_a_run_are_merged_and_its_beginning_and_end_are_not():
-    ring = Ring(16)
-    ring.hear([hint("created"), hint("updated"), hint("updated", "other"), hint("updated", status="waiting")])
-    assert numbers(ring, 0) == [(1, "created", "r"), (3, "updated", "other"), (4, "updated", "r")]
-    assert ring.after(0)[-1][1].status == "waiting"
-    ring.hear([hint("completed")])
-    assert numbers(ring, 0) == [(1, "created", "r"), (3, "updated", "other"), (5, "completed", "r")]
-    ring.hear([hint("updated")])
-    assert numbers(ring, 0)[-2:] == [(5, "completed", "r"), (6, "updated", "r")]
+    buffer = ChangeBuffer(16)
+    buffer.add(
+        [hint("created"), hint("updated"), hint("updated", "other"), hint("updated", status="waiting")]
+    )
+    assert numbers(buffer, 0) == [(1, "created", "r"), (3, "updated", "other"), (4, "updated", "r")]
+    assert buffer.after(0)[-1][1].status == "waiting"
+    buffer.add([hint("completed")])
+    assert numbers(buffer, 0) == [(1, "created", "r"), (3, "updated", "other"), (5, "completed", "r")]
+    buffer.add([hint("updated")])
+    assert numbers(buffer, 0)[-2:] == [(5, "completed", "r"), (6, "updated", "r")]
 
 
 def test_a_ring_holds_no_more_than_its_size():
-    ring = Ring(4)
-    ring.hear([hint("created", str(n)) for n in range(10)])
-    assert (ring.floor, ring.latest) == (6, 10)
-    assert [number for number, _ in ring.after(ring.floor)] == [7, 8, 9, 10]
-    ring.hear([hint("created", str(n)) for n in range(100)])
-    assert len(ring._slots) == 4
+    buffer = ChangeBuffer(4)
+    buffer.add([hint("created", str(n)) for n in range(10)])
+    assert (buffer.floor, buffer.latest) == (6, 10)
+    assert [number for number, _ in buffer.after(buffer.floor)] == [7, 8, 9, 10]
+    buffer.add([hint("created", str(n)) for n in range(100)])
+    assert len(buffer._slots) == 4
 
 
 def test_a_cursor_is_known_only_to_its_ring():
-    ring, other = Ring(4), Ring(4)
-    ring.hear([hint("created")])
-    assert ring.place(ring.cursor(1)) == 1
-    assert ring.place(ring.cursor(0)) == 0
+    buffer, other = ChangeBuffer(4), ChangeBuffer(4)
+    buffer.add([hint("created")])
+    assert buffer.position(buffer.cursor(1)) == 1
+    assert buffer.position(buffer.cursor(0)) == 0
     for cursor in (
         other.cursor(0),
-        ring.cursor(2),
-        ring.epoch,
-        f"{ring.epoch}-",
-        f"{ring.epoch}--1",
+        buffer.cursor(2),
+        buffer.epoch,
+        f"{buffer.epoch}-",
+        f"{buffer.epoch}--1",
         "none",
         "-1",
     ):
-        assert ring.place(cursor) == -1, cursor
+        assert buffer.position(cursor) == -1, cursor
     for number in ("٣", "1.0", " 1", "1" * 17, "1" * 5_000):
-        assert ring.place(f"{ring.epoch}-{number}") == -1
+        assert buffer.position(f"{buffer.epoch}-{number}") == -1
 
 
 def test_hints_that_may_be_lost_leave_nobody_where_they_stand():
-    ring = Ring(4)
-    ring.hear([hint("created")])
-    ring.hear(None)
-    assert ring.floor == ring.latest == 2
-    ring.hear([hint("completed")])
-    assert numbers(ring, ring.floor) == [(3, "completed", "r")]
+    buffer = ChangeBuffer(4)
+    buffer.add([hint("created")])
+    buffer.add(None)
+    assert buffer.floor == buffer.latest == 2
+    buffer.add([hint("completed")])
+    assert numbers(buffer, buffer.floor) == [(3, "completed", "r")]
 
 
 # Following
@@ -213,25 +215,25 @@ class Follower:
 
     def __init__(self, notifications, cursor=None):
         self.cursor, self.told = cursor, []
-        self._batches = notifications.follow(PROJECT, cursor)
+        self._pages = notifications.follow(PROJECT, cursor)
 
     async def opened(self):
-        first = await anext(self._batches)
-        assert first.told == ()
+        first = await anext(self._pages)
+        assert first.changes == ()
         self.cursor = first.cursor or self.cursor
         return self
 
     async def next(self):
-        """What the next batch tells."""
+        """What the next page tells."""
         async with asyncio.timeout(5):
-            batch = await anext(self._batches)
-        told = [(each.hint.type.removeprefix("run."), each.hint.run_id) for each in batch.told]
+            page = await anext(self._pages)
+        told = [(each.change.type.removeprefix("run."), each.change.run_id) for each in page.changes]
         self.told += told
-        self.cursor = batch.told[-1].cursor if batch.told else batch.cursor
+        self.cursor = page.changes[-1].cursor if page.changes else page.cursor
         return told
 
     async def leave(self):
-        await self._batches.aclose()
+        await self._pages.aclose()
 
 
 @pytest.fixture
@@ -247,12 +249,12 @@ async def notifications(notifier, monkeypatch):
 
 async def test_a_follower_is_told_what_comes_from_now_on(notifier, notifications):
     follower = await Follower(notifications).opened()
-    notifier.announce(PROJECT, [hint("created")])
-    notifier.announce("another", [hint("created", "foreign")])
+    notifier.publish_changes(PROJECT, [hint("created")])
+    notifier.publish_changes("another", [hint("created", "foreign")])
     assert await follower.next() == [("created", "r")]
     waiting = asyncio.ensure_future(follower.next())
     await asyncio.sleep(0)
-    notifier.announce(PROJECT, [hint("completed")])
+    notifier.publish_changes(PROJECT, [hint("completed")])
     assert await waiting == [("completed", "r")]
     await follower.leave()
 
@@ -261,7 +263,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
     follower = await Follower(notifications).opened()
     cursor = follower.cursor
     await follower.leave()
-    notifier.announce(PROJECT, [hint("created"), hint("completed")])
+    notifier.publish_changes(PROJECT, [hint("created"), hint("completed")])
     again = await Follower(notifications, cursor).opened()
     assert await again.next() == [("created", "r"), ("completed", "r")]
     await again.leave()
@@ -274,7 +276,7 @@ async def test_one_that_comes_back_goes_on_where_it_left(notifier, notifications
 async def test_an_unknown_cursor_is_told_once_to_read_again(notifier, notifications, cursor):
     follower = await Follower(notifications, cursor).opened()
     assert await follower.next() == [("resync", None)]
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     assert await follower.next() == [("created", "r")]
     await follower.leave()
 
@@ -283,7 +285,7 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
     follower = await Follower(notifications, "none").opened()
     await follower.next()
     await follower.leave()
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     again = await Follower(notifications, follower.cursor).opened()
     assert await again.next() == [("created", "r")]
     await again.leave()
@@ -292,16 +294,16 @@ async def test_the_cursor_of_a_resync_is_good(notifier, notifications):
 async def test_a_slow_follower_falls_out_of_the_ring_and_reads_again(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "changes_per_project_max", 8)
     follower = await Follower(notifications).opened()
-    notifier.announce(PROJECT, [hint("created", str(n)) for n in range(9)])
+    notifier.publish_changes(PROJECT, [hint("created", str(n)) for n in range(9)])
     assert await follower.next() == [("resync", None)]
-    notifier.announce(PROJECT, [hint("completed", "8")])
+    notifier.publish_changes(PROJECT, [hint("completed", "8")])
     assert await follower.next() == [("completed", "8")]
     await follower.leave()
 
 
 async def test_hints_that_were_lost_on_the_way_are_a_resync_for_everybody(notifier, notifications):
     followers = [await Follower(notifications).opened() for _ in range(3)]
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     await followers[0].next()
     for listener in notifier._listeners[PROJECT]:
         listener(None)
@@ -314,11 +316,11 @@ async def test_updates_that_come_quickly_are_told_together(notifier, notificatio
     monkeypatch.setattr(limits, "change_interval_s", 0.05)
     follower = await Follower(notifications).opened()
     for _ in range(3):
-        notifier.announce(PROJECT, [hint("updated")])
+        notifier.publish_changes(PROJECT, [hint("updated")])
     assert await follower.next() == [("updated", "r")]
     waiting = asyncio.ensure_future(follower.next())
     for _ in range(20):  # all of them within the interval that has just begun
-        notifier.announce(PROJECT, [hint("updated", status="waiting")])
+        notifier.publish_changes(PROJECT, [hint("updated", status="waiting")])
     await asyncio.sleep(0)
     assert not waiting.done()
     assert await waiting == [("updated", "r")]
@@ -339,8 +341,8 @@ async def test_followers_end_when_the_server_stops(notifier):
     notifications = Notifications(notifier, stopping)
 
     async def follow():
-        async with aclosing(notifications.follow(PROJECT)) as batches:
-            return [batch async for batch in batches]
+        async with aclosing(notifications.follow(PROJECT)) as pages:
+            return [page async for page in pages]
 
     tasks = [asyncio.ensure_future(follow()) for _ in range(5)]
     await asyncio.sleep(0)
@@ -354,11 +356,11 @@ async def test_hints_are_kept_for_a_while_and_then_nothing_is_left(notifier, not
     monkeypatch.setattr(limits, "changes_idle_s", 0.02)
     follower = await Follower(notifications).opened()
     await follower.leave()
-    assert notifier.listened(PROJECT)
+    assert notifier.has_listeners(PROJECT)
     async with asyncio.timeout(5):
-        while notifier.listened(PROJECT):  # noqa: ASYNC110 - of a timer nothing tells
+        while notifier.has_listeners(PROJECT):  # noqa: ASYNC110 - of a timer nothing tells
             await asyncio.sleep(0.005)
-    assert notifications._rings == {}
+    assert notifications._buffers == {}
     again = await Follower(notifications, follower.cursor).opened()
     assert await again.next() == [("resync", None)]
     await again.leave()
@@ -371,7 +373,7 @@ async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications
     second = await Follower(notifications, first.cursor).opened()
     for _ in range(3):
         await asyncio.sleep(0.005)  # the timer that the first one left behind runs out
-    notifier.announce(PROJECT, [hint("created")])
+    notifier.publish_changes(PROJECT, [hint("created")])
     assert await second.next() == [("created", "r")]
     await second.leave()
 
@@ -379,23 +381,23 @@ async def test_one_who_comes_back_in_time_keeps_the_ring(notifier, notifications
 async def test_only_so_many_projects_are_kept_that_nobody_follows(notifier, notifications, monkeypatch):
     monkeypatch.setattr(limits, "changes_idle_projects_max", 3)
     for number in range(10):
-        async with aclosing(notifications.follow(f"project-{number}")) as batches:
-            await anext(batches)
-    assert len(notifications._rings) == 3
-    assert notifier.listened("project-9")
-    assert not notifier.listened("project-0")
+        async with aclosing(notifications.follow(f"project-{number}")) as pages:
+            await anext(pages)
+    assert len(notifications._buffers) == 3
+    assert notifier.has_listeners("project-9")
+    assert not notifier.has_listeners("project-0")
 
 
 async def test_a_follower_that_is_cancelled_leaves(notifications):
     async def follow():
-        async with aclosing(notifications.follow(PROJECT)) as batches:
-            async for _ in batches:
+        async with aclosing(notifications.follow(PROJECT)) as pages:
+            async for _ in pages:
                 pass
 
     task = asyncio.ensure_future(follow())
     await asyncio.sleep(0)
-    (ring,) = notifications._rings.values()
-    assert ring.followers == 1
+    (buffer,) = notifications._buffers.values()
+    assert buffer.followers == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert ring.followers == 0
+    assert buffer.followers == 0

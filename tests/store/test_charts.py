@@ -30,9 +30,9 @@ async def busy(driver, clock):
     for run_id, status, took in (("a", "completed", 10), ("b", "failed", 20), ("c", "completed", 30)):
         await driver.create(run_id, target=f"task:{run_id}", labels=b'{"team":"x"}')
         await driver.claim(limit=1)
-        clock.advance(took)
+        clock.advance_ms(took)
         await driver.complete(run_id, status)
-        clock.advance(MINUTE - took)
+        clock.advance_ms(MINUTE - took)
     await driver.create("d", target="task:a")
     await driver.create("elsewhere", project_id=ELSEWHERE)
     return driver

@@ -15,7 +15,7 @@ async def agent(driver, run_id, **fields):
 async def test_the_oldest_comes_first(driver, clock):
     for n in range(4):
         await driver.create(f"run-{n}")
-        clock.advance(1)
+        clock.advance_ms(1)
     assert await driver.claim_ids(limit=2) == ["run-0", "run-1"]
     assert await driver.claim_ids(limit=9) == ["run-2", "run-3"]
     assert await driver.claim_ids(limit=9) == []
@@ -30,21 +30,21 @@ async def test_of_equally_old_ones_the_first_created_comes_first(driver):
 async def test_old_is_who_became_available_first_not_who_was_created_first(driver, clock):
     await driver.create("late", available_at=clock.now + 100)
     await driver.create("early")
-    clock.advance(200)
+    clock.advance_ms(200)
     assert await driver.claim_ids(limit=2) == ["early", "late"]
 
 
 async def test_a_run_is_not_claimed_before_it_is_available(driver, clock):
     await driver.create("run-1", available_at=clock.now + 100)
-    clock.advance(99)
+    clock.advance_ms(99)
     assert await driver.claim_ids() == []
-    clock.advance(1)
+    clock.advance_ms(1)
     assert await driver.claim_ids() == ["run-1"]
 
 
 async def test_a_claim_is_decided_and_written(driver, clock):
     await driver.create("run-1")
-    clock.advance(50)
+    clock.advance_ms(50)
     [run] = await driver.claim("ann", lease_ms=5_000)
     assert (run.status, run.attempt, run.lease_owner) == (RunStatus.RUNNING, 1, "ann")
     assert (run.lease_expires_at, run.available_at) == (clock.now + 5_000, None)
@@ -75,7 +75,7 @@ async def test_oldest_first_holds_across_kinds(driver, clock):
     kinds = ("eval", "task", "workflow", "task", "eval")
     for n, kind in enumerate(kinds):
         await driver.create(f"run-{n}", kind=kind)
-        clock.advance(1)
+        clock.advance_ms(1)
     assert await driver.claim_ids(kinds=("task", "workflow", "eval"), limit=3) == ["run-0", "run-1", "run-2"]
 
 
@@ -97,7 +97,7 @@ async def test_only_the_targets_asked_for_are_claimed(driver):
 async def test_oldest_first_holds_across_targets(driver, clock):
     for n in range(6):
         await driver.create(f"run-{n}", target=f"task:{n % 3}")
-        clock.advance(1)
+        clock.advance_ms(1)
     targets = ("task:2", "task:0", "task:1")
     assert await driver.claim_ids(targets=targets, limit=4) == ["run-0", "run-1", "run-2", "run-3"]
 
@@ -137,7 +137,7 @@ async def test_an_agent_runs_worker_key_is_null_or_the_workers(driver):
 async def test_oldest_first_holds_across_worker_keys(driver, clock):
     for n in range(4):
         await agent(driver, f"run-{n}", worker_key="w-1" if n % 2 else None)
-        clock.advance(1)
+        clock.advance_ms(1)
     query = {"kinds": ("agent",), "implementation_kind": "python", "worker_key": "w-1"}
     assert await driver.claim_ids(**query, limit=3) == ["run-0", "run-1", "run-2"]
 
@@ -181,7 +181,7 @@ async def test_a_released_run_is_claimed_again_after_its_pause(driver, clock):
     await driver.claim()
     await driver.release("run-1", retry_after_ms=500)
     assert await driver.claim_ids() == []
-    clock.advance(500)
+    clock.advance_ms(500)
     [run] = await driver.claim()
     assert (run.attempt, run.lease_token) == (2, "run-1#2")
 
@@ -224,8 +224,8 @@ async def test_a_claim_that_breaks_takes_nothing(driver, idempotent):
 async def test_a_renewed_lease_keeps_the_run(driver, clock):
     await driver.create("run-1")
     await driver.claim("ann", lease_ms=5_000)
-    clock.advance(4_000)
+    clock.advance_ms(4_000)
     assert (await driver.renew("run-1", worker="ann")).transition.accepted
-    clock.advance(4_000)
+    clock.advance_ms(4_000)
     assert await driver.enforce_deadlines() == []
     assert not (await driver.renew("run-1", worker="bob")).transition.accepted

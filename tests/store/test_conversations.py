@@ -48,7 +48,7 @@ async def test_an_unknown_conversation_is_none(store):
 
 async def test_a_runs_message_counts_in_its_conversation(store, driver, clock):
     await store.conversations.create(PLAIN)
-    clock.advance(10)
+    clock.advance_ms(10)
     await driver.create("run-1", kind="agent", message=message())
     found = await store.conversations.get("c-1")
     assert (found.message_count, found.last_message_at, found.updated_at) == (1, clock.now, clock.now)
@@ -123,7 +123,7 @@ async def test_messages_count_through_whoever_writes_them(store, driver, clock):
     first = await store.conversations.add_message(said(1, metadata=b"{}", created_by="ada"))
     assert (first.seq, first.created_at, first.parts) == (1, clock.now, b'[{"type":"text"}]')
     await driver.create("run-1", kind="agent", message=message())
-    clock.advance(5)
+    clock.advance_ms(5)
     assert (await store.conversations.add_message(said(2))).seq == 3
     assert await ids(store) == ["u-1", "m-1", "u-2"]
     assert await ids(store, after=1, limit=1) == ["m-1"]

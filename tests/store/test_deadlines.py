@@ -11,9 +11,9 @@ async def test_only_runs_that_are_due_are_decided(driver, clock):
         await driver.create(run_id)
         await driver.claim(lease_ms=lease_ms)
     await driver.create("idle")
-    clock.advance(4_999)
+    clock.advance_ms(4_999)
     assert await driver.enforce_deadlines() == []
-    clock.advance(1)
+    clock.advance_ms(1)
     assert [written.run.run_id for written in await driver.enforce_deadlines()] == ["short"]
     assert (await driver.row("long")).status is RunStatus.RUNNING
 
@@ -24,7 +24,7 @@ async def test_the_soonest_deadline_is_known(driver, clock):
         await driver.create(run_id, project_id=project_id)
         await driver.claim(lease_ms=lease_ms, project_id=project_id)
     assert await driver.runs.next_due() == 5_000
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     assert await driver.runs.next_due() == 0
     await driver.enforce_deadlines()
     assert await driver.runs.next_due() == 3_999
@@ -33,7 +33,7 @@ async def test_the_soonest_deadline_is_known(driver, clock):
 async def test_what_was_decided_is_written(driver, clock):
     run = await driver.create("run-1")
     await driver.claim("ann", lease_ms=5_000)
-    clock.advance(5_000)
+    clock.advance_ms(5_000)
     [written] = await driver.enforce_deadlines(dice=0.0)
     assert written.run == await driver.row("run-1")
     assert written.run.status is RunStatus.PENDING
@@ -45,7 +45,7 @@ async def test_what_was_decided_is_written(driver, clock):
 async def test_a_decided_run_is_not_decided_again(driver, clock):
     await driver.create("run-1")
     await driver.claim(lease_ms=5_000)
-    clock.advance(5_000)
+    clock.advance_ms(5_000)
     assert len(await driver.enforce_deadlines()) == 1
     assert await driver.enforce_deadlines() == []
 
@@ -54,7 +54,7 @@ async def test_the_soonest_due_come_first_up_to_the_limit(driver, clock):
     for n, lease_ms in enumerate([9_000, 5_000, 8_000, 6_000, 7_000]):
         await driver.create(f"run-{n}")
         await driver.claim(lease_ms=lease_ms)
-    clock.advance(60_000)
+    clock.advance_ms(60_000)
     decided = []
     while batch := await driver.enforce_deadlines(2):
         assert len(batch) <= 2
@@ -66,14 +66,14 @@ async def test_runs_of_every_project_are_looked_at(driver, clock):
     for project_id in ("p-1", "p-2"):
         await driver.create("run-1", project_id=project_id)
         await driver.claim(project_id=project_id, lease_ms=5_000)
-    clock.advance(5_000)
+    clock.advance_ms(5_000)
     assert {written.run.project_id for written in await driver.enforce_deadlines()} == {"p-1", "p-2"}
 
 
 async def test_a_run_whose_attempts_are_used_up_fails_with_its_event(driver, clock):
     await driver.create("run-1", backoff_limit=0)
     await driver.claim("ann", lease_ms=5_000)
-    clock.advance(5_000)
+    clock.advance_ms(5_000)
     [written] = await driver.enforce_deadlines()
     assert written.run.status is RunStatus.FAILED
     assert [e.type for e in await driver.log("run-1")] == ["RUN_ERROR"]
@@ -82,7 +82,7 @@ async def test_a_run_whose_attempts_are_used_up_fails_with_its_event(driver, clo
 async def test_a_timeout_ends_the_attempt(driver, clock):
     run = await driver.create("run-1", timeout_seconds=2, backoff_limit=1)
     await driver.claim(lease_ms=60_000)
-    clock.advance(2_000)
+    clock.advance_ms(2_000)
     await driver.enforce_deadlines()
     assert [a.outcome for a in await driver.runs.attempts(run.seq)] == ["timeout"]
 
@@ -90,7 +90,7 @@ async def test_a_timeout_ends_the_attempt(driver, clock):
 async def test_a_wait_that_expires_fails_the_run(driver, clock):
     await driver.create("run-1")
     await driver.wait("run-1", expires_at=clock.now + 1_000)
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     [written] = await driver.enforce_deadlines()
     assert written.run.status is RunStatus.FAILED
 
@@ -98,7 +98,7 @@ async def test_a_wait_that_expires_fails_the_run(driver, clock):
 async def test_a_timer_resumes_the_run(driver, clock):
     await driver.create("run-1")
     await driver.wait("run-1", "event", resume_at=clock.now + 1_000)
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     [written] = await driver.enforce_deadlines()
     assert written.run.status is RunStatus.RUNNING
     assert await driver.claim_ids() == ["run-1"]
@@ -108,7 +108,7 @@ async def test_a_worker_that_never_stopped_is_counted_as_stopped(driver, clock):
     await driver.create("run-1")
     await driver.claim(lease_ms=5_000)
     await driver.cancel("run-1")
-    clock.advance(5_000)
+    clock.advance_ms(5_000)
     [written] = await driver.enforce_deadlines()
     assert written.run.status is RunStatus.CANCELLED
     assert (await driver.row("run-1")).cancel_stopped_at == clock.now
@@ -120,7 +120,7 @@ async def test_parent_and_child_due_at_once_keep_the_counters_right(driver, cloc
     await driver.claim(lease_ms=6_000 if parent_first else 7_000)
     await driver.create("child", parent="root", backoff_limit=0)
     await driver.claim(lease_ms=7_000 if parent_first else 6_000)
-    clock.advance(60_000)
+    clock.advance_ms(60_000)
     assert len(await driver.enforce_deadlines()) == 2
     root = await driver.row("root")
     assert root.status is RunStatus.FAILED
@@ -131,7 +131,7 @@ async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver,
     await driver.create("above")
     await driver.create("below", parent="above")
     await driver.create("beside", parent="above")
-    marked = await driver.change("below", lambda to: transitions.await_end(to.run, now=to.now))
+    marked = await driver.change("below", lambda to: transitions.mark_awaited(to.run, now=to.now))
     assert marked.run == await driver.row("below")
     assert marked.run.awaited_at == clock.now
     await driver.wait("above", "event", call="run:below", waiting_run_id="below")
@@ -141,19 +141,19 @@ async def test_the_end_of_a_run_that_another_waits_for_is_found_and_told(driver,
     [written] = await driver.enforce_deadlines()
     assert (written.run.run_id, written.before.terminal) == ("below", True)
     assert await driver.enforce_deadlines() == []
-    await driver.change("above", lambda to: transitions.child_ended(to.run, now=to.now, child=written.run))
-    await driver.change("below", lambda to: transitions.told(to.run))
+    await driver.change("above", lambda to: transitions.resume_parent(to.run, now=to.now, child=written.run))
+    await driver.change("below", lambda to: transitions.clear_awaited(to.run))
     above = await driver.row("above")
     assert (above.status, above.waiting_run_id) == (RunStatus.RUNNING, None)
     assert (await driver.log("above"))[-1].type == "CUSTOM"
-    clock.advance(86_400_000)
+    clock.advance_ms(86_400_000)
     assert await driver.enforce_deadlines() == []
 
 
 async def test_a_whole_family_that_is_called_off_leaves_nobody_to_tell(driver, clock):
     await driver.create("above")
     await driver.create("below", parent="above")
-    await driver.change("below", lambda to: transitions.await_end(to.run, now=to.now))
+    await driver.change("below", lambda to: transitions.mark_awaited(to.run, now=to.now))
     await driver.wait("above", "event", call="run:below", waiting_run_id="below")
     await driver.cancel("above")
     [written] = await driver.enforce_deadlines()

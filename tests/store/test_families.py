@@ -83,7 +83,7 @@ async def test_every_ancestor_counts_an_end_once(driver):
 
 async def test_counters_leave_the_ancestors_version_and_time_alone(driver, clock):
     before = await driver.create("root")
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     await driver.create("left", parent="root")
     after = await driver.row("root")
     assert (after.version, after.updated_at) == (before.version, before.updated_at)

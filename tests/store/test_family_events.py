@@ -211,7 +211,7 @@ async def test_public_events_are_counted_by_type(driver, event, clock):
     assert await driver.runs.event_counts(run.seq) == []
     await driver.append("root", event("B"), event(PRIVATE))
     first = clock.now
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     await driver.append("root", event("A"), event("B"))
     counts = await driver.runs.event_counts(run.seq)
     told = [(one.type, one.count, one.first_at, one.last_at) for one in counts]

@@ -58,7 +58,7 @@ def by_hand(store, mine, run_id="by-hand"):
 async def test_nothing_is_due_before_its_time_and_one_run_comes_of_it(store, driver, clock):
     mine = await kept(store)
     assert await look(store) == []
-    clock.advance(MINUTE + 300)
+    clock.advance_ms(MINUTE + 300)
     [firing] = await look(store)
     [written] = firing.written
     [run] = await runs_of(driver, mine)
@@ -73,7 +73,7 @@ async def test_nothing_is_due_before_its_time_and_one_run_comes_of_it(store, dri
 async def test_loops_that_race_make_one_run_for_each_time(store, driver, clock):
     mine = [await kept(store, concurrency_policy="Allow") for _ in range(5)]
     for _ in range(3):
-        clock.advance(MINUTE)
+        clock.advance_ms(MINUTE)
         found = await asyncio.gather(*(look(store) for _ in range(8)))
         assert sum(len(each) for each in found) == 5
     for one in mine:
@@ -83,7 +83,7 @@ async def test_loops_that_race_make_one_run_for_each_time(store, driver, clock):
 
 async def test_the_soonest_come_first_and_no_more_than_are_asked_for(store, clock):
     later, sooner = await kept(store, schedule="*/5 * * * *"), await kept(store)
-    clock.advance(6 * MINUTE)
+    clock.advance_ms(6 * MINUTE)
     assert [[one.schedule.id for one in await look(store, 1)] for _ in range(3)] == [
         [sooner.id],
         [later.id],
@@ -93,7 +93,7 @@ async def test_the_soonest_come_first_and_no_more_than_are_asked_for(store, cloc
 
 async def test_an_outage_is_made_up_for_by_one_run(store, driver, clock):
     mine = await kept(store)
-    clock.advance(90 * MINUTE)
+    clock.advance_ms(90 * MINUTE)
     assert await outcomes(store) == ["fired"]
     assert await look(store) == []
     [run] = await runs_of(driver, mine)
@@ -104,13 +104,13 @@ async def test_an_outage_is_made_up_for_by_one_run(store, driver, clock):
 async def test_forbid_waits_for_runs_by_hand_too(store, driver, clock):
     mine = await kept(store, concurrency_policy="Forbid")
     await by_hand(store, mine)
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     assert await outcomes(store) == ["skipped"]
     after = await now(store, mine)
     assert (after.skipped_count, after.last_skipped_at, after.run_count) == (1, mine.next_fire_at, 1)
     assert "by-hand" in after.last_skipped_reason
     await driver.complete("by-hand")
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     assert await outcomes(store) == ["fired"]
     assert len(await runs_of(driver, mine)) == 2
 
@@ -118,7 +118,7 @@ async def test_forbid_waits_for_runs_by_hand_too(store, driver, clock):
 async def test_allow_lets_runs_be_beside_each_other(store, driver, clock):
     mine = await kept(store, concurrency_policy="Allow")
     for _ in range(3):
-        clock.advance(MINUTE)
+        clock.advance_ms(MINUTE)
         assert await outcomes(store) == ["fired"]
     assert [run.status for run in await runs_of(driver, mine)] == [RunStatus.PENDING] * 3
 
@@ -126,14 +126,14 @@ async def test_allow_lets_runs_be_beside_each_other(store, driver, clock):
 async def test_replace_takes_the_running_one_and_its_family_along_in_the_same_write(store, driver, clock):
     mine = await kept(store, concurrency_policy="Replace")
     other = await kept(store, concurrency_policy="Allow")
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     await look(store)
     [old] = await runs_of(driver, mine)
     await driver.create("child", parent=old.run_id)
     await driver.create("grandchild", parent="child")
     await driver.create("done", parent="child")
     await driver.complete("done")
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     firing = next(one for one in await look(store) if one.schedule.id == mine.id)
     born, replaced = firing.written
     assert [run.run_id for run in replaced.cancelled] == ["child", "grandchild"]
@@ -154,7 +154,7 @@ async def test_replace_works_many_off_before_the_new_one_comes(store, driver, cl
     mine = await kept(store, concurrency_policy="Replace")
     for n in range(3):
         await by_hand(store, mine, f"hand-{n}")
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     assert [await outcomes(store) for _ in range(3)] == [["replacing"], ["fired"], []]
     alive = [run for run in await runs_of(driver, mine) if not run.terminal]
     assert [run.scheduled_at for run in alive] == [mine.next_fire_at]
@@ -165,13 +165,13 @@ async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(st
     await store.conversations.create(place)
     given = {"conversation_mode": "existing", "conversation_id": place.id}
     mine, other = await kept(store, "agent", **given), await kept(store)
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     assert await outcomes(store) == ["fired", "fired"]
     assert (await store.conversations.get(place.id)).message_count == 1
     for run in await driver.rows():
         await driver.complete(run.run_id)
     await store.conversations.change(place.id, lambda old, now: delete_conversation(old, now=now))
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     assert sorted(await outcomes(store)) == ["failed", "fired"]
     assert await look(store) == []
     after = await now(store, mine)
@@ -182,7 +182,7 @@ async def test_a_conversation_that_is_gone_fails_this_one_and_holds_nobody_up(st
 
 async def test_an_agent_gets_a_conversation_and_its_service(store, driver, clock, push_service):
     mine = await kept(store, "agent", target_id="scribe", conversation_mode="create_new")
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     await store.push_services.register(push_service(agent_id="scribe"))
     assert await outcomes(store) == ["fired"]
     [run] = await runs_of(driver, mine)
@@ -195,7 +195,7 @@ async def test_a_run_that_took_the_id_of_a_firing_holds_nobody_up(store, driver,
     mine, other = await kept(store), await kept(store)
     await driver.create(firing_id(mine, mine.next_fire_at))
     await driver.create(firing_id(other, other.next_fire_at), project_id=ELSEWHERE)
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     assert sorted(await outcomes(store)) == ["failed", "fired"]
     assert (await now(store, mine)).last_failure_code == "RUN_ID_CONFLICT"
     assert (await now(store, other)).run_count == 1
@@ -203,7 +203,7 @@ async def test_a_run_that_took_the_id_of_a_firing_holds_nobody_up(store, driver,
 
 async def test_a_time_that_was_fired_already_makes_no_second_run(store, driver, clock):
     mine = await kept(store)
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     await look(store)
 
     def back(old, _):
@@ -216,14 +216,14 @@ async def test_a_time_that_was_fired_already_makes_no_second_run(store, driver, 
 
 async def test_one_that_is_deleted_goes_once_its_runs_have_ended_and_they_stay(store, driver, clock):
     mine = await kept(store)
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
     await look(store)
     await store.schedules.change(PROJECT, mine.id, delete)
     assert await outcomes(store) == ["deleting"]
     assert await look(store) == []
     [run] = await runs_of(driver, mine)
     await driver.complete(run.run_id)
-    clock.advance(limits.schedule_deleting_ms)
+    clock.advance_ms(limits.schedule_deleting_ms)
     assert await outcomes(store) == ["removed"]
     assert await now(store, mine) is None
     [left] = await runs_of(driver, mine)
@@ -232,7 +232,7 @@ async def test_one_that_is_deleted_goes_once_its_runs_have_ended_and_they_stay(s
 
 async def test_a_decision_that_breaks_leaves_nothing_behind(store, driver, clock):
     mine = await kept(store)
-    clock.advance(MINUTE)
+    clock.advance_ms(MINUTE)
 
     def broken(due):
         fire_due(due)

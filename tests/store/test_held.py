@@ -27,7 +27,7 @@ async def test_what_is_let_go_or_lost_is_held_no_more(driver, clock):
     await driver.claim("ann", limit=2)
     await driver.release("released")
     assert await held(driver, "ann") == [("ann", "lost")]
-    clock.advance(60_001)
+    clock.advance_ms(60_001)
     await driver.enforce_deadlines()
     assert await held(driver, "ann") == []
 
@@ -35,7 +35,7 @@ async def test_what_is_let_go_or_lost_is_held_no_more(driver, clock):
 async def test_only_those_of_the_named_owners_are_told_the_oldest_attempt_first(driver, clock):
     for run_id, worker in (("run-1", "bob"), ("run-2", "ann"), ("run-3", "cid"), ("run-4", "ann")):
         await driver.create(run_id)
-        clock.advance(10)
+        clock.advance_ms(10)
         await driver.claim(worker)
     assert await held(driver, "ann", "bob") == [("bob", "run-1"), ("ann", "run-2"), ("ann", "run-4")]
     assert await held(driver, "nobody") == await held(driver) == []
@@ -76,6 +76,6 @@ async def test_a_run_that_was_sent_to_a_service_is_held_by_it(driver, clock):
 async def test_no_more_deadlines_are_looked_at_than_were_asked_for(driver, clock):
     for number in range(3):
         await driver.create(f"run-{number}")
-        clock.advance(10)
+        clock.advance_ms(10)
         await driver.claim("ann")
     assert await held(driver, "ann", looked_max=2) == [("ann", "run-0"), ("ann", "run-1")]

@@ -125,13 +125,13 @@ async def test_a_claim_of_nothing_is_sealed_too(driver, idempotent):
 
 # Every other command that takes a seal: how it is called, in a store that holds PROJECT.
 SEALED = {
-    "create_project": lambda s, idempotency: s.directory.create_project(
+    "create_project": lambda s, idempotency: s.identity.create_project(
         Project("p-2", "two", "Two", 1), None, None, idempotency
     ),
-    "create_key": lambda s, idempotency: s.directory.create_key(
+    "create_key": lambda s, idempotency: s.identity.create_key(
         ApiKey("k", "p-1", "x", b"h", frozenset(), 1), idempotency
     ),
-    "put_member": lambda s, idempotency: s.directory.put_member(
+    "put_member": lambda s, idempotency: s.identity.put_member(
         Member("p-1", "u", "viewer", 1), anything, idempotency
     ),
     "register": lambda s, idempotency: s.workers.register(
@@ -147,9 +147,9 @@ SEALED = {
 }
 # How to see that it had an effect.
 EFFECT = {
-    "create_project": lambda s: s.directory.project("p-2"),
-    "create_key": lambda s: s.directory.key_by_hash(b"h"),
-    "put_member": lambda s: s.directory.members("p-1"),
+    "create_project": lambda s: s.identity.project("p-2"),
+    "create_key": lambda s: s.identity.key_by_hash(b"h"),
+    "put_member": lambda s: s.identity.members("p-1"),
     "register": lambda s: s.workers.get("w"),
     "heartbeat": lambda s: s.workers.get("w-1"),
     "put_session": lambda s: s.workers.session(1),
@@ -189,7 +189,7 @@ async def test_every_command_with_a_seal_is_undone_where_its_answer_breaks(comma
 
 async def test_forgotten_answers_do_not_come_again(driver, idempotent, clock):
     await driver.create("run-1", idempotency=idempotent("old"))
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     await driver.create("run-2", idempotency=idempotent("new"))
     assert await driver.store.forget(500, 100) == 1
     assert await driver.store.forget(500, 100) == 0

@@ -30,7 +30,7 @@ async def test_a_request_is_given_back_as_it_was_stored(store, driver, clock):
 async def test_a_response_is_kept_with_its_request(store, driver, clock):
     await driver.create("run-1")
     await driver.ask("run-1", "i-1")
-    clock.advance(7)
+    clock.advance_ms(7)
     shown = (await driver.respond("run-1", "i-1")).transition.input_request
     found = await store.inputs.get("i-1")
     assert found == shown
@@ -89,7 +89,7 @@ async def test_a_cancelled_family_closes_every_request_in_it(store, driver):
 async def test_the_referee_expires_a_request_with_its_run(store, driver, clock):
     await driver.create("run-1")
     await driver.ask("run-1", "i-1", expires_at=clock.now + 50)
-    clock.advance(50)
+    clock.advance_ms(50)
     await driver.enforce_deadlines()
     found = await store.inputs.get("i-1")
     assert (found.status, found.ended_at) == ("expired", clock.now)

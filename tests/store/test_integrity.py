@@ -86,7 +86,7 @@ DAMAGE = [
     ),
     ("an end was undone", ROW.format("status = 'running'", "done"), "a_run_ends_once_and_last"),
     ("an end has no time", ROW.format("completed_at = NULL", "done"), "an_end_has_its_time"),
-    ("an error is missing", ROW.format("error = NULL", "leaf"), "the_end_says_what_the_log_says"),
+    ("an error is missing", ROW.format("error = NULL", "leaf"), "the_error_matches_the_last_event"),
     ("a latest event was lost", ROW.format("latest_event_id = 5", "root"), "events_are_gapless"),
     ("a wait lost its reason", ROW.format("waiting_reason = NULL", "agent"), "a_wait_has_a_reason"),
     (
@@ -106,9 +106,9 @@ DAMAGE = [
     (
         "a stop was not asked for",
         ROW.format("cancel_stopped_at = 1", "root"),
-        "a_cancel_is_asked_for_before_it_is_done",
+        "a_cancel_is_requested_before_it_is_done",
     ),
-    ("a path is wrong", ROW.format("path = '/7/'", "leaf"), "a_parent_is_there"),
+    ("a path is wrong", ROW.format("path = '/7/'", "leaf"), "a_parent_exists"),
     ("a total is wrong", "family descendants_total = 9", "counters_count_the_family"),
     ("an active count is wrong", "family descendants_active = 0", "counters_count_the_family"),
     ("a family's order has a gap", "DELETE FROM family_log WHERE start = 4", "a_family_has_one_order"),

@@ -335,7 +335,7 @@ class StoreMachine(EnginePair):
 
     @rule(ms=stretches)
     def time_passes(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
 
     @precondition(lambda self: any(run.due_at is not None for run in self.rows.values()))
     @rule(limit=st.sampled_from((1, 2, 100)), dice=dice, exactly=st.booleans(), ms=stretches)
@@ -343,7 +343,7 @@ class StoreMachine(EnginePair):
         if exactly:
             self.move_to(min((run.due_at for run in self.rows.values() if run.due_at is not None), default=0))
         else:
-            self.clock.advance(ms)
+            self.clock.advance_ms(ms)
         decided = self.both(lambda d: d.enforce_deadlines(limit, dice=dice))
         assert len(decided) <= limit
 

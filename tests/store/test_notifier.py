@@ -114,12 +114,12 @@ async def test_the_end_wakes_every_subscriber(notifier):
 
 async def test_a_listener_gets_every_hint_about_its_project_in_order(notifier):
     heard = []
-    assert not notifier.listened("a")
+    assert not notifier.has_listeners("a")
     notifier.listen("a", heard.append)
-    assert notifier.listened("a")
-    notifier.announce("a", [1, 2])
-    notifier.announce("b", [3])
-    notifier.announce("a", [4])
+    assert notifier.has_listeners("a")
+    notifier.publish_changes("a", [1, 2])
+    notifier.publish_changes("b", [3])
+    notifier.publish_changes("a", [4])
     assert heard == [[1, 2], [4]]
 
 
@@ -128,11 +128,11 @@ async def test_listeners_come_and_go_without_the_others(notifier):
     notifier.listen("a", stays.append)
     notifier.listen("a", leaves.append)
     notifier.unlisten("a", leaves.append)
-    notifier.announce("a", [1])
+    notifier.publish_changes("a", [1])
     notifier.unlisten("a", print)
     notifier.unlisten("a", stays.append)
     notifier.unlisten("never", stays.append)
-    notifier.announce("a", [2])
+    notifier.publish_changes("a", [2])
     assert (stays, leaves) == ([[1]], [])
-    assert not notifier.listened("a")
+    assert not notifier.has_listeners("a")
     assert notifier._listeners == {}

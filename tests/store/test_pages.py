@@ -146,7 +146,7 @@ async def test_pages_filter_by_creation_time(driver, clock):
     begin = clock.now
     for n in range(4):
         await driver.create(f"run-{n}", project_id=FIRST)
-        clock.advance(10)
+        clock.advance_ms(10)
     assert await ids(driver, created_after=begin + 15) == ["run-3", "run-2"]
     assert await ids(driver, created_before=begin + 15) == ["run-1", "run-0"]
     assert await ids(driver, created_after=begin + 5, created_before=begin + 25) == ["run-2", "run-1"]
@@ -206,7 +206,7 @@ async def test_filtered_pages_continue_too(driver):
 async def finished(driver, clock, durations):
     for n, duration in enumerate(durations):
         await driver.create(f"run-{n}", status="running")
-        clock.advance(duration)
+        clock.advance_ms(duration)
         await driver.complete(f"run-{n}")
 
 

@@ -47,7 +47,7 @@ async def test_prices_are_listed_by_provider_then_model(store):
 
 async def test_a_new_price_takes_the_place_of_the_old_one(store, clock):
     await put(store, cached=5)
-    clock.advance(7)
+    clock.advance_ms(7)
     new = await put(store, input=9)
     assert await store.prices.of(PROJECT) == [new]
     assert (new.cached, new.updated_at) == (None, clock.now)

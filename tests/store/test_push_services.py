@@ -27,7 +27,7 @@ async def test_a_registration_is_stored_with_the_engines_time(store, clock, push
 
 async def test_the_same_registrant_and_key_update(store, clock, push_service):
     first = await store.push_services.register(push_service(version="1", region="eu"))
-    clock.advance(5)
+    clock.advance_ms(5)
     again = push_service("another-id", service_key="service-1", version="2", reach=(OTHER,))
     second = await store.push_services.register(again)
     assert (second.id, second.created_at, second.updated_at) == (first.id, first.created_at, clock.now)
@@ -41,12 +41,12 @@ async def test_the_same_registrant_and_key_update(store, clock, push_service):
 async def test_silence_a_heartbeat_and_a_disabling(store, clock, push_service):
     services = store.push_services
     await services.register(push_service())
-    clock.advance(limits.push_service_silence_s * 1000 + 1)
+    clock.advance_ms(limits.push_service_silence_s * 1000 + 1)
     assert not (await services.get("service-1")).active
     assert (await services.heartbeat("service-1", None)).active
     first = await services.disable("service-1")
     assert (first.active, first.disabled_at) == (False, clock.now)
-    clock.advance(1)
+    clock.advance_ms(1)
     assert (await services.disable("service-1")).disabled_at == first.disabled_at
     assert not (await services.heartbeat("service-1", None)).active
     assert (await services.register(push_service())).active
@@ -57,7 +57,7 @@ async def test_silence_a_heartbeat_and_a_disabling(store, clock, push_service):
 async def test_services_are_found_by_what_they_reach(store, clock, push_service):
     services, mine = store.push_services, push_service().reach
     await services.register(push_service())
-    clock.advance(1)
+    clock.advance_ms(1)
     whole = push_service("service-2", scope_kind="global", project_id=None, reach=(*mine, OTHER))
     await services.register(whole)
 
@@ -106,13 +106,13 @@ async def pushed(driver, name, service="service-1", **fields):
 async def test_the_oldest_due_runs_are_dispatched_once(driver, clock):
     for name in ("a", "b", "c"):
         await pushed(driver, name)
-        clock.advance(1)
+        clock.advance_ms(1)
     await pushed(driver, "later", available_at=clock.now + 100)
     await driver.create("task")
     assert [run.run_id for run in await driver.dispatch(2)] == ["a", "b"]
     assert [run.run_id for run in await driver.dispatch(9)] == ["c"]
     assert await driver.dispatch(9) == []
-    clock.advance(100)
+    clock.advance_ms(100)
     assert [run.run_id for run in await driver.dispatch(9)] == ["later"]
 
 
@@ -165,7 +165,7 @@ async def test_cancelled_runs_are_found_until_they_have_stopped(driver, clock):
         if name != "never-sent":
             await driver.dispatch(1)
         await driver.cancel(name)
-        clock.advance(1)
+        clock.advance_ms(1)
 
     async def found(*busy, limit=9):
         return [run.run_id for run in await driver.runs.cancelled_pushes(limit, busy)]
@@ -265,20 +265,20 @@ async def test_a_service_that_is_not_heard_of_falls_silent_once_until_it_is_hear
 ):
     services = store.push_services
     await services.register(push_service("service-1"))
-    clock.advance(5)
+    clock.advance_ms(5)
     await services.register(push_service("service-2"))
     await services.register(push_service("disabled"))
     await services.disable("disabled")
-    clock.advance(limits.push_service_silence_s * 1000)
+    clock.advance_ms(limits.push_service_silence_s * 1000)
     [silent] = await services.fell_silent(10)
     assert silent == await services.get("service-1")
     assert not silent.active
-    clock.advance(1)
+    clock.advance_ms(1)
     assert [one.id for one in await services.fell_silent(10)] == ["service-2"]
     assert await services.fell_silent(10) == []
     await services.heartbeat("service-1", None)
     await services.register(push_service("another-id", service_key="service-2"))
     assert await services.fell_silent(10) == []
-    clock.advance(limits.push_service_silence_s * 1000 + 1)
+    clock.advance_ms(limits.push_service_silence_s * 1000 + 1)
     assert len(await services.fell_silent(1)) == 1
     assert len(await services.fell_silent(10)) == 1

@@ -56,7 +56,7 @@ def played(desks, play):
 async def test_the_highest_priority_comes_first_then_the_oldest(driver, clock):
     for name, priority in [("old", 0), ("low", -100), ("high", 100), ("young", 0), ("high-2", 100)]:
         await driver.create(name, priority=priority)
-        clock.advance(1)
+        clock.advance_ms(1)
     assert await driver.claim_ids(limit=2) == ["high", "high-2"]
     assert await driver.claim_ids(limit=9) == ["old", "young", "low"]
 
@@ -66,7 +66,7 @@ async def test_delayed_runs_of_a_higher_priority_hide_nobody(driver, clock):
         await driver.create(f"later-{n}", priority=10 + n % 3, available_at=clock.now + 1_000)
     await driver.create("now")
     assert await driver.claim_ids(limit=9) == ["now"]
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     assert [run.priority for run in await driver.claim(limit=30)] == [12] * 10 + [11] * 10 + [10] * 10
 
 
@@ -88,7 +88,7 @@ async def test_a_lost_attempt_keeps_the_priority(driver, clock):
     await driver.claim()
     await driver.release("urgent", retry_after_ms=100)
     await driver.create("other")
-    clock.advance(100)
+    clock.advance_ms(100)
     assert await driver.claim_ids(limit=9) == ["urgent", "other"]
 
 
@@ -110,7 +110,7 @@ def test_claims_take_what_a_sort_by_priority_age_and_number_gives(desks, made, l
     async def play(tested, _, clock):
         for priority, delay, kind, target in made:
             await tested.create(priority=priority, available_at=clock.now + delay, kind=kind, target=target)
-        clock.advance(100)
+        clock.advance_ms(100)
         query = {"kinds": ("task", "eval")} | ({"targets": ("task:a", "task:b")} if named else {})
         expected = [
             run
@@ -339,7 +339,7 @@ async def test_a_delayed_push_waits_and_hides_nobody(driver, clock):
     await push(driver, "later", priority=9, available_at=clock.now + 1_000)
     await push(driver, "now")
     assert [run.run_id for run in await driver.dispatch(9)] == ["now"]
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     assert [run.run_id for run in await driver.dispatch(9)] == ["later"]
 
 
@@ -360,10 +360,10 @@ async def test_the_next_delayed_run_is_known_by_project_and_kind(driver, clock):
     assert await soonest("task") == 2_000
     assert await soonest("task", "eval") == 1_000
     assert await soonest("workflow") is None
-    clock.advance(2_000)
+    clock.advance_ms(2_000)
     assert await soonest("task") == 3_000
     assert await soonest("task", since=250) == 0  # a look that has just begun may have missed it
-    clock.advance(251)
+    clock.advance_ms(251)
     assert await soonest("task", since=250) == 2_749
 
 
@@ -373,7 +373,7 @@ async def test_the_next_delayed_run_is_known_by_project_and_kind(driver, clock):
 async def test_a_project_with_many_pushes_leaves_room_for_another(driver, clock):
     for n in range(40):
         await push(driver, f"run-{n:02}", "p-a", priority=100)
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     await push(driver, "only", "p-b", service="service-2")
     found = await driver.dispatch(4)
     assert [(run.project_id, run.run_id) for run in found] == [
@@ -400,10 +400,10 @@ async def test_a_project_with_many_deadlines_leaves_room_for_another(driver, clo
     for n in range(40):
         await driver.create(f"run-{n:02}", project_id="p-a")
     await driver.claim(project_id="p-a", limit=40, lease_ms=5_000)
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     await driver.create("only", project_id="p-b")
     await driver.claim(project_id="p-b", lease_ms=5_000)
-    clock.advance(60_000)
+    clock.advance_ms(60_000)
     found = [(one.run.project_id, one.run.run_id) for one in await driver.enforce_deadlines(3)]
     assert found == [("p-a", "run-00"), ("p-b", "only"), ("p-a", "run-01")]
     assert len(await driver.enforce_deadlines(100)) == 38

@@ -7,19 +7,20 @@ from contextlib import closing
 import pytest
 
 from runstead.core.queue.concurrency import ConcurrencySlots
-from runstead.engines.sql.queue_partitions import lines
+from runstead.engines.sql.queue_partitions import partitions
+from runstead.engines.sql.steps import bind
 from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.queue import HEADS
-from runstead.engines.sqlite.sql import Q as SQLITE
-from runstead.ports.store import ClaimQuery, RunQuery
+from runstead.engines.sqlite.sql import DIALECT, Q as SQLITE
+from runstead.ports.store import ClaimRequest, RunQuery
 
 MANY = 4_000
 CLAIMS = {
-    "kind": ClaimQuery("p", ("task",)),
-    "kinds": ClaimQuery("p", ("task", "eval", "workflow")),
-    "targets": ClaimQuery("p", ("task",), ("task:0", "task:1", "task:9")),
-    "agent": ClaimQuery("p", ("agent",), (), "py", "w"),
-    "agent target": ClaimQuery("p", ("agent",), ("agent:1",), "py", "w"),
+    "kind": ClaimRequest("p", ("task",)),
+    "kinds": ClaimRequest("p", ("task", "eval", "workflow")),
+    "targets": ClaimRequest("p", ("task",), ("task:0", "task:1", "task:9")),
+    "agent": ClaimRequest("p", ("agent",), (), "py", "w"),
+    "agent target": ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 }
 # Of tasks and agent runs, as many are due as there are delayed ones of a higher priority; the same for pushes.
 GROUPS = [
@@ -64,7 +65,7 @@ def steps_of(connection, sql, arguments):
 
 @pytest.mark.parametrize("what", CLAIMS)
 def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
-    for line in lines(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets):
+    for line in partitions(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets):
         arguments = ("p", *line.equal, NOW, line.most)
         plan = "\n".join(
             row[3] for row in sqlite.execute("EXPLAIN QUERY PLAN " + HEADS[line.kind], arguments)
@@ -74,6 +75,14 @@ def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
         assert steps_of(sqlite, HEADS[line.kind], arguments) < 100, plan
 
 
+def bound(own, dialect, name, arguments):
+    """(the text of an engine's own statement or of a shared one, its arguments in order)"""
+    if name in own:
+        return own[name], arguments
+    statement = dialect.named[name]
+    return statement.text, bind(statement, arguments)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -81,12 +90,12 @@ def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
         ("queued_targets", ("p",)),
         ("due_projects", (NOW,)),
         ("due_head", ("p", NOW, 10)),
-        ("occupancies", ("p", 10)),
-        ("held", ("p", '["w"]', 10)),
+        ("occupancies", {"now": NOW, "project_ids": '["p"]', "most": 10}),
+        ("held", {"project_id": "p", "owners": '["w"]', "looked_max": 10}),
     ],
 )
 def test_sqlite_steps_from_what_there_is_to_the_next(sqlite, name, arguments):
-    assert steps_of(sqlite, SQLITE[name], arguments) < 200
+    assert steps_of(sqlite, *bound(SQLITE, DIALECT, name, arguments)) < 200
 
 
 @pytest.fixture(scope="module", params=["never", "while the queue was empty", "now"])
@@ -171,7 +180,7 @@ MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_pla
 def test_postgresql_reads_the_heads_of_the_lines_only(postgres, what, mode):
     from runstead.engines.postgres.claims import claim_sql
 
-    sql, arguments = claim_sql(list(lines(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets)))
+    sql, arguments = claim_sql(list(partitions(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets)))
     plan, pages = postgres(sql, [NOW, "p", 1, [], 64, *arguments], mode)
     assert "Seq Scan" not in plan, plan
     assert pages < 400, plan
@@ -190,7 +199,7 @@ def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own,
     """It might where its statistics are old, and read a million runs of other targets."""
     from runstead.engines.postgres.claims import claim_sql
 
-    sql, arguments = claim_sql(list(lines(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets)))
+    sql, arguments = claim_sql(list(partitions(CLAIMS[what], 1, ConcurrencySlots({}), CLAIMS[what].targets)))
     plan, _ = postgres(sql, [NOW, "p", 1, [], 64, *arguments], mode, without=own)
     assert not re.search(rf"\b{wider}\b", plan), plan
 
@@ -202,14 +211,14 @@ def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own,
         ("push_heads", [NOW, [], 32]),
         ("queued_targets", ["p"]),
         ("due_heads", [NOW, 64]),
-        ("occupancies", [["p"], 10]),
-        ("held", ["p", ["w"], 10]),
+        ("occupancies", {"project_ids": ["p"], "most": 10}),
+        ("held", {"project_id": "p", "owners": ["w"], "looked_max": 10}),
     ],
 )
 def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, arguments, mode):
-    from runstead.engines.postgres.sql import Q
+    from runstead.engines.postgres.sql import DIALECT, Q
 
-    plan, pages = postgres(Q[name], arguments, mode)
+    plan, pages = postgres(*bound(Q, DIALECT, name, arguments), mode)
     assert "Seq Scan" not in plan, plan
     assert pages < 400, plan
 

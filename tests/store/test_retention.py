@@ -20,7 +20,7 @@ class App:
 
     def __init__(self, store):
         self.store = store
-        self.folds = Projections(store)
+        self.projections = Projections(store)
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ async def family(driver, event, name, *, ended=True):
 
 async def test_families_leave_once_their_root_ended_long_enough_ago(driver, clock, event, retire):
     await family(driver, event, "old")
-    clock.advance(DAY)
+    clock.advance_ms(DAY)
     await family(driver, event, "younger")
-    clock.advance(29 * DAY)
+    clock.advance_ms(29 * DAY)
     assert await retire() == 0
-    clock.advance(1)
+    clock.advance_ms(1)
     assert await retire() == 4
     assert set(await ids(driver)) == {"younger", "younger.1", "younger.2", "younger.1.1"}
-    clock.advance(30 * DAY)
+    clock.advance_ms(30 * DAY)
     assert await retire() == 4
     assert await ids(driver) == []
 
@@ -75,7 +75,7 @@ async def test_families_leave_once_their_root_ended_long_enough_ago(driver, cloc
 async def test_nothing_leaves_while_anything_in_its_family_is_active(driver, clock, event, retire):
     await family(driver, event, "busy", ended=False)
     await driver.create("pending")
-    clock.advance(90 * DAY)
+    clock.advance_ms(90 * DAY)
     assert await retire() == 0
     await driver.complete("busy.1.1")
     assert await retire() == 4, "it counts from the end of the root"
@@ -85,7 +85,7 @@ async def test_nothing_leaves_while_anything_in_its_family_is_active(driver, clo
 async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire, monkeypatch):
     for name in ("a", "b", "c"):
         await family(driver, event, name)
-    clock.advance(31 * DAY)
+    clock.advance_ms(31 * DAY)
     for rows in (1, 3, 5):
         monkeypatch.setattr(limits, "retention_rows_per_tick_max", rows)
         monkeypatch.setattr(limits, "retention_runs_max", 2)
@@ -97,15 +97,15 @@ async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire
         for name in left:  # whoever is there has its parent, and counts who is below
             row = await driver.row(name)
             assert row.descendants_total == sum(other.startswith(f"{name}.") for other in left)
-    monkeypatch.setattr(limits, "retention_looks_max", 2)
+    monkeypatch.setattr(limits, "retention_roots_checked_max", 2)
     assert await retire() == 12 - 9
     assert await ids(driver) == []
 
 
 async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
     await family(driver, event, "again")
-    clock.advance(31 * DAY)
-    page = await driver.store.retention.doomed(30 * DAY, 0, 2)
+    clock.advance_ms(31 * DAY)
+    page = await driver.store.retention.candidates(30 * DAY, 0, 2)
     assert len(page.runs) == 2
     await driver.create("again.3", parent="again")
     told = [(doomed, None) for doomed in page.runs]
@@ -117,8 +117,8 @@ async def test_a_family_that_came_to_life_again_stays(driver, clock, event):
 
 async def test_nobody_is_left_behind_as_a_child_of_nobody(driver, clock, event):
     await family(driver, event, "root")
-    clock.advance(31 * DAY)
-    page = await driver.store.retention.doomed(30 * DAY, 0, 100)
+    clock.advance_ms(31 * DAY)
+    page = await driver.store.retention.candidates(30 * DAY, 0, 100)
     root = [(doomed, None) for doomed in page.runs if doomed.seq == doomed.root_seq]
     assert await driver.store.retention.retire(30 * DAY, root) == 0
 
@@ -138,7 +138,7 @@ async def test_what_a_run_said_in_a_conversation_stays(driver, clock, event, ret
         await driver.append("a", event("TEXT_MESSAGE_CONTENT", messageId="t", delta=delta))
     await driver.complete("a", metadata=b'{"model":"m-1","inputTokens":3}')
     row = await driver.row("a")
-    clock.advance(31 * DAY)
+    clock.advance_ms(31 * DAY)
     assert await retire() == 1
     messages = await driver.store.conversations.messages("c-a", 0, 10, 1 << 20)
     assert [one.message.id for one in messages] == ["u-a", "m-a"]
@@ -155,7 +155,7 @@ async def test_a_deleted_conversation_keeps_nothing(driver, clock, event, retire
     await spoken(driver, "a")
     await driver.complete("a")
     await driver.store.conversations.change("c-a", lambda was, now: deleted(was, now=now))
-    clock.advance(31 * DAY)
+    clock.advance_ms(31 * DAY)
     assert await retire() == 1
     messages = await driver.store.conversations.messages("c-a", 0, 10, 1 << 20)
     assert [one.message.id for one in messages] == ["u-a"]
@@ -164,7 +164,7 @@ async def test_a_deleted_conversation_keeps_nothing(driver, clock, event, retire
 async def test_ids_are_free_again_and_the_order_of_creation_goes_on(driver, clock, event, retire):
     await family(driver, event, "again")
     before = (await driver.row("again.1.1")).seq
-    clock.advance(31 * DAY)
+    clock.advance_ms(31 * DAY)
     assert await retire() == 4
     assert (await driver.create("again")).seq > before
     assert await driver.log("again") == []

@@ -13,10 +13,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from runstead.core.usage.activity import grid, summed_up
+from runstead.core.usage.activity import grid, summarize
 from runstead.core.usage.report import WAYS
 from runstead.core.usage.rollup import DAY, HOUR, QUARTER, Additions, rounded
-from tests.support.store_driver import NOON, Clock, StoreDriver
+from tests.support.clock import NOON, Clock
+from tests.support.store_driver import StoreDriver
 
 from .rollup_app import activity, as_of_an_older_version, open_app, report, sound
 
@@ -46,7 +47,7 @@ class Sums(RuleBasedStateMachine):
 
     @rule(ms=strategies.sampled_from([1, 90, 60_000, QUARTER, HOUR, DAY - 1]))
     def wait(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
 
     @precondition(lambda self: self.alive)
     @rule(
@@ -73,7 +74,7 @@ class Sums(RuleBasedStateMachine):
 
     @rule(limit=strategies.integers(1, 5))
     def fold(self, limit):
-        self._do(self.driver.store.rollups.fold(limit))
+        self._do(self.driver.store.rollups.add_entries(limit))
 
     @precondition(lambda self: all(there for *_, there in self.over.values()))
     @rule()
@@ -94,7 +95,7 @@ class Sums(RuleBasedStateMachine):
 
         Additions._count = broken
         try:
-            self._do(self.driver.store.rollups.fold(limit))
+            self._do(self.driver.store.rollups.add_entries(limit))
         except RuntimeError:
             pass
         finally:
@@ -153,7 +154,7 @@ class Sums(RuleBasedStateMachine):
             ordered = sorted(took[place].elements())
             middle = ordered[-(-len(ordered) // 2) - 1] if ordered else None
             assert bucket.p50_ms == middle
-        assert summed_up([], since=since, until=until, where=where).buckets[0].begins_at == where.origin
+        assert summarize([], since=since, until=until, where=where).buckets[0].begins_at == where.origin
 
     @rule()
     def check(self):

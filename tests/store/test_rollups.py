@@ -13,7 +13,8 @@ from runstead.core.errors import Error
 from runstead.core.runs.transition import NewMessage
 from runstead.core.usage.report import WAYS
 from runstead.core.usage.rollup import DAY, Additions
-from tests.support.store_driver import NOON, PROJECT
+from tests.support.clock import NOON
+from tests.support.store_driver import PROJECT
 
 from .rollup_app import (
     AGENT,
@@ -47,13 +48,13 @@ def grow_old(store, engine):
 async def test_a_report_is_the_same_before_during_and_after_a_tick(app, driver, clock):
     for n in range(7):
         await complete(driver, f"run-{n}", n, f"m-{n % 2}", target=f"task:{n % 3}")
-        clock.advance(7 * 60_000)
+        clock.advance_ms(7 * 60_000)
     await driver.create("pending")
     reports = {by: told(await report(app, by=by)) for by in WAYS}
     chart = await activity(app, NOON, NOON + DAY, 96)
     assert reports["model"] == ({"m-0": (4, 12), "m-1": (3, 9)}, (7, 21), 8)
     assert chart.total.counts == {"completed": 7, "pending": 1}
-    while await driver.store.rollups.fold(3):
+    while await driver.store.rollups.add_entries(3):
         assert {by: told(await report(app, by=by)) for by in WAYS} == reports
         assert await activity(app, NOON, NOON + DAY, 96) == chart
         await sound(driver.store)
@@ -62,7 +63,7 @@ async def test_a_report_is_the_same_before_during_and_after_a_tick(app, driver, 
 async def test_a_tick_takes_no_more_than_it_may(app, driver):
     for n in range(5):
         await complete(driver, f"run-{n}")
-    assert [await driver.store.rollups.fold(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await driver.store.rollups.add_entries(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_usage_outlives_its_run_and_a_chart_does_not(app, driver, clock):
@@ -83,10 +84,10 @@ async def test_a_run_whose_deletion_is_added_before_its_end_takes_nothing_else_a
     for run_id, took in (("kept", 50), ("gone", 70)):
         await fold_all(driver.store)
         await driver.create(run_id)
-        clock.advance(took)
+        clock.advance_ms(took)
         await driver.complete(run_id, metadata=used(took))
     await driver.delete("gone")
-    while await driver.store.rollups.fold(1):
+    while await driver.store.rollups.add_entries(1):
         chart = await activity(app, NOON, NOON + DAY)
         assert (chart.total.counts, chart.total.p50_ms, chart.total.p95_ms) == ({"completed": 1}, 50, 50)
     await sound(driver.store)
@@ -95,8 +96,8 @@ async def test_a_run_whose_deletion_is_added_before_its_end_takes_nothing_else_a
 async def test_usage_outlives_what_retention_removes(app, driver, clock):
     await complete(driver, "old", 10)
     await fold_all(driver.store)
-    clock.advance(2 * DAY)
-    page = await driver.store.retention.doomed(DAY, 0, 10)
+    clock.advance_ms(2 * DAY)
+    page = await driver.store.retention.candidates(DAY, 0, 10)
     assert await driver.store.retention.retire(DAY, [(one, None) for one in page.runs]) == 1
     assert told(await report(app)) == ({"m": (1, 10)}, (1, 10), 1)
     assert (await activity(app, NOON, NOON + DAY)).total.runs == 0
@@ -124,7 +125,7 @@ async def test_a_run_that_moves_takes_its_usage_along(app, driver, folded):
 async def test_part_of_a_quarter_hour_is_told_from_the_runs(app, driver, clock):
     for n in range(4):
         await complete(driver, f"run-{n}", 10**n)
-        clock.advance(5 * 60_000)
+        clock.advance_ms(5 * 60_000)
     await fold_all(driver.store)
     found = await report(app, NOON + 1, NOON + 15 * 60_000 + 1)
     assert (found.total.tokens.input_tokens, found.runs) == (1110, 3)
@@ -200,12 +201,12 @@ async def test_filters_of_lists_hold_for_sums_too(app, driver, filters, counts):
 
 async def test_a_check_finds_a_sum_that_is_wrong(app, driver, monkeypatch):
     await complete(driver, "run")
-    await driver.store.rollups.fold(10)
+    await driver.store.rollups.add_entries(10)
     await sound(driver.store)
     plain = Additions._use
     monkeypatch.setattr(Additions, "_use", lambda *given: (plain(*given), plain(*given)))
     await complete(driver, "twice")
-    await driver.store.rollups.fold(10)
+    await driver.store.rollups.add_entries(10)
     found = [found async for found in check(driver.store)]
     assert {one.rule for one in found} == {"rollups"}
     assert any("usage by model" in one.sentence for one in found)
@@ -219,7 +220,7 @@ async def test_an_old_store_is_added_up_a_few_runs_at_a_time_and_told_of_meanwhi
 ):
     for n in range(7):
         await complete(driver, f"run-{n}", 10**n)
-        clock.advance(7 * 60_000)
+        clock.advance_ms(7 * 60_000)
     await driver.create("open")
     await grow_old()
     await driver.complete("open", metadata=used(10**7))
@@ -280,10 +281,10 @@ async def test_a_crash_in_a_tick_leaves_all_of_it_or_nothing(app, driver, monkey
 
     monkeypatch.setattr(Additions, "_count", broken)
     with pytest.raises(RuntimeError):
-        await driver.store.rollups.fold(10)
+        await driver.store.rollups.add_entries(10)
     assert told(await report(app)) == ({"m": (4, 40)}, (4, 40), 4)
     monkeypatch.undo()
-    assert await driver.store.rollups.fold(10) == 4
+    assert await driver.store.rollups.add_entries(10) == 4
     assert told(await report(app)) == ({"m": (4, 40)}, (4, 40), 4)
     await sound(driver.store)
 
@@ -291,7 +292,7 @@ async def test_a_crash_in_a_tick_leaves_all_of_it_or_nothing(app, driver, monkey
 async def test_two_leaders_that_tick_at_once_add_each_end_once(app, driver):
     for n in range(20):
         await complete(driver, f"run-{n}")
-    while any(await asyncio.gather(*(driver.store.rollups.fold(3) for _ in range(4)))):
+    while any(await asyncio.gather(*(driver.store.rollups.add_entries(3) for _ in range(4)))):
         pass
     await fold_all(driver.store)
     assert told(await report(app)) == ({"m": (20, 200)}, (20, 200), 20)

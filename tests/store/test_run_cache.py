@@ -96,10 +96,10 @@ async def test_writes_that_are_no_plain_changes_of_runs_make_the_writer_forget(d
     if act == "batch":
         await driver.create_batch("batched")
     elif act == "enforce_deadlines":
-        clock.advance(120_000)
+        clock.advance_ms(120_000)
         assert await driver.enforce_deadlines(10)
     elif act == "retire":
-        clock.advance(1_000)
+        clock.advance_ms(1_000)
         assert (
             await driver.store.retention.retire(1, [(RetentionCandidate(old.seq, old.seq, None), None)]) == 1
         )
@@ -123,7 +123,7 @@ async def test_sums_and_the_index_of_runs_make_the_writer_forget_nothing(driver,
     for number in range(3):
         await driver.create(f"run-{number}")
     await driver.complete("run-0")
-    assert await driver.store.rollups.fold(10) == 1
+    assert await driver.store.rollups.add_entries(10) == 1
     assert await driver.store.run_index.advance()
     assert known("run-2")
 

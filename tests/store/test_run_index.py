@@ -15,8 +15,9 @@ from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import rewrite
 from runstead.engines.sql.postings import BLOCK
 from runstead.ports.store import RunQuery
+from tests.support.clock import NOON
 from tests.support.model.pages import matches, sort_key
-from tests.support.store_driver import NOON, PROJECT, StoreDriver
+from tests.support.store_driver import PROJECT, StoreDriver
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 
@@ -124,7 +125,7 @@ async def test_a_filter_finds_what_is_indexed_and_what_is_not(driver, clock, set
 async def test_a_run_that_ends_after_it_was_indexed_is_found_in_its_new_state(driver, settle, clock):
     await driver.create("run")
     await settle()
-    clock.advance(70)
+    clock.advance_ms(70)
     await driver.complete("run")
     for _ in range(2):  # before the loop has seen it, and after
         assert await ids(driver, statuses=("completed",)) == ["run"]
@@ -169,8 +170,8 @@ async def test_what_retention_deletes_leaves_the_index(driver, settle, execute, 
     await driver.complete("old")
     await settle()
     execute("DELETE FROM runs WHERE project_id = 'filler'")
-    clock.advance(10_000)
-    page = await driver.store.retention.doomed(1_000, 0, 10)
+    clock.advance_ms(10_000)
+    page = await driver.store.retention.candidates(1_000, 0, 10)
     assert await driver.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
     while await driver.store.run_index.advance():
         pass
@@ -244,7 +245,7 @@ async def test_pages_go_on_through_blocks_without_loss_or_repetition(driver, set
             await driver.create(
                 f"run-{part}-{n}", status=RunStatus.RUNNING, title=rng.choice(["here", "there"])
             )
-            clock.advance(rng.randrange(4))
+            clock.advance_ms(rng.randrange(4))
             await driver.complete(f"run-{part}-{n}")
         if part < 2:
             await settle()
@@ -327,7 +328,7 @@ def test_lists_are_those_of_a_model_that_looks_at_every_run(
 
 
 async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked_in):
-    from tests.support.store_driver import Clock
+    from tests.support.clock import Clock
 
     clock = Clock()
     store, execute = _new(databases, tmp_path_factory, engine, clock)
@@ -385,7 +386,7 @@ async def _end(driver, key, status, clock):
     from runstead.core.runs import transitions
     from runstead.core.runs.transitions import NO_FENCE, Completion
 
-    clock.advance(7)
+    clock.advance_ms(7)
     end = Completion(status=status, error_message="broken" if status == "failed" else None)
     await driver.runs.apply(
         key, lambda to: transitions.complete(to.run, now=to.now, completion=end, fence=NO_FENCE)

@@ -156,7 +156,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from((1, 5_001, 60_000, 400_000)))
     def time_passes(self, ms):
-        self.clock.advance(ms)
+        self.clock.advance_ms(ms)
         self.both(lambda d: d.enforce_deadlines())
 
     @invariant()

@@ -135,7 +135,7 @@ async def test_a_creation_under_a_key_happens_once(store, idempotent):
 
 async def test_a_run_and_its_schedules_counters_are_one_write(store, clock):
     mine = await kept(store)
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     written = await start(store, mine)
     assert written.run == await store.runs.get(RunKey(PROJECT, "run-1"))
     assert (written.run.schedule_id, written.before) == (mine.id, None)
@@ -212,7 +212,7 @@ async def test_a_success_and_a_failure_are_told_to_the_schedule(store, driver, c
     mine = await kept(store)
     for number, status in enumerate(("completed", "failed"), 1):
         await start(store, mine, f"run-{number}")
-        clock.advance(10)
+        clock.advance_ms(10)
         await driver.complete(f"run-{number}", status, error_code="E", error_message="why")
     after = await now(store, mine)
     assert (after.last_successful_at, after.last_failure_at) == (clock.now - 10, clock.now)
@@ -225,7 +225,7 @@ async def test_a_repeat_of_the_completion_tells_nothing_new(store, driver, clock
     await start(store, mine)
     await driver.complete("run-1")
     before = await now(store, mine)
-    clock.advance(10)
+    clock.advance_ms(10)
     await driver.complete("run-1")
     await driver.complete("run-1", "failed")
     assert await now(store, mine) == before
@@ -242,7 +242,7 @@ async def test_a_run_that_the_referee_ends_is_told(store, driver, clock):
     mine = await kept(store, backoff_limit=0)
     await start(store, mine)
     await driver.claim(lease_ms=5_000)
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     await driver.enforce_deadlines()
     assert (await driver.row("run-1")).status is RunStatus.FAILED
     after = await now(store, mine)
@@ -254,7 +254,7 @@ async def test_two_ends_in_one_write_are_both_told(store, driver, clock):
     for name in ("run-1", "run-2"):
         await start(store, mine, name)
     await driver.claim(lease_ms=5_000, limit=2)
-    clock.advance(5_001)
+    clock.advance_ms(5_001)
     before = await now(store, mine)
     assert len(await driver.enforce_deadlines()) == 2
     assert (await now(store, mine)).version == before.version + 2
@@ -288,7 +288,7 @@ async def test_what_was_written_tells_the_run_as_it_was_before(driver, clock):
     assert again.before is again.run
     await driver.create("run-2", timeout_seconds=1)
     (claimed,) = await driver.claim()
-    clock.advance(2_000)
+    clock.advance_ms(2_000)
     (written,) = await driver.enforce_deadlines()
     assert written.before == claimed
 

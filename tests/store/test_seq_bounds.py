@@ -35,7 +35,7 @@ async def long_list(driver, store, clock, monkeypatch):
         made.append((await driver.create(f"run-{n}", project_id=PROJECT)).created_at)
         for m in range(n % 3):
             await driver.create(f"other-{n}-{m}", project_id=ELSEWHERE)
-        clock.advance(STEP)
+        clock.advance_ms(STEP)
     return made
 
 

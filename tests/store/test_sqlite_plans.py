@@ -5,14 +5,13 @@ from contextlib import closing
 
 import pytest
 
+from runstead.engines.sql.dialect import Update
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.page import page_sql, shares_sql
 from runstead.engines.sqlite.queue import HEADS
-from runstead.engines.sqlite.rows import _update as update_one
 from runstead.engines.sqlite.run_index import _terms_sql as index_terms
-from runstead.engines.sqlite.schedules import _update as update_schedule
-from runstead.engines.sqlite.sql import insert_events, insert_run, put_terms, update_run
+from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, put_terms, update_run
 from runstead.ports.store import RunQuery
 from tests.support.statements import makers, written
 
@@ -22,11 +21,10 @@ FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_ben
 READ = {
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
-    "discards": "discarded_artifacts",  # the first ones, in the order of its key
-    "batches._UNFINISHED": "batches",  # the first ones of two indexes, in their order
-    "webhooks._HOOKED": "webhooks",  # few have any
+    "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
+    "unfinished_batches": "batches",  # the first ones of two indexes, in their order
+    "projects_with_webhooks": "webhooks",  # few have any
     "push_services_fell_silent": "push_services",  # few
-    "lead": "leadership",  # one row
     "store.check": "pulse",  # one row
     "replicas": "replicas",  # one for each server
     "forget_replicas": "replicas",
@@ -50,23 +48,33 @@ SORTED = {
     "projects": "all of them, for an operator",
     "projects_by_id": "those of one user",
     "members": "those of one project",
+    "due_deliveries": "a share of each webhook",
     "event_counts": "the types of one log",
     "input_requests_of_run": "those of one run",
-    "parent_message": "two at most",
     "push_services_reaching": "those of a few projects",
     "push_services_fell_silent": "few",
+    "messages_after": "the sizes of one page",
     "replicas": "one for each server",
     "retention_family": "one page, and the root",
     "signing_keys": "few",
     "drop_signing_keys": "few",
     "session": "those of one run",
     "held": "as many as are looked at",
+    "unfinished_batches": "a page of each kind",
     "usage_lines": "sums: a line for each name and model",
     "index_changed": "what the loop has not indexed yet",
     "shares 0": "those that have not ended",
     "shares 1": "those of a schedule that have not ended",
     "shares 2": "those of the ends of a stretch",
 }
+#: Updates of what differs.
+UPDATES = (
+    Update("batches", ("running", "waiting")),
+    Update("triggers", ("name",)),
+    Update("webhooks", ("url",)),
+    Update("webhook_deliveries", ("status", "next_attempt_at")),
+    Update("schedules", ("version", "status"), versioned=True),
+)
 #: What no sum counts, and the index by which it is found.
 ALIVE = ("pending", "running", "waiting")
 SHARES = {
@@ -81,13 +89,9 @@ def made():
     found = {f"head {line}": sql for line, sql in HEADS.items()}
     found |= {"update_run": update_run(("status",)), "insert_events": insert_events(2)}
     found |= {"insert_run": insert_run((0, 1, 2)), "put_terms": put_terms(2)}
-    found |= {
-        f"update_one {table}": update_one(table, ("id",))
-        for table in ("webhooks", "webhook_deliveries", "triggers")
-    }
+    found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     found["index_terms"] = index_terms(2)
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
-    found["update_schedule"] = update_schedule(("status",))
     pages = [
         RunQuery(("p",), limit=25),
         RunQuery(("p",), before=(0, 9), limit=25),
@@ -97,19 +101,18 @@ def made():
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(pages)}
 
 
-#: The functions that do. The last one is told the key of a batch.
+#: The functions that do.
 MAKERS = {
     "queue._head_sql",
     "sql.update_run",
     "sql.insert_run",
     "sql.insert_events",
-    "rows._update",
-    "schedules._update",
     "page._look",
     "page.shares_sql",
     "run_index._terms_sql",
 }
-MAKERS |= {"batch_counts.rewrite"}
+#: Of those that both engines share: the statement of an `Update`.
+SHARED_MAKERS = {"dialect._update_text"}
 
 STATEMENTS = {
     name: sql for name, sql in written("runstead.engines.sqlite").items() if not FREE.match(name)
@@ -170,3 +173,4 @@ def test_every_exception_is_needed(plans):
 
 def test_every_function_that_makes_a_statement_is_tried():
     assert {name for name in makers("runstead.engines.sqlite") if not FREE.match(name)} == MAKERS
+    assert makers("runstead.engines.sql") == SHARED_MAKERS

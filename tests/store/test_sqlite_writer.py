@@ -19,7 +19,7 @@ from runstead.core.runs.event import NewEvent
 from runstead.core.runs.transition import Transition, Want
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import ClaimQuery
+from runstead.ports.store import ClaimRequest
 from tests.support.store_driver import PROJECT, event
 
 THREAD = "sqlite-writer"
@@ -130,7 +130,7 @@ async def test_a_claim_of_many_runs_and_one_under_limits_are_decided_in_the_thre
             asked.add(threading.current_thread().name)
             return transitions.claim(run, now=now, worker="w", lease_ms=60_000, token=run.run_id)
 
-        wanted = ClaimQuery(PROJECT, **({"kinds": ("task",)} | query))
+        wanted = ClaimRequest(PROJECT, **({"kinds": ("task",)} | query))
         return len(await driver.runs.claim(wanted, decide)), asked
 
     for _ in range(2 * limits.loop_runs_max + 4):
@@ -165,7 +165,7 @@ async def test_a_batch_and_deletions_run_in_the_thread(driver, monkeypatch):
 
 
 async def test_after_statements_that_took_long_the_thread_does_them_for_a_while(driver, places, monkeypatch):
-    monkeypatch.setattr(limits, "loop_held_s_max", 0.01)
+    monkeypatch.setattr(limits, "loop_blocked_s_max", 0.01)
     await driver.create("run-1")
 
     def slow(loaded):
@@ -174,12 +174,12 @@ async def test_after_statements_that_took_long_the_thread_does_them_for_a_while(
 
     assert await places("run-1", slow) == [threading.main_thread().name]
     assert await places("run-1", quiet) == [THREAD]
-    await asyncio.sleep(0.025 * limits.loop_spared_times)
+    await asyncio.sleep(0.025 * limits.loop_spared_factor)
     assert await places("run-1", quiet) == [threading.main_thread().name]
 
 
 async def test_the_loop_gives_the_rest_of_a_slow_group_to_the_thread(driver, monkeypatch):
-    monkeypatch.setattr(limits, "loop_held_s_max", 0.01)
+    monkeypatch.setattr(limits, "loop_blocked_s_max", 0.01)
     asked = []
     await asyncio.gather(*(driver.create(f"run-{number}") for number in range(3)))
 

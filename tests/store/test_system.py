@@ -28,7 +28,7 @@ async def test_a_server_is_there_from_its_first_word_on(store, clock):
     first = await store.replicas.note(replica("a"))
     began = clock.now
     assert (first.started_at, first.seen_at) == (began, began)
-    clock.advance(10_000)
+    clock.advance_ms(10_000)
     second = await store.replicas.note(replica("b"))
     again = await store.replicas.note(replica("a"))
     assert (again.started_at, again.seen_at) == (began, clock.now)
@@ -37,9 +37,9 @@ async def test_a_server_is_there_from_its_first_word_on(store, clock):
 
 async def test_a_server_that_is_silent_is_forgotten(store, clock):
     await store.replicas.note(replica("a"))
-    clock.advance(SILENCE - 1)
+    clock.advance_ms(SILENCE - 1)
     assert len(await store.replicas.all()) == 1
-    clock.advance(1)
+    clock.advance_ms(1)
     assert await store.replicas.all() == []
     second = await store.replicas.note(replica("b"))
     assert await store.replicas.all() == [second]
@@ -59,7 +59,7 @@ async def test_who_leads_is_told_without_taking_the_lead(store, clock):
     assert (await store.leadership.held()).owner is None
     lead = await store.leadership.lead("a", 6_000)
     assert await store.leadership.held() == lead
-    clock.advance(6_000)
+    clock.advance_ms(6_000)
     assert await store.leadership.held() == Lead(lead.term)
     assert (await store.leadership.lead("b", 6_000)).term == lead.term + 1
     await store.leadership.resign("b")
@@ -88,7 +88,7 @@ async def test_what_is_queued_and_under_way_is_counted_by_project(busy, store, c
         Depth(PROJECT, 2, 1, 1, 1),
         Depth("unknown", 0, 0, 0, 0),
     ]
-    clock.advance(1_000)
+    clock.advance_ms(1_000)
     assert await store.statistics.depths([PROJECT], 100) == [Depth(PROJECT, 3, 0, 1, 1)]
     assert await store.statistics.depths([], 100) == []
 
@@ -123,11 +123,11 @@ async def test_an_administrator_sees_the_servers_and_their_own_projects(app, bus
     assert [(one.project.slug, one.depth) for one in told.depths] == [
         ("inventory", Depth(PROJECT, 2, 1, 1, 1))
     ]
-    assert (told.projects_left_out, told.counted_to) == (0, limits.census_runs_max)
+    assert (told.projects_left_out, told.counted_to) == (0, limits.statistics_runs_max)
 
 
 async def test_only_so_many_projects_are_counted(app, busy, monkeypatch):
-    monkeypatch.setattr(limits, "census_projects_max", 1)
+    monkeypatch.setattr(limits, "statistics_projects_max", 1)
     told = await system.get(app, Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}))
     assert (len(told.depths), told.projects_left_out) == (1, 1)
 

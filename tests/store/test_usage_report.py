@@ -32,7 +32,7 @@ async def used(driver, clock):
     await driver.complete(
         "root", metadata=msgspec.json.encode(model | {"inputTokens": 50, "outputTokens": 5})
     )
-    clock.advance(DAY)
+    clock.advance_ms(DAY)
     timed = {"target": "task:a", "schedule_id": "nightly"}
     await ended(driver, "timed", given=timed, provider="acme", model="n", inputTokens=7, cachedInputTokens=3)
     await ended(driver, "silent")

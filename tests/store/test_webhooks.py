@@ -14,9 +14,9 @@ from runstead.core.webhooks.webhook import (
     WEBHOOK_FIELDS,
     Attempt,
     Webhook,
-    again,
-    attempted,
     new_delivery,
+    record_attempt,
+    redeliver,
     rotated,
     secret_of,
 )
@@ -54,7 +54,7 @@ async def settle(store, hook, delivery, reason=None, **members):
     attempt = Attempt(delivery.attempts, reason, **members)
 
     def decide(webhook, current, now):
-        return attempted(webhook, current, attempt, now, 0.5)
+        return record_attempt(webhook, current, attempt, now, 0.5)
 
     return await store.webhooks.settle(hook.project_id, hook.id, delivery.id, decide)
 
@@ -120,7 +120,7 @@ async def test_an_old_secret_is_kept_beside_the_new_one_until_an_attempt_comes_a
     await driver.complete("a")
     ((hook, delivery),) = await take(store)
     assert hook == changed
-    clock.advance(limits.webhook_old_secret_ms)
+    clock.advance_ms(limits.webhook_old_secret_ms)
     await settle(store, mine, delivery, status=200)
     kept = await store.webhooks.get(PROJECT, mine.id)
     assert kept == replace(changed, old_secret=None, old_secret_until=None)
@@ -136,7 +136,7 @@ async def test_every_way_to_a_new_status_writes_its_event_with_it(driver, store,
     await driver.resume("waits")
     await driver.complete("done")
     await driver.cancel("dropped")
-    clock.advance(60_001)
+    clock.advance_ms(60_001)
     await driver.enforce_deadlines()
     events = await told(store, mine)
     assert sorted(events[:4]) == [("run.started", name) for name in ("done", "dropped", "lost", "waits")]
@@ -238,9 +238,9 @@ async def test_an_attempt_that_nobody_ended_is_made_again_once_its_lease_is_over
     await driver.create("a")
     await driver.complete("a")
     ((_, first),) = await take(store)
-    clock.advance(LEASE_MS - 1)
+    clock.advance_ms(LEASE_MS - 1)
     assert await take(store) == []
-    clock.advance(1)
+    clock.advance_ms(1)
     ((_, second),) = await take(store)
     assert (second.id, second.attempts, second.payload) == (first.id, 2, first.payload)
     await settle(store, mine, first, "too late")
@@ -265,9 +265,9 @@ async def test_a_failure_is_taken_again_when_its_pause_is_over_and_shows_at_the_
     hook, waits = await settle(store, mine, first, "it answered 500", status=500)
     assert await store.webhooks.get(PROJECT, mine.id) == hook
     assert hook.failing_since == clock.now
-    clock.advance(waits.next_attempt_at - clock.now - 1)
+    clock.advance_ms(waits.next_attempt_at - clock.now - 1)
     assert await take(store) == []
-    clock.advance(1)
+    clock.advance_ms(1)
     ((_, second),) = await take(store)
     assert (second.attempts, second.last_error) == (2, "it answered 500")
     hook, _ = await settle(store, mine, second, "it answered 410", status=410, gone=True)
@@ -347,7 +347,7 @@ async def test_a_delivery_is_added_by_hand_and_sent_again(store, clock):
     ((_, taken),) = await take(store)
     assert taken == replace(made, attempts=1, next_attempt_at=clock.now + LEASE_MS)
     await settle(store, mine, taken, status=200)
-    await store.webhooks.settle(PROJECT, mine.id, "msg_1", again)
+    await store.webhooks.settle(PROJECT, mine.id, "msg_1", redeliver)
     ((_, taken),) = await take(store)
     assert (taken.id, taken.attempts, taken.payload) == ("msg_1", 2, b"{}")
 
@@ -361,11 +361,11 @@ async def test_old_deliveries_are_dropped_but_none_that_is_still_to_be_sent(driv
     await settle(store, mine, a, status=200)
     await settle(store, mine, b, status=200)
     assert await store.webhooks.prune(1_000, 10) == 0
-    clock.advance(1_001)
-    await store.webhooks.settle(PROJECT, mine.id, b.id, again)
+    clock.advance_ms(1_001)
+    await store.webhooks.settle(PROJECT, mine.id, b.id, redeliver)
     assert await store.webhooks.prune(1_000, 10) == 1
     assert await told(store, mine) == [("run.completed", "b"), ("run.completed", "c")]
-    clock.advance(2 * 86_400_000)
+    clock.advance_ms(2 * 86_400_000)
     assert await store.webhooks.prune(1_000, 1) == 1
     assert await store.webhooks.prune(1_000, 10) == 1
     assert await told(store, mine) == []

@@ -107,7 +107,7 @@ async def test_a_run_without_session_has_none(workers, run):
 
 async def test_the_same_worker_updates_its_session(workers, run, clock):
     first = await workers.put_session(run.seq, session())
-    clock.advance(10)
+    clock.advance_ms(10)
     again = await workers.put_session(run.seq, session(id="s-2", session_key="second", metadata=b"[]"))
     assert (again.id, again.created_at) == (first.id, first.created_at)
     assert (again.session_key, again.metadata, again.updated_at) == ("second", b"[]", clock.now)
@@ -116,7 +116,7 @@ async def test_the_same_worker_updates_its_session(workers, run, clock):
 
 async def test_the_newest_session_of_a_run_is_shown(workers, run, clock):
     await workers.put_session(run.seq, session())
-    clock.advance(10)
+    clock.advance_ms(10)
     second = await workers.put_session(run.seq, session(id="s-2", worker_id="w-2"))
     assert await workers.session(run.seq) == second
 
@@ -130,14 +130,14 @@ async def test_sessions_of_different_runs_are_apart(workers, run, driver):
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
 async def test_a_session_ends_when_its_status_leaves_active(workers, run, clock, status):
     await workers.put_session(run.seq, session())
-    clock.advance(10)
+    clock.advance_ms(10)
     ended = await workers.put_session(run.seq, session(status=status))
     assert (ended.status, ended.ended_at) == (status, clock.now)
 
 
 async def test_a_session_ends_once(workers, run, clock):
     first = await workers.put_session(run.seq, session(status="completed"))
-    clock.advance(10)
+    clock.advance_ms(10)
     again = await workers.put_session(run.seq, session(status="completed"))
     assert again.ended_at == first.ended_at
 
@@ -148,7 +148,7 @@ async def test_a_session_ends_once(workers, run, clock):
 @pytest.fixture
 def silence(clock):
     """silence(ms): so long after the longest silence that a worker may keep."""
-    return lambda ms=1: clock.advance(limits.worker_silence_s * 1000 + ms)
+    return lambda ms=1: clock.advance_ms(limits.worker_silence_s * 1000 + ms)
 
 
 async def silent(workers, limit=100):
@@ -159,7 +159,7 @@ async def test_a_worker_that_is_not_heard_of_falls_silent_once(workers, clock, s
     await workers.register(worker(), b"one")
     silence(0)
     assert await silent(workers) == []
-    clock.advance(1)
+    clock.advance_ms(1)
     [found] = await workers.fell_silent(100)
     assert (found.id, found.silent_at, found.status) == ("w-1", clock.now, "offline")
     assert await workers.get("w-1") == found
@@ -175,7 +175,7 @@ async def test_a_sign_of_life_ends_a_silence_and_the_next_one_is_told_again(work
     if sign == "heartbeat":
         await workers.heartbeat("w-1")
     elif sign == "heard":
-        await workers.heard(["w-1", "nobody"])
+        await workers.touch(["w-1", "nobody"])
     else:
         await workers.register(worker(), b"two")
     found = await workers.get("w-1")
@@ -189,15 +189,15 @@ async def test_many_workers_are_heard_of_at_a_time(workers, clock):
     ids = [f"w-{n}" for n in range(50)]
     for one in ids:
         await workers.register(worker(id=one, worker_key=one), one.encode())
-    clock.advance(1)
-    await workers.heard(ids)
+    clock.advance_ms(1)
+    await workers.touch(ids)
     assert {(await workers.get(one)).last_heartbeat_at for one in ids} == {clock.now}
 
 
 async def test_the_longest_silent_come_first_up_to_the_limit(workers, clock, silence):
     for n in (3, 1, 4, 0, 2):
         await workers.register(worker(id=f"w-{n}", worker_key=f"{n}"), b"%d" % n)
-        clock.advance(1)
+        clock.advance_ms(1)
     silence()
     assert await silent(workers, 2) == ["w-3", "w-1"]
     assert await silent(workers, 2) == ["w-4", "w-0"]

@@ -2,7 +2,7 @@
 
 from runstead.core.runs.run import FIELDS
 from runstead.core.runs.transition import EndedAttempt, Receipt
-from runstead.core.usage.activity import SUMMARY_FIELDS
+from runstead.core.usage.activity import RUN_SUMMARY_FIELDS
 from runstead.engines.sql.run_rows import EVENT_COLUMNS
 from runstead.ports.store import TypeCount
 
@@ -12,7 +12,7 @@ RECORDS = {
     "attempts": EndedAttempt.__struct_fields__,
     "receipt": Receipt.__struct_fields__,
     "event_counts": TypeCount.__struct_fields__,
-    "summaries": SUMMARY_FIELDS,
+    "summaries": RUN_SUMMARY_FIELDS,
 }
 
 

@@ -25,15 +25,6 @@ def environment(**settings):
     return mine | settings
 
 
-def until(condition, what, seconds=10.0):
-    """What the condition returns, as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.01)
-    return result
-
-
 def runstead(*arguments, cwd, seconds=30, **settings):
     """A command that ends by itself: (exit code, stdout, stderr)."""
     done = subprocess.run(

@@ -18,23 +18,9 @@ from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Receipt, Transition, Want
 from runstead.core.runs.transitions import NO_FENCE, Completion
-from runstead.ports.store import ClaimQuery, RunKey, RunQuery, batches as batch_store
+from runstead.ports.store import ClaimRequest, RunKey, RunQuery, batches as batch_store
 
-NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
-
-
-class Clock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self):
-        self.now = NOON
-
-    def __call__(self):
-        return self.now
-
-    def advance(self, ms):
-        self.now += ms
 
 
 def event(event_type="CUSTOM", *, key=None, **members):
@@ -150,7 +136,7 @@ class StoreDriver:
 
     async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, **query):
         """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
-        wanted = ClaimQuery(project_id, **({"kinds": ("task",)} | query))
+        wanted = ClaimRequest(project_id, **({"kinds": ("task",)} | query))
 
         def decide(run, now):
             token = f"{run.run_id}#{run.attempt + 1}"
@@ -167,7 +153,7 @@ class StoreDriver:
                 to.run,
                 now=to.now,
                 events=events,
-                expected_event_id=after,
+                expected_previous_event_id=after,
                 expected_sequence=sequence,
                 tail=to.tail,
                 fence=fence,

@@ -1,40 +1,41 @@
-"""A browser of a test, and what it must never see."""
+"""A browser tab for tests, with its accessibility checks and error collection."""
 
 from importlib.resources import files
 
 from playwright.sync_api import BrowserContext, expect
 
 _AXE = files("axe_playwright_python") / "axe.min.js"
-#: What WCAG 2.2 asks for at level AA, and what axe holds to be good practice.
+#: The rules of WCAG 2.2 at level AA, and axe's best practices.
 _AXE_RUN = (
     "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
 )
-_BREACHES = "document.addEventListener('securitypolicyviolation', e => console.error('CSP: ' + e.violatedDirective + ' ' + e.blockedURI))"
+_LOG_VIOLATIONS = "document.addEventListener('securitypolicyviolation', e => console.error('CSP: ' + e.violatedDirective + ' ' + e.blockedURI))"
 
 
 class Tab:
-    """One tab in a context of its own; `page` is Playwright's. `troubles` are errors of scripts, breaches of the policy, and
-    requests that left the server.
+    """One tab in its own browser context. `page` is Playwright's page.
+
+    `errors` collects script errors, violations of the content security policy, and requests to other servers.
     """
 
     def __init__(self, context: BrowserContext, base_url: str) -> None:
         self.context = context
         self._base_url = base_url
-        context.add_init_script(_BREACHES)
+        context.add_init_script(_LOG_VIOLATIONS)
         self.page = context.new_page()
-        self.troubles: list[str] = []
-        self.page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
-        self.page.on("console", lambda said: said.type == "error" and self._complain(said.text))
-        self.page.on("request", self._ours)
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(f"error: {error}"))
+        self.page.on("console", lambda message: message.type == "error" and self._add_error(message.text))
+        self.page.on("request", self._check_request)
 
-    def _complain(self, text: str) -> None:
-        # What the browser itself says of an answer of ours such as 404, which a test may well ask for.
+    def _add_error(self, text: str) -> None:
+        # The browser logs an error response such as 404, which a test may expect.
         if not text.startswith("Failed to load resource: the server responded"):
-            self.troubles.append(text)
+            self.errors.append(text)
 
-    def _ours(self, request) -> None:
+    def _check_request(self, request) -> None:
         if not request.url.startswith((self._base_url, "data:", "blob:")):
-            self.troubles.append(f"a request to {request.url}")
+            self.errors.append(f"a request to {request.url}")
 
     def open(self, path: str) -> None:
         self.page.goto(path)
@@ -45,16 +46,16 @@ class Tab:
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.page.get_by_role("navigation", name="Project")).to_be_visible()
 
-    def serious(self) -> list[str]:
-        """What axe finds that keeps people out: each with the elements that it means."""
-        # As the browser's own tools do: axe is not the page's, and the page's policy does not hold for it.
+    def accessibility_violations(self) -> list[str]:
+        """Serious and critical violations that axe finds, with their elements."""
+        # Injected through the debugger, since the page's content security policy would block the script.
         self.context.new_cdp_session(self.page).send(
             "Runtime.evaluate", {"expression": _AXE.read_text(), "awaitPromise": False}
         )
-        found = self.page.evaluate(_AXE_RUN)["violations"]
+        violations = self.page.evaluate(_AXE_RUN)["violations"]
         return [
             f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']]}"
-            for one in found
+            for one in violations
             if one["impact"] in ("serious", "critical")
         ]
 

@@ -1,4 +1,4 @@
-"""The dashboard as people meet it: the real program, and Debian's Chromium before it."""
+"""Fixtures for the dashboard: the real server program and Debian's Chromium."""
 
 import os
 import shutil
@@ -11,20 +11,21 @@ from tests.support.server import Server
 from .browser import Tab
 
 CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-#: Set in CI, where a test without a browser would prove nothing.
+#: Set in CI, where skipped browser tests would go unnoticed.
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once for a file: while it is there, Playwright's loop holds the thread, and no test of another
-    file that is async could run in it.
+    """The browser, started once for each file.
+
+    While it runs, Playwright's event loop occupies the thread, so async tests of other files could not run.
     """
     if CHROMIUM is None:
         assert not REQUIRED, (
-            "RUNSTEAD_REQUIRE_BROWSER is set, and there is no chromium: apt-get install chromium"
+            "RUNSTEAD_REQUIRE_BROWSER is set, but chromium is missing: apt-get install chromium"
         )
-        pytest.skip("there is no chromium: apt-get install chromium")
+        pytest.skip("chromium is missing: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -37,8 +38,9 @@ def chromium():
 
 
 def pytest_generate_tests(metafunc):
-    """Pages are read from stores, which tests/store proves to do the same: over both engines is the long form. A file in
-    which the engine may matter nevertheless is marked `postgres`.
+    """Run on SQLite, and with the mark `long` on PostgreSQL: tests/store proves that the engines are equal.
+
+    A file in which the engine can matter has the mark `postgres`, and runs on both.
     """
     named = any("engine" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "engine" in metafunc.fixturenames and not named:
@@ -49,23 +51,23 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def engine(request):
-    """What the server stores in."""
+    """The engine of the server's store."""
     return request.param
 
 
 @pytest.fixture(scope="module")
 def server(engine, request, tmp_path_factory):
-    """The program over an empty store, for all tests of a file."""
+    """A server with an empty store, for all tests of a file."""
     folder: Path = tmp_path_factory.mktemp("web")
-    kept = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts"}
+    settings = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts"}
     if engine == "sqlite":
-        started = Server(folder, folder / "runstead.db", **kept).start()
+        started = Server(folder, folder / "runstead.db", **settings).start()
         yield started
         started.kill()
         return
     databases = request.getfixturevalue("databases")
     name = databases.lease()
-    started = Server(folder, databases.server.url(name), **kept).start()
+    started = Server(folder, databases.server.url(name), **settings).start()
     yield started
     started.kill()
     databases.give_back(name)
@@ -79,26 +81,27 @@ def api(server):
 
 @pytest.fixture(scope="module")
 def _signed_in():
-    """The cookies of who signed in, by server and key: the form is filled in once for a file."""
+    """Session cookies by server and key, so that each file signs in only once."""
     return {}
 
 
 @pytest.fixture
 def open_tab(chromium, server, _signed_in):
-    """open_tab(path): a page of the dashboard, in a browser of its own that is signed in. At the end of the test nothing
-    may have gone wrong in any of them: no error, no breach of the policy, no request elsewhere.
+    """open_tab(path): opens a page of the dashboard in a new, signed-in browser context.
+
+    At the end of the test, no tab may have recorded an error.
     """
     tabs = []
 
     def make(path="/ui", *, of=server, key=None, **context):
         tab = Tab(chromium.new_context(base_url=of.url, **context), of.url)
         tabs.append(tab)
-        who = of.url, key or of.key
-        tab.context.add_cookies(_signed_in.get(who, []))
+        account = of.url, key or of.key
+        tab.context.add_cookies(_signed_in.get(account, []))
         tab.open(path)
-        if "/ui/sign-in" in tab.page.url:  # nobody has signed in yet, or a test has ended the session
-            tab.sign_in(who[1])
-            _signed_in[who] = tab.context.cookies()
+        if "/ui/sign-in" in tab.page.url:  # not signed in yet, or a test ended the session
+            tab.sign_in(account[1])
+            _signed_in[account] = tab.context.cookies()
             tab.open(path)
         return tab
 
@@ -106,10 +109,10 @@ def open_tab(chromium, server, _signed_in):
     for tab in tabs:
         tab.close()
     for tab in tabs:
-        assert tab.troubles == []
+        assert tab.errors == []
 
 
 @pytest.fixture
 def tab(open_tab):
-    """A browser that is signed in, at the list of runs."""
+    """A signed-in tab at the list of runs."""
     return open_tab("/ui/projects/default/runs")

@@ -1,4 +1,4 @@
-"""What the runs in the pictures of docs/images do. `runstead worker` serves it."""
+"""The app whose runs the pictures in docs/images show. `runstead worker` serves it."""
 
 import asyncio
 import struct
@@ -10,7 +10,7 @@ app = App()
 
 
 def _chart() -> bytes:
-    """A small picture: a PNG of bars."""
+    """A small PNG image of bars."""
     width, height = 240, 90
     tall = [20, 34, 28, 52, 47, 66, 58, 80]
     rows = b"".join(
@@ -53,7 +53,7 @@ async def weekly_report(ctx: Context, week: int) -> dict:
         await asyncio.sleep(0.3)
         call.result = {"found": 312, "sum": "48,120.50"}
     await ctx.reasoning(
-        "Portugal grew by 41 %. One customer is a third of it: say so, or the number misleads."
+        "Portugal grew by 41 %. One customer is a third of it, which the report must mention."
     )
     async with ctx.text() as message:
         for word in f"Week {week} closed with 312 orders from Portugal, 41 % over the week before. ".split(
@@ -66,7 +66,7 @@ async def weekly_report(ctx: Context, week: int) -> dict:
     )
     await child.result()
     approved = await ctx.wait_for_approval(f"Send the report of week {week} to 240 people?")
-    ctx.log("approved" if approved else "kept back")
+    ctx.log("approved" if approved else "denied")
     await ctx.step("send", _pause, 0.2)
     return {"week": week, "orders": 312, "sent": approved}
 

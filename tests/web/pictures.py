@@ -1,6 +1,6 @@
-"""Makes the pictures of docs/images: each page of the dashboard, in light and dark, over runs that are made for it.
+"""Makes the pictures in docs/images: each page of the dashboard, in light and dark, with example runs.
 
-cd tests && python -m web.pictures ../docs/images
+PYTHONPATH=. .venv/bin/python -P -m tests.web.pictures docs/images
 """
 
 import argparse
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.support.server import KEY, PROGRAM, Server, environment, until
+from tests.support.server import KEY, PROGRAM, Server, environment
+from tests.support.until import until
 
 from .browser import Tab
 from .conftest import CHROMIUM
@@ -21,7 +22,7 @@ PROJECT = "/ui/projects/default"
 
 
 def fill(api) -> dict[str, str]:
-    """Makes what the pages show; the paths of the single ones, by the picture's name."""
+    """Create the example data. Return the paths of the pages, by the name of their picture."""
     project = api.project_id()
 
     def run(kind, target, title=None, **request):
@@ -33,12 +34,12 @@ def fill(api) -> dict[str, str]:
         }
         return api.post("/runs", body)["run"]["run_id"]
 
-    def is_(run_id, *statuses):
+    def wait_for_status(run_id, *statuses):
         return until(
             lambda: api.get(f"/runs/{run_id}")["status"] in statuses, f"{run_id} to be {statuses}", 60
         )
 
-    def asked(run_id):
+    def wait_for_question(run_id):
         until(lambda: api.get(f"/runs/{run_id}")["waiting_reason"] == "approval", f"{run_id} to ask", 60)
 
     hook = api.post(
@@ -90,16 +91,16 @@ def fill(api) -> dict[str, str]:
         },
     )
     ended = run("workflow", "weekly-report", title="Report of week 46", config={"week": 46})
-    asked(ended)
+    wait_for_question(ended)
     call = api.get(f"/runs/{ended}")["waiting_tool_call_id"]
     api.post(f"/runs/{ended}/resume", {"type": "approval", "tool_call_id": call, "result": True})
-    is_(ended, "completed")
+    wait_for_status(ended, "completed")
     waiting = run("workflow", "weekly-report", title="Report of week 47", config={"week": 47})
-    asked(waiting)
+    wait_for_question(waiting)
     for feed in feeds:
-        is_(feed, "completed", "failed")
-    run("task", "nobody-serves-this", title="Waits for a worker")
-    cancelled = run("task", "nobody-serves-this", title="Called off")
+        wait_for_status(feed, "completed", "failed")
+    run("task", "no-worker", title="Waits for a worker")
+    cancelled = run("task", "no-worker", title="Cancelled")
     api.post(f"/runs/{cancelled}/cancel", {"reason": "no longer needed"})
     api.post("/projects/default/triggers", {"target": "task:import-feed"})
     return {
@@ -122,8 +123,8 @@ def fill(api) -> dict[str, str]:
 
 
 def picture(url: str, pages: dict[str, str], to: Path, sizes: list[int]) -> list[str]:
-    """Writes one file for each page, scheme and width; what went wrong in the browser."""
-    troubles = []
+    """Write one file for each page, colour scheme and width. Return the errors in the browser."""
+    errors = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
@@ -142,36 +143,36 @@ def picture(url: str, pages: dict[str, str], to: Path, sizes: list[int]) -> list
                     tab.page.wait_for_function("document.readyState === 'complete'")
                     tab.page.wait_for_timeout(400)
                     tab.page.screenshot(path=to / f"{name}-{suffix}.png", full_page=width != WIDTH)
-                troubles += tab.troubles
+                errors += tab.errors
                 tab.close()
         browser.close()
-    return troubles
+    return errors
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("to", type=Path)
     parser.add_argument("--width", type=int, nargs="*", default=[WIDTH])
-    told = parser.parse_args()
-    told.to.mkdir(parents=True, exist_ok=True)
+    options = parser.parse_args()
+    options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), Path(folder) / "runstead.db").start()
         settings = environment(
-            RUNSTEAD_URL=server.url, RUNSTEAD_KEY=KEY, PYTHONPATH=str(Path(__file__).parents[1])
+            RUNSTEAD_URL=server.url, RUNSTEAD_KEY=KEY, PYTHONPATH=str(Path(__file__).parents[2])
         )
         worker = subprocess.Popen(
-            [*PROGRAM, "worker", "web.pictured_app:app", "--concurrency", "4"], env=settings, cwd=folder
+            [*PROGRAM, "worker", "tests.web.pictured_app:app", "--concurrency", "4"], env=settings, cwd=folder
         )
         try:
             with server.api() as api:
                 pages = fill(api)
-            troubles = picture(server.url, pages, told.to, told.width)
+            errors = picture(server.url, pages, options.to, options.width)
         finally:
             worker.terminate()
             worker.wait()
             server.kill()
-    sys.stdout.write(("\n".join(troubles) or "nothing went wrong in the browser") + "\n")
-    return bool(troubles)
+    sys.stdout.write(("\n".join(errors) or "no errors in the browser") + "\n")
+    return bool(errors)
 
 
 if __name__ == "__main__":

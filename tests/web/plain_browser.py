@@ -1,4 +1,4 @@
-"""A browser without JavaScript, signed in: it follows links and sends forms as they stand in pages."""
+"""A signed-in browser without JavaScript, which reads and sends the forms of pages."""
 
 import re
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ import httpx2
 
 
 class _Forms(HTMLParser):
-    """[(action, hidden fields)] of a page."""
+    """The forms of a page: [(action, hidden fields)]."""
 
     def __init__(self, page):
         super().__init__()
@@ -15,15 +15,15 @@ class _Forms(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
+        attributes = dict(attrs)
         if tag == "form":
-            self.found.append((given.get("action", ""), {}))
-        elif tag == "input" and given.get("type") == "hidden" and self.found:
-            self.found[-1][1][given["name"]] = given.get("value", "")
+            self.found.append((attributes.get("action", ""), {}))
+        elif tag == "input" and attributes.get("type") == "hidden" and self.found:
+            self.found[-1][1][attributes["name"]] = attributes.get("value", "")
 
 
 class PlainBrowser:
-    """Use it in a `with`. `get` and `send` give answers that may be redirections; `page` follows them."""
+    """A context manager. `get` and `send` do not follow redirects, `page` does."""
 
     def __init__(self, url, credential):
         self.http = httpx2.Client(base_url=url, headers={"Accept": "text/html"}, timeout=20)
@@ -40,32 +40,33 @@ class PlainBrowser:
         return self.http.get(path, headers=headers)
 
     def page(self, path):
-        """The text of a page that must be there."""
+        """The HTML of a page that must exist."""
         answer = self.http.get(path, follow_redirects=True)
         assert answer.status_code == 200, answer.text
         return answer.text
 
-    def form(self, path, action, **chosen):
-        """What stands ready in the form of the page that goes to this address, or to one that ends so; `chosen` are hidden
-        fields by which it is told from others.
+    def form(self, path, action, **hidden):
+        """The address and hidden fields of the page's form whose action ends with `action`.
+
+        `hidden` are values of hidden fields that select one of several forms.
         """
         for to, fields in _Forms(self.http.get(path).text).found:
-            if to.endswith(action) and chosen.items() <= fields.items():
+            if to.endswith(action) and hidden.items() <= fields.items():
                 return to, fields
-        raise AssertionError(f"{path} has no form for {action} with {chosen}")
+        raise AssertionError(f"{path} has no form for {action} with {hidden}")
 
-    def send(self, path, action, fields=None, **chosen):
-        """Fill in that form and send it."""
-        to, ready = self.form(path, action, **chosen)
-        return self.http.post(to, data=ready | (fields or {}))
+    def send(self, path, action, fields=None, **hidden):
+        """Fill in that form and send it. Return the response."""
+        to, fields_of_form = self.form(path, action, **hidden)
+        return self.http.post(to, data=fields_of_form | (fields or {}))
 
-    def told(self, answer):
-        """What the page after a change says was done."""
+    def flash_after(self, answer):
+        """The flash message of the page to which a change redirects."""
         assert answer.status_code == 303, answer.text
         page = self.page(answer.headers["location"])
-        return re.search(r'<p class="told">(.*?)</p>', page)[1]
+        return re.search(r'<p class="flash">(.*?)</p>', page)[1]
 
 
 def refusal(answer):
-    """The sentence with which a form was refused."""
+    """The error message of a rejected form."""
     return re.search(r'role="alert">(.*?)</p>', answer.text, re.DOTALL)[1]

@@ -1,4 +1,4 @@
-"""The list of runs as a browser without JavaScript has it, and runs to stand in it."""
+"""Helpers for the list of runs without JavaScript."""
 
 import re
 from contextlib import contextmanager
@@ -29,9 +29,9 @@ def run_ids_in(page):
 
 
 def link(page, name):
-    """Where the link with this text leads."""
-    found = re.search(rf'href="([^"]*)"[^>]*>{name}</a>', page.text)
-    return found and found[1].replace("&amp;", "&")
+    """The address of the link with this text, None if there is no such link."""
+    match = re.search(rf'href="([^"]*)"[^>]*>{name}</a>', page.text)
+    return match and match[1].replace("&amp;", "&")
 
 
 def csrf_in(page):
@@ -39,7 +39,7 @@ def csrf_in(page):
 
 
 def create(api, target, **members):
-    """The id of a task run of the project `default`."""
+    """Create a task run in the project `default`. Return its id."""
     owner = {"kind": "project", "id": api.project_id()}
     body = {"kind": "task", "owner": owner, "request": {"target": target}, **members}
     return api.post("/runs", body)["run"]["run_id"]

@@ -1,4 +1,4 @@
-"""Runs for the tests of a run's page, as their workers would bring them about."""
+"""Builders of runs for the tests of a run's page."""
 
 import itertools
 
@@ -6,12 +6,12 @@ RUNS = "/ui/projects/default/runs"
 _ids = itertools.count(1)
 
 
-class Made:
-    """A task run that a worker has claimed. `page` is the path of its page."""
+class TaskRun:
+    """A new task run, claimed by a worker unless `claimed` is false. `page` is the path of its page."""
 
     def __init__(self, api, *, claimed=True, parent=None, title=None, **request):
         self.api = api
-        self.id = f"made-{next(_ids)}"
+        self.id = f"task-run-{next(_ids)}"
         self.page = f"{RUNS}/{self.id}"
         body = {
             "kind": "task",
@@ -57,15 +57,15 @@ class Made:
         ).raise_for_status()
 
 
-def say(delta, message="m"):
+def text_delta(delta, message="m"):
     return {"type": "TEXT_MESSAGE_CONTENT", "messageId": message, "delta": delta}
 
 
-def begin(message="m", role="assistant"):
+def text_start(message="m", role="assistant"):
     return {"type": "TEXT_MESSAGE_START", "messageId": message, "role": role}
 
 
-def call(call_id="c", name="search", arguments='{"q": "x"}'):
+def tool_call(call_id="c", name="search", arguments='{"q": "x"}'):
     return (
         {"type": "TOOL_CALL_START", "toolCallId": call_id, "toolCallName": name},
         {"type": "TOOL_CALL_ARGS", "toolCallId": call_id, "delta": arguments},
@@ -73,7 +73,7 @@ def call(call_id="c", name="search", arguments='{"q": "x"}'):
     )
 
 
-def result(content, call_id="c", **more):
+def tool_result(content, call_id="c", **more):
     return {
         "type": "TOOL_CALL_RESULT",
         "toolCallId": call_id,
@@ -83,13 +83,13 @@ def result(content, call_id="c", **more):
     }
 
 
-class Asking:
-    """An agent run in a conversation, which waits until somebody fills in a form of these fields."""
+class InputRun:
+    """An agent run in a conversation that waits for a response to a form with these fields."""
 
     def __init__(self, api, *fields, title="Where to?", **more):
         self.api = api
         self.conversation = api.post("/conversations")["id"]
-        self.id = f"asking-{next(_ids)}"
+        self.id = f"input-run-{next(_ids)}"
         self.page = f"{RUNS}/{self.id}"
         body = {
             "kind": "agent",
@@ -98,7 +98,7 @@ class Asking:
             "request": {"mode": "agent", "agent_id": "guide"},
         }
         api.post("/runs", body)
-        asked = {
+        new_request = {
             "run_id": self.id,
             "tool_call_id": "ask",
             "kind": "form",
@@ -107,10 +107,10 @@ class Asking:
             "fields": list(fields),
             **more,
         }
-        self.request = api.post(f"/conversations/{self.conversation}/input-requests", asked)["id"]
+        self.request = api.post(f"/conversations/{self.conversation}/input-requests", new_request)["id"]
 
     def stored(self):
         return self.api.run(self.id)
 
-    def asked(self):
+    def input_request(self):
         return self.api.get(f"/conversations/{self.conversation}/input-requests/{self.request}")

@@ -26,7 +26,7 @@ def secret_in(answer):
 
 
 def keys(api, name="made"):
-    """Those of this name that are good."""
+    """The keys of this name that are not revoked."""
     found = api.get("/projects/default/api-keys")["data"]
     return [one for one in found if one["name"] == name and one["revoked_at"] is None]
 
@@ -39,7 +39,7 @@ def nothing_left(api):
     api.http.put("/projects/default/concurrency-limits", json={"limits": []}).raise_for_status()
 
 
-def test_a_key_is_made_shown_once_and_good_for_what_was_chosen(browser, api, server):
+def test_a_key_is_shown_once_and_has_the_chosen_scopes(browser, api, server):
     answer = new_key(browser, name="made", scopes=["runs:read", "workers"], days="7")
     secret = secret_in(answer)
     (made,) = keys(api)
@@ -58,9 +58,9 @@ def test_a_form_that_is_sent_again_makes_no_other_key(browser, api):
     secret = secret_in(browser.http.post(to, data=filled))
     again = browser.http.post(to, data=filled)
     assert secret not in again.text
-    assert browser.told(again).startswith("The key was made when the form was sent first.")
+    assert browser.flash_after(again).startswith("The key was created when the form was first sent.")
     assert len(keys(api)) == 1
-    # What is filled in otherwise is another key.
+    # Different fields create another key.
     assert secret_in(browser.http.post(to, data=filled | {"scopes": "workers"}))
     assert len(keys(api)) == 2
 
@@ -70,43 +70,43 @@ def test_a_form_that_is_sent_again_makes_no_other_key(browser, api):
     [
         ({"scopes": []}, "No scope is chosen"),
         ({"scopes": ["root"]}, "Invalid enum value"),
-        ({"days": "2"}, "The time until it expires"),
+        ({"days": "2"}, "The expiry is not"),
         ({"name": "x" * 256}, "The name is longer than 255"),
-        ({"once": ""}, "The form is not whole"),
+        ({"form_token": ""}, "The form token is missing"),
     ],
 )
-def test_a_key_that_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+def test_an_invalid_key_is_rejected_at_its_form(browser, api, fields, sentence):
     answer = browser.send(PAGE, "/keys", {"name": "made", "scopes": ["runs:read"]} | fields)
     assert answer.status_code == 400
     assert sentence in refusal(answer)
     assert keys(api) == []
 
 
-def test_a_revoked_key_opens_nothing_at_once(browser, api, server):
+def test_a_revoked_key_stops_working_at_once(browser, api, server):
     secret = secret_in(new_key(browser))
     (made,) = keys(api)
     with server.api(secret) as other:
         other.get("/projects/default")
-        told = browser.told(browser.send(PAGE, f"/keys/{made['id']}/revoke"))
-        assert told == "The key made is revoked: it opens nothing more."
+        flash = browser.flash_after(browser.send(PAGE, f"/keys/{made['id']}/revoke"))
+        assert flash == "The key made was revoked. It no longer works."
         assert other.http.get("/projects/default").status_code == 401
     assert "revoked" in browser.page(PAGE)
 
 
-def test_who_is_no_admin_sees_members_and_limits_and_why_not_more(browser, api, server):
+def test_a_caller_without_admin_sees_members_and_limits_and_a_note(browser, api, server):
     secret = secret_in(new_key(browser))
     api.post("/projects/default/members", {"user_id": "bob", "role": "admin"})
     limits = {"limits": [{"target": "task:slow", "max_running": 3}]}
     api.http.put("/projects/default/concurrency-limits", json=limits).raise_for_status()
     with PlainBrowser(server.url, secret) as other:
         page = other.page(PAGE)
-        for shown in ("does not carry the scope", "bob", "task:slow"):
+        for shown in ("does not have the scope", "bob", "task:slow"):
             assert shown in page
         assert "API keys" not in page
         assert 'method="post" action="/ui/projects' not in page
         _, fields = other.form(PAGE, "/ui/sign-out")
         for path, filled in (
-            ("keys", {"scopes": "admin", "once": "x"}),
+            ("keys", {"scopes": "admin", "form_token": "x"}),
             ("members", {"user_id": "eve", "role": "admin"}),
             ("members/remove", {"user_id": "bob"}),
             ("limits", {"max_running": "1"}),
@@ -119,13 +119,13 @@ def test_who_is_no_admin_sees_members_and_limits_and_why_not_more(browser, api, 
 
 def test_members_are_added_changed_and_removed(browser, api):
     user = "team/<b>ann</b>"
-    told = browser.told(browser.send(PAGE, "/members", {"user_id": user, "role": "viewer"}))
-    assert told == "team/&lt;b&gt;ann&lt;/b&gt; is viewer of the project."
-    browser.told(browser.send(PAGE, "/members", {"role": "member"}, user_id=user))
+    flash = browser.flash_after(browser.send(PAGE, "/members", {"user_id": user, "role": "viewer"}))
+    assert flash == "team/&lt;b&gt;ann&lt;/b&gt; has the role viewer in the project."
+    browser.flash_after(browser.send(PAGE, "/members", {"role": "member"}, user_id=user))
     assert [(one["user_id"], one["role"]) for one in api.get("/projects/default/members")["data"]] == [
         (user, "member")
     ]
-    browser.told(browser.send(PAGE, "/members/remove", user_id=user))
+    browser.flash_after(browser.send(PAGE, "/members/remove", user_id=user))
     assert api.get("/projects/default/members")["data"] == []
     assert refusal(browser.send(PAGE, "/members", {"user_id": "", "role": "member"}))
 
@@ -135,12 +135,12 @@ def test_limits_are_set_beside_each_other_and_removed(browser, api):
         found = api.get("/projects/default/concurrency-limits")["limits"]
         return {one["target"]: one["max_running"] for one in found}
 
-    browser.told(browser.send(PAGE, "/limits", {"max_running": "20"}))
-    browser.told(browser.send(PAGE, "/limits", {"target": "task:a", "max_running": "2"}))
+    browser.flash_after(browser.send(PAGE, "/limits", {"max_running": "20"}))
+    browser.flash_after(browser.send(PAGE, "/limits", {"target": "task:a", "max_running": "2"}))
     assert limits() == {None: 20, "task:a": 2}
-    browser.told(browser.send(PAGE, "/limits", {"max_running": "5"}, target="task:a"))
+    browser.flash_after(browser.send(PAGE, "/limits", {"max_running": "5"}, target="task:a"))
     assert limits() == {None: 20, "task:a": 5}
-    browser.told(browser.send(PAGE, "/limits/remove", target=""))
+    browser.flash_after(browser.send(PAGE, "/limits/remove", target=""))
     assert limits() == {"task:a": 5}
     for wrong in ("", "-1", "many", "10001", "²"):
         answer = browser.send(PAGE, "/limits", {"max_running": wrong})
@@ -156,7 +156,7 @@ def test_a_key_makes_a_project_whose_first_key_is_shown_once(browser, api, serve
     secret = secret_in(answer)
     with PlainBrowser(server.url, secret) as other:
         assert "Access to Made &lt;here&gt;" in other.page(f"/ui/projects/{slug}/access")
-    assert browser.told(browser.http.post(to, data=filled)).startswith("The project was made")
+    assert browser.flash_after(browser.http.post(to, data=filled)).startswith("The project was created")
     again = browser.send("/ui/new-project", "/new-project", {"slug": slug})
     assert again.status_code == 409
     assert f'value="{slug}"' in again.text
@@ -164,25 +164,25 @@ def test_a_key_makes_a_project_whose_first_key_is_shown_once(browser, api, serve
         browser.send("/ui/new-project", "/new-project", {"slug": "No!"})
     )
     with PlainBrowser(server.url, secret_in(new_key(browser))) as reader:
-        assert "Projects are made by users" in reader.page("/ui/new-project")
+        assert "Only users, and keys with the scope" in reader.page("/ui/new-project")
 
 
-def test_a_person_makes_a_key_and_takes_it_away(open_tab, api):
+def test_a_key_is_created_and_revoked_in_a_browser(open_tab, api):
     tab = open_tab(PAGE)
     page = tab.page
     page.get_by_text("New key").click()
     page.get_by_label("Name").fill("made")
-    page.get_by_label("everything, keys").check()
+    page.get_by_label("everything, including keys").check()
     page.get_by_role("button", name="Create the key").click()
     expect(page.locator("#secret")).to_contain_text("vf_")
-    assert tab.serious() == []
-    page.get_by_role("link", name="I have kept it").click()
+    assert tab.accessibility_violations() == []
+    page.get_by_role("link", name="I have stored it").click()
     page.once("dialog", lambda asked: asked.dismiss())
     page.get_by_role("button", name="Revoke made").click()
     assert len(keys(api)) == 1
     page.once("dialog", lambda asked: asked.accept())
     page.get_by_role("button", name="Revoke made").click()
-    expect(page.locator(".told")).to_contain_text("The key made is revoked")
+    expect(page.locator(".flash")).to_contain_text("The key made was revoked")
     assert keys(api) == []
 
 
@@ -191,22 +191,22 @@ def test_going_back_shows_no_secret(open_tab):
     page.get_by_text("New key").click()
     page.get_by_label("Name").fill("made")
     page.get_by_role("button", name="Create the key").click()
-    page.get_by_role("link", name="I have kept it").click()
+    page.get_by_role("link", name="I have stored it").click()
     expect(page.get_by_role("heading", name="Members")).to_be_visible()
-    with pytest.raises(PageError, match="ERR_CACHE_MISS"):  # the browser did not keep it
+    with pytest.raises(PageError, match="ERR_CACHE_MISS"):  # the browser did not cache the page
         page.go_back()
 
 
-def test_the_pages_keep_nobody_out_and_fit(open_tab, api):
+def test_the_pages_are_accessible_and_fit(open_tab, api):
     api.post("/projects/default/members", {"user_id": "ann", "role": "viewer"})
     limits = {"limits": [{"target": "task:slow", "max_running": 3}, {"max_running": 0}]}
     api.http.put("/projects/default/concurrency-limits", json=limits).raise_for_status()
     tab = open_tab(PAGE)
     for summary in ("New key", "Add a member", "New limit"):
         tab.page.get_by_text(summary).click()
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1_280)
     tab.open("/ui/new-project")
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1_280)
     api.http.delete("/projects/default/members/ann").raise_for_status()

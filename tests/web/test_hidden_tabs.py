@@ -1,13 +1,13 @@
-"""A page that nobody looks at leaves its connection to those that somebody does look at."""
+"""A hidden page closes its stream, so that visible pages can use the connection."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import until
+from tests.support.until import until
 
-from .run_pages import Made
+from .run_pages import TaskRun
 
 
 def streams(server, api):
@@ -23,8 +23,8 @@ def turn(page, state):
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-def test_a_hidden_page_lets_go_of_its_stream_and_goes_on_when_it_is_seen_again(open_tab, api, server):
-    run = Made(api)
+def test_a_hidden_page_closes_its_stream_and_continues_when_visible(open_tab, api, server):
+    run = TaskRun(api)
     page = open_tab().page
     page.clock.install()
     page.goto(run.page)
@@ -51,6 +51,6 @@ def test_a_hidden_list_does_the_same(open_tab, api, server):
     turn(page, "hidden")
     page.clock.fast_forward(25_000)
     until(lambda: streams(server, api) == 0, "the stream to be let go")
-    run = Made(api)
+    run = TaskRun(api)
     turn(page, "visible")
     expect(page.locator("#rows")).to_contain_text(run.id)

@@ -1,4 +1,4 @@
-"""Secrets that are shown once: the answer to the form holds them, and nothing else ever does."""
+"""Secrets that are shown once: only the response to the form contains them."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +13,8 @@ from .plain_browser import PlainBrowser
 pytestmark = pytest.mark.postgres
 
 PLACE = "/ui/projects/default"
-#: What is made: the page of its form, where that goes, what is filled in, and the pages that tell of it afterwards.
-MADE = {
+#: What a form creates: its page, its action, its fields, and pages that show the result.
+FORMS = {
     "key": (f"{PLACE}/access", "/keys", {"name": "made", "scopes": "runs:read"}, [f"{PLACE}/access"]),
     "webhook": (
         f"{PLACE}/webhooks",
@@ -42,35 +42,35 @@ def nothing_left(api):
                 api.http.delete(f"/projects/default/{kind}/{one['id']}").raise_for_status()
 
 
-def secret_in(answer):
-    return answer.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
+def secret_in(first):
+    return first.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
 
 
-@pytest.mark.parametrize("what", MADE)
+@pytest.mark.parametrize("what", FORMS)
 def test_a_secret_is_in_one_answer_and_nowhere_else(browser, server, what):
-    path, action, filled, pages = MADE[what]
+    path, action, filled, pages = FORMS[what]
     to, ready = browser.form(path, action)
     filled = ready | filled | ({"slug": f"once-{what}"} if what == "project" else {})
-    answer = browser.http.post(to, data=filled)
-    assert answer.status_code == 200, answer.text
-    secret = secret_in(answer)
+    first = browser.http.post(to, data=filled)
+    assert first.status_code == 200, first.text
+    secret = secret_in(first)
     hidden = re.split("vf_[0-9a-f]{8}_|whsec_|vft_", secret)[-1]
     assert len(hidden) >= 32
-    assert answer.text.count(hidden) == 1
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "same-origin"
-    again = browser.http.post(to, data=filled)
-    assert again.status_code == 303
-    for told in (answer, again, *map(browser.get, pages)):
-        assert hidden not in unquote(str(told.url))
-        assert hidden not in str(told.headers)
-        assert told is answer or hidden not in told.text
+    assert first.text.count(hidden) == 1
+    assert first.headers["cache-control"] == "no-store"
+    assert first.headers["referrer-policy"] == "same-origin"
+    second = browser.http.post(to, data=filled)
+    assert second.status_code == 303
+    for response in (first, second, *map(browser.get, pages)):
+        assert hidden not in unquote(str(response.url))
+        assert hidden not in str(response.headers)
+        assert response is first or hidden not in response.text
     assert hidden not in str(list(browser.http.cookies.jar))
     assert hidden not in server.log
     assert not any(hidden in line for line in server.stdout)
 
 
-def test_a_form_that_is_sent_again_to_another_replica_makes_nothing_more(server, api, browser, tmp_path):
+def test_a_form_that_is_sent_again_to_another_replica_creates_nothing(server, api, browser, tmp_path):
     if "postgres" not in str(server.database):
         pytest.skip("SQLite has one server")
     to, ready = browser.form(f"{PLACE}/access", "/keys")
@@ -78,17 +78,17 @@ def test_a_form_that_is_sent_again_to_another_replica_makes_nothing_more(server,
     other = Server(tmp_path, server.database).start()
     try:
         assert secret_in(browser.http.post(to, data=filled)).startswith("vf_")
-        again = browser.http.post(other.url + to, data=filled)
+        second = browser.http.post(other.url + to, data=filled)
     finally:
         other.kill()
-    assert again.status_code == 303
+    assert second.status_code == 303
     assert [one["name"] for one in api.get("/projects/default/api-keys")["data"]].count("replicated") == 1
 
 
-def test_a_button_pressed_often_at_once_makes_one(api, browser):
+def test_concurrent_submissions_of_a_form_create_one_key(api, browser):
     to, ready = browser.form(f"{PLACE}/access", "/keys")
     filled = ready | {"name": "pressed", "scopes": "runs:read"}
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: browser.http.post(to, data=filled), range(4)))
-    assert sorted(answer.status_code for answer in answers) == [200, 303, 303, 303]
+    assert sorted(first.status_code for first in answers) == [200, 303, 303, 303]
     assert [one["name"] for one in api.get("/projects/default/api-keys")["data"]].count("pressed") == 1

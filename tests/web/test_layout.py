@@ -1,4 +1,4 @@
-"""What stands around every page: the bar above, its menus, the colours."""
+"""The layout of every page: header, menus and colours."""
 
 import pytest
 from playwright.sync_api import expect
@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from .run_lists import LIST
 
 
-def test_the_switcher_says_where_the_reader_is(tab):
+def test_the_project_menu_marks_the_current_project(tab):
     tab.page.locator(".projects summary").click()
     here = tab.page.get_by_role("link", name="default", exact=True)
     expect(here).to_have_attribute("aria-current", "true")
@@ -27,13 +27,13 @@ def test_a_menu_closes_at_escape_and_elsewhere(tab):
 
 
 @pytest.mark.parametrize(("chosen", "ground"), [("light", "rgb(251, 251, 249)"), ("dark", "rgb(20, 23, 26)")])
-def test_chosen_colours_are_there_on_every_page_from_its_beginning(open_tab, chosen, ground):
+def test_chosen_colours_apply_before_the_first_paint(open_tab, chosen, ground):
     tab = open_tab(LIST, color_scheme="light" if chosen == "dark" else "dark")
     tab.page.locator(".account summary").click()
     tab.page.get_by_label("Colours").select_option(chosen)
     colour = "getComputedStyle(document.body).backgroundColor"
     assert tab.page.evaluate(colour) == ground
-    # In the head, before anything is drawn: no script that comes later sets them.
+    # theme.js in the head sets them, not a later script.
     tab.page.route("**/page.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     tab.open("/ui/sessions")
     assert tab.page.evaluate(colour) == ground
@@ -51,7 +51,7 @@ def test_a_phone_reaches_every_page_and_menu(open_tab):
     expect(tab.page.get_by_role("button", name="Sign out")).to_be_in_viewport()
 
 
-def test_the_first_thing_that_tab_reaches_skips_the_bar(tab):
+def test_the_first_tab_stop_skips_the_header(tab):
     tab.page.keyboard.press("Tab")
     expect(tab.page.get_by_role("link", name="Skip to the content")).to_be_focused()
     tab.page.keyboard.press("Enter")

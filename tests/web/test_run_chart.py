@@ -1,4 +1,4 @@
-"""The chart above the list of runs: its numbers, its sentence, its table, and drawing over a part of it."""
+"""The chart above the list of runs: numbers, summary, table, and choosing a time range by dragging."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,7 @@ CHART = "/ui/projects/default/list/chart"
 
 @pytest.fixture(scope="module")
 def ended(server):
-    """Runs in each of three states, all made just now."""
+    """New runs in three states."""
     with server.api() as api:
         made = [create(api, "task:charted") for _ in range(6)]
         for run_id, status in zip(made, ["completed"] * 3 + ["failed"], strict=False):
@@ -63,7 +63,7 @@ def test_chosen_times_are_the_charts_too(browser, ended):
     found = browser.get(f"{CHART}.json?since=2020-01-01T00:00:00&until=2020-01-01T00:00:30").json()
     assert found["until"] - found["since"] == 30_000
     assert len(found["begins_at"]) == 30
-    assert found["summary"] == "In this time no run was created."
+    assert found["summary"] == "In this period no run was created."
 
 
 def test_a_chart_of_a_part_says_how_many_it_counts_and_since_when():
@@ -71,11 +71,12 @@ def test_a_chart_of_a_part_says_how_many_it_counts_and_since_when():
     found = Activity(0, 3_600_000, 60_000, [], total, counted_since=1_767_225_600_000)
     assert summary(found, Filters()) == (
         "In the last hour more than 10,000 matching runs were created. The chart counts only the newest 10,000, created since"
-        " 2026-01-01 00:00:00 UTC: 9,000 completed, 1,000 failed. Half of the completed took at most 1.5 s, 95 % at most 20.0 s."
+        " 2026-01-01 00:00:00 UTC: 9,000 completed, 1,000 failed. Of the completed runs, 50 % took at most 1.5 s, 95 % at most"
+        " 20.0 s."
     )
 
 
-def test_times_that_are_the_wrong_way_round_are_refused(browser):
+def test_a_reversed_time_range_is_refused(browser):
     answer = browser.get(f"{CHART}.json?since=2020-01-02T00:00&until=2020-01-01T00:00")
     assert answer.status_code == 400
     assert "must lie before" in answer.text
@@ -93,7 +94,7 @@ def test_the_table_has_the_same_numbers(browser, ended):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_chart_is_drawn_in_the_colours_of_the_states(open_tab, ended, scheme):
     tab = open_tab(LIST + "?target=task:charted&span=15m", color_scheme=scheme)
-    expect(tab.page.locator("#chart-said")).to_contain_text("6 runs were created")
+    expect(tab.page.locator("#chart-summary")).to_contain_text("6 runs were created")
     canvas = tab.page.locator("#plot canvas")
     expect(canvas).to_be_visible()
     drawn = """(canvas, name) => {
@@ -109,14 +110,14 @@ def test_the_chart_is_drawn_in_the_colours_of_the_states(open_tab, ended, scheme
     assert not canvas.evaluate(drawn, "waiting")
 
 
-def test_the_chart_follows_what_happens(open_tab, api, ended):
+def test_the_chart_is_updated_live(open_tab, api, ended):
     tab = open_tab(LIST + "?target=task:followed")
-    expect(tab.page.locator("#chart-said")).to_contain_text("no run was created")
+    expect(tab.page.locator("#chart-summary")).to_contain_text("no run was created")
     create(api, "task:followed")
-    expect(tab.page.locator("#chart-said")).to_contain_text("1 run was created", timeout=15_000)
+    expect(tab.page.locator("#chart-summary")).to_contain_text("1 run was created", timeout=15_000)
 
 
-def test_drawing_over_the_chart_sets_the_times_of_the_list(open_tab, ended):
+def test_dragging_over_the_chart_sets_the_times_of_the_list(open_tab, ended):
     tab = open_tab(LIST + "?target=task:charted&span=15m")
     expect(tab.page.locator("#plot canvas")).to_be_visible()
     box = tab.page.locator("#plot .u-over").bounding_box()
@@ -130,12 +131,12 @@ def test_drawing_over_the_chart_sets_the_times_of_the_list(open_tab, ended):
     assert query["target"] == ["task:charted"]
     assert query["since"][0] < query["until"][0]
     expect(tab.page.get_by_label("From (UTC)")).to_have_value(re.compile(query["since"][0][:16]))
-    expect(tab.page.locator("#rows tr")).to_have_count(0)  # all of them are newer
+    expect(tab.page.locator("#rows tr")).to_have_count(0)  # all runs are newer
     tab.page.get_by_role("link", name="Last 1 h").click()
     expect(tab.page.locator("#rows tr")).to_have_count(6)
 
 
-def test_the_keyboard_sets_the_same_times(browser, ended, api):
+def test_times_can_be_set_without_dragging(browser, ended, api):
     created = api.run(ended[0])["created_at"][:19]
     page = browser.get(LIST, params={"target": "task:charted", "since": created, "until": "2100-01-01T00:00"})
     assert set(run_ids_in(page)) == set(ended)

@@ -1,9 +1,9 @@
-"""What a run tells may be made to harm whoever looks at it: it is shown as text, and breaks nothing."""
+"""Hostile text in a run is shown as text and breaks nothing."""
 
 import pytest
 from playwright.sync_api import expect
 
-from .run_pages import Asking, Made, begin, call, result, say
+from .run_pages import InputRun, TaskRun, text_delta, text_start, tool_call, tool_result
 
 MARKUP = (
     "<img src=x onerror=\"document.title='gone'\"><script>document.title='gone'</script></pre></textarea>"
@@ -20,12 +20,14 @@ VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
 
 @pytest.fixture(scope="module")
 def hostile(server):
-    """A run that holds the worst in every place, and has failed."""
+    """A failed run with hostile text in every field."""
     with server.api() as api:
-        run = Made(api, title=NAME[:250], input={EVIL: LONG}, config={"a": EVIL})
-        tell(run)
-        Made(api, parent=run, title=NAME[:250], claimed=False)
-        run.append(begin("w"), *(say("x" * 100_000, "w") for _ in range(10)))  # a megabyte without a blank
+        run = TaskRun(api, title=NAME[:250], input={EVIL: LONG}, config={"a": EVIL})
+        append_hostile_events(run)
+        TaskRun(api, parent=run, title=NAME[:250], claimed=False)
+        run.append(
+            text_start("w"), *(text_delta("x" * 100_000, "w") for _ in range(10))
+        )  # a megabyte without a space
         run.log("y" * 1_000 + LONG + "\n")
         run.complete(
             "failed",
@@ -40,15 +42,15 @@ def hostile(server):
         yield run
 
 
-def tell(run):
+def append_hostile_events(run):
     run.step(EVIL)
     run.end_step(EVIL, error={"message": EVIL})
     run.append(
-        begin(EVIL[:100], role=EVIL[:100]),
-        say(EVIL, EVIL[:100]),
+        text_start(EVIL[:100], role=EVIL[:100]),
+        text_delta(EVIL, EVIL[:100]),
         {"type": "REASONING_MESSAGE_CONTENT", "messageId": "r", "delta": EVIL},
-        *call("c", EVIL, f'{{"q": "{LONG[:1000]}"}}'),
-        result(EVIL),
+        *tool_call("c", EVIL, f'{{"q": "{LONG[:1000]}"}}'),
+        tool_result(EVIL),
         {"type": NAME[:100], "name": EVIL},
         {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.5, "message": EVIL}},
     )
@@ -56,7 +58,7 @@ def tell(run):
 
 
 def unharmed(tab):
-    """The page is ours still: nothing of it was run, nothing reaches over its edge."""
+    """Check that no script ran and that the page does not overflow. Return its text."""
     assert tab.page.evaluate("window.gone") is None
     assert tab.page.locator("img[src=x], main script").count() == 0
     for one in (360, 1280):
@@ -78,14 +80,14 @@ def test_a_hostile_run_is_shown_as_text(open_tab, hostile):
         assert tab.page.evaluate("document.documentElement.outerHTML.length") < 1_500_000
 
 
-def test_a_hostile_run_that_goes_on_is_shown_as_text(open_tab, api):
-    run = Made(api)
+def test_a_hostile_live_run_is_shown_as_text(open_tab, api):
+    run = TaskRun(api)
     tabs = {view: open_tab(f"{run.page}?view={view}") for view in ("overview", "conversation", "log")}
-    tell(run)
+    append_hostile_events(run)
     expect(tabs["overview"].page.locator("#run-timeline")).to_contain_text("<script>")
-    expect(tabs["conversation"].page.locator("#talk")).to_contain_text("<script>")
+    expect(tabs["conversation"].page.locator("#transcript")).to_contain_text("<script>")
     expect(tabs["log"].page.locator("#log")).to_contain_text("<script>")
-    run.append(begin("w"), *(say("x" * 100_000, "w") for _ in range(10)))
+    run.append(text_start("w"), *(text_delta("x" * 100_000, "w") for _ in range(10)))
     run.complete("failed", terminal_error_message=EVIL)
     for tab in tabs.values():
         expect(tab.page.locator("#run-head")).to_contain_text("failed")
@@ -95,7 +97,7 @@ def test_a_hostile_run_that_goes_on_is_shown_as_text(open_tab, api):
 
 def test_a_hostile_form_is_shown_as_text(open_tab, api):
     options = [{"value": NAME, "label": NAME}]
-    asking = Asking(
+    asking = InputRun(
         api,
         {"name": NAME[:100], "label": NAME, "type": "text", "defaultValue": EVIL, "placeholder": EVIL[:100]},
         {
@@ -118,12 +120,12 @@ def test_a_hostile_form_is_shown_as_text(open_tab, api):
     assert tab.page.locator("textarea").first.evaluate("one => one.rows") == 20
     tab.page.get_by_role("button", name="Send").click()
     expect(tab.page.get_by_text("The form was sent")).to_be_visible()
-    assert asking.asked()["latest_response"]["values"]["loop"] == "a" * 40 + "!"
+    assert asking.input_request()["latest_response"]["values"]["loop"] == "a" * 40 + "!"
 
 
 @pytest.mark.parametrize("question", [EVIL, LONG])
 def test_a_hostile_question_is_shown_as_text(open_tab, api, question):
-    run = Made(api)
+    run = TaskRun(api)
     run.append({"type": "CUSTOM", "name": "run.asked", "value": {"tool_call_id": "a", "question": question}})
     run.wait("approval", tool_call_id="a", tool_name=NAME[:200])
     tab = open_tab(run.page)

@@ -1,12 +1,12 @@
-"""Filling in what a run asks for: a real form of its typed fields."""
+"""The form of an input request, with its typed fields."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from .run_pages import Asking
-from .web_client import Person, words
+from .run_pages import InputRun
+from .web_client import WebClient, page_text
 
 OPTIONS = [
     {"value": "s", "label": "Small"},
@@ -39,19 +39,19 @@ FILLED = {
 
 
 @pytest.fixture
-def person(server):
-    person = Person(server)
-    yield person
-    person.close()
+def web_client(server):
+    web_client = WebClient(server)
+    yield web_client
+    web_client.close()
 
 
 @pytest.fixture
 def asking(api):
-    return Asking(api, *FIELDS, title="Where to?", description="Two lines\nof it")
+    return InputRun(api, *FIELDS, title="Where to?", description="Two lines\nof it")
 
 
 def controls(page):
-    """The controls of the form, by the name of their field."""
+    """The controls of the form, by field name."""
     found = re.findall(r"<(input|textarea|select)\b([^>]*)>", page.text)
     return {
         name[1].removeprefix("value."): attributes
@@ -60,10 +60,10 @@ def controls(page):
     }
 
 
-def test_a_form_has_a_control_for_each_field(person, asking):
-    page = person.get(asking.page)
-    told = words(page)
-    for said in (
+def test_a_form_has_a_control_for_each_field(web_client, asking):
+    page = web_client.get(asking.page)
+    text = page_text(page)
+    for expected in (
         "Where to?",
         "Two lines",
         "City (required)",
@@ -71,7 +71,7 @@ def test_a_form_has_a_control_for_each_field(person, asking):
         "Large: twice the price",
         "Keep it",
     ):
-        assert said in told
+        assert expected in text
     shown = controls(page)
     assert set(shown) == {field["name"] for field in FIELDS}
     assert "required" in shown["city"]
@@ -80,10 +80,10 @@ def test_a_form_has_a_control_for_each_field(person, asking):
     assert "checked" in shown["gift"]
 
 
-def test_what_is_filled_in_reaches_the_run(person, asking):
-    told = person.told(f"{asking.page}/input", request=asking.request, **FILLED)
-    assert "The form was sent: the run goes on." in told
-    asked = asking.asked()
+def test_the_values_of_a_form_reach_the_run(web_client, asking):
+    text = web_client.submit(f"{asking.page}/input", request=asking.request, **FILLED)
+    assert "The form was sent. The run continues." in text
+    asked = asking.input_request()
     assert asked["status"] == "submitted"
     assert asked["latest_response"]["values"] == {
         "city": "Oslo",
@@ -101,23 +101,23 @@ def test_what_is_filled_in_reaches_the_run(person, asking):
     assert asking.stored()["status"] == "running"
 
 
-def test_a_box_that_is_not_ticked_is_false_and_what_is_empty_is_nothing(person, asking):
-    person.post(
+def test_an_unchecked_box_is_false_and_an_empty_field_is_null(web_client, asking):
+    web_client.post(
         f"{asking.page}/input", request=asking.request, **{"value.city": "Oslo", "value.csrf": "false"}
     )
-    values = asking.asked()["latest_response"]["values"]
+    values = asking.input_request()["latest_response"]["values"]
     assert values["gift"] is False
     assert values["csrf"] is False
     assert values["count"] is None
 
 
-def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost_but_secrets(person, asking):
+def test_an_error_is_shown_at_its_field_and_only_secrets_are_cleared(web_client, asking):
     sent = {**FILLED, "value.city": "", "value.mail": "nowhere", "value.count": "12", "value.csrf": "false"}
-    page = person.post(f"{asking.page}/input", 400, request=asking.request, **sent)
-    told = words(page)
-    assert "City is required" in told
-    assert "Mail must be an e-mail address" in told
-    assert "Count is larger than the field's max" in told
+    page = web_client.post(f"{asking.page}/input", 400, request=asking.request, **sent)
+    text = page_text(page)
+    assert "City is required" in text
+    assert "Mail must be an e-mail address" in text
+    assert "Count is larger than the field's max" in text
     shown = controls(page)
     assert 'aria-invalid="true"' in shown["mail"]
     assert 'value="nowhere"' in shown["mail"]
@@ -126,31 +126,31 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost_but_secret
     assert re.search(r'value="false" checked', page.text)
     assert re.search(r'<option value="l" selected', page.text)
     assert " one\ntwo </textarea>" in page.text.replace("\r", "")
-    assert asking.asked()["status"] == "open"
+    assert asking.input_request()["status"] == "open"
 
 
-def test_a_form_is_taken_back(person, asking):
-    told = person.told(f"{asking.page}/input/cancel", request=asking.request)
-    assert "The form was taken back" in told
-    assert asking.asked()["status"] == "cancelled"
+def test_a_form_is_cancelled(web_client, asking):
+    text = web_client.submit(f"{asking.page}/input/cancel", request=asking.request)
+    assert "The form was cancelled" in text
+    assert asking.input_request()["status"] == "cancelled"
 
 
-def test_a_form_that_somebody_else_has_filled_in_is_refused_with_a_sentence(person, api, asking):
+def test_a_form_that_was_answered_meanwhile_is_refused(web_client, api, asking):
     path = f"/conversations/{asking.conversation}/input-requests/{asking.request}/responses"
     api.post(path, {"values": {"city": "Bergen"}})
-    page = person.post(f"{asking.page}/input", 409, request=asking.request, **FILLED)
+    page = web_client.post(f"{asking.page}/input", 409, request=asking.request, **FILLED)
     assert 'role="alert"' in page.text
     assert "s3cr3t-pin" not in page.text
 
 
-def test_too_much_is_refused(person, asking):
+def test_too_much_is_refused(web_client, asking):
     sent = {**FILLED, **{f"value.{name}": "x" * 60_000 for name in ("city", "notes", "mail")}}
-    assert "larger than 128 KiB" in words(
-        person.post(f"{asking.page}/input", 400, request=asking.request, **sent)
+    assert "larger than 128 KiB" in page_text(
+        web_client.post(f"{asking.page}/input", 400, request=asking.request, **sent)
     )
 
 
-def test_a_person_fills_in_a_form_in_a_browser(open_tab, asking):
+def test_a_form_is_filled_in_in_a_browser(open_tab, asking):
     page = open_tab(asking.page).page
     page.get_by_label("City").fill("Oslo")
     page.get_by_label("Pin").fill("1234")
@@ -160,10 +160,10 @@ def test_a_person_fills_in_a_form_in_a_browser(open_tab, asking):
     page.get_by_label("A gift").uncheck()
     page.get_by_label("Send it").check()
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("The form was sent: the run goes on.")).to_be_visible()
-    values = asking.asked()["latest_response"]["values"]
+    expect(page.get_by_text("The form was sent. The run continues.")).to_be_visible()
+    values = asking.input_request()["latest_response"]["values"]
     assert (values["city"], values["count"], values["size"], values["gift"]) == ("Oslo", 4, "s", False)
 
 
-def test_a_form_is_usable_for_everybody(open_tab, asking):
-    assert open_tab(asking.page).serious() == []
+def test_a_form_is_accessible(open_tab, asking):
+    assert open_tab(asking.page).accessibility_violations() == []

@@ -1,4 +1,4 @@
-"""A run's page while the run goes on: all of it changes without a reload, and nothing that a reader does is lost."""
+"""Live updates of a run's page, which keep what the user does on it."""
 
 import html
 import re
@@ -7,25 +7,25 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from .run_pages import Made, begin, call, result, say
-from .web_client import Person
+from .run_pages import TaskRun, text_delta, text_start, tool_call, tool_result
+from .web_client import WebClient
 
 
 @pytest.fixture
-def person(server):
-    person = Person(server)
-    yield person
-    person.close()
+def web_client(server):
+    web_client = WebClient(server)
+    yield web_client
+    web_client.close()
 
 
 def live_path(page):
     return html.unescape(re.search(r'sse-connect="([^"]*)"', page.text)[1])
 
 
-def told(person, path, last=None):
-    """The messages of a stream as they come: (id, event, data)."""
+def messages(web_client, path, last=None):
+    """Yields the messages of a stream: (id, event, data)."""
     headers = {"Accept": "text/event-stream"} | ({} if last is None else {"Last-Event-ID": str(last)})
-    with person.http.stream("GET", path, headers=headers) as answer:
+    with web_client.http.stream("GET", path, headers=headers) as answer:
         assert answer.status_code == 200
         members = {}
         for line in answer.iter_lines():
@@ -38,7 +38,7 @@ def told(person, path, last=None):
 
 
 def test_a_run_is_watched_from_pending_to_completed_without_a_reload(open_tab, api):
-    run = Made(api, claimed=False)
+    run = TaskRun(api, claimed=False)
     page = open_tab(run.page).page
     head, doing = page.locator("#run-head"), page.locator("#run-actions")
     page.evaluate("window.same = true")
@@ -65,29 +65,29 @@ def test_a_run_is_watched_from_pending_to_completed_without_a_reload(open_tab, a
     assert page.evaluate("window.same") is True
 
 
-def test_what_is_said_is_added_to_what_stands_there(open_tab, api):
-    run = Made(api)
-    run.append(begin(), say("One "), *call())
+def test_new_messages_are_appended_to_the_transcript(open_tab, api):
+    run = TaskRun(api)
+    run.append(text_start(), text_delta("One "), *tool_call())
     page = open_tab(f"{run.page}?view=conversation").page
-    block = page.locator("article.said-text")
+    block = page.locator("article.part-text")
     expect(block).to_contain_text("One")
-    page.locator("details.said-call summary").click()
-    page.evaluate("for (const one of document.querySelectorAll('.said')) one.mine = true")
-    page.evaluate("getSelection().selectAllChildren(document.querySelector('article .words'))")
+    page.locator("details.part-call summary").click()
+    page.evaluate("for (const one of document.querySelectorAll('.part')) one.mine = true")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('article .text'))")
     for word in ("two ", "three ", "fo", "ur <b>5</b>"):
-        run.append(say(word))
-    run.append(result("the answer"))
+        run.append(text_delta(word))
+    run.append(tool_result("the answer"))
     expect(block).to_contain_text("One two three four <b>5</b>")
-    expect(page.locator("details.said-call")).to_contain_text("the answer")
-    assert page.locator("details.said-call").evaluate("one => one.open && one.mine") is True
+    expect(page.locator("details.part-call")).to_contain_text("the answer")
+    assert page.locator("details.part-call").evaluate("one => one.open && one.mine") is True
     assert block.evaluate("one => one.mine") is True
     assert page.evaluate("getSelection().toString()").startswith("One")
-    run.append(begin("n"), say("Another", "n"))
-    expect(page.locator("article.said-text")).to_have_count(2)
+    run.append(text_start("n"), text_delta("Another", "n"))
+    expect(page.locator("article.part-text")).to_have_count(2)
 
 
-def test_a_log_is_followed_until_its_reader_looks_back(open_tab, api):
-    run = Made(api)
+def test_a_log_is_followed_until_it_is_scrolled_back(open_tab, api):
+    run = TaskRun(api)
     run.log("".join(f"line {n}\n" for n in range(200)))
     page = open_tab(f"{run.page}?view=log").page
     frame = page.locator("#log-frame")
@@ -110,8 +110,8 @@ def test_a_log_is_followed_until_its_reader_looks_back(open_tab, api):
     expect(page.locator("#log li")).to_have_text(["what was left"])
 
 
-def test_what_a_reader_is_doing_is_not_disturbed(open_tab, api):
-    run = Made(api, input={"a": 1})
+def test_updates_do_not_disturb_user_input(open_tab, api):
+    run = TaskRun(api, input={"a": 1})
     page = open_tab(run.page).page
     page.locator("#value-input summary").click()
     page.get_by_text("Cancel…").click()
@@ -127,74 +127,74 @@ def test_what_a_reader_is_doing_is_not_disturbed(open_tab, api):
     expect(page.locator("#run-head")).to_contain_text("Not needed")
 
 
-def test_a_family_is_seen_growing(open_tab, api):
-    run = Made(api)
+def test_a_growing_family_is_shown_live(open_tab, api):
+    run = TaskRun(api)
     page = open_tab(f"{run.page}?view=tree").page
-    child = Made(api, parent=run, title="The one below", claimed=False)
+    child = TaskRun(api, parent=run, title="The one below", claimed=False)
     tree = page.locator("#run-tree")
     expect(tree).to_contain_text("The one below")
     child.complete("failed")
     expect(tree.locator(".status-failed")).to_be_visible(timeout=20_000)
 
 
-def test_a_stream_goes_on_after_what_was_told(person, api):
-    run = Made(api)
-    run.append(begin(), say("One "))
-    path = live_path(person.get(f"{run.page}?view=conversation"))
-    stream = told(person, path)
-    next(stream)  # how it stands
-    run.append(say("two "))
+def test_a_stream_continues_after_the_last_event(web_client, api):
+    run = TaskRun(api)
+    run.append(text_start(), text_delta("One "))
+    path = live_path(web_client.get(f"{run.page}?view=conversation"))
+    stream = messages(web_client, path)
+    next(stream)  # the current state
+    run.append(text_delta("two "))
     number, event, data = next(stream)
     assert (number, event) == (3, "parts")
     assert "two " in data
     assert "One" not in data
     stream.close()
-    run.append(say("three"))
-    whole = "".join(data for _, _, data in [next(told(person, path, last=number))])
+    run.append(text_delta("three"))
+    whole = "".join(data for _, _, data in [next(messages(web_client, path, last=number))])
     assert "three" in whole
     assert "two" not in whole
-    assert 'data-words="8"' in whole  # where the words go on
+    assert 'data-offset="8"' in whole  # where the text continues
 
 
-def test_a_stream_ends_with_the_run_and_says_so(person, api):
-    run = Made(api)
-    path = live_path(person.get(run.page))
-    stream = told(person, path)
+def test_a_stream_ends_with_the_run(web_client, api):
+    run = TaskRun(api)
+    path = live_path(web_client.get(run.page))
+    stream = messages(web_client, path)
     next(stream)
     run.complete()
-    messages = list(stream)
-    assert "completed" in messages[0][2]
-    assert messages[-1][1] == "end"
-    assert [event for _, event, _ in told(person, path)][-1] == "end"
+    received = list(stream)
+    assert "completed" in received[0][2]
+    assert received[-1][1] == "end"
+    assert [event for _, event, _ in messages(web_client, path)][-1] == "end"
 
 
-def test_a_page_is_told_at_most_ten_times_a_second(person, api):
-    run = Made(api)
-    path = live_path(person.get(f"{run.page}?view=conversation"))
-    stream = told(person, path)
+def test_a_page_gets_at_most_ten_messages_a_second(web_client, api):
+    run = TaskRun(api)
+    path = live_path(web_client.get(f"{run.page}?view=conversation"))
+    stream = messages(web_client, path)
     next(stream)
     began, count = time.monotonic(), 0
     for _ in range(40):
-        run.append(begin(), *(say("word ") for _ in range(20)))
+        run.append(text_start(), *(text_delta("word ") for _ in range(20)))
     run.complete()
-    words = 0
+    word_count = 0
     for _, _, data in stream:
         count += 1
-        words += data.count("word ")
-    assert words == 800
+        word_count += data.count("word ")
+    assert word_count == 800
     assert count <= (time.monotonic() - began) * 10 + 3
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "999999999"])
-def test_a_place_that_makes_no_sense_is_refused(person, api, after):
-    run = Made(api)
-    answer = person.http.get(f"{run.page}/live", params={"after": after})
+def test_an_invalid_position_is_refused(web_client, api, after):
+    run = TaskRun(api)
+    answer = web_client.http.get(f"{run.page}/live", params={"after": after})
     assert answer.status_code == 400
 
 
-def test_a_run_that_is_deleted_ends_its_stream(person, api):
-    run = Made(api)
+def test_a_run_that_is_deleted_ends_its_stream(web_client, api):
+    run = TaskRun(api)
     run.complete()
-    assert [event for _, event, _ in told(person, f"{run.page}/live?after=0")][-1] == "end"
+    assert [event for _, event, _ in messages(web_client, f"{run.page}/live?after=0")][-1] == "end"
     api.http.delete(f"/runs/{run.id}").raise_for_status()
-    person.get(f"{run.page}/live?after=0", 404)
+    web_client.get(f"{run.page}/live?after=0", 404)

@@ -1,4 +1,4 @@
-"""The list of runs, as it is read without JavaScript."""
+"""The list of runs, without JavaScript."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def browser(server):
 
 @pytest.fixture
 def make(api):
-    """make(target, status=None, **members): the id of a run that has come so far."""
+    """make(target, status=None, **members): creates a run in this status and returns its id."""
 
     def make(target="task:list", status=None, **members):
         run_id = create(api, target, **members)
@@ -32,16 +32,16 @@ def make(api):
     return make
 
 
-def test_a_project_without_a_run_says_how_to_create_the_first(browser, api, server):
+def test_an_empty_project_shows_how_to_create_the_first_run(browser, api, server):
     page = browser.get(LIST + "?target=task:none")
-    assert "No run fits" in page.text
+    assert "No matching runs" in page.text
     page = browser.get(LIST)
-    if rows_in(page):  # another test was first
+    if rows_in(page):  # created by another test
         pytest.skip("there are runs already")
     assert server.url in page.text
     body = json.loads(unescape(re.search(r"-d '(.*?)'<", page.text, re.DOTALL)[1]))
     assert api.post("/runs", body)["run"]["target"] == "task:hello"
-    assert "No run yet" not in browser.get(LIST).text
+    assert "No runs yet" not in browser.get(LIST).text
 
 
 def test_the_newest_run_stands_first(browser, make):
@@ -74,7 +74,7 @@ def test_a_search_finds_titles_and_ids(browser, make):
     assert run_ids_in(browser.get(LIST, params={"q": run_id[5:20]})) == [run_id]
 
 
-def test_labels_must_all_fit(browser, make):
+def test_all_labels_must_match(browser, make):
     both = make("task:labelled", labels={"tier": "gold", "at": "12:30"})
     make("task:labelled", labels={"tier": "gold"})
     page = browser.get(LIST + "?label=tier:gold&label=at:12:30&label=")
@@ -90,13 +90,13 @@ def test_times_are_in_utc_and_hold_their_first_moment(browser, api, make):
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "until=0001-01-01T00:00", "cursor=nonsense"])
-def test_what_is_no_time_and_no_place_is_refused_with_a_sentence(browser, query):
+def test_invalid_times_and_cursors_are_refused(browser, query):
     answer = browser.get(f"{LIST}?{query}")
     assert answer.status_code == 400
     assert 'role="alert"' in answer.text
 
 
-def test_what_no_filter_knows_is_left_out(browser, make):
+def test_unknown_filter_values_are_ignored(browser, make):
     run_id = make("task:old-address")
     page = browser.get(
         LIST + "?target=task:old-address&status=paused&kind=cat&sort=age&span=1y&label=none&q=%00"
@@ -105,14 +105,14 @@ def test_what_no_filter_knows_is_left_out(browser, make):
 
 
 def test_the_longest_can_stand_first(browser, make):
-    make("task:long")  # one that has no duration is not there
+    make("task:long")  # a run without a duration is not listed
     ended = {make("task:long", "completed") for _ in range(3)}
     page = browser.get(LIST + "?target=task:long&sort=duration")
     assert set(run_ids_in(page)) == ended
     assert "data-live" not in page.text
 
 
-def test_pages_lead_on_and_back_by_the_way_one_came(browser, make):
+def test_pages_link_forward_and_back(browser, make):
     made = [make("task:paged") for _ in range(120)][::-1]
     first = browser.get(LIST + "?target=task:paged")
     second = browser.get(link(first, "Older"))
@@ -130,7 +130,7 @@ def test_pages_lead_on_and_back_by_the_way_one_came(browser, make):
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)> \u202egnp.exe \x1b[31m' + "x" * 150
 
 
-def test_what_runs_are_called_is_shown_as_text(browser, api, make):
+def test_names_of_runs_are_shown_as_text(browser, api, make):
     run_id = make("task:hostile", title=HOSTILE)
     api.complete(run_id, "failed", terminal_error_message=HOSTILE * 50)
     (row,) = rows_in(browser.get(LIST + "?target=task:hostile"))
@@ -151,17 +151,17 @@ def test_checked_runs_are_cancelled_after_a_question(browser, api, make):
     assert api.run(made[0])["status"] == "pending"
     done = browser.post("/ui/projects/default/list/changes", data=form | {"sure": "yes"})
     assert done.headers["location"] == form["back"]
-    assert "2 cancelled, 1 had ended already." in browser.get(form["back"]).text
+    assert "2 cancelled, 1 had already ended." in browser.get(form["back"]).text
     assert [api.run(one)["status"] for one in made] == ["cancelled", "completed", "cancelled"]
 
 
-def test_checked_runs_are_tried_again(browser, api, make):
-    made = [make("task:again", "failed"), make("task:again"), "run_of_nobody"]
+def test_checked_runs_are_retried(browser, api, make):
+    made = [make("task:again", "failed"), make("task:again"), "run_missing"]
     form = {"csrf": csrf_in(browser.get(LIST)), "run": made, "do": "retry", "sure": "yes", "back": LIST}
     browser.post("/ui/projects/default/list/changes", data=form)
-    said = browser.get(LIST).text
-    for outcome in ("1 tried again", "1 had not ended yet", "1 not there any more"):
-        assert outcome in said
+    page = browser.get(LIST).text
+    for outcome in ("1 retried", "1 had not ended yet", "1 no longer there"):
+        assert outcome in page
     newest = api.get("/projects/default/runs", target="task:again")["data"][0]
     assert newest["retry_of"] == made[0]
 
@@ -174,7 +174,7 @@ def test_a_change_is_of_one_to_fifty_runs(browser, given):
     assert browser.post("/ui/projects/default/list/changes", data=form).status_code == 400
 
 
-def test_who_may_only_read_is_offered_no_change_and_refused_it(server, api, make):
+def test_a_reader_is_offered_no_changes_and_refused_them(server, api, make):
     run_id = make("task:readonly")
     key = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})["key"]
     with reader(server, key) as client:
@@ -186,7 +186,7 @@ def test_who_may_only_read_is_offered_no_change_and_refused_it(server, api, make
     assert api.run(run_id)["status"] == "pending"
 
 
-def test_a_run_may_be_called_as_the_lists_own_pages(browser, api):
+def test_a_run_may_have_the_id_of_a_page(browser, api):
     for name in ("live", "chart", "chart.json", "list"):
         create(api, "task:names", public_id=name)
     assert sorted(run_ids_in(browser.get(LIST + "?target=task:names"))) == [

@@ -1,4 +1,4 @@
-"""The list of runs in a browser: rows that come and change by themselves, keys, and what is done to checked rows."""
+"""The list of runs in a browser: live rows, keyboard navigation, and actions on checked rows."""
 
 import re
 
@@ -17,7 +17,7 @@ def make(api):
 
 @pytest.fixture
 def follow(open_tab):
-    """follow(query): a tab at the list that hears of what happens."""
+    """follow(query): opens a tab at the live list."""
 
     def follow(query="", **context):
         tab = open_tab(LIST + query, **context)
@@ -31,7 +31,7 @@ def row(tab, run_id):
     return tab.page.locator("#rows tr", has=tab.page.locator(f'a[href$="/runs/{run_id}"]'))
 
 
-def test_a_run_comes_and_ends_without_a_reload(follow, api, make):
+def test_a_run_appears_and_ends_without_a_reload(follow, api, make):
     tab = follow("?target=task:live")
     tab.page.evaluate("window.mark = 1")
     run_id = make("task:live")
@@ -59,7 +59,7 @@ def test_a_hostile_name_that_comes_live_is_text(follow, api):
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_what_the_reader_does_outlives_the_change_of_its_row(follow, api, make):
+def test_focus_and_checks_survive_an_update_of_the_row(follow, api, make):
     run_id = make("task:kept")
     tab = follow("?target=task:kept")
     box = row(tab, run_id).get_by_role("checkbox")
@@ -71,7 +71,7 @@ def test_what_the_reader_does_outlives_the_change_of_its_row(follow, api, make):
     expect(row(tab, run_id).get_by_role("checkbox")).to_be_focused()
 
 
-def test_new_rows_do_not_move_what_is_read(follow, make):
+def test_new_rows_do_not_scroll_the_list(follow, make):
     made = [make("task:scrolled") for _ in range(40)]
     tab = follow("?target=task:scrolled", viewport={"width": 1000, "height": 400})
     row(tab, made[5]).scroll_into_view_if_needed()
@@ -81,21 +81,21 @@ def test_new_rows_do_not_move_what_is_read(follow, make):
     assert abs(row(tab, made[5]).bounding_box()["y"] - before) < 2
 
 
-def test_a_row_that_fits_no_more_is_shown_as_it_is_and_then_goes(follow, api, make):
+def test_an_unmatched_row_is_shown_and_then_removed(follow, api, make):
     run_id = make("task:leaving")
     tab = follow("?target=task:leaving&status=pending")
     tab.page.clock.install()
     tab.page.reload()
     expect(tab.page.get_by_role("button", name="Live")).to_be_visible()
     api.complete(run_id)
-    expect(row(tab, run_id)).to_have_class(re.compile("left"))
+    expect(row(tab, run_id)).to_have_class(re.compile("unmatched"))
     expect(row(tab, run_id)).to_contain_text("completed")
     tab.page.clock.run_for(10_000)
     expect(row(tab, run_id)).to_have_count(0)
-    expect(tab.page.get_by_text("No run fits")).to_be_visible()
+    expect(tab.page.get_by_text("No matching runs")).to_be_visible()
 
 
-def test_a_deleted_run_goes(follow, api, make):
+def test_a_deleted_run_is_removed(follow, api, make):
     run_id = make("task:deleted")
     tab = follow("?target=task:deleted")
     expect(row(tab, run_id)).to_be_visible()
@@ -116,7 +116,7 @@ def test_fifty_rows_stay_fifty_and_the_next_page_follows_on(follow, make):
     expect(row(tab, made[0])).to_be_visible()
 
 
-def test_the_reader_can_hold_the_list(follow, make):
+def test_the_list_can_be_paused(follow, make):
     tab = follow("?target=task:held")
     tab.page.get_by_role("button", name="Live").click()
     held = make("task:held")
@@ -138,7 +138,7 @@ def test_keys_move_check_and_open(follow, make):
     expect(row(tab, made[1]).get_by_role("checkbox")).to_be_checked()
     keyboard.press("?")
     expect(tab.page.get_by_role("dialog", name="Keyboard")).to_be_visible()
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     keyboard.press("Escape")
     keyboard.press("/")
     expect(tab.page.get_by_role("searchbox")).to_be_focused()
@@ -170,7 +170,7 @@ def test_all_of_a_page_are_cancelled_after_one_question(follow, api, make):
     assert {api.run(one)["status"] for one in made} == {"cancelled"}
 
 
-def test_no_to_the_question_changes_nothing(follow, api, make):
+def test_declining_the_confirmation_changes_nothing(follow, api, make):
     run_id = make("task:declined")
     tab = follow("?target=task:declined")
     row(tab, run_id).get_by_role("checkbox").check()
@@ -185,17 +185,17 @@ def test_only_rows_that_changed_are_sent(server, api, make):
     with reader(server) as client:
         page = client.get(LIST + "?target=task:sent").text
         address = page.partition('data-live="')[2].partition('"')[0].replace("&amp;", "&")
-        with client.stream("GET", address) as told:
-            heard = frames(told.iter_lines())
-            api.complete(made[2])  # what was there when the page was made is not sent again
-            name, html = next(heard)
+        with client.stream("GET", address) as stream:
+            messages = frames(stream.iter_lines())
+            api.complete(made[2])  # rows that the page already shows are not sent again
+            name, html = next(messages)
             assert name in ("rows", "all")
             if name == "rows":
                 assert html.count("<tr") == 1
             assert "completed" in html
 
 
-def test_the_list_holds_no_serious_barrier(follow, api, make):
+def test_the_list_is_accessible(follow, api, make):
     for status in ("completed", "failed", "cancelled"):
         api.complete(make("task:axe", title="A title"), status)
     make("task:axe")
@@ -204,7 +204,7 @@ def test_the_list_holds_no_serious_barrier(follow, api, make):
     expect(tab.page.get_by_label("Order")).to_be_visible()
     for scheme in ("light", "dark"):
         tab.page.emulate_media(color_scheme=scheme)
-        assert tab.serious() == []
+        assert tab.accessibility_violations() == []
 
 
 @pytest.mark.parametrize("width", [360, 1280, 2560])

@@ -1,4 +1,4 @@
-"""Two readers at two replicas over one database."""
+"""Two browsers at two replicas with one database."""
 
 import pytest
 from playwright.sync_api import expect
@@ -33,7 +33,7 @@ def test_what_happens_at_one_replica_shows_at_the_other(two_servers, chromium):
         tabs.append(tab)
     first, _ = two_servers
     with first.api() as api:
-        expect(tabs[1].page.get_by_role("heading", name="No run yet")).to_be_visible()
+        expect(tabs[1].page.get_by_role("heading", name="No runs yet")).to_be_visible()
         run_id = create(api, "task:shared")
         rows = [tab.page.locator("#rows tr") for tab in tabs]
         for row in rows:
@@ -43,7 +43,7 @@ def test_what_happens_at_one_replica_shows_at_the_other(two_servers, chromium):
         for row in rows:
             expect(row).to_contain_text("completed")
     for tab in tabs:
-        expect(tab.page.get_by_role("heading", name="No run yet")).to_have_count(0)
+        expect(tab.page.get_by_role("heading", name="No runs yet")).to_have_count(0)
         assert tab.page.evaluate("window.mark") == 1
-        assert tab.troubles == []
+        assert tab.errors == []
         tab.close()

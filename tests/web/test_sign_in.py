@@ -1,4 +1,4 @@
-"""Signing in and out, and what a session is good for."""
+"""Sign-in, sign-out and sessions."""
 
 import httpx2
 import pytest
@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 @pytest.fixture
 def visitor(server):
-    """A browser without JavaScript, and with no session."""
+    """A browser without JavaScript and without a session."""
     with httpx2.Client(base_url=server.url, headers={"Accept": "text/html"}) as client:
         yield client
 
@@ -22,9 +22,9 @@ def csrf_in(page):
     return page.text.partition('name="csrf" value="')[2].partition('"')[0]
 
 
-def test_a_person_signs_in_and_out(open_tab):
+def test_signing_in_and_out(open_tab):
     tab = open_tab("/ui")
-    expect(tab.page.get_by_role("heading", name="Runs")).to_be_visible()
+    expect(tab.page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
     tab.page.get_by_text("Account").click()
     tab.page.get_by_role("button", name="Sign out").click()
     expect(tab.page.get_by_label("API key or token")).to_be_visible()
@@ -32,24 +32,24 @@ def test_a_person_signs_in_and_out(open_tab):
     expect(tab.page.get_by_label("API key or token")).to_be_visible()
 
 
-def test_a_browser_at_the_root_is_shown_to_the_dashboard(visitor):
+def test_a_browser_at_the_root_is_redirected_to_the_dashboard(visitor):
     assert visitor.get("/").headers["location"] == "/ui"
     assert visitor.get("/ui").headers["location"] == "/ui/sign-in"
 
 
-def test_a_program_at_the_root_is_answered_as_ever(server):
+def test_a_program_at_the_root_gets_the_api(server):
     assert httpx2.get(server.url).status_code == 404
 
 
 def test_the_cookie_is_for_the_browser_alone(visitor, server):
-    said = signed_in(visitor, server.key).headers["set-cookie"]
-    assert "HttpOnly" in said
-    assert "SameSite=strict" in said
-    assert "Path=/ui" in said
-    assert server.key not in said
+    expected = signed_in(visitor, server.key).headers["set-cookie"]
+    assert "HttpOnly" in expected
+    assert "SameSite=strict" in expected
+    assert "Path=/ui" in expected
+    assert server.key not in expected
 
 
-def test_the_cookie_stays_on_tls_where_the_browser_speaks_it(visitor, server):
+def test_the_cookie_is_secure_with_tls(visitor, server):
     answer = visitor.post(
         "/ui/sign-in", data={"credential": server.key}, headers={"X-Forwarded-Proto": "https"}
     )
@@ -57,14 +57,14 @@ def test_the_cookie_stays_on_tls_where_the_browser_speaks_it(visitor, server):
 
 
 @pytest.mark.parametrize("credential", ["", "nonsense", "vf_e2e_" + "0" * 64])
-def test_a_credential_that_is_none_is_refused_with_a_sentence(visitor, credential):
+def test_an_invalid_credential_is_refused(visitor, credential):
     answer = visitor.post("/ui/sign-in", data={"credential": credential})
     assert answer.status_code in (400, 401)
     assert 'role="alert"' in answer.text
     assert "set-cookie" not in answer.headers
 
 
-def test_signing_in_goes_on_to_where_one_wanted_to_be(visitor, server):
+def test_signing_in_redirects_to_the_requested_page(visitor, server):
     asked = visitor.get("/ui/projects/default/runs?status=failed")
     assert asked.headers["location"] == "/ui/sign-in?next=/ui/projects/default/runs%3Fstatus%3Dfailed"
     to = {"credential": server.key, "next": "/ui/projects/default/runs?status=failed"}
@@ -74,7 +74,7 @@ def test_signing_in_goes_on_to_where_one_wanted_to_be(visitor, server):
 @pytest.mark.parametrize(
     "elsewhere", ["https://evil.example", "//evil.example", "/ui//evil.example", "/ui\\evil", "/\tui"]
 )
-def test_signing_in_never_leads_elsewhere(visitor, server, elsewhere):
+def test_signing_in_never_redirects_to_another_site(visitor, server, elsewhere):
     answer = visitor.post("/ui/sign-in", data={"credential": server.key, "next": elsewhere})
     assert answer.headers["location"] == "/ui"
 
@@ -82,7 +82,7 @@ def test_signing_in_never_leads_elsewhere(visitor, server, elsewhere):
 def test_a_link_from_another_site_keeps_its_session(visitor, server):
     signed_in(visitor, server.key)
     cookies = dict(visitor.cookies)
-    visitor.cookies.clear()  # what a browser does with a strict cookie on the way from elsewhere
+    visitor.cookies.clear()  # a browser withholds a strict cookie for a link from another site
     answer = visitor.get("/ui/system", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
     assert 'http-equiv="refresh"' in answer.text
     visitor.cookies.update(cookies)
@@ -90,21 +90,21 @@ def test_a_link_from_another_site_keeps_its_session(visitor, server):
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("sent", "status"),
     [({}, 403), ({"csrf": "0" * 64}, 403)],
 )
-def test_a_change_needs_the_sessions_own_token(visitor, server, told, status):
+def test_a_change_needs_the_sessions_own_token(visitor, server, sent, status):
     signed_in(visitor, server.key)
-    assert visitor.post("/ui/sign-out", data=told).status_code == status
+    assert visitor.post("/ui/sign-out", data=sent).status_code == status
     assert visitor.get("/ui/sessions").status_code == 200
 
 
-@pytest.mark.parametrize("told", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
-def test_a_form_of_another_site_is_refused(visitor, server, told):
+@pytest.mark.parametrize("sent", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
+def test_a_form_of_another_site_is_refused(visitor, server, sent):
     signed_in(visitor, server.key)
     token = csrf_in(visitor.get("/ui/sessions"))
-    assert visitor.post("/ui/sign-out", data={"csrf": token}, headers=told).status_code == 403
-    assert visitor.post("/ui/sign-in", data={"credential": server.key}, headers=told).status_code == 403
+    assert visitor.post("/ui/sign-out", data={"csrf": token}, headers=sent).status_code == 403
+    assert visitor.post("/ui/sign-in", data={"credential": server.key}, headers=sent).status_code == 403
 
 
 def test_a_session_can_be_ended_from_another_browser(visitor, server):
@@ -113,7 +113,7 @@ def test_a_session_can_be_ended_from_another_browser(visitor, server):
         signed_in(other, server.key)
         page = other.get("/ui/sessions")
         ends = [part.partition('"')[0] for part in page.text.split('action="/ui/sessions/')[1:]]
-        for end in ends:  # the newest is the other's own
+        for end in ends:  # the newest belongs to `other`
             if "revoke-all" not in end and end != ends[0]:
                 assert other.post(f"/ui/sessions/{end}", data={"csrf": csrf_in(page)}).status_code == 303
         assert other.get("/ui/sessions").status_code == 200
@@ -128,7 +128,7 @@ def test_a_revoked_key_ends_its_sessions(visitor, api, server):
     assert visitor.get("/ui/sessions").headers["location"].startswith("/ui/sign-in")
 
 
-def test_every_page_says_what_a_browser_may_do_with_it(visitor, server):
+def test_every_page_has_security_headers(visitor, server):
     signed_in(visitor, server.key)
     for path in ("/ui/sign-in", "/ui/sessions", "/ui/projects/default/runs", "/ui/nowhere"):
         headers = visitor.get(path).headers

@@ -1,4 +1,4 @@
-"""The page of the system."""
+"""The system page."""
 
 import re
 
@@ -23,7 +23,7 @@ def tile(page, name):
     return re.search(rf"<dt>{name}</dt><dd>(.*?)</dd>", page, re.DOTALL)[1]
 
 
-def test_the_server_and_its_store_are_told_without_a_secret(browser, server):
+def test_the_server_and_its_store_are_shown_without_a_secret(browser, server):
     page = browser.page(PAGE)
     engine = "PostgreSQL" if "postgres" in str(server.database) else "SQLite"
     assert tile(page, "Engine") == engine
@@ -44,7 +44,7 @@ def test_the_queue_of_each_project_is_counted(browser, api):
     assert re.findall(r'<td class="num">(\d+)</td>', row) == ["2", "0", "1", "0"]
 
 
-def test_the_loops_and_the_leader_are_told(open_tab):
+def test_the_loops_and_the_leader_are_shown(open_tab):
     tab = open_tab(PAGE)
     expect(tab.page.get_by_role("row").filter(has_text="deadlines")).to_contain_text(
         re.compile("ago|now"), timeout=15_000
@@ -52,30 +52,30 @@ def test_the_loops_and_the_leader_are_told(open_tab):
     expect(tab.page.locator(".tiles")).to_contain_text("this server")
 
 
-def test_the_rate_is_of_the_time_since_the_page_was_told_last(browser, api):
+def test_the_rate_covers_the_time_since_the_last_refresh(browser, api):
     page = browser.page(PAGE)
     last = dict(re.findall(r'<input type="hidden" name="(replica|at|commits|commands)" value="(.*?)">', page))
     early = last | {"at": str(int(last["at"]) - 10_000)}
-    told = browser.http.get(PAGE, params=early, headers={"HX-Request": "true"}).text
-    assert "<html" not in told
-    assert re.search(r"over \d+ min|over 1\d\.\d s|over \d\.\d s", tile(told, "Commits per second"))
+    text = browser.http.get(PAGE, params=early, headers={"HX-Request": "true"}).text
+    assert "<html" not in text
+    assert re.search(r"over \d+ min|over 1\d\.\d s|over \d\.\d s", tile(text, "Commits per second"))
     for wrong in ({"at": "x"}, {"at": "9" * 18}, {"commits": "9" * 18}, {"replica": "other"}):
         assert tile(
             browser.http.get(PAGE, params=early | wrong, headers={"HX-Request": "true"}).text, "Engine"
         )
 
 
-def test_who_administers_nothing_learns_the_version_alone(server, api):
+def test_a_caller_without_admin_sees_only_the_version(server, api):
     made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})
     with PlainBrowser(server.url, made["key"]) as reader:
         page = reader.page(PAGE)
         assert "This server runs Runstead" in page
-        assert "for those who are admin of a project" in page
+        assert "Only admins of a project" in page
         assert server.url not in page
         assert "deadlines" not in page
 
 
-def test_the_page_is_told_again_by_itself(open_tab, api):
+def test_the_page_refreshes_itself(open_tab, api):
     tab = open_tab(PAGE)
     row = tab.page.get_by_role("row").filter(has_text="default")
     before = int(row.locator("td").first.inner_text())
@@ -83,7 +83,7 @@ def test_the_page_is_told_again_by_itself(open_tab, api):
     expect(row.locator("td").first).to_have_text(str(before + 1), timeout=12_000)
 
 
-def test_the_page_keeps_nobody_out_and_fits(open_tab):
+def test_the_page_is_accessible_and_fits(open_tab):
     tab = open_tab(PAGE)
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 2_560)

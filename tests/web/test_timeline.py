@@ -1,20 +1,20 @@
-"""The timeline of a run: what its events, attempts and children come to, and where its bars are drawn."""
+"""The timeline of a run: its bars from events, attempts and children, and their layout."""
 
 import pytest
 
 from runstead.core.runs.transition import EndedAttempt
-from runstead.web.runs.timeline import fold
-from runstead.web.runs.waterfall import drawn
+from runstead.web.runs.timeline import build_timeline
+from runstead.web.runs.waterfall import layout
 
-from .run_stories import NOON, custom, event, run
-
-
-def bars(*events, of=None, attempts=(), children=(), room=500):
-    return fold(events, room).bars(of or run(), attempts, children)
+from .run_records import NOON, custom, event, run
 
 
-def told(found):
-    """name, kind, depth, and when it began and ended in seconds after noon."""
+def bars(*events, of=None, attempts=(), children=(), limit=500):
+    return build_timeline(events, limit).bars(of or run(), attempts, children)
+
+
+def described(found):
+    """Name, kind, depth, start and end in seconds after noon, and state."""
     return [
         (bar.name, bar.kind, bar.depth, seconds(bar.start), bar.end and seconds(bar.end), bar.state)
         for bar in found
@@ -35,31 +35,31 @@ def end(number, name, step_id, **more):
 
 def test_a_step_is_a_bar_from_its_start_to_its_end():
     found = bars(step(1, "fetch", "1"), end(4, "fetch", "1", result=3))
-    assert told(found) == [
+    assert described(found) == [
         ("Attempt 1", "attempt", 0, 0, None, "open"),
         ("fetch", "step", 1, 1, 4, "done"),
     ]
     assert found[1].event_id == 1
 
 
-def test_a_step_that_failed_says_why():
+def test_a_failed_step_shows_its_error():
     found = bars(step(1, "fetch", "1"), end(2, "fetch", "1", error={"message": "no route", "code": "E"}))
     assert (found[1].state, found[1].note) == ("failed", "no route")
 
 
-def test_a_step_that_was_tried_again_says_so_while_it_is_open():
+def test_an_open_step_shows_its_retries():
     retried = custom(2, "run.step_retried", {"step_id": "1", "tries": 1, "message": "no route"})
     assert bars(step(1, "fetch", "1"), retried)[1].note == "try 1 failed: no route"
 
 
 def test_steps_of_a_gather_stand_below_a_bar_as_long_as_all_of_them():
     found = bars(step(1, "a", "1.1.1"), step(2, "b", "1.2.1"), end(3, "b", "1.2.1"), end(5, "a", "1.1.1"))
-    assert told(found)[1:] == [
+    assert described(found)[1:] == [
         ("gather", "step", 1, 1, 5, "done"),
         ("a", "step", 2, 1, 5, "done"),
         ("b", "step", 2, 2, 3, "done"),
     ]
-    assert told(bars(step(1, "a", "1.1.1")))[1] == ("gather", "step", 1, 1, None, "open")
+    assert described(bars(step(1, "a", "1.1.1")))[1] == ("gather", "step", 1, 1, None, "open")
 
 
 def test_a_gather_in_a_gather_stands_below_it():
@@ -67,7 +67,7 @@ def test_a_gather_in_a_gather_stands_below_it():
     assert [(bar.name, bar.depth) for bar in found[1:]] == [("gather", 1), ("a", 2), ("gather", 2), ("b", 3)]
 
 
-def test_steps_that_have_no_ids_are_told_apart_by_their_names():
+def test_steps_without_ids_are_matched_by_their_names():
     found = bars(
         event(1, "STEP_STARTED", stepName="plan"),
         event(2, "STEP_STARTED", stepName="plan"),
@@ -84,7 +84,7 @@ def test_a_tool_call_lasts_until_its_result_and_stands_below_the_step_that_makes
         event(3, "TOOL_CALL_END", toolCallId="c"),
         event(6, "TOOL_CALL_RESULT", toolCallId="c", content="x", isError=True),
     )
-    assert told(found)[2] == ("search", "tool", 2, 2, 6, "failed")
+    assert described(found)[2] == ("search", "tool", 2, 2, 6, "failed")
 
 
 def test_a_tool_call_without_a_result_ends_with_its_arguments_once_the_run_is_over():
@@ -94,78 +94,78 @@ def test_a_tool_call_without_a_result_ends_with_its_arguments_once_the_run_is_ov
     )
     assert bars(*events)[1].end is None
     over = run("completed", completed_at=NOON + 9_000)
-    assert told(bars(*events, of=over))[1] == ("search", "tool", 1, 2, 3, "done")
+    assert described(bars(*events, of=over))[1] == ("search", "tool", 1, 2, 3, "done")
 
 
-def test_what_is_open_when_the_run_ends_was_broken_off():
+def test_open_bars_are_interrupted_when_the_run_ends():
     found = bars(step(1, "fetch", "1"), of=run("failed", completed_at=NOON + 9_000))
-    assert told(found) == [
+    assert described(found) == [
         ("Attempt 1", "attempt", 0, 0, 9, "failed"),
         ("fetch", "step", 1, 1, 9, "broken"),
     ]
 
 
-def test_a_sleep_is_a_wait_and_ends_when_the_server_says_so():
+def test_a_sleep_is_a_wait_until_the_server_resumes_it():
     found = bars(
         step(1, "sleep", "2", until="2026-03-20T12:00:05Z"),
         custom(6, "run.resumed", {"type": "timer", "tool_call_id": "sleep:2"}),
         end(7, "sleep", "2"),
     )
-    assert told(found)[1:] == [("sleep", "wait", 1, 1, 6, "done")]
+    assert described(found)[1:] == [("sleep", "wait", 1, 1, 6, "done")]
 
 
-def test_an_approval_tells_what_was_asked():
+def test_an_approval_shows_its_question():
     asked = custom(2, "run.asked", {"tool_call_id": "approval:3", "question": "Write it?"})
     found = bars(step(1, "approval", "3"), asked)
     assert (found[1].kind, found[1].note, found[1].end) == ("wait", "Write it?", None)
 
 
-def test_a_wait_that_only_its_end_tells_of_began_when_the_attempt_was_given_back():
+def test_a_wait_without_a_start_event_starts_at_the_end_of_the_attempt():
     parked = EndedAttempt(1, "w", NOON, NOON + 2_000, "parked")
     resumed = custom(9, "run.resumed", {"type": "run", "tool_call_id": "run:child:4"})
     found = bars(resumed, of=run(attempt=2, attempt_started_at=NOON + 9_500), attempts=[parked])
-    assert told(found) == [
+    assert described(found) == [
         ("Attempt 1", "attempt", 0, 0, 2, "done"),
-        ("Waited for a run below", "wait", 1, 2, 9, "done"),
+        ("Waited for a child run", "wait", 1, 2, 9, "done"),
         ("Attempt 2", "attempt", 0, 9.5, None, "open"),
     ]
 
 
-def test_a_wait_that_is_under_way_is_open():
+def test_a_current_wait_is_open():
     waiting = run("waiting", waiting_reason="tool", waiting_tool_name="search", updated_at=NOON + 3_000)
-    assert told(bars(of=waiting))[-1] == ("Waiting for a tool: search", "wait", 1, 3, None, "open")
+    assert described(bars(of=waiting))[-1] == ("Waiting for a tool: search", "wait", 1, 3, None, "open")
     paused = run("waiting", waiting_reason="pause", updated_at=NOON + 3_000)
-    assert told(bars(of=paused))[-1] == ("Paused", "wait", 1, 3, None, "open")
+    assert described(bars(of=paused))[-1] == ("Paused", "wait", 1, 3, None, "open")
 
 
-def test_an_open_tool_call_is_itself_what_is_waited_for():
+def test_an_open_tool_call_is_not_shown_twice():
     call = event(1, "TOOL_CALL_START", toolCallId="c", toolCallName="search")
     waiting = run("waiting", waiting_reason="tool", waiting_tool_call_id="c")
     assert [bar.kind for bar in bars(call, of=waiting)] == ["attempt", "tool"]
 
 
-def test_a_retry_of_the_handler_is_a_wait_until_it_is_taken_up():
+def test_a_retry_of_the_handler_is_a_wait_until_it_resumes():
     found = bars(
         custom(3, "run.retried", {"retry": 1, "of": 3, "message": "no route"}),
         custom(5, "run.resumed", {"type": "timer", "tool_call_id": "retry:1"}),
     )
-    assert told(found)[1:] == [("Retry 1 of 3", "wait", 1, 3, 5, "done")]
+    assert described(found)[1:] == [("Retry 1 of 3", "wait", 1, 3, 5, "done")]
     assert found[1].note == "no route"
 
 
 def test_lost_attempts_and_the_time_in_the_queue_are_bars():
     lost = EndedAttempt(1, "w", NOON + 4_000, NOON + 6_000, "lease_expired")
     now = run(started_at=NOON + 4_000, attempt=2, attempt_started_at=NOON + 8_000)
-    assert told(bars(of=now, attempts=[lost])) == [
+    assert described(bars(of=now, attempts=[lost])) == [
         ("In the queue", "wait", 0, 0, 4, "done"),
         ("Attempt 1", "attempt", 0, 4, 6, "broken"),
         ("Attempt 2", "attempt", 0, 8, None, "open"),
     ]
 
 
-def test_a_run_that_nobody_has_taken_up_is_in_the_queue():
+def test_an_unclaimed_run_is_in_the_queue():
     pending = run("pending", started_at=None, attempt=0, attempt_started_at=None)
-    assert told(bars(of=pending)) == [("In the queue", "wait", 0, 0, None, "open")]
+    assert described(bars(of=pending)) == [("In the queue", "wait", 0, 0, None, "open")]
 
 
 def test_children_are_bars_of_their_own():
@@ -175,7 +175,7 @@ def test_children_are_bars_of_their_own():
 
 
 def test_no_more_bars_are_made_than_there_is_room_for():
-    timeline = fold([step(n, f"s{n}", str(n)) for n in range(1, 10)], room=4)
+    timeline = build_timeline([step(n, f"s{n}", str(n)) for n in range(1, 10)], limit=4)
     assert [bar.name for bar in timeline.bars(run())] == ["Attempt 1", "s1", "s2", "s3", "s4"]
     assert timeline.full_at == 5
 
@@ -194,11 +194,11 @@ def test_no_more_bars_are_made_than_there_is_room_for():
         {"kind": "CUSTOM", "name": "run.retried", "value": {}},
     ],
 )
-def test_what_makes_no_sense_is_passed_over(members):
+def test_malformed_events_are_ignored(members):
     kind = members.pop("kind")
     found = bars(event(1, kind, **members), step(2, "fetch", "1"), end(3, "fetch", "1"))
-    assert ("fetch", "step", 1, 2, 3, "done") in [(*bar[:2], 1, *bar[3:]) for bar in told(found)]
-    assert drawn(found, NOON + 9_000).rows
+    assert ("fetch", "step", 1, 2, 3, "done") in [(*bar[:2], 1, *bar[3:]) for bar in described(found)]
+    assert layout(found, NOON + 9_000).rows
 
 
 def test_names_are_cut():
@@ -207,27 +207,27 @@ def test_names_are_cut():
 
 def test_bars_are_drawn_between_the_first_beginning_and_the_last_end():
     found = bars(step(1, "a", "1"), end(2, "a", "1"), step(2, "b", "2"))
-    fall = drawn(found, NOON + 4_000)
-    assert [(row.bar.name, row.x, row.width) for row in fall.rows] == [
+    waterfall = layout(found, NOON + 4_000)
+    assert [(row.bar.name, row.x, row.width) for row in waterfall.rows] == [
         ("Attempt 1", "0.00%", "100.00%"),
         ("a", "25.00%", "25.00%"),
         ("b", "50.00%", "50.00%"),
     ]
-    assert fall.rows[1].told == "a (step), done, 1.0 s, 1.0 s after the start"
-    assert [(mark.x, mark.label) for mark in fall.marks][:2] == [("0.00%", "0"), ("25.00%", "1 s")]
+    assert waterfall.rows[1].summary == "a (step), done, 1.0 s, 1.0 s after the start"
+    assert [(mark.x, mark.label) for mark in waterfall.marks][:2] == [("0.00%", "0"), ("25.00%", "1 s")]
 
 
 @pytest.mark.parametrize("span", [0, 1, 7, 999, 61_000, 3_600_000, 30 * 86_400_000, 10 * 366 * 86_400_000])
 def test_an_axis_has_few_marks_however_long_the_run_is(span):
     over = run("completed", completed_at=NOON + span)
-    fall = drawn(bars(of=over), NOON + span)
-    assert 1 <= len(fall.marks) <= 6
-    assert len({mark.label for mark in fall.marks}) == len(fall.marks)
+    waterfall = layout(bars(of=over), NOON + span)
+    assert 1 <= len(waterfall.marks) <= 6
+    assert len({mark.label for mark in waterfall.marks}) == len(waterfall.marks)
 
 
-def test_nothing_is_drawn_outside_of_the_picture_where_clocks_disagree():
+def test_bars_stay_inside_the_picture_with_clock_differences():
     late = event(1, "STEP_FINISHED", stepName="a", stepId="1", at=-5_000)
     found = bars(step(1, "a", "1"), late, of=run("completed", completed_at=NOON - 3_000))
-    for row in drawn(found, NOON).rows:
+    for row in layout(found, NOON).rows:
         assert 0 <= float(row.x[:-1]) <= 100
         assert 0 <= float(row.width[:-1]) <= 100 - float(row.x[:-1]) + 0.01

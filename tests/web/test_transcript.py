@@ -1,16 +1,16 @@
-"""The conversation, the log and the family of a run, as they grow."""
+"""The transcript, the log and the family of a growing run."""
 
-from runstead.web.framework.labels import Words
+from runstead.web.framework.growing_text import GrowingText
 from runstead.web.runs import log_lines
 from runstead.web.runs.family import children_shown_max, tree
 from runstead.web.runs.log_lines import Lines
-from runstead.web.runs.transcript import Talk
+from runstead.web.runs.transcript import Transcript
 
-from .run_stories import custom, event, run
+from .run_records import custom, event, run
 
 
-def talk(*events):
-    found = Talk()
+def transcript(*events):
+    found = Transcript()
     for one in events:
         found.add(one)
     return found
@@ -20,45 +20,45 @@ def text(number, delta, message="m", kind="TEXT_MESSAGE_CONTENT"):
     return event(number, kind, messageId=message, delta=delta)
 
 
-def test_a_message_grows_by_what_was_said_since_it_was_asked():
-    found = talk(event(1, "TEXT_MESSAGE_START", messageId="m", role="assistant"), text(2, "Hel"))
-    assert [(one.id, one.label, one.words) for one in found.whole()] == [("said-1", "assistant", (0, "Hel"))]
+def test_a_message_grows_by_the_text_since_the_last_call():
+    found = transcript(event(1, "TEXT_MESSAGE_START", messageId="m", role="assistant"), text(2, "Hel"))
+    assert [(one.id, one.label, one.delta) for one in found.whole()] == [("part-1", "assistant", (0, "Hel"))]
     assert found.new() == []
     found.add(text(3, "lo "))
     found.add(text(4, "you"))
     [more] = found.new()
-    assert (more.id, more.words, more.state) == ("said-1", (3, "lo you"), "open")
+    assert (more.id, more.delta, more.state) == ("part-1", (3, "lo you"), "open")
     found.add(event(5, "TEXT_MESSAGE_END", messageId="m"))
     [over] = found.new()
-    assert (over.words, over.state) == ((9, ""), "done")
+    assert (over.delta, over.state) == ((9, ""), "done")
 
 
-def test_the_place_of_new_words_is_counted_as_browsers_count():
-    found = talk(text(1, "a😀\x1b"))
+def test_offsets_are_counted_in_utf16_units():
+    found = transcript(text(1, "a😀\x1b"))
     found.whole()
     found.add(text(2, "b"))
-    assert found.new()[0].words == (4, "b")
+    assert found.new()[0].delta == (4, "b")
 
 
 def test_strange_characters_are_made_visible_before_they_are_counted():
-    found = talk(text(1, "a\u202eb"))
+    found = transcript(text(1, "a\u202eb"))
     found.whole()
     found.add(text(2, "c"))
-    assert found.new()[0].words == (len("a⟨U+202E⟩b"), "c")
+    assert found.new()[0].delta == (len("a⟨U+202E⟩b"), "c")
 
 
 def test_reasoning_and_text_are_blocks_of_their_own():
-    found = talk(text(1, "hm", kind="REASONING_MESSAGE_CONTENT"), text(2, "Yes"))
-    assert [(one.kind, one.words.text) for one in found.whole()] == [("reasoning", "hm"), ("text", "Yes")]
+    found = transcript(text(1, "hm", kind="REASONING_MESSAGE_CONTENT"), text(2, "Yes"))
+    assert [(one.kind, one.delta.text) for one in found.whole()] == [("reasoning", "hm"), ("text", "Yes")]
 
 
-def test_a_call_tells_its_arguments_as_they_come_and_for_reading_once_they_are_whole():
-    found = talk(
+def test_a_call_shows_raw_arguments_until_they_are_complete():
+    found = transcript(
         event(1, "TOOL_CALL_START", toolCallId="c", toolCallName="search"),
         event(2, "TOOL_CALL_ARGS", toolCallId="c", delta='{"q":'),
     )
     [call] = found.whole()
-    assert (call.kind, call.label, call.words.text, call.arguments, call.state) == (
+    assert (call.kind, call.label, call.delta.text, call.arguments, call.state) == (
         "call",
         "search",
         '{"q":',
@@ -73,28 +73,28 @@ def test_a_call_tells_its_arguments_as_they_come_and_for_reading_once_they_are_w
     assert (over.result, over.state) == ("[1]", "failed")
 
 
-def test_a_result_that_is_no_text_is_shown_as_json():
-    found = talk(event(1, "TOOL_CALL_RESULT", toolCallId="c", content="x", result={"a": 1}))
+def test_a_result_that_is_not_text_is_shown_as_json():
+    found = transcript(event(1, "TOOL_CALL_RESULT", toolCallId="c", content="x", result={"a": 1}))
     assert found.whole()[0].result == '{\n  "a": 1\n}'
 
 
-def test_a_message_that_began_before_the_window_goes_on_in_it():
-    assert talk(text(7, "lo")).whole()[0].id == "said-7"
+def test_a_message_that_started_earlier_continues():
+    assert transcript(text(7, "lo")).whole()[0].id == "part-7"
 
 
-def test_chunks_go_on_where_the_last_one_was_and_begin_anew_after_something_else():
-    found = talk(
+def test_chunks_continue_the_last_block_unless_another_block_follows_it():
+    found = transcript(
         event(1, "TEXT_MESSAGE_CHUNK", messageId="m", delta="a"),
         event(2, "TEXT_MESSAGE_CHUNK", delta="b"),
         event(3, "TOOL_CALL_START", toolCallId="c", toolCallName="t"),
         event(4, "TEXT_MESSAGE_CHUNK", delta="c"),
     )
-    assert [one.words.text for one in found.whole()] == ["ab", "", "c"]
+    assert [one.delta.text for one in found.whole()] == ["ab", "", "c"]
 
 
-def test_what_makes_no_sense_says_nothing():
+def test_malformed_events_add_no_blocks():
     assert (
-        talk(
+        transcript(
             event(1, "TOOL_CALL_ARGS", toolCallId=7, delta="x"),
             event(2, "TOOL_CALL_END", toolCallId="never"),
             event(3, "TEXT_MESSAGE_END", messageId="never"),
@@ -104,25 +104,25 @@ def test_what_makes_no_sense_says_nothing():
     )
 
 
-def test_no_block_holds_more_than_a_page_can_bear():
-    words = Words(10)
-    words.add("x" * 6)
-    words.add("y" * 1_000_000)
-    words.add("z")
-    assert words.whole.startswith("x" * 6 + "y" * 4 + " … ")
-    assert len(words.whole) < 100
+def test_blocks_are_cut_at_a_limit():
+    delta = GrowingText(10)
+    delta.add("x" * 6)
+    delta.add("y" * 1_000_000)
+    delta.add("z")
+    assert delta.whole.startswith("x" * 6 + "y" * 4 + " … ")
+    assert len(delta.whole) < 100
 
 
-def test_lines_of_the_log_go_on_where_a_piece_broke_off():
+def test_partial_log_lines_are_continued():
     lines = Lines()
     lines.add(custom(1, "run.log", {"lines": "one\ntw"}))
-    assert [one.words.text for one in lines.whole()] == ["one", "tw"]
+    assert [one.delta.text for one in lines.whole()] == ["one", "tw"]
     lines.add(custom(2, "run.log", {"lines": "o\nthree\n"}))
-    assert [(one.id, one.words) for one in lines.new()] == [
+    assert [(one.id, one.delta) for one in lines.new()] == [
         ("line-1-1", (2, "o")),
         ("line-2-1", (0, "three")),
     ]
-    assert [one.words.text for one in lines.whole()] == ["one", "two", "three"]
+    assert [one.delta.text for one in lines.whole()] == ["one", "two", "three"]
 
 
 def test_the_streams_of_a_program_do_not_mix():
@@ -130,10 +130,10 @@ def test_the_streams_of_a_program_do_not_mix():
     lines.add(custom(1, "run.output", {"stream": "stdout", "text": "he"}))
     lines.add(custom(2, "run.output", {"stream": "stderr", "text": "oh\n"}))
     lines.add(custom(3, "run.output", {"stream": "stdout", "text": "llo\n"}))
-    assert [one.words.text for one in lines.whole()] == ["hello", "oh"]
+    assert [one.delta.text for one in lines.whole()] == ["hello", "oh"]
 
 
-def test_what_is_no_log_is_passed_over():
+def test_other_events_add_no_log_lines():
     lines = Lines()
     for number, (name, value) in enumerate(
         [("note", {"lines": "x"}), ("run.log", "x"), ("run.log", {"lines": 1})]
@@ -142,25 +142,27 @@ def test_what_is_no_log_is_passed_over():
     assert lines.whole() == []
 
 
-def test_lines_are_found_by_what_they_hold_and_warnings_stand_out():
-    lines, hidden = log_lines.left("INFO a: fine\nERROR a: Broken\nWARNING a: broken soon\n", "broken")
+def test_log_lines_are_searched_and_have_levels():
+    lines, hidden = log_lines.stored_lines(
+        "INFO a: fine\nERROR a: Broken\nWARNING a: broken soon\n", "broken"
+    )
     assert [(one.id, one.level) for one in lines] == [("line-0-1", "error"), ("line-0-2", "warning")]
     assert hidden == 0
-    assert log_lines.left("\n".join(map(str, range(3_000))))[1] == 2_000
+    assert log_lines.stored_lines("\n".join(map(str, range(3_000))))[1] == 2_000
 
 
-def test_a_family_is_a_tree_that_shows_where_one_is():
+def test_a_family_tree_always_contains_the_current_run():
     root = run(seq=1)
     many = [
         run(seq=n, parent_seq=1, path="/1/", run_id=f"run-{n}") for n in range(2, children_shown_max + 20)
     ]
-    below = run(seq=900, parent_seq=many[-1].seq, path=f"/1/{many[-1].seq}/")
-    [top] = tree([root, *many, below], below)
+    child = run(seq=900, parent_seq=many[-1].seq, path=f"/1/{many[-1].seq}/")
+    [top] = tree([root, *many, child], child)
     assert top.run is root
-    assert len(top.below) == children_shown_max + 1
-    assert top.hidden == len(many) - len(top.below)
-    assert top.below[-1].below[0].run is below
+    assert len(top.children) == children_shown_max + 1
+    assert top.hidden == len(many) - len(top.children)
+    assert top.children[-1].children[0].run is child
 
 
-def test_a_family_whose_root_is_not_seen_has_several_trees():
+def test_a_family_without_its_root_has_several_trees():
     assert [node.run.seq for node in tree([run(seq=5, parent_seq=4, path="/4/")], run(seq=5))] == [5]

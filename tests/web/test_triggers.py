@@ -1,4 +1,4 @@
-"""Triggers, on the page of the webhooks."""
+"""Triggers on the page of webhooks."""
 
 import httpx2
 import pytest
@@ -30,7 +30,7 @@ def secret_in(answer):
     return answer.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
 
 
-def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, server):
+def test_a_trigger_is_created_called_rotated_and_deleted(browser, api, server):
     fields = {"target": "task:called", "name": "From the shop", "config": '{"size": 3}'}
     address = secret_in(browser.send(PAGE, "/triggers", fields))
     assert address.startswith(f"{server.url}/triggers/vft_")
@@ -42,11 +42,11 @@ def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, 
     newer = secret_in(browser.send(PAGE, "/rotate"))
     assert newer != address
     assert httpx2.post(address).status_code == 404
-    browser.told(browser.send(PAGE, "/disable"))
+    browser.flash_after(browser.send(PAGE, "/disable"))
     assert httpx2.post(newer).status_code == 404
-    browser.told(browser.send(PAGE, "/enable"))
+    browser.flash_after(browser.send(PAGE, "/enable"))
     httpx2.post(newer).raise_for_status()
-    browser.told(browser.send(PAGE, f"/triggers/{only(api)['id']}/delete"))
+    browser.flash_after(browser.send(PAGE, f"/triggers/{only(api)['id']}/delete"))
     assert api.get("/projects/default/triggers")["data"] == []
 
 
@@ -54,24 +54,24 @@ def test_a_trigger_is_made_called_given_a_new_address_and_deleted(browser, api, 
     ("fields", "sentence"),
     [
         ({"target": "robot:no"}, "The target must be task:"),
-        ({"conversation_id": "x"}, "The conversation is no id"),
+        ({"conversation_id": "x"}, "The conversation id is not valid"),
         (
             {"conversation_id": "11111111-1111-4111-8111-111111111111"},
-            "Only an agent speaks in a conversation",
+            "Only an agent has a conversation",
         ),
-        ({"config": "[1]"}, "The configuration is no JSON object"),
-        ({"config": "{"}, "The configuration is no JSON object"),
+        ({"config": "[1]"}, "The configuration is not a JSON object"),
+        ({"config": "{"}, "The configuration is not a JSON object"),
         ({"signed_with": "short"}, "The signing secret must have 16"),
     ],
 )
-def test_a_trigger_that_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+def test_an_invalid_trigger_is_rejected_at_its_form(browser, api, fields, sentence):
     answer = browser.send(PAGE, "/triggers", {"target": "task:a"} | fields)
     assert answer.status_code == 400
     assert sentence in refusal(answer)
     assert api.get("/projects/default/triggers")["data"] == []
 
 
-def test_a_trigger_starts_an_agent_where_it_shall_speak(browser, api):
+def test_a_trigger_starts_an_agent_in_its_conversation(browser, api):
     project = api.project_id()
     conversation = api.post("/conversations", {"project_id": project})["id"]
     browser.send(PAGE, "/triggers", {"target": "agent:scribe", "conversation_id": conversation})
@@ -79,7 +79,7 @@ def test_a_trigger_starts_an_agent_where_it_shall_speak(browser, api):
     assert "agent:scribe" in browser.page(PAGE)
 
 
-def test_what_a_trigger_is_called_is_text(browser, open_tab):
+def test_a_triggers_name_is_shown_as_text(browser, open_tab):
     name = "</td><script>alert(1)</script>\u202e\"'"
     browser.send(PAGE, "/triggers", {"target": "task:\u2066<img>", "name": name, "config": '{"a": "</pre>"}'})
     page = browser.page(PAGE)
@@ -93,9 +93,9 @@ def test_what_a_trigger_is_called_is_text(browser, open_tab):
     assert asked[0].startswith("Delete the trigger </td><script>alert(1)</script>⟨U+202E⟩\"'?")
 
 
-def test_a_new_address_is_given_once_however_often_its_form_is_sent(browser, api):
+def test_rotating_a_trigger_is_idempotent(browser, api):
     browser.send(PAGE, "/triggers", {"target": "task:again"})
     to, fields = browser.form(PAGE, "/rotate")
     newest = secret_in(browser.http.post(to, data=fields))
-    assert browser.told(browser.http.post(to, data=fields)).startswith("The new address was made")
+    assert browser.flash_after(browser.http.post(to, data=fields)).startswith("The URL was created")
     httpx2.post(newest).raise_for_status()

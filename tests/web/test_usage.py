@@ -1,4 +1,4 @@
-"""The pages of usage and prices: what they tell, what admins change, and what can be taken away as a table."""
+"""The pages of usage and prices, and the CSV export."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .web_client import Person, fits, words
+from .web_client import WebClient, fits, page_text
 
 pytestmark = pytest.mark.postgres
 
@@ -24,15 +24,15 @@ HOSTILE = "=<script>alert(1)</script>\u202e"
 
 
 @pytest.fixture(scope="module")
-def person(server):
-    person = Person(server)
-    yield person
-    person.close()
+def web_client(server):
+    web_client = WebClient(server)
+    yield web_client
+    web_client.close()
 
 
 @pytest.fixture(scope="module")
 def used(server):
-    """What the runs of these tests reported: two models, three targets, one of them a schedule's, one family."""
+    """Runs that report usage: two models, three targets (one of a schedule), one family."""
     with server.api() as api:
         project = api.project_id()
         top = report(
@@ -46,11 +46,11 @@ def used(server):
         return {"top": top, "schedule": schedule}
 
 
-def report(api, run, provider, model, given, out, *, cached=0, reasoning=0):
-    """End a run that reports this."""
-    told = {"provider": provider, "model": model, "inputTokens": given, "outputTokens": out,
-            "cachedInputTokens": cached, "reasoningTokens": reasoning}  # fmt: skip
-    return api.complete(run["run_id"], metadata=told)["run"]
+def report(api, run, provider, model, input_tokens, output_tokens, *, cached=0, reasoning=0):
+    """Complete a run that reports this usage."""
+    metadata = {"provider": provider, "model": model, "inputTokens": input_tokens, "outputTokens": output_tokens,
+                "cachedInputTokens": cached, "reasoningTokens": reasoning}  # fmt: skip
+    return api.complete(run["run_id"], metadata=metadata)["run"]
 
 
 def row(page, text):
@@ -60,11 +60,11 @@ def row(page, text):
     return [" ".join(re.sub(r"<[^>]*>", " ", part).split()) for part in parts[:-1]]
 
 
-def test_the_sums_stand_on_top(person, used):
-    told = words(person.get(PLACE, period="today"))
-    assert "Input tokens 1,005,007 400,000 of them cached" in told
-    assert "Output tokens 201,003 2 of them reasoning" in told
-    assert "Runs that reported 3" in told
+def test_the_totals_are_shown(web_client, used):
+    text = page_text(web_client.get(PLACE, period="today"))
+    assert "Input tokens 1,005,007 400,000 cached" in text
+    assert "Output tokens 201,003 2 reasoning" in text
+    assert "Runs that reported 3" in text
 
 
 @pytest.mark.parametrize(
@@ -75,59 +75,59 @@ def test_the_sums_stand_on_top(person, used):
         ("schedule", "Nightly", ["1", "7", "0", "3", "2"]),
     ],
 )
-def test_usage_is_told_by(person, used, by, name, numbers):
-    assert row(person.get(PLACE, by=by), name)[1:6] == numbers
+def test_usage_is_grouped(web_client, used, by, name, numbers):
+    assert row(web_client.get(PLACE, by=by), name)[1:6] == numbers
 
 
-def test_a_family_is_rolled_up_under_its_first_run(person, used):
-    page = person.get(PLACE, by="family")
+def test_a_family_is_grouped_under_its_root(web_client, used):
+    page = web_client.get(PLACE, by="family")
     assert row(page, used["top"]["run_id"])[1:6] == ["2", "1,005,000", "400,000", "201,000", "0"]
     assert f"/runs/{used['top']['run_id']}" in page.text
-    assert "acme / small" in words(page)
+    assert "acme / small" in page_text(page)
 
 
-def test_a_key_is_told_by_its_name_to_who_may_know_it(server, person, used, api):
-    assert row(person.get(PLACE, by="key"), '<th scope="row">')[:2] == ["bootstrap", "3"]
+def test_a_keys_name_is_shown_only_to_admins(server, web_client, used, api):
+    assert row(web_client.get(PLACE, by="key"), '<th scope="row">')[:2] == ["bootstrap", "3"]
     key = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})["key"]
-    reader = Person(server, key)
+    reader = WebClient(server, key)
     assert row(reader.get(PLACE, by="key"), '<th scope="row">')[0] != "bootstrap"
     reader.close()
 
 
-def test_the_time_stands_in_the_address(person, used):
-    old = person.get(PLACE, **{"from": "2020-01-01", "to": "2020-01-31", "by": "target"})
-    assert "No run of this time has reported" in words(old)
+def test_the_address_contains_the_period(web_client, used):
+    old = web_client.get(PLACE, **{"from": "2020-01-01", "to": "2020-01-31", "by": "target"})
+    assert "No run in this period reported" in page_text(old)
     assert 'value="2020-01-01"' in old.text
     assert "?by=day&amp;from=2020-01-01&amp;to=2020-01-31" in old.text
-    week = person.get(PLACE, period="7d")
+    week = web_client.get(PLACE, period="7d")
     assert re.search(r'period=7d" aria-current="true"', week.text)
-    assert "lies after" in words(person.get(PLACE, 400, **{"from": "2020-01-02", "to": "2020-01-01"}))
+    assert "is after" in page_text(web_client.get(PLACE, 400, **{"from": "2020-01-02", "to": "2020-01-01"}))
 
 
-def test_a_chart_has_a_bar_for_today(person, used):
-    page = person.get(PLACE, period="30d")
+def test_a_chart_has_a_bar_for_today(web_client, used):
+    page = web_client.get(PLACE, period="30d")
     svg = page.text.partition("<svg")[2].partition("</svg>")[0]
     assert svg.count("<g>") == 30
     assert "1,206,010 tokens" in svg
     assert 'height="100"' in svg
 
 
-def test_prices_are_set_and_costs_follow(person, used):
-    assert "no price" in words(person.get(PLACE, by="model"))
-    told = person.told(f"{PLACE}/prices", **PRICE)
-    assert "The price was stored." in told
-    assert "acme big 2.50 0.25 10.00 —" in told
-    cost = row(person.get(PLACE, by="model"), ">big")[-1]
-    assert cost == "3.60"  # 1.50 for input, 0.10 for what was cached, 2.00 for output
-    assert "2 of 3 runs have no price" in words(person.get(PLACE))
-    assert "Cost by day" in person.get(PLACE).text
-    change = person.get(f"{PLACE}/prices", provider="acme", model="big")
+def test_prices_are_set_and_costs_follow(web_client, used):
+    assert "no price" in page_text(web_client.get(PLACE, by="model"))
+    text = web_client.submit(f"{PLACE}/prices", **PRICE)
+    assert "The price was stored." in text
+    assert "acme big 2.50 0.25 10.00 —" in text
+    cost = row(web_client.get(PLACE, by="model"), ">big")[-1]
+    assert cost == "3.60"  # 1.50 for input, 0.10 for cached input, 2.00 for output
+    assert "2 of 3 runs have no price" in page_text(web_client.get(PLACE))
+    assert "Cost by day" in web_client.get(PLACE).text
+    change = web_client.get(f"{PLACE}/prices", provider="acme", model="big")
     assert 'name="cached" value="0.25"' in change.text
-    person.post(f"{PLACE}/prices", **PRICE | {"model": "*", "input": "1", "output": "1", "cached": ""})
-    assert row(person.get(PLACE, by="model"), ">small")[-1] == "0.006"
-    assert "The price was deleted." in person.told(f"{PLACE}/prices/delete", provider="acme", model="*")
-    assert row(person.get(PLACE, by="model"), ">small")[-1] == "no price"
-    person.post(f"{PLACE}/prices/delete", 404, provider="acme", model="*")
+    web_client.post(f"{PLACE}/prices", **PRICE | {"model": "*", "input": "1", "output": "1", "cached": ""})
+    assert row(web_client.get(PLACE, by="model"), ">small")[-1] == "0.006"
+    assert "The price was deleted." in web_client.submit(f"{PLACE}/prices/delete", provider="acme", model="*")
+    assert row(web_client.get(PLACE, by="model"), ">small")[-1] == "no price"
+    web_client.post(f"{PLACE}/prices/delete", 404, provider="acme", model="*")
 
 
 @pytest.mark.parametrize(
@@ -141,27 +141,27 @@ def test_prices_are_set_and_costs_follow(person, used):
         ("model", "x" * 300),
     ],
 )
-def test_what_is_no_price_is_said_at_its_field(person, field, typed):
-    page = person.post(f"{PLACE}/prices", 400, **PRICE | {"provider": "refused", field: typed})
-    assert f'id="wrong-{field}"' in page.text
-    assert "refused" not in words(person.get(f"{PLACE}/prices"))
+def test_an_invalid_price_is_rejected_at_its_field(web_client, field, typed):
+    page = web_client.post(f"{PLACE}/prices", 400, **PRICE | {"provider": "refused", field: typed})
+    assert f'id="error-{field}"' in page.text
+    assert "refused" not in page_text(web_client.get(f"{PLACE}/prices"))
 
 
 def test_only_admins_change_prices(server):
     with server.api() as api:
         key = api.post("/projects/default/api-keys", {"name": "writer", "scopes": ["runs:write"]})["key"]
-    writer = Person(server, key)
+    writer = WebClient(server, key)
     page = writer.get(f"{PLACE}/prices")
-    assert "Store the price" not in page.text
-    assert "Admins of the project can change them." in words(page)
+    assert "Save the price" not in page.text
+    assert "Admins of the project can change them." in page_text(page)
     writer.post(f"{PLACE}/prices", 403, **PRICE)
     writer.post(f"{PLACE}/prices/delete", 403, provider="acme", model="big")
     writer.get(PLACE, by="key")
     writer.close()
 
 
-def test_the_table_can_be_taken_away(person, used):
-    answer = person.get(f"{PLACE}.csv", by="target", period="today")
+def test_the_report_can_be_downloaded_as_csv(web_client, used):
+    answer = web_client.get(f"{PLACE}.csv", by="target", period="today")
     assert answer.headers["content-type"].startswith("text/csv")
     assert re.fullmatch(
         r'attachment; filename="usage-by-target-[\d-]+-to-[\d-]+\.csv"', answer.headers["content-disposition"]
@@ -173,18 +173,18 @@ def test_the_table_can_be_taken_away(person, used):
     assert next(one for one in rows if one["target"] == "task:night")["model"] == f"'{HOSTILE}"
 
 
-def test_a_hostile_model_is_shown_as_text(person, used):
+def test_a_hostile_model_is_shown_as_text(web_client, used):
     for by in ("model", "schedule"):
-        page = person.get(PLACE, by=by)
+        page = web_client.get(PLACE, by=by)
         assert "<script>alert" not in page.text
         assert "\u202e" not in page.text
 
 
-def test_the_pages_keep_nobody_out_and_fit_every_width(open_tab, used):
+def test_the_pages_are_accessible_and_fit_every_width(open_tab, used):
     tab = open_tab(f"{PLACE}?by=family&period=30d")
     expect(tab.page.get_by_role("heading", name="Usage")).to_be_visible()
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1280, 2560)
     tab.open(f"{PLACE}/prices")
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1280, 2560)

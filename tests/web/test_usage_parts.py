@@ -1,4 +1,4 @@
-"""What the page of usage is made of: times, amounts, bars and cells. Pure."""
+"""The parts of the usage page: periods, amounts, charts and CSV cells. Pure."""
 
 import csv
 import io
@@ -71,14 +71,14 @@ def test_what_is_no_price_is_refused_at_its_field(typed):
 
 
 def test_costs_are_rounded_for_reading_but_never_to_nothing():
-    told = [money.rounded(one) for one in (0, 1, 3_449, 9_999, 10_000, 1_234_565_000, 999_995_000)]
-    assert told == ["0.00", "0.000001", "0.0034", "0.01", "0.01", "1,234.57", "1,000.00"]
+    rounded = [money.rounded(one) for one in (0, 1, 3_449, 9_999, 10_000, 1_234_565_000, 999_995_000)]
+    assert rounded == ["0.00", "0.000001", "0.0034", "0.01", "0.01", "1,234.57", "1,000.00"]
 
 
 @given(st.integers(0, 10**15))
 def test_a_rounded_cost_is_close(micros):
-    told = round(float(money.rounded(micros).replace(",", "")) * 1e6)
-    assert abs(told - micros) <= max(5_000 if micros >= 10_000 else micros * 0.06, 0)
+    rounded = round(float(money.rounded(micros).replace(",", "")) * 1e6)
+    assert abs(rounded - micros) <= max(5_000 if micros >= 10_000 else micros * 0.06, 0)
 
 
 def group(key, *, tokens=(0, 0, 0), runs=1, cost=0, lines=()):
@@ -96,7 +96,7 @@ def test_a_chart_has_a_bar_for_each_day():
     ]  # fmt: skip
     assert [(one.y, one.height) for one in chart.days[3].pieces] == [(50.0, 50.0)]
     assert (chart.top, chart.days[0].pieces) == ("100", [])
-    assert chart.told == "Tokens by day, 2026-03-01 to 2026-03-04: at most 100 tokens, on 2026-03-02"
+    assert chart.summary == "Tokens by day, 2026-03-01 to 2026-03-04: at most 100 tokens, on 2026-03-02"
 
 
 def test_cost_has_a_chart_where_something_has_a_price():

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.server import until
+from tests.support.until import until
 
 from .plain_browser import PlainBrowser, refusal
 from .web_client import fits
@@ -40,7 +40,7 @@ def secret_in(answer):
     return answer.text.partition('<code id="secret" tabindex="0">')[2].partition("<")[0]
 
 
-def test_a_webhook_is_made_and_its_secret_shown_once(browser, api):
+def test_a_webhook_is_created_and_its_secret_shown_once(browser, api):
     answer = create(browser, events=["run.failed", "run.completed"])
     secret = secret_in(answer)
     assert secret.startswith("whsec_")
@@ -59,7 +59,7 @@ def test_a_form_that_is_sent_again_makes_no_other_webhook(browser, api):
     assert "whsec_" in browser.http.post(to, data=filled).text
     again = browser.http.post(to, data=filled)
     assert "whsec_" not in again.text
-    assert browser.told(again).startswith("The webhook was made when the form was sent first.")
+    assert browser.flash_after(again).startswith("The webhook was created when the form was first sent.")
     only(api)
 
 
@@ -67,12 +67,12 @@ def test_a_form_that_is_sent_again_makes_no_other_webhook(browser, api):
     ("fields", "sentence"),
     [
         ({"events": []}, "No event is chosen"),
-        ({"url": ""}, "The address is missing"),
+        ({"url": ""}, "The URL is missing"),
         ({"url": "ftp://example.com"}, "url: "),
         ({"secret": "whsec_short"}, "The secret must be whsec_"),
     ],
 )
-def test_what_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence):
+def test_an_invalid_webhook_is_rejected_at_its_form(browser, api, fields, sentence):
     given = {"url": "https://example.com/in", "events": ["*"]} | fields
     answer = browser.send(PAGE, "/webhooks", given)
     assert answer.status_code == 400
@@ -84,15 +84,17 @@ def test_what_does_not_fit_is_refused_at_its_form(browser, api, fields, sentence
 def test_a_webhook_is_changed_disabled_enabled_and_deleted(browser, api):
     create(browser)
     mine = f"{PAGE}/{only(api)['id']}"
-    browser.told(browser.send(mine, mine, {"url": "https://example.com/other", "events": ["run.failed"]}))
+    browser.flash_after(
+        browser.send(mine, mine, {"url": "https://example.com/other", "events": ["run.failed"]})
+    )
     assert (only(api)["url"], only(api)["events"]) == ("https://example.com/other", ["run.failed"])
     assert refusal(browser.send(mine, mine, {"url": "https://example.com/other"})).startswith("No event")
-    browser.told(browser.send(mine, "/disable"))
+    browser.flash_after(browser.send(mine, "/disable"))
     assert not only(api)["enabled"]
     assert "Send a test" not in browser.page(mine)
-    browser.told(browser.send(mine, "/enable"))
+    browser.flash_after(browser.send(mine, "/enable"))
     assert only(api)["enabled"]
-    browser.told(browser.send(mine, "/delete"))
+    browser.flash_after(browser.send(mine, "/delete"))
     assert api.get("/projects/default/webhooks")["data"] == []
     assert browser.get(mine).status_code == 404
 
@@ -104,33 +106,35 @@ def test_a_webhook_gets_a_new_secret_which_is_shown_once(browser, api):
     second = secret_in(browser.http.post(to, data=fields))
     assert second.startswith("whsec_")
     assert second != first
-    assert browser.told(browser.http.post(to, data=fields)).startswith("The new secret was made")
+    assert browser.flash_after(browser.http.post(to, data=fields)).startswith("The secret was created")
     page = browser.page(mine)
-    assert "Signed with the old secret too, until" in page
+    assert "Old secret valid until" in page
     assert second not in page
     assert only(api)["old_secret_until"] is not None
 
 
-def test_a_delivery_that_cannot_arrive_is_shown_with_its_payload_and_sent_again(browser, api):
-    # No address of this machine is called unless the server is told to.
-    made = api.create(api.project_id(), "task:told", name="Tell of it")
+def test_a_failing_delivery_is_shown_with_its_payload_and_redelivered(browser, api):
+    # Private addresses are not called by default.
+    made = api.create(api.project_id(), "task:sent", name="Send it")
     create(browser, url="https://webhook.invalid/in", events=["run.completed"])
     mine = f"{PAGE}/{only(api)['id']}"
     api.complete(made["run_id"])
-    until(lambda: "next try" in browser.page(mine) and ">1</td>" in browser.page(mine), "a failed attempt")
+    until(
+        lambda: "next attempt" in browser.page(mine) and ">1</td>" in browser.page(mine), "a failed attempt"
+    )
     page = browser.page(mine)
     assert f"/ui/projects/default/runs/{made['run_id']}" in page
     path = page.partition('<td><a href="')[2].partition('"')[0]
     shown = browser.page(path)
     assert made["run_id"] in shown.partition("<pre")[2]
-    assert "Tell of it" in shown.partition("<pre")[2]
-    told = browser.told(browser.send(mine, "/redeliver"))
-    assert told == "run.completed is on its way once more."
+    assert "Send it" in shown.partition("<pre")[2]
+    flash = browser.flash_after(browser.send(mine, "/redeliver"))
+    assert flash == "run.completed was queued again."
     assert "No run" not in browser.page(f"{mine}?status=pending")
-    assert "None is delivered." in browser.page(f"{mine}?status=delivered")
+    assert "No delivered deliveries." in browser.page(f"{mine}?status=delivered")
 
 
-def test_deliveries_are_turned_over_page_by_page(browser, api):
+def test_deliveries_are_paged(browser, api):
     create(browser, url="https://webhook.invalid/in")
     mine = f"{PAGE}/{only(api)['id']}"
     project = api.project_id()
@@ -146,44 +150,44 @@ def test_deliveries_are_turned_over_page_by_page(browser, api):
     assert browser.get(f"{mine}?cursor=x").status_code == 400
 
 
-def test_who_is_no_admin_learns_why_there_is_nothing_to_see(server, api, browser):
+def test_a_caller_without_admin_sees_a_note(server, api, browser):
     create(browser)
     made = api.post("/projects/default/api-keys", {"name": "writer"})
     with PlainBrowser(server.url, made["key"]) as other:
         for path in (PAGE, f"{PAGE}/{only(api)['id']}", f"{PAGE}/{only(api)['id']}/deliveries/x"):
             answer = other.get(path)
             assert answer.status_code == 403
-            assert "does not carry the scope" in answer.text
+            assert "does not have the scope" in answer.text
             assert "example.com" not in answer.text
         _, fields = other.form(PAGE, "/ui/sign-out")
-        fields |= {"url": "https://example.com/mine", "events": "*", "once": "x"}
+        fields |= {"url": "https://example.com/mine", "events": "*", "form_token": "x"}
         assert other.http.post(PAGE, data=fields).status_code == 403
     assert only(api)["url"] == "https://example.com/in"
 
 
-def test_a_person_makes_a_webhook_and_watches_its_deliveries(open_tab, api):
+def test_a_webhook_is_created_in_a_browser_and_its_deliveries_appear(open_tab, api):
     tab = open_tab(PAGE)
     page = tab.page
-    page.get_by_label("Address").fill("https://webhook.invalid/in")
-    page.get_by_label("every event").check()
+    page.get_by_label("URL").fill("https://webhook.invalid/in")
+    page.get_by_label("all events").check()
     page.get_by_role("button", name="Create the webhook").click()
     expect(page.locator("#secret")).to_contain_text("whsec_")
-    page.get_by_role("link", name="I have kept it").click()
-    expect(page.get_by_text("Nothing was sent yet.")).to_be_visible()
+    page.get_by_role("link", name="I have stored it").click()
+    expect(page.get_by_text("No deliveries yet.")).to_be_visible()
     api.complete(api.create(api.project_id(), "task:live")["run_id"])
     expect(page.get_by_role("link", name="run.completed")).to_be_visible(timeout=12_000)
 
 
-def test_the_pages_keep_nobody_out_and_fit(open_tab, browser, api):
+def test_the_pages_are_accessible_and_fit(open_tab, browser, api):
     create(browser, url="https://webhook.invalid/in")
     browser.send(PAGE, "/triggers", {"target": "task:a", "config": '{"a": 1}'})
     api.complete(api.create(api.project_id(), "task:seen")["run_id"])
     tab = open_tab(PAGE)
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1_280)
     tab.open(f"{PAGE}/{only(api)['id']}")
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1_280)
     tab.page.get_by_role("link", name="run.completed").click()
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 1_280)

@@ -28,7 +28,7 @@ def register_service(api, key, **fields):
 
 
 def row_of(page, name):
-    """The row of the table that tells of this one."""
+    """The row of the table that contains this name."""
     return next(row for row in page.split("<tr") if name in row)
 
 
@@ -42,10 +42,10 @@ def test_a_worker_is_shown_with_the_runs_that_it_holds(browser, api, project):
     assert f"/ui/projects/default/runs/{made['run_id']}" in row
     assert "Count the boxes" in row
     api.complete(made["run_id"])
-    assert "nothing" in row_of(browser.page(PAGE), "holder")
+    assert "none" in row_of(browser.page(PAGE), "holder")
 
 
-def test_of_many_held_runs_the_first_are_linked_and_the_rest_counted(browser, api, project):
+def test_many_held_runs_are_linked_and_the_rest_counted(browser, api, project):
     worker = api.register("busy")
     for _ in range(7):
         api.create(project, "task:many")
@@ -61,7 +61,7 @@ def test_workers_are_shown_by_their_status(browser, api):
     assert "No worker is offline." in browser.page(f"{PAGE}?show=offline")
 
 
-def test_what_a_worker_says_of_itself_is_text(browser, api):
+def test_a_workers_metadata_is_shown_as_text(browser, api):
     body = {"implementation_kind": "e2e", "worker_key": "evil", "display_name": HOSTILE}
     body |= {"metadata": {"note": HOSTILE}, "implementation_display_name": HOSTILE}
     api.post("/agent-workers/projects/default/workers", body)
@@ -72,10 +72,10 @@ def test_what_a_worker_says_of_itself_is_text(browser, api):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in page
 
 
-def test_a_cursor_that_is_none_is_refused_with_a_sentence(browser):
+def test_an_invalid_cursor_is_refused(browser):
     answer = browser.get(f"{PAGE}?cursor=nonsense")
     assert answer.status_code == 400
-    assert "cursor is none of this list" in answer.text
+    assert "cursor is not from this list" in answer.text
 
 
 def test_a_push_service_is_shown_and_disabled(browser, api):
@@ -83,16 +83,16 @@ def test_a_push_service_is_shown_and_disabled(browser, api):
     row = row_of(browser.page(PAGE), "scribe")
     for shown in ("active", "writer", "this project", "1.2", "https://example.com/runs", "north"):
         assert shown in row, shown
-    told = browser.told(browser.send(PAGE, f"/push-services/{service}/disable"))
-    assert told.startswith("scribe is disabled")
+    flash = browser.flash_after(browser.send(PAGE, f"/push-services/{service}/disable"))
+    assert flash.startswith("scribe was disabled")
     row = row_of(browser.page(PAGE), "scribe")
     assert "disabled" in row
-    assert "Enabled again once it registers" in row
+    assert "It is enabled when it registers again" in row
     register_service(api, "one")
     assert "active" in row_of(browser.page(PAGE), "scribe")
 
 
-def test_a_push_service_is_disabled_by_nobody_who_only_reads(server, api):
+def test_a_reader_cannot_disable_a_push_service(server, api):
     service = register_service(api, "guarded", service_name="guarded")
     made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})
     with PlainBrowser(server.url, made["key"]) as reader:
@@ -105,13 +105,13 @@ def test_a_push_service_is_disabled_by_nobody_who_only_reads(server, api):
     assert api.get(f"/agent-runtimes/push-services/{service}")["service"]["status"] == "active"
 
 
-def test_the_page_follows_what_happens_and_keeps_what_is_open(open_tab, api, project):
+def test_the_page_refreshes_and_keeps_open_details(open_tab, api, project):
     worker = api.register("watched")
     tab = open_tab(PAGE)
     row = tab.page.get_by_role("row").filter(has_text="watched")
     row.get_by_text("Details").click()
     row.get_by_text("Details").focus()
-    expect(row).to_contain_text("nothing")
+    expect(row).to_contain_text("none")
     made = api.create(project, "task:watched", name="Seen live")
     api.claim(worker, "task:watched")
     expect(row.get_by_role("link", name="Seen live")).to_be_visible(timeout=12_000)
@@ -120,14 +120,14 @@ def test_the_page_follows_what_happens_and_keeps_what_is_open(open_tab, api, pro
     api.complete(made["run_id"])
 
 
-def test_the_page_keeps_nobody_out_and_fits(open_tab, api):
+def test_the_page_is_accessible_and_fits(open_tab, api):
     register_service(api, "seen")
     tab = open_tab(PAGE)
-    assert tab.serious() == []
+    assert tab.accessibility_violations() == []
     assert fits(tab, 360, 2_560)
 
 
-def test_more_workers_than_a_page_holds_are_turned_over(browser, api):
+def test_workers_are_paged(browser, api):
     for number in range(51):
         body = {"implementation_kind": "zzz", "worker_key": f"w{number:03}"}
         api.post("/agent-workers/projects/default/workers", body)

@@ -1,4 +1,4 @@
-"""Somebody who is signed in and reads pages without JavaScript."""
+"""A signed-in HTTP client that reads pages without JavaScript."""
 
 import html
 import re
@@ -7,8 +7,8 @@ import secrets
 import httpx2
 
 
-class Person:
-    """`get` reads a page, `post` sends a form of this session, each time anew. Answers are httpx2's; redirects are not followed."""
+class WebClient:
+    """`get` reads a page; `post` sends a form with a new form token. Redirects are not followed."""
 
     def __init__(self, server, key=None):
         self.http = httpx2.Client(base_url=server.url, headers={"Accept": "text/html"}, timeout=30)
@@ -18,24 +18,24 @@ class Person:
 
     def get(self, path, status=200, **query):
         answer = self.http.get(path, params=query or None)
-        assert answer.status_code == status, (answer.status_code, words(answer))
+        assert answer.status_code == status, (answer.status_code, page_text(answer))
         return answer
 
     def post(self, path, status=303, **fields):
-        answer = self.http.post(path, data={"csrf": self.csrf, "once": secrets.token_hex(16), **fields})
-        assert answer.status_code == status, (answer.status_code, words(answer))
+        answer = self.http.post(path, data={"csrf": self.csrf, "form_token": secrets.token_hex(16), **fields})
+        assert answer.status_code == status, (answer.status_code, page_text(answer))
         return answer
 
-    def told(self, path, **fields):
-        """What the page says that a form leads to, as its text."""
-        return words(self.get(self.post(path, **fields).headers["location"]))
+    def submit(self, path, **fields):
+        """Send a form. Return the text of the page to which it redirects."""
+        return page_text(self.get(self.post(path, **fields).headers["location"]))
 
     def close(self):
         self.http.close()
 
 
-def words(answer):
-    """The text of a page as it is read."""
+def page_text(answer):
+    """The visible text of a page."""
     body = answer.text.partition("<main")[2] or answer.text
     text = re.sub(r"<(script|style|datalist)\b.*?</\1>", "", body, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", text)).split())
@@ -47,7 +47,7 @@ def hidden(answer, name):
 
 
 def fits(tab, *widths):
-    """Whether the page needs no scrolling sideways, at each of these widths."""
+    """Check that the page does not scroll sideways at any of these widths."""
     for width in widths:
         tab.page.set_viewport_size({"width": width, "height": 800})
         wide = tab.page.evaluate("document.documentElement.scrollWidth")

@@ -1,12 +1,13 @@
-"""What every command works with."""
+"""The application that every command gets: the store, the notifier, and trackers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from runstead.commands import changes
-from runstead.commands.followers import Following
+from runstead.commands.followers import Followers
 from runstead.commands.notifications import Notifications
 from runstead.commands.projections import Projections
+from runstead.commands.trackers import ActivityTracker, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.leadership import LeaderState
@@ -32,9 +33,11 @@ from runstead.security.signing import Keyring
 
 
 class App:
-    """The store and the hints that follow its commits. `stopping` is set when the server shuts down: whoever waits
-    for something then answers at once. `standing` tells whether this replica leads. `keyring` signs, `egress` calls
-    addresses that callers chose. `artifacts` keeps what runs have made, None where there is no place for it.
+    """The store, the change notifications after its commits, and what commands share.
+
+    `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
+    whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
+    stores the artifacts of runs; None: this server stores none.
     """
 
     def __init__(
@@ -54,62 +57,60 @@ class App:
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.leader_state = LeaderState()
-        # Projects with webhooks, as far as known here: for these, whoever delivers is woken. Others are found by looking.
-        self.hooked: frozenset[str] = frozenset()
-        self.following = Following(store, notifier, self.stopping)
-        self.folds = Projections(store)
+        self.webhook_projects = WebhookProjects()
+        self.followers = Followers(store, notifier, self.stopping)
+        self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
-        # Ids of workers, and of others, that were heard of without a heartbeat, until that is stored.
-        self.heard: set[str] = set()
-        # Ids of browser sessions that were seen, until that is stored.
-        self.browsing: set[str] = set()
-        # This server as others see it, None until it tells them.
+        # Owners of leases that sent a request other than a heartbeat.
+        self.worker_activity = ActivityTracker(store.workers.touch)
+        self.session_activity = ActivityTracker(store.browser_sessions.touch)
+        # This server's entry in the list of replicas. None: it is not registered yet.
         self.replica: Replica | None = None
-        # Adds the metrics of the server's other processes to this one's; None where it is the only one.
+        # Adds the metrics of the server's other processes. None: this is the only process.
         self.exposition_of_all: Callable[[bytes], Awaitable[bytes]] | None = None
-        # A worker's project, kind and key never change: what a claim needs of it need not be read again.
+        # A worker's project, kind and key never change, so claims read them from here.
         self._workers: dict[str, Worker] = {}
 
     def stop(self) -> None:
-        """Tell everybody who waits that the server shuts down. On the event loop's thread."""
+        """End every pending wait because the server shuts down. Call it on the event loop's thread."""
         self.stopping.set()
-        self.following.wake()
+        self.followers.wake()
         self.notifier.wake_all()
         self.notifications.wake()
 
     def publish(self, written: Written) -> None:
-        """Wake whoever follows what a command has written."""
+        """Wake the followers and loops that wait for what a command wrote."""
         self._wake((written.run, *written.cancelled))
         if any(run.terminal for run in written.cancelled) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):
             self.notifier.publish((slot_key(written.run.project_id),))
         project_id = written.run.project_id
-        if project_id in self.hooked and (
+        if project_id in self.webhook_projects and (
             written.cancelled or event_of(written.before, written.run) is not None
         ):
             self.publish_deliveries()
-        if self.notifier.listened(project_id):
-            self.notifier.announce(project_id, changes.of_written(written))
+        if self.notifier.has_listeners(project_id):
+            self.notifier.publish_changes(project_id, changes.of_written(written))
 
     def publish_runs(self, runs: Sequence[Run]) -> None:
-        """The same for runs that a claim or the dispatcher has changed, of any projects."""
+        """Wake the followers of runs that a claim or the dispatcher changed, in any projects."""
         self._wake(runs)
-        if any(run.project_id in self.hooked for run in runs):
+        if any(run.project_id in self.webhook_projects for run in runs):
             self.publish_deliveries()
         for project_id in dict.fromkeys(run.project_id for run in runs):
-            if self.notifier.listened(project_id):
-                mine = [run for run in runs if run.project_id == project_id]
-                self.notifier.announce(project_id, changes.of_runs(mine))
+            if self.notifier.has_listeners(project_id):
+                changed = [run for run in runs if run.project_id == project_id]
+                self.notifier.publish_changes(project_id, changes.of_runs(changed))
 
     def publish_deliveries(self) -> None:
-        """Wake whoever delivers to webhooks."""
+        """Wake the loop that delivers webhook events."""
         self.notifier.publish([DELIVERY_KEY])
 
     def publish_conversation(self, conversation: Conversation) -> None:
-        """Tell whoever follows the project that a conversation in it was made or changed."""
-        if self.notifier.listened(conversation.project_id):
-            self.notifier.announce(conversation.project_id, [changes.of_conversation(conversation)])
+        """Notify the project's followers that a conversation was created or changed."""
+        if self.notifier.has_listeners(conversation.project_id):
+            self.notifier.publish_changes(conversation.project_id, [changes.of_conversation(conversation)])
 
     def _wake(self, runs: Iterable[Run]) -> None:
         keys: list[str] = []
@@ -120,7 +121,7 @@ class App:
             if run.available_at is not None:
                 keys.append(queue_key(run.project_id))
             if (run.terminal and run.awaited_at is not None) or (
-                # Whoever enforces deadlines may be asleep until a later one.
+                # The deadlines loop may be asleep until a later deadline.
                 run.due_at is not None and run.due_at < run.updated_at + limits.deadlines_tick_s * 1000
             ):
                 keys.append(DEADLINES_KEY)
@@ -131,6 +132,7 @@ class App:
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:
+        """Return a worker. It is read from the store once per process."""
         worker = self._workers.get(worker_id)
         if worker is None:
             worker = await self.store.workers.get(worker_id)

@@ -1,4 +1,4 @@
-"""A run's log: appending, reading, following."""
+"""A run's events: append and read."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.commands import runs
 from runstead.commands.app import App
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -19,70 +19,74 @@ from runstead.core.runs.transitions import Fence
 from runstead.ports.store import FamilyPage, TypeCount, Written
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """Events to append, and where the caller believes the log to stand."""
+class EventAppend(msgspec.Struct, frozen=True):
+    """Events to append, and the last event and sequence that the caller expects in the log."""
 
     events: tuple[NewEvent, ...]
-    expected_event_id: int | None = None
+    expected_previous_event_id: int | None = None
     expected_sequence: int | None = None
 
 
 async def append(
     app: App,
     principal: Principal,
-    named: Named,
-    batch: Batch,
+    run_ref: RunRef,
+    new: EventAppend,
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Store the events after the last one, all or none; a repeat of what is stored adds nothing.
+    """Append the events, all or none. A repeat of stored events adds nothing.
 
-    EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED,
+    Raises EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED,
     IDEMPOTENCY_KEY_REUSED (an event's own key).
     """
     return await runs.apply(
         app,
-        for_appending(principal, named.run_id),
-        named,
+        for_appending(principal, run_ref.run_id),
+        run_ref,
         lambda run, loaded: rules.append(
             run,
             now=loaded.now,
-            events=batch.events,
-            expected_event_id=batch.expected_event_id,
-            expected_sequence=batch.expected_sequence,
+            events=new.events,
+            expected_previous_event_id=new.expected_previous_event_id,
+            expected_sequence=new.expected_sequence,
             tail=loaded.tail,
             fence=fence,
             keys=loaded.event_keys,
         ),
         Want(
-            expected_previous_event_id=batch.expected_event_id,
-            event_keys=tuple(event.key for event in batch.events if event.key is not None),
+            expected_previous_event_id=new.expected_previous_event_id,
+            event_keys=tuple(event.key for event in new.events if event.key is not None),
         ),
         idempotency,
     )
 
 
 async def page(
-    app: App, principal: Principal, named: Named, after: int, limit: int, types: Sequence[str] = ()
+    app: App, principal: Principal, run_ref: RunRef, after: int, limit: int, types: Sequence[str] = ()
 ) -> tuple[Run, list[Event], bool]:
-    """Events after a number, in order, and whether more follow. A page may be shorter than `limit` where its
-    events are large.
+    """Return the run, its events after an event id in order, and whether more follow.
+
+    A page of large events may be shorter than `limit`.
     """
-    run = await runs.get(app, principal, named)
+    run = await runs.get(app, principal, run_ref)
     found = await app.store.runs.events(run.seq, after, limit + 1, limits.event_page_bytes_max, types)
     more = len(found) > limit
     if not more and found and found[-1].event_id < run.latest_event_id:
-        # The page was full of bytes, or what follows is private: only the store knows.
+        # The page reached its limit in bytes, or all later events are private.
         rest = await app.store.runs.events(run.seq, found[-1].event_id, 1, None, types)
         more = bool(rest)
     return run, found[:limit], more
 
 
 async def before(
-    app: App, principal: Principal, named: Named, before: int, limit: int, types: Sequence[str] = ()
+    app: App, principal: Principal, run_ref: RunRef, before: int, limit: int, types: Sequence[str] = ()
 ) -> tuple[Run, list[Event]]:
-    """The last events below a number, in order. There may be more before them, even where there are fewer than `limit`."""
-    run = await runs.get(app, principal, named)
+    """Return the run and the last events before an event id, in order.
+
+    Earlier events may exist even if there are fewer than `limit`.
+    """
+    run = await runs.get(app, principal, run_ref)
     found = await app.store.runs.events_before(run.seq, before, limit, limits.event_page_bytes_max, types)
     return run, found
 
@@ -90,21 +94,21 @@ async def before(
 async def family_page(
     app: App, principal: Principal, run: Run, after: int, limit: int, types: Sequence[str] = ()
 ) -> FamilyPage:
-    """Events of a run and of all below it after a position, in the order in which they were stored."""
-    refuse_bound(principal, "reads no others")
+    """Return events of a run and its descendants after a position, in the order in which they were stored."""
+    refuse_bound(principal, "cannot read other runs")
     return await app.store.runs.family_events(run, after, limit, limits.event_page_bytes_max, types)
 
 
-async def one(app: App, principal: Principal, named: Named, event_id: int) -> Event:
-    """One public event. NOT_FOUND."""
-    run = await runs.get(app, principal, named)
+async def one(app: App, principal: Principal, run_ref: RunRef, event_id: int) -> Event:
+    """Return one public event. Raises NOT_FOUND."""
+    run = await runs.get(app, principal, run_ref)
     found = await app.store.runs.event(run.seq, event_id)
     if found is None:
         raise not_found("Event")
     return found
 
 
-async def summary(app: App, principal: Principal, named: Named) -> tuple[Run, list[TypeCount]]:
-    """How many public events of each type the run's log holds, the most frequent type first."""
-    run = await runs.get(app, principal, named)
+async def summary(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[TypeCount]]:
+    """Count the public events of each type in the run's log, most frequent type first."""
+    run = await runs.get(app, principal, run_ref)
     return run, await app.store.runs.event_counts(run.seq)

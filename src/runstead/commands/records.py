@@ -1,29 +1,29 @@
-"""Pausing a run, naming it, deleting it, and what it used."""
+"""Pause, rename and delete a run, and read its usage."""
 
 from collections.abc import Mapping
 
-from runstead.commands import locate, runs
+from runstead.commands import runs
 from runstead.commands.app import App
-from runstead.commands.runs import Named
-from runstead.commands.waits import tell_waiting
+from runstead.commands.runs import RunRef
+from runstead.commands.waits import resume_parent
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
-from runstead.core.runs.transitions import Seen
+from runstead.core.runs.transitions import IfMatch
 from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import Written
 
 
 async def pause(
-    app: App, principal: Principal, named: Named, idempotency: IdempotencyRecord | None = None
+    app: App, principal: Principal, run_ref: RunRef, idempotency: IdempotencyRecord | None = None
 ) -> Written:
-    """Hold the run back until an unpause. RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
+    """Pause the run until a resume with the type unpause. Raises RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
     return await runs.apply(
         app,
         principal,
-        named,
+        run_ref,
         lambda run, loaded: transitions.pause(run, now=loaded.now),
         idempotency=idempotency,
     )
@@ -32,43 +32,47 @@ async def pause(
 async def rename(
     app: App,
     principal: Principal,
-    named: Named,
+    run_ref: RunRef,
     names: Mapping[str, str | bytes | None],
-    seen: Seen | None,
+    if_match: IfMatch | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Set title and labels, in any state. PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
+    """Set title and labels, in any state. Raises PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
     return await runs.apply(
         app,
         principal,
-        named,
-        lambda run, loaded: transitions.rename(run, now=loaded.now, names=names, seen=seen),
+        run_ref,
+        lambda run, loaded: transitions.rename(run, now=loaded.now, names=names, if_match=if_match),
         idempotency=idempotency,
     )
 
 
-async def delete(app: App, principal: Principal, named: Named) -> Written:
-    """Remove an ended run without runs below it, and all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
-    refuse_bound(principal, "deletes nothing")
-    key = await locate.run_key(app, principal, Scope.RUNS_WRITE, named.run_id, named.project)
+async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
+    """Delete an ended run without children, and all that belongs to it.
+
+    Raises RUN_NOT_TERMINAL, RUN_HAS_CHILDREN.
+    """
+    refuse_bound(principal, "cannot delete runs")
+    key = await runs.write_key(app, principal, run_ref)
     before = await app.store.runs.get(key)
-    told = before is not None and before.terminal and before.awaited_at is not None
-    if before is not None and told:
-        # Once it is gone, nobody finds it to tell of its end.
-        await tell_waiting(app, before)
+    resumed = before is not None and before.terminal and before.awaited_at is not None
+    if before is not None and resumed:
+        # The parent waits for this run, and could not be resumed after the deletion.
+        await resume_parent(app, before)
 
     def rule(run: Run, _: Loaded) -> Transition:
-        # Found first: whoever cannot see the run learns nothing of it, not even which scope it would take.
+        # Checked after the run was found, so that a caller who may not see it gets NOT_FOUND.
         require(principal, Scope.ADMIN, run.project_id, "Run")
         return transitions.delete(run)
 
-    written = await runs.apply(app, principal, named, rule)
-    if not told and written.run.awaited_at is not None:
-        await tell_waiting(app, written.run)  # it ended only just now
+    written = await runs.apply_at(app, key, rule)
+    if not resumed and written.run.awaited_at is not None:
+        await resume_parent(app, written.run)  # it ended after it was read above
     return written
 
 
-async def usage(app: App, principal: Principal, named: Named) -> tuple[Run, FamilyUsage]:
-    refuse_bound(principal, "reads no others")
-    run = await runs.get(app, principal, named)
+async def usage(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, FamilyUsage]:
+    """Return the usage of the run, of its descendants and of its family."""
+    refuse_bound(principal, "cannot read other runs")
+    run = await runs.get(app, principal, run_ref)
     return run, await app.store.runs.usage(run)

@@ -1,11 +1,11 @@
-"""External workers: registering, claiming, keeping and letting go of runs."""
+"""External workers: register, claim runs, renew and release leases."""
 
 import asyncio
-import itertools
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,13 +17,13 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports.notifier import queue_key, slot_key
-from runstead.ports.store import ClaimQuery, RunKey, Written
+from runstead.ports.store import ClaimRequest, RunKey, Written
 
 
 def new_token() -> str:
@@ -31,6 +31,8 @@ def new_token() -> str:
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker to register. `metadata` is JSON text."""
+
     implementation_kind: str
     worker_key: str
     display_name: str | None = None
@@ -46,10 +48,13 @@ async def register(
     token: str,
     idempotency: IdempotencyRecord | None = None,
 ) -> Worker:
-    """Store the worker, or find it by (project, implementation_kind, worker_key), and make `token` one of its own."""
+    """Store the worker, or find it by (project, implementation_kind, worker_key), and add the token.
+
+    Raises FORBIDDEN, NOT_FOUND.
+    """
     found = await locate.project(app, principal, Scope.WORKERS, project)
     if principal.worker_id is not None:
-        raise Error("FORBIDDEN", "A worker token registers no workers: use the key or user token")
+        raise Error("FORBIDDEN", "A worker token cannot register workers: use an API key or a user token")
     now = now_ms()
     worker = Worker(
         id=str(uuid.uuid4()),
@@ -67,8 +72,11 @@ async def register(
 
 
 async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
-    """The worker that the caller acts for: itself, or one of a project whose runs it may work on."""
-    refuse_bound(principal, "acts for no worker")
+    """Return the worker that the caller acts for: itself, or a worker of a project whose runs it may write.
+
+    Raises FORBIDDEN, NOT_FOUND.
+    """
+    refuse_bound(principal, "cannot act for a worker")
     if principal.worker_id not in (None, worker_id):
         raise not_found("Worker")
     worker = await app.worker(worker_id)
@@ -82,22 +90,12 @@ async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
 async def heartbeat(
     app: App, principal: Principal, worker_id: str, idempotency: IdempotencyRecord | None = None
 ) -> Worker:
+    """Store that the worker is alive. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
     found = await app.store.workers.heartbeat(worker.id, idempotency)
     if found is None:
         raise not_found("Worker")
     return found
-
-
-async def note_heard(app: App) -> int:
-    """Store that workers were heard of by other requests than heartbeats; how many, `limits.heard_per_tick_max` at
-    most.
-    """
-    some = list(itertools.islice(app.heard, limits.heard_per_tick_max))
-    if some:
-        app.heard.difference_update(some)
-        await app.store.workers.heard(some)
-    return len(some)
 
 
 async def page(
@@ -109,114 +107,142 @@ async def page(
     *,
     silent: bool | None,
 ) -> list[Worker]:
-    """A project's workers by kind and key, those beyond `after`."""
-    refuse_bound(principal, "lists no workers")
+    """Return the project's workers after (implementation_kind, worker_key), in that order."""
+    refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     return await app.store.workers.page(found.id, after, limit, silent=silent)
 
 
-async def held(app: App, principal: Principal, project: str, owners: Sequence[str]) -> dict[str, list[Held]]:
-    """The runs of a project that these workers or push services hold now, by their ids, as far as
-    `limits.held_looked_max` lets them be seen. Who holds none is not in it.
+async def held(
+    app: App, principal: Principal, project: str, owners: Sequence[str]
+) -> dict[str, list[HeldRun]]:
+    """Return the runs of a project that these workers or push services hold now, by owner id.
+
+    At most `limits.held_runs_checked_max` runs are read. Owners without runs are left out.
     """
-    refuse_bound(principal, "lists no workers")
+    refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
-    by_owner: dict[str, list[Held]] = {}
-    for one in await app.store.workers.held(found.id, owners, limits.held_looked_max) if owners else ():
-        by_owner.setdefault(one.owner, []).append(one)
+    by_owner: dict[str, list[HeldRun]] = {}
+    for run in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
+        by_owner.setdefault(run.owner, []).append(run)
     return by_owner
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker takes. No kinds and no targets: agent runs, as the published clients mean it."""
+class LeasedRun(NamedTuple):
+    """A run that the worker holds, and the newest session of the run."""
 
-    lease_s: int
-    kinds: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    wait_s: int = 0
-    max_runs: int = 1
+    run: Run
+    session: Session | None = None
 
 
 async def claim(
     app: App,
     principal: Principal,
     worker_id: str,
-    claim: Claim,
-    gone: Callable[[], Awaitable[bool]],
+    *,
+    kinds: Sequence[str],
+    targets: Sequence[str],
+    max_runs: int,
+    lease_s: int,
+    wait_s: int,
+    disconnected: Callable[[], Awaitable[bool]],
     idempotency: IdempotencyRecord | None = None,
-) -> list[Run]:
-    """Take the next claimable runs, waiting up to `wait_s` for one. `gone` tells whether the caller still listens:
-    a run must not be handed to nobody.
+) -> list[LeasedRun]:
+    """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
+
+    Without kinds and targets, agent runs are claimed, as published clients expect. If `disconnected` returns
+    true, no run is leased.
     """
     worker = await acting(app, principal, worker_id)
-    app.heard.add(worker.id)
-    query = ClaimQuery(
+    app.worker_activity.add(worker.id)
+    request = ClaimRequest(
         project_id=worker.project_id,
-        kinds=_kinds(claim),
-        targets=claim.targets,
+        kinds=_kinds(kinds, targets),
+        targets=tuple(targets),
         implementation_kind=worker.implementation_kind,
         worker_key=worker.worker_key,
-        limit=claim.max_runs,
+        limit=max_runs,
     )
 
     def decide(run: Run, now: int) -> Transition:
         return transitions.claim(
-            run, now=now, worker=worker.id, lease_ms=claim.lease_s * 1000, token=secrets.token_hex(16)
+            run, now=now, worker=worker.id, lease_ms=lease_s * 1000, token=secrets.token_hex(16)
+        )
+
+    def record(*, last: bool) -> IdempotencyRecord | None:
+        """While the long poll has time left, an empty claim is retried, so its answer is not stored."""
+        return _rendering(
+            idempotency, lambda runs: [LeasedRun(run) for run in runs], stored=lambda runs: last or bool(runs)
         )
 
     loop = asyncio.get_running_loop()
-    until = loop.time() + claim.wait_s
-    project, asked = worker.project_id, False
+    until = loop.time() + wait_s
+    project, limits_read = worker.project_id, False
     with ExitStack() as subscriptions:
-        hint = subscriptions.enter_context(app.notifier.subscribe(queue_key(project)))
+        change = subscriptions.enter_context(app.notifier.subscribe(queue_key(project)))
         while True:
-            hint.clear()
+            change.clear()
             left = until - loop.time()
-            found = await app.store.runs.claim(
-                query, decide, idempotency if left <= 0 else _unless_empty(idempotency)
-            )
-            if found:
-                app.publish_runs(found)
-                return found
+            runs = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            if runs:
+                app.publish_runs(runs)
+                # A first attempt has no earlier session.
+                return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]
             if left <= 0:
                 return []
-            if not asked:
-                asked = True
-                # Where runs are limited, the end of one is worth a look too. Only who waits anyway pays for the question.
+            if not limits_read:
+                limits_read = True
+                # Under concurrency limits, the end of a run can make another one claimable. Only a claim that
+                # waits pays for this read.
                 if await app.store.concurrency.of(project):
                     both = app.notifier.subscribe(queue_key(project), slot_key(project))
-                    hint = subscriptions.enter_context(both)
+                    change = subscriptions.enter_context(both)
                     continue
-            delay = await app.store.runs.next_available(project, query.kinds, limits.claim_look_ms_max)
+            delay = await app.store.runs.next_available(project, request.kinds, limits.claim_read_age_ms_max)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _pause(delay))):
-                    await hint.wait()
-            if app.stopping.is_set() or await gone():
+                    await change.wait()
+            if app.stopping.is_set() or await disconnected():
                 return []
+
+
+async def _session(app: App, run: Run) -> Session | None:
+    return await app.store.workers.session(run.seq)
 
 
 def _pause(delay_ms: int | None) -> float:
-    """Seconds until a claim looks again without a hint: when the next delayed run is available, but not too often, since
-    that run may be for another worker.
+    """Seconds until a claim without a notification retries: when the next delayed run becomes available.
+
+    The pause has a lower bound, since that run may be for another worker.
     """
     if delay_ms is None:
         return limits.claim_poll_s
     return min(max(delay_ms / 1000, limits.claim_pause_s_min), limits.claim_poll_s)
 
 
-def _kinds(claim: Claim) -> tuple[str, ...]:
-    if claim.kinds:
-        return claim.kinds
-    named = {target.partition(":")[0] for target in claim.targets}
-    return tuple(sorted(named & {"agent", "workflow", "task", "eval"})) or ("agent",)
+def _kinds(kinds: Sequence[str], targets: Sequence[str]) -> tuple[str, ...]:
+    if kinds:
+        return tuple(kinds)
+    of_targets = {target.partition(":")[0] for target in targets}
+    return tuple(sorted(of_targets & {"agent", "workflow", "task", "eval"})) or ("agent",)
 
 
-def _unless_empty(idempotency: IdempotencyRecord | None) -> IdempotencyRecord | None:
-    """An empty look is no answer while the caller still waits: nothing to remember under its key."""
+def _rendering(
+    idempotency: IdempotencyRecord | None,
+    to_result: Callable[[Any], Any],
+    *,
+    stored: Callable[[Any], bool] = lambda _: True,
+) -> IdempotencyRecord | None:
+    """Convert what the store wrote into the command's result before the answer is rendered and stored.
+
+    Sessions are read after the commit, so a replayed answer has none. An answer is stored if `stored` is
+    true.
+    """
     if idempotency is None:
         return None
     return msgspec.structs.replace(
-        idempotency, render=lambda found: idempotency.render(found) if found else None
+        idempotency,
+        render=lambda written: idempotency.render(to_result(written)) if stored(written) else None,
     )
 
 
@@ -228,10 +254,10 @@ async def renew(
     lease_s: int,
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
-) -> Written:
-    """Keep the lease; `transition.accepted` is False where the worker has lost it."""
+) -> LeasedRun | None:
+    """Renew the lease. Returns None if the worker has lost it. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
-    app.heard.add(worker.id)
+    app.worker_activity.add(worker.id)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:
@@ -240,7 +266,13 @@ async def renew(
             loaded.run, now=loaded.now, lease_ms=lease_s * 1000, worker=worker.id, fence=fence
         )
 
-    return await app.store.runs.apply(RunKey(worker.project_id, run_id), decide, idempotency=idempotency)
+    def leased(written: Written) -> LeasedRun | None:
+        return LeasedRun(written.run) if written.transition.accepted else None
+
+    key = RunKey(worker.project_id, run_id)
+    written = await app.store.runs.apply(key, decide, idempotency=_rendering(idempotency, leased))
+    renewed = leased(written)
+    return None if renewed is None else renewed._replace(session=await _session(app, renewed.run))
 
 
 async def release(
@@ -253,7 +285,7 @@ async def release(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """End the attempt without a completion. ATTEMPT_SUPERSEDED where it is not the worker's any more."""
+    """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED if the worker has lost it."""
     worker = await acting(app, principal, worker_id)
 
     def decide(loaded: Loaded) -> Transition:
@@ -283,7 +315,7 @@ async def put_session(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Session:
-    """Note what the worker calls its work on a run that it holds or held."""
+    """Store the worker's session of a run that it holds or held. Raises NOT_FOUND, ATTEMPT_SUPERSEDED."""
     worker = await acting(app, principal, worker_id)
     run = await app.store.runs.get(RunKey(worker.project_id, run_id))
     if run is None:

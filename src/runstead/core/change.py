@@ -1,4 +1,4 @@
-"""Hints about a project: that something in it changed, for whoever follows the project as a whole."""
+"""Change notifications of a project, for clients that follow the whole project."""
 
 from typing import Literal
 
@@ -8,10 +8,11 @@ ChangeType = Literal["run.created", "run.updated", "run.completed", "conversatio
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What changed, as it stood after the commit. It may be old by the time it is read: the lists have the truth.
+    """What changed, with the status after the commit. It can be outdated when it is read: the store is
+    authoritative.
 
-    `run.completed`: the run reached a terminal status. `resync`: hints were lost on the way, read the lists again;
-    nothing else is set but `at` (ms).
+    `run.completed`: the run reached a terminal status. `resync`: notifications were lost, so read the lists
+    again; only `at` (ms) is set.
     """
 
     type: ChangeType

@@ -1,14 +1,9 @@
-"""Time as the project keeps it: integer milliseconds since 1970 UTC, shown as ISO-8601 with milliseconds and `Z`."""
+"""Times: integer milliseconds since 1970 UTC, shown as ISO 8601 with milliseconds and `Z`."""
 
 import time
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, TypeVar
-
-from runstead.core import limits
-
-T = TypeVar("T")
+from typing import Final
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -17,12 +12,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stands still while the machine sleeps. macOS's does not.
+#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stops while the machine sleeps. On macOS it
+#: continues.
 _ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def elapsed_s() -> float:
-    """Seconds since some moment, those in which the process was stopped or the machine slept included."""
+    """Seconds since an arbitrary moment, including the time in which the process was stopped or the machine slept."""
     return time.clock_gettime(_ELAPSED)
 
 
@@ -42,18 +38,6 @@ def iso_or_none(ms: int | None) -> str | None:
 
 
 def to_ms(moment: datetime) -> int:
-    """A moment with a time zone, in ms; parts of a millisecond are cut off."""
+    """Convert a datetime with a time zone to ms. Fractions of a millisecond are cut off."""
     assert moment.tzinfo is not None
     return (moment - _EPOCH) // timedelta(milliseconds=1)  # timestamp() is a float: 65.109 s would lose a ms
-
-
-def paced(items: Iterable[T], each: int = 32) -> Iterator[T]:
-    """For long work in a thread beside the event loop: it sleeps after `each` items, a fraction of a ms of work.
-
-    Letting go of the interpreter without sleeping is not enough: the event loop lets go of it with every statement of
-    SQLite, and would then wait for such a piece of work each time.
-    """
-    for number, item in enumerate(items):
-        if number % each == 0:
-            time.sleep(limits.paced_pause_s)
-        yield item

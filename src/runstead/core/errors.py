@@ -1,38 +1,38 @@
-"""The one error of the application. It knows nothing of HTTP: `http/framework/problems.py` maps codes to statuses."""
+"""The error type of the application. `http/framework/problems.py` maps its codes to HTTP statuses."""
 
 from typing import Final
 
-#: Every code that an answer can carry, with the sentence that explains it to a person.
+#: Every error code of an answer, with its explanation for people.
 CODES: Final[dict[str, str]] = {
     "INVALID_REQUEST": "The request is malformed or a value in it is not allowed.",
     "BODY_TOO_LARGE": "The request body is larger than the route takes: 10 MiB, or less where the route says so.",
     "URL_TOO_LONG": "The request's URL is longer than 16 KiB.",
     "HEADERS_TOO_LARGE": "The request line and the headers are larger than 64 KiB.",
-    "REQUEST_TIMEOUT": "The request did not come in time: the connection is closed.",
+    "REQUEST_TIMEOUT": "The request did not arrive in time: the connection is closed.",
     "ADDRESS_LIMIT_REACHED": "This address has as many connections as one address can have.",
     "CONNECTION_LIMIT_REACHED": "The server has as many connections as it can have: try again after Retry-After.",
-    "UNAUTHENTICATED": "There is no credential, or it is not valid.",
-    "FORBIDDEN": "The credential is valid but does not carry the permission.",
-    "NOT_FOUND": "There is no such thing, or the caller cannot see it.",
+    "UNAUTHENTICATED": "The credential is missing or not valid.",
+    "FORBIDDEN": "The credential is valid but does not have the permission.",
+    "NOT_FOUND": "The resource does not exist, or the caller cannot see it.",
     "METHOD_NOT_ALLOWED": "The path exists, but not with this method.",
     "RUN_ID_CONFLICT": "The run id is taken by a run with another kind, owner or target.",
-    "RUN_ID_AMBIGUOUS": "Several projects of the caller hold this run id: name one with ?project=.",
+    "RUN_ID_AMBIGUOUS": "Several projects of the caller have a run with this id: name one with ?project=.",
     "RUN_NOT_ACTIVE": "The run is completed, failed or cancelled.",
     "RUN_NOT_TERMINAL": "The run must be completed, failed or cancelled first.",
-    "RUN_HAS_CHILDREN": "A run with runs below it cannot be deleted.",
+    "RUN_HAS_CHILDREN": "A run with descendants cannot be deleted.",
     "RUN_ALREADY_WAITING": "The run already waits for something else.",
-    "PARENT_CANCELLED": "The parent, or a run above it, was cancelled: it gets no more children.",
+    "PARENT_CANCELLED": "The parent or one of its ancestors was cancelled: it accepts no more children.",
     "FAMILY_TOO_DEEP": "The chain of parents is longer than the limit.",
     "ATTEMPT_SUPERSEDED": "The attempt or lease token is no longer the current one.",
-    "EVENT_CURSOR_MISMATCH": "An expected cursor is not where the run's log stands.",
+    "EVENT_CURSOR_MISMATCH": "An expected cursor does not match the end of the run's log.",
     "EVENT_RUN_TERMINAL": "Events cannot be appended to a run that has ended.",
     "EVENT_RUN_WAITING": "Events cannot be appended while the run waits.",
     "EVENT_TOO_LARGE": "One event is 256 KiB or larger.",
     "EVENT_TYPE_REFUSED": "Terminal events are written by completing the run, not by appending.",
-    "EVENT_LOG_FULL": "The run holds as many events as one run can hold.",
+    "EVENT_LOG_FULL": "The run has as many events as one run can have.",
     "REQUEST_SNAPSHOT_TOO_LARGE": "The start payload is 2 MiB or larger.",
     "TOOL_RESULT_NOT_WAITING": "The run does not wait for a result.",
-    "TOOL_RESULT_CONFLICT": "The run waits for something else, or got another result for this call.",
+    "TOOL_RESULT_CONFLICT": "The run waits for something else, or has another result for this tool call.",
     "INPUT_REQUEST_NOT_OPEN": "The input request was submitted, cancelled or has expired.",
     "CONVERSATION_LINKED": "The conversation, or the family of a run in it, belongs elsewhere: it cannot be linked.",
     "SCHEDULE_LIMIT_REACHED": "The project has as many schedules as one project can have.",
@@ -40,21 +40,21 @@ CODES: Final[dict[str, str]] = {
     "WEBHOOK_DISABLED": "The webhook is disabled and sends nothing.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
     "PRICE_LIMIT_REACHED": "The project has as many prices as one project can have.",
-    "BATCH_CLOSED": "The batch is completed or was called off: it takes no more runs.",
-    "BATCH_NOT_RETRIABLE": "The batch has runs that have not ended, or none or too many that can be tried again.",
+    "BATCH_CLOSED": "The batch is completed or was cancelled: it accepts no more runs.",
+    "BATCH_NOT_RETRIABLE": "The batch has active runs, or no runs or too many runs that can be retried.",
     "SCHEDULE_COMPLETED": "The schedule has had all its runs: max_runs of them, or the one of run_at.",
-    "SCHEDULE_DELETING": "The schedule is being deleted: it changes no more and starts no runs.",
-    "SCHEDULE_FROM_SOURCE": "The schedule is defined in the project's source: it is changed there, or paused here.",
+    "SCHEDULE_DELETING": "The schedule is being deleted: it cannot be changed and starts no runs.",
+    "SCHEDULE_FROM_SOURCE": "The schedule is defined in the project's source: change it there, or pause it here.",
     "ARTIFACT_LIMIT_REACHED": "The run has as many artifacts as one run can have.",
-    "ARTIFACT_MISMATCH": "The bytes that came are not those whose sha256 was announced.",
+    "ARTIFACT_MISMATCH": "The received bytes do not match the announced sha256.",
     "ARTIFACT_TOO_LARGE": "The artifact is larger than RUNSTEAD_ARTIFACT_BYTES_MAX.",
-    "ARTIFACTS_NOT_KEPT": "The server has no place for artifacts: RUNSTEAD_ARTIFACTS_URL is not set.",
-    "RANGE_NOT_SATISFIABLE": "The Range lies behind the end of the artifact.",
+    "ARTIFACTS_NOT_KEPT": "The server stores no artifacts: RUNSTEAD_ARTIFACTS_URL is not set.",
+    "RANGE_NOT_SATISFIABLE": "The Range starts after the end of the artifact.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
-    "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being worked on.",
+    "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being processed.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",
-    "LAST_ADMIN": "A project keeps at least one way in: the last admin cannot be removed.",
-    "PRECONDITION_FAILED": "If-Match does not name the run as it is now.",
+    "LAST_ADMIN": "The last admin of a project cannot be removed.",
+    "PRECONDITION_FAILED": "If-Match does not match the current version of the run.",
     "PRECONDITION_REQUIRED": "The change needs an If-Match header.",
     "TOO_MANY_PUSH_SERVICES": "The project has as many push services as one project can have.",
     "STORE_BUSY": "Too many writes are waiting: try again after Retry-After.",
@@ -63,25 +63,25 @@ CODES: Final[dict[str, str]] = {
     "INTERNAL": "Something went wrong in the server; it was logged.",
 }
 
-#: Codes that stand in a run's own `error`, put there by the server.
+#: Error codes that the server writes into a run's `error`.
 RUN_CODES: Final[dict[str, str]] = {
     "CANCELLED": "The run was cancelled.",
-    "REPLACED": "The run was cancelled by its schedule, whose next run took its place.",
-    "LEASE_EXPIRED": "A worker's lease expired and no attempt was left.",
-    "ATTEMPTS_EXHAUSTED": "A worker released the run and no attempt was left.",
-    "TIMEOUT": "The attempt took longer than timeout_seconds and no attempt was left.",
-    "WAIT_EXPIRED": "What the run waited for did not come before expires_at.",
-    "EVENT_LOG_FULL": "The run holds as many events as one run can hold, and its timer could not resume it.",
+    "REPLACED": "The run was cancelled by its schedule, whose next run replaced it.",
+    "LEASE_EXPIRED": "A worker's lease expired and no retries were left.",
+    "ATTEMPTS_EXHAUSTED": "A worker released the run and no retries were left.",
+    "TIMEOUT": "The attempt took longer than timeout_seconds and no retries were left.",
+    "WAIT_EXPIRED": "The run was not resumed before expires_at.",
+    "EVENT_LOG_FULL": "The run has as many events as one run can have, and its timer could not resume it.",
     "OUTPUT_TOO_LARGE": "The output is larger than 1 MiB.",
     "DISPATCH_FAILED": "The run could not be handed to its push service.",
 }
 
 
 class Error(Exception):
-    """A refusal: `code` is stable and for programs, `message` one sentence for people.
+    """A refused command. `code` is stable and for programs; `message` is one sentence for people.
 
-    `retry_after_s` is set where trying again later can help; `errors` holds `(path, message)` pairs
-    for values of a body that were refused.
+    `retry_after_s` is set if a retry can succeed. `errors` holds `(path, message)` pairs for invalid values
+    of a body.
     """
 
     def __init__(
@@ -101,5 +101,5 @@ class Error(Exception):
 
 
 def not_found(what: str) -> Error:
-    """The one answer for "unknown" and "not visible": the two are not told apart."""
+    """NOT_FOUND for a record that does not exist or is not visible to the caller: both get the same answer."""
     return Error("NOT_FOUND", f"{what} not found")

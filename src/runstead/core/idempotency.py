@@ -1,4 +1,4 @@
-"""Idempotency is stored, not computed: the answer to a key is written in the transaction of its effect."""
+"""Idempotency keys: the answer to a key is stored in the transaction of its effect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,11 @@ import msgspec
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True):
-    """An idempotency key with the request it came with.
+    """An idempotency key and the request that uses it.
 
-    `owner` names the caller, `digest` is a SHA-256 over method, path and body, and `render` makes the answer
-    (status, body) from what the store method returns, or None where that is not worth remembering. An engine looks
-    the key up first, and stores the answer with the effect.
+    `owner` names the caller. `digest` is a SHA-256 over method, path and body. `render` builds the answer
+    (status, body) from the result of the store method, or returns None if the answer need not be stored. An
+    engine looks up the key first, and stores the answer with the effect.
     """
 
     owner: str
@@ -20,8 +20,11 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
     render: Callable[[Any], tuple[int, bytes] | None]
 
 
-class ReplayedResponse(Exception):  # noqa: N818 - no error: the answer is already there
-    """The request was answered before: here is that answer. Raised by an engine, caught where requests end."""
+class ReplayedResponse(Exception):  # noqa: N818 - it carries an answer and is not an error
+    """The stored answer of an earlier request with the same key.
+
+    Engines raise it, the HTTP layer sends it.
+    """
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(status)

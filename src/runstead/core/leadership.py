@@ -1,4 +1,4 @@
-"""Who of the replicas leads: who may be elected, and what a replica may believe of itself."""
+"""Leader election among replicas: the rules of the lease, and the state that a replica keeps of its own lead."""
 
 from collections.abc import Callable
 
@@ -8,45 +8,49 @@ from runstead.core.clock import elapsed_s
 
 
 class Lead(msgspec.Struct, frozen=True):
-    """The lead as the store has it. `expires_at` is in ms by the store's clock; `term` grows with every election, so
-    that of two who think they lead, the later one is known.
+    """The leader's lease in the store. `expires_at` in ms by the store's clock. `term` grows with every
+    election, so that of two replicas that both believe to lead, the higher term is the right one.
     """
 
     term: int = 0
-    owner: str | None = None  # nobody's: there was none yet, or it was given up
+    owner: str | None = None  # None: there is no leader
     expires_at: int = 0
 
 
 def elect(held: Lead, owner: str, lease_ms: int, now: int) -> Lead:
-    """Renews the lead of whoever holds it, and gives it to another once it has run out or was given up. A holder
-    that let it run out is elected anew, into a new term.
+    """Decide a request for the lead: renew it for its owner, or give it to `owner` if it is free or has
+    expired.
+
+    An owner whose lease has expired is elected again, with a new term. Times in ms by the store's clock.
     """
     if held.owner is None or held.expires_at <= now:
         return Lead(held.term + 1, owner, now + lease_ms)
     if held.owner == owner:
         return Lead(held.term, owner, now + lease_ms)
-    # More than a whole lease ahead: the clock was set back. It must not keep a dead leader in office until it is there.
+    # A lease that ends later than a whole lease from now shows that the clock was set back. It is shortened,
+    # so that a dead leader does not keep the lead until the clock has caught up.
     return Lead(held.term, held.owner, min(held.expires_at, now + lease_ms))
 
 
-def in_office(held: Lead, now: int) -> Lead:
-    """The lead as it is told to others: one that has run out is nobody's."""
+def unexpired(held: Lead, now: int) -> Lead:
+    """Return the lead, without an owner if it has expired."""
     return held if held.expires_at > now else Lead(held.term)
 
 
 def resign(held: Lead, owner: str) -> Lead:
-    """Nobody leads any more, if it was this one."""
+    """Return the lead without an owner if `owner` holds it, else unchanged."""
     return Lead(held.term) if held.owner == owner else held
 
 
 class LeaderState:
-    """What this replica may believe. Its lead ends by a clock of its own that goes on while the process stands still or
-    the machine sleeps, and counts from before the store was asked: it ends before anybody else can be elected.
+    """What this replica knows about the lead. Its own lead ends by a local clock that continues while the
+    process is stopped or the machine sleeps, and that started before the request to the store. So it ends
+    before another replica can be elected.
     """
 
     def __init__(self, clock: Callable[[], float] = elapsed_s) -> None:
         self.clock = clock
-        self.term = 0  # the latest one heard of, whoever holds it
+        self.term = 0  # the latest known term, of any replica
         self._until = 0.0
 
     @property

@@ -1,24 +1,26 @@
-"""Every bound in one place, its unit last in the name."""
+"""All bounds. The name of a bound ends with its unit."""
 
 from typing import Final
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
-# Requests while they are read, of whomever
+# Reading requests, before authentication
 header_bytes_max: Final = 64 * KIB  # of the request line and all headers
 url_bytes_max: Final = 16 * KIB
-header_s_max: Final = 10.0  # for a whole header to come, from the first byte, or from the connection's begin
-body_s_max: Final = 30.0  # for a body to be whole, or else to have grown by this many seconds' least share
+header_s_max: Final = (
+    10.0  # to receive the whole header, from its first byte or from the start of the connection
+)
+body_s_max: Final = 30.0  # to receive the whole body, or `body_bytes_per_s_min` of it in each such period
 body_bytes_per_s_min: Final = 4 * KIB
 idle_s_max: Final = 75.0  # between two requests on one connection
-last_request_s: Final = 0.3  # that a stopping server gives a connection that has sent no request yet
-refused_s_max: Final = 2.0  # for a caller to read a refusal before it is cut off
-plain_body_bytes_max: Final = 64 * KIB  # which are read whole before anything is asked about the caller
+last_request_s: Final = 0.3  # a stopping server waits this long for the first request of a new connection
+refused_s_max: Final = 2.0  # for a client to read a refusal before the connection is closed
+plain_body_bytes_max: Final = 64 * KIB  # bodies that are read before authentication
 
-# Connections, where the limit on open files allows for as many
+# Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
-files_kept_max: Final = 512  # of the open files, for the store and for what goes out
+files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections
 backlog_max: Final = 4_096
 
 # Bodies and values
@@ -29,7 +31,7 @@ private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
-batch_config_bytes_max: Final = 64 * KIB  # of the run that follows a batch
+batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
@@ -65,7 +67,7 @@ field_button_chars_max: Final = 64
 field_value_chars_max: Final = 64 * KIB
 cron_chars_max: Final = 255
 timezone_chars_max: Final = 128
-schedule_failure_chars_max: Final = 1_000  # of a failed run's message, as its schedule tells it
+schedule_failure_chars_max: Final = 1_000  # of a failed run's message that its schedule shows
 schedule_reason_chars_max: Final = 1_000
 source_path_chars_max: Final = 1_024
 source_hash_chars_max: Final = 255
@@ -75,9 +77,9 @@ events_per_append_max: Final = 100
 events_per_run_max: Final = (1 << 24) - 1
 event_rows_default: Final = 100
 event_rows_max: Final = 500
-event_types_filtered_max: Final = 100  # that one list or stream can be asked for
-event_types_told_max: Final = 1_000  # that a summary tells apart
-usage_models_max: Final = 1_000  # that a usage report tells apart
+event_types_filtered_max: Final = 100  # in the filter of one list or stream
+event_types_counted_max: Final = 1_000  # listed in a summary
+usage_models_max: Final = 1_000  # listed in a usage report
 page_rows_default: Final = 50
 page_rows_max: Final = 100
 children_rows_max: Final = 1_000
@@ -94,67 +96,64 @@ backoff_limit_max: Final = 1_000
 priority_min: Final = -100
 priority_max: Final = 100
 concurrency_limits_per_project_max: Final = 100
-running_max: Final = 10_000  # that a limit may allow: a claim counts no further
-running_told_max: Final = 100_000  # that are counted where limits are shown
-schedules_per_project_max: Final = 500  # a list holds them all: there are no pages
+running_max: Final = 10_000  # the largest concurrency limit: a claim counts no more runs
+running_counted_max: Final = 100_000  # runs counted when limits are shown
+schedules_per_project_max: Final = 500  # one list contains them all, without pages
 schedule_backoff_limit_default: Final = 3
 runs_per_batch_max: Final = 1_000
-batch_errors_max: Final = 20  # that one refusal tells of
-schedule_replaced_runs_max: Final = (
-    100  # that one firing cancels; where there are more, the next look goes on
-)
+batch_errors_max: Final = 20  # listed in one refusal
+schedule_replaced_runs_max: Final = 100  # that one firing cancels; the next tick cancels the others
 upcoming_times_default: Final = 10
 upcoming_times_max: Final = 100
-integer_max: Final = (1 << 53) - 1  # the largest integer that JSON clients hold exactly
+integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client represents exactly
 
-# A page of events also ends here, so that 500 large events never stand in memory at once
+# A page of events ends at this size, so that 500 large events are never in memory at once
 event_page_bytes_max: Final = 1 * MIB
-# A page of messages ends once this much was read for it; of one agent run's log, no more is folded into its message
+# A page of messages ends once this much was read
 message_page_bytes_max: Final = 4 * MIB
-message_fold_bytes_max: Final = 4 * MIB
-# Folded messages that are kept, so that reading a conversation again reads no log
+# At most this much of an agent run's log is projected to its message
+message_projection_bytes_max: Final = 4 * MIB
+# Cache of projected messages, so that reading a conversation again reads no log
 message_cache_bytes_max: Final = 16 * MIB
 
-# Browsers that are signed in
-browser_session_s: Final = 12 * 3_600  # and never longer than the credential in it
-browser_sessions_max: Final = 64  # of one identity: with another, the oldest ends
-browser_sessions_pruned_max: Final = 1_000  # at a time
-browser_seen_s: Final = 30.0  # how often it is stored which browsers were seen
+# Signed-in browsers
+browser_session_s: Final = 12 * 3_600  # never longer than the credential of the session
+browser_sessions_max: Final = 64  # of one identity: a new session ends the oldest one
+browser_sessions_expired_max: Final = 1_000  # deleted at a time
+browser_seen_s: Final = 30.0  # how often the last use of sessions is stored
 user_agent_chars_max: Final = 200
 
 # The index of runs
 index_tick_s: Final = 1.0
 index_facts_max: Final = 256  # runs that one statement reads; a block is a multiple of it
 index_rows_max: Final = 512  # terms that one transaction stores
-index_blocks_noted_max: Final = 16  # whose changes are noted before they are indexed
-index_changes_max: Final = 4_096  # that are worked in at a time
-index_blocks_per_tick_max: Final = 64  # that such changes may lie in
-index_settle_s: Final = 5.0  # how long transactions that began before are waited for
+index_blocks_noted_max: Final = 16  # blocks whose changes are recorded before they are indexed
+index_changes_max: Final = 4_096  # applied at a time
+index_blocks_per_tick_max: Final = 64  # blocks that these changes may be in
+index_settle_s: Final = 5.0  # wait for transactions that began earlier
 
 # Charts
-order_slack_ms: Final = 5 * 60_000  # that runs may be stored out of the order of their times
-order_near: Final = 500  # runs among which it is looked no closer for a time
+order_slack_ms: Final = 5 * 60_000  # runs may be stored this much out of the order of their times
+order_near: Final = 500  # the search for a time stops at a range of this many runs
 chart_buckets_max: Final = 500
-chart_runs_max: Final = 10_000  # the newest that a chart reads where its filters are those of no sum
+chart_runs_max: Final = 10_000  # the newest runs, which a chart reads if no sum has its filters
 
-# Usage, and what it costs
-tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, that sums count: so that none overflows
-usage_backlog_max: Final = (
-    100_000  # runs that a report reads while a store from before there were sums is added up
-)
-rollup_entries_per_tick_max: Final = 500  # that one transaction adds to the sums
-rollup_rows_per_tick_max: Final = 100  # the same of runs that ended before there were sums
+# Usage and cost
+tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, counted in sums, so that no sum overflows
+usage_backlog_max: Final = 100_000  # runs that a report reads until a store of an older version is summed up
+rollup_entries_per_tick_max: Final = 500  # entries that one transaction adds to the sums
+rollup_rows_per_tick_max: Final = 100  # runs of an older version that one transaction adds to the sums
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
-usage_families_max: Final = 300_000  # among which a report looks for them
+usage_families_max: Final = 300_000  # families that a report reads to find the largest
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
 # What administrators see of the servers
-replica_seen_s: Final = 10.0  # how often a server tells that it is there
-replica_silence_s: Final = 60  # then it is not
-census_projects_max: Final = 100
-census_runs_max: Final = 10_000  # of one project and state
+replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
+replica_silence_s: Final = 60  # without a heartbeat, a replica is no longer listed
+statistics_projects_max: Final = 100
+statistics_runs_max: Final = 10_000  # of one project and status
 
 # Durations
 lease_s_min: Final = 5
@@ -168,24 +167,24 @@ retry_after_s_max: Final = 86_400
 backoff_ms_first: Final = 1_000
 backoff_ms_max: Final = 300_000
 stream_heartbeat_s: Final = 15
-stream_poll_s: Final = 5  # how long a lost hint can delay an event
-stream_tick_s: Final = 0.5  # between two looks at whose heartbeat is due
-streams_looked_at_max: Final = 1_000  # runs in one read
-stream_page_bytes_max: Final = 64 * KIB  # that a follower is sent at once, or one event
+stream_poll_s: Final = 5  # the longest delay of an event after a lost notification
+stream_tick_s: Final = 0.5  # between two checks for due heartbeats
+streams_checked_max: Final = 1_000  # runs in one read
+stream_page_bytes_max: Final = 64 * KIB  # sent to a follower at once, or one larger event
 write_silence_s: Final = (
-    30  # a connection whose peer takes no byte of what waits for it for so long is closed
+    30  # a connection is closed if its peer reads no byte of a pending answer for this time
 )
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10
 processes_max: Final = 64  # of one `runstead serve`
-process_ready_s: Final = 60  # until a process that was started must accept requests
-process_backoff_s_max: Final = 10  # between the end of a process and the start of another
-process_metrics_s: Final = 1.0  # that /metrics waits for another process
+process_ready_s: Final = 60  # a new process must accept requests within this time
+process_backoff_s_max: Final = 10  # between the end of a process and the start of its replacement
+process_metrics_s: Final = 1.0  # /metrics waits this long for another process
 
 # Artifacts
-artifact_bytes_max: Final = 5 * 1024 * MIB  # unless a setting says otherwise
-artifact_chunk_bytes: Final = 256 * KIB  # that are read or written at a time
-artifact_parts_at_once: Final = 4  # of 5 MiB each, on their way to S3
+artifact_bytes_max: Final = 5 * 1024 * MIB  # the default of a setting
+artifact_chunk_bytes: Final = 256 * KIB  # read or written at a time
+artifact_parts_at_once: Final = 4  # parts of 5 MiB uploaded to S3 at the same time
 artifact_tombstones_per_tick_max: Final = 100
 artifact_gc_tick_s: Final = 10.0
 
@@ -193,75 +192,83 @@ artifact_gc_tick_s: Final = 10.0
 writer_queue_max: Final = 4_096
 writer_group_max: Final = 64
 # What SQLite's writer does on the event loop rather than in its thread
-loop_held_s_max: Final = 0.01  # then the thread does the rest of the group
-loop_spared_times: Final = 20  # as long as it was held, the thread does all of it
-loop_runs_max: Final = 16  # that one command changes
-loop_bytes_max: Final = 64 * KIB  # of large values, in one command
+loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
+loop_spared_factor: Final = (
+    20  # after the loop was blocked, the thread does everything for this many times as long
+)
+loop_runs_max: Final = 16  # runs that one command may change on the loop
+loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
 readers_max: Final = 4
 deadlines_per_tick_max: Final = 256
-idempotency_records_per_tick_max: Final = 1_000  # answers kept for idempotency keys
+idempotency_records_per_tick_max: Final = 1_000  # stored answers deleted in one tick
 deadlines_tick_s: Final = 0.5
-awaited_again_ms: Final = 30_000  # until an ended run is looked at again whose end nobody could be told of
+awaited_retry_ms: Final = 30_000  # until the server tries again to resume the parent of an ended run
 paced_pause_s: Final = 0.0005  # between pieces of long work beside the event loop
-loop_pause_s_min: Final = 0.02  # between two looks of a loop that waits for a deadline
+loop_pause_s_min: Final = 0.02  # between two ticks of a loop that waits for a deadline
 loop_wait_s_max: Final = 1.0  # until a loop notices that its replica leads
-# A dead leader is replaced within the lease and one look of the others.
+# A dead leader is replaced within `leader_lease_s` plus `leader_poll_s`.
 leader_lease_s: Final = 6.0
-leader_margin_s: Final = 0.5  # of it that a leader does not use: clocks do not all go at one speed
-leader_look_s: Final = 2.0  # how often it is renewed, and others look whether it has run out
-leader_retry_s: Final = 0.5  # after a look that failed
+leader_margin_s: Final = 0.5  # a leader stops this long before its lease ends, because clocks differ in speed
+leader_poll_s: Final = 2.0  # how often the leader renews its lease, and other replicas check it
+leader_retry_s: Final = 0.5  # after a failed request for the lease
 claim_poll_s: Final = 1.0
-claim_pause_s_min: Final = 0.05  # between two looks of a claim that waits for a delayed run
-claim_look_ms_max: Final = 250  # that a look may have begun before its claim asks what is delayed
-worker_silence_s: Final = 120  # without a heartbeat, a claim or a renewal; workers send one every 30 s
-held_looked_max: Final = 2_000  # runs that are looked at for those that workers hold
-worker_heard_s: Final = 30.0  # how often it is stored that claims and renewals are signs of life
-heard_per_tick_max: Final = 1_000
+claim_pause_s_min: Final = 0.05  # between two tries of a claim that waits for a delayed run
+claim_read_age_ms_max: Final = (
+    250  # runs that became available this long ago may have been missed by the last try
+)
+worker_silence_s: Final = (
+    120  # without a heartbeat, a claim or a renewal; workers send a heartbeat every 30 s
+)
+held_runs_checked_max: Final = 2_000  # runs that are read to find the leased ones
+worker_seen_s: Final = 30.0  # how often claims and renewals are stored as heartbeats
+seen_per_tick_max: Final = 1_000
 liveness_tick_s: Final = 10.0
 silent_per_tick_max: Final = 256
-silent_told_max: Final = 10  # in one line of the log
+silent_logged_max: Final = 10  # in one line of the log
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
-batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop does what is left
+batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop cancels the other runs
 batch_retry_page_rows: Final = 100
-batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are tried again together
+batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are retried together
 batches_per_tick_max: Final = 64
 batch_tick_s: Final = 0.5
-batch_progress_interval_s: Final = 0.1  # a follower is told of a batch at most once in it
+batch_progress_interval_s: Final = 0.1  # between two updates of a batch to a follower
 scheduler_rows_max: Final = 64  # firings in one transaction
 scheduler_rows_per_tick_max: Final = 256
 scheduler_tick_s: Final = 0.5
-schedule_late_ms: Final = 60_000  # a firing that comes later than this was missed
-schedule_deleting_ms: Final = (
-    10_000  # how often one whose runs have not ended yet is looked at, to be removed
-)
+schedule_late_ms: Final = 60_000  # a planned time that is handled later counts as missed
+schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted schedule can be removed
 worker_tokens_max: Final = 16
 
-# Hints about a project, and those who follow them
-changes_per_project_max: Final = 4_096  # kept to resume from; a follower further behind reads the lists again
+# Change notifications of a project, and their followers
+changes_per_project_max: Final = (
+    4_096  # kept to resume from; a follower that is more behind reads the lists again
+)
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
-change_interval_s: Final = 0.1  # a follower is told at most once in it about the changes of one run
+change_interval_s: Final = 0.1  # between two notifications about the same run to a follower
 change_cursor_chars_max: Final = 64
 
 # Retention
 retention_days_max: Final = 36_500
-retention_rows_per_tick_max: Final = 256  # runs that leave in one tick
-retention_runs_max: Final = 32  # in one transaction
-retention_looks_max: Final = 4_096  # roots that are looked at for them
+retention_rows_per_tick_max: Final = 256  # runs deleted in one tick
+retention_runs_max: Final = 32  # runs deleted in one transaction
+retention_roots_checked_max: Final = 4_096  # root runs read to find them
 retention_tick_s: Final = 60.0
-retention_lock_ms: Final = 100  # for the table of all partitions, while others may wait behind
+retention_lock_ms: Final = (
+    100  # wait for the lock of the partitioned table, because other transactions queue behind it
+)
 
 # Copying a store: one piece
 copy_rows_max: Final = 5_000
 copy_bytes_max: Final = 8 * MIB
 
-# Compression in SQLite: not below this size, and only where no more than this share is left
+# Compression in SQLite: for values of at least this size, if the result is at most this share of the value
 compress_bytes_min: Final = 4 * KIB
 compress_share_max: Final = 0.9
 
-# Looking over a whole store
+# Integrity check of a whole store
 integrity_rows_max: Final = 1_000  # runs of one page
 # Push services. Published services send a heartbeat every 30 s.
 push_service_name_chars_max: Final = 128
@@ -269,7 +276,9 @@ push_service_url_chars_max: Final = 2_048
 push_services_per_project_max: Final = 256
 push_service_silence_s: Final = 120
 dispatch_s_max: Final = 30  # for a service to answer
-dispatch_lease_ms: Final = 60_000  # longer than that, so that a lease never ends before its dispatch
+dispatch_lease_ms: Final = (
+    60_000  # longer than `dispatch_s_max`, so that a lease never ends before its dispatch
+)
 dispatch_tries_max: Final = 8
 dispatch_retry_after_s_max: Final = 300
 dispatch_answer_bytes_max: Final = 64 * KIB
@@ -278,8 +287,8 @@ dispatches_per_service_max: Final = 8
 dispatch_poll_s: Final = 1.0
 stop_s_max: Final = 10
 stop_tries_max: Final = 4
-push_silence_ms: Final = 30 * 60_000  # how long a service may work on a run without a word
-push_renewal_ms: Final = 60_000  # an append renews no more often than this
+push_silence_ms: Final = 30 * 60_000  # how long a service may work on a run without an append
+push_renewal_ms: Final = 60_000  # appends renew the lease at most once in this time
 
 # Webhooks, and triggers that others call
 webhooks_per_project_max: Final = 16
@@ -289,68 +298,71 @@ webhook_secret_bytes_max: Final = 64
 webhook_old_secret_ms: Final = 24 * 3_600_000  # how long an old secret signs beside the new one
 webhook_value_bytes_max: Final = (
     16 * KIB
-)  # of an output, an error, metadata: a larger one is left out of the event
-webhook_failing_ms_max: Final = (
-    72 * 3_600_000
-)  # then a webhook is disabled with the next delivery that is given up
-delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is tried
+)  # an output, an error or metadata that is larger is left out of the event
+# After failing for this time, a webhook is disabled when the next delivery fails for the last time
+webhook_failing_ms_max: Final = 72 * 3_600_000
+delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is retried
 delivery_backoff_ms_first: Final = 5_000
 delivery_backoff_ms_max: Final = 3 * 3_600_000  # also of a Retry-After
 delivery_s_max: Final = 15  # for a receiver to answer
-delivery_lease_ms: Final = 60_000  # longer than that, so that a lease never ends before its attempt
-delivery_answer_bytes_max: Final = 64 * KIB  # what is longer is cut: nobody reads it
+delivery_lease_ms: Final = (
+    60_000  # longer than `delivery_s_max`, so that a lease never ends before its attempt
+)
+delivery_answer_bytes_max: Final = 64 * KIB  # the rest of a longer answer is not read
 deliveries_max: Final = 128
 deliveries_per_webhook_max: Final = 8
 delivery_poll_s: Final = 1.0
 delivery_kept_ms: Final = 7 * 86_400_000
-deliveries_pruned_max: Final = 5_000  # at a time
-hooked_projects_max: Final = 10_000  # that are woken for; others are found by looking
+deliveries_expired_max: Final = 5_000  # deleted at a time
+hooked_projects_max: Final = 10_000  # projects whose changes wake the deliverer; for others it polls
 hooked_poll_s: Final = 5.0
-webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began before it
+webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began earlier
 triggers_per_project_max: Final = 256
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 
-# What the server signs
+# Signed tokens and requests
 run_token_s: Final = 86_400
 signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
 
 # PostgreSQL: sessions of one replica, and how long they wait
-commit_groups_max: Final = 4  # transactions of commands under way at a time
-commit_group_max: Final = 64
-# So many must wait before another transaction is begun beside one that is under way, or for so long.
-commit_group_worth: Final = 32
-commit_group_patience_s: Final = 0.05
+batches_max: Final = 4  # transactions of commands at the same time
+batch_commands_max: Final = 64
+# While a transaction is under way, another one starts when this many commands wait, or after this time.
+batch_commands_min: Final = 32
+batch_wait_s_max: Final = 0.05
 postgres_writers_max: Final = 4
 postgres_readers_max: Final = 8
-session_wait_s: Final = 10  # for a session that is free
+session_wait_s: Final = 10  # for a free session
 connect_s: Final = 5
 statement_s: Final = 10
-lock_s: Final = 2  # for a row that another transaction holds
+lock_s: Final = 2  # for a row that another transaction has locked
 idle_transaction_s: Final = 10
-chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next batch is ended
+chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next commands is ended
 chain_s: Final = (
-    1.0  # so often a session ends a transaction without beginning another, and reports its statistics
+    1.0  # how often a session ends a transaction without starting another, so that it reports statistics
 )
-in_doubt_s: Final = 5  # for word of what became of a commit whose session broke
+in_doubt_s: Final = 5  # to find out whether a commit succeeded whose session broke
 race_retries_max: Final = 5
-statements_kept_max: Final = 512  # prepared, in each session
+statements_kept_max: Final = 512  # prepared statements of each session
 batch_slots: Final = 16  # rows over which the counters of a batch are spread
 partitions_ahead_months: Final = 2
 
-# Hints between replicas
-notifications_kept_max: Final = 10_000  # while they cannot be sent; more are lost, and found by the next look
-notification_payload_bytes_max: Final = 7_000  # PostgreSQL takes 7,999
-notification_pause_s: Final = 0.005  # after a message, so that many hints share the next
-notification_listeners_s: Final = 10  # so often one that sends sees whether any other replica listens
-notification_silence_s: Final = 15  # then it is seen whether the carrier is still there
+# Change notifications between replicas
+notifications_kept_max: Final = (
+    10_000  # while they cannot be sent; the next poll finds the changes of lost ones
+)
+notification_payload_bytes_max: Final = 7_000  # PostgreSQL's limit is 7,999
+notification_pause_s: Final = 0.005  # after a message, so that many notifications share the next
+notification_listeners_s: Final = 10  # how often a sender checks whether any other replica listens
+notification_silence_s: Final = 15  # then the connection is checked
 reconnect_s_max: Final = 5
 
-# Integer timestamps handed in by callers: 1970 to 9999
+# Integer timestamps from callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999
 
-# Backoff that a worker declared by itself
+# Retries of a run without its own limit
 attempts_default_after_lease_loss: Final = 3
 attempts_default_after_timeout: Final = 0

@@ -1,4 +1,4 @@
-"""A server of the store: one of those that run side by side. Times are ms."""
+"""A replica: one of the server processes that use the same store. Times are ms."""
 
 from typing import Final
 
@@ -6,7 +6,10 @@ import msgspec
 
 
 class Replica(msgspec.Struct, frozen=True):
-    """`id` is the name under which it leads (`leadership.Lead.owner`); `url` is where it listens, as it sees it itself."""
+    """`id` is also its name in leader election (`leadership.Lead.owner`).
+
+    `url` is its own listening address.
+    """
 
     id: str
     host: str

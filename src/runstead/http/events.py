@@ -1,4 +1,4 @@
-"""Appending to a run's log, under `/runs` and under its conversation."""
+"""Append events to a run's log, under `/runs` and under its conversation."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import events as commands
-from runstead.commands.events import Batch
-from runstead.commands.runs import Named
+from runstead.commands.events import EventAppend
+from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types
@@ -17,7 +17,7 @@ from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL, Count, Positive
 from runstead.http.run_view import ProjectionView, RunView, projection, run_view
-from runstead.http.runs import WRITE, InProject, fence, named
+from runstead.http.runs import WRITE, InProject, fence, run_ref
 from runstead.ports.store import Written
 
 routes = Routes("Events")
@@ -35,8 +35,10 @@ _APPEND = (
 
 
 class AppendEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """1 to 100 events, each a flat object with a string `type`. The cursors say where the log is believed to stand. An
-    event with an `idempotency_key` that the run has stored already is dropped.
+    """1 to 100 events, each a flat object with a string `type`.
+
+    `expected_previous_event_id` and `expected_previous_external_event_sequence` are the end of the log as the
+    caller knows it. An event whose `idempotency_key` is already stored in the run is dropped.
     """
 
     events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=limits.events_per_append_max)]
@@ -71,24 +73,25 @@ _head = msgspec.json.Decoder(_Head)
 
 
 def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[NewEvent, ...]:
-    """The events as they are stored: each on one line (as all are if the body is `one_line`), its type known, its size
-    within bounds.
+    """Convert events into their stored form, each on one line. `one_line`: the whole body has no line breaks.
+
+    Raises INVALID_REQUEST, EVENT_TOO_LARGE.
     """
     events = []
-    for place, raw in enumerate(raws):
+    for index, raw in enumerate(raws):
         payload = bytes(raw)
         if not (one_line or _on_one_line(payload)):
             payload = msgspec.json.format(payload, indent=-1)
         try:
             head = _head.decode(payload)
         except msgspec.ValidationError as error:
-            raise invalid(str(error).replace("`$", f"`$.events[{place}]")) from None
+            raise invalid(str(error).replace("`$", f"`$.events[{index}]")) from None
         private = head.type in PRIVATE_TYPES
         if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
-            raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{place}]", "too large"),))
+            raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{index}]", "too large"),))
         is_error = head.type == TOOL_CALL_RESULT and head.isError is True
         key = head.idempotency_key
-        sum_of = None if key is None else digest(payload)
+        key_digest = None if key is None else digest(payload)
         events.append(
             NewEvent(
                 type=head.type,
@@ -97,7 +100,7 @@ def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[
                 private=private,
                 is_error=is_error,
                 key=key,
-                digest=sum_of,
+                digest=key_digest,
             )
         )
     return tuple(events)
@@ -107,8 +110,8 @@ def _on_one_line(text: bytes) -> bool:
     return b"\n" not in text and b"\r" not in text and b"\t" not in text
 
 
-def batch(body: AppendEvents, raw: bytes) -> Batch:
-    """What the body asks to append; `raw` is the body as it came."""
+def event_append(body: AppendEvents, raw: bytes) -> EventAppend:
+    """Convert the body into a command. `raw` is the body as it was received."""
     events = new_events(body.events, one_line=_on_one_line(raw))
     refuse_terminal_types([event.type for event in events])
     if body.expected_previous_event_id is None and any(event.private for event in events):
@@ -117,12 +120,14 @@ def batch(body: AppendEvents, raw: bytes) -> Batch:
             "Private events need expected_previous_event_id",
             errors=(("$.expected_previous_event_id", "missing"),),
         )
-    return Batch(events, body.expected_previous_event_id, body.expected_previous_external_event_sequence)
+    return EventAppend(
+        events, body.expected_previous_event_id, body.expected_previous_external_event_sequence
+    )
 
 
-def _appended(written: Written, what: Batch, *, in_conversation: bool) -> Reply:
+def _appended(written: Written, new: EventAppend, *, in_conversation: bool) -> Reply:
     run = written.run
-    public = not all(event.private for event in what.events)
+    public = not all(event.private for event in new.events)
     return Reply(
         200,
         {
@@ -134,12 +139,12 @@ def _appended(written: Written, what: Batch, *, in_conversation: bool) -> Reply:
     )
 
 
-async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
-    what = batch(call.body, call.raw)
+async def _append(call: Call[AppendEvents, Any], ref: RunRef) -> Reply:
+    new = event_append(call.body, call.raw)
     proof = fence(call, call.body.attempt)
-    return await call.once(
-        lambda idempotency: commands.append(call.app, call.principal, run, what, proof, idempotency),
-        lambda written: _appended(written, what, in_conversation=run.conversation_id is not None),
+    return await call.idempotent(
+        lambda idempotency: commands.append(call.app, call.principal, ref, new, proof, idempotency),
+        lambda written: _appended(written, new, in_conversation=ref.conversation_id is not None),
     )
 
 
@@ -147,12 +152,12 @@ async def _append(call: Call[AppendEvents, Any], run: Named) -> Reply:
     "POST", "/runs/{run_id}/events", body=AppendEvents, query=InProject, answer=Appended, errors=_APPEND
 )
 async def append(call: Call[AppendEvents, InProject]) -> Reply:
-    """Append events to a run's log, all or none; a repeat of what is already there adds nothing."""
-    return await _append(call, named(call))
+    """Append events to a run's log, all or none. A repeat of stored events adds nothing."""
+    return await _append(call, run_ref(call))
 
 
-def named_in_conversation(call: Call[Any, Any]) -> Named:
-    return Named(call.path["run_id"], conversation_id=call.path["conversation_id"])
+def conversation_run_ref(call: Call[Any, Any]) -> RunRef:
+    return RunRef(call.path["run_id"], conversation_id=call.path["conversation_id"])
 
 
 @routes.route(
@@ -163,5 +168,5 @@ def named_in_conversation(call: Call[Any, Any]) -> Named:
     errors=_APPEND,
 )
 async def append_in_conversation(call: Call[AppendEvents, Nothing]) -> Reply:
-    """Append events to an agent run's log, all or none; a repeat of what is already there adds nothing."""
-    return await _append(call, named_in_conversation(call))
+    """Append events to an agent run's log, all or none. A repeat of stored events adds nothing."""
+    return await _append(call, conversation_run_ref(call))

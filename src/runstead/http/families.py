@@ -1,4 +1,4 @@
-"""A run's family and attempts: what belongs to one run."""
+"""A run's family and its attempts."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.run_view import Json, RunView, Timestamp, raw, run_view
-from runstead.http.runs import MISSING, InProject, named
+from runstead.http.runs import MISSING, InProject, run_ref
 
 routes = Routes("Families")
 
@@ -23,19 +23,21 @@ def run_list(found: list[Run]) -> Reply:
 
 @routes.route("GET", "/runs/{run_id}/children", query=InProject, answer=RunList, errors=MISSING)
 async def children(call: Call[Nothing, InProject]) -> Reply:
-    """The direct children of a run, oldest first."""
-    return run_list(await commands.children(call.app, call.principal, named(call)))
+    """List the direct children of a run, oldest first."""
+    return run_list(await commands.children(call.app, call.principal, run_ref(call)))
 
 
 @routes.route("GET", "/runs/{run_id}/tree", query=InProject, answer=RunList, errors=MISSING)
 async def tree(call: Call[Nothing, InProject]) -> Reply:
-    """The whole family of a run from its root, oldest first; `parent_run_id` tells the shape."""
-    return run_list(await commands.tree(call.app, call.principal, named(call)))
+    """List the whole family of a run from its root, oldest first. `parent_run_id` gives the tree."""
+    return run_list(await commands.tree(call.app, call.principal, run_ref(call)))
 
 
 class AttemptView(msgspec.Struct, frozen=True):
-    """One attempt. `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout, parked, paused or
-    dispatch_failed (it could not be handed to its push service).
+    """An attempt of a run.
+
+    `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout, parked, paused or
+    dispatch_failed (the dispatch to the push service failed).
     """
 
     attempt: int
@@ -52,17 +54,17 @@ class AttemptList(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/runs/{run_id}/attempts", query=InProject, answer=AttemptList, errors=MISSING)
 async def attempts(call: Call[Nothing, InProject]) -> Reply:
-    """Every claim of the run, oldest first, and how each ended."""
-    run, ended = await commands.attempts(call.app, call.principal, named(call))
+    """List the attempts of a run and their outcomes, oldest first."""
+    run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
     data = [
         AttemptView(
-            attempt=one.attempt,
-            lease_owner=one.lease_owner,
-            started_at=iso_or_none(one.started_at),
-            ended_at=iso_or_none(one.ended_at),
-            outcome=one.outcome,
-            error=raw(one.error),
+            attempt=attempt.attempt,
+            lease_owner=attempt.lease_owner,
+            started_at=iso_or_none(attempt.started_at),
+            ended_at=iso_or_none(attempt.ended_at),
+            outcome=attempt.outcome,
+            error=raw(attempt.error),
         )
-        for one in attempts_of(run, ended)
+        for attempt in attempts_of(run, ended)
     ]
     return Reply(200, AttemptList(data))

@@ -1,4 +1,4 @@
-"""What happens in a project as server-sent events: hints, over one connection."""
+"""A project's change notifications as server-sent events."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -7,11 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from runstead.commands import locate
-from runstead.commands.notifications import Batch, Notifications, Told
+from runstead.commands import projects
+from runstead.commands.notifications import ChangePage, Notifications, NumberedChange
 from runstead.core import limits
 from runstead.core.clock import iso
-from runstead.core.identity.principal import Scope, refuse_bound
 from runstead.http.framework.endpoint import Call, Nothing, Routes
 from runstead.http.framework.sse import EventStream
 from runstead.http.run_view import Timestamp
@@ -20,13 +19,15 @@ routes = Routes("Notifications")
 
 
 class NotificationsFrom(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to go on: the header `Last-Event-ID` says the same, and wins."""
+    """Where to continue. The header `Last-Event-ID` takes precedence."""
 
-    after: Annotated[str, Meta(description="The id of the last frame that the caller has.")] | None = None
+    after: Annotated[str, Meta(description="The id of the last frame that the caller received.")] | None = (
+        None
+    )
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """The `data` of a frame. `resync` has nothing but its time: read the lists again."""
+    """The `data` of a frame. A `resync` has only a time: read the lists again."""
 
     type: str
     run_id: str | None
@@ -38,23 +39,25 @@ class Notification(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def frame(told: Told) -> bytes:
-    hint = told.hint
-    data = _encode(Notification(hint.type, hint.run_id, hint.conversation_id, hint.status, iso(hint.at)))
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (told.cursor.encode(), hint.type.encode(), data)
+def frame(numbered: NumberedChange) -> bytes:
+    change = numbered.change
+    data = _encode(
+        Notification(change.type, change.run_id, change.conversation_id, change.status, iso(change.at))
+    )
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (numbered.cursor.encode(), change.type.encode(), data)
 
 
-def _sign_of_life(batch: Batch) -> bytes:
-    """A comment; a frame that has an id and no data moves the cursor and is no event (WHATWG HTML, 9.2.6)."""
-    return b": following\n" + (b"" if batch.cursor is None else b"id: %b\n" % batch.cursor.encode()) + b"\n"
+def _heartbeat(page: ChangePage) -> bytes:
+    """A comment, and the cursor. A frame with an id but no data dispatches no event (WHATWG HTML, 9.2.6)."""
+    return b": following\n" + (b"" if page.cursor is None else b"id: %b\n" % page.cursor.encode()) + b"\n"
 
 
 async def _frames(
     notifications: Notifications, project_id: str, cursor: str | None
 ) -> AsyncGenerator[bytes | None, None]:
-    async with aclosing(notifications.follow(project_id, cursor)) as batches:
-        async for batch in batches:
-            yield b"".join(map(frame, batch.told)) if batch.told else _sign_of_life(batch)
+    async with aclosing(notifications.follow(project_id, cursor)) as pages:
+        async for page in pages:
+            yield b"".join(map(frame, page.changes)) if page.changes else _heartbeat(page)
 
 
 @routes.route(
@@ -66,13 +69,12 @@ async def _frames(
     errors=("NOT_FOUND",),
 )
 async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
-    """Follow what happens in a project: hints that runs and conversations changed, from now on or after a cursor.
+    """Stream a project's change notifications of runs and conversations, from now on or after a cursor.
 
-    A cursor that is unknown or too old gets one `resync` first: read the lists again.
+    A cursor that is unknown or too old first gets one `resync`: read the lists again.
     """
-    refuse_bound(call.principal, "follows no project")
-    project = await locate.project(call.app, call.principal, Scope.RUNS_READ, call.path["project"])
+    project = await projects.get_to_follow(call.app, call.principal, call.path["project"])
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
-        cursor = cursor[: limits.change_cursor_chars_max]  # a longer one is nobody's, and stays so
+        cursor = cursor[: limits.change_cursor_chars_max]  # a longer cursor is unknown, and stays unknown
     return EventStream(_frames(call.app.notifications, project.id, cursor))

@@ -1,4 +1,4 @@
-"""Lists of runs, page by page."""
+"""Lists of runs: `/runs` and `/projects/{project}/runs`."""
 
 import base64
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ _MANY = Meta(max_length=100)
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs, in which order, which page. Filters that may repeat take any of their values."""
+    """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
 
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
@@ -65,7 +65,7 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
     if not known or (before[0] is None) == (sort == "duration"):
         raise Error(
             "INVALID_REQUEST",
-            "Query: cursor is none of this list's: take page_info.next of the page before",
+            "Query: the cursor is not from this list: use page_info.next of the previous page",
             errors=(("$.cursor", "unknown cursor"),),
         )
     return before
@@ -109,11 +109,11 @@ async def _page(call: Call[Nothing, RunFilter], project: str | None) -> Reply:
 
 @routes.route("GET", "/projects/{project}/runs", query=RunFilter, answer=RunPage, errors=("NOT_FOUND",))
 async def page_of_project(call: Call[Nothing, RunFilter]) -> Reply:
-    """A project's runs, newest first."""
+    """List a project's runs, newest first."""
     return await _page(call, call.path["project"])
 
 
 @routes.route("GET", "/runs", query=RunFilter, answer=RunPage)
 async def page(call: Call[Nothing, RunFilter]) -> Reply:
-    """The runs of all projects of the caller, newest first."""
+    """List the runs of all projects of the caller, newest first."""
     return await _page(call, None)

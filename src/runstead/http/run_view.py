@@ -1,4 +1,4 @@
-"""The public forms of a run."""
+"""Runs in answers: the run itself, and the agent run as its conversation shows it."""
 
 from typing import Annotated, Any, Literal
 
@@ -50,14 +50,14 @@ class OwnerView(msgspec.Struct, frozen=True):
 
 
 class Descendants(msgspec.Struct, frozen=True):
-    """All runs below this one, and how many of them have not ended."""
+    """The numbers of all descendants and of the active ones."""
 
     total: int
     active: int
 
 
 class Cancellation(msgspec.Struct, frozen=True):
-    """`stopped_at` is set once the worker's last attempt has ended."""
+    """A requested cancellation. `stopped_at` is set when the last attempt has ended."""
 
     requested_at: Timestamp
     reason: str | None
@@ -65,7 +65,7 @@ class Cancellation(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """A run. The first 33 members are always present; those after them are Runstead's own."""
+    """A run. The first 33 members are always present; the others are extensions of Runstead."""
 
     run_id: str
     kind: Kind
@@ -100,7 +100,7 @@ class RunView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
     started_at: Timestamp | None
     completed_at: Timestamp | None
-    # Runstead's own
+    # Extensions of Runstead
     project_id: str
     title: str | None
     labels: _Labels
@@ -124,14 +124,15 @@ class RunView(msgspec.Struct, frozen=True):
 
 
 def etag(run: Run) -> str:
-    """A strong entity-tag (RFC 9110, 8.8.3): it changes with everything that the view shows. The counters of what runs
-    below move beside the version.
+    """Return a strong entity-tag (RFC 9110, 8.8.3) that changes with every member of the view.
+
+    It contains the counters of descendants, which change without the run's version.
     """
     return f'"{run.version}.{run.descendants_total}.{run.descendants_active}"'
 
 
 def run_view(run: Run, *, sequence: bool = True) -> RunView:
-    """`sequence=False` leaves the external sequence out, as appends of private events alone do."""
+    """Build the view of a run. `sequence=False` leaves out the external sequence, as for private events."""
     cancellation = None
     if run.cancel_requested_at is not None:
         cancellation = Cancellation(
@@ -244,7 +245,7 @@ class _ErrorView(msgspec.Struct, frozen=True):
 _agent = msgspec.json.Decoder(AgentDetails)
 _error = msgspec.json.Decoder(_ErrorView)
 _STATUSES: dict[RunStatus, Any] = {status: status.value for status in RunStatus} | {
-    RunStatus.WAITING: "waiting_for_tool"  # what published clients know a wait by
+    RunStatus.WAITING: "waiting_for_tool"  # the status that published clients know
 }
 
 

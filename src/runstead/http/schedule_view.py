@@ -1,4 +1,4 @@
-"""The public form of a schedule."""
+"""Schedules in answers."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from runstead.http.run_view import JsonObject, Timestamp
 
 
 class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The conversation's members are there for agents alone: published clients refuse them elsewhere."""
+    """The target of a schedule. Only an agent's target has members for the conversation."""
 
     kind: ScheduleTargetKind
     id: str
@@ -30,14 +30,14 @@ class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ScheduleView(msgspec.Struct, frozen=True):
-    """A schedule. The members after `updated_at` are Runstead's own."""
+    """A schedule. The members after `updated_at` are extensions of Runstead."""
 
     id: str
     project_id: str
     name: str
     status: ScheduleStatus
     target: ScheduleTargetView
-    schedule: Annotated[str, Meta(description="Five fields of cron; empty where `run_at` says when.")]
+    schedule: Annotated[str, Meta(description="A cron expression of five fields; empty with `run_at`.")]
     timezone: str
     definition_source: DefinitionSource
     source_trigger_id: str | None
@@ -66,7 +66,7 @@ class ScheduleView(msgspec.Struct, frozen=True):
     created_by: str | None
     created_at: Timestamp
     updated_at: Timestamp
-    # Runstead's own
+    # Extensions of Runstead
     run_at: Timestamp | None
     next_fire_at: Timestamp | None
     max_staleness_seconds: int | None
@@ -85,8 +85,8 @@ def _target(schedule: Schedule) -> ScheduleTargetView:
 
 
 def view(schedule: Schedule, now: int) -> ScheduleView:
-    """`now` (ms) is what its health is told for."""
-    # What was not planned yet has no time, and what is being deleted fires no more.
+    """Build the view of a schedule. `now` (ms) is the time of its health."""
+    # Unplanned schedules have no next time, and schedules in deletion do not fire.
     next_fire_at = None if schedule.next_fire_at == UNPLANNED or not schedule.fires else schedule.next_fire_at
     return ScheduleView(
         id=schedule.id,

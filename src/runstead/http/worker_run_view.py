@@ -1,4 +1,4 @@
-"""A run, and the session of one, as a worker gets them."""
+"""Runs and their sessions in answers to workers."""
 
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ def session_view(session: Session) -> SessionView:
 
 
 class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an agent is asked: the start payload in the form that workers read."""
+    """The start payload of an agent run, in the form that workers read."""
 
     messages: list[Any]
     tools: list[Any]
@@ -49,7 +49,10 @@ class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerRun(msgspec.Struct, frozen=True):
-    """A run as a worker gets it. `lease_token` and `attempt` prove in later writes that it still holds the run."""
+    """A run for a worker.
+
+    Send `lease_token` and `attempt` with later writes to prove that the worker holds the run.
+    """
 
     run_id: str
     conversation_id: str | None
@@ -81,20 +84,20 @@ class WorkerRun(msgspec.Struct, frozen=True):
 
 
 def snapshot_view(stored: bytes | None) -> RequestSnapshot | None:
-    """A start payload names its forwarded props in snake_case and may give its context as one object."""
+    """Convert a stored start payload. It may use snake_case names and have an object as its context."""
     if stored is None:
         return None
-    told = msgspec.json.decode(stored)
-    if not isinstance(told, dict):
+    payload = msgspec.json.decode(stored)
+    if not isinstance(payload, dict):
         return RequestSnapshot([], [], [])
-    props = told.get("forwarded_props", told.get("forwardedProps"))
-    context = told.get("context")
+    props = payload.get("forwarded_props", payload.get("forwardedProps"))
+    context = payload.get("context")
     return RequestSnapshot(
-        _list(told.get("messages")),
-        _list(told.get("tools")),
+        _list(payload.get("messages")),
+        _list(payload.get("tools")),
         [context] if isinstance(context, dict) else _list(context),
         props if isinstance(props, dict) else msgspec.UNSET,
-        told.get("trace_context", told.get("traceContext", msgspec.UNSET)),
+        payload.get("trace_context", payload.get("traceContext", msgspec.UNSET)),
     )
 
 

@@ -1,18 +1,19 @@
 """External workers: `/agent-workers…`."""
 
 import base64
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from runstead.commands import workers as commands
+from runstead.commands.workers import LeasedRun
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Session, Worker, WorkerStatus
-from runstead.core.runs.run import Kind, Run
+from runstead.core.queue.worker import Worker, WorkerStatus
+from runstead.core.runs.run import Kind
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import (
@@ -29,7 +30,6 @@ from runstead.http.framework.values import (
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import WorkerRun, worker_run
-from runstead.ports.store import Written
 
 routes = Routes("Workers")
 
@@ -37,7 +37,7 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
-    """(project, implementation_kind, worker_key) names a worker: the same again is the same worker."""
+    """A worker is identified by its project, `implementation_kind` and `worker_key`."""
 
     implementation_kind: Annotated[
         str,
@@ -52,7 +52,7 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerView(msgspec.Struct, frozen=True):
-    """`status` is offline once the worker was not heard of for two minutes, until it is heard of again."""
+    """`status` is offline after two minutes without a request of the worker, until its next request."""
 
     id: str
     project_id: str
@@ -84,7 +84,7 @@ def view(worker: Worker) -> WorkerView:
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """`token` is the worker's own credential, shown once (null in a heartbeat's answer)."""
+    """`token` is the worker's credential. It is shown once, and is null in the answer to a heartbeat."""
 
     worker: WorkerView
     token: str | None
@@ -99,7 +99,7 @@ class Registered(msgspec.Struct, frozen=True):
     errors=_WRITE,
 )
 async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
-    """Register a worker, or find it, and get a token for it."""
+    """Register a worker, or find the registered one. The answer holds a token for it."""
     body, token = call.body, commands.new_token()
     new = commands.Registration(
         implementation_kind=body.implementation_kind,
@@ -108,7 +108,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         implementation_display_name=body.implementation_display_name,
         metadata=json_object(body.metadata),
     )
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.register(
             call.app, call.principal, call.path["project"], new, token, idempotency
         ),
@@ -118,7 +118,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
 
 
 class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which workers, which page."""
+    """Filters and the page of a list of workers."""
 
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
@@ -134,8 +134,8 @@ _cursor = msgspec.json.Decoder(tuple[str, str])
 
 
 def to_cursor(worker: Worker) -> str:
-    place = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
-    return base64.urlsafe_b64encode(place).decode().rstrip("=")
+    key = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def from_cursor(cursor: str) -> tuple[str, str]:
@@ -144,7 +144,7 @@ def from_cursor(cursor: str) -> tuple[str, str]:
     except (ValueError, msgspec.DecodeError):
         raise Error(
             "INVALID_REQUEST",
-            "Query: cursor is none of this list's: take page_info.next of the page before",
+            "Query: the cursor is not from this list: use page_info.next of the previous page",
             errors=(("$.cursor", "unknown cursor"),),
         ) from None
 
@@ -157,7 +157,7 @@ def from_cursor(cursor: str) -> tuple[str, str]:
     errors=("NOT_FOUND",),
 )
 async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
-    """A project's workers, by implementation_kind and worker_key."""
+    """List a project's workers by `implementation_kind` and `worker_key`."""
     query = call.query
     found = await commands.page(
         call.app,
@@ -176,15 +176,18 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
 
 @routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=_WRITE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
-    """Tell that the worker lives."""
-    return await call.once(
+    """Report that the worker is alive."""
+    return await call.idempotent(
         lambda idempotency: commands.heartbeat(call.app, call.principal, call.path["worker_id"], idempotency),
         lambda worker: Reply(200, Registered(view(worker), None)),
     )
 
 
 class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
-    """Without kinds and targets: agent runs of the worker's implementation_kind. `wait_seconds` is a long poll."""
+    """Which runs to claim. Without `kinds` and `targets`: agent runs of the worker's `implementation_kind`.
+
+    `wait_seconds` is the time of the long poll.
+    """
 
     lease_duration_seconds: LeaseSeconds = limits.lease_s_default
     kinds: Annotated[list[Kind], Meta(max_length=4)] | None = None
@@ -194,19 +197,10 @@ class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """`run` is the first of `runs`, null where there is none."""
+    """`run` is the first of `runs`, or null."""
 
     run: WorkerRun | None
     runs: list[WorkerRun]
-
-
-_Sessions = dict[int, Session | None]
-
-
-async def _sessions(call: Call[Any, Nothing], found: list[Run]) -> _Sessions:
-    """Of runs that somebody has worked on before: a first attempt has none."""
-    workers = call.app.store.workers
-    return {run.seq: await workers.session(run.seq) for run in found if run.attempt > 1}
 
 
 @routes.route(
@@ -217,28 +211,28 @@ async def _sessions(call: Call[Any, Nothing], found: list[Run]) -> _Sessions:
     errors=_WRITE,
 )
 async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
-    """Take the next claimable runs, and hold them for as long as the lease is renewed."""
+    """Claim the next runs. The worker holds each run while it renews the lease."""
     body = call.body
-    what = commands.Claim(
-        lease_s=body.lease_duration_seconds,
-        kinds=tuple(body.kinds or ()),
-        targets=tuple(body.targets or ()),
-        wait_s=body.wait_seconds,
-        max_runs=body.max_runs or 1,
-    )
-    sessions: _Sessions = {}
 
-    async def command(idempotency: IdempotencyRecord | None) -> list[Run]:
-        worker_id = call.path["worker_id"]
-        found = await commands.claim(call.app, call.principal, worker_id, what, call.gone, idempotency)
-        sessions.update(await _sessions(call, found))
-        return found
+    async def command(idempotency: IdempotencyRecord | None) -> list[LeasedRun]:
+        return await commands.claim(
+            call.app,
+            call.principal,
+            call.path["worker_id"],
+            kinds=body.kinds or (),
+            targets=body.targets or (),
+            max_runs=body.max_runs or 1,
+            lease_s=body.lease_duration_seconds,
+            wait_s=body.wait_seconds,
+            disconnected=call.is_disconnected,
+            idempotency=idempotency,
+        )
 
-    def answer(found: list[Run]) -> Reply:
-        runs = [worker_run(run, sessions.get(run.seq)) for run in found]
+    def answer(leased: list[LeasedRun]) -> Reply:
+        runs = [worker_run(*leased_run) for leased_run in leased]
         return Reply(200, Claimed(runs[0] if runs else None, runs))
 
-    return await call.once(command, answer)
+    return await call.idempotent(command, answer)
 
 
 class RenewLease(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,7 +241,7 @@ class RenewLease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Renewed(msgspec.Struct, frozen=True):
-    """`run` is null where the lease is lost: the worker must stop."""
+    """`run` is null if the lease is lost: the worker must stop."""
 
     run: WorkerRun | None
 
@@ -260,28 +254,23 @@ class Renewed(msgspec.Struct, frozen=True):
     errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
 )
 async def renew(call: Call[RenewLease, Nothing]) -> Reply:
-    """Renew the lease of a run, or learn that it is lost."""
+    """Renew the lease of a run, if the worker still holds it."""
     proof = fence(call, call.body.attempt)
     lease_s = call.body.lease_duration_seconds
     worker_id, run_id = call.path["worker_id"], call.path["run_id"]
-    session: Session | None = None
-
-    async def command(idempotency: IdempotencyRecord | None) -> Written:
-        nonlocal session
-        written = await commands.renew(
+    return await call.idempotent(
+        lambda idempotency: commands.renew(
             call.app, call.principal, worker_id, run_id, lease_s, proof, idempotency
-        )
-        session = await call.app.store.workers.session(written.run.seq)
-        return written
-
-    def answer(written: Written) -> Reply:
-        return Reply(200, Renewed(worker_run(written.run, session) if written.transition.accepted else None))
-
-    return await call.once(command, answer)
+        ),
+        lambda renewed: Reply(200, Renewed(None if renewed is None else worker_run(*renewed))),
+    )
 
 
 class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Why, as any JSON value, and how long to hold the run back (else an exponential backoff)."""
+    """`error` is any JSON value.
+
+    The next attempt starts after `retry_after_seconds`, else after an exponential backoff.
+    """
 
     error: JsonValue = msgspec.UNSET
     retry_after_seconds: Annotated[int, Meta(ge=0, le=limits.retry_after_s_max)] | None = None
@@ -300,11 +289,11 @@ class Released(msgspec.Struct, frozen=True):
     errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
 )
 async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
-    """End the attempt without a completion: another may follow."""
+    """End the attempt without a completion. Another attempt may follow."""
     body, path = call.body, call.path
     proof = fence(call, body.attempt)
     error = json_value(body.error)
-    return await call.once(
+    return await call.idempotent(
         lambda idempotency: commands.release(
             call.app,
             call.principal,

@@ -1,8 +1,8 @@
-"""Ends what is over time: leases that expired, attempts and waits that took too long."""
+"""Enforces deadlines: expired leases, timeouts of attempts, timers and expired waits."""
 
 from runstead.commands.app import App
 from runstead.commands.runs import dice
-from runstead.commands.waits import tell_waiting
+from runstead.commands.waits import resume_parent
 from runstead.core import limits
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -11,7 +11,7 @@ from runstead.ports import metrics
 
 
 async def enforce_deadlines(app: App) -> int:
-    """One bounded look at what is due, soonest first; how many runs were looked at."""
+    """Enforce a bounded number of deadlines, earliest first. Returns the number of due runs."""
 
     def decide(run: Run, now: int) -> Transition:
         return transitions.enforce_deadlines(run, now=now, dice=dice())
@@ -19,7 +19,7 @@ async def enforce_deadlines(app: App) -> int:
     found = await app.store.runs.enforce_deadlines(limits.deadlines_per_tick_max, decide)
     for written in found:
         if written.before is not None and written.before.terminal and written.run.awaited_at is not None:
-            await tell_waiting(app, written.run)
+            await resume_parent(app, written.run)
             continue
         metrics.deadlines_enforced.labels(_outcome(written.transition)).inc()
         app.publish(written)

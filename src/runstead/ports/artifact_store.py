@@ -1,4 +1,7 @@
-"""The port to what keeps the contents of artifacts. The store of runs tells which there are; this holds their bytes."""
+"""The port to the artifact store, which holds the bytes of artifacts.
+
+The store of runs holds the list of artifacts.
+"""
 
 import re
 from collections.abc import AsyncIterator
@@ -8,39 +11,42 @@ from runstead.core.runs.artifact import Content
 
 __all__ = ["KEY", "Artifacts", "Content", "TooLargeError"]
 
-#: What an engine may call a content.
+#: The keys that an engine may generate.
 KEY: Final = re.compile(r"[0-9a-f-]{1,128}")
 
 
 class TooLargeError(Exception):
-    """More bytes came than were allowed. Nothing is kept."""
+    """An upload is larger than allowed. Nothing was stored."""
 
 
 class Artifacts(Protocol):
-    """Trouble with the medium is `STORE_UNAVAILABLE`. `run` is a run's uid, `key` that of one of its contents; anything
-    else asked for is not there. No method ever changes what a key names.
+    """Methods raise STORE_UNAVAILABLE if the storage fails. `run` is the uid of a run, `key` identifies one
+    of its contents. The bytes of a key never change.
     """
 
     async def open(self) -> None:
-        """Make ready. RuntimeError with a sentence for the operator where it cannot be used."""
+        """Prepare for use. RuntimeError with a message for the operator if the storage cannot be used."""
         ...
 
     async def close(self) -> None: ...
 
     async def put(self, run: str, chunks: AsyncIterator[bytes], bytes_max: int) -> Content:
-        """Keep all that comes, under a new key; durable once this returns. TooLargeError. Where it raises, or is
-        cancelled, nothing is kept.
+        """Store all chunks under a new key. They are durable when this returns. If it raises or is cancelled,
+        nothing is stored. TooLargeError.
         """
         ...
 
     def read(self, run: str, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` to before `end`. FileNotFoundError at the first of them where it is not there."""
+        """Yield the bytes from `start` up to, but not including, `end`.
+
+        FileNotFoundError at the first chunk.
+        """
         ...
 
     async def remove(self, run: str, key: str) -> None:
-        """Nothing happens where it is not there."""
+        """Delete a content. Does nothing if it does not exist."""
         ...
 
     async def remove_all(self, run: str) -> None:
-        """Whatever is kept for the run."""
+        """Delete all contents of the run."""
         ...

@@ -18,7 +18,10 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 
 
 class _Answers:
-    """Of one route, method and status: plain numbers, since every answer is counted and metrics are asked for seldom."""
+    """The answers of one route, method and status.
+
+    Plain numbers, because counting is frequent and reading is rare.
+    """
 
     __slots__ = ("buckets", "count", "seconds", "since")
 
@@ -33,7 +36,7 @@ _answers: dict[tuple[str, str, int], _Answers] = {}
 
 
 def count(route: str, method: str, status: int, took_s: float) -> None:
-    """Note one answered request."""
+    """Count one answered request."""
     key = (route, method, status)
     answers = _answers.get(key)
     if answers is None:
@@ -44,7 +47,7 @@ def count(route: str, method: str, status: int, took_s: float) -> None:
 
 
 class _Requests(Collector):
-    """What `count` has noted, as metrics."""
+    """The counted requests as metrics."""
 
     def collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -72,73 +75,71 @@ registry.register(_Requests())
 connections = Gauge("runstead_http_connections", "Open connections.", registry=registry)
 refused_connections = Counter(
     "runstead_http_refused_connections_total",
-    "Connections that were closed with a refusal before there was a request to answer, by its code.",
+    "Connections that were refused before a request was received, by error code.",
     ["code"],
     registry=registry,
 )
 streams = Gauge("runstead_streams", "Open event streams.", registry=registry)
 deadlines_enforced = Counter(
     "runstead_deadlines_total",
-    "What the referee did with runs whose time was up.",
+    "Deadlines of runs that were enforced, by outcome.",
     ["outcome"],
     registry=registry,
 )
 silences = Counter(
     "runstead_silences_total",
-    "Workers and push services that were noticed to have fallen silent.",
+    "Workers and push services that stopped sending heartbeats.",
     ["kind"],
     registry=registry,
 )
 dispatches = Counter(
     "runstead_dispatches_total",
-    "Calls to push services: runs handed over, tried again, given up, stopped.",
+    "Calls to push services, by outcome: delivered, retried, failed, stopped.",
     ["outcome"],
     registry=registry,
 )
 deliveries = Counter(
     "runstead_deliveries_total",
-    "Attempts to deliver to webhooks: arrived, tried again, given up, given up with the webhook.",
+    "Attempts of webhook deliveries, by outcome: delivered, retried, failed, failed with the webhook disabled.",
     ["outcome"],
     registry=registry,
 )
 firings = Counter(
     "runstead_schedule_firings_total",
-    "What came of schedules that were due: a run, none since one had not ended, none at all.",
+    "Firings of due schedules, by outcome.",
     ["outcome"],
     registry=registry,
 )
-queue_depth = Gauge("runstead_store_queue_depth", "Writes that wait for a commit.", registry=registry)
+queue_depth = Gauge("runstead_store_queue_depth", "Writes that are waiting for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
 
-leader = Gauge("runstead_leader", "1 where this replica leads, else 0.", registry=registry)
-leader_term = Gauge("runstead_leader_term", "The newest leader's term that is known here.", registry=registry)
-loop_ticks = Counter(
-    "runstead_loop_ticks_total", "Ticks that came to their end.", ["loop"], registry=registry
-)
+leader = Gauge("runstead_leader", "1 if this replica leads, else 0.", registry=registry)
+leader_term = Gauge("runstead_leader_term", "The newest known term of a leader.", registry=registry)
+loop_ticks = Counter("runstead_loop_ticks_total", "Successful ticks.", ["loop"], registry=registry)
 loop_failures = Counter(
     "runstead_loop_failures_total",
-    "Ticks that met trouble; each is tried again.",
+    "Failed ticks; each is retried.",
     ["loop"],
     registry=registry,
 )
-loop_rows = Counter("runstead_loop_rows_total", "What the ticks found to do.", ["loop"], registry=registry)
+loop_rows = Counter("runstead_loop_rows_total", "Rows that the ticks processed.", ["loop"], registry=registry)
 loop_success = Gauge(
     "runstead_loop_last_success_timestamp_seconds",
-    "When a tick last came to its end, in seconds since 1970; 0 where none has.",
+    "Time of the last successful tick, in seconds since 1970; 0 if there was none.",
     ["loop"],
     registry=registry,
 )
 
 
-def know_loop(name: str) -> None:
-    """Tell of it from the start: an operator cannot miss what was never there."""
+def register_loop(name: str) -> None:
+    """Expose the metrics of a loop before its first tick, so that alerts can use them from the start."""
     for metric in (loop_ticks, loop_failures, loop_rows, loop_success):
         metric.labels(name)
 
 
 class LoopState(NamedTuple):
-    """`succeeded_at` in ms, None where no tick came to its end yet."""
+    """The state of a loop. `succeeded_at`: the last successful tick in ms, None if there was none."""
 
     name: str
     succeeded_at: int | None
@@ -147,13 +148,13 @@ class LoopState(NamedTuple):
 
 
 def loops() -> list[LoopState]:
-    """How the loops of this process fare, by name."""
-    told: dict[str, dict[str, float]] = {}
+    """Return the state of the loops of this process, sorted by name."""
+    by_loop: dict[str, dict[str, float]] = {}
     for metric in (loop_success, loop_ticks, loop_failures):
         for family in metric.collect():
             for sample in family.samples:
                 if not sample.name.endswith("_created"):
-                    told.setdefault(sample.labels["loop"], {})[family.name] = sample.value
+                    by_loop.setdefault(sample.labels["loop"], {})[family.name] = sample.value
     return [
         LoopState(
             name,
@@ -161,12 +162,12 @@ def loops() -> list[LoopState]:
             round(values["runstead_loop_ticks"]),
             round(values["runstead_loop_failures"]),
         )
-        for name, values in sorted(told.items())
+        for name, values in sorted(by_loop.items())
     ]
 
 
 def exposition(facts: dict[str, Any], leader_state: LeaderState) -> bytes:
-    """This process's text of `/metrics`, with the store's facts of this moment."""
+    """Return the text of `/metrics` for this process. `facts` are the store's current facts."""
     leader.set(leader_state.leads)
     leader_term.set(leader_state.term)
     queue_depth.set(facts.get("queue_depth", 0))

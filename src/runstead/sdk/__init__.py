@@ -1,4 +1,4 @@
-"""The Python SDK: two clients, one that blocks and one that is awaited, and a worker. It speaks HTTP only.
+"""The Python SDK: a blocking client, an asynchronous client, and a worker. It uses the HTTP API only.
 
 with Client("http://127.0.0.1:8720", key, project="default") as client:
 run = client.create_task_run("task:inventory", config={"path": "."}).run
@@ -15,7 +15,6 @@ from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeo
 from runstead.sdk.durable.waits import Child
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.isolation.failure import ProcessFailed
-from runstead.sdk.models.answer import FieldError, PageInfo
 from runstead.sdk.models.artifact import ArtifactStored, StoredArtifact
 from runstead.sdk.models.batch import (
     Batch,
@@ -47,8 +46,8 @@ from runstead.sdk.models.lease import (
     Claim,
     ClaimedRun,
     Heartbeat,
-    Held,
     Lease,
+    LeasedRun,
     RegisteredWorker,
     Registration,
     Released,
@@ -81,6 +80,7 @@ from runstead.sdk.models.project import (
     Scope,
 )
 from runstead.sdk.models.push_service import PushService, PushServiceAnswer, PushServiceList, RunEventToken
+from runstead.sdk.models.response import FieldError, PageInfo
 from runstead.sdk.models.run import (
     Accepted,
     Attempt,
@@ -127,9 +127,9 @@ from runstead.sdk.models.webhook import (
 )
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.retry import Retries
-from runstead.sdk.worker.group import Fleet
+from runstead.sdk.worker.group import WorkerGroup
 from runstead.sdk.worker.handler import Handler
-from runstead.sdk.worker.slots import Places
+from runstead.sdk.worker.slots import WorkerSlots
 from runstead.sdk.worker.worker import Worker
 
 __all__ = [
@@ -182,17 +182,16 @@ __all__ = [
     "EventTypeCount",
     "EventTypeList",
     "FieldError",
-    "Fleet",
     "Handler",
     "Health",
     "Heartbeat",
-    "Held",
     "InputRequest",
     "InputRequestPage",
     "InputResponse",
     "Kind",
     "Lease",
     "LeaseLostError",
+    "LeasedRun",
     "Member",
     "MemberList",
     "Message",
@@ -203,7 +202,6 @@ __all__ = [
     "OnComplete",
     "Owner",
     "PageInfo",
-    "Places",
     "Price",
     "PriceAnswer",
     "PriceList",
@@ -262,5 +260,7 @@ __all__ = [
     "WebhookAnswer",
     "WebhookList",
     "Worker",
+    "WorkerGroup",
     "WorkerPage",
+    "WorkerSlots",
 ]

@@ -1,4 +1,4 @@
-"""Plain functions and coroutines as durable runs: `@app.task("sync-data")` serves `task:sync-data`."""
+"""Serves functions and coroutines as durable runs: `@app.task("sync-data")` serves `task:sync-data`."""
 
 import asyncio
 import os
@@ -10,11 +10,11 @@ import msgspec
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.durable.history import TYPES, History
-from runstead.sdk.durable.step_results import in_time, is_final
+from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.isolation.loading import reference
-from runstead.sdk.isolation.local import Local
-from runstead.sdk.isolation.parent_side import Bounds, Executor, confined
+from runstead.sdk.isolation.local import LocalExecutor
+from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
@@ -24,16 +24,17 @@ from runstead.sdk.worker.worker import Worker
 
 F = TypeVar("F", bound=Callable[..., Any])
 TargetKind = Literal["task", "workflow", "eval", "agent"]
-#: Runs a plain function elsewhere than in the event loop's thread; the second argument names the place.
+#: Runs a plain function outside the event loop's thread. The second argument is the thread's name.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
-_LOCAL: Final = Local()
+_LOCAL_EXECUTOR: Final = LocalExecutor()
 
 
 class Isolation(TypedDict, total=False):
-    """`isolation="process"` runs each try in a process of its own. `memory_mb` bounds its address space, `cpu_seconds`
-    the CPU time it may use; past them the run fails with OUT_OF_MEMORY, CPU_TIME_EXCEEDED. It has `stop_seconds`
-    (default 3) to leave after SIGTERM, then its process group is killed. A process that a signal ended fails the run
-    with CRASHED. All count as tries.
+    """`isolation="process"` runs each try in a process of its own.
+
+    `memory_mb` bounds the address space, `cpu_seconds` the CPU time of the process. Above them the run fails with
+    OUT_OF_MEMORY or CPU_TIME_EXCEEDED. `stop_seconds` (default 3) is the time from SIGTERM to SIGKILL for the process
+    group. A process that is ended by a signal fails the run with CRASHED. Each of these failures counts as a try.
     """
 
     isolation: Literal["process"] | None
@@ -43,13 +44,13 @@ class Isolation(TypedDict, total=False):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What serves a target."""
+    """A function that serves a target, and its options."""
 
     function: Callable[..., Any]
     arguments: Arguments
     retries: int
     timeout_seconds: float | None
-    bounds: Bounds | None = None
+    limits: ProcessLimits | None = None
 
     @property
     def blocks(self) -> bool:
@@ -58,17 +59,17 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class App:
-    """The runs that a program serves. `Worker(client, app)`, or `runstead worker module:app`, serves them."""
+    """The handlers of a program. `Worker(client, app)`, or `runstead worker module:app`, runs them."""
 
     def __init__(self) -> None:
         self._served: dict[str, Served] = {}
         self._executor: Executor | None = None
-        #: `module:attribute`, as a process of its own finds the app. None: it is looked for when it is needed.
+        #: `module:attribute`, with which another process imports the app. None: it is derived when it is needed.
         self.reference: str | None = None
 
     @property
     def targets(self) -> list[str]:
-        """As runs name them: `task:sync-data`."""
+        """The targets that the app serves, such as `task:sync-data`."""
         return list(self._served)
 
     def task(
@@ -79,12 +80,14 @@ class App:
         timeout_seconds: float | None = None,
         **isolation: Unpack[Isolation],
     ) -> Callable[[F], F]:
-        """Serve `task:<name>` with a function or coroutine `(ctx, …)`. Its other arguments are the members of the run's
-        config and input, by name; `config`, `input` and `run` are the whole of each. What it returns is the output.
+        """Serve `task:<name>` with a function or coroutine `(ctx, …)`.
 
-        What it raises fails the run, after `retries` more tries with a backoff that doubles; finished steps are not
-        done again. `RunFailed` fails it at once. `timeout_seconds` bounds each try, waits not counted.
-        `isolation="process"` and what goes with it: see `Isolation`.
+        Its other parameters get the members of the run's config and input, by name. The parameters `config`, `input`
+        and `run` get the whole value. The return value is the run's output.
+
+        An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
+        are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
+        See `Isolation` for `isolation="process"` and its options.
         """
         return self._serve(f"task:{name}", retries, timeout_seconds, isolation)
 
@@ -118,7 +121,7 @@ class App:
         timeout_seconds: float | None = None,
         **isolation: Unpack[Isolation],
     ) -> Callable[[F], F]:
-        """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds its messages and tools."""
+        """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
         return self._serve(f"agent:{name}", retries, timeout_seconds, isolation)
 
     def command(
@@ -135,15 +138,17 @@ class App:
     ) -> None:
         """Serve a target such as `task:build` with a program, `["make", "all"]`, in `cwd`, without a shell.
 
-        It inherits the environment but for RUNSTEAD_…, with `env` over it; the run's input, as JSON, is its standard
-        input, and its config is in RUNSTEAD_CONFIG. What it writes is streamed as events, and its last MiB is the run's
-        log. Exit code 0 completes the run: the output is the JSON in the file that RUNSTEAD_OUTPUT names, if it wrote
-        one, or with `output="stdout"` the last line of its standard output. Another fails it with EXIT_<n>, a signal
-        with CRASHED, after `retries` more tries. Cancelled, and after `timeout_seconds`, it gets SIGTERM, and its whole
-        process group SIGKILL `stop_seconds` later.
+        The program inherits the environment without RUNSTEAD_… variables; `env` adds to it. Its standard input is the
+        run's input as JSON, and RUNSTEAD_CONFIG is the config. Its output is streamed as events, and the last MiB of
+        it is the run's log.
+
+        Exit code 0 completes the run. The run's output is the JSON in the file that RUNSTEAD_OUTPUT names, or with
+        `output="stdout"` the last line of standard output. Another exit code fails the run with EXIT_<n>, a signal
+        with CRASHED, after `retries` retries. A cancel and `timeout_seconds` send SIGTERM, and `stop_seconds` later
+        SIGKILL to the whole process group.
         """
-        runs = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
-        self._serve(target, retries, timeout_seconds, {})(runs.handle)
+        handler = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
+        self._serve(target, retries, timeout_seconds, {})(handler.handle)
 
     def _serve(
         self, target: str, retries: int, timeout_seconds: float | None, isolation: Isolation
@@ -155,78 +160,82 @@ class App:
             raise ValueError(f"{target} is served already")
         if retries < 0 or (timeout_seconds is not None and timeout_seconds <= 0):
             raise ValueError("retries must not be below 0, and timeout_seconds must be above 0")
-        bounds = _bounds(isolation)
+        limits = _limits(isolation)
 
         def register(function: F) -> F:
-            self._served[target] = Served(function, Arguments(function), retries, timeout_seconds, bounds)
+            self._served[target] = Served(function, Arguments(function), retries, timeout_seconds, limits)
             return function
 
         return register
 
     def served(self, target: str) -> Served:
-        """RunFailed with TARGET_NOT_SERVED."""
+        """Return what serves a target. Raise RunFailed with TARGET_NOT_SERVED."""
         served = self._served.get(target)
         if served is None:
             raise RunFailed(f"This worker does not serve {target}", "TARGET_NOT_SERVED")
         return served
 
     async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
-        """The handler of a worker: call what serves the run, from its beginning, with its history to answer from."""
+        """Handle a run for a worker: call what serves it, from the beginning, with the run's history."""
         target = run.target or f"agent:{run.agent_id}"
         served = self.served(target)
-        fresh = run.attempt == 1 and run.latest_event_id == 0
+        is_new = run.attempt == 1 and run.latest_event_id == 0
         as_claimed = msgspec.json.encode(run)
-        answered: set[str] = set()
-        given = run
+        resumed: set[str] = set()
+        claimed = run
         while True:
-            arguments = served.arguments.of(given)
-            events = [] if fresh else await _log(run, ctx)
+            arguments = served.arguments.of(claimed)
+            events = [] if is_new else await _history_events(run, ctx)
             history = History(events)
-            history.pass_over(answered)
-            fresh = False
+            history.mark_timed_out(resumed)
+            is_new = False
             ctx.begin(history)
             try:
-                executor = self._executor or (_LOCAL if served.bounds else None)
-                if executor is None or ctx.time_is_kept:
+                executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
+                if executor is None or ctx.has_own_clock:
                     output = await call_served(served, ctx, arguments)
-                    ctx.returned()
+                    ctx.check_finished()
                 else:
-                    bounds = served.bounds or Bounds()
-                    place = confined(executor, self._found(), target, ctx, events, bounds, sorted(answered))
-                    output = await in_time(served.timeout_seconds, place)
-            except Suspend as suspension:
-                wanted = suspension.wanted
+                    limits = served.limits or ProcessLimits()
+                    work = run_in_process(
+                        executor, self._own_reference(), target, ctx, events, limits, sorted(resumed)
+                    )
+                    output = await with_timeout(served.timeout_seconds, work)
+            except Suspend as suspend:
+                request = suspend.request
             except LeaseLostError:
                 raise
             except Exception as error:
-                if ctx.left is not None:  # it was left already, and something in it made a failure of that
-                    wanted = ctx.left.wanted
+                if ctx.suspended is not None:  # the handler caught Suspend and raised another exception
+                    request = ctx.suspended.request
                 elif history.retries >= served.retries or is_final(error):
                     raise
                 else:
-                    wanted = ctx.again(history.retries + 1, served.retries, error)
+                    request = ctx.retry_wait(history.retries + 1, served.retries, error)
             else:
                 return output
             finally:
                 ctx.end()
-            ctx.spill()
+            ctx.store_logs()
             await ctx.flush()
-            if await ctx.park(wanted):
+            if await ctx.park(request):
                 raise Parked
-            # It was answered while it was asked: on from the log, which has the answer. Where it has none, somebody has
-            # ended the wait by hand.
-            answered.add(wanted.call_id)
-            # The next try gets what was claimed, whatever this one did to that.
-            given = msgspec.json.decode(as_claimed, type=ClaimedRun)
+            # The wait is over already: the next try reads its result in the log. If the log has none, a client
+            # resumed the run without a result.
+            resumed.add(request.call_id)
+            # Each try gets the run as it was claimed, whatever the handler changed in it.
+            claimed = msgspec.json.decode(as_claimed, type=ClaimedRun)
 
-    def _found(self) -> str:
+    def _own_reference(self) -> str:
         if self.reference is None:
             self.reference = reference(self)
         return self.reference
 
     def worker(self, client: AsyncClient, *, executor: Executor | None = None, **options: Any) -> Worker:
-        """A worker that serves all of it; `options` as `Worker` takes them. With an `executor` every handler runs
-        there, and the lease stays here; close it once the worker has ended.
+        """Return a worker that serves the app's targets. `options` are those of `Worker`.
+
+        With an `executor` every handler runs there; the lease stays with the worker. Close the executor after the
+        worker has ended.
         """
         if not self._served:
             raise ValueError(
@@ -234,12 +243,12 @@ class App:
             )
         self._executor = executor
         if executor is not None:
-            self._found()
+            self._own_reference()
         return Worker(client, self, targets=self.targets, **options)
 
 
-async def _log(run: ClaimedRun, ctx: Context) -> list[Any]:
-    """The events that hold the run's history."""
+async def _history_events(run: ClaimedRun, ctx: Context) -> list[Any]:
+    """Return the events that hold the run's history."""
     events: list[Any] = []
     after = 0
     while True:
@@ -255,32 +264,32 @@ async def _log(run: ClaimedRun, ctx: Context) -> list[Any]:
 async def call_served(
     served: Served, ctx: Context, arguments: dict[str, Any], run_plain: RunPlain | None = None
 ) -> Any:
-    """Call what serves a run, a plain function in a thread or where `run_plain` runs it."""
+    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it."""
     if not served.blocks:
-        return await in_time(served.timeout_seconds, served.function(ctx, **arguments))
-    inner = ThreadContext(ctx, asyncio.get_running_loop())
+        return await with_timeout(served.timeout_seconds, served.function(ctx, **arguments))
+    thread_ctx = ThreadContext(ctx, asyncio.get_running_loop())
     name = f"runstead-{ctx.run.run_id}"
     if run_plain is not None:
-        work = run_plain(lambda: served.function(inner, **arguments), name)
-        return await in_time(served.timeout_seconds, work)
-    working = asyncio.ensure_future(in_thread(lambda: served.function(inner, **arguments), name))
+        work = run_plain(lambda: served.function(thread_ctx, **arguments), name)
+        return await with_timeout(served.timeout_seconds, work)
+    working = asyncio.ensure_future(in_thread(lambda: served.function(thread_ctx, **arguments), name))
     try:
-        return await in_time(served.timeout_seconds, asyncio.shield(working))
+        return await with_timeout(served.timeout_seconds, asyncio.shield(working))
     except asyncio.CancelledError:
         if ctx.cancelled:
-            # Nothing stops a thread: it keeps its place, so that the worker never runs more than it may.
+            # A thread cannot be stopped. It keeps its slot, so that the worker never exceeds its concurrency.
             await asyncio.wait([working])
         raise
 
 
-def _bounds(isolation: Isolation) -> Bounds | None:
+def _limits(isolation: Isolation) -> ProcessLimits | None:
     unknown = isolation.keys() - Isolation.__annotations__.keys()
     if unknown:
         raise TypeError(f"There is no {', '.join(sorted(unknown))}")
     how = isolation.get("isolation")
     if how not in (None, "process"):
         raise ValueError(f'isolation is "process" or None, not {how!r}')
-    bounds = {name: value for name, value in isolation.items() if name != "isolation"}
-    if how is None and bounds:
-        raise ValueError(f'{", ".join(sorted(bounds))} needs isolation="process"')
-    return None if how is None else Bounds(**bounds)  # type: ignore[arg-type]  # as Isolation says
+    limits = {name: value for name, value in isolation.items() if name != "isolation"}
+    if how is None and limits:
+        raise ValueError(f'{", ".join(sorted(limits))} needs isolation="process"')
+    return None if how is None else ProcessLimits(**limits)  # type: ignore[arg-type]  # the types of Isolation

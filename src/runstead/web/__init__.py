@@ -1,1 +1,1 @@
-"""The dashboard at `/ui`: pages made on the server, for people."""
+"""The dashboard at `/ui`: server-rendered pages."""

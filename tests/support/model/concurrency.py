@@ -34,7 +34,7 @@ class ModelConcurrency(Concurrency):
                 limit,
                 min(
                     sum(limit.target in (None, run.target) for run in running),
-                    bounds.running_told_max,
+                    bounds.running_counted_max,
                 ),
             )
             for limit in self._limits.get(project_id, ())
@@ -42,6 +42,6 @@ class ModelConcurrency(Concurrency):
 
     def slots(self, project_id: str) -> ConcurrencySlots:
         """What the limits of a project leave."""
-        return ConcurrencySlots.beside(
+        return ConcurrencySlots.from_occupancies(
             project_id, self._occupancies(project_id) if project_id in self._limits else []
         )

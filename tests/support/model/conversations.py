@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from runstead.core.conversations.conversation import (
     Conversation,
     MessageRun,
-    Spoken,
+    MessageWithRun,
     StoredMessage,
     same_message,
 )
@@ -102,11 +102,13 @@ class ModelConversations(Conversations):
 
         return self._journal.write(idempotency, plan)
 
-    async def messages(self, conversation_id: str, after: int, limit: int, bytes_max: int) -> list[Spoken]:
-        found: list[Spoken] = []
+    async def messages(
+        self, conversation_id: str, after: int, limit: int, bytes_max: int
+    ) -> list[MessageWithRun]:
+        found: list[MessageWithRun] = []
         size = 0
         for message in islice(self._after(conversation_id, after), limit):
-            spoken = Spoken(message, self._run(message))
+            spoken = MessageWithRun(message, self._run(message))
             size += spoken.bytes
             if found and size > bytes_max:
                 break

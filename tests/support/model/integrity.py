@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import islice, pairwise
 
 from runstead.core.runs.event import TERMINAL_TYPES
-from runstead.core.runs.invariants import NOT_LOST, Audited, FamilyFacts, LogFacts, ParentFacts
+from runstead.core.runs.invariants import NOT_LOST, CheckedRun, FamilyFacts, LogFacts, ParentFacts
 from runstead.core.runs.run import Run, RunStatus
 from runstead.ports.store import Integrity, IntegrityPage, Stats, TableSize
 from tests.support.model.rows import Rows
@@ -36,9 +36,9 @@ class ModelIntegrity(Integrity):
             if seq not in rows.runs
         ]
         reached = runs[-1].seq if runs else after
-        return IntegrityPage([self._audited(run) for run in runs], [] if more else orphans, reached, more)
+        return IntegrityPage([self._checked(run) for run in runs], [] if more else orphans, reached, more)
 
-    def _audited(self, run: Run) -> Audited:
+    def _checked(self, run: Run) -> CheckedRun:
         rows = self._rows
         children = list(rows.children(run.seq))
         attempts = rows.attempts.get(run.seq, [])
@@ -50,7 +50,7 @@ class ModelIntegrity(Integrity):
         open_inputs = [
             one.id for one in rows.inputs.values() if (one.run_seq, one.status) == (run.seq, "open")
         ]
-        return Audited(
+        return CheckedRun(
             run,
             self._log(run.seq),
             (

@@ -18,10 +18,10 @@ class ModelRetention(Retention):
         self._journal = journal
         self._rows = rows
 
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
         before = self._journal.now() - age_ms
         young = (run for run in self._rows.runs.values() if run.parent_seq is None and run.seq > after)
-        roots = list(islice(young, limits.retention_looks_max))
+        roots = list(islice(young, limits.retention_roots_checked_max))
         found: list[RetentionCandidate] = []
         for root in roots:
             if root.created_at >= before:
@@ -33,7 +33,9 @@ class ModelRetention(Retention):
             found += [RetentionCandidate(run.seq, root.seq, self._message(run)) for run in fit]
             if len(found) == limit:
                 return RetentionPage(found, root.seq - (len(fit) < len(members)))
-        return RetentionPage(found, roots[-1].seq if len(roots) == limits.retention_looks_max else None)
+        return RetentionPage(
+            found, roots[-1].seq if len(roots) == limits.retention_roots_checked_max else None
+        )
 
     def _message(self, run: Run) -> MessageRun | None:
         conversation = self._rows.conversations.get(run.conversation_id or "")

@@ -8,7 +8,7 @@ from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import choose
-from runstead.core.queue.round_robin import in_turns
+from runstead.core.queue.round_robin import interleave
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.transition import (
@@ -21,10 +21,10 @@ from runstead.core.runs.transition import (
     Want,
 )
 from runstead.core.runs.transitions import claimable
-from runstead.core.usage.activity import SUMMARY_FIELDS, RunSummary, Share
+from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -119,7 +119,7 @@ class ModelRuns(Runs):
         )
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
             queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
@@ -145,7 +145,7 @@ class ModelRuns(Runs):
             lines: dict[str, list[tuple[int, int]]] = defaultdict(list)
             for at, seq in due:
                 lines[self._rows.runs[seq].project_id].append((at, seq))
-            turns = islice(in_turns(list(lines.values()), lambda head: head), limit)
+            turns = islice(interleave(list(lines.values()), lambda head: head), limit)
             draft = self._decide_each([self._rows.runs[seq] for _, seq in turns], decide, now)
             return draft.results(), draft.commit
 
@@ -168,7 +168,7 @@ class ModelRuns(Runs):
             for project_id, runs in due.items():
                 slots = self._concurrency.slots(project_id)
                 lines.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
-            turns = in_turns(lines, lambda run: (run.project_id <= after, run.project_id))
+            turns = interleave(lines, lambda run: (run.project_id <= after, run.project_id))
             draft = self._decide_each(
                 list(islice(turns, limit)),
                 lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
@@ -229,7 +229,7 @@ class ModelRuns(Runs):
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
         return [
-            RunSummary(*(getattr(run, name) for name in SUMMARY_FIELDS)) for run in await self.page(query)
+            RunSummary(*(getattr(run, name) for name in RUN_SUMMARY_FIELDS)) for run in await self.page(query)
         ]
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
@@ -286,7 +286,7 @@ class ModelRuns(Runs):
         runs = self._rows.runs
         return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
 
-    def _wanted(self, run: Run, query: ClaimQuery) -> bool:
+    def _wanted(self, run: Run, query: ClaimRequest) -> bool:
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
             return False
         batch = self._rows.batches.get(run.batch_id or "")

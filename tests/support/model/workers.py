@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 from runstead.ports.store import Workers
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
@@ -82,7 +82,7 @@ class ModelWorkers(Workers):
 
         return self._journal.write(idempotency, plan)
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
+    async def touch(self, worker_ids: Sequence[str]) -> None:
         for worker_id in worker_ids:
             await self.heartbeat(worker_id)
 
@@ -114,13 +114,13 @@ class ModelWorkers(Workers):
         ]
         return sorted(found, key=_name)[:limit]
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         due = [
             run for run in (self._rows.runs[seq] for seq in self._rows.due) if run.project_id == project_id
         ]
         soonest = sorted(due, key=lambda run: (run.due_at or 0, run.seq))[:looked_max]
         return [
-            Held(
+            HeldRun(
                 run.lease_owner,
                 run.run_id,
                 run.title,

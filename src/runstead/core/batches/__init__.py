@@ -1,1 +1,1 @@
-"""Runs that are created together and counted together."""
+"""Batches: runs that are created together and counted together."""

@@ -1,7 +1,7 @@
-"""A batch: runs that were asked for together, are counted together and can be called off together.
+"""A batch: runs that are created together, are counted together and can be cancelled together.
 
-Its counters move in the transaction in which a run of it changes its status, so reading them counts no rows. A run that
-is deleted stays counted: the batch tells how its runs ended for as long as it is kept.
+The counters change in the transaction that changes the status of a run, so that reading them counts no rows.
+A deleted run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
 """
 
 import uuid
@@ -17,7 +17,7 @@ BatchStatus = Literal["running", "cancelling", "completed", "cancelled"]
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """One batch as it is stored. Times are ms; `on_complete` is JSON text: {target, config?}."""
+    """One batch as a row of the store. Times are ms; `on_complete` is JSON text: {target, config?}."""
 
     id: str
     project_id: str
@@ -28,9 +28,9 @@ class Batch(msgspec.Struct, frozen=True):
     cancel_requested_at: int | None = None
     cancel_reason: str | None = None
     completed_at: int | None = None
-    followed_up_at: int | None = None  # when the run of `on_complete` was there
-    seq: int = 0  # the order of creation (0: not stored yet)
-    # The earliest start of a run, and how many runs are in which state.
+    followed_up_at: int | None = None  # when the follow-up run of `on_complete` was created
+    seq: int = 0  # order of creation (0: not stored yet)
+    # The earliest start of a run, and the number of runs in each state.
     started_at: int | None = None
     pending: int = 0
     running: int = 0
@@ -41,7 +41,9 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> BatchStatus:
-        """`cancelling` until the last of its runs has ended, `cancelled` then. `completed` says nothing of how they ended."""
+        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have
+        ended, with any status.
+        """
         if self.cancel_requested_at is not None:
             return "cancelling" if self.completed_at is None else "cancelled"
         return "running" if self.completed_at is None else "completed"
@@ -56,17 +58,17 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """In the order of the states."""
+        """The counters in the order of `RunStatus`."""
         return (self.pending, self.running, self.waiting, self.completed, self.failed, self.cancelled)
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more runs."""
+        """Whether the batch accepts no more runs."""
         return self.cancel_requested_at is not None or self.completed_at is not None
 
     @property
     def follow_up_id(self) -> str:
-        """The id of the run of `on_complete`: always the same one, so that there is never a second."""
+        """The id of the follow-up run. It is derived from the batch, so that there is never a second one."""
         return f"run_{uuid.uuid5(uuid.UUID(self.id), 'on_complete')}"
 
     @property
@@ -76,12 +78,12 @@ class Batch(msgspec.Struct, frozen=True):
 
 BATCH_FIELDS: Final = Batch.__struct_fields__
 COUNTED: Final = tuple(status.value for status in RunStatus)
-"""The counters, in the order of the states."""
+"""The names of the counters, in the order of `RunStatus`."""
 _PLACES: Final = {status: place for place, status in enumerate(RunStatus)}
 
 
 class Moved:
-    """What one transaction adds to counters: runs by state, how many more are active, the earliest start, the time."""
+    """The change of a batch's counters in one transaction: runs by state, the earliest start, and the time (ms)."""
 
     __slots__ = ("at", "counts", "started_at")
 
@@ -100,7 +102,10 @@ Place = tuple[str, str, int]
 
 
 class BatchMove(NamedTuple):
-    """One run of a batch that entered a status. `left` is None for a new run; `started_at` where the write started it."""
+    """A run of a batch that entered a status.
+
+    `left` is the status before, None for a new run. `started_at` is set if this write started the run.
+    """
 
     project_id: str
     batch_id: str
@@ -112,7 +117,10 @@ class BatchMove(NamedTuple):
 
 
 def batch_move(old: Run | None, new: Run) -> BatchMove | None:
-    """How a write of a run moves its batch's counters; None where it does not. `new` is stored, so that it has its seq."""
+    """Return the change of the batch's counters by a write of a run, None if there is none.
+
+    `new` must be stored, because its seq is needed.
+    """
     if new.batch_id is None or (old is not None and old.status is new.status):
         return None
     return BatchMove(
@@ -127,8 +135,8 @@ def batch_move(old: Run | None, new: Run) -> BatchMove | None:
 
 
 class Tally:
-    """The moves of the counters of batches in one transaction, summed up. Where counters are spread over `slots`, a run
-    is always counted in the same one. Not every `batch_id` names a batch: callers may use any as a label.
+    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is
+    always counted in the same slot. A `batch_id` may also be a label that names no batch.
     """
 
     def __init__(self, slots: int = 1) -> None:
@@ -148,13 +156,13 @@ class Tally:
             moved.started_at = min(moved.started_at or move.started_at, move.started_at)
 
     def note(self, old: Run | None, new: Run) -> None:
-        """Take in that a run was created, or has changed."""
+        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
         if (move := batch_move(old, new)) is not None:
             self.add(move)
 
 
 def counted(batch: Batch, moved: Moved) -> Batch:
-    """The batch with its counters moved: complete once its last run has ended, and never again afterwards."""
+    """Return the batch with changed counters. It is completed, once, when its last run has ended."""
     counts = [was + more for was, more in zip(batch.counts, moved.counts, strict=True)]
     assert min(counts) >= 0, (batch.counts, moved.counts)
     starts = [at for at in (batch.started_at, moved.started_at) if at is not None]
@@ -167,34 +175,37 @@ def counted(batch: Batch, moved: Moved) -> Batch:
 
 
 def admit(batch: Batch) -> None:
-    """Refuse a run that would join a batch which is over: BATCH_CLOSED."""
+    """BATCH_CLOSED if the batch accepts no more runs."""
     if batch.closed:
-        raise Error("BATCH_CLOSED", f"The batch {batch.id} takes no more runs: it is {batch.status}")
+        raise Error("BATCH_CLOSED", f"The batch {batch.id} accepts no more runs: it is {batch.status}")
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """What a decision about a batch comes to. `accepted` answers the caller's question."""
+    """The result of a decision about a batch. `accepted` is whether the call had its effect."""
 
     batch: Batch
     accepted: bool = True
 
 
 def cancel(batch: Batch, *, now: int, reason: str | None) -> Changed:
-    """Call the batch off: from now on no run joins it and none of it is claimed. Its runs are cancelled piece by piece."""
+    """Cancel the batch: it accepts no more runs, and none of its runs is claimed.
+
+    Its runs are cancelled in steps.
+    """
     if batch.closed:
         return Changed(batch, accepted=False)
     return Changed(replace(batch, cancel_requested_at=now, cancel_reason=reason))
 
 
 def followed_up(batch: Batch, *, now: int) -> Changed:
-    """The run of `on_complete` is there."""
+    """Record that the follow-up run was created."""
     if not batch.follow_up_due:
         return Changed(batch, accepted=False)
     return Changed(replace(batch, followed_up_at=now))
 
 
-def told(batch: Batch) -> dict[str, object]:
-    """What the run of `on_complete` is told of the batch."""
+def batch_summary(batch: Batch) -> dict[str, object]:
+    """Return the summary of the batch that the follow-up run gets in its config."""
     return {
         "id": batch.id,
         "name": batch.name,

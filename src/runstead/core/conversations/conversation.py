@@ -1,4 +1,4 @@
-"""Conversations: where agent runs speak, and the messages in them."""
+"""Conversations and their messages. Agent runs write the assistant's messages."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -17,13 +17,14 @@ _NULL: Final = msgspec.Raw(b"null")
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """One conversation. `message_count` is also the number of the newest message, `current_node` its id.
+    """One conversation. `message_count` is also the number of the newest message, `current_node` is its id.
 
-    `status`: an archived one takes messages and runs as before; a deleted one is kept, takes nothing and is not found.
+    An archived conversation still accepts messages and runs. A deleted one stays in the store, accepts
+    nothing and is not found.
     """
 
     id: str
-    project_id: str  # for one without a project: the personal scope of its user
+    project_id: str  # without a project: the personal scope of its user
     type: ConversationType
     created_at: int
     updated_at: int
@@ -38,14 +39,15 @@ class Conversation(msgspec.Struct, frozen=True):
     created_by: str | None = None
     archived_at: int | None = None
     current_node: str | None = None
-    seq: int = 0  # the order of creation in the store (0: not stored yet)
+    seq: int = 0  # order of creation in the store (0: not stored yet)
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """A message as it is stored: a row. `seq` counts within its conversation, 0 before it is stored.
+    """A message as a row of the store. `seq` counts within its conversation, 0 before it is stored.
 
-    One with a `run_seq` is the assistant's, filled by that agent run: its parts and status are folded from the run when
-    it is read. `digest` tells under an `idempotency_key` whether a repeat is one. JSON members are JSON text.
+    A message with a `run_seq` is the assistant's, written by that agent run: its parts and status are
+    projected from the run's events when it is read. `digest` shows whether a request with the same
+    `idempotency_key` repeats this message. JSON members are JSON text.
     """
 
     id: str
@@ -61,11 +63,11 @@ class StoredMessage(msgspec.Struct, frozen=True):
     digest: bytes | None = None
     metadata: bytes | None = None
     parts: bytes | None = None
-    outcome: bytes | None = None  # of one whose run is gone: what the run said of it (see `Outcome`)
+    outcome: bytes | None = None  # set when the run was deleted: what is kept of the run (see `Outcome`)
 
 
 class MessageRun(msgspec.Struct, frozen=True):
-    """What an agent run says of the message that it fills. `metadata` is its usage object."""
+    """The members of an agent run that its message shows. `metadata` is the run's usage object."""
 
     seq: int
     run_id: str
@@ -76,7 +78,10 @@ class MessageRun(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What is left of an agent run that retention deleted, beside the parts of its message: JSON in a column."""
+    """What is kept of an agent run that retention deleted, besides the parts of its message.
+
+    JSON in a column.
+    """
 
     run_id: str
     status: TerminalStatus
@@ -86,7 +91,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def run(self) -> MessageRun:
-        """As the run would say it."""
+        """The same members as `MessageRun`, without a seq or events."""
         metadata = None if self.metadata == _NULL else bytes(self.metadata)
         return MessageRun(
             seq=0,
@@ -98,15 +103,15 @@ class Outcome(msgspec.Struct, frozen=True):
         )
 
 
-class Spoken(NamedTuple):
-    """A message, and the run that fills it where one does."""
+class MessageWithRun(NamedTuple):
+    """A message, and the run that writes it, if any."""
 
     message: StoredMessage
     run: MessageRun | None
 
     @property
     def bytes(self) -> int:
-        """The size of its large values, those of the run included; what is folded from the log is not."""
+        """The size of the large values of the message and its run. The projected parts are not counted."""
         usage = None if self.run is None else self.run.metadata
         stored = self.message
         values = (stored.parts, stored.metadata, stored.outcome, usage)
@@ -114,7 +119,7 @@ class Spoken(NamedTuple):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller wants changed of a conversation; UNSET leaves a member as it is."""
+    """The changes that a caller requests for a conversation. UNSET leaves a member as it is."""
 
     title: str | msgspec.UnsetType | None = msgspec.UNSET
     summary: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -123,14 +128,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def live(conversation: Conversation | None) -> Conversation:
-    """The conversation, where there is one that was not deleted."""
+    """Return the conversation. NOT_FOUND if it is missing or deleted."""
     if conversation is None or conversation.status == DELETED:
         raise not_found("Conversation")
     return conversation
 
 
 def change(conversation: Conversation, wanted: Change, *, now: int) -> Conversation:
-    """The conversation with the changes. One that belongs to a project stays there: CONVERSATION_LINKED."""
+    """Return the changed conversation. CONVERSATION_LINKED if it would move from one project to another."""
     changes: dict[str, object] = {
         name: value
         for name in ("title", "summary", "status")
@@ -153,7 +158,10 @@ def delete(conversation: Conversation, *, now: int) -> Conversation:
 
 
 def same_message(known: StoredMessage, new: StoredMessage) -> StoredMessage:
-    """The message that stands under an idempotency key, where the new one repeats it."""
+    """Return the stored message of an idempotency key.
+
+    IDEMPOTENCY_KEY_REUSED if `new` is a different message.
+    """
     if known.digest != new.digest:
         raise Error(
             "IDEMPOTENCY_KEY_REUSED",

@@ -1,7 +1,7 @@
 """Forms: the fields that an input request asks for, and values checked against them.
 
-The members are those of published clients (`HumanInputField`), so they are spelled as there. A sentence about a value
-never holds the value: it may be a secret.
+Members have the names that published clients use (`HumanInputField`). An error about a value never contains
+the value, because it may be a secret.
 """
 
 import hashlib
@@ -40,9 +40,10 @@ class FormOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FormField(msgspec.Struct, frozen=True, kw_only=True):
-    """One field. Members that do not belong to its type are dropped; a `password` is always secret.
+    """One field. Members that do not belong to its type are dropped. A `password` is always secret.
 
-    `pattern` is for whoever shows the form: the server does not run it, since a pattern can be made to run for ever.
+    `pattern` is for the client that shows the form. The server does not run it: a hostile pattern could run
+    forever.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=limits.field_name_chars_max, pattern=_NO_NUL)]
@@ -52,7 +53,7 @@ class FormField(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     secret: bool = False
     placeholder: _Line | UnsetType = UNSET
-    defaultValue: _Long | bool | UnsetType = UNSET  # noqa: N815 - the wire's names, here and below
+    defaultValue: _Long | bool | UnsetType = UNSET  # noqa: N815 - names of the wire format
     pattern: _Line | UnsetType = UNSET
     minLength: _Length | UnsetType = UNSET  # noqa: N815
     maxLength: _Positive | UnsetType = UNSET  # noqa: N815
@@ -67,7 +68,7 @@ class FormField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LINE: Final = ("placeholder", "defaultValue", "pattern", "minLength", "maxLength", "min", "max")
-#: What each type has beside name, label, type, description, required and secret.
+#: The members of each type besides name, label, type, description, required and secret.
 _MEMBERS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("text", "email", "url", "password", "number"), _LINE),
     "textarea": ("placeholder", "defaultValue", "minLength", "maxLength", "rows"),
@@ -85,10 +86,13 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 
 
 def check_fields(fields: list[FormField]) -> bytes:
-    """The fields as they are stored and shown: defaults filled in, what does not belong dropped."""
+    """Return the fields as stored JSON: with defaults, and without members of other types.
+
+    INVALID_REQUEST.
+    """
     errors: list[tuple[str, str]] = []
     seen: set[str] = set()
-    told = []
+    checked = []
     for place, field in enumerate(fields):
         if field.name in seen:
             errors.append((f"$.fields[{place}].name", "another field has this name"))
@@ -96,20 +100,20 @@ def check_fields(fields: list[FormField]) -> bytes:
         members = _MEMBERS[field.type]
         drop: dict[str, Any] = dict.fromkeys(_OPTIONAL.difference(members), UNSET)
         if field.secret or field.type == "password":
-            drop |= {"secret": True, "defaultValue": UNSET}  # a default would be a secret shown to everybody
+            drop |= {"secret": True, "defaultValue": UNSET}  # every reader of the form could see the default
         kept = msgspec.structs.replace(field, **drop)
         missing = {name: value for name, value in _DEFAULTS.get(field.type, {}).items() if name not in drop}
         kept = msgspec.structs.replace(
             kept, **{name: value for name, value in missing.items() if getattr(kept, name) is UNSET}
         )
-        errors += [(f"$.fields[{place}].{member}", why) for member, why in _faults(kept)]
-        told.append(kept)
+        errors += [(f"$.fields[{place}].{member}", why) for member, why in _field_errors(kept)]
+        checked.append(kept)
     if errors:
-        raise _refused("The form does not hold together", errors)
-    return msgspec.json.encode(told)
+        raise _refused("The form is not consistent", errors)
+    return msgspec.json.encode(checked)
 
 
-def _faults(field: FormField) -> list[tuple[str, str]]:
+def _field_errors(field: FormField) -> list[tuple[str, str]]:
     found = []
     if "options" in _MEMBERS[field.type]:
         if field.options is UNSET:
@@ -128,14 +132,20 @@ def _faults(field: FormField) -> list[tuple[str, str]]:
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """Values that fit their form: `values` with null for those of secret fields, `withheld` the names of those."""
+    """Values that match their form.
+
+    In `values`, secret fields are null; `withheld` holds the names of these fields.
+    """
 
     values: dict[str, Value]
     withheld: list[str]
-    canonical: bytes  # all values, secret ones too: for a digest, never to be stored
+    canonical: bytes  # all values, including secrets: only for a digest, never stored
 
     def digest(self, salt: bytes) -> bytes:
-        """32 bytes that recognise these values. Where a secret is among them, slow to guess one from (20 ms)."""
+        """Return 32 bytes that identify these values.
+
+        With a secret among them, scrypt makes guessing slow (20 ms).
+        """
         if self.withheld:
             return hashlib.scrypt(self.canonical, salt=salt, n=1 << 13, r=8, p=1, dklen=32)
         return hashlib.sha256(salt + self.canonical).digest()
@@ -145,37 +155,37 @@ _fields = msgspec.json.Decoder(list[FormField])
 
 
 def fill(fields: bytes, values: Mapping[str, Value]) -> Filled:
-    """Check values against stored fields. INVALID_REQUEST with one error for each value that does not fit."""
+    """Check values against stored fields. INVALID_REQUEST with one error for each invalid value."""
     known = {field.name: field for field in _fields.decode(fields)}
     errors = [
         (f"$.values.{name[: limits.field_name_chars_max]}", "the form has no such field")
         for name in values
         if name not in known
     ]
-    told: dict[str, Value] = {}
+    accepted: dict[str, Value] = {}
     withheld = []
     for name, field in known.items():
         value = values.get(name)
         given = value is not None and value != ""
-        if given and (why := _misfit(field, value)) is not None:
+        if given and (why := _value_error(field, value)) is not None:
             errors.append((f"$.values.{name}", why))
         elif field.required and not given:
             errors.append((f"$.values.{name}", "is required"))
         if name in values:
-            told[name] = None if field.secret else value
+            accepted[name] = None if field.secret else value
             if field.secret and given:
                 withheld.append(name)
     if errors:
         raise _refused("The values do not fit the form", errors)
-    return Filled(told, withheld, msgspec.json.encode(dict(values), order="sorted"))
+    return Filled(accepted, withheld, msgspec.json.encode(dict(values), order="sorted"))
 
 
-def _misfit(field: FormField, value: Value) -> str | None:
-    """Why a value does not fit its field, None where it does."""
+def _value_error(field: FormField, value: Value) -> str | None:
+    """Return why a value is invalid for its field, None if it is valid."""
     if field.type in {"checkbox", "confirm"}:
         return None if isinstance(value, bool) else "must be a boolean"
     if field.type == "number":
-        return _bad_number(field, value)
+        return _number_error(field, value)
     if not isinstance(value, str):
         return "must be a string"
     if len(value) > limits.field_value_chars_max:
@@ -198,8 +208,8 @@ _SHAPES: Final = {
 _NUMBER: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
 
 
-def _bad_number(field: FormField, value: Value) -> str | None:
-    """Numbers come as numbers, or as the text of one: forms hand over text."""
+def _number_error(field: FormField, value: Value) -> str | None:
+    """As `_value_error`. A number may also be sent as text, because HTML forms send text."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Input requests: a run asks somebody to fill in a form, and waits until that is done."""
+"""Input requests: a run asks a person or a program to fill in a form, and waits for the response."""
 
 from typing import Literal
 
@@ -10,8 +10,9 @@ ResponderType = Literal["human", "agent", "system"]
 
 
 class InputResponse(msgspec.Struct, frozen=True):
-    """What was filled in. `values` is a JSON object in which the values of secret fields are null; `withheld` a JSON
-    array of the names whose values came and were dropped. `digest` recognises the same values when they come again.
+    """A submitted form. `values` is a JSON object in which the values of secret fields are null. `withheld`
+    is a JSON array with the names of the secret fields that had a value. `digest` identifies the values if
+    they are sent again.
     """
 
     id: str
@@ -26,8 +27,9 @@ class InputResponse(msgspec.Struct, frozen=True):
 class InputRequest(msgspec.Struct, frozen=True):
     """One request as it is stored, with its latest response. `fields` is a JSON array (see `form.FormField`).
 
-    A run holds at most one open request, and asks for each of its tool calls once. `ended_at` is when it stopped being
-    open. `salt` goes into the digest of a response. `seq` is the order of creation, 0 before it is stored.
+    A run has at most one open request, and at most one request for each tool call. `ended_at` is when the
+    request was closed. `salt` goes into the digest of a response. `seq` is the order of creation, 0 before it
+    is stored.
     """
 
     id: str
@@ -50,9 +52,9 @@ class InputRequest(msgspec.Struct, frozen=True):
     response: InputResponse | None = None
 
     def asks_the_same(self, other: "InputRequest") -> bool:
-        """Whether both were asked in the same words: a repeat of the request after a lost answer."""
+        """Whether `other` repeats this request, for example after the answer was lost."""
 
-        def words(request: InputRequest) -> tuple[object, ...]:
+        def content(request: InputRequest) -> tuple[object, ...]:
             return (
                 request.run_seq,
                 request.tool_call_id,
@@ -64,11 +66,11 @@ class InputRequest(msgspec.Struct, frozen=True):
                 request.expires_at,
             )
 
-        return words(self) == words(other)
+        return content(self) == content(other)
 
 
 class ClosedInput(msgspec.Struct, frozen=True):
-    """That the open request which held a run is over, and with which response."""
+    """The end of the open request that a run waited for, with the response if there is one. `at` in ms."""
 
     id: str
     status: InputStatus
@@ -76,7 +78,7 @@ class ClosedInput(msgspec.Struct, frozen=True):
     response: InputResponse | None = None
 
     def applied(self, request: InputRequest) -> InputRequest:
-        """The request as this leaves it."""
+        """Return the closed request."""
         assert request.status == "open"
         assert request.id == self.id
         return replace(request, status=self.status, ended_at=self.at, response=self.response)

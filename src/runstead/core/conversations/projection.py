@@ -1,7 +1,7 @@
-"""The assistant message of an agent run, and the state that it shares: pure folds over the run's public events.
+"""Projections of an agent run's public events: the assistant message and the shared state.
 
-Nothing here raises for what a client appended: members of the wrong type, ids that are missing, parts that never
-began and patches that do not apply are passed over.
+Invalid events never raise an error. Members of the wrong type, missing ids, parts that never started and
+patches that do not apply are ignored.
 """
 
 import re
@@ -19,8 +19,10 @@ from runstead.core.runs.run import RunStatus
 MessageStatus = Literal["pending", "streaming", "completed", "failed", "cancelled"]
 
 CallState = Literal["streaming", "pending", "completed", "error"]
-"""Of a tool call. `streaming`: its arguments still arrive. `pending`: they are whole and no result is known.
-`completed`: it has a result. `error`: its result is an error, or the run failed or was cancelled before one came."""
+"""State of a tool call. `streaming`: arguments are still arriving. `pending`: arguments are complete, no
+result yet. `completed`: it has a result. `error`: the result is an error, or the run failed or was cancelled
+before a result.
+"""
 
 encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
@@ -39,16 +41,16 @@ _CALL_STEPS: Final = frozenset({"START", "ARGS", "CHUNK", "END"})
 _SCALAR: Final = (str, int, float, type(None))
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,8}")
 _NAMELESS: Final = "unknown"
-#: Members that clients look up, and patch into, without asking whether they are there.
+#: Members that clients read and patch without checking that they exist.
 _STATE_MEMBERS: Final = ("invokeAgentChildRuns", "inputRequestsByToolCallId")
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What the assistant has said so far. Parts, in the order in which they began:
+    """The assistant's message so far, with its parts in the order in which they started.
 
-    `{type: text, text}`, `{type: reasoning, text}`, `{type: tool_call, id, name, input, state}` and
-    `{type: tool_result, tool_call_id, output, is_error}`. `input` is always an object; where the arguments are not
-    one (yet), it is empty and `input_text` holds them as they came.
+    A part is `{type: text, text}`, `{type: reasoning, text}`, `{type: tool_call, id, name, input, state}` or
+    `{type: tool_result, tool_call_id, output, is_error}`. `input` is always an object. If the arguments are
+    not (yet) an object, `input` is empty and `input_text` holds the arguments as they were sent.
     """
 
     status: MessageStatus
@@ -76,8 +78,8 @@ class _Result:
         self.is_error = False
 
     def part(self) -> dict[str, Any]:
-        told = {"type": "tool_result", "tool_call_id": self.call_id}
-        return {**told, "output": self.output, "is_error": self.is_error}
+        part = {"type": "tool_result", "tool_call_id": self.call_id}
+        return {**part, "output": self.output, "is_error": self.is_error}
 
 
 class _Call:
@@ -91,25 +93,25 @@ class _Call:
     def part(self, state: CallState) -> dict[str, Any]:
         text = "".join(self.pieces)
         whole = None if state == "streaming" or not text.strip() else _object(text)
-        told = {
+        part = {
             "type": "tool_call",
             "id": self.call_id,
             "name": self.name,
             "input": whole or {},
             "state": state,
         }
-        return told if whole is not None or not text.strip() else {**told, "input_text": text}
+        return part if whole is not None or not text.strip() else {**part, "input_text": text}
 
 
 class Projection:
-    """Takes a run's events in order and one by one, in time linear in their size."""
+    """Projects a run's events, added one by one in order. The time is linear in the size of the events."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.latest_event_id = 0
         self.terminal: Event | None = None
         self._parts: list[_Text | _Call | _Result] = []
         self._open: dict[tuple[str, str], _Text] = {}
-        self._current: dict[str, str] = {}  # the id that deltas without one belong to, by kind of part
+        self._current: dict[str, str] = {}  # kind of part → the id that deltas without an id belong to
         self._calls: dict[str, _Call] = {}
         self._results: dict[str, _Result] = {}
         self._state = _State()
@@ -117,7 +119,7 @@ class Projection:
             self.add(event)
 
     def add(self, event: Event) -> None:
-        """Take in the next event; private ones and those that say nothing here are passed over."""
+        """Add the next event. Private events and events of other types change nothing."""
         if event.private:
             return
         self.latest_event_id = event.event_id
@@ -137,12 +139,12 @@ class Projection:
             self._state.patch((_object(event.payload) or {}).get("delta"))
 
     def message(self, status: RunStatus) -> Message:
-        """The message as it stands, `status` being the run's."""
-        told = (
+        """Return the message so far. `status` is the run's status."""
+        parts = (
             part.part(self._call_state(part, status)) if isinstance(part, _Call) else part.part()
             for part in self._parts
         )
-        return Message(_STATUS[status], [part for part in told if part is not None])
+        return Message(_STATUS[status], [part for part in parts if part is not None])
 
     def state(self) -> dict[str, Any]:
         return self._state.shown()
@@ -156,29 +158,29 @@ class Projection:
         child_runs: Mapping[str, Any] | None = None,
         input_requests: Mapping[str, Any] | None = None,
     ) -> list[tuple[int | None, bytes]]:
-        """What a reader needs to go on after `latest_event_id`: `(event_id, event)` pairs.
+        """Return `(event_id, event)` pairs that replace all events up to `latest_event_id` for a new reader.
 
-        First the message as a MESSAGES_SNAPSHOT, then the state as a STATE_SNAPSHOT, both without a number, then the
-        terminal event where there is one. `created_at` (ms) is the message's; the members of `child_runs` and
-        `input_requests`, objects by tool call id, stand over what the events say.
+        The pairs are the message as a MESSAGES_SNAPSHOT, the state as a STATE_SNAPSHOT (both without an id),
+        and the terminal event if there is one. `created_at` (ms) is the time of the message. `child_runs` and
+        `input_requests` are objects by tool call id; their members override the projected state.
         """
         message = self.message(status)
-        told: dict[str, Any] = {"id": message_id, "role": "assistant", "status": message.status}
-        told |= {"content": message.text, "parts": message.parts}
+        shown: dict[str, Any] = {"id": message_id, "role": "assistant", "status": message.status}
+        shown |= {"content": message.text, "parts": message.parts}
         if created_at is not None:
-            told["createdAt"] = iso(created_at)
+            shown["createdAt"] = iso(created_at)
         state = self.state()
-        for name, given in zip(_STATE_MEMBERS, (child_runs, input_requests), strict=True):
-            for call_id, stored in (given or {}).items():
-                said = state[name].get(call_id)
-                state[name][call_id] = {**said, **stored} if isinstance(said, dict) else stored
-        found: list[tuple[int | None, bytes]] = [
-            (None, encode({"type": "MESSAGES_SNAPSHOT", "messages": [told]})),
+        for name, overrides in zip(_STATE_MEMBERS, (child_runs, input_requests), strict=True):
+            for call_id, stored in (overrides or {}).items():
+                projected = state[name].get(call_id)
+                state[name][call_id] = {**projected, **stored} if isinstance(projected, dict) else stored
+        events: list[tuple[int | None, bytes]] = [
+            (None, encode({"type": "MESSAGES_SNAPSHOT", "messages": [shown]})),
             (None, encode({"type": "STATE_SNAPSHOT", "snapshot": state})),
         ]
         if self.terminal is not None:
-            found.append((self.terminal.event_id, self.terminal.payload))
-        return found
+            events.append((self.terminal.event_id, self.terminal.payload))
+        return events
 
     def _add_text(self, kind: str, step: str, members: dict[str, Any]) -> None:
         key = _text_or_none(members.get("messageId")) or self._current.get(kind, "")
@@ -206,7 +208,7 @@ class Projection:
         if call is None:
             call = self._calls[key] = _Call(key)
             self._parts.append(call)
-        elif step == "START":  # another attempt makes the call again: its arguments begin anew
+        elif step == "START":  # another attempt repeats the call: its arguments start again
             call.pieces.clear()
             call.ended = False
         call.chunked = step == "CHUNK"
@@ -237,20 +239,20 @@ class Projection:
         return "streaming" if status is RunStatus.RUNNING and not whole else "pending"
 
 
-def fold(events: Iterable[Event], status: RunStatus) -> Message:
-    """The assistant message that these events, from the first, come to."""
+def project_message(events: Iterable[Event], status: RunStatus) -> Message:
+    """Project the assistant message from all events of a run."""
     return Projection(events).message(status)
 
 
 def state(events: Iterable[Event]) -> dict[str, Any]:
-    """The state after every STATE_SNAPSHOT and STATE_DELTA of these events."""
+    """Project the shared state from all events of a run."""
     return Projection(events).state()
 
 
 def snapshot(
     events: Iterable[Event], status: RunStatus, *, message_id: str
 ) -> list[tuple[int | None, bytes]]:
-    """`Fold.snapshot` of these events."""
+    """Return `Projection.snapshot` of all events of a run."""
     return Projection(events).snapshot(status, message_id=message_id)
 
 
@@ -277,7 +279,7 @@ def _text_or_none(value: object) -> str | None:
 
 
 class _State:
-    """A JSON object under JSON Patch (RFC 6902): a patch applies whole or not at all."""
+    """A JSON object that is changed by JSON Patch (RFC 6902). A patch is applied completely or not at all."""
 
     def __init__(self) -> None:
         self._root: dict[str, Any] = {name: {} for name in _STATE_MEMBERS}
@@ -288,7 +290,7 @@ class _State:
             self._root = {**{name: {} for name in _STATE_MEMBERS}, **value}
 
     def shown(self) -> dict[str, Any]:
-        """A copy. Empty where moves have made it deeper than `limits.json_depth_max`."""
+        """Return a copy. It is empty if moves made the state deeper than `limits.json_depth_max`."""
         shown: dict[str, Any] = {} if _too_deep(self._root) else decode(encode(self._root))
         for name in _STATE_MEMBERS:
             if not isinstance(shown.get(name), dict):
@@ -342,7 +344,7 @@ class _State:
             return
         parent, last = self._get(tokens[:-1]), tokens[-1]
         if not isinstance(parent, dict | list):
-            raise ValueError(last)  # noqa: TRY004 - one error for every patch that does not fit
+            raise ValueError(last)  # noqa: TRY004 - one error for every invalid patch
         if isinstance(parent, dict):
             known = last in parent
             undo.append(partial(parent.update, {last: parent[last]}) if known else partial(parent.pop, last))
@@ -368,7 +370,10 @@ class _State:
         return value
 
     def _copy(self, value: Any) -> Any:
-        """Copies of copies double a state with each operation: all of them together are bounded."""
+        """Copy a value.
+
+        The total size of all copies is bounded: copies of copies would double the state each time.
+        """
         text = encode(value) if self._copied_bytes <= limits.body_bytes_max else b""
         self._copied_bytes += len(text)
         if self._copied_bytes > limits.body_bytes_max:
@@ -377,7 +382,7 @@ class _State:
 
 
 def _tokens(pointer: str) -> list[str]:
-    """RFC 6901: `/a~1b/0` → `["a/b", "0"]`"""
+    """Parse a JSON Pointer (RFC 6901): `/a~1b/0` → `["a/b", "0"]`."""
     first, *tokens = pointer.split("/")
     if first:
         raise ValueError(pointer)
@@ -391,7 +396,7 @@ def _index(token: str, last: int) -> int:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal as JSON: 1 is 1.0, but true is not 1."""
+    """Whether two JSON values are equal: 1 equals 1.0, but true does not equal 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

@@ -1,1 +1,1 @@
-"""Projects, members, keys, sessions, and what a principal may do."""
+"""Projects, members, keys, browser sessions, and the scopes of a principal."""

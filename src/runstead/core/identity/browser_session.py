@@ -1,5 +1,5 @@
-"""A browser that somebody signed in with. The store keeps what it cannot read: the credential, sealed under a secret that
-only the browser's cookie holds. Times are ms.
+"""A signed-in browser. The store holds the credential encrypted with a secret that is only in the browser's
+cookie. Times are ms.
 """
 
 from typing import Final
@@ -10,8 +10,8 @@ from runstead.core import limits
 
 
 class BrowserSession(msgspec.Struct, frozen=True):
-    """`hash` is the SHA-256 of the cookie's secret, `sealed` the credential as `sealing.seal` left it, `identity` whose it
-    is (`Principal.identity`).
+    """`hash` is the SHA-256 of the cookie's secret, `sealed` the credential as `encryption.encrypt` returned
+    it, and `identity` the owner (`Principal.identity`).
     """
 
     id: str
@@ -28,6 +28,6 @@ SESSION_FIELDS: Final = BrowserSession.__struct_fields__
 
 
 def expiry(now: int, credential_expires_at: int | None) -> int:
-    """When a session that begins now ends: never later than the credential in it."""
+    """Return when a session that begins now expires: never later than its credential."""
     latest = now + limits.browser_session_s * 1000
     return latest if credential_expires_at is None else min(latest, credential_expires_at)

@@ -1,4 +1,4 @@
-"""Who calls, and what they may do where."""
+"""Principals and their scopes in each project."""
 
 from enum import StrEnum
 from typing import Final, Literal
@@ -9,7 +9,7 @@ from runstead.core.errors import Error, not_found
 
 
 class Scope(StrEnum):
-    """What a credential is good for. Writing runs includes reading them; admin includes all."""
+    """The scopes of a credential. `runs:write` includes `runs:read`; `admin` includes all."""
 
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
@@ -18,7 +18,7 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES: Final = frozenset(Scope)
-#: What a new key may do unless told otherwise: everything but administration.
+#: The scopes of a new key that names none: everything but administration.
 DEFAULT_SCOPES: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE, Scope.WORKERS})
 
 _IMPLIED: Final = {
@@ -37,16 +37,16 @@ ROLE_SCOPES: Final[dict[str, frozenset[Scope]]] = {
 
 
 def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
-    """The scopes with all that they imply."""
+    """Return the scopes with all scopes that they include."""
     return frozenset().union(*(_IMPLIED[scope] for scope in scopes))
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """An authenticated caller. `grants`: project id → scopes there, implied ones included.
+    """An authenticated caller. `grants`: project id → scopes in the project, with all that they include.
 
-    `run_id` binds a token to one run, with `family` to that run and those below it; `worker_id` is set for worker
-    tokens, which act for that worker alone. A `service` is a push service at work on a run, an `event_writer` may
-    append to one run and no more; `service_id` says whose they are.
+    `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
+    for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
+    `event_writer` can only append events to one run. `service_id` names the push service of either.
     """
 
     kind: Literal["api_key", "user", "worker", "service", "event_writer"]
@@ -59,7 +59,7 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """Names the caller among all callers, as idempotency keys need."""
+        """A name that is unique among all callers, used for idempotency keys and browser sessions."""
         if self.service_id is not None:
             return f"{self.kind}:{self.service_id}:{self.run_id}"
         return f"{self.kind}:{self.id}"
@@ -70,34 +70,37 @@ def can(principal: Principal, scope: Scope, project_id: str) -> bool:
 
 
 def require(principal: Principal, scope: Scope, project_id: str, what: str) -> None:
-    """Refuse where the project is not the caller's (not found) or the scope is missing (forbidden)."""
+    """NOT_FOUND if the caller has no scope in the project, FORBIDDEN if this scope is missing."""
     scopes = principal.grants.get(project_id)
     if scopes is None:
         raise not_found(what)
     if scope not in scopes:
-        raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not carry")
+        raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not have")
 
 
 def refuse_bound(principal: Principal, what: str) -> None:
-    """A token that is bound to one run is good for that run alone."""
+    """FORBIDDEN for a token that is bound to one run. `what` completes the message."""
     if principal.run_id is not None:
         raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and {what}")
 
 
 def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
-    """The caller's projects in which it has the scope; refuses where it has it in none."""
-    found = tuple(project for project, scopes in principal.grants.items() if scope in scopes)
-    if not found:
-        raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not carry")
-    return found
+    """Return the projects in which the caller has the scope. FORBIDDEN if there is none."""
+    projects = tuple(project for project, scopes in principal.grants.items() if scope in scopes)
+    if not projects:
+        raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not have")
+    return projects
 
 
 def for_appending(principal: Principal, run_id: str) -> Principal:
-    """The caller as an append sees it: a token for writing the events of one run may do so there."""
+    """Return the principal for an append: an event writer gets the scope `runs:write` for its own run.
+
+    FORBIDDEN.
+    """
     if principal.kind != "event_writer":
         return principal
     if principal.run_id != run_id:
-        raise Error("FORBIDDEN", f"The token is good for the events of the run {principal.run_id} alone")
+        raise Error("FORBIDDEN", f"The token can only append events to the run {principal.run_id}")
     return msgspec.structs.replace(
         principal, grants=dict.fromkeys(principal.grants, frozenset({Scope.RUNS_WRITE}))
     )

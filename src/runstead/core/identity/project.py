@@ -1,4 +1,4 @@
-"""Projects, who belongs to them, and the keys that open them."""
+"""Projects, their members and their API keys."""
 
 import hashlib
 import re
@@ -20,7 +20,10 @@ SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
 
 
 class Project(msgspec.Struct, frozen=True):
-    """Everything belongs to a project. `personal_of` is the user whose personal scope it is."""
+    """A project, to which all other records belong.
+
+    `personal_of` is set for the personal project of a user.
+    """
 
     id: str
     slug: str
@@ -38,7 +41,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """A key as it is kept: its secret only as a SHA-256 (256 random bits need no slow hash)."""
+    """An API key as it is stored: only the SHA-256 of its secret (256 random bits need no slow hash)."""
 
     id: str
     project_id: str
@@ -54,20 +57,23 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 def check_slug(slug: str, what: str) -> None:
-    """ValueError with a sentence for the operator, where `what` holds something that is no slug."""
+    """ValueError with a message for the operator if `slug` is invalid.
+
+    `what` names the value in the message.
+    """
     if not re.fullmatch(SLUG, slug) or len(slug) > limits.slug_chars_max:
         raise ValueError(
-            f"{what} has 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
+            f"{what} must have 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
         )
 
 
 def new_key() -> str:
-    """`vf_<prefix>_<secret>`: eight characters to tell keys apart, 256 random bits."""
+    """Return a new key `vf_<prefix>_<secret>`: eight characters that identify the key, and 256 random bits."""
     return f"{_KEY_PREFIX}{secrets.token_hex(4)}_{secrets.token_hex(32)}"
 
 
 def key_prefix(key: str) -> str | None:
-    """The prefix of a well-formed key, None for anything else."""
+    """Return the prefix of a well-formed key, None for any other text."""
     if not key.startswith(_KEY_PREFIX):
         return None
     prefix, separator, secret = key[len(_KEY_PREFIX) :].partition("_")
@@ -80,7 +86,7 @@ def token_hash(token: str) -> bytes:
 
 @lru_cache(1_024)
 def user_uuid(user_id: str) -> str:
-    """The uuid that stands for a user in `created_by`: the id itself where it is one."""
+    """Return the UUID of a user for `created_by`: the id itself if it is a UUID."""
     try:
         return str(uuid.UUID(user_id))
     except ValueError:
@@ -88,7 +94,10 @@ def user_uuid(user_id: str) -> str:
 
 
 def personal_project(user_id: str, now: int) -> Project:
-    """The scope of a user's conversations that belong to no project. Always the same one for a user."""
+    """Return the personal project of a user, for conversations without a project.
+
+    Its id is derived from the user id.
+    """
     project_id = uuid.uuid5(_PERSONAL, f"project:{user_id}")
     return Project(
         id=str(project_id),

@@ -1,4 +1,4 @@
-"""Keys with which the server signs, as they are kept."""
+"""The server's signing keys as they are stored."""
 
 from typing import Literal
 

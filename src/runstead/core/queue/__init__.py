@@ -1,1 +1,1 @@
-"""Which runs a worker gets next: workers, push services, concurrency limits, round robin."""
+"""What decides which run is handed out next: workers, push services, concurrency limits, round robin."""

@@ -1,4 +1,4 @@
-"""Push services: programs of their own to which started agent runs are sent (contract A7)."""
+"""Push services: external programs that receive started agent runs (contract A7)."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -11,10 +11,12 @@ ScopeKind = Literal["global", "project"]
 
 
 class PushService(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. (`registrant`, `service_key`) names it. Times in ms; `metadata` and `capabilities` JSON text.
+    """One service, identified by (`registrant`, `service_key`). Times in ms; `metadata` and `capabilities`
+    are JSON text.
 
-    `reach` holds the projects whose runs it may get: its own, or for a global one those that its registrant could
-    write when it was last heard of. `active` is as of the moment when it was read.
+    `reach` holds the projects whose runs it may receive: its own project, or for a global service the
+    projects that its registrant could write at the last heartbeat. `active` was computed when the service was
+    read.
     """
 
     id: str
@@ -44,16 +46,18 @@ class PushService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_active(disabled_at: int | None, last_heartbeat_at: int, now: int) -> bool:
-    """Neither disabled by somebody nor silent for too long."""
+    """Whether the service is enabled and its last heartbeat is recent. Times in ms."""
     return disabled_at is None and now - last_heartbeat_at <= limits.push_service_silence_s * 1000
 
 
 def choose(services: Iterable[PushService], agent_id: str | None) -> PushService | None:
-    """The active service that gets the runs of an agent: the most specific scope wins (project and agent, project,
-    global and agent, global), then the one heard of last. `services` are those that reach the run's project.
+    """Choose the active service for an agent's run among `services`, which all reach the run's project.
+
+    The most specific scope wins: project and agent, project, global and agent, global. Then the latest
+    heartbeat wins.
     """
-    fitting = [one for one in services if one.active and one.agent_id in (None, agent_id)]
-    return max(fitting, key=_precedence, default=None)
+    matching = [service for service in services if service.active and service.agent_id in (None, agent_id)]
+    return max(matching, key=_precedence, default=None)
 
 
 def _precedence(service: PushService) -> tuple[bool, bool, int, str]:

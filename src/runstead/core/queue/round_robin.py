@@ -1,35 +1,44 @@
-"""Taking turns: how several lines that wait for the same thing are served, so that a long one starves no other."""
+"""Round robin: serve several queues in turn, so that a long queue starves no other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-#: So many times of what may be taken are looked at by time alone. Only where there are more is each line looked at.
-LOOKED: Final = 4
+#: An engine first reads this many times the wanted rows, ordered by time. It probes each queue only if there
+#: are more.
+SCAN_FACTOR: Final = 4
 
 
-def is_crowded(soonest: Sequence[Any], most: int, limit: int) -> bool:
-    """Whether the first `most` rows by time, each (project, time, ...), do not show whose turn it is: there are more, and
-    too few projects among them. With `limit` projects among them, each has its soonest row taken, and all others are later.
+def needs_probes(soonest: Sequence[Any], most: int, limit: int) -> bool:
+    """Whether each project must be probed to find the `limit` rows that come next.
+
+    `soonest` holds the first `most` rows by time, each (project, time, ...). It is enough if it is complete,
+    or if it has `limit` projects: then each of these projects gives its earliest row, and all other rows are
+    later.
     """
     return len(soonest) == most and len({row[0] for row in soonest}) < limit
 
 
-def looks(limit: int) -> Iterator[int]:
-    """How many of each line to look at, until `limit` were found: few at first, since there may be thousands of lines, and
-    as many as may be taken in the end, since all lines but one may be short.
+def probe_sizes(limit: int) -> Iterator[int]:
+    """Yield how many rows of each queue to read, until `limit` rows were found.
+
+    The first probe is small, because there may be thousands of queues. The last one reads `limit` rows of
+    each, because all queues but one may be short.
     """
-    heads = 2
-    while heads < limit:
-        yield heads
-        heads *= 8
+    size = 2
+    while size < limit:
+        yield size
+        size *= 8
     yield limit
 
 
-def in_turns(lines: Sequence[Sequence[T]], order: Callable[[T], Any]) -> Iterator[T]:
-    """The first of every line, then the second of every line, and so on; those of one round sorted by `order`."""
-    place = 0
-    while found := [line[place] for line in lines if place < len(line)]:
-        yield from sorted(found, key=order)
-        place += 1
+def interleave(queues: Sequence[Sequence[T]], order: Callable[[T], Any]) -> Iterator[T]:
+    """Yield the first item of every queue, then the second of every queue, and so on.
+
+    The items of one round are sorted by `order`.
+    """
+    position = 0
+    while items := [queue[position] for queue in queues if position < len(queue)]:
+        yield from sorted(items, key=order)
+        position += 1

@@ -11,7 +11,7 @@ SessionStatus = Literal["active", "completed", "failed", "cancelled"]
 
 
 class Worker(msgspec.Struct, frozen=True):
-    """One worker of a project. (project, implementation_kind, worker_key) names it. Times in ms."""
+    """One worker of a project, identified by (project, implementation_kind, worker_key). Times in ms."""
 
     id: str
     project_id: str
@@ -22,8 +22,10 @@ class Worker(msgspec.Struct, frozen=True):
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: bytes | None = None  # a JSON object
-    last_heartbeat_at: int | None = None  # or another sign of life, such as a claim
-    silent_at: int | None = None  # when it was noticed that there was none for long; until there is one again
+    last_heartbeat_at: int | None = None  # a claim or a lease renewal counts as a heartbeat
+    silent_at: int | None = (
+        None  # when the server noticed that heartbeats had stopped; the next heartbeat clears it
+    )
 
     @property
     def status(self) -> WorkerStatus:
@@ -31,7 +33,7 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What a worker calls its own work on a run, so that it can find it again."""
+    """A worker's own record of its work on a run, under a key that the worker chose."""
 
     id: str
     run_id: str
@@ -45,9 +47,11 @@ class Session(msgspec.Struct, frozen=True):
     ended_at: int | None = None
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A run that somebody has a lease on, in short. `owner` is the id of the worker, or of the push service that it was
-    sent to. A cancelled one is held until its owner has stopped.
+class HeldRun(msgspec.Struct, frozen=True):
+    """A leased run without its large values. `owner` is the id of the worker or of the push service that
+    holds it.
+
+    A cancelled run stays held until its owner has stopped.
     """
 
     owner: str

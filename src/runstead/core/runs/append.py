@@ -1,4 +1,4 @@
-"""Appending to a run's log: which events fit where, and what a repeated append means."""
+"""Append events to a run's log: check the cursors, and recognise repeated appends."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from runstead.core.errors import Error
 from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
-from runstead.core.runs.transitions import Fence, renewed, rewrite
+from runstead.core.runs.transitions import Fence, lease_renewal, rewrite
 
 _NO_KEYS: Final[Mapping[str, bytes]] = {}
 
-# Clients match these sentences literally.
+# Clients compare these messages literally.
 MISMATCH = "External run event cursor mismatch"
 RUN_TERMINAL = "Cannot append external events to a terminal run"
 RUN_WAITING = "Cannot append external events while the run is waiting for a tool result"
@@ -27,41 +27,43 @@ def append(
     *,
     now: int,
     events: Sequence[NewEvent],
-    expected_event_id: int | None,
+    expected_previous_event_id: int | None,
     expected_sequence: int | None,
     tail: Sequence[Event],
     fence: Fence,
     keys: Mapping[str, bytes] = _NO_KEYS,
 ) -> Transition:
-    """Store the events after the last one, all or none.
+    """Append all the events or none.
 
-    `tail` holds the stored events after `expected_event_id` (one append's worth at most): with them a batch that was
-    committed before is recognised, whole or in part, and never stored twice. `keys` holds the digests of those of the
-    events' keys that the run has already: such events are dropped, wherever the cursors stand.
+    `tail` holds the stored events after `expected_previous_event_id`, at most one append's worth. It shows
+    which of the events were already stored by an earlier append, so that none is stored twice. `keys` holds
+    the keys of the events that the run already has, with their digests: these events are skipped, whatever
+    the cursors say. EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH, EVENT_LOG_FULL,
+    IDEMPOTENCY_KEY_REUSED.
     """
     fence.check(run)
     fresh = _fresh(events, keys)
     known, mismatch = 0, False
-    if expected_event_id is None:
+    if expected_previous_event_id is None:
         mismatch = expected_sequence is not None and expected_sequence != run.latest_external_event_sequence
-    elif expected_event_id > run.latest_event_id:
+    elif expected_previous_event_id > run.latest_event_id:
         mismatch = True
     else:
         known = _committed_prefix(events, tail)
-        # Where the tail is shorter than the batch, it is all there is: what comes after it is new.
+        # A tail that is shorter than the append is the complete rest of the log: the events after it are new.
         mismatch = known < min(len(tail), len(events))
         if expected_sequence is not None and not mismatch:
             mismatch = expected_sequence != _sequence_before(run, tail)
     new = tuple(one for one, is_fresh in zip(events[known:], fresh[known:], strict=True) if is_fresh)
     if (not mismatch and not new) or not any(fresh):
-        return Transition(run, duplicate=True)  # a replay, true even of a run that has ended since
+        return Transition(run, duplicate=True)  # a repeated append, valid even if the run has ended since
     if run.terminal:
         raise Error("EVENT_RUN_TERMINAL", RUN_TERMINAL)
     if run.status is RunStatus.WAITING:
         raise Error("EVENT_RUN_WAITING", RUN_WAITING)
     if mismatch:
         raise Error("EVENT_CURSOR_MISMATCH", MISMATCH)
-    # One place is kept for the terminal event.
+    # One event is reserved for the terminal event.
     if run.latest_event_id + len(new) >= limits.events_per_run_max:
         raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
     changes: dict[str, object] = {
@@ -69,15 +71,15 @@ def append(
         "latest_external_event_sequence": run.latest_external_event_sequence + sum(e.counted for e in new),
     }
     if run.status is RunStatus.PENDING and run.attempt == 0 and any(e.type == RUN_STARTED for e in new):
-        # Whoever drives the run without a lease has begun. A worker may still claim it.
+        # The client that drives the run without a lease has started it. A worker can still claim it.
         changes |= {"status": RunStatus.RUNNING, "started_at": now}
     if run.push_service_id is not None:
-        changes |= renewed(run, now)
+        changes |= lease_renewal(run, now)
     return Transition(rewrite(run, now, **changes), events=new)
 
 
 def _fresh(events: Sequence[NewEvent], stored: Mapping[str, bytes]) -> list[bool]:
-    """Which of the events the run does not hold under their keys yet. One key means one event."""
+    """Return for each event whether it is new: its key is not stored and not used earlier in this append."""
     seen = dict(stored)
     fresh = []
     for event in events:
@@ -88,7 +90,7 @@ def _fresh(events: Sequence[NewEvent], stored: Mapping[str, bytes]) -> list[bool
         if earlier is not None and earlier != event.digest:
             raise Error(
                 "IDEMPOTENCY_KEY_REUSED",
-                "The run holds another event under this idempotency_key; a new event takes a new key",
+                "The run has another event with this idempotency_key; use a new key for a new event",
             )
         seen[event.key] = event.digest
         fresh.append(earlier is None)
@@ -96,18 +98,22 @@ def _fresh(events: Sequence[NewEvent], stored: Mapping[str, bytes]) -> list[bool
 
 
 def digest(payload: bytes) -> bytes:
-    """Of the value, however it is spelled: what tells two events under one key apart."""
+    """Return the digest of a JSON value, independent of whitespace and order.
+
+    It identifies the event of a key.
+    """
     return hashlib.sha256(_canonical(payload)).digest()
 
 
 def refuse_terminal_types(types: Sequence[str]) -> None:
+    """EVENT_TYPE_REFUSED for an event type that only a completion may write."""
     for name in types:
         if name in TERMINAL_TYPES:
             raise Error("EVENT_TYPE_REFUSED", f"{name} is written by completing the run, not by appending it")
 
 
 def _committed_prefix(events: Sequence[NewEvent], tail: Sequence[Event]) -> int:
-    """How many of the events, from the first, stand in the tail in the same order."""
+    """Count how many of the events, from the first, are stored in the tail in the same order."""
     count = 0
     for new, stored in zip(events, tail, strict=False):
         same = new.payload == stored.payload or _canonical(new.payload) == _canonical(stored.payload)
@@ -118,12 +124,12 @@ def _committed_prefix(events: Sequence[NewEvent], tail: Sequence[Event]) -> int:
 
 
 def _canonical(payload: bytes) -> bytes:
-    """One spelling for one value. Text, since Python holds 1 and true to be equal."""
+    """Encode a JSON value in its canonical form. Compared as text, because in Python 1 equals True."""
     return msgspec.json.encode(msgspec.json.decode(payload), order="sorted")
 
 
 def _sequence_before(run: Run, tail: Sequence[Event]) -> int:
-    """The external sequence as it stood before the tail."""
+    """Return the external sequence before the first event of the tail."""
     if not tail:
         return run.latest_external_event_sequence
     first = tail[0]

@@ -1,4 +1,4 @@
-"""What a run tells of its artifacts: those that are kept here, and notes of others that are kept elsewhere."""
+"""The list of a run's artifacts: artifacts whose content the server stores, and references to content elsewhere."""
 
 import re
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ _MEDIA_TYPE: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 ANY_TYPE: Final = "application/octet-stream"
-#: The member that says where a content is kept. Only the server writes it.
+#: The member that names the stored content. Only the server writes it.
 KEY_MEMBER: Final = "content_key"
 
 
 class Content(msgspec.Struct, frozen=True):
-    """Bytes that are kept. `key` names them among those of their run; `size` in bytes, `sha256` in hex."""
+    """Stored bytes. `key` identifies them within their run; `size` in bytes, `sha256` in hex."""
 
     key: str
     size: int
@@ -25,7 +25,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """An artifact whose content is kept here. `size` in bytes; `uri` is where it can be read, below the server's URL."""
+    """An artifact whose content the server stores. `size` in bytes; `uri` is its path at the server."""
 
     name: str
     media_type: str
@@ -47,27 +47,27 @@ def stored(run_id: str, name: str, media_type: str, content: Content) -> Stored:
     )
 
 
-def is_media_type(told: str) -> bool:
-    return len(told) <= 255 and _MEDIA_TYPE.fullmatch(told) is not None
+def is_media_type(text: str) -> bool:
+    return len(text) <= 255 and _MEDIA_TYPE.fullmatch(text) is not None
 
 
-def told(artifacts: bytes | None) -> list[dict[str, Any]]:
-    """Of a run's row, in order."""
-    found: list[dict[str, Any]] = [] if artifacts is None else msgspec.json.decode(artifacts)
-    return found
+def decode_artifacts(artifacts: bytes | None) -> list[dict[str, Any]]:
+    """Decode the artifact list of a run's row, in order."""
+    decoded: list[dict[str, Any]] = [] if artifacts is None else msgspec.json.decode(artifacts)
+    return decoded
 
 
 def find(artifacts: bytes | None, name: str) -> Stored | None:
-    """The one of this name that is kept here."""
-    for one in told(artifacts):
+    """Find the artifact with this name whose content the server stores."""
+    for one in decode_artifacts(artifacts):
         if one.get("name") == name and KEY_MEMBER in one:
             return msgspec.convert(one, Stored)
     return None
 
 
 def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
-    """The list with this one, in place of any other of its name that is kept here."""
-    before = told(artifacts)
+    """Return the list with this artifact. It replaces a stored artifact with the same name."""
+    before = decode_artifacts(artifacts)
     places = [place for place, one in enumerate(before) if one["name"] == new.name and KEY_MEMBER in one]
     listed: Sequence[Any] = (
         [*before[: places[0]], new, *before[places[0] + 1 :]] if places else [*before, new]
@@ -76,14 +76,17 @@ def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
 
 
 def with_notes(artifacts: bytes | None, notes: bytes | None) -> bytes | None:
-    """The list with what a completion tells. What is kept here stays; a note of such a name adds nothing."""
+    """Return the list with the references of a completion.
+
+    A reference with the name of a stored artifact is ignored.
+    """
     if notes is None:
         return artifacts
-    kept = [one for one in told(artifacts) if KEY_MEMBER in one]
+    kept = [one for one in decode_artifacts(artifacts) if KEY_MEMBER in one]
     names = {one["name"] for one in kept}
     others = [
         {member: value for member, value in one.items() if member != KEY_MEMBER}
-        for one in told(notes)
+        for one in decode_artifacts(notes)
         if one["name"] not in names
     ]
     return msgspec.json.encode([*kept, *others])

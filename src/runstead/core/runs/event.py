@@ -1,4 +1,4 @@
-"""Events: the facts of a run, in order. AG-UI names (docs.ag-ui.com/concepts/events), one number each."""
+"""Events of a run, numbered in order. Types and members follow AG-UI (docs.ag-ui.com/concepts/events)."""
 
 from typing import Any, Final, Literal
 
@@ -19,10 +19,11 @@ CUSTOM: Final = "CUSTOM"
 
 TERMINAL_TYPES: Final = frozenset({RUN_FINISHED, RUN_ERROR})
 
-#: Never in public lists, streams or snapshots; not counted by the external sequence.
+#: Event types that never appear in public lists, streams or snapshots. The external sequence does not count
+#: them.
 PRIVATE_TYPES: Final = frozenset({"AGENT_RUN_MODEL_CALL_CONTEXT"})
 
-#: Parts of a whole that a later event concludes. All others state facts.
+#: Event types that carry a part of a value which a later event completes. All other types are facts.
 DELTA_TYPES: Final = frozenset(
     {
         "TEXT_MESSAGE_CONTENT",
@@ -37,15 +38,15 @@ DELTA_TYPES: Final = frozenset(
 
 
 class NewEvent(msgspec.Struct, frozen=True):
-    """An event that a transition wants stored; the store gives it the next number."""
+    """An event to be stored. The store assigns the next number."""
 
     type: str
     payload: bytes  # a JSON object with "type", one line
     external: bool = False  # appended by a client, not written by the server
     private: bool = False
     is_error: bool = False
-    key: str | None = None  # its `idempotency_key`: stored once per run
-    digest: bytes | None = None  # of the payload, where there is a key
+    key: str | None = None  # the `idempotency_key`, unique in the run
+    digest: bytes | None = None  # digest of the payload, if there is a key
 
     @property
     def event_class(self) -> EventClass:
@@ -58,7 +59,7 @@ class NewEvent(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A stored event. `sequence` is the run's external sequence once this event was stored."""
+    """A stored event. `sequence` is the run's external sequence after this event."""
 
     event_id: int
     type: str
@@ -79,7 +80,10 @@ def members_of(event: Event) -> dict[str, Any] | None:
 
 
 class FamilyEvent(msgspec.Struct, frozen=True):
-    """An event of one of a family's runs. `position`: it is the n-th that was stored in the whole family."""
+    """An event of a run in a family.
+
+    `position` counts all events of the family in the order of storing, from 1.
+    """
 
     run_id: str
     position: int
@@ -91,18 +95,21 @@ class FamilyEvent(msgspec.Struct, frozen=True):
 
 
 def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:
-    """`content` is text, since AG-UI allows no other value there; what is not text stands whole in `result`."""
-    told: dict[str, Any] = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result"}
-    told["toolCallId"] = tool_call_id
+    """Build the event of a tool result.
+
+    AG-UI allows only text in `content`; any other value is also in `result`.
+    """
+    payload: dict[str, Any] = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result"}
+    payload["toolCallId"] = tool_call_id
     if isinstance(result, str):
-        told["content"] = result
+        payload["content"] = result
     else:
-        told |= {"content": encode(result).decode(), "result": result}
-    return NewEvent(TOOL_CALL_RESULT, encode({**told, "isError": is_error}), is_error=is_error)
+        payload |= {"content": encode(result).decode(), "result": result}
+    return NewEvent(TOOL_CALL_RESULT, encode({**payload, "isError": is_error}), is_error=is_error)
 
 
 def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error: bool = False) -> NewEvent:
-    """What a wait got that is no tool's result."""
+    """Build the event of a resume that is not a tool result."""
     value = {"type": kind, "tool_call_id": tool_call_id, "result": result, "is_error": is_error}
     return NewEvent(
         CUSTOM, encode({"type": CUSTOM, "name": "run.resumed", "value": value}), is_error=is_error
@@ -110,36 +117,41 @@ def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error
 
 
 def artifact_stored(artifact: Stored) -> NewEvent:
-    """That a run has an artifact. Where its content is kept is nobody's business who reads the log."""
+    """Build the event of a stored artifact.
+
+    It does not contain the storage key, which readers of the log do not need.
+    """
     value = {name: getattr(artifact, name) for name in ("name", "media_type", "size", "sha256", "uri")}
     return NewEvent(CUSTOM, encode({"type": CUSTOM, "name": "run.artifact", "value": value}))
 
 
 def finished(run_id: str, thread_id: str, metadata: bytes | None) -> NewEvent:
-    told: dict[str, Any] = {"type": RUN_FINISHED, "threadId": thread_id, "runId": run_id}
+    """Build the terminal event of a completed run. `metadata` is JSON text."""
+    payload: dict[str, Any] = {"type": RUN_FINISHED, "threadId": thread_id, "runId": run_id}
     if metadata is not None:
-        told["metadata"] = msgspec.Raw(metadata)
-    return NewEvent(RUN_FINISHED, encode(told))
+        payload["metadata"] = msgspec.Raw(metadata)
+    return NewEvent(RUN_FINISHED, encode(payload))
 
 
 def failed(message: str, code: str | None) -> NewEvent:
-    """The end of a failed or cancelled run."""
-    told = {"type": RUN_ERROR, "message": message} | ({} if code is None else {"code": code})
-    return NewEvent(RUN_ERROR, encode(told), is_error=True)
+    """Build the terminal event of a failed or cancelled run."""
+    payload = {"type": RUN_ERROR, "message": message} | ({} if code is None else {"code": code})
+    return NewEvent(RUN_ERROR, encode(payload), is_error=True)
 
 
-_words: dict[str, str] = {}
+_pascal_names: dict[str, str] = {}
 
 
 def pascal(event_type: str) -> str:
-    """`TOOL_CALL_START` → `ToolCallStart`: the name of a server-sent event.
+    """Return the name of a server-sent event for an event type: `TOOL_CALL_START` → `ToolCallStart`.
 
-    Types are the caller's: what is no letter, digit or underscore is dropped, so a line break cannot end a frame.
+    Callers choose the types: all characters but letters, digits and underscores are removed, so that a line
+    break cannot end a frame.
     """
-    name = _words.get(event_type)
+    name = _pascal_names.get(event_type)
     if name is None:
         cleaned = "".join(c for c in event_type if c == "_" or (c.isascii() and c.isalnum()))
         name = "".join(word[:1].upper() + word[1:].lower() for word in cleaned.split("_")) or "Event"
-        if len(_words) < 1_000:
-            _words[event_type] = name
+        if len(_pascal_names) < 1_000:
+            _pascal_names[event_type] = name
     return name

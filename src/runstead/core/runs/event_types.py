@@ -1,6 +1,6 @@
 """The AG-UI event types that clients know, with their members (docs.ag-ui.com/concepts/events; contract A4).
 
-They are told, not enforced: an event of any other type, or with other members, is stored as it is.
+They are documented and not enforced: an event of another type, or with other members, is stored unchanged.
 """
 
 from typing import Final, Literal
@@ -13,7 +13,7 @@ JsonType = Literal["string", "boolean", "object", "array", "any"]
 
 
 class EventMember(msgspec.Struct, frozen=True):
-    """A member beside `type`. `required`: clients do without the event where it is missing."""
+    """A member of an event besides `type`. Clients ignore an event without a `required` member."""
 
     name: str
     type: JsonType
@@ -21,8 +21,8 @@ class EventMember(msgspec.Struct, frozen=True):
 
 
 class EventType(msgspec.Struct, frozen=True):
-    """`class`: a fact, or a delta that a later event concludes. `appendable`: clients may append it; the others are
-    written by completing the run.
+    """An event type. `class`: a fact, or a delta that a later event completes. `appendable`: clients may
+    append it; the other types are written when the run is completed.
     """
 
     type: str
@@ -31,7 +31,7 @@ class EventType(msgspec.Struct, frozen=True):
     members: tuple[EventMember, ...]
 
 
-#: `name` is required, `name?` is not; a type other than string follows a colon.
+#: Type → members. `name` is required, `name?` is optional. A colon precedes a type other than string.
 _MEMBERS: Final = {
     "RUN_STARTED": "runId threadId",
     "RUN_FINISHED": "runId threadId metadata?:object",
@@ -60,8 +60,8 @@ _MEMBERS: Final = {
 }
 
 
-def _member(told: str) -> EventMember:
-    name, _, kind = told.partition(":")
+def _member(text: str) -> EventMember:
+    name, _, kind = text.partition(":")
     return EventMember(name.removesuffix("?"), msgspec.convert(kind or "string", JsonType), name[-1] != "?")
 
 

@@ -1,7 +1,8 @@
-"""What must always hold about a store, one rule each: the knowledge of `runstead db check`.
+"""Invariants of a store, which `runstead db check` verifies.
 
-A rule about runs is a function in `RULES`: it gets what a store tells of one run and yields a sentence for each thing
-that is wrong. A rule about anything else is a line in `CHECKS`, with a query of the same name in each engine's audit.sql.
+An invariant of runs is a function in `RULES`: it gets the stored facts of one run and yields a sentence for
+each violation. Any other invariant is a line in `CHECKS`, with a query of the same name in each engine's
+integrity.sql.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from runstead.core.runs.transitions import claimable, due_at
 
 #: Attempts that ended with one of these do not count as lost.
 NOT_LOST: Final = frozenset({"parked", "paused", "dispatch_failed"})
-#: Tables in which every row belongs to the run of its `run_seq`. (Families keep the places of deleted runs.)
+#: Tables in which every row belongs to the run of its `run_seq`. (Families keep the positions of deleted
+#: runs.)
 BELONGINGS: Final = {
     "run_events": "events",
     "run_event_keys": "keys of events",
@@ -25,21 +27,21 @@ BELONGINGS: Final = {
     "input_requests": "input requests",
     "run_families": "family counters",
 }
-#: What is checked beside runs: name → sentence, with a place for each column of the query.
+#: Checks besides those of runs: name → sentence, with a placeholder for each column of the query.
 CHECKS: Final = {
-    "message_without_run": "The message {0} of the conversation {1} is filled by run number {2}, which is not there",
-    "message_without_conversation": "The message {0} belongs to the conversation {1}, which is not there",
-    "message_count": "The conversation {0} counts {1} messages, but holds one with the number {2}",
-    "newest_message": "The conversation {0} says that its newest message is {1}, but it is {2}",
-    "batch_count": "The batch {0} counts {1} runs that have not ended, and {2} are there",
-    "input_without_conversation": "The input request {0} belongs to the conversation {1}, which is not there",
+    "message_without_run": "The message {0} of the conversation {1} belongs to run number {2}, which does not exist",
+    "message_without_conversation": "The message {0} belongs to the conversation {1}, which does not exist",
+    "message_count": "The conversation {0} counts {1} messages, but has one with the number {2}",
+    "newest_message": "The conversation {0} names {1} as its newest message, but it is {2}",
+    "batch_count": "The batch {0} counts {1} active runs, but there are {2}",
+    "input_without_conversation": "The input request {0} belongs to the conversation {1}, which does not exist",
 }
 
 
 class LogFacts(msgspec.Struct, frozen=True):
-    """What a run's log comes to. `counted`: events that the external sequence counts; `miscounted`: those that carry
-    another sequence than the count so far; `misplaced`: those that readers of the run do not find; `ends`: terminal
-    ones. `last_payload` only of a RUN_ERROR, and where it is not large.
+    """Facts of a run's log. `counted`: events that the external sequence counts. `miscounted`: events whose
+    sequence differs from the count so far. `misplaced`: events that readers of the run do not find. `ends`:
+    terminal events. `last_payload` is set for a RUN_ERROR that is not large.
     """
 
     count: int = 0
@@ -63,8 +65,9 @@ class ParentFacts(msgspec.Struct, frozen=True):
 
 
 class FamilyFacts(msgspec.Struct, frozen=True):
-    """Of a root: the places in its family's order. `gaps`: stretches that do not begin where the one before ends;
-    `placed`: events of descendants that have places, `stored`: that there are.
+    """Facts of a root run: the positions of events in its family. `gaps`: ranges that do not start where the
+    previous range ends. `placed`: events of descendants that have a position. `stored`: all events of
+    descendants.
     """
 
     gaps: int = 0
@@ -72,15 +75,16 @@ class FamilyFacts(msgspec.Struct, frozen=True):
     stored: int = 0
 
 
-class Audited(msgspec.Struct, frozen=True):
-    """A run without its large values, and what a store holds of it beside its row, all from one moment.
+class CheckedRun(msgspec.Struct, frozen=True):
+    """A run without its large values, and the other stored facts about it, all read at one moment.
 
-    An `error` that is too large to be looked at is empty. `below`: (total, active) as its children tell them.
+    An `error` that is too large to read is empty. `children`: (total, active), computed from the rows of its
+    children.
     """
 
     run: Run
     log: LogFacts = LogFacts()
-    below: tuple[int, int] = (0, 0)
+    children: tuple[int, int] = (0, 0)
     parent: ParentFacts | None = None
     attempts_lost: int = 0
     latest_ended_attempt: int = 0
@@ -90,7 +94,7 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """Something that must never be, as a sentence. `rule` names what it violates."""
+    """A violated invariant. `rule` is its name, `sentence` describes the violation."""
 
     rule: str
     sentence: str
@@ -98,34 +102,34 @@ class Violation(msgspec.Struct, frozen=True):
     project_id: str | None = None
 
 
-def events_are_gapless(one: Audited) -> Iterator[str]:
+def events_are_gapless(one: CheckedRun) -> Iterator[str]:
     log, latest = one.log, one.run.latest_event_id
     if latest < 0 or (log.count, log.last) != (latest, latest) or log.first != min(latest, 1):
         held = (
             "no events" if not log.count else f"{log.count} event(s), numbered from {log.first} to {log.last}"
         )
         yield (
-            f"should hold the events 1 to {latest}, and holds {held}"
+            f"should have the events 1 to {latest}, but has {held}"
             if latest
-            else f"holds {held} and says none"
+            else f"has {held}, but latest_event_id is {latest}"
         )
     if log.misplaced:
-        yield f"has {log.misplaced} event(s) where its readers do not find them"
+        yield f"has {log.misplaced} event(s) where readers do not find them"
 
 
-def external_sequence_counts_external_events(one: Audited) -> Iterator[str]:
-    told = one.run.latest_external_event_sequence
-    if told != one.log.counted:
-        yield f"says that its external sequence is {told}, and holds {one.log.counted} such event(s)"
+def external_sequence_counts_external_events(one: CheckedRun) -> Iterator[str]:
+    sequence = one.run.latest_external_event_sequence
+    if sequence != one.log.counted:
+        yield f"has the external sequence {sequence}, but {one.log.counted} external event(s)"
     if one.log.miscounted:
-        yield f"has {one.log.miscounted} event(s) that carry a wrong external sequence"
+        yield f"has {one.log.miscounted} event(s) with a wrong external sequence"
 
 
-def a_run_ends_once_and_last(one: Audited) -> Iterator[str]:
+def a_run_ends_once_and_last(one: CheckedRun) -> Iterator[str]:
     run, log = one.run, one.log
     if log.ends != run.terminal:
         wanted = "one terminal event" if run.terminal else "no terminal event"
-        yield f"is {run.status.value} and should hold {wanted}, not {log.ends}"
+        yield f"is {run.status.value} and should have {wanted}, not {log.ends}"
     if not run.terminal or not log.count:
         return
     expected = event.RUN_FINISHED if run.status is RunStatus.COMPLETED else event.RUN_ERROR
@@ -133,19 +137,19 @@ def a_run_ends_once_and_last(one: Audited) -> Iterator[str]:
         yield f"is {run.status.value} and should end with {expected}, not with {log.last_type}"
 
 
-def the_end_says_what_the_log_says(one: Audited) -> Iterator[str]:
+def the_error_matches_the_last_event(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.status is RunStatus.FAILED and run.error is None:
-        yield "has failed and says no error"
+        yield "has failed without an error"
     if run.status is RunStatus.COMPLETED or not run.error or one.log.last_payload is None or not run.terminal:
         return
     error = msgspec.json.decode(run.error)
-    told = msgspec.json.decode(one.log.last_payload)
-    if (error.get("message"), error.get("code")) != (told.get("message"), told.get("code")):
-        yield "says another error than its last event"
+    payload = msgspec.json.decode(one.log.last_payload)
+    if (error.get("message"), error.get("code")) != (payload.get("message"), payload.get("code")):
+        yield "has another error than its last event"
 
 
-def an_end_has_its_time(one: Audited) -> Iterator[str]:
+def an_end_has_its_time(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if (run.completed_at is not None) != run.terminal or (run.duration_ms is not None) != run.terminal:
         yield f"is {run.status.value}, with completed_at {run.completed_at} and duration_ms {run.duration_ms}"
@@ -153,43 +157,43 @@ def an_end_has_its_time(one: Audited) -> Iterator[str]:
         yield "was updated before it was created"
 
 
-def a_wait_has_a_reason(one: Audited) -> Iterator[str]:
+def a_wait_has_a_reason(one: CheckedRun) -> Iterator[str]:
     run = one.run
     waits = run.status is RunStatus.WAITING
     if (run.waiting_reason is not None) != waits:
         yield f"is {run.status.value} with the waiting reason {run.waiting_reason}"
     left = (run.waiting_tool_call_id, run.waiting_tool_name, run.wait_expires_at, run.resume_at)
     if not waits and any(value is not None for value in (*left, run.paused_available_at)):
-        yield f"is {run.status.value} and still says what it waited for"
+        yield f"is {run.status.value}, but its wait was not cleared"
 
 
-def a_request_is_open_while_it_holds_its_run(one: Audited) -> Iterator[str]:
+def a_request_is_open_while_it_holds_its_run(one: CheckedRun) -> Iterator[str]:
     held = () if one.run.waiting_input_id is None else (one.run.waiting_input_id,)
     if one.open_inputs != held:
-        yield f"waits for the input request(s) {list(held)}, and those that are open are {list(one.open_inputs)}"
+        yield f"waits for the input request(s) {list(held)}, but {list(one.open_inputs)} are open"
 
 
-def the_queue_holds_what_may_be_claimed(one: Audited) -> Iterator[str]:
+def the_queue_holds_what_may_be_claimed(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.available_at is not None and not claimable(run, run.available_at):
-        yield f"stands in the queue, though it is {run.status.value} or leased"
+        yield f"is in the queue, although it is {run.status.value} or leased"
     if run.status is RunStatus.PENDING and run.queued and run.available_at is None:
-        yield "is pending and missing in the queue"
+        yield "is pending, but not in the queue"
 
 
-def the_deadline_fits_the_state(one: Audited) -> Iterator[str]:
+def the_deadline_fits_the_state(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if (
         run.lease_expires_at is not None
         and run.timeout_seconds is not None
         and run.attempt_started_at is None
     ):
-        yield "has a lease and no time at which its attempt began"
+        yield "has a lease, but its attempt has no start time"
     elif run.due_at != due_at(run):
-        yield f"is due at {run.due_at}, and its deadlines say {due_at(run)}"
+        yield f"has the due_at {run.due_at}, but its deadlines give {due_at(run)}"
 
 
-def a_lease_belongs_to_an_attempt(one: Audited) -> Iterator[str]:
+def a_lease_belongs_to_an_attempt(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.lease_token is None and (run.lease_expires_at is not None or run.lease_ms is not None):
         yield "has a lease without a token"
@@ -204,63 +208,63 @@ def a_lease_belongs_to_an_attempt(one: Audited) -> Iterator[str]:
         yield "has ended and its lease has not"
 
 
-def attempts_are_counted(one: Audited) -> Iterator[str]:
+def attempts_are_counted(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.attempts_lost != one.attempts_lost:
-        yield f"says that it lost {run.attempts_lost} attempt(s), and {one.attempts_lost} are noted"
+        yield f"counts {run.attempts_lost} lost attempt(s), but {one.attempts_lost} are recorded"
     if max(run.attempts_lost, one.latest_ended_attempt) > run.attempt:
-        yield f"is at attempt {run.attempt}, and attempt {one.latest_ended_attempt} has ended"
+        yield f"is at attempt {run.attempt}, but attempt {one.latest_ended_attempt} has ended"
 
 
-def a_cancel_is_asked_for_before_it_is_done(one: Audited) -> Iterator[str]:
+def a_cancel_is_requested_before_it_is_done(one: CheckedRun) -> Iterator[str]:
     run = one.run
     if run.cancel_requested_at is not None and run.status is not RunStatus.CANCELLED:
-        yield f"was cancelled and is {run.status.value}"
+        yield f"was cancelled, but is {run.status.value}"
     if run.cancel_stopped_at is not None and run.cancel_requested_at is None:
-        yield "stopped after a cancel that nobody asked for"
+        yield "stopped after a cancel that was not requested"
 
 
-def a_parent_is_there(one: Audited) -> Iterator[str]:
+def a_parent_exists(one: CheckedRun) -> Iterator[str]:
     run, parent = one.run, one.parent
     if run.parent_seq is None:
         if (run.path, run.root_seq, run.root_run_id, run.parent_run_id) != ("/", run.seq, run.run_id, None):
-            yield f"has no parent, and says that it is below {run.path} of {run.root_run_id}"
+            yield f"has no parent, but the path {run.path} and the root {run.root_run_id}"
     elif parent is None:
-        yield f"is a child of {run.parent_run_id}, which is not there"
+        yield f"is a child of {run.parent_run_id}, which does not exist"
     else:
         path = f"{parent.path}{parent.seq}/"
-        told = (run.parent_run_id, run.project_id, run.root_seq, run.root_run_id, run.path)
-        if told != (parent.run_id, parent.project_id, parent.root_seq, parent.root_run_id, path):
-            yield f"does not fit to its parent {parent.run_id}: its root or its path is wrong"
+        place = (run.parent_run_id, run.project_id, run.root_seq, run.root_run_id, run.path)
+        if place != (parent.run_id, parent.project_id, parent.root_seq, parent.root_run_id, path):
+            yield f"does not match its parent {parent.run_id}: its root or its path is wrong"
 
 
-def counters_count_the_family(one: Audited) -> Iterator[str]:
+def counters_count_the_family(one: CheckedRun) -> Iterator[str]:
     run = one.run
-    if (run.descendants_total, run.descendants_active) != one.below:
-        told = f"{run.descendants_total} run(s) below it and {run.descendants_active} of them active"
-        yield f"counts {told}; there are {one.below[0]} and {one.below[1]}"
-    if run.status is RunStatus.CANCELLED and one.below[1]:
-        yield f"was cancelled, and {one.below[1]} run(s) below it go on"
+    if (run.descendants_total, run.descendants_active) != one.children:
+        counted = f"{run.descendants_total} descendant(s), {run.descendants_active} of them active"
+        yield f"counts {counted}, but there are {one.children[0]} and {one.children[1]}"
+    if run.status is RunStatus.CANCELLED and one.children[1]:
+        yield f"was cancelled, but {one.children[1]} descendant(s) are active"
 
 
-def a_family_has_one_order(one: Audited) -> Iterator[str]:
+def a_family_has_one_order(one: CheckedRun) -> Iterator[str]:
     family = one.family
     if family.gaps:
         yield f"has {family.gaps} gap(s) in the order of its family's events"
     if family.placed != family.stored:
-        yield f"has descendants with {family.stored} event(s), of which {family.placed} have places"
+        yield f"has descendants with {family.stored} event(s), but {family.placed} of them have a position"
 
 
-def a_key_belongs_to_an_event(one: Audited) -> Iterator[str]:
+def a_key_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
     if one.latest_keyed_event > one.run.latest_event_id:
-        yield f"knows a key of event {one.latest_keyed_event}, and its latest is {one.run.latest_event_id}"
+        yield f"has a key of event {one.latest_keyed_event}, but its latest event is {one.run.latest_event_id}"
 
 
-RULES: Final[tuple[Callable[[Audited], Iterator[str]], ...]] = (
+RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
     a_run_ends_once_and_last,
-    the_end_says_what_the_log_says,
+    the_error_matches_the_last_event,
     an_end_has_its_time,
     a_wait_has_a_reason,
     a_request_is_open_while_it_holds_its_run,
@@ -268,25 +272,25 @@ RULES: Final[tuple[Callable[[Audited], Iterator[str]], ...]] = (
     the_deadline_fits_the_state,
     a_lease_belongs_to_an_attempt,
     attempts_are_counted,
-    a_cancel_is_asked_for_before_it_is_done,
-    a_parent_is_there,
+    a_cancel_is_requested_before_it_is_done,
+    a_parent_exists,
     counters_count_the_family,
     a_family_has_one_order,
     a_key_belongs_to_an_event,
 )
 
 
-def violations(one: Audited) -> Iterator[Violation]:
-    """All that is wrong with one run."""
+def violations(one: CheckedRun) -> Iterator[Violation]:
+    """Yield all violations of one run."""
     for rule in RULES:
-        for told in rule(one):
-            sentence = f"Run {one.run.run_id} {told}"
+        for violation in rule(one):
+            sentence = f"Run {one.run.run_id} {violation}"
             yield Violation(rule.__name__, sentence, one.run.run_id, one.run.project_id)
 
 
 def orphaned(table: str, run_seq: int) -> Violation:
     return Violation(
-        "no_orphans", f"{BELONGINGS[table].capitalize()} belong to run number {run_seq}, which is not there"
+        "no_orphans", f"{BELONGINGS[table].capitalize()} belong to run number {run_seq}, which does not exist"
     )
 
 

@@ -1,4 +1,4 @@
-"""A run: the record at the centre. Times are integer milliseconds since 1970 UTC."""
+"""A run, the central record. Times are integer milliseconds since 1970 UTC."""
 
 from enum import StrEnum
 from typing import Final, Literal
@@ -15,30 +15,35 @@ TerminalStatus = Literal["completed", "failed", "cancelled"]
 
 
 class RunStatus(StrEnum):
-    """The six states. Three are terminal and accept nothing."""
+    """The six states. Three are terminal and never change again."""
 
     PENDING = "pending"
-    """Stored, and nobody works on it. Entered at create, and when an attempt ended without a completion and
-    another is left. Left by a claim or a start (running), by a completion or a cancel."""
+    """Stored, with no work under way. Entered at creation, and when an attempt ends without a completion and
+    retries are left. Left by a claim or a start (running), by a completion or a cancel.
+    """
 
     RUNNING = "running"
-    """Somebody works on it: a worker that holds the lease, or a client that drives it without one. Entered by a
-    claim, a start or a resume. Left by a wait, by the end of the attempt (pending or failed), by a completion or
-    a cancel."""
+    """In progress: a worker holds the lease, or a client drives the run without a lease. Entered by a claim,
+    a start or a resume. Left by a wait, by the end of the attempt (pending or failed), by a completion or a
+    cancel.
+    """
 
     WAITING = "waiting"
-    """It needs something from outside: a tool's result, an approval, an event or input; or it is paused. Entered by
-    a wait or a pause. Left by the resume that brings it (running), by the wait's expiry (failed), by a completion or
-    a cancel."""
+    """Waiting for a tool result, an approval, an event or an input; or paused. Entered by a wait or a pause.
+    Left by a resume (running), by the expiry of the wait (failed), by a completion or a cancel.
+    """
 
     COMPLETED = "completed"
-    """Ended well. Entered by the first completion with this status. Never left."""
+    """Ended successfully. Entered by the first completion with this status. Never left."""
 
     FAILED = "failed"
-    """Ended badly. Entered by a completion, or by the server when attempts or time ran out. Never left."""
+    """Ended with an error.
+
+    Entered by a completion, or by the server when no retries or no time is left. Never left.
+    """
 
     CANCELLED = "cancelled"
-    """Called off. Entered by a cancel of the run or of one above it, or by a completion. Never left."""
+    """Cancelled. Entered by a cancel of the run or of an ancestor, or by a completion. Never left."""
 
 
 TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
@@ -53,7 +58,7 @@ class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AgentDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What only agent runs carry. Kept as one JSON column: no query reads inside."""
+    """The members that only agent runs have. One JSON column: no query reads its members."""
 
     mode: str = "agent"
     agent_id: str | None = None
@@ -70,10 +75,10 @@ class AgentDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run as it is stored: a row. Members named as in the public run object mean the same as there.
+    """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
-    `request_snapshot`) are JSON text, passed through untouched; None is JSON null. Engines keep the fields as
+    `request_snapshot`) are JSON text and are not changed; None is JSON null. Engines store the fields as
     columns in this order.
     """
 
@@ -88,7 +93,7 @@ class Run(msgspec.Struct, frozen=True):
     root_run_id: str
     created_at: int
     updated_at: int
-    # The order of creation in the store and its internal key (0: not stored yet).
+    # The order of creation in the store, and the internal key (0: not stored yet).
     seq: int = 0
     target: str | None = None
     # Family. `path` holds the seq of every ancestor, root first: "/12/40/".
@@ -99,7 +104,7 @@ class Run(msgspec.Struct, frozen=True):
     descendants_total: int = 0
     descendants_active: int = 0
     retry_of: str | None = None
-    # Where it came from and where it runs
+    # Origin, and where it runs
     workflow_id: str | None = None
     schedule_id: str | None = None
     batch_id: str | None = None
@@ -114,7 +119,8 @@ class Run(msgspec.Struct, frozen=True):
     conversation_id: str | None = None
     implementation_kind: str | None = None
     worker_key: str | None = None
-    # The push service that gets it (agent runs that no worker claims), and its failed dispatches since the last good one
+    # The push service that receives it (agent runs that no worker claims), and failed dispatches since the
+    # last success
     push_service_id: str | None = None
     push_failures: int = 0
     # Times and bounds
@@ -124,10 +130,10 @@ class Run(msgspec.Struct, frozen=True):
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
     exit_code: int | None = None
-    # The queue: when it may be claimed (or pushed), None while it may not; of those that may, the highest priority first.
+    # The queue: when it may be claimed or pushed, None while it may not. The highest priority comes first.
     available_at: int | None = None
     priority: int = 0
-    # The referee: when the server must look at it next, None when it need not (see transitions.due_at).
+    # The next deadline, None if there is none (see transitions.due_at).
     due_at: int | None = None
     # The attempt, the lease that fences it, and how many attempts ended without a completion.
     attempt: int = 0
@@ -144,13 +150,13 @@ class Run(msgspec.Struct, frozen=True):
     waiting_tool_name: str | None = None
     wait_expires_at: int | None = None
     resume_at: int | None = None
-    waiting_input_id: str | None = None  # the open input request that holds it
-    waiting_run_id: str | None = None  # the run right below it whose end it waits for
-    paused_available_at: int | None = None  # the place in the queue that a paused run comes back to
-    # The time of its schedule that it stands for, and the first one that it makes up for, where some were missed
+    waiting_input_id: str | None = None  # the open input request that it waits for
+    waiting_run_id: str | None = None  # the child whose end it waits for
+    paused_available_at: int | None = None  # `available_at` before a pause, restored by the unpause
+    # The planned time of its schedule, and the first of the missed times that it also covers
     scheduled_at: int | None = None
     missed_since: int | None = None
-    # From when on the run above is to be told that this one has ended, None where that does not wait for it.
+    # Set while the parent waits for this run: the earliest time for the next try to resume the parent.
     awaited_at: int | None = None
     # The cancel
     cancel_requested_at: int | None = None
@@ -180,15 +186,16 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def queued(self) -> bool:
-        """Whether the server hands it out: to a worker that claims it, or to a push service."""
+        """Whether the server hands the run out, to a worker or to a push service."""
         return (
             self.kind != "agent" or self.implementation_kind is not None or self.push_service_id is not None
         )
 
     @property
     def occupies(self) -> bool:
-        """Whether it counts for the limits on running runs: somebody works on it. One that is back in the queue (a
-        resumed one that no worker holds) counts once it is claimed.
+        """Whether the run counts for concurrency limits.
+
+        A resumed run that is back in the queue counts after its claim.
         """
         return self.status is RunStatus.RUNNING and self.available_at is None
 
@@ -198,12 +205,12 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def paused(self) -> bool:
-        """Held back by an operator: only an unpause lets it go on."""
+        """Whether the run is paused: only an unpause resumes it."""
         return self.waiting_reason == "pause"
 
     @property
     def shown_reason(self) -> WaitingReason | None:
-        """The reason as readers see it."""
+        """The waiting reason in answers: a pause is shown as `event`."""
         return "event" if self.waiting_reason == "pause" else self.waiting_reason
 
     def lease_live(self, now: int) -> bool:
@@ -222,7 +229,7 @@ def seqs_of(path: str) -> tuple[int, ...]:
 
 
 def in_queue(run: Run) -> tuple[int, int, int]:
-    """The place of a queued run: whatever sorts first is claimed first."""
+    """Sort key of queued runs: the smallest key is claimed first."""
     assert run.available_at is not None
     return -run.priority, run.available_at, run.seq
 

@@ -1,4 +1,4 @@
-"""What a decision is made from, and what it comes to: values that pass between the rules and an engine."""
+"""Input and result of a decision: the values that pass between the rules and an engine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -17,8 +17,10 @@ AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paus
 
 
 class EndedAttempt(msgspec.Struct, frozen=True):
-    """An attempt that ended without a completion. `parked`: it let go of a run that waits; `paused`: it was stopped by
-    a pause. Neither counts as lost.
+    """An attempt that ended without a completion. Times in ms.
+
+    `parked`: the worker released a waiting run. `paused`: a pause stopped the attempt. Neither counts as
+    lost.
     """
 
     attempt: int
@@ -58,8 +60,8 @@ def attempts_of(run: Run, ended: Sequence[EndedAttempt]) -> list[Attempt]:
 
 
 class NewMessage(msgspec.Struct, frozen=True):
-    """The assistant message that an agent run fills. Its status follows the run's. NOT_FOUND where its conversation
-    is not there, or was deleted.
+    """The assistant message that an agent run writes. Its status follows the run's. NOT_FOUND if its
+    conversation does not exist or was deleted.
     """
 
     id: str
@@ -68,48 +70,51 @@ class NewMessage(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """That a wait was answered: which call, and a digest of with what."""
+    """The record that a wait was answered: `key` names the tool call, `digest` is a digest of the answer."""
 
     key: str
     digest: bytes
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What an engine loads, under lock, before it asks for a decision. `now` in ms, by the engine's clock."""
+    """What an engine loads under lock before it calls a rule. `now` in ms, by the engine's clock."""
 
     now: int
     run: Run | None = None
     parent: Run | None = None
-    family_cancelled: bool = False  # the parent or a run above it was cancelled
-    tail: tuple[Event, ...] = ()  # events after `Want.tail_after`, at most one append's worth
+    family_cancelled: bool = False  # the parent or one of its ancestors was cancelled
+    # Events after `Want.expected_previous_event_id`, at most `limits.events_per_append_max`.
+    tail: tuple[Event, ...] = ()
     receipt: Receipt | None = None
     input_request: InputRequest | None = None
     schedule: Schedule | None = None
-    event_keys: Mapping[str, bytes] = msgspec.field(default_factory=dict)  # the stored ones wanted: digests
-    push_service_id: str | None = None  # the service that a started run of `Want.push_agent` goes to
+    event_keys: Mapping[str, bytes] = msgspec.field(
+        default_factory=dict
+    )  # stored keys among those wanted → digest
+    push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
 
 
 class Want(msgspec.Struct, frozen=True):
-    """What a decision needs beside the row itself."""
+    """What a rule needs besides the row of the run."""
 
     parent_run_id: str | None = None
     expected_previous_event_id: int | None = None
     receipt_key: str | None = None
-    input_request_id: str | None = None  # one of the run's
-    input_call: str | None = None  # the input request that the run made for this tool call
-    schedule_id: str | None = None  # of the run's project; one that is not there is None in `Loaded`
+    input_request_id: str | None = None  # an input request of the run
+    input_call: str | None = None  # the tool call of an input request of the run
+    schedule_id: str | None = None  # a schedule of the run's project; None in `Loaded` if it does not exist
     event_keys: tuple[str, ...] = ()
-    push_agent: str | None = None  # whose runs go to which push service? "" for a run that names no agent
-    batch_id: str | None = None  # of the run's project; a mere label is None in `Loaded`
-    fresh: bool = False  # its id was made for this command: no run has it
+    push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
+    batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
+    fresh: bool = False  # the run's id was generated for this command, so that no run has it
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """What a decision comes to: the row as it shall be, and all that changes with it in one transaction.
+    """The result of a rule: the new row, and everything that changes with it in one transaction.
 
-    `accepted` answers the caller's question (did this call complete it, cancel it, renew it …). Where `run` is the
-    very object that was loaded, nothing is written, unless it `deletes`.
+    `accepted` is whether the call had its effect: whether it completed, cancelled or renewed the run. If
+    `run` is the loaded object itself, nothing is written, unless `deletes` is true.
     """
 
     run: Run
@@ -120,34 +125,34 @@ class Transition(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     message: NewMessage | None = None
     conversation: Conversation | None = None  # a new one, stored before the message
-    schedule: Schedule | None = None  # the wanted one as it shall be
+    schedule: Schedule | None = None  # the new row of the wanted schedule
     family_total: int = 0  # added to descendants_total of every ancestor
     family_active: int = 0  # added to descendants_active of every ancestor
-    cancels_family: bool = False  # its descendants that have not ended are cancelled with it
+    cancels_family: bool = False  # descendants that have not ended are cancelled too
     input_request: InputRequest | None = (
-        None  # what the caller asked about, as it stands now; stored where it is new
+        None  # the caller's request after this transition; stored if it is new
     )
-    closed_input: ClosedInput | None = None  # the open request that no longer holds the run
-    deletes: bool = False  # the loaded run goes, with all that belongs to it
+    closed_input: ClosedInput | None = None  # the open request that this transition closes
+    deletes: bool = False  # the loaded run is deleted with everything that belongs to it
 
 
 Decide = Callable[[Loaded], Transition]
-"""A rule with its arguments bound. Pure: no I/O, no clock, no randomness of its own."""
+"""A rule with bound arguments. It is pure: no I/O, no clock, no random values of its own."""
 
 NOTHING_ELSE = Want()
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A schedule that must be looked at, as an engine loads it under lock. `now` in ms, by the engine's clock."""
+    """A due schedule, as an engine loads it under lock. `now` in ms, by the engine's clock."""
 
     now: int
     schedule: Schedule
-    run: Run | None = None  # the one that has the id of this firing already
-    # Runs of it that have not ended, oldest first: one for Forbid or while it is being deleted, at most
-    # `limits.schedule_replaced_runs_max` for Replace. Allow looks for none.
+    run: Run | None = None  # the run that already has the id of this firing
+    # Active runs of the schedule, oldest first: at most one for Forbid or while the schedule is being
+    # deleted, at most `limits.schedule_replaced_runs_max` for Replace, none for Allow.
     running: tuple[Run, ...] = ()
-    conversation_live: bool = True  # False: the one that it speaks in is not there, or was deleted
-    push_service_id: str | None = None  # the service that runs of its agent go to
+    conversation_live: bool = True  # False: the conversation of the schedule does not exist or was deleted
+    push_service_id: str | None = None  # the service that receives runs of the schedule's agent
 
 
 FiringOutcome = Literal[
@@ -156,8 +161,8 @@ FiringOutcome = Literal[
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """What becomes of a schedule that was looked at: the row as it shall be (None: it goes), the run that it makes, and
-    those that this run takes the place of. Where `schedule` is the very object that was loaded, it is not written.
+    """The result of a firing: the new row of the schedule (None: it is removed), the new run, and the
+    cancelled runs that it replaces. If `schedule` is the loaded object itself, it is not written.
     """
 
     schedule: Schedule | None
@@ -167,4 +172,4 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 DecideFiring = Callable[[Due], Fired]
-"""A rule, as `Decide` is one."""
+"""A rule for a due schedule; pure like `Decide`."""

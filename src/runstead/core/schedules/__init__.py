@@ -1,1 +1,1 @@
-"""Schedules, cron expressions and triggers: what starts runs by itself."""
+"""Schedules, cron expressions and triggers: what starts runs without an API client."""

@@ -1,7 +1,8 @@
-"""Five-field POSIX cron (IEEE Std 1003.1, crontab) with the names and steps of Vixie's, in the time of an IANA zone.
+"""Five-field POSIX cron (IEEE Std 1003.1, crontab) with the names and steps of Vixie cron, in an IANA time
+zone.
 
-The one file of the core that needs more than the standard library and msgspec: `cronsim` knows which times an expression
-names, and what is done about the clock's changes stands here.
+This is the only file of the core that needs more than the standard library and msgspec: `cronsim` computes
+which times an expression matches. This file handles the changes of the clock.
 """
 
 import re
@@ -32,7 +33,7 @@ _SOON_MINUTES: Final = 4 * 60
 
 
 def check(expression: str) -> None:
-    """INVALID_REQUEST with a sentence where it is no expression, or names a day that no year has."""
+    """INVALID_REQUEST if it is not an expression, or if it names a day that no year has."""
     if len(expression) > limits.cron_chars_max:
         raise _refused(f"A schedule has at most {limits.cron_chars_max} characters")
     if expression.lstrip().startswith("@"):
@@ -47,11 +48,11 @@ def check(expression: str) -> None:
         )
     for name, field in zip(_FIELDS, fields, strict=True):
         alone = ["*" if other != name else field for other in _FIELDS]
-        if not _FIELD.fullmatch(field) or not _taken(" ".join(alone)):
+        if not _FIELD.fullmatch(field) or not _is_valid(" ".join(alone)):
             raise _refused(
                 f"The {name} field {field!r} is not valid: it takes {_FIELDS[name]}, as *, a-b, a,b or a-b/n"
             )
-    if not _taken(expression):
+    if not _is_valid(expression):
         raise _refused(f"The schedule {expression!r} names a day that none of its months has")
 
 
@@ -59,8 +60,8 @@ def _refused(sentence: str) -> Error:
     return Error("INVALID_REQUEST", sentence, errors=(("$.schedule", sentence),))
 
 
-def words(expression: str) -> str:
-    """What an expression that passes `check` means, for people: `At 02:30 on Monday through Friday`."""
+def describe(expression: str) -> str:
+    """Describe a valid expression in English: `At 02:30 on Monday through Friday`."""
     return CronSim(expression, _EPOCH).explain()
 
 
@@ -71,7 +72,7 @@ def _names() -> frozenset[str]:
 
 @cache
 def zones() -> list[str]:
-    """The names that people choose from: places, and UTC."""
+    """Return the zone names that the dashboard offers: places, and UTC."""
     places = (name for name in _names() if "/" in name and not name.startswith(("Etc/", "SystemV/", "US/")))
     return ["UTC", *sorted(places)]
 
@@ -82,20 +83,24 @@ def _zone(name: str) -> tzinfo:
 
 
 def zone(name: str) -> tzinfo:
-    """INVALID_REQUEST where the name is not one of the IANA database, upper and lower case included."""
+    """Return the time zone.
+
+    INVALID_REQUEST if the name is not in the IANA database with exactly this case.
+    """
     if name != "UTC" and name not in _names():
-        sentence = f"{name!r} is no IANA time zone: it must be one like Europe/Berlin or UTC"
+        sentence = f"{name!r} is not an IANA time zone: use a name such as Europe/Berlin or UTC"
         raise Error("INVALID_REQUEST", sentence, errors=(("$.timezone", sentence),))
     return _zone(name)
 
 
 def next_time(expression: str, timezone: str, after: int) -> int | None:
-    """The first moment after `after` (ms) that the expression names, on a full minute. None where there is none within
-    fifty years.
+    """Return the first time after `after` (ms) that the expression matches, on a full minute. None if there
+    is none within fifty years.
 
-    An expression that names hours means times of the day. One that the clock skips fires once, at the next minute
-    that exists; one that the clock shows twice fires once, at the first. Where every hour is named, the expression
-    means a distance: it fires at each hour that passes, also at one that the clock shows twice.
+    An expression that names hours means times of the day. A time that the clock skips fires once, at the next
+    existing minute. A time that the clock shows twice fires once, the first time. An expression that matches
+    every hour means an interval: it fires in each hour that passes, also in an hour that the clock shows
+    twice.
     """
     place = zone(timezone)
     moment = _EPOCH + timedelta(milliseconds=after)
@@ -112,7 +117,7 @@ def next_time(expression: str, timezone: str, after: int) -> int | None:
     return None
 
 
-def _taken(expression: str) -> bool:
+def _is_valid(expression: str) -> bool:
     try:
         CronSim(expression, _EPOCH)
     except CronSimError:
@@ -121,8 +126,8 @@ def _taken(expression: str) -> bool:
 
 
 def _soon(named: CronSim, moment: datetime, place: tzinfo) -> datetime | None:
-    """The first minute within some hours that shows a named time, be it for the second time. Clocks are never set back
-    by more, so what comes later is in the order of the clock.
+    """Return the first matching minute of the next hours, including hours that the clock shows twice. Clocks
+    are never set back by more, so later matches are in clock order.
     """
     at = moment.replace(second=0, microsecond=0)
     for _ in range(_SOON_MINUTES):
@@ -134,7 +139,7 @@ def _soon(named: CronSim, moment: datetime, place: tzinfo) -> datetime | None:
 
 
 def _existing(wall: datetime, place: tzinfo) -> datetime:
-    """The first moment at which clocks there show this time, or the next minute that they do show."""
+    """Return the first moment at which the local clock shows this time, or the next minute that the clock shows."""
     while (at := wall.replace(tzinfo=place).astimezone(UTC)).astimezone(place).replace(tzinfo=None) != wall:
         wall += _MINUTE
     return at

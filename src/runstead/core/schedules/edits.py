@@ -1,4 +1,7 @@
-"""Changing schedules: by hand, and to what a project's source says. Pure, as every rule."""
+"""Change schedules: edits by a caller, and syncs with the project's source.
+
+Pure functions, like every rule.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -10,12 +13,12 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.schedules.schedule import Schedule, begun, check, completed, next_fire, paused, planned
 
-#: What a change of these means: the times are others, so they are planned anew.
+#: Members that define the times: a change of one plans the schedule again.
 _TIMES: Final = frozenset({"schedule", "run_at", "timezone"})
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
-    """What shall be different: members of the row, and whether it shall fire. A reason goes with a pause."""
+    """The requested changes: members of the row, and the status. A reason is allowed with a pause only."""
 
     members: Mapping[str, Any] = {}
     status: Literal["active", "paused"] | None = None
@@ -23,7 +26,7 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sync(msgspec.Struct, frozen=True):
-    """What becomes of a project's source schedules, each as it shall be: rows to store, to rewrite, to remove."""
+    """The result of a sync: the rows of a project's source schedules to store, to rewrite and to remove."""
 
     created: tuple[Schedule, ...] = ()
     updated: tuple[Schedule, ...] = ()
@@ -32,15 +35,15 @@ class Sync(msgspec.Struct, frozen=True):
 
 
 def edit(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
-    """The row with the change; the same object where nothing is different. What was missed during a pause, or by the
-    times that it had before, is not made up for.
+    """Return the changed row, or the same object if nothing changes. Times that passed during a pause, or
+    before a change of the times, do not fire later.
 
     SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE, INVALID_REQUEST.
     """
     _refuse_deleting(schedule)
     members = {name: value for name, value in wanted.members.items() if value != getattr(schedule, name)}
     if members and schedule.definition_source == "source":
-        raise _from_source("is changed there and synced; here it can be paused and resumed alone")
+        raise _from_source("is changed there and synced; here it can only be paused and resumed")
     changed = _status(_redefined(schedule, members, now), wanted, now)
     if changed == schedule:
         return schedule
@@ -48,21 +51,21 @@ def edit(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
 
 
 def delete(schedule: Schedule, now: int) -> Schedule:
-    """The row as one that is being deleted: it fires no more, and goes once no run of it is left that has not ended.
+    """Mark the schedule as being deleted: it fires no more and is removed once all its runs have ended.
     SCHEDULE_FROM_SOURCE.
     """
     if schedule.status == "deleting":
         return schedule
     if schedule.definition_source == "source":
-        raise _from_source("is removed by a sync without it; here it can be paused")
+        raise _from_source("is removed by a sync without it; here it can only be paused")
     return _deleting(schedule, now)
 
 
 def sync(known: Sequence[Schedule], wanted: Sequence[Schedule], now: int) -> Sync:
-    """From the project's schedules to what its source says now, matched by `source_trigger_id`. What has the same
-    `source_hash` is left alone; one that was paused stays paused; what the source has no more is deleted.
+    """Compute the changes that make the project's schedules match its source, by `source_trigger_id`.
 
-    INVALID_REQUEST, SCHEDULE_LIMIT_REACHED.
+    A schedule with the same `source_hash` is not changed. A paused schedule stays paused. A schedule that is
+    missing in the source is deleted. INVALID_REQUEST, SCHEDULE_LIMIT_REACHED.
     """
     mine = {
         one.source_trigger_id: one
@@ -96,12 +99,12 @@ def _at(refusal: Error, place: int) -> Error:
 
 
 def check_synced(wanted: Sequence[Schedule], now: int) -> None:
-    """INVALID_REQUEST with the place of the first one that cannot be, or that stands there twice."""
+    """INVALID_REQUEST with the index of the first schedule that is invalid or repeats a `source_trigger_id`."""
     seen: set[str | None] = set()
     for place, new in enumerate(wanted):
         if new.source_trigger_id in seen:
-            told = f"{new.source_trigger_id!r} stands twice: each schedule of a source has an id of its own"
-            raise _at(Error("INVALID_REQUEST", told, errors=(("$.source_trigger_id", told),)), place)
+            message = f"{new.source_trigger_id!r} is used twice: each schedule of a source needs its own id"
+            raise _at(Error("INVALID_REQUEST", message, errors=(("$.source_trigger_id", message),)), place)
         seen.add(new.source_trigger_id)
         try:
             check(new, now)
@@ -110,7 +113,7 @@ def check_synced(wanted: Sequence[Schedule], now: int) -> None:
 
 
 def refuse_more_than_fit(count: int) -> None:
-    """SCHEDULE_LIMIT_REACHED where a project had so many."""
+    """SCHEDULE_LIMIT_REACHED if a project would have `count` schedules."""
     if count > limits.schedules_per_project_max:
         raise Error(
             "SCHEDULE_LIMIT_REACHED", f"A project has at most {limits.schedules_per_project_max} schedules"
@@ -119,7 +122,7 @@ def refuse_more_than_fit(count: int) -> None:
 
 def _refuse_deleting(schedule: Schedule) -> None:
     if schedule.status == "deleting":
-        raise Error("SCHEDULE_DELETING", "The schedule is being deleted and changes no more")
+        raise Error("SCHEDULE_DELETING", "The schedule is being deleted and can no longer be changed")
 
 
 def _from_source(what: str) -> Error:
@@ -132,14 +135,14 @@ def _redefined(schedule: Schedule, members: Mapping[str, Any], now: int) -> Sche
     changed = replace(schedule, **members)
     check(changed, now)
     if changed.run_at is not None and changed.run_at != schedule.run_at and next_fire(changed, now) is None:
-        told = "run_at has passed: a schedule that runs once needs a moment that is still to come"
-        raise Error("INVALID_REQUEST", told, errors=(("$.run_at", told),))
+        message = "run_at has passed: a one-time schedule needs a time in the future"
+        raise Error("INVALID_REQUEST", message, errors=(("$.run_at", message),))
     times_changed = any(getattr(changed, name) != getattr(schedule, name) for name in _TIMES)
     return _replanned(changed, now, times_changed=times_changed)
 
 
 def _replanned(schedule: Schedule, now: int, *, times_changed: bool) -> Schedule:
-    """Whether it is completed follows from what it is now: more runs, or another time, open it again."""
+    """Compute again whether the schedule is completed: more runs or another time make it active again."""
     full = schedule.max_runs is not None and schedule.run_count >= schedule.max_runs
     spent = schedule.run_at is not None and schedule.completed_at is not None and not times_changed
     if full or spent:
@@ -171,8 +174,8 @@ def _status(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
 
 
 def _reason_refused() -> Error:
-    told = "paused_reason goes with a pause: send it with the status paused, or of a schedule that is paused"
-    return Error("INVALID_REQUEST", told, errors=(("$.paused_reason", told),))
+    message = "paused_reason needs a pause: send it with the status paused, or for a schedule that is paused"
+    return Error("INVALID_REQUEST", message, errors=(("$.paused_reason", message),))
 
 
 def _deleting(schedule: Schedule, now: int) -> Schedule:
@@ -183,7 +186,7 @@ def _rewritten(schedule: Schedule, now: int) -> Schedule:
     return replace(schedule, updated_at=max(now, schedule.updated_at), version=schedule.version + 1)
 
 
-#: What a source says of a schedule; the rest is its life here.
+#: The members that a source defines. All others belong to the store.
 DEFINED: Final = (
     "name",
     "target_kind",

@@ -1,4 +1,7 @@
-"""Schedules: what shall run again and again, when, and how it went (contract A7). Times are ms since 1970 UTC."""
+"""Schedules: recurring and one-time runs, their times and their health (contract A7).
+
+Times are ms since 1970 UTC.
+"""
 
 import uuid
 from typing import Final, Literal
@@ -19,14 +22,16 @@ ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 Health = Literal["healthy", "stale", "failed"]
 
 UNPLANNED: Final = 0
-"""`next_fire_at` of one that nobody has planned yet: it is looked at once, and fires nothing before."""
+"""`next_fire_at` of a schedule that is not planned yet: the scheduler plans it, and it fires nothing before."""
 _MINUTE_MS: Final = 60_000
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """One schedule as it is stored: a row. Members are named as in the public object, where the target's are nested.
+    """One schedule as a row of the store. Members are named as in the public object, which nests those of the
+    target.
 
-    `config` and `integration_requirements` are JSON text. Engines keep the fields as columns of these names.
+    `config` and `integration_requirements` are JSON text. Engines store the fields as columns with these
+    names.
     """
 
     id: str
@@ -34,12 +39,13 @@ class Schedule(msgspec.Struct, frozen=True):
     name: str
     target_kind: ScheduleTargetKind
     target_id: str
-    schedule: str  # five fields of cron; empty for one that runs once, at `run_at`
+    schedule: str  # five fields of cron; empty for a one-time schedule, which has `run_at`
     created_at: int
     updated_at: int
     timezone: str = "UTC"
     status: ScheduleStatus = "active"
-    # Agent targets: where their runs speak. `existing` has the id, the others make a conversation for each run.
+    # Agent targets: the conversation of their runs. `existing` has the id; the other modes create one for
+    # each run.
     conversation_mode: ConversationMode | None = None
     conversation_id: str | None = None
     definition_source: DefinitionSource = "manual"
@@ -62,13 +68,15 @@ class Schedule(msgspec.Struct, frozen=True):
     last_failure_run_id: str | None = None
     paused_reason: str | None = None
     paused_at: int | None = None
-    completed_at: int | None = None  # when run_count reached max_runs, or `run_at` had come
+    completed_at: int | None = None  # when run_count reached max_runs, or when `run_at` passed
     created_by: str | None = None
     run_at: int | None = None
     max_staleness_seconds: int | None = None
-    # When the scheduler must look at it next: to fire while it is active, to remove it while it is being deleted.
+    # When the scheduler handles it next: to fire it while it is active, to remove it while it is being
+    # deleted.
     next_fire_at: int | None = None
-    # Firings that the policy held back, and planned times at which no server was there: the latest, and how many.
+    # Firings that the concurrency policy skipped, and planned times at which no server ran: the latest, and
+    # the number.
     last_skipped_at: int | None = None
     last_skipped_reason: str | None = None
     skipped_count: int = 0
@@ -81,13 +89,15 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def target(self) -> str:
-        """As runs name it: `task:inventory`."""
+        """The target as in a run, such as `task:inventory`."""
         return f"{self.target_kind}:{self.target_id}"
 
     def health(self, now: int) -> Health | None:
-        """How the last run that completed or failed did, or the last firing, where it could not make a run; `stale` where
-        the last success (or the creation) is longer ago than it may be, which only one that still fires can be. None
-        before anything has ended. A cancelled run says nothing.
+        """Health at `now` (ms), by the last run that completed or failed, or the last firing that created no
+        run.
+
+        `stale`: the schedule still fires, and its last success (or its creation) is older than
+        `max_staleness_seconds`. None before any run has ended. Cancelled runs do not count.
         """
         success, failure = self.last_successful_at, self.last_failure_at
         if failure is not None and (success is None or failure >= success):
@@ -100,7 +110,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def fires(self) -> bool:
-        """Whether times make runs of it."""
+        """Whether the schedule creates runs at its times."""
         return self.status == "active" and self.completed_at is None
 
     @property
@@ -115,10 +125,10 @@ SCHEDULE_FIELDS: Final = Schedule.__struct_fields__
 
 
 def check(schedule: Schedule, now: int) -> None:
-    """INVALID_REQUEST with a sentence where something in it cannot be: times, time zone, conversation, config's size."""
+    """INVALID_REQUEST if a member is invalid: the times, the time zone, the conversation or the size of the config."""
     if bool(schedule.schedule) == (schedule.run_at is not None):
         raise _refused(
-            "schedule", "Give either schedule (five fields of cron) or run_at (one moment), and not both"
+            "schedule", "Give either schedule (five fields of cron) or run_at (one time), not both"
         )
     cron.zone(schedule.timezone)
     if schedule.schedule:
@@ -133,7 +143,7 @@ def check(schedule: Schedule, now: int) -> None:
     if (mode == "existing") != named:
         raise _refused(
             "target.conversation_id",
-            "conversation_id goes with the conversation_mode existing, which needs it; no other mode takes one",
+            "The conversation_mode existing needs a conversation_id; no other mode takes one",
         )
     if len(schedule.config) > limits.schedule_config_bytes_max:
         kib = limits.schedule_config_bytes_max // limits.KIB
@@ -145,24 +155,22 @@ def _refused(member: str, sentence: str) -> Error:
 
 
 def next_fire(schedule: Schedule, after: int) -> int | None:
-    """The first moment after `after` at which the schedule is due, by its times and its time zone alone."""
+    """Return the first time after `after` (ms) that its cron expression or `run_at` gives, None if there is none."""
     if schedule.run_at is not None:
         return schedule.run_at if schedule.run_at > after else None
     return cron.next_time(schedule.schedule, schedule.timezone, after)
 
 
 def begun(schedule: Schedule, now: int) -> Schedule:
-    """The row of a new one: made now, and planned. INVALID_REQUEST where `run_at` has passed."""
+    """Return the row of a new schedule, planned from now on. INVALID_REQUEST if `run_at` has passed."""
     if schedule.run_at is not None and schedule.run_at <= now:
-        raise _refused(
-            "run_at", "run_at has passed: a schedule that runs once needs a moment that is still to come"
-        )
+        raise _refused("run_at", "run_at has passed: a one-time schedule needs a time in the future")
     return planned(replace(schedule, created_at=now, updated_at=now), now)
 
 
 def planned(schedule: Schedule, now: int) -> Schedule:
-    """The row with its next time, the first after now; without one where it does not fire. A time zone that is gone
-    from the database of zones pauses it, for all to see.
+    """Return the row with its first time after now, None if it does not fire. The schedule is paused with a
+    reason if its time zone is no longer in the time zone database.
     """
     if not schedule.fires:
         return replace(schedule, next_fire_at=None)
@@ -177,14 +185,16 @@ def paused(schedule: Schedule, now: int, reason: str | None) -> Schedule:
 
 
 def firing_at(schedule: Schedule, now: int) -> int | None:
-    """The time that a firing stands for: the latest that has come since it was planned. None where none is due."""
+    """Return the planned time of the firing: the latest time up to now. None if the schedule is not due."""
     at = schedule.next_fire_at
     if not schedule.fires or at is None or at == UNPLANNED or at > now:
         return None
     if schedule.run_at is not None:
         return at
     high = now
-    while high - at >= _MINUTE_MS:  # two times are never closer, so nothing lies between once this is over
+    while (
+        high - at >= _MINUTE_MS
+    ):  # two planned times are at least a minute apart, so none is left between them
         middle = (at + high + 1) // 2
         found = next_fire(schedule, middle - 1)
         if found is not None and found <= now:
@@ -195,12 +205,12 @@ def firing_at(schedule: Schedule, now: int) -> int | None:
 
 
 def firing_id(schedule: Schedule, at: int) -> str:
-    """The id of the run that stands for this time: whoever makes it, and however often it is tried."""
+    """Return the id of the run of a planned time. Every replica and every retry computes the same id."""
     return f"run_{uuid.uuid5(uuid.UUID(schedule.id), f'firing:{at}')}"
 
 
 def upcoming(schedule: Schedule, count: int, now: int) -> list[int]:
-    """The next times at which it fires as it stands, `count` at most, and no more than runs are left to it."""
+    """Return its next times, at most `count`, and at most as many as `max_runs` leaves."""
     if not schedule.fires:
         return []
     if schedule.max_runs is not None:
@@ -216,14 +226,14 @@ def upcoming(schedule: Schedule, count: int, now: int) -> list[int]:
 
 
 def fired(schedule: Schedule, now: int) -> Schedule:
-    """The row once one more run was created. SCHEDULE_COMPLETED where it has had all its runs."""
+    """Return the row after another run was created. SCHEDULE_COMPLETED if it has had all its runs."""
     if schedule.completed_at is not None:
-        told = (
-            "its one time has come"
+        reason = (
+            "its one-time run was due"
             if schedule.max_runs is None
             else f"it has had its {schedule.max_runs} run(s)"
         )
-        raise Error("SCHEDULE_COMPLETED", f"The schedule is completed and starts no more: {told}")
+        raise Error("SCHEDULE_COMPLETED", f"The schedule is completed and starts no more runs: {reason}")
     count = schedule.run_count + 1
     changed = replace(schedule, run_count=count, last_scheduled_at=now, version=schedule.version + 1)
     return completed(changed, now) if count == schedule.max_runs else changed
@@ -234,7 +244,7 @@ def completed(schedule: Schedule, now: int) -> Schedule:
 
 
 def passed(schedule: Schedule, at: int, now: int) -> Schedule:
-    """The row once its time `at` is dealt with: what runs once is completed, anything else has its next time."""
+    """Return the row after its time `at` was handled: a one-time schedule is completed, any other has its next time."""
     changed = replace(schedule, version=schedule.version + 1)
     if schedule.run_at is not None and schedule.completed_at is None:
         return completed(changed, now)
@@ -242,13 +252,13 @@ def passed(schedule: Schedule, at: int, now: int) -> Schedule:
 
 
 def missed(schedule: Schedule, now: int) -> bool:
-    """Whether the planned time passed without a server that looked."""
+    """Whether the planned time was missed: no server handled it within `limits.schedule_late_ms`."""
     at = schedule.next_fire_at
     return at is not None and at != UNPLANNED and now - at >= limits.schedule_late_ms
 
 
 def failed(schedule: Schedule, now: int, code: str, message: str) -> Schedule:
-    """The row once a firing could make no run."""
+    """Return the row after a firing that could not create a run."""
     return replace(
         schedule,
         last_failure_at=now,
@@ -260,14 +270,14 @@ def failed(schedule: Schedule, now: int, code: str, message: str) -> Schedule:
 
 
 class _Failure(msgspec.Struct, frozen=True):
-    """As much of a run's error as its schedule tells."""
+    """The members of a run's error that its schedule shows."""
 
     message: str = "Run failed"
     code: str | None = None
 
 
 def ended(schedule: Schedule, run: Run) -> Schedule:
-    """The row once a run of it has ended; the same object where that says nothing about the schedule."""
+    """Return the row after one of its runs has ended, or the same object if the run was cancelled."""
     assert run.completed_at is not None
     if run.status is RunStatus.COMPLETED:
         return replace(schedule, last_successful_at=run.completed_at, version=schedule.version + 1)

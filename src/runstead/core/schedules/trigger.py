@@ -1,4 +1,4 @@
-"""Triggers: addresses that start a run when somebody calls them. Times are ms since 1970 UTC."""
+"""Triggers: addresses that start a run when they are called. Times are ms since 1970 UTC."""
 
 import hashlib
 import secrets
@@ -15,10 +15,10 @@ _PREFIX: Final = "vft_"
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """One trigger as it is stored: a row. Of its token only the SHA-256 is kept. `config` is JSON text. The runs of an
-    agent speak in `conversation_id`, or each in a new one.
+    """One trigger as a row of the store. Only the SHA-256 of its token is stored. `config` is JSON text. Runs
+    of an agent use the conversation `conversation_id`, or a new conversation each.
 
-    Engines keep the fields as columns in this order.
+    Engines store the fields as columns in this order.
     """
 
     id: str
@@ -59,7 +59,7 @@ def changed(
     enabled: bool | None = None,
     token: bytes | None = None,
 ) -> Trigger:
-    """The row with what was given; None leaves a member."""
+    """Return the row with the given changes; None leaves a member unchanged."""
     changes: dict[str, object] = {}
     if name is not None and name != trigger.name:
         changes["name"] = name
@@ -71,14 +71,14 @@ def changed(
 
 
 def run_id(trigger: Trigger, key: str | None) -> str:
-    """The id of the run that a call starts: for a key always the same one."""
+    """Return the id of the run that a call starts. Calls with the same idempotency key get the same id."""
     return f"run_{uuid.uuid4() if key is None else uuid.uuid5(uuid.UUID(trigger.id), key)}"
 
 
-def refuse_other(there: Run, payload: bytes | None) -> None:
-    """IDEMPOTENCY_KEY_REUSED where the run that a key has started got something else."""
-    if there.input != payload:
+def refuse_other_payload(existing: Run, payload: bytes | None) -> None:
+    """IDEMPOTENCY_KEY_REUSED if the run of an idempotency key was started with another payload."""
+    if existing.input != payload:
         raise Error(
             "IDEMPOTENCY_KEY_REUSED",
-            "This key has started a run with another payload; a new call takes a new key",
+            "This key has started a run with another payload; use a new key for a new call",
         )

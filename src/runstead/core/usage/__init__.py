@@ -1,1 +1,1 @@
-"""Tokens, prices, reports, and the sums they are read from."""
+"""Token usage, prices and reports, and the sums that reports are read from."""

@@ -1,4 +1,4 @@
-"""What a model's tokens cost, exactly: whole millionths of the project's currency for a million tokens."""
+"""Prices of models: whole millionths of the project's currency for a million tokens, so that costs are exact."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -12,8 +12,9 @@ _PER: Final = 1_000_000
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Per million tokens, in millionths of the currency: 2_500_000 is 2.50. Cached input without a price of its own costs
-    what input does, reasoning what output does. The model `*` stands for those of the provider that have no price.
+    """Prices per million tokens, in millionths of the currency: 2_500_000 is 2.50. Without its own price,
+    cached input costs as much as input, and reasoning as much as output. The model `*` stands for all models
+    of the provider without a price.
     """
 
     project_id: str
@@ -30,8 +31,8 @@ PRICE_FIELDS: Final = Price.__struct_fields__
 
 
 def cost(price: Price, tokens: Tokens) -> int:
-    """In millionths of a millionth of the currency: exact. Cached input is part of the input, reasoning of the output,
-    and neither is more than what it is a part of.
+    """Return the exact cost, in millionths of a millionth of the currency. Cached input counts at most as
+    much as the input, reasoning at most as much as the output.
     """
     cached = min(tokens.cached_input_tokens, tokens.input_tokens)
     reasoning = min(tokens.reasoning_tokens, tokens.output_tokens)
@@ -44,7 +45,7 @@ def cost(price: Price, tokens: Tokens) -> int:
 
 
 def micros(exact: int) -> int:
-    """What `cost` tells in millionths of the currency, halves rounded up."""
+    """Convert a `cost` to millionths of the currency. Halves are rounded up."""
     return (exact + _PER // 2) // _PER
 
 
@@ -55,7 +56,10 @@ class PriceList:
         self._prices = {(one.provider, one.model): one for one in prices}
 
     def of(self, provider: str | None, model: str | None) -> Price | None:
-        """The model's own price, else that of the provider's other models."""
+        """Return the model's own price, else the price of the provider's model `*`.
+
+        None if there is neither.
+        """
         if provider is None:
             return None
         own = None if model is None else self._prices.get((provider, model))

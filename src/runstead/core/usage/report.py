@@ -1,4 +1,4 @@
-"""What the runs of a project reported to have used, in groups, and what that cost."""
+"""Usage reports: the reported usage of a project's runs in groups, and its cost."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ WAYS: Final[tuple[By, ...]] = get_args(By)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What one model used in one group; with both null, runs that named none. `cost_micros` in millionths of the project's
-    currency, None where the model has no price.
+    """The usage of one model in one group. `provider` and `model` are None for runs that reported no model.
+    `cost_micros` in millionths of the project's currency, None if the model has no price.
     """
 
     provider: str | None
@@ -28,10 +28,11 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """`key`: the model, the target, the schedule's id, the id of the key or user that created the runs, the day (UTC,
-    2026-03-20) or the id of the family's root run; None of runs that have none. `lines`: most tokens first.
+    """One group of a report. `key` is the model, the target, the id of the schedule, the id of the key or
+    user that created the runs, the day (UTC, 2026-03-20) or the id of the family's root run; None for runs
+    without one. `lines`: most tokens first.
 
-    `cost_micros` is the cost of what has a price, which `unpriced_runs` had not.
+    `cost_micros` does not include the `unpriced_runs`, whose models have no price.
     """
 
     key: str | None
@@ -43,10 +44,12 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class UsageReport(msgspec.Struct, frozen=True):
-    """`groups`: days by date, newest first; all others with the most tokens first; `limits.usage_groups_max` at most, and
-    `groups_left_out` says how many more there were. `total` has them all, its lines being those of every model.
+    """A usage report. `groups`: days newest first, other groups with the most tokens first, at most
+    `limits.usage_groups_max`; `groups_left_out` is the number of all others. `total` covers all groups, with
+    a line for each model.
 
-    `runs`: how many were created in the stretch. `truncated`: a store of an older version is still being added up.
+    `runs`: how many runs were created in the period. `truncated`: the sums of a store of an older version are
+    not complete yet.
     """
 
     by: By
@@ -60,7 +63,7 @@ class UsageReport(msgspec.Struct, frozen=True):
 
 
 def groups_of(by: By, lines: Iterable[Sums], prices: PriceList) -> list[Group]:
-    """In their order."""
+    """Group the lines of a report. Days are sorted newest first, other groups by tokens."""
     named: dict[str, list[Sums]] = defaultdict(list)
     for line in lines:
         named[line.name].append(line)
@@ -73,7 +76,7 @@ def groups_of(by: By, lines: Iterable[Sums], prices: PriceList) -> list[Group]:
 
 
 def total_of(lines: Iterable[Sums], prices: PriceList) -> Group:
-    """Of the lines of every model."""
+    """Sum up the lines of every model."""
     return _group(None, lines, prices)
 
 

@@ -1,4 +1,4 @@
-"""What models used: tokens of a run and of its family, from the metadata of completions (contract A3, part C)."""
+"""Token usage of a run and its family, from the metadata of completions (contract A3, part C)."""
 
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
@@ -11,7 +11,7 @@ Capture = Literal["complete", "partial", "missing"]
 
 
 class Reported(msgspec.Struct, frozen=True, rename="camel"):
-    """As much of a completion's metadata as counts. Names are cut at `limits.name_chars_max`."""
+    """The usage members of a completion's metadata. Names are cut at `limits.name_chars_max`."""
 
     provider: str | None = None
     model: str | None = None
@@ -23,7 +23,7 @@ class Reported(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def capture(self) -> Capture:
-        """As it was stated; where it was not, whether the two counts that every model has are there."""
+        """The reported status, or one derived from the presence of the input and output tokens."""
         if self.usage_capture_status is not None:
             return self.usage_capture_status
         counts = (self.input_tokens, self.output_tokens)
@@ -33,15 +33,15 @@ class Reported(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def read(metadata: bytes) -> Reported:
-    """What a completion's metadata (JSON text) reports."""
-    told = msgspec.json.decode(metadata, type=Reported, strict=False)  # a count may be written 7.0
+    """Read the reported usage from a completion's metadata (JSON text)."""
+    reported = msgspec.json.decode(metadata, type=Reported, strict=False)  # a count may be written 7.0
     most = limits.name_chars_max
-    provider, model = (name and name[:most] for name in (told.provider, told.model))
-    return msgspec.structs.replace(told, provider=provider, model=model)
+    provider, model = (name and name[:most] for name in (reported.provider, reported.model))
+    return msgspec.structs.replace(reported, provider=provider, model=model)
 
 
 class RunUsage(NamedTuple):
-    """One run of a family: its seq, its ancestors' path, whether it has ended, and what it reported, if anything."""
+    """A run of a family: its seq, the path of its ancestors, whether it has ended, and its reported usage, if any."""
 
     seq: int
     path: str
@@ -50,7 +50,10 @@ class RunUsage(NamedTuple):
 
 
 class Tokens(msgspec.Struct):
-    """Cached input tokens are part of the input, reasoning tokens part of the output."""
+    """Token counts.
+
+    Cached input tokens are part of the input tokens, reasoning tokens part of the output tokens.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -75,7 +78,7 @@ class Tokens(msgspec.Struct):
 
 
 class Usage:
-    """The sum over some runs. Runs are `ended` or not; those that `reported` are counted by how well (`captures`)."""
+    """The usage of several runs: how many there are, have `ended` and have `reported`, and how completely (`captures`)."""
 
     def __init__(self) -> None:
         self.runs = 0
@@ -102,21 +105,21 @@ class Usage:
 
     @property
     def capture(self) -> Capture | None:
-        """Of all that was reported: complete or missing where every report is, else partial; None without any."""
-        there: list[Capture] = [capture for capture, count in self.captures.items() if count]
-        if len(there) == 1:
-            return there[0]
-        return "partial" if there else None
+        """`complete` or `missing` if all reports are, else `partial`. None without reports."""
+        present: list[Capture] = [capture for capture, count in self.captures.items() if count]
+        if len(present) == 1:
+            return present[0]
+        return "partial" if present else None
 
     def by_model(self) -> list[tuple[str | None, str | None, int, Tokens]]:
-        """(provider, model, runs, tokens), most tokens first, `limits.usage_models_max` at most."""
-        found = [(*key, count, tokens) for key, (count, tokens) in self.models.items()]
-        found.sort(key=lambda one: (-one[3].total, one[0] or "", one[1] or ""))
-        return found[: limits.usage_models_max]
+        """(provider, model, runs, tokens), most tokens first, at most `limits.usage_models_max`."""
+        rows = [(*key, count, tokens) for key, (count, tokens) in self.models.items()]
+        rows.sort(key=lambda row: (-row[3].total, row[0] or "", row[1] or ""))
+        return rows[: limits.usage_models_max]
 
 
 class FamilyUsage(NamedTuple):
-    """Of a run alone, of it and all below it, and of its whole family from the root."""
+    """The usage of a run, of the run with its descendants (`subtree`), and of its whole family."""
 
     run: Usage
     subtree: Usage
@@ -124,7 +127,7 @@ class FamilyUsage(NamedTuple):
 
 
 def tally(seq: int, family: Iterable[RunUsage]) -> FamilyUsage:
-    """Sum up a family for the run of this seq, which is one of it."""
+    """Sum up the usage of a family. `seq` is one of its runs."""
     sums: Final = FamilyUsage(Usage(), Usage(), Usage())
     step = f"/{seq}/"
     for run in family:

@@ -1,1 +1,1 @@
-"""Webhooks, their events and deliveries."""
+"""Webhooks, their events and their deliveries."""

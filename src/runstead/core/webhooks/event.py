@@ -1,4 +1,4 @@
-"""The events that webhooks are told of: which change of a run is one, and what is said of it."""
+"""The events that webhooks receive: which change of a run is an event, and its payload."""
 
 import uuid
 from collections.abc import Iterable
@@ -13,7 +13,10 @@ from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
 
 TEST: Final = "webhook.test"
 EVENT_TYPES: Final = ("run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled")
-"""What a webhook can ask for by name, beside `*`. A noun with events of its own adds them here."""
+"""The events that a webhook can subscribe to by name, besides `*`.
+
+A noun with its own events adds them here.
+"""
 
 _OF_STATUS: Final = {
     RunStatus.RUNNING: "run.started",
@@ -26,8 +29,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def event_of(old: Run | None, new: Run) -> str | None:
-    """The event that a write of a run is, if any: its status has changed. A wait that ends is none, and neither is a
-    run that goes back to the queue.
+    """Return the event of a change of a run, None if there is none. A change of the status is an event,
+    except the end of a wait and a return to the queue.
     """
     if old is not None and (
         old.status is new.status or (old.status is RunStatus.WAITING and not new.terminal)
@@ -37,9 +40,11 @@ def event_of(old: Run | None, new: Run) -> str | None:
 
 
 def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int) -> list[Delivery]:
-    """One for each webhook that wants the event. Ids follow from the change: the same one never makes two."""
-    wanting = [webhook for webhook in webhooks if webhook.wants(event_type)]
-    if not wanting:
+    """Create a delivery for each webhook that wants the event. Ids are derived from the change, so that a
+    change never creates two deliveries for a webhook.
+    """
+    receivers = [webhook for webhook in webhooks if webhook.wants(event_type)]
+    if not receivers:
         return []
     body = payload(run, event_type, now)
     name = f"{run.uid}:{run.version}"
@@ -47,13 +52,13 @@ def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int)
         new_delivery(
             f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}", webhook, event_type, run.run_id, body, now
         )
-        for webhook in wanting
+        for webhook in receivers
     ]
 
 
 def payload(run: Run, event_type: str, now: int) -> bytes:
-    """The run as it stands with this change, members named as in the public run object. What is large is left out and
-    named in `omitted`: the receiver reads it from the run.
+    """Build the body of an event: the run after the change, with the member names of the public run object.
+    Large values are left out and listed in `omitted`; the receiver reads them from the run.
     """
     omitted: list[str] = []
 
@@ -100,6 +105,7 @@ def payload(run: Run, event_type: str, now: int) -> bytes:
     return _encode({"type": event_type, "timestamp": iso(now), "data": data})
 
 
-def trial_payload(webhook: Webhook, now: int) -> bytes:
+def build_test_payload(webhook: Webhook, now: int) -> bytes:
+    """Build the body of a `webhook.test` event. `now` in ms."""
     data = {"webhook_id": webhook.id, "project_id": webhook.project_id}
     return _encode({"type": TEST, "timestamp": iso(now), "data": data})

@@ -1,4 +1,4 @@
-"""Webhooks: where a project's events are sent, and what becomes of each sending. Times are ms since 1970 UTC."""
+"""Webhooks: where a project's events are sent, and the deliveries to them. Times are ms since 1970 UTC."""
 
 import base64
 import binascii
@@ -18,10 +18,12 @@ _PREFIX: Final = "whsec_"
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """One webhook as it is stored: a row. `secret` is `whsec_<base64>`, kept as it is: the server signs with it.
+    """One webhook as a row of the store. `secret` is `whsec_<base64>`, stored in plain text, because the
+    server signs with it.
 
-    `events` are names of `webhook_event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the last
-    delivery that arrived. Until `old_secret_until`, `old_secret` signs as well. Engines keep the fields as columns.
+    `events` are names of `webhooks.event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the
+    last successful delivery. Until `old_secret_until`, `old_secret` signs too. Engines store the fields as
+    columns.
     """
 
     id: str
@@ -43,11 +45,12 @@ class Webhook(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One event on its way to one webhook: a row. `payload` is the body that is sent, fixed when it was written.
+    """One event for one webhook, as a row of the store. `payload` is the body, fixed when the delivery was
+    created.
 
-    `next_attempt_at` is set while it is pending; while an attempt is under way, it is the end of that attempt's lease.
-    `attempts` counts those that were begun: it also fences them. No attempt begins after `expires_at`. `seq` is the
-    order of writing (0: not stored yet).
+    `next_attempt_at` is set while the delivery is pending; during an attempt it is the end of the attempt's
+    lease. `attempts` counts started attempts and is also the fence: only the latest attempt can change the
+    delivery. No attempt starts after `expires_at`. `seq` is the order of creation (0: not stored yet).
     """
 
     id: str
@@ -73,11 +76,14 @@ DELIVERY_FIELDS: Final = Delivery.__struct_fields__
 
 Pair = tuple[Webhook, Delivery]
 DecidePair = Callable[[Webhook, Delivery, int], Pair]
-"""(webhook, delivery, now) → both as they shall be; the very objects where nothing changes."""
+"""(webhook, delivery, now) → both with their changes; the same objects if nothing changes."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """What an attempt came to. `reason` None: it arrived. `gone`: the receiver wants no more."""
+    """The outcome of an attempt.
+
+    `reason` is None if it was successful. `gone`: the receiver answered 410 Gone.
+    """
 
     number: int
     reason: str | None = None
@@ -104,46 +110,48 @@ def new_delivery(
 
 
 def backoff_ms(attempts: int, dice: float) -> int:
-    """How long to wait after the n-th attempt failed: 5 s, three times as long each time, 3 h at most; `dice` in [0, 1)
-    spreads it over the upper half of the step.
+    """Return the delay after the n-th failed attempt, in ms: 5 s, tripled each time, at most 3 h. `dice` in
+    [0, 1) spreads it over the upper half of the step.
     """
     tripled: int = limits.delivery_backoff_ms_first * 3 ** min(max(attempts - 1, 0), 20)
     step = min(tripled, limits.delivery_backoff_ms_max)
     return round(step / 2 + step / 2 * dice)
 
 
-def attempted(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, dice: float) -> Pair:
-    """Both once an attempt has ended. One that was overtaken by another attempt, or by the end of its delivery, says
-    nothing any more.
+def record_attempt(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, dice: float) -> Pair:
+    """Return webhook and delivery after an attempt. Nothing changes if a newer attempt was started or the
+    delivery has ended.
     """
     if delivery.status != "pending" or delivery.attempts != attempt.number:
         return webhook, delivery
     if webhook.old_secret_until is not None and webhook.old_secret_until <= now:
         webhook = replace(webhook, old_secret=None, old_secret_until=None)
-    told = replace(
+    changed_delivery = replace(
         delivery, last_status=attempt.status, last_error=attempt.reason, duration_ms=attempt.duration_ms
     )
     if attempt.reason is None:
         if webhook.failing_since is not None:
             webhook = replace(webhook, failing_since=None)
-        return webhook, replace(told, status="delivered", delivered_at=now, next_attempt_at=None)
+        return webhook, replace(changed_delivery, status="delivered", delivered_at=now, next_attempt_at=None)
     since = now if webhook.failing_since is None else webhook.failing_since
     if webhook.failing_since is None:
         webhook = replace(webhook, failing_since=now)
     if attempt.gone:
         reason = "The receiver answered 410 Gone: it wants no more deliveries"
-        return _disabled(webhook, reason, now), replace(told, status="failed", next_attempt_at=None)
+        return _disabled(webhook, reason, now), replace(
+            changed_delivery, status="failed", next_attempt_at=None
+        )
     wait = max(
         backoff_ms(delivery.attempts, dice), min(attempt.retry_after_ms or 0, limits.delivery_backoff_ms_max)
     )
     if now + wait <= delivery.expires_at:
-        return webhook, replace(told, next_attempt_at=now + wait)
+        return webhook, replace(changed_delivery, next_attempt_at=now + wait)
     if now - since >= limits.webhook_failing_ms_max:
         days = limits.webhook_failing_ms_max // 86_400_000
         webhook = _disabled(
             webhook, f"No delivery arrived for {days} days; the last attempt: {attempt.reason}", now
         )
-    return webhook, replace(told, status="failed", next_attempt_at=None)
+    return webhook, replace(changed_delivery, status="failed", next_attempt_at=None)
 
 
 def _disabled(webhook: Webhook, reason: str, now: int) -> Webhook:
@@ -152,8 +160,8 @@ def _disabled(webhook: Webhook, reason: str, now: int) -> Webhook:
     return replace(webhook, disabled_at=now, disabled_reason=reason, updated_at=max(webhook.updated_at, now))
 
 
-def again(webhook: Webhook, delivery: Delivery, now: int) -> Pair:
-    """Send a delivery once more, whatever became of it, for as long as a new one is tried. WEBHOOK_DISABLED."""
+def redeliver(webhook: Webhook, delivery: Delivery, now: int) -> Pair:
+    """Send a delivery again, whatever its status. It is tried as long as a new delivery. WEBHOOK_DISABLED."""
     refuse_disabled(webhook)
     return webhook, replace(
         delivery,
@@ -172,7 +180,7 @@ def refuse_disabled(webhook: Webhook) -> None:
 def changed(
     webhook: Webhook, *, url: str | None, events: Sequence[str] | None, enabled: bool | None, now: int
 ) -> Webhook:
-    """The row with what was given; None leaves a member. Enabling forgets the failures."""
+    """Return the row with the given changes; None leaves a member unchanged. Enabling clears the failures."""
     changes: dict[str, object] = {}
     if url is not None:
         changes["url"] = url
@@ -186,8 +194,8 @@ def changed(
 
 
 def rotated(webhook: Webhook, secret: str, now: int) -> Webhook:
-    """The row with another secret; the one so far signs for a while too, one before that no more. With the same secret
-    again nothing changes.
+    """Return the row with a new secret. The previous secret signs for `limits.webhook_old_secret_ms` too; an
+    older one no longer signs. The same secret again changes nothing.
     """
     if secret == webhook.secret:
         return webhook
@@ -201,7 +209,7 @@ def rotated(webhook: Webhook, secret: str, now: int) -> Webhook:
 
 
 def check_secret(secret: str) -> None:
-    """INVALID_REQUEST where it is no secret of Standard Webhooks."""
+    """INVALID_REQUEST if it is not a secret of Standard Webhooks."""
     key = b""
     if secret.startswith(_PREFIX):
         try:
@@ -211,7 +219,7 @@ def check_secret(secret: str) -> None:
     if not limits.webhook_secret_bytes_min <= len(key) <= limits.webhook_secret_bytes_max:
         sentence = (
             f"secret must be whsec_ and the base64 of {limits.webhook_secret_bytes_min} to"
-            f" {limits.webhook_secret_bytes_max} random bytes; leave it out and one is made"
+            f" {limits.webhook_secret_bytes_max} random bytes; leave it out to get a new secret"
         )
         raise Error("INVALID_REQUEST", sentence, errors=(("$.secret", "not a secret of Standard Webhooks"),))
 
@@ -221,8 +229,8 @@ def secret_of(key: bytes) -> str:
 
 
 def signatures(webhook: Webhook, message_id: str, timestamp_s: int, body: bytes, now: int) -> str:
-    """The header `webhook-signature` of Standard Webhooks: one signature for each secret that is good at `now`, blanks
-    between.
+    """Return the header `webhook-signature` of Standard Webhooks: one signature for each secret that is valid
+    at `now` (ms), separated by blanks.
     """
     secrets = [webhook.secret]
     until = webhook.old_secret_until
@@ -232,7 +240,7 @@ def signatures(webhook: Webhook, message_id: str, timestamp_s: int, body: bytes,
 
 
 def signature(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
-    """One of them: HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
+    """Return one signature: HMAC-SHA256 over `<id>.<timestamp>.<body>`."""
     key = base64.b64decode(secret.removeprefix(_PREFIX))
     mac = hmac.new(key, f"{message_id}.{timestamp_s}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(mac.digest()).decode()}"

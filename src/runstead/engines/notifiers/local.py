@@ -47,10 +47,10 @@ class LocalNotifier:
         if not signals:
             del self._subscribers[key]
 
-    def listened(self, project_id: str) -> bool:
+    def has_listeners(self, project_id: str) -> bool:
         return project_id in self._listeners
 
-    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
+    def publish_changes(self, project_id: str, hints: Sequence[Change]) -> None:
         for listener in self._listeners.get(project_id, ()):
             listener(hints)
 

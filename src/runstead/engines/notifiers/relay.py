@@ -119,11 +119,11 @@ class Relay(ABC):
     def detach(self, key: str, signal: Signal) -> None:
         self._local.detach(key, signal)
 
-    def listened(self, project_id: str) -> bool:
+    def has_listeners(self, project_id: str) -> bool:
         """Other replicas may have listeners of any project."""
         return not self._alone or project_id in self._listeners
 
-    def announce(self, project_id: str, hints: Sequence[Change]) -> None:
+    def publish_changes(self, project_id: str, hints: Sequence[Change]) -> None:
         for hint in hints:
             told = _Told(project_id, hint)
             self._deliver(told)

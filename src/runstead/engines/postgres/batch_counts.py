@@ -10,13 +10,14 @@ import asyncpg
 
 from runstead.core.batches.batch import Batch, Tally
 from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.steps import first
 
 
 async def load_batch(connection: Connection, batch_id: str) -> Batch | None:
-    row = await connection.fetchrow(Q["batch"], batch_id)
-    return None if row is None else Batch(*row)
+    return await DRIVER.run(connection, first("batch", Batch, id=batch_id))
 
 
 async def count(connection: Connection, tally: Tally) -> None:

@@ -1,29 +1,30 @@
-"""Batches in PostgreSQL."""
+"""Batches in PostgreSQL: how their runs are created and cancelled."""
 
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from runstead.core import limits
-from runstead.core.batches.batch import Batch, Changed, Tally, counted
-from runstead.core.errors import Error, not_found
+from runstead.core.batches.batch import Batch, Tally, counted
+from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.engines.postgres.commit.commands import Apply, apply_all
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.idempotency import IdempotencyRecords, idempotent
-from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.idempotency import IdempotencyRecords
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.sql import Q
-from runstead.ports.store import BatchQuery, DecideBatch, DecideOne, Made, Member, Written
+from runstead.engines.sql.batches import SqlBatches
+from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.steps import Database, value
+from runstead.ports.store import DecideOne, Made, Member, Written
 
 
-class PostgresBatches:
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+class PostgresBatches(SqlBatches):
+    def __init__(self, database: Database, writer: Writer) -> None:
+        super().__init__(database)
         self._writer = writer
-        self._readers = readers
 
     async def create(
         self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
@@ -41,9 +42,7 @@ class PostgresBatches:
                 raise
             assert all(one.before is None for one in written)
             new = replace(batch, created_at=transaction.now)
-            values = (new.id, new.project_id, new.created_at, new.name, new.created_by)
-            ends = (new.on_complete, new.cancel_requested_at, new.cancel_reason, new.completed_at)
-            seq = await connection.fetchval(Q["add_batch"], *values, *ends, new.followed_up_at)
+            seq = await DRIVER.run(connection, value("add_batch", **fields(new)))
             made = Made(_with_runs(replace(new, seq=seq), written), written)
             answer = idempotency_records.answer(idempotency, made)
             if idempotency is not None and answer is not None:
@@ -52,37 +51,6 @@ class PostgresBatches:
             return made
 
         return await self._writer.run(work)
-
-    async def get(self, project_id: str, batch_id: str) -> Batch | None:
-        row = await self._readers.row(Q["batch"], batch_id)
-        found = None if row is None else Batch(*row)
-        return found if found is not None and found.project_id == project_id else None
-
-    async def page(self, query: BatchQuery) -> list[Batch]:
-        before = limits.integer_max if query.before is None else query.before
-        rows = await self._readers.rows(Q["batches_page"], query.project_id, before, query.limit)
-        return [Batch(*row) for row in rows]
-
-    async def change(
-        self,
-        project_id: str,
-        batch_id: str,
-        decide: DecideBatch,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Changed:
-        async def job(connection: Connection, now: int) -> Changed:
-            row = await connection.fetchrow(Q["lock_batch"], batch_id, project_id)
-            if row is None:
-                raise not_found("Batch")
-            old = Batch(*row)
-            changed = decide(old, max(now, old.created_at))
-            new = changed.batch
-            if new is not old:
-                values = (new.cancel_requested_at, new.cancel_reason, new.followed_up_at)
-                await connection.execute(Q["change_batch"], new.id, *values)
-            return changed
-
-        return await self._writer.do(idempotent(job, idempotency))
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         """Every replica may call it at the same time: who comes second finds what is left."""
@@ -110,9 +78,6 @@ class PostgresBatches:
             return written
 
         return await self._writer.run(work)
-
-    async def unfinished(self, limit: int) -> list[Batch]:
-        return [Batch(*row) for row in await self._readers.rows(Q["unfinished_batches"], limit)]
 
 
 def _with_runs(batch: Batch, written: Sequence[Written]) -> Batch:

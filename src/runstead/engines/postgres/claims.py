@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import CLOCK, LOCKED, RUNS
-from runstead.engines.sql.queue_partitions import Line, LineKind
+from runstead.engines.sql.queue_partitions import PartitionKind, QueuePartition
 
 _FREE: Final = (
     "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
@@ -24,7 +24,7 @@ _ORDER: Final = "ORDER BY available_at, seq"
 _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 
 #: The members of each kind of queue partition.
-_MEMBERS: Final[dict[LineKind, tuple[str, ...]]] = {
+_MEMBERS: Final[dict[PartitionKind, tuple[str, ...]]] = {
     "kind": ("line_kind",),
     "target": ("line_target", "line_kind"),
     "agent": ("line_implementation", "line_key"),
@@ -35,7 +35,7 @@ _AGENT: Final = (
 )
 #: Lets a statement use the indexes of the wider partitions; see the migration that makes them.
 _WIDE: Final = "seq > 0"
-_EQUAL: Final[dict[LineKind, str]] = {
+_EQUAL: Final[dict[PartitionKind, str]] = {
     "kind": f"kind = line_kind AND {_WIDE}",
     "target": "coalesce(target, '') = line_target AND kind = line_kind",
     "agent": f"{_AGENT} AND {_WIDE}",
@@ -43,13 +43,13 @@ _EQUAL: Final[dict[LineKind, str]] = {
 }
 
 
-def claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
+def claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The statement and its arguments from $6 on, for at least one queue partition."""
     kinds, arguments = _parts(lines)
     return _sql(kinds, alone=len(lines) == 1), arguments
 
 
-def first_claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
+def first_claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's number,
     and whether the project has webhooks and limits. With limits it takes no run. $1 is the time, NULL for the database's.
     """
@@ -57,8 +57,8 @@ def first_claim_sql(lines: Sequence[Line]) -> tuple[str, list[Any]]:
     return _first_sql(kinds, alone=len(lines) == 1), arguments
 
 
-def _parts(lines: Sequence[Line]) -> tuple[tuple[LineKind, ...], list[Any]]:
-    kinds: list[LineKind] = []
+def _parts(lines: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
+    kinds: list[PartitionKind] = []
     arguments: list[Any] = []
     for kind, found in groupby(sorted(lines), lambda line: line.kind):
         kinds.append(kind)
@@ -67,7 +67,7 @@ def _parts(lines: Sequence[Line]) -> tuple[tuple[LineKind, ...], list[Any]]:
 
 
 @cache
-def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
+def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
     steps, first = [], 6
     for kind in kinds:
         steps.append(_steps(kind, first))
@@ -75,18 +75,18 @@ def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
     beginning = f"WITH RECURSIVE {', '.join(steps)}"
     if alone:
         # Read and locked row by row until there are enough. A lower priority is read only if there are not.
-        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608
-        return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608
+        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608 - generated from our own names
+        return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608 - generated from our own names
     # One short scan for each partition and priority, without locks; then only as many locks as runs. The condition is
     # repeated because another transaction may have taken a row meanwhile.
     heads = " UNION ".join(
-        f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608
+        f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608 - generated from our own names
         f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
         for kind in kinds
     )
     order = "ORDER BY head.priority DESC, head.available_at, head.seq"
     return (
-        f"{beginning} SELECT run.* FROM ("  # noqa: S608
+        f"{beginning} SELECT run.* FROM ("  # noqa: S608 - generated from our own names
         f"SELECT * FROM ({heads}) AS head {order} LIMIT $3::bigint + $5"
         ") AS head CROSS JOIN LATERAL ("
         f"SELECT {LOCKED} FROM {RUNS} WHERE seq = ANY (ARRAY[head.seq]) AND available_at <= $1::bigint ORDER BY seq {_LOCK}"
@@ -95,7 +95,7 @@ def _sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
 
 
 @cache
-def _first_sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
+def _first_sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
     claim = _sql(kinds, alone=alone).replace("$1::bigint", "told.now").removesuffix("$3::bigint")
     # A limit of 0 instead of a condition: with limits, no row is locked either.
     claim += "CASE WHEN told.limited THEN 0 ELSE $3::bigint END"
@@ -108,16 +108,16 @@ def _first_sql(kinds: tuple[LineKind, ...], *, alone: bool) -> str:
     )
 
 
-def _fits(kind: LineKind) -> str:
+def _fits(kind: PartitionKind) -> str:
     return f"project_id = $2 AND {_EQUAL[kind]} AND priority = step AND {_FREE}"
 
 
-def _steps(kind: LineKind, first: int) -> str:
+def _steps(kind: PartitionKind, first: int) -> str:
     """The distinct priorities of each queue partition, highest first. Each costs one index probe."""
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
     names = ", ".join((*members, "line_most"))
-    top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608
+    top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608 - generated from our own names
     last = "ORDER BY priority DESC LIMIT 1"
     return (
         f"steps_{kind} ({names}, step) AS ("  # noqa: S608 - our own names

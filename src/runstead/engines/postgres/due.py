@@ -6,15 +6,14 @@ from itertools import islice
 from typing import Any
 
 from runstead.core.queue.push_service import PushService
-from runstead.core.queue.round_robin import LOOKED, in_turns, is_crowded, looks
+from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.write_set import write_set
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import lock_slots, services_reaching
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import DecideOne, DecidePush, Written
 
@@ -24,16 +23,16 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
     now = await transaction.moment()
     lines: dict[str, list[Any]] = defaultdict(list)
     # More than are taken: other replicas may have locked some.
-    most = limit * LOOKED
+    most = limit * SCAN_FACTOR
     rows = await transaction.connection.fetch(Q["due_soonest"], now, most)
-    if is_crowded(rows, most, limit):
-        for heads in looks(most):
+    if needs_probes(rows, most, limit):
+        for heads in probe_sizes(most):
             rows = await transaction.connection.fetch(Q["due_heads"], now, heads)
             if len(rows) >= most:
                 break
     for row in rows:
         lines[row["project_id"]].append(row)
-    turns = in_turns(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
+    turns = interleave(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
     seqs = [row["seq"] for row in islice(turns, most)]
     if not seqs:
         return []
@@ -55,7 +54,7 @@ async def dispatch_some(
     transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
 ) -> list[Run]:
     """Decide and write runs that are due for a push service and that no other transaction has locked."""
-    seqs = await _round_robin(transaction, limit * LOOKED, busy, after)
+    seqs = await _round_robin(transaction, limit * SCAN_FACTOR, busy, after)
     if not seqs:
         return []
     now = transaction.now
@@ -90,17 +89,17 @@ async def _round_robin(transaction: Transaction, limit: int, busy: Sequence[str]
     lines = []
     for project, found in queues.items():
         found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
-        lines.append([row for row in found if slots.take_one(project, row["target"] or None)])
-    turns = in_turns(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
+        lines.append([row for row in found if slots.take_slot(project, row["target"] or None)])
+    turns = interleave(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
     return [row["seq"] for row in islice(turns, limit)]
 
 
 async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:
     """Due runs; if there are more than one page, the heads of each (project, service, target, priority)."""
-    most = limit * LOOKED
+    most = limit * SCAN_FACTOR
     rows: list[Any] = await connection.fetch(Q["push_soonest"], now, most)
     if len(rows) == most:
-        for heads in looks(limit):
+        for heads in probe_sizes(limit):
             rows = await connection.fetch(Q["push_heads"], now, list(busy), heads)
             if len(rows) >= limit:
                 break

@@ -13,10 +13,11 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
 from runstead.core.runs.write_set import cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
+from runstead.engines.postgres import schedules
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import services_reaching
 from runstead.engines.postgres.rows import columns_of, to_run
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import RunKey, Written, WrittenFiring
@@ -37,7 +38,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     """Decide and write schedules that are due and that no other transaction has locked."""
     now = await transaction.moment()
     connection = transaction.connection
-    held = [Schedule(*row) for row in await connection.fetch(Q["due_schedules"], now, limit)]
+    held = await schedules.due(connection, now, limit)
     if not held:
         return []
     draft = Draft()
@@ -58,7 +59,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     await draft.write(connection)
     for due, fired in decided:
         if fired.schedule is None:
-            await _remove(connection, due.schedule)
+            await schedules.remove(connection, due.schedule)
     return results
 
 
@@ -152,8 +153,3 @@ def _cancelled(draft: Draft, due: Due, fired: Fired, families: dict[int, list[Ru
         draft.take([write, *descendants])
         written.append(Written.of(write, descendants))
     return written
-
-
-async def _remove(connection: Connection, schedule: Schedule) -> None:
-    written = await connection.execute(Q["delete_schedule"], schedule.id, schedule.version)
-    assert written == "DELETE 1", f"schedule {schedule.id} was not at version {schedule.version}"

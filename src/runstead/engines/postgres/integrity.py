@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any, Final
 
-from runstead.core.runs.invariants import BELONGINGS, Audited, FamilyFacts, LogFacts, ParentFacts
+from runstead.core.runs.invariants import BELONGINGS, CheckedRun, FamilyFacts, LogFacts, ParentFacts
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.sql import Q
@@ -95,10 +95,10 @@ async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage
         lost, latest_ended = attempts.get(seq, (0, 0))
         facts = [int(found.get(seq, (0,))[0]) for found in (gaps, placed, stored)]
         total, active = below.get(seq, (0, 0))
-        one = Audited(
+        one = CheckedRun(
             run=run,
             log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            below=(int(total), int(active)),
+            children=(int(total), int(active)),
             parent=ParentFacts(*parents[seq]) if seq in parents else None,
             attempts_lost=lost,
             latest_ended_attempt=latest_ended,

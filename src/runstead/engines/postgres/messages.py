@@ -1,18 +1,16 @@
-"""Messages in PostgreSQL: how some are stored, and how a page of them is read."""
+"""Messages in the transactions of runs, in PostgreSQL."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
 
 from msgspec.structs import astuple, replace
 
-from runstead.core.conversations.conversation import MessageRun, Spoken, StoredMessage, same_message
+from runstead.core.conversations.conversation import StoredMessage
 from runstead.core.errors import not_found
-from runstead.core.runs.run import RunStatus
 from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
-
-_FIELDS: Final = len(StoredMessage.__struct_fields__)
+from runstead.engines.sql.messages import delete_message as delete_steps
 
 
 async def lock_live(connection: Connection, ids: Iterable[str]) -> dict[str, int]:
@@ -40,32 +38,6 @@ async def add_messages(
     return stored
 
 
-async def write_message(connection: Connection, message: StoredMessage, now: int) -> StoredMessage:
-    """A caller's message, or the one that stands under its idempotency key."""
-    where = message.conversation_id
-    counts = await lock_live(connection, [where])
-    if message.idempotency_key is not None:
-        row = await connection.fetchrow(Q["message_by_key"], where, message.idempotency_key)
-        if row is not None:
-            return same_message(StoredMessage(*row), message)
-    if message.parent_id is not None:
-        parent = await connection.fetchval(Q["parent_message"], where, message.parent_id)
-        if parent is None:
-            raise not_found("Parent message")
-        message = replace(message, parent_id=parent)
-    [stored] = await add_messages(connection, [replace(message, created_at=now, updated_at=now)], counts)
-    return stored
-
-
 async def delete_message(connection: Connection, conversation_id: str, run_seq: int) -> None:
-    """Remove the message that the run filled."""
-    await connection.fetch(Q["lock_conversation"], conversation_id)
-    gone = [row[0] for row in await connection.fetch(Q["delete_message"], conversation_id, run_seq)]
-    await connection.execute(Q["orphan_messages"], conversation_id, gone)
-    await connection.execute(Q["newest_message_stands"], conversation_id)
-
-
-def to_spoken(row: Sequence[Any]) -> Spoken:
-    seq, run_id, status, *others = row[_FIELDS:]
-    run = None if seq is None else MessageRun(seq, run_id, RunStatus(status), *others)
-    return Spoken(StoredMessage(*row[:_FIELDS]), run)
+    """Delete the message that the run filled."""
+    await DRIVER.run(connection, delete_steps(conversation_id, run_seq))

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.runs.run import TERMINAL
-from runstead.core.usage.activity import SUMMARY_FIELDS, Share, share
+from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import COLUMNS, RUNS
 from runstead.ports.store import RunQuery
@@ -17,7 +17,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 #: What tells where a run stands.
-SUMMARY_COLUMNS: Final = ", ".join(SUMMARY_FIELDS)
+SUMMARY_COLUMNS: Final = ", ".join(RUN_SUMMARY_FIELDS)
 #: These runs, each by its number: the planner, which knows no values, shall not take the index of a filter.
 _CHOSEN: Final = "(SELECT * FROM runs WHERE seq = ANY ($1::bigint[]) OFFSET 0) AS runs"
 
@@ -91,7 +91,7 @@ def page_sql(
         add(place, *query.before[0 if by_duration else 1 :])
     arguments.append(query.limit)
     sql = (
-        f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608
+        f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608 - the filter is generated
     )
     return sql, arguments
 
@@ -117,7 +117,7 @@ def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]
     sql, arguments = page_sql(replace(query, limit=limits.integer_max), SUMMARY_COLUMNS, table)
     place = f"(created_at - ${len(arguments) + 1}::bigint) / ${len(arguments) + 2}::bigint"
     counted = (
-        f"SELECT {place}, status, CASE WHEN status = 'completed' THEN duration_ms END, count(*)"  # noqa: S608
+        f"SELECT {place}, status, CASE WHEN status = 'completed' THEN duration_ms END, count(*)"  # noqa: S608 - the filter is generated
         f" FROM ({sql}) AS found GROUP BY 1, 2, 3"
     )
     return counted, [*arguments, origin, width]

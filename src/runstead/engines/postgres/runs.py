@@ -25,7 +25,7 @@ from runstead.engines.postgres.run_index import found
 from runstead.engines.postgres.sql import CLOCK, COLUMNS, Q
 from runstead.engines.sql.run_rows import to_event, to_summary
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -54,7 +54,7 @@ class PostgresRuns:
         return cast(Written, await self._group_commit.do(Apply(key, decide, want, idempotency)))
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         return cast(list[Run], await self._group_commit.do(Claim(query, decide, idempotency)))
 

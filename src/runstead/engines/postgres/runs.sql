@@ -128,14 +128,12 @@ ORDER BY below.seq
 -- name: lock_free_runs
 SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
 
--- name: lock_runs
-SELECT seq, parent_seq, run_id FROM runs WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE
-
--- name: children_seqs
-SELECT parent_seq, seq FROM runs WHERE parent_seq = ANY ($1::bigint[]) ORDER BY parent_seq, seq
-
--- name: runs_there
-SELECT run_id FROM runs WHERE project_id = $1 AND run_id = ANY ($2::text[]) LIMIT 1
-
--- name: move_runs
-UPDATE runs SET project_id = $1, version = version + 1 WHERE seq = ANY ($2::bigint[])
+-- name: runs_of_schedules_alive
+-- The oldest of each that have not ended, as many as are asked for.
+SELECT asked.id, alive.*
+FROM unnest($1::text[], $2::bigint[]) AS asked (id, most)
+CROSS JOIN LATERAL (
+  SELECT {columns} FROM {runs}
+  WHERE schedule_id = ANY (ARRAY[asked.id]) AND status IN ('pending', 'running', 'waiting')
+  ORDER BY schedule_id, seq LIMIT asked.most
+) AS alive

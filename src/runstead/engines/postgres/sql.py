@@ -8,11 +8,10 @@ from typing import Final, get_args, get_type_hints
 
 from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
-from runstead.core.schedules.schedule import SCHEDULE_FIELDS
 from runstead.core.usage.rollup import FACT_FIELDS
-from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.columns import RECORDS, WORDS
+from runstead.engines.sql.dialect import Dialect, statements
 from runstead.engines.sql.run_rows import ROW_WORDS
-from runstead.engines.sql.sql_files import statements
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -73,8 +72,8 @@ APPENDED: Final = ("updated_at", "latest_event_id", "latest_external_event_seque
 BROUGHT: Final = ("exit_code", "error", "metadata", "artifacts", "output", "logs")
 
 _REACH: Final = (
-    "ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"
-    " ORDER BY service_id, project_id) AS reach"
+    "array_to_string(ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"
+    " ORDER BY service_id, project_id), ' ')"
 )
 
 # A batch's own columns, and its counters from the few rows over which they are spread.
@@ -88,6 +87,11 @@ BATCHES: Final = (
 )
 
 
+#: The statements that both engines share.
+DIALECT: Final = Dialect(
+    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES, "runs": RUNS}
+)
+#: The statements of this engine alone: name → text.
 Q: Final = statements(
     __package__,
     WORDS
@@ -98,12 +102,10 @@ Q: Final = statements(
         "runs": RUNS,
         "clock": CLOCK,
         "audited": _AUDITED,
-        "batch": BATCH,
-        "batches": BATCHES,
         "counted": ", ".join(COUNTED),
-        "reach": _REACH,
         "facts": ", ".join(FACT_FIELDS),
     },
+    DIALECT,
 )
 
 
@@ -131,37 +133,8 @@ _USUAL: Final = {
 CREATED: Final = tuple(field for field in STORED if field in _REQUIRED | _USUAL)
 """What most runs are created with. The other columns may be NULL, and are left out where they are so in all of a batch."""
 
-#: What `lock_names` locks names of.
-WEBHOOKS_OF, TRIGGERS_OF = 51, 52
-PRICES_OF = 53
 LISTENING = 61  # with hints: not of names, for as long as a session listens
 ROLLUPS = 54
-SCHEDULES_OF, PUSHES_TO, SIGNING_KEYS, RUNNING_IN = 1, 2, 3, 4
-
-INSERT_SCHEDULE: Final = (
-    f"INSERT INTO schedules ({', '.join(SCHEDULE_FIELDS)})"  # noqa: S608 - our own names
-    f" VALUES ({', '.join(f'${place}' for place in range(1, len(SCHEDULE_FIELDS) + 1))})"
-)
-
-
-@cache
-def update_one(table: str, changed: tuple[str, ...]) -> str:
-    """Sets these columns of the row with an id, which comes first."""
-    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 2))
-    return (
-        f"UPDATE {table} SET {sets} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own names
-        f"SELECT ctid FROM {table} WHERE id = ANY (ARRAY[$1::text]) ORDER BY id))"
-    )
-
-
-@cache
-def update_schedule(changed: tuple[str, ...]) -> str:
-    """Sets these columns of one; its id and the version that was read come first, and guard it."""
-    sets = ", ".join(f"{name} = ${place}" for place, name in enumerate(changed, 3))
-    return (
-        f"UPDATE schedules SET {sets} WHERE ctid = ANY (ARRAY("  # noqa: S608 - our own names
-        "SELECT ctid FROM schedules WHERE id = ANY (ARRAY[$1::text]) AND version = $2 ORDER BY id))"
-    )
 
 
 def _arrays(columns: Sequence[str], first: int = 1) -> str:

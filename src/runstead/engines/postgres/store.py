@@ -5,14 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from runstead.core import limits
-from runstead.engines.postgres.artifact_tombstones import PostgresArtifactTombstones
 from runstead.engines.postgres.batches import PostgresBatches
-from runstead.engines.postgres.browser_sessions import PostgresBrowserSessions
 from runstead.engines.postgres.commit.commands import decide_group
 from runstead.engines.postgres.commit.group import GroupCommit
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
-from runstead.engines.postgres.concurrency import PostgresConcurrency
 from runstead.engines.postgres.connection import (
     BROKEN,
     Connection,
@@ -21,51 +18,27 @@ from runstead.engines.postgres.connection import (
     plainly,
     trouble_with,
 )
-from runstead.engines.postgres.conversations import PostgresConversations
-from runstead.engines.postgres.identity import PostgresIdentity
-from runstead.engines.postgres.inputs import PostgresInputs
+from runstead.engines.postgres.database import PostgresDatabase
 from runstead.engines.postgres.integrity import PostgresIntegrity
-from runstead.engines.postgres.leadership import PostgresLeadership
+from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
-from runstead.engines.postgres.prices import PostgresPrices
-from runstead.engines.postgres.push_services import PostgresPushServices
 from runstead.engines.postgres.readers import Readers
-from runstead.engines.postgres.replicas import PostgresReplicas, PostgresStatistics
 from runstead.engines.postgres.retention import PostgresRetention
-from runstead.engines.postgres.rollups import PostgresRollups
+from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
-from runstead.engines.postgres.schedules import PostgresSchedules
-from runstead.engines.postgres.signing_keys import PostgresSigningKeys
 from runstead.engines.postgres.sql import CLOCK, Q
-from runstead.engines.postgres.triggers import PostgresTriggers
-from runstead.engines.postgres.webhooks import PostgresWebhooks
-from runstead.engines.postgres.workers import PostgresWorkers
+from runstead.engines.sql.nouns import SqlNouns
 
 _DAY_S = 86_400
 
 
-class PostgresStore:
+class PostgresStore(SqlNouns):
     """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
 
     runs: PostgresRuns
-    identity: PostgresIdentity
-    workers: PostgresWorkers
-    conversations: PostgresConversations
-    artifact_tombstones: PostgresArtifactTombstones
-    inputs: PostgresInputs
-    schedules: PostgresSchedules
-    webhooks: PostgresWebhooks
-    triggers: PostgresTriggers
     batches: PostgresBatches
-    push_services: PostgresPushServices
-    signing_keys: PostgresSigningKeys
-    leadership: PostgresLeadership
-    replicas: PostgresReplicas
-    statistics: PostgresStatistics
-    prices: PostgresPrices
-    browser_sessions: PostgresBrowserSessions
     integrity: PostgresIntegrity
     retention: PostgresRetention
     run_index: PostgresRunIndex
@@ -77,7 +50,7 @@ class PostgresStore:
         self._group_commit: GroupCommit | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
-        self._leadership: PostgresLeadership | None = None
+        self._leadership: LeadershipDatabase | None = None
         self._partitions_at = 0.0
         self.integrity = PostgresIntegrity(url)
 
@@ -94,26 +67,12 @@ class PostgresStore:
         self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
+        self._leadership = leadership = LeadershipDatabase(self._url, self._clock)
+        database = PostgresDatabase(writer, readers, clock)
+        self.open_nouns(database, leadership, note_moved)
         self.runs = PostgresRuns(group_commit, writer, readers, clock)
-        self.identity = PostgresIdentity(writer, readers)
-        self.workers = PostgresWorkers(writer, readers)
-        self.conversations = PostgresConversations(writer, readers)
-        self.browser_sessions = PostgresBrowserSessions(writer, readers, clock)
-        self.prices = PostgresPrices(writer, readers)
-        self.replicas = PostgresReplicas(writer, readers, clock)
-        self.statistics = PostgresStatistics(readers, clock)
-        self.artifact_tombstones = PostgresArtifactTombstones(writer, readers)
-        self.inputs = PostgresInputs(readers)
-        self.webhooks = PostgresWebhooks(writer, readers)
-        self.triggers = PostgresTriggers(writer, readers)
-        self.batches = PostgresBatches(writer, readers)
-        self.schedules = PostgresSchedules(writer, readers, clock)
-        self.push_services = PostgresPushServices(writer, readers, clock)
-        self.concurrency = PostgresConcurrency(writer, readers)
-        self.signing_keys = PostgresSigningKeys(writer, readers)
-        self.leadership = PostgresLeadership(self._url, self._clock)
-        self._leadership = self.leadership
-        self.retention = PostgresRetention(self._url, writer, readers)
+        self.batches = PostgresBatches(database, writer)
+        self.retention = PostgresRetention(self._url, database, writer)
         self.run_index = PostgresRunIndex(writer, readers)
         self.rollups = PostgresRollups(self._url, writer, readers)
 
@@ -186,7 +145,7 @@ class PostgresStore:
                     await connection.close()
             except BROKEN as trouble:
                 raise trouble_with(trouble, "make room for the next months") from trouble
-        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms, limit))
+        return await super().forget(age_ms, limit)
 
     async def _look_ahead(self, connection: Connection) -> None:
         await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))

@@ -1,58 +1,68 @@
-"""What engines that keep the queue in indexes have in common: the lines that a worker takes from.
+"""Partitions of the queue: the parts of it that one claim reads, for engines that keep the queue in indexes.
 
-A line is a queue of which every run fits, so that its head is found at once, however long it is.
+Every run in a partition matches the claim, so that an index finds its first run at once, however long the
+queue is.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from runstead.core.queue.concurrency import ConcurrencySlots
-from runstead.ports.store.runs import ClaimQuery
+from runstead.ports.store.runs import ClaimRequest
 
-LineKind = Literal["kind", "target", "agent", "agent_target"]
+PartitionKind = Literal["kind", "target", "agent", "agent_target"]
 
 
-class Line(NamedTuple):
-    """`equal`: kind: (kind); target: (target, kind); agent: (implementation_kind, worker_key); agent_target: those two
-    and the target. '' stands for no target, and for no worker_key. `most`: how many of its runs may be taken.
+class QueuePartition(NamedTuple):
+    """One partition. `equal` holds the values of its index columns: kind: (kind); target: (target, kind);
+    agent: (implementation_kind, worker_key); agent_target: those two and the target. '' stands for no target
+    and for no worker_key. `most` is how many of its runs the claim may take.
     """
 
-    kind: LineKind
+    kind: PartitionKind
     equal: tuple[str, ...]
     most: int
 
 
-def apart_by_target(query: ClaimQuery, slots: ConcurrencySlots) -> bool:
-    """Whether every target that is queued needs a line of its own: one without room must not stand before the others."""
+def needs_target_partitions(query: ClaimRequest, slots: ConcurrencySlots) -> bool:
+    """Whether every queued target needs its own partition, so that a target without free slots blocks no other."""
     return (
         not query.targets
-        and slots.has_targets(query.project_id)
-        and slots.of_project(query.project_id) != 0
+        and slots.has_target_limits(query.project_id)
+        and slots.project_remaining(query.project_id) != 0
         and bool(query.kinds)
     )
 
 
-def lines(query: ClaimQuery, limit: int, slots: ConcurrencySlots, targets: Sequence[str]) -> Iterator[Line]:
-    """The lines for a claim of `limit` runs; those that have no room are left out. `targets`: of the query, or what is
-    queued, where that is needed.
+def partitions(
+    query: ClaimRequest, limit: int, slots: ConcurrencySlots, targets: Sequence[str]
+) -> Iterator[QueuePartition]:
+    """Yield the partitions for a claim of `limit` runs, without those that have no free slot.
+
+    `targets` are those of the claim, or all queued targets where `needs_target_partitions` is true.
     """
     project = query.project_id
-    room = slots.of_project(project)
-    most = limit if room is None else min(limit, room)
-    if most == 0 or (not targets and apart_by_target(query, slots)):
+    project_slots = slots.project_remaining(project)
+    most = limit if project_slots is None else min(limit, project_slots)
+    if most == 0 or (not targets and needs_target_partitions(query, slots)):
         return
-    left = [(target, slots.left(project, target or None)) for target in dict.fromkeys(targets)]
-    there = [(target, most if room is None else min(most, room)) for target, room in left if room != 0]
+    remaining = [(target, slots.remaining(project, target or None)) for target in dict.fromkeys(targets)]
+    open_targets = [(target, most if n is None else min(most, n)) for target, n in remaining if n != 0]
     for kind in dict.fromkeys(query.kinds):
         if kind == "agent":
-            named = query.implementation_kind
-            for key in sorted({"", query.worker_key or ""}) if named is not None else ():
-                assert named is not None
+            implementation = query.implementation_kind
+            for key in sorted({"", query.worker_key or ""}) if implementation is not None else ():
+                assert implementation is not None
                 if targets:
-                    yield from (Line("agent_target", (named, key, target), least) for target, least in there)
+                    yield from (
+                        QueuePartition("agent_target", (implementation, key, target), target_most)
+                        for target, target_most in open_targets
+                    )
                 else:
-                    yield Line("agent", (named, key), most)
+                    yield QueuePartition("agent", (implementation, key), most)
         elif targets:
-            yield from (Line("target", (target, kind), least) for target, least in there)
+            yield from (
+                QueuePartition("target", (target, kind), target_most) for target, target_most in open_targets
+            )
         else:
-            yield Line("kind", (kind,), most)
+            yield QueuePartition("kind", (kind,), most)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from runstead.core import limits
-from runstead.core.clock import paced
+from runstead.engines.sql.pacing import paced
 from runstead.engines.sql.postings import (
     BLOCK,
     bits_of,

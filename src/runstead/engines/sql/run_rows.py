@@ -63,6 +63,6 @@ def flags_of(event: Event) -> int:
 
 
 def to_summary(row: Sequence[Any]) -> RunSummary:
-    """The summary in a row of `SUMMARY_FIELDS`."""
+    """The summary in a row of `RUN_SUMMARY_FIELDS`."""
     seq, status, created_at, completed_at, duration_ms = row
     return RunSummary(seq, STATUSES[status], created_at, completed_at, duration_ms)

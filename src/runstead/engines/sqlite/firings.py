@@ -7,7 +7,7 @@ from runstead.core.queue.push_service import choose
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Due
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
-from runstead.engines.sqlite.push_services import services_reaching
+from runstead.engines.sqlite.related import services_reaching
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from runstead.core.runs.invariants import BELONGINGS, Audited, FamilyFacts, LogFacts, ParentFacts
+from runstead.core.runs.invariants import BELONGINGS, CheckedRun, FamilyFacts, LogFacts, ParentFacts
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
@@ -98,10 +98,10 @@ def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPa
         seq = run.seq
         lost, latest_ended = attempts.get(seq, (0, 0))
         facts = [found.get(seq, (0,))[0] for found in (gaps, placed, stored)]
-        one = Audited(
+        one = CheckedRun(
             run=run,
             log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            below=below.get(seq, (0, 0)),
+            children=below.get(seq, (0, 0)),
             parent=ParentFacts(*parents[seq]) if seq in parents else None,
             attempts_lost=lost,
             latest_ended_attempt=latest_ended,

@@ -8,18 +8,18 @@ from typing import Any, Final
 
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
-from runstead.core.queue.round_robin import LOOKED, in_turns, is_crowded, looks
+from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue
-from runstead.engines.sql.queue_partitions import LineKind, apart_by_target, lines
-from runstead.engines.sqlite.concurrency import occupancies
+from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
+from runstead.engines.sqlite.related import occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import ClaimQuery
+from runstead.ports.store import ClaimRequest
 
 _AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
 #: The index of a queue partition, and the condition that its runs meet; ?1 is the project.
-_LINES: Final[dict[LineKind, tuple[str, str]]] = {
+_LINES: Final[dict[PartitionKind, tuple[str, str]]] = {
     "kind": ("runs_queue_kind", "kind = ?2"),
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
     "agent": ("runs_queue_agent", _AGENT),
@@ -30,17 +30,17 @@ _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
-_EQUALS: Final[dict[LineKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
+_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
 
-def _head_sql(line: LineKind) -> str:
+def _head_sql(line: PartitionKind) -> str:
     """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
 
     Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
     index, equal = _LINES[line]
     now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
-    top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608
+    top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     queued = "AND available_at IS NOT NULL"
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
@@ -54,7 +54,9 @@ def _head_sql(line: LineKind) -> str:
 HEADS: Final = {line: _head_sql(line) for line in _LINES}
 
 
-def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQuery, now: int) -> list[Run]:
+def claimable_runs(
+    connection: sqlite3.Connection, writer: Writer, query: ClaimRequest, now: int
+) -> list[Run]:
     """The runs that a claim gets, in order: one short index scan for each queue partition of the worker."""
     project, limit = query.project_id, query.limit
     occupied: list[Occupancy] = []
@@ -63,12 +65,12 @@ def claimable_runs(connection: sqlite3.Connection, writer: Writer, query: ClaimQ
         occupied = occupancies(connection, project, limits.running_max)
         if not occupied:
             writer.cache.without_limits.add(project)
-    slots = ConcurrencySlots.beside(project, occupied)
+    slots = ConcurrencySlots.from_occupancies(project, occupied)
     targets: Sequence[str] = query.targets
-    if apart_by_target(query, slots):
+    if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     found: dict[int, Run] = {}
-    for line in lines(query, limit, slots, targets):
+    for line in partitions(query, limit, slots, targets):
         for (seq,) in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)).fetchall():
             found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
     fitting = (run for run in sorted(found.values(), key=in_queue) if slots.take(run))
@@ -86,11 +88,11 @@ def due_pushes(
     connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
 ) -> list[Run]:
     """Runs to dispatch to push services, round robin over projects."""
-    most = limit * LOOKED
+    most = limit * SCAN_FACTOR
     due = [to_run(row) for row in connection.execute(Q["push_soonest"], (now, most))]
     if len(due) == most:  # there may be more: read the head of each (project, service, target, priority)
         steps = connection.execute(Q["push_steps"], (now, encode(busy).decode())).fetchall()
-        for heads in looks(limit):
+        for heads in probe_sizes(limit):
             head = [connection.execute(Q["push_head"], (*step, now, heads)) for step in steps]
             due = [to_run(row) for rows in head for row in rows]
             if len(due) >= limit:
@@ -101,18 +103,20 @@ def due_pushes(
             found[run.project_id].append(run)
     queues = []
     for project, runs in found.items():
-        slots = ConcurrencySlots.beside(project, occupancies(connection, project, limits.running_max))
+        slots = ConcurrencySlots.from_occupancies(
+            project, occupancies(connection, project, limits.running_max)
+        )
         queues.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
-    return list(islice(in_turns(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
+    return list(islice(interleave(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
 
 
 def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
     """Seqs of runs whose deadline has passed, round robin over projects."""
-    most = limit * LOOKED
+    most = limit * SCAN_FACTOR
     rows: Sequence[Any] = connection.execute(Q["due_soonest"], (now, most)).fetchall()
-    if is_crowded(rows, most, limit):
+    if needs_probes(rows, most, limit):
         projects = connection.execute(Q["due_projects"], (now,)).fetchall()
-        for heads in looks(limit):
+        for heads in probe_sizes(limit):
             found = [(name, connection.execute(Q["due_head"], (name, now, heads))) for (name,) in projects]
             rows = [(name, *row) for name, head in found for row in head]
             if len(rows) >= limit:
@@ -120,4 +124,4 @@ def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
     lines: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         lines[row[0]].append(row)
-    return [seq for *_, seq in islice(in_turns(list(lines.values()), lambda row: row[1:]), limit)]
+    return [seq for *_, seq in islice(interleave(list(lines.values()), lambda row: row[1:]), limit)]

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -13,10 +12,10 @@ from runstead.core.runs.event import Event
 from runstead.core.runs.run import FIELDS, Run
 from runstead.core.runs.write_set import changed_fields
 from runstead.engines.sql import run_rows
-from runstead.engines.sql.columns import changes
 from runstead.engines.sql.run_rows import EVENT_COLUMNS, STATUSES, flags_of
 from runstead.engines.sqlite import sql
 from runstead.engines.sqlite.packing import PACKED, PACKED_FIELDS, pack, pack_field, unpack, unpack_field
+from runstead.engines.sqlite.related import delete_message
 from runstead.engines.sqlite.sql import EVENT_BITS, Q, insert_events, update_run
 
 encode = msgspec.json.Encoder().encode
@@ -82,18 +81,6 @@ def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     assert written == 1, f"run {old.seq} was not at version {old.version}"
 
 
-@cache
-def _update(table: str, columns: tuple[str, ...]) -> str:
-    return f"UPDATE {table} SET {', '.join(f'{name} = ?' for name in columns)} WHERE id = ?"  # noqa: S608 - our own names
-
-
-def rewrite(connection: sqlite3.Connection, table: str, old: Any, new: Any) -> None:
-    """Write the fields that differ, of a record with an id. There is one writer, so no version guards it."""
-    if changed := changes(old, new):
-        values = (*changed.values(), old.id)
-        assert connection.execute(_update(table, tuple(changed)), values).rowcount == 1, (table, old.id)
-
-
 def delete_run(connection: sqlite3.Connection, run: Run) -> None:
     """Delete the row, guarded by the version that was read, and all rows that belong to it."""
     written = connection.execute(Q["delete_run"], (run.seq, run.version)).rowcount
@@ -103,11 +90,7 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
     for name in ("event_keys", "attempts", "receipts", "sessions", "input_requests", "family_log"):
         connection.execute(Q[f"delete_{name}"], (run.seq,))
     if run.conversation_id is not None:
-        for (message_id,) in connection.execute(
-            Q["delete_message"], (run.conversation_id, run.seq)
-        ).fetchall():
-            connection.execute(Q["orphan_messages"], (run.conversation_id, message_id))
-        connection.execute(Q["newest_message_stands"], (run.conversation_id,))
+        delete_message(connection, run.conversation_id, run.seq)
 
 
 def add_events(connection: sqlite3.Connection, run_seq: int, events: Sequence[Event]) -> None:

@@ -32,11 +32,16 @@ from runstead.engines.sql.run_rows import PRIVATE, to_summary
 from runstead.engines.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.inputs import add_input, close_input, load_input
-from runstead.engines.sqlite.messages import add_message
 from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
-from runstead.engines.sqlite.push_services import services_reaching
 from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.related import (
+    add_conversation,
+    add_input,
+    add_message,
+    close_input,
+    load_input,
+    services_reaching,
+)
 from runstead.engines.sqlite.rows import (
     add_events,
     changed_bytes,
@@ -53,7 +58,7 @@ from runstead.engines.sqlite.run_index import found
 from runstead.engines.sqlite.sql import COLUMNS, EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -91,7 +96,7 @@ class SqliteRuns:
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             runs = queue.claimable_runs(connection, self._writer, query, now)
@@ -384,7 +389,7 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
     if write.receipt is not None:
         connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
     if write.conversation is not None:
-        connection.execute(Q["add_conversation"], astuple(write.conversation)[:-1])  # all but seq
+        add_conversation(connection, write.conversation)
     if write.message is not None:
         add_message(connection, write.message, write.now)
     if write.opened_input is not None:
@@ -394,7 +399,7 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
     if write.ends_schedule_run:
         schedules.note_end(connection, run)
     if write.webhook_event is not None:
-        webhooks.tell(connection, cache, write.before, run, write.now)
+        webhooks.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     if write.rollup_entries:
         rollups.note(connection, write.rollup_entries)
     if write.ancestors:

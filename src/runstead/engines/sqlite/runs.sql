@@ -36,12 +36,6 @@ SELECT {receipt} FROM run_receipts WHERE run_seq = ? AND key = ?
 -- name: add_receipt
 INSERT INTO run_receipts (run_seq, {receipt}) VALUES (?, ?, ?)
 
--- name: children_seqs
-SELECT seq FROM runs WHERE parent_seq = ?
-
--- name: move_run
-UPDATE runs SET project_id = ?, version = version + 1 WHERE seq = ?
-
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 
@@ -59,3 +53,12 @@ DELETE FROM worker_sessions WHERE run_seq = ?
 
 -- name: delete_input_requests
 DELETE FROM input_requests WHERE run_seq = ?
+
+-- name: runs_of_schedule_alive
+SELECT {columns} FROM runs
+WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+ORDER BY seq LIMIT ?
+
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?

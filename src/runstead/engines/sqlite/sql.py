@@ -3,12 +3,13 @@
 from functools import cache, lru_cache
 from typing import Final
 
+from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
-from runstead.engines.sql.columns import WORDS
+from runstead.engines.sql.columns import RECORDS, WORDS
+from runstead.engines.sql.dialect import Dialect, statements
 from runstead.engines.sql.run_rows import EVENT_COLUMNS, ROW_WORDS
 from runstead.engines.sql.run_terms import FACTS
-from runstead.engines.sql.sql_files import statements
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
@@ -21,11 +22,25 @@ _AUDITED: Final = ", ".join(
     else field
     for field in FIELDS
 )
-_REACH: Final = "(SELECT json_group_array(project_id) FROM push_reach WHERE service_id = push_services.id)"
+_REACH: Final = (
+    "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
+)
 #: JSON holds no bytes.
 _INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
 _STORED_EVENT: Final = ", ".join("id" if name == "event_id" else name for name in EVENT_COLUMNS)
 
+#: The statements that both engines share.
+DIALECT: Final = Dialect(
+    "sqlite",
+    RECORDS,
+    {
+        "clock": ":now",
+        "reach": _REACH,
+        "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
+        "batches": "batches AS b",
+    },
+)
+#: The statements of this engine alone: name → text.
 Q: Final = statements(
     __package__,
     WORDS
@@ -37,10 +52,10 @@ Q: Final = statements(
         ),
         "columns": COLUMNS,
         "audited": _AUDITED,
-        "reach": _REACH,
         "facts": ", ".join(FACT_FIELDS),
         "indexed_text": _INDEXED_TEXT,
     },
+    DIALECT,
 )
 
 

@@ -7,55 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from runstead.core.clock import now_ms
-from runstead.engines.sqlite.artifact_tombstones import SqliteArtifactTombstones
+from runstead.engines.sql.nouns import SqlNouns
 from runstead.engines.sqlite.batches import SqliteBatches
-from runstead.engines.sqlite.browser_sessions import SqliteBrowserSessions
-from runstead.engines.sqlite.concurrency import SqliteConcurrency
 from runstead.engines.sqlite.connection import connect, refuse_old_library
-from runstead.engines.sqlite.conversations import SqliteConversations
-from runstead.engines.sqlite.identity import SqliteIdentity
-from runstead.engines.sqlite.inputs import SqliteInputs
+from runstead.engines.sqlite.database import SqliteDatabase
 from runstead.engines.sqlite.integrity import SqliteIntegrity
-from runstead.engines.sqlite.leadership import SqliteLeadership
 from runstead.engines.sqlite.migrate import migrate, pending
-from runstead.engines.sqlite.prices import SqlitePrices
-from runstead.engines.sqlite.push_services import SqlitePushServices
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.replicas import SqliteReplicas, SqliteStatistics
 from runstead.engines.sqlite.retention import SqliteRetention
-from runstead.engines.sqlite.rollups import SqliteRollups
+from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
-from runstead.engines.sqlite.schedules import SqliteSchedules
-from runstead.engines.sqlite.signing_keys import SqliteSigningKeys
-from runstead.engines.sqlite.sql import Q
-from runstead.engines.sqlite.triggers import SqliteTriggers
-from runstead.engines.sqlite.webhooks import SqliteWebhooks
-from runstead.engines.sqlite.workers import SqliteWorkers
 from runstead.engines.sqlite.writer import Writer
 
 
-class SqliteStore:
+class SqliteStore(SqlNouns):
     """`path` is created where it does not exist. Several processes may have it open; one should serve."""
 
     runs: SqliteRuns
-    identity: SqliteIdentity
-    workers: SqliteWorkers
-    conversations: SqliteConversations
-    artifact_tombstones: SqliteArtifactTombstones
-    inputs: SqliteInputs
-    schedules: SqliteSchedules
-    webhooks: SqliteWebhooks
-    triggers: SqliteTriggers
     batches: SqliteBatches
-    push_services: SqlitePushServices
-    signing_keys: SqliteSigningKeys
-    leadership: SqliteLeadership
-    replicas: SqliteReplicas
-    statistics: SqliteStatistics
-    prices: SqlitePrices
-    browser_sessions: SqliteBrowserSessions
-    concurrency: SqliteConcurrency
     integrity: SqliteIntegrity
     retention: SqliteRetention
     run_index: SqliteRunIndex
@@ -82,26 +52,12 @@ class SqliteStore:
         writer = Writer(lambda: connect(self._path, self._synchronous), self._clock)
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
+        database = SqliteDatabase(writer, readers)
+        self.open_nouns(database, SqliteDatabase(writer, readers, self._clock), note_moved)
         self.runs = SqliteRuns(writer, readers)
-        self.identity = SqliteIdentity(writer, readers)
-        self.workers = SqliteWorkers(writer, readers)
-        self.conversations = SqliteConversations(writer, readers)
-        self.browser_sessions = SqliteBrowserSessions(writer, readers)
-        self.prices = SqlitePrices(writer, readers)
-        self.replicas = SqliteReplicas(writer, readers)
-        self.statistics = SqliteStatistics(writer, readers)
-        self.artifact_tombstones = SqliteArtifactTombstones(writer, readers)
-        self.inputs = SqliteInputs(readers)
-        self.webhooks = SqliteWebhooks(writer, readers)
-        self.triggers = SqliteTriggers(writer, readers)
-        self.batches = SqliteBatches(writer, readers)
-        self.schedules = SqliteSchedules(writer, readers, self._clock)
-        self.push_services = SqlitePushServices(writer, readers, self._clock)
-        self.concurrency = SqliteConcurrency(writer, readers)
-        self.signing_keys = SqliteSigningKeys(writer, readers)
-        self.leadership = SqliteLeadership(writer, readers, self._clock)
+        self.batches = SqliteBatches(database, writer)
         self.integrity = SqliteIntegrity(readers)
-        self.retention = SqliteRetention(writer, readers)
+        self.retention = SqliteRetention(database, writer)
         self.run_index = SqliteRunIndex(writer, readers)
         self.rollups = SqliteRollups(writer, readers)
 
@@ -154,9 +110,3 @@ class SqliteStore:
             "commits": writer.commits,
             "commands": writer.commands,
         }
-
-    async def forget(self, age_ms: int, limit: int) -> int:
-        assert self._writer is not None, "not open"
-        return await self._writer.do(
-            lambda c, now: c.execute(Q["forget_seals"], (now - age_ms, limit)).rowcount
-        )

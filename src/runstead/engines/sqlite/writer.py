@@ -164,14 +164,14 @@ class Writer:
         group.begun = True
         self.on_loop = True
         try:
-            self._execute(connection, group, began + limits.loop_held_s_max)
+            self._execute(connection, group, began + limits.loop_blocked_s_max)
         except Exception as failure:  # noqa: BLE001 - the thread rolls back after any failure
             group.failure = failure
         finally:
             self.on_loop = False
         held = time.perf_counter() - began
-        if held > limits.loop_held_s_max:  # for example a slow disk: the thread waits for it
-            self._loop_spared_until = began + held * limits.loop_spared_times
+        if held > limits.loop_blocked_s_max:  # a slow disk, say: then it is the thread that waits for it
+            self._loop_spared_until = began + held * limits.loop_spared_factor
 
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
         """Resolve the futures of a group that has ended, and start the next group."""

@@ -1,10 +1,14 @@
-"""The port to a store. Its doc comments are the contract that the suite in tests/store holds every engine to.
+"""The port to a store. Its docstrings are the contract that tests/store checks for every engine.
 
-Rules for every engine: a row and what belongs to it change in one transaction; a method returns only once that is
-durable; a refusal by a rule (`errors.Error`) leaves nothing behind and harms no other command; trouble with the medium
-is `STORE_UNAVAILABLE`, a full queue `STORE_BUSY`, and neither leaves anything behind. Methods with a `seal` look the
-idempotency key up first: they raise `Replay` with the stored answer, or `IDEMPOTENCY_KEY_REUSED`, and otherwise store
-`seal.render(result)` with the effect. Times are ms by the engine's clock, which never runs backwards.
+Rules for every engine:
+
+- A row and what belongs to it change in one transaction. A method returns only after the transaction is
+  durable.
+- A rule that raises `errors.Error` leaves no change and affects no other command.
+- A failure of the storage is STORE_UNAVAILABLE, a full queue is STORE_BUSY. Neither leaves a change.
+- A method with an `idempotency` argument looks up the key first. It raises `ReplayedResponse` with the stored
+  answer or IDEMPOTENCY_KEY_REUSED; otherwise it stores `idempotency.render(result)` with the effect.
+- Times are ms by the engine's clock, which never runs backwards.
 """
 
 from typing import Any, Protocol
@@ -29,7 +33,7 @@ from runstead.ports.store.retention import Archived, Retention, RetentionCandida
 from runstead.ports.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
 from runstead.ports.store.run_index import RunIndex
 from runstead.ports.store.runs import (
-    ClaimQuery,
+    ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
@@ -54,7 +58,7 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
-    "ClaimQuery",
+    "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
     "Conversations",
@@ -158,36 +162,36 @@ class Store(Protocol):
     def rollups(self) -> Rollups: ...
 
     async def open(self) -> None:
-        """Make ready, migrations included. A store newer than the program is refused with a clear sentence."""
+        """Prepare for use, and apply migrations. RuntimeError if the store is newer than the program."""
         ...
 
     async def migrate(self) -> list[str]:
-        """Bring the schema up to date, as `open` does; the names of what was applied. The store need not be open."""
+        """Apply migrations, as `open` does, and return their names. The store need not be open."""
         ...
 
     async def pending(self) -> list[str]:
-        """What `migrate` would apply. Changes nothing; RuntimeError where there is no store yet."""
+        """Return the names of the migrations that `migrate` would apply. Changes nothing. RuntimeError if
+        there is no store yet.
+        """
         ...
 
     async def close(self) -> None:
-        """Finish what is queued, then let go."""
+        """Finish the queued writes, then release all resources."""
         ...
 
     async def check(self) -> dict[str, Any]:
-        """Prove that a commit works, then tell `facts`."""
+        """Check that a commit works, then return `facts`."""
         ...
 
     @property
     def address(self) -> str:
-        """Where it is, for an operator: without user and password."""
+        """The address of the store for an operator, without user and password."""
         ...
 
     def facts(self) -> dict[str, Any]:
-        """How it fares, without touching the medium: `engine`, `queue_depth`, `commits` and `commands` since start."""
+        """Return `engine`, `queue_depth`, and `commits` and `commands` since the start, without access to the storage."""
         ...
 
     async def forget(self, age_ms: int, limit: int) -> int:
-        """Drop answers kept for idempotency keys that are older than this by the engine's clock, `limit` at most; how
-        many.
-        """
+        """Delete at most `limit` idempotency records that are older than `age_ms`, and return their number."""
         ...

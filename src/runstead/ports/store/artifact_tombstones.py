@@ -1,16 +1,16 @@
-"""Deleted runs whose artifacts are still to be removed."""
+"""Artifact tombstones: deleted runs whose artifacts must still be deleted."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 
 class ArtifactTombstones(Protocol):
-    """Whichever way a run with artifacts is deleted, its uid is put here in the same transaction."""
+    """Every deletion of a run with artifacts adds the uid of the run in the same transaction."""
 
     async def some(self, limit: int) -> list[str]:
-        """Uids of runs, `limit` at most."""
+        """Return at most `limit` uids of runs, in any order."""
         ...
 
     async def drop(self, uids: Sequence[str]) -> None:
-        """Their artifacts are gone."""
+        """Remove tombstones after the artifacts were deleted."""
         ...

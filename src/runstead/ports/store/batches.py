@@ -11,11 +11,11 @@ from runstead.core.runs.transition import NOTHING_ELSE, Decide, Want
 from runstead.ports.store.runs import DecideOne, RunKey, Written
 
 DecideBatch = Callable[[Batch, int], Changed]
-"""(batch, now) → what becomes of it."""
+"""(batch, now) → the changed batch."""
 
 
 class Member(NamedTuple):
-    """A run to be created: its name and the rule that makes it."""
+    """A run to be created: its name, and the rule that creates it."""
 
     key: RunKey
     decide: Decide
@@ -23,14 +23,14 @@ class Member(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A batch with the runs that were created with it, in the order in which they were asked for."""
+    """A batch and the runs that were created with it, in the order of the request."""
 
     batch: Batch
     runs: list[Written]
 
 
 class BatchQuery(msgspec.Struct, frozen=True):
-    """Batches of one project; `before` continues after the last row of a page: its seq."""
+    """A list of the batches of a project. `before` continues after a page: the seq of its last row."""
 
     project_id: str
     limit: int
@@ -38,24 +38,25 @@ class BatchQuery(msgspec.Struct, frozen=True):
 
 
 class Batches(Protocol):
-    """Whatever changes the status of a run whose `batch_id` names a batch of its project moves that batch's counters in
-    the same transaction (`batch.Tally`, `batch.counted`), and the one that ends its last run completes it. No run joins
-    a batch that is completed. A run that is deleted stays counted. Claims pass over the runs of a batch that was called
-    off.
+    """Batches and their counters.
+
+    A command that changes the status of a run also changes the counters of its batch in the same transaction
+    (`batch.Tally`, `batch.counted`). The command that ends the last run completes the batch. A completed
+    batch accepts no runs. Deleted runs stay counted. Claims skip the runs of a cancelled batch.
     """
 
     async def create(
         self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
     ) -> Made:
-        """Store the batch with all its runs, or nothing: each member is decided as `Runs.apply` does, and its refusal is
-        raised as it is. The keys are all different. `created_at` is the engine's time.
+        """Store the batch with all its runs, or nothing. Each member is decided as in `Runs.apply`; the first
+        refusal is raised unchanged. All keys are different. `created_at` is the engine's time.
         """
         ...
 
     async def get(self, project_id: str, batch_id: str) -> Batch | None: ...
 
     async def page(self, query: BatchQuery) -> list[Batch]:
-        """Newest first."""
+        """Return batches, newest first."""
         ...
 
     async def change(
@@ -65,17 +66,17 @@ class Batches(Protocol):
         decide: DecideBatch,
         idempotency: IdempotencyRecord | None = None,
     ) -> Changed:
-        """Decide about a batch under lock, and write what was decided. NOT_FOUND."""
+        """Change a batch under lock. NOT_FOUND."""
         ...
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
-        """At most `limit` runs of the batch that have not ended, oldest first, each decided and written, with all that
-        runs below them. Empty where there was none.
+        """Decide and write at most `limit` active runs of the batch, oldest first, with their descendants.
+        Empty if there are none.
         """
         ...
 
     async def unfinished(self, limit: int) -> list[Batch]:
-        """Batches that need a hand, oldest first: called off with runs that have not ended, or completed with a run of
-        `on_complete` to be created.
+        """Return the batches that the finalizer must handle, oldest first: cancelled with active runs, or
+        completed without their follow-up run.
         """
         ...

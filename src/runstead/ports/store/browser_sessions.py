@@ -1,4 +1,4 @@
-"""Browsers that are signed in."""
+"""Sessions of signed-in browsers."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,30 +10,30 @@ DecideSession = Callable[[int], BrowserSession]
 
 
 class BrowserSessions(Protocol):
-    """A session that has expired by the engine's clock is shown nowhere, whether it was pruned already or not."""
+    """Expired sessions, by the engine's clock, are never returned, even before they are deleted."""
 
     async def add(self, decide: DecideSession) -> BrowserSession:
-        """Store it. Of one identity the newest `limits.browser_sessions_max` are kept."""
+        """Store a session. The newest `limits.browser_sessions_max` sessions of an identity are kept."""
         ...
 
     async def by_hash(self, digest: bytes) -> BrowserSession | None: ...
 
     async def of(self, identity: str) -> list[BrowserSession]:
-        """Newest first."""
+        """Return the sessions of the identity, newest first."""
         ...
 
     async def touch(self, ids: Sequence[str]) -> None:
-        """They count as seen now; unknown ones are passed over."""
+        """Record that the sessions were used now. Unknown ids are ignored."""
         ...
 
     async def remove(self, session_id: str, identity: str) -> bool:
-        """Whether the identity had it."""
+        """Delete a session of the identity. Returns whether it existed."""
         ...
 
     async def remove_all(self, identity: str) -> int:
-        """How many there were, expired ones that nobody pruned included."""
+        """Delete all sessions of the identity. Returns their number, including expired sessions."""
         ...
 
     async def prune(self, limit: int) -> int:
-        """Drop at most `limit` that have expired; how many."""
+        """Delete at most `limit` expired sessions. Returns their number."""
         ...

@@ -1,46 +1,48 @@
-"""A store as plain tables, for `runstead db copy`: the same names, columns and values whatever the engine.
+"""A store as plain tables, for `runstead db copy`: names, columns and values are the same for every engine.
 
-The one form: a run's row has all fields of `run.Run`, a root's `root_seq` is its own; an event names its run and number; a
-family's order is complete; a batch's row has its counters; truth is 0 or 1; nothing is compressed. Times, texts, integers and bytes are what they are.
+The common form: the row of a run has all fields of `run.Run`, and the `root_seq` of a root run is its own
+seq. An event has the seq of its run and its number. The order of a family is complete. The row of a batch has
+its counters. Booleans are 0 or 1, and no value is compressed. Times, texts, integers and bytes are unchanged.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-#: Tables of an engine that no copy carries, and why. Any other that the two stores do not share is refused.
+#: Tables that are not copied, and why. Any other table that only one of the two stores has is refused.
 NOT_COPIED: Final = {
     "schema_migrations": "each store has its own",
-    "copy_progress": "of the copy itself",
-    "pulse": "what the health check writes",
-    "run_families": "made again from the runs and their order",
-    "batch_counts": "made again from the batches and their runs",
-    "leadership": "of the servers that run",
-    "replicas": "of the servers that run",
-    "browser_sessions": "a browser signs in again",
-    "run_leftovers": "events that nobody finds are left behind",
-    "run_index": "the loop makes the index of runs again",
-    "run_terms": "the loop makes the index of runs again",
-    "run_index_changes": "the loop makes the index of runs again",
+    "copy_progress": "used by the copy itself",
+    "pulse": "written by the health check",
+    "run_families": "computed from the runs and their order",
+    "batch_counts": "computed from the batches and their runs",
+    "leadership": "state of running servers",
+    "replicas": "state of running servers",
+    "browser_sessions": "users sign in again",
+    "run_leftovers": "events of deleted runs",
+    "rollup_folds": "orders the folds of one store",
+    "run_index": "the run index is built again",
+    "run_terms": "the run index is built again",
+    "run_index_changes": "the run index is built again",
 }
 
 
 class Table(NamedTuple):
-    """`columns` by name; `references`: the tables whose rows must be there first."""
+    """A table. `columns` are names; `references`: the tables whose rows must be copied first."""
 
     columns: tuple[str, ...]
     references: frozenset[str]
 
 
 class Rows(NamedTuple):
-    """Some rows, and the mark behind the last of them: None at the end of the table."""
+    """A page of rows. `mark` is the position after the last row, None at the end of the table."""
 
     rows: list[tuple[Any, ...]]
     mark: bytes | None
 
 
 class Progress(NamedTuple):
-    """How far a copy into a store has come. `source` says of which store, as it stood; `marks`: table → mark behind what
-    is there, empty for a table that is there whole.
+    """The progress of a copy into a store. `source`: the `state` of the copied store. `marks`: table →
+    position after the copied rows, empty for a table that is completely copied.
     """
 
     source: bytes
@@ -49,7 +51,10 @@ class Progress(NamedTuple):
 
 class Bulk(Protocol):
     async def open_source(self) -> None:
-        """For reading, all from one moment. Until `close` nobody can write: RuntimeError where somebody does."""
+        """Open the store for reading at one moment.
+
+        It blocks all writers until `close`. RuntimeError if one is active.
+        """
         ...
 
     async def open_target(self) -> None: ...
@@ -57,43 +62,43 @@ class Bulk(Protocol):
     async def close(self) -> None: ...
 
     async def tables(self) -> dict[str, Table]:
-        """All but those in `NOT_COPIED`."""
+        """Return all tables but those in `NOT_COPIED`."""
         ...
 
     async def state(self) -> bytes:
-        """Tells this store from any other, and from itself as it stood before a write to its runs or messages."""
+        """Return a fingerprint that differs for every other store, and changes with every write of runs or messages."""
         ...
 
     async def count(self, table: str) -> int:
-        """How many rows, about."""
+        """Return the approximate number of rows."""
         ...
 
     async def sequences(self) -> dict[str, int]:
-        """Table → the last number that was given to one of its rows, whether it is still there or not."""
+        """Table → the last sequence number of its rows, including deleted rows."""
         ...
 
     async def read(self, table: str, mark: bytes | None) -> Rows:
-        """The next rows, a few MiB at most, their values in the order of `Table.columns`."""
+        """Return the next rows, at most a few MiB, with values in the order of `Table.columns`."""
         ...
 
     async def is_empty(self, table: str) -> bool: ...
 
     async def begin(self, source: bytes) -> None:
-        """Note that a copy begins."""
+        """Record that a copy begins."""
         ...
 
     async def progress(self) -> Progress | None:
-        """What is noted; None where no copy has begun, or one has ended."""
+        """Return the recorded progress, None if no copy has begun or the copy has ended."""
         ...
 
     async def write(self, table: str, rows: Sequence[tuple[Any, ...]], mark: bytes) -> None:
-        """Store the rows and the mark, in one transaction."""
+        """Store the rows and the position in one transaction."""
         ...
 
     async def settle(self, sequences: dict[str, int]) -> None:
-        """Make what follows from the rows, and go on counting where the source would. May be done again."""
+        """Compute what is derived from the rows, and set the sequences. It can be repeated."""
         ...
 
     async def end(self) -> None:
-        """Forget that there was a copy."""
+        """Delete the recorded progress."""
         ...

@@ -1,4 +1,4 @@
-"""The limits on running runs, per project and per target. `Runs.claim` and `Runs.dispatch` keep to them."""
+"""Concurrency limits of projects and targets. `Runs.claim` and `Runs.dispatch` enforce them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,13 +8,14 @@ from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 
 class Concurrency(Protocol):
     async def put(self, project_id: str, limits: Sequence[ConcurrencyLimit]) -> list[Occupancy]:
-        """Replace the limits of the project, each target named once, and tell as `of` does. Claims that begin after
-        this has returned keep to them; what runs already runs on.
+        """Replace the limits of the project, and return the same as `of`. Each target appears once.
+
+        Claims that begin after this call respect the new limits. Running runs are not affected.
         """
         ...
 
     async def of(self, project_id: str) -> list[Occupancy]:
-        """The project's limits, that of the whole project first, then by target; and how many runs count for each
-        (`Run.occupies`), up to `limits.running_told_max`.
+        """Return the project's limits with the number of runs that count for each (`Run.occupies`), up to
+        `limits.running_counted_max`. The limit of the whole project comes first, then the targets in order.
         """
         ...

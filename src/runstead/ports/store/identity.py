@@ -8,15 +8,18 @@ from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 
 Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
-"""Raises where a change to a project's members may not be: it gets its members and keys as they stand, under lock."""
+"""Raises if a change of a project's members is not allowed.
+
+It gets the current members and keys under lock.
+"""
 
 
 Count = Callable[[int], None]
-"""Raises where a project may have no more of something: it gets how many there are, under lock."""
+"""Raises if a project may have no more of a noun. It gets their current number under lock."""
 
 
 class Identity(Protocol):
-    """Projects, members, keys."""
+    """Projects, members and API keys."""
 
     async def create_project(
         self,
@@ -25,19 +28,19 @@ class Identity(Protocol):
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
     ) -> Project:
-        """Store it with its first member and key. A slug that exists is PROJECT_SLUG_TAKEN."""
+        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists."""
         ...
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
-        """The same, where it need not exist: the project with this slug stays, a key or member that exists too."""
+        """Like `create_project`, but an existing project, key or member stays unchanged."""
         ...
 
     async def project(self, ref: str) -> Project | None:
-        """By id or slug."""
+        """Return the project with this id or slug."""
         ...
 
     async def projects(self, ids: Sequence[str] | None) -> list[Project]:
-        """Oldest first; unknown ids are left out. None: every project."""
+        """Return projects, oldest first. Unknown ids are ignored; None returns every project."""
         ...
 
     async def is_empty(self) -> bool:
@@ -49,29 +52,29 @@ class Identity(Protocol):
     async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
 
     async def keys(self, project_id: str) -> list[ApiKey]:
-        """Oldest first, revoked ones included."""
+        """Return the project's keys, oldest first, including revoked keys."""
         ...
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
-        """The key as it is after; the first revocation's time stays."""
+        """Revoke the key and return it. The time of the first revocation stays."""
         ...
 
     async def touch_keys(self, used: dict[str, int]) -> None:
-        """Key id → when it was last used."""
+        """Store the last use of keys. `used`: key id → time in ms."""
         ...
 
     async def put_member(
         self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
     ) -> Member:
-        """Add, or change the role, where the guard lets it."""
+        """Add the member, or change its role. The guard may refuse."""
         ...
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
-        """Whether there was such a member; the guard may refuse."""
+        """Remove the member. Returns whether it existed. The guard may refuse."""
         ...
 
     async def members(self, project_id: str) -> list[Member]: ...
 
     async def roles(self, user_id: str) -> dict[str, Role]:
-        """Project id → role, for every project of a user."""
+        """Return project id → role for every project of the user."""
         ...

@@ -1,4 +1,4 @@
-"""The lead among replicas."""
+"""Leader election among replicas."""
 
 from typing import Protocol
 
@@ -6,18 +6,23 @@ from runstead.core.leadership import Lead
 
 
 class Leadership(Protocol):
-    """One lead for the whole store, by `leadership.elect` and the store's clock as it is told, were it set back or not.
-    Whatever becomes of a caller, asking and giving up keep no lock that anybody else would have to wait for.
+    """One lead for the whole store, decided by `leadership.elect` with the store's wall clock, even if it is
+    set back.
+
+    If a caller dies during a call, it leaves no lock that another replica has to wait for.
     """
 
     async def lead(self, owner: str, lease_ms: int) -> Lead:
-        """Take the lead or renew it, where it is free or the owner's; who has it then. Never have two owners one."""
+        """Take or renew the lead if it is free or belongs to `owner`.
+
+        Returns the lead, which never has two owners.
+        """
         ...
 
     async def held(self) -> Lead:
-        """Who has it; nobody (`owner` is None) where it has run out."""
+        """Return the current lead; `owner` is None if it has expired."""
         ...
 
     async def resign(self, owner: str) -> None:
-        """Give it up, where it is the owner's: the next one that asks has it at once."""
+        """Give up the lead if it belongs to `owner`, so that the next caller of `lead` gets it at once."""
         ...

@@ -8,15 +8,17 @@ from runstead.ports.store.identity import Count
 
 class Prices(Protocol):
     async def put(self, price: Price, guard: Count) -> Price:
-        """Store it, or take the place of the one of the same project, provider and model; `updated_at` is the engine's
-        time. For a new one the guard gets the number of the project's other prices.
+        """Store the price, or replace the one with the same project, provider and model. `updated_at` is the
+        engine's time.
+
+        For a new price, the guard gets the number of the project's other prices.
         """
         ...
 
     async def of(self, project_id: str) -> list[Price]:
-        """By provider, then model."""
+        """Return the project's prices, sorted by provider, then model."""
         ...
 
     async def delete(self, project_id: str, provider: str, model: str) -> bool:
-        """Whether it was there."""
+        """Delete the price. Returns whether it existed."""
         ...

@@ -1,4 +1,4 @@
-"""The programs that runs are pushed to."""
+"""Push services."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,34 +8,43 @@ from runstead.core.queue.push_service import PushService
 
 
 class PushServices(Protocol):
-    """Services carry `active` as of the call, by `push_service.is_active`."""
+    """In returned services, `active` is computed at the time of the call by `push_service.is_active`."""
 
     async def register(
         self, service: PushService, idempotency: IdempotencyRecord | None = None
     ) -> PushService:
-        """Store it, or update the one with the same (registrant, service_key): its id and its creation stay. It
-        counts as heard of now, and a disabled one is enabled.
+        """Store the service, or update the one with the same (registrant, service_key), whose id and creation
+        time stay.
+
+        A registration counts as a heartbeat and enables a disabled service.
         """
         ...
 
     async def heartbeat(
         self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
     ) -> PushService | None:
-        """Heard of now. `reach` replaces the projects that it reaches, None leaves them."""
+        """Record a heartbeat.
+
+        `reach` replaces the projects that the service reaches; None leaves them unchanged.
+        """
         ...
 
     async def fell_silent(self, limit: int) -> list[PushService]:
-        """Services that nobody disabled and that are active no more, since they were not heard of for so long; `limit`
-        at most, the longest silent ones first. Each silence is given once, to one caller; the next sign of life ends it.
+        """Return at most `limit` enabled services whose heartbeats have stopped, longest silence first.
+
+        Each silence is returned once, to one caller. The next heartbeat ends it.
         """
         ...
 
     async def disable(self, service_id: str) -> PushService | None:
-        """The first time stays. Only a registration enables it again."""
+        """Disable the service.
+
+        The time of the first call stays. Only a registration enables the service again.
+        """
         ...
 
     async def get(self, service_id: str) -> PushService | None: ...
 
     async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
-        """The services that reach one of the projects, oldest first."""
+        """Return the services that reach at least one of the projects, oldest first."""
         ...

@@ -1,4 +1,4 @@
-"""The servers of the store."""
+"""The replicas of the server that use the store."""
 
 from typing import Protocol
 
@@ -7,15 +7,15 @@ from runstead.core.replica import Replica
 
 class Replicas(Protocol):
     async def note(self, replica: Replica) -> Replica:
-        """It is seen now, and started with the first such call. Those that were not seen for `limits.replica_silence_s`
-        are forgotten.
+        """Record a heartbeat; the first one also sets `started_at`. Replicas without a heartbeat for
+        `limits.replica_silence_s` are deleted.
         """
         ...
 
     async def all(self) -> list[Replica]:
-        """Those that were seen within `limits.replica_silence_s`, the longest running first."""
+        """Return the replicas with a heartbeat in the last `limits.replica_silence_s`, oldest start first."""
         ...
 
     async def leave(self, replica_id: str) -> None:
-        """It is no more."""
+        """Delete the replica, because it has stopped."""
         ...

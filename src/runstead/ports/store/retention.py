@@ -1,4 +1,4 @@
-"""Retention: families that ended long ago leave, with all that belongs to them."""
+"""Retention: deletes families that ended long ago, with everything that belongs to them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -9,7 +9,10 @@ from runstead.core.conversations.conversation import MessageRun
 
 
 class RetentionCandidate(msgspec.Struct, frozen=True):
-    """A run that may leave. `message` where it fills a message of a conversation that is not deleted."""
+    """A run that may be deleted.
+
+    `message` is set if the run writes a message of a conversation that is not deleted.
+    """
 
     seq: int
     root_seq: int
@@ -17,35 +20,40 @@ class RetentionCandidate(msgspec.Struct, frozen=True):
 
 
 class RetentionPage(NamedTuple):
-    """`reached`: where to go on (`after`), None once everything that is old enough was looked at."""
+    """A page of candidates. `reached` is the next `after`, None if all old runs were read."""
 
     runs: list[RetentionCandidate]
     reached: int | None
 
 
 class Archived(msgspec.Struct, frozen=True):
-    """What stays of a message whose run leaves: its parts, a JSON array, and a `conversation.Outcome` as JSON."""
+    """What is kept of a message whose run is deleted: its parts (a JSON array) and a `conversation.Outcome` as JSON."""
 
     parts: bytes
     outcome: bytes
 
 
 class Retention(Protocol):
-    async def doomed(self, age_ms: int, after: int, limit: int) -> RetentionPage:
-        """Runs of families whose root ended longer ago than this, and in which nothing is active: roots with a seq
-        over `after`, oldest first; of each family the youngest run first; at most `limit` runs.
+    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
+        """Return at most `limit` runs of families without active runs whose root ended more than `age_ms`
+        ago.
+
+        Families are sorted by their root, oldest first, starting with a root seq greater than `after`. Within
+        a family the newest run comes first.
         """
         ...
 
     async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
-        """Delete these runs, all in one transaction, with what belongs to them; how many left. A message for which
-        there is something `Left` stays, without its run; any other goes. What has changed since, so that the family
-        is active again or a run would leave a child behind, stays with its whole family.
+        """Delete the runs and everything that belongs to them in one transaction. Returns the number of
+        deleted runs.
+
+        A message with an `Archived` value stays, without its run; other messages are deleted. A family is
+        kept completely if it has become active again, or if a deleted run would leave a child behind.
         """
         ...
 
     async def sweep(self, age_ms: int) -> int:
-        """Give back the room of runs that left, where the engine does so later: a bounded piece of it; how much was
-        done, 0 where nothing is left to do.
+        """Free a bounded part of the space of deleted runs, if the engine does so later. Returns how much was
+        done, 0 if nothing is left.
         """
         ...

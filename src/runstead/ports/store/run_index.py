@@ -1,15 +1,18 @@
-"""The index by which runs are found."""
+"""The index of runs, which speeds up filtered lists."""
 
 from typing import Protocol
 
 
 class RunIndex(Protocol):
     async def advance(self) -> int:
-        """Work in some changes, or else index the next block; how many runs were looked at, 0 where all is done."""
+        """Apply some changes to the index, or index the next block.
+
+        Returns the number of runs read, 0 if nothing is left.
+        """
         ...
 
     async def faults(self, after: int) -> tuple[list[str], int | None]:
-        """What is wrong in the next block of runs with a seq over `after`, each as a sentence, and how far was looked
-        (None: to the end).
+        """Check the next block of runs with a seq greater than `after`. Returns a sentence for each fault,
+        and the last checked seq (None: the end was reached).
         """
         ...

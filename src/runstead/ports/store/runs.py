@@ -1,4 +1,4 @@
-"""Runs with their events and families: what the store is for."""
+"""Runs with their events and families."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
@@ -26,16 +26,17 @@ from runstead.core.usage.usage import FamilyUsage
 
 
 class RunKey(NamedTuple):
-    """How callers name a run."""
+    """The public name of a run."""
 
     project_id: str
     run_id: str
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a command came to: the run as it stands now, its transition, and the descendants it cancelled.
+    """The result of a command: the run after the command, its transition, and the descendants that it
+    cancelled.
 
-    `before` is the run as it was loaded: None where the command created it, `run` itself where nothing was written.
+    `before` is the run as it was loaded: None if the command created it, `run` itself if nothing was written.
     """
 
     run: Run
@@ -54,8 +55,8 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class WrittenFiring(msgspec.Struct, frozen=True):
-    """What a schedule that was due came to: as it was, what was decided, and the runs that were written: the new one,
-    then those that it took the place of.
+    """The result of a firing: the schedule before it, the decision, and the written runs: the new run first,
+    then the runs that it replaced.
     """
 
     schedule: Schedule
@@ -64,16 +65,16 @@ class WrittenFiring(msgspec.Struct, frozen=True):
 
 
 DecideOne = Callable[[Run, int], Transition]
-"""(run, now) → Transition, for commands whose rows the engine chooses."""
+"""(run, now) → Transition, for methods where the engine selects the runs."""
 
 
 DecidePush = Callable[[Run, int, Sequence[PushService]], Transition]
-"""(run, now, the services that reach its project) → Transition."""
+"""(run, now, services that reach its project) → Transition."""
 
 
-class ClaimQuery(msgspec.Struct, frozen=True):
-    """Which runs a worker takes. `kinds` without targets means every target; agent runs also need the
-    implementation_kind, and a worker_key that is null or equal.
+class ClaimRequest(msgspec.Struct, frozen=True):
+    """The runs that a worker claims. Without `targets`, every target matches. Agent runs also need the same
+    `implementation_kind`, and a `worker_key` that is null or the same.
     """
 
     project_id: str
@@ -85,10 +86,11 @@ class ClaimQuery(msgspec.Struct, frozen=True):
 
 
 class RunQuery(msgspec.Struct, frozen=True):
-    """Filters are joined by and; within one filter any of its values will do, but every label must be there.
-    `created_after` and `created_before` are exclusive, and so are the bounds on the seq, `seq_over` and `seq_under`, which
-    spare an engine the rest of a long list. Sorted by duration, runs without one are left out. `before` continues after
-    the last row of a page: its sort value (None when sorted by creation) and its seq.
+    """Filters of a list of runs. A run must match all filters: one of the values of each, but all labels.
+
+    `created_after` and `created_before` are exclusive. So are `seq_over` and `seq_under`, which bound the
+    range that an engine reads. A list that is sorted by duration has no runs without a duration. `before`
+    continues after the last row of a page: its sort value (None when sorted by creation) and its seq.
     """
 
     project_ids: tuple[str, ...]
@@ -111,8 +113,9 @@ class RunQuery(msgspec.Struct, frozen=True):
 
 
 class FamilyPage(msgspec.Struct, frozen=True):
-    """A stretch of a family's events. `reached`: how far the log was read, `more`: whether something follows that was
-    asked for, `ended`: whether the run and all below it have ended, so that nothing more will come.
+    """A page of a family's events. `reached`: the last position that was read. `more`: whether more requested
+    events follow. `ended`: whether the run and all its descendants have ended, so that no more events will
+    come.
     """
 
     events: list[FamilyEvent]
@@ -122,7 +125,7 @@ class FamilyPage(msgspec.Struct, frozen=True):
 
 
 class TypeCount(msgspec.Struct, frozen=True):
-    """How often a type stands in a run's log, and from when to when."""
+    """The number of events of a type in a run's log, and the times of the first and the last (ms)."""
 
     type: str
     count: int
@@ -138,97 +141,108 @@ class Runs(Protocol):
         want: Want = NOTHING_ELSE,
         idempotency: IdempotencyRecord | None = None,
     ) -> Written:
-        """Load the run (None where there is none) and what is wanted, decide, and write what was decided.
+        """Load the run (None if it does not exist) and what `want` names, decide, and write the transition.
 
-        Events get the numbers after the run's latest. Where the transition's run is the loaded one, nothing is
-        written. A run that was cancelled takes every descendant that has not ended along, by `transitions.cancel`.
-        Ancestors' counters move by `family_total` and `family_active`. A parent that is wanted and missing is
-        NOT_FOUND. A transition's input request that is new (seq 0) is stored with its run's seq, and NOT_FOUND where
-        its conversation is not there or deleted. A new conversation is stored with the run, a changed schedule
-        rewritten under its version. A run that is deleted takes its events, their keys, its attempts, receipts,
-        sessions, input requests and message along; its places in the family's order stay empty for ever.
-
-        Whichever command ends a run that a schedule brought about, the schedule becomes what `schedule.ended` says.
+        - If the transition's run is the loaded object, nothing is written.
+        - Events get the numbers after the run's latest event.
+        - A cancelled run cancels every descendant that has not ended, by `transitions.cancel`.
+        - The counters of ancestors change by `family_total` and `family_active`.
+        - NOT_FOUND if the wanted parent does not exist.
+        - A new input request (seq 0) is stored with the seq of its run. NOT_FOUND if its conversation does
+          not exist or was deleted.
+        - A new conversation is stored with the run. A changed schedule is written under its version.
+        - A deleted run is deleted with its events, their keys, its attempts, receipts, sessions, input
+          requests and message. Its positions in the family's order stay empty.
+        - If the command ends a run of a schedule, the schedule is changed by `schedule.ended`.
         """
         ...
 
     async def claim(
-        self, query: ClaimQuery, decide: DecideOne, idempotency: IdempotencyRecord | None = None
+        self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
-        """Claimable runs, the highest priority first, then the oldest (by `available_at`, then `seq`), each decided and
-        written; two claims never get the same. Where the project has limits on running runs, it takes the next that
-        they leave room for, and however many claims there are at a time, no limit is exceeded by them.
+        """Decide and write claimable runs, highest priority first, then oldest first (by `available_at`, then
+        `seq`).
+
+        Two claims never get the same run. Runs whose concurrency limit has no free slot are skipped.
+        Concurrent claims together never exceed a limit.
         """
         ...
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
-        """In how many milliseconds the soonest delayed run of these kinds may be claimed, None where none is delayed. A run
-        that could be claimed at most `since_ms` ago counts too, as one of now: it may have been missed by a look before.
+        """Return the ms until the next delayed run of these kinds is available, None if none is delayed.
+
+        A run that became available at most `since_ms` ago counts as available now, because an earlier claim
+        may have missed it.
         """
         ...
 
     async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
-        """At most `limit` runs whose `due_at` has passed, each decided and written. Projects take turns, so that one with
-        many leaves room for others: every project's soonest one, then every project's second, each round soonest first.
+        """Decide and write at most `limit` runs whose `due_at` has passed.
+
+        Projects are served round robin: the earliest run of every project, then the second of every project,
+        each round sorted by `due_at`.
         """
         ...
 
     async def next_due(self) -> int | None:
-        """In how many milliseconds the soonest deadline passes, 0 where one has, None where none runs."""
+        """Return the ms until the next deadline passes: 0 if one has passed, None if there is none."""
         ...
 
     async def dispatch(
         self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
     ) -> list[Run]:
-        """At most `limit` runs that are due to be pushed, each decided and written; those of the services in `busy` are
-        passed over. Projects take turns in the order of their ids, the first one over `after` first; in a project the
-        order is that of claims, and limits on running runs hold as they do for claims. No two calls get the same run.
+        """Decide and write at most `limit` runs that are due to be pushed, without those of the services in
+        `busy`.
+
+        Projects are served round robin in the order of their ids, starting after the id `after`. Within a
+        project, order and concurrency limits are those of claims. Two calls never get the same run.
         """
         ...
 
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
-        """At most `limit` schedules whose `next_fire_at` has passed, soonest first, each decided and written together
-        with its run and those that the run takes the place of. Every replica may call it at the same time: each gets
-        others, and a schedule that somebody else holds, or whose runs somebody else holds, is left for the next call.
+        """Decide and write at most `limit` schedules whose `next_fire_at` has passed, earliest first, each
+        with its new run and the runs that it replaces.
 
-        While a schedule is decided, nobody starts a run of it.
+        Several replicas may call it at the same time: each gets different schedules. A schedule that is
+        locked, or that has locked runs, is left for the next call. While a schedule is decided, no other
+        command can create a run of it.
         """
         ...
 
     async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        """At most `limit` pushed runs that were cancelled and have not stopped, oldest first; not of `busy` services."""
+        """Return at most `limit` cancelled pushed runs whose service has not stopped, oldest first, without `busy` services."""
         ...
 
     async def get(self, key: RunKey) -> Run | None: ...
 
     async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
-        """The runs of this id in these projects, two at most."""
+        """Return at most two runs with this id in these projects: two show that the id is ambiguous."""
         ...
 
     async def page(self, query: RunQuery) -> list[Run]:
-        """Newest first (or longest first), at most `query.limit`. Values over 64 KiB need not be cut."""
+        """Return at most `query.limit` runs, newest first or longest first. Large values may be complete."""
         ...
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        """The runs of `page`, in its order: no large value is read."""
+        """Return the runs of `page` in the same order, without reading large values."""
         ...
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
-        """All runs that the filters let through, counted by state and by bars of `width` ms that begin at `origin`; sort,
-        place and limit do not count.
+        """Count all runs that match the filters, by status and by buckets of `width` ms from `origin` on.
+        `sort`, `before` and `limit` are ignored.
         """
         ...
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        """Direct children (of one kind) with a seq over `after`, oldest first."""
+        """Return at most `limit` children (of one kind) with a seq greater than `after`, oldest first."""
         ...
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
-        """The root and all below it, oldest first."""
+        """Return the root and its descendants, oldest first."""
         ...
 
     async def attempts(self, seq: int) -> list[EndedAttempt]:
-        """The attempts that ended without a completion, oldest first."""
+        """Return the attempts that ended without a completion, oldest first."""
         ...
 
     async def events(
@@ -239,8 +253,8 @@ class Runs(Protocol):
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        """Public events with a number over `after`, in order: at most `limit`, and no more once their payloads
-        exceed `bytes_max` (the first always comes).
+        """Return public events with a number greater than `after`, in order: at most `limit`, and at most
+        `bytes_max` of payloads. The first event is always returned.
         """
         ...
 
@@ -252,33 +266,40 @@ class Runs(Protocol):
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        """The last public events with a number below `before`, in order: at most `limit`, and no more once their payloads
-        exceed `bytes_max` (the last always comes).
+        """Return the last public events with a number less than `before`, in order: at most `limit`, and at
+        most `bytes_max` of payloads. The last event is always returned.
         """
         ...
 
     async def event(self, seq: int, event_id: int) -> Event | None:
-        """The public event of this number."""
+        """Return the public event with this number."""
         ...
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
-        """Public events by type, the most frequent first."""
+        """Count public events by type, the most frequent first."""
         ...
 
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
-        """Public events of a run and of all below it, with a position over `after`, in order; bounds as for `events`.
+        """Return public events of a run and its descendants with a position greater than `after`, in order.
+        Bounds are those of `events`.
 
-        The position counts every event that was ever stored in the whole family, from 1, in the order of storing: a
-        total order that only grows at its end. All of the page is from one moment.
+        The position counts all events that were ever stored in the whole family, from 1, in the order of
+        storing. New events are always at the end. The page is read at one moment.
         """
         ...
 
     async def usage(self, run: Run) -> FamilyUsage:
-        """What the run's family reported, summed up. No metadata stands in memory whole but one at a time."""
+        """Sum up the reported usage of the run's family.
+
+        At most one run's metadata is in memory at a time.
+        """
         ...
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
-        """The newest event id of each of these runs, private events included; of none that was deleted."""
+        """Return seq → latest event id for these runs, including private events.
+
+        Deleted runs are left out.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Schedules. How their times make runs is `Runs.fire`."""
+"""Schedules. `Runs.fire` creates their runs."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,17 +10,17 @@ from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule, ScheduleStatus
 
 DecideNew = Callable[[int, int], Schedule]
-"""(how many schedules the project has, now) → the one to store; raises where there may be no more."""
+"""(number of the project's schedules, now) → the new schedule; it raises if the project may have no more."""
 
 DecideSchedule = Callable[[Schedule, int], Schedule]
-"""(schedule, now) → as it shall be. The very object that it got: nothing is written."""
+"""(schedule, now) → the changed schedule; the same object if nothing changes."""
 
 DecideSync = Callable[[Sequence[Schedule], int], Sync]
-"""(the project's schedules, now) → what becomes of them."""
+"""(the project's schedules, now) → their changes."""
 
 
 class ScheduleQuery(msgspec.Struct, frozen=True):
-    """Schedules of one project; None filters nothing."""
+    """A list of the schedules of a project. A filter that is None matches all."""
 
     project_id: str
     limit: int
@@ -32,7 +32,7 @@ class Schedules(Protocol):
     async def create(
         self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
     ) -> Schedule:
-        """Count under lock, decide, store. Those that are being deleted are not counted."""
+        """Store a new schedule. The count is taken under lock, without schedules that are being deleted."""
         ...
 
     async def change(
@@ -42,23 +42,23 @@ class Schedules(Protocol):
         decide: DecideSchedule,
         idempotency: IdempotencyRecord | None = None,
     ) -> Schedule:
-        """Load under lock, decide, write. NOT_FOUND."""
+        """Change a schedule under lock. NOT_FOUND."""
         ...
 
     async def sync(
         self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
     ) -> Sync:
-        """Decide about all of a project's schedules at once, those left out that are being deleted, and write what was
-        decided in one transaction. Two calls for one project are decided one after the other.
+        """Change all schedules of a project in one transaction, without those that are being deleted. Two
+        calls for the same project run one after the other.
         """
         ...
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None: ...
 
     async def page(self, query: ScheduleQuery) -> list[Schedule]:
-        """Oldest first."""
+        """Return schedules, oldest first."""
         ...
 
     async def now(self) -> int:
-        """The time, in ms, by the engine's clock."""
+        """Return the current time in ms by the engine's clock."""
         ...

@@ -1,4 +1,4 @@
-"""The keys that the server signs with."""
+"""The server's signing keys."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,11 +8,11 @@ from runstead.core.identity.signing_key import SigningKey
 
 class SigningKeys(Protocol):
     async def all(self) -> list[SigningKey]:
-        """Oldest first."""
+        """Return all keys, oldest first."""
         ...
 
     async def add(self, keys: Sequence[SigningKey], *, only_first: bool) -> list[SigningKey]:
-        """Add them, with `only_first` where there are none yet; all that there are then. Of each algorithm the
-        newest `limits.signing_keys_max` are kept.
+        """Add keys, with `only_first` only if there are none yet, and return all keys. The newest
+        `limits.signing_keys_max` keys of each algorithm are kept.
         """
         ...

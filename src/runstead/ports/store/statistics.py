@@ -1,12 +1,14 @@
-"""How much is queued and under way: counted up to a bound, for whoever looks."""
+"""Statistics of queues: how many runs are queued, running and waiting, counted up to a bound."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
 class Depth(NamedTuple):
-    """Of one project, what may be claimed now, what later on, what runs and what waits. A sum of `available` and `delayed`,
-    a `running` or a `waiting` that is as large as the bound may be larger in truth.
+    """The runs of one project: available now, delayed, running and waiting.
+
+    If `running`, `waiting` or the sum of `available` and `delayed` equals the bound, the real number may be
+    larger.
     """
 
     project_id: str
@@ -18,7 +20,7 @@ class Depth(NamedTuple):
 
 class Statistics(Protocol):
     async def depths(self, project_ids: Sequence[str], most: int) -> list[Depth]:
-        """One for each project, in their order. At most `most` queued runs are looked at, whichever, and at most so many
-        counted of those that run and of those that wait.
+        """Return one row for each project, in their order. At most `most` queued, running and waiting runs of
+        each project are counted.
         """
         ...

@@ -8,24 +8,24 @@ from runstead.core.schedules.trigger import Trigger
 from runstead.ports.store.identity import Count
 
 DecideTrigger = Callable[[Trigger, int], Trigger]
-"""(trigger, now) → the trigger as it shall be; the very object where nothing changes."""
+"""(trigger, now) → the changed trigger; the same object if nothing changes."""
 
 
 class Triggers(Protocol):
     async def create(
         self, trigger: Trigger, guard: Count, idempotency: IdempotencyRecord | None = None
     ) -> Trigger:
-        """The guard gets the number of the project's triggers."""
+        """Store a trigger. The guard gets the number of the project's triggers."""
         ...
 
     async def get(self, project_id: str, trigger_id: str) -> Trigger | None: ...
 
     async def by_token(self, token_hash: bytes) -> Trigger | None:
-        """The trigger, enabled or not, that has this token."""
+        """Return the trigger with this token, even if it is disabled."""
         ...
 
     async def page(self, project_id: str, limit: int) -> list[Trigger]:
-        """Oldest first."""
+        """Return the project's triggers, oldest first."""
         ...
 
     async def change(
@@ -35,9 +35,9 @@ class Triggers(Protocol):
         decide: DecideTrigger,
         idempotency: IdempotencyRecord | None = None,
     ) -> Trigger:
-        """NOT_FOUND."""
+        """Change a trigger under lock. NOT_FOUND."""
         ...
 
     async def delete(self, project_id: str, trigger_id: str) -> bool:
-        """Whether it was there. The runs that it started stay."""
+        """Delete a trigger. Returns whether it existed. The runs that it started stay."""
         ...

@@ -1,8 +1,8 @@
 """Webhooks and their deliveries.
 
-Whichever command changes a run's status, the deliveries of that event (`webhook_event.deliveries`) are written in its
-transaction, for the webhooks that were there and enabled when it began at the latest: once `create` or `change` has
-returned, no later commit misses the webhook.
+A command that changes the status of a run writes the deliveries of that event (`webhooks.event.deliveries`)
+in its transaction, for all webhooks that were enabled when the transaction began. After `create` or `change`
+has returned, no later commit misses the webhook.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus,
 from runstead.ports.store.identity import Count
 
 DecideWebhook = Callable[[Webhook, int], Webhook]
-"""(webhook, now) → the webhook as it shall be; the very object where nothing changes."""
+"""(webhook, now) → the changed webhook; the same object if nothing changes."""
 
 DecideDelivery = Callable[[Webhook, int], Delivery]
-"""(webhook, now) → a new delivery of it."""
+"""(webhook, now) → a new delivery to the webhook."""
 
 
 class Webhooks(Protocol):
     async def create(
         self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
     ) -> Webhook:
-        """The guard gets the number of the project's webhooks."""
+        """Store a webhook. The guard gets the number of the project's webhooks."""
         ...
 
     async def get(self, project_id: str, webhook_id: str) -> Webhook | None: ...
 
     async def page(self, project_id: str, limit: int) -> list[Webhook]:
-        """Oldest first."""
+        """Return the project's webhooks, oldest first."""
         ...
 
     async def change(
@@ -39,11 +39,11 @@ class Webhooks(Protocol):
         decide: DecideWebhook,
         idempotency: IdempotencyRecord | None = None,
     ) -> Webhook:
-        """NOT_FOUND."""
+        """Change a webhook under lock. NOT_FOUND."""
         ...
 
     async def delete(self, project_id: str, webhook_id: str) -> bool:
-        """With all its deliveries; whether it was there."""
+        """Delete a webhook with all its deliveries. Returns whether it existed."""
         ...
 
     async def add(
@@ -53,7 +53,7 @@ class Webhooks(Protocol):
         decide: DecideDelivery,
         idempotency: IdempotencyRecord | None = None,
     ) -> Delivery:
-        """Store a delivery. NOT_FOUND."""
+        """Store a new delivery. NOT_FOUND."""
         ...
 
     async def settle(
@@ -64,11 +64,11 @@ class Webhooks(Protocol):
         decide: DecidePair,
         idempotency: IdempotencyRecord | None = None,
     ) -> Pair:
-        """Change a delivery, and its webhook where the decision does. NOT_FOUND."""
+        """Change a delivery, and its webhook if the decision changes it. NOT_FOUND."""
         ...
 
     async def delivery(self, project_id: str, webhook_id: str, delivery_id: str) -> Delivery | None:
-        """One with its payload, None where the project's webhook has none of this id."""
+        """Return a delivery with its payload, None if the webhook has no delivery with this id."""
         ...
 
     async def deliveries(
@@ -79,22 +79,24 @@ class Webhooks(Protocol):
         before: int | None = None,
         status: DeliveryStatus | None = None,
     ) -> list[Delivery]:
-        """Newest first, with a seq under `before`; their payloads are left out."""
+        """Return deliveries with a seq less than `before`, newest first, without payloads."""
         ...
 
     async def take(self, limit: int, per_webhook: int, busy: Sequence[str], lease_ms: int) -> list[Pair]:
-        """Begin an attempt of at most `limit` due deliveries, soonest first: at most `per_webhook` of one webhook, none
-        of those in `busy` and of disabled ones. `attempts` grows by one, and until `lease_ms` from now nobody else gets
-        them. No two calls get the same one.
+        """Start an attempt of at most `limit` due deliveries, earliest first, at most `per_webhook` for each
+        webhook, and none for disabled webhooks or those in `busy`.
+
+        `attempts` grows by one, and the delivery is leased for `lease_ms`. Two calls never get the same
+        delivery.
         """
         ...
 
     async def hooked(self, limit: int) -> list[str]:
-        """Projects that have an enabled webhook."""
+        """Return at most `limit` projects that have an enabled webhook."""
         ...
 
     async def prune(self, age_ms: int, limit: int) -> int:
-        """Drop at most `limit` deliveries that are older than this, but those that were to be tried in the last day or
-        are yet to be; how many.
+        """Delete at most `limit` deliveries that are older than `age_ms` and had no attempt due in the last
+        day or later. Returns their number.
         """
         ...

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import Held, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, Worker
 
 
 class Workers(Protocol):
     async def register(
         self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
     ) -> Worker:
-        """Store it, or update the one with the same (project, implementation_kind, worker_key), and add the token's
-        hash. The newest `limits.worker_tokens_max` tokens of a worker stay good. It counts as heard of now.
+        """Store the worker, or update the one with the same (project, implementation_kind, worker_key), and
+        add the hash of the token. The newest `limits.worker_tokens_max` tokens stay valid. A registration
+        counts as a heartbeat.
         """
         ...
 
@@ -24,35 +25,43 @@ class Workers(Protocol):
         self, worker_id: str, idempotency: IdempotencyRecord | None = None
     ) -> Worker | None: ...
 
-    async def heard(self, worker_ids: Sequence[str]) -> None:
-        """Other signs of life: they count as heard of now."""
+    async def touch(self, worker_ids: Sequence[str]) -> None:
+        """Record a heartbeat for each of the workers."""
         ...
 
     async def fell_silent(self, limit: int) -> list[Worker]:
-        """Set `silent_at` of those that were not heard of for `limits.worker_silence_s`, `limit` at most, the longest
-        silent ones first. Each silence is given once, to one caller; the next sign of life ends it.
+        """Set `silent_at` of at most `limit` workers without a heartbeat for `limits.worker_silence_s`, and
+        return them, longest silence first. Each silence is returned once, to one caller. The next heartbeat
+        ends it.
         """
         ...
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
     ) -> list[Worker]:
-        """A project's workers by (implementation_kind, worker_key), those beyond `after`; all, or (not) silent ones."""
+        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key). `silent`
+        filters them; None returns all.
+        """
         ...
 
-    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[Held]:
-        """The runs of a project that one of these owners (ids of workers or push services) has a lease on, the attempt that
-        began first first. Looked for among the `looked_max` runs of the project whose deadlines come soonest: a lease is
-        short, so that only very many other deadlines before its end can hide it.
+    async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
+        """Return the runs of a project that the owners (ids of workers or push services) have leased, oldest
+        attempt first.
+
+        Only the `looked_max` runs of the project with the earliest deadlines are read. Leases are short, so a
+        leased run is missed only if very many other deadlines come before its own.
         """
         ...
 
     async def put_session(
         self, run_seq: int, session: Session, idempotency: IdempotencyRecord | None = None
     ) -> Session:
-        """One session per run and worker: the same one is updated. `ended_at` is set when its status leaves active."""
+        """Store or update the session of a run and worker.
+
+        `ended_at` is set when the status changes from active.
+        """
         ...
 
     async def session(self, run_seq: int) -> Session | None:
-        """The newest session of a run."""
+        """Return the newest session of the run."""
         ...

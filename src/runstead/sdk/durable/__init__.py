@@ -1,1 +1,1 @@
-"""The context of a handler: steps, waits, messages, and what a later attempt reads back."""
+"""The context of a handler: steps, waits, messages, and the history that later attempts read."""

@@ -1,4 +1,4 @@
-"""The durable half of a context for handlers in threads: the same, and each call blocks."""
+"""Steps and waits for handlers in threads: the methods of `Waits`, each blocking its thread."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -6,30 +6,30 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
-from runstead.sdk.durable.waits import Child, Durable
+from runstead.sdk.durable.waits import Child, Waits
 from runstead.sdk.models.run import Run
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
 
 
-class Blocking:
-    """See `Durable`, whose methods these are."""
+class BlockingContext:
+    """The methods of `Waits` for a thread. Each runs in the event loop, and blocks until it returns."""
 
-    def __init__(self, context: Durable, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, context: Waits, loop: asyncio.AbstractEventLoop) -> None:
         self._context = context
         self._loop = loop
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def _ask(self, function: Callable[[], T]) -> T:
-        """Of what does not wait, but belongs to the loop."""
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call a function that does not wait, in the event loop's thread."""
 
-        async def ask() -> T:
+        async def call() -> T:
             return function()
 
-        return self._wait(ask())
+        return self._wait(call())
 
     @overload
     def step(
@@ -58,11 +58,11 @@ class Blocking:
         return self._wait(self._context.step(name, function, *args, **options))
 
     def gather(self, *work: Callable[[], T]) -> list[T]:
-        """Call the functions at the same time, each in a thread; each may have steps of its own. As `Context.gather`."""
+        """Call the functions concurrently, each in a thread. Each may call steps. As `Context.gather`."""
         name = f"runstead-{self._context.run.run_id}"
-        return self._wait(self._gathered([in_thread(one, name) for one in work]))
+        return self._wait(self._gather([in_thread(one, name) for one in work]))
 
-    async def _gathered(self, work: list[Coroutine[Any, Any, T]]) -> list[T]:
+    async def _gather(self, work: list[Coroutine[Any, Any, T]]) -> list[T]:
         return await self._context.gather(*work)
 
     def sleep(self, seconds: float) -> None:
@@ -91,29 +91,29 @@ class Blocking:
 
     def now(self) -> datetime:
         """As `Context.now`."""
-        return self._ask(self._context.now)
+        return self._call(self._context.now)
 
     def random(self) -> float:
         """As `Context.random`."""
-        return self._ask(self._context.random)
+        return self._call(self._context.random)
 
     def uuid(self) -> UUID:
         """As `Context.uuid`."""
-        return self._ask(self._context.uuid)
+        return self._call(self._context.uuid)
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """As `Context.tell`."""
-        self._ask(lambda: self._context.tell(event))
+    def emit_nowait(self, event: Mapping[str, Any]) -> None:
+        """As `Context.emit_nowait`."""
+        self._call(lambda: self._context.emit_nowait(event))
 
 
 class ThreadChild:
-    """A spawned run, for a handler in a thread."""
+    """A child run, for a handler in a thread."""
 
-    def __init__(self, child: Child, blocking: Blocking) -> None:
+    def __init__(self, child: Child, blocking: BlockingContext) -> None:
         self.run_id = child.run_id
         self._child = child
         self._blocking = blocking
 
     def result(self, *, check: bool = True) -> Run:
-        """As `Child.result`; it blocks."""
-        return self._blocking._wait(self._child.result(check=check))  # noqa: SLF001 - its other half
+        """As `Child.result`. It blocks the thread."""
+        return self._blocking._wait(self._child.result(check=check))  # noqa: SLF001 - part of BlockingContext

@@ -1,4 +1,4 @@
-"""A handler's place: lines of steps, one after the other, and what keeps them apart."""
+"""Positions in a handler: the ids of its steps, in order, and checks that keep concurrent branches apart."""
 
 import contextvars
 from collections.abc import Iterator
@@ -9,99 +9,102 @@ from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.suspension import Suspend
 
 
-class Inside:
-    """The try of a step that is under way. Its `place` is of this try alone: what is done anew is told anew."""
+class RunningStep:
+    """One try of a step. `prefix` names this try alone, so a later try emits its messages again."""
 
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str, prefix: str) -> None:
         self.name = name
-        self._place = place
+        self._prefix = prefix
         self._count = 0
 
-    def told_id(self, kind: str) -> str:
+    def next_emit_id(self, kind: str) -> str:
         self._count += 1
-        return f"{self._place}/{kind}{self._count}"
+        return f"{self._prefix}/{kind}{self._count}"
 
 
-#: The step that the code runs inside of.
-_inside: Final[contextvars.ContextVar[Inside | None]] = contextvars.ContextVar("inside", default=None)
+#: The step whose function is running here.
+_running_step: Final[contextvars.ContextVar[RunningStep | None]] = contextvars.ContextVar(
+    "running_step", default=None
+)
 
 
 class Branch:
-    """A line of steps; branches of a `gather` run at the same time, and count for themselves.
+    """A sequence of steps. The branches of a `gather` run concurrently, and each counts its own steps.
 
-    Ids are numbers from 1; below the `gather` that is 3, those of its second branch are 3.2.1, 3.2.2 and so on.
+    Ids are numbers from 1. If a `gather` has the id 3, the steps of its second branch are 3.2.1, 3.2.2 and so on.
     """
 
-    def __init__(self, prefix: str = "", trunk: "Branch | None" = None) -> None:
+    def __init__(self, prefix: str = "", root: "Branch | None" = None) -> None:
         self._prefix = prefix
-        self._trunk = trunk
-        self._busy: str | None = None
-        self._told: dict[str, int] = {}
+        self._root = root
+        self._running: str | None = None
+        self._emit_counts: dict[str, int] = {}
         self.count = 0
-        #: The wait for which this branch was left: it goes no further in this try, whatever catches what.
-        self.left: Suspend | None = None
-        #: Of the trunk: the try has ended, and whatever it has left running has no say.
-        self.over = False
+        #: The wait that ended this branch. It asks for no more steps in this try, whatever the handler catches.
+        self.suspended: Suspend | None = None
+        #: Of the root branch: the try has ended. Code that it left running may not ask for steps.
+        self.closed = False
 
-    def below(self, place: str, number: int) -> "Branch":
-        """The branch of a `gather` at this place."""
-        return Branch(f"{place}.{number}.", self._trunk or self)
+    def child(self, step_id: str, number: int) -> "Branch":
+        """Return a branch of the `gather` that has this id."""
+        return Branch(f"{step_id}.{number}.", self._root or self)
 
     def next_id(self, name: str) -> str:
-        """The id of what comes next. RunFailed where there cannot be a next one here; Suspend where it was left."""
-        outer = _inside.get()
-        if outer is not None:
+        """Return the id of the next step. Raise RunFailed where no step is allowed, Suspend in a suspended branch."""
+        step = _running_step.get()
+        if step is not None:
             raise RunFailed(
-                f"{name!r} was asked for inside of the step {outer.name!r}: a step is done or not done, and has no steps"
-                " of its own. Ask for both in the handler",
+                f"{name!r} was called inside the step {step.name!r}: a step has no steps of its own."
+                " Call both in the handler",
                 "NESTED_STEP",
             )
-        if (self._trunk or self).over:
-            raise RunFailed(f"{name!r} was asked for by a try that has ended", "TRY_ENDED")
-        if self.left is not None:
-            raise self.left
-        if self._busy is not None:
+        if (self._root or self).closed:
+            raise RunFailed(f"{name!r} was called by a try that has ended", "TRY_ENDED")
+        if self.suspended is not None:
+            raise self.suspended
+        if self._running is not None:
             raise RunFailed(
-                f"{name!r} was asked for while {self._busy!r} was under way: what runs at the same time is ctx.gather's,"
-                " so that it has the same place each time",
+                f"{name!r} was called while {self._running!r} was running: use ctx.gather for concurrent steps,"
+                " so that each step has the same id in every try",
                 "STEPS_OVERLAP",
             )
         self.count += 1
-        self._told.clear()
+        self._emit_counts.clear()
         return f"{self._prefix}{self.count}"
 
-    def told_id(self, kind: str) -> str:
-        """The id of what is told here next. It counts from the last step: steps keep their ids where a handler is
-        taught to tell more.
+    def next_emit_id(self, kind: str) -> str:
+        """Return the id of the next message or event.
+
+        It counts from the last step, so steps keep their ids when a new version of the handler emits more.
         """
-        self._told[kind] = self._told.get(kind, 0) + 1
-        return f"{self._prefix}{self.count}/{kind}{self._told[kind]}"
+        self._emit_counts[kind] = self._emit_counts.get(kind, 0) + 1
+        return f"{self._prefix}{self.count}/{kind}{self._emit_counts[kind]}"
 
     @contextmanager
-    def busy(self, name: str) -> Iterator[None]:
-        """Nothing else of this branch begins meanwhile."""
-        self._busy = name
+    def running(self, name: str) -> Iterator[None]:
+        """Refuse other steps of this branch while the block runs."""
+        self._running = name
         try:
             yield
         finally:
-            self._busy = None
+            self._running = None
 
-    def leave(self, suspend: Suspend) -> Suspend:
-        """To be raised."""
-        self.left = suspend
+    def suspend(self, suspend: Suspend) -> Suspend:
+        """Record why this branch ends, and return the exception to raise."""
+        self.suspended = suspend
         return suspend
 
 
-def inside() -> Inside | None:
-    """The step that is under way here."""
-    return _inside.get()
+def running_step() -> RunningStep | None:
+    """Return the step whose function is running here."""
+    return _running_step.get()
 
 
 @contextmanager
-def nested(name: str, place: str) -> Iterator[None]:
-    """Code of a step."""
-    token = _inside.set(Inside(name, place))
+def in_step(name: str, prefix: str) -> Iterator[None]:
+    """Mark the block as the function of a step."""
+    token = _running_step.set(RunningStep(name, prefix))
     try:
         yield
     finally:
-        _inside.reset(token)
+        _running_step.reset(token)

@@ -1,29 +1,32 @@
-"""What a handler is given beside its run."""
+"""The context that a handler receives with its run."""
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from runstead.sdk.durable.blocking import Blocking
-from runstead.sdk.durable.emitter import LeaseLostError, Noted, RunFailed, Send
-from runstead.sdk.durable.message_stream import Message, Speaking, ToolCall
+from runstead.sdk.durable.blocking import BlockingContext
+from runstead.sdk.durable.emitter import LeaseLostError, NothingToWaitFor, RunFailed, Send
+from runstead.sdk.durable.message_stream import Message, MessageStream, ToolCall
+from runstead.sdk.durable.step_runner import as_coroutine
 from runstead.sdk.models.artifact import StoredArtifact
 
 __all__ = ["Context", "LeaseLostError", "RunFailed", "Send", "ThreadContext"]
 
 
-class Context(Speaking):
-    """A handler's side of one attempt: `Telling` tells what happens, `Durable` keeps what is done, `Speaking` streams
-    what is said.
+class Context(MessageStream):
+    """A handler's interface to one attempt of a run.
+
+    Its parts are classes that build on each other: `Emitter` (events, logs, artifacts), `StepRunner` (steps),
+    `Waits` (waits, child runs, repeatable values) and `MessageStream` (messages, tool calls, usage).
     """
 
 
-class ThreadContext(Blocking):
-    """The same for a handler that runs in a thread: its methods block. See `Context`."""
+class ThreadContext(BlockingContext):
+    """A `Context` for a handler that runs in a thread. Its methods block."""
 
     _context: Context
 
@@ -38,41 +41,41 @@ class ThreadContext(Blocking):
             super().__setattr__(name, value)
 
     def text(self, whole: str | None = None, **options: Any) -> "ThreadMessage | None":
-        """`ctx.text("Hello")`, or `with ctx.text() as message: message.write("Hel")`."""
-        return self._spoken(self._context.text(whole, **options), at_once=whole is not None)
+        """Emit a message: `ctx.text("Hello")`, or in parts `with ctx.text() as message: message.write("Hel")`."""
+        return self._write(self._context.text(whole, **options), is_whole=whole is not None)
 
     def reasoning(self, whole: str | None = None) -> "ThreadMessage | None":
-        """As `text`."""
-        return self._spoken(self._context.reasoning(whole), at_once=whole is not None)
+        """Emit reasoning of the model, as `text` emits a message."""
+        return self._write(self._context.reasoning(whole), is_whole=whole is not None)
 
     def tool_call(
         self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET
     ) -> "ThreadMessage | None":
-        """`ctx.tool_call("search", {"q": "x"}, result=found)`, or `with ctx.tool_call("search", {"q": "x"}) as call:
-        call.result = search("x")`.
+        """Emit a tool call: `ctx.tool_call("search", {"q": "x"}, result=found)`, or in parts with
+        `with ctx.tool_call("search", {"q": "x"}) as call: call.result = search("x")`.
         """
         call = self._context.tool_call(name, arguments, result=result)
-        return self._spoken(call, at_once=result is not msgspec.UNSET)
+        return self._write(call, is_whole=result is not msgspec.UNSET)
 
     def artifact(
-        self, what: Any, name: str | None = None, media_type: str | None = None, **options: Any
+        self, source: Any, name: str | None = None, media_type: str | None = None, **options: Any
     ) -> StoredArtifact | None:
-        """As `Context.artifact`; what is stored is there once it returns."""
-        told = self._context.artifact(what, name, media_type, **options)
-        if isinstance(told, Noted):
+        """As `Context.artifact`. The artifact is stored when this returns."""
+        storing = self._context.artifact(source, name, media_type, **options)
+        if isinstance(storing, NothingToWaitFor):
             return None
-        stored: StoredArtifact = self._wait(_awaiting(told))
+        stored: StoredArtifact | None = self._wait(as_coroutine(storing))
         return stored
 
-    def usage(self, provider: str, model: str, **told: Any) -> None:
+    def usage(self, provider: str, model: str, **counts: Any) -> None:
         """As `Context.usage`."""
-        self._ask(lambda: self._context.usage(provider, model, **told))
+        self._call(lambda: self._context.usage(provider, model, **counts))
 
-    def _spoken(self, spoken: Message | ToolCall, *, at_once: bool) -> "ThreadMessage | None":
-        if at_once:
-            self._wait(spoken.tell())
+    def _write(self, message: Message | ToolCall, *, is_whole: bool) -> "ThreadMessage | None":
+        if is_whole:
+            self._wait(message.write_whole())
             return None
-        return ThreadMessage(spoken, self)
+        return ThreadMessage(message, self)
 
     def _blocking(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -82,34 +85,30 @@ class ThreadContext(Blocking):
         return call
 
 
-async def _awaiting(one: Awaitable[Any]) -> Any:
-    return await one
-
-
 class ThreadMessage:
-    """A message, a thought or a tool call that is being told by a handler in a thread."""
+    """A message, reasoning or tool call that a handler in a thread emits in parts."""
 
-    def __init__(self, spoken: Message | ToolCall, blocking: Blocking) -> None:
-        self._spoken = spoken
+    def __init__(self, message: Message | ToolCall, blocking: BlockingContext) -> None:
+        self._message = message
         self._blocking = blocking
         self.result: Any = msgspec.UNSET
         self.is_error = False
 
     @property
     def id(self) -> str:
-        return self._spoken.id
+        return self._message.id
 
     def write(self, delta: str) -> None:
-        """Tell the next part of it."""
-        self._blocking._wait(self._spoken.write(delta))  # noqa: SLF001 - its other half
+        """Emit the next part."""
+        self._blocking._wait(self._message.write(delta))  # noqa: SLF001 - part of ThreadContext
 
     def __enter__(self) -> Self:
-        self._blocking._wait(self._spoken.__aenter__())  # noqa: SLF001 - its other half
+        self._blocking._wait(self._message.__aenter__())  # noqa: SLF001 - part of ThreadContext
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self._spoken, ToolCall) and self.result is not msgspec.UNSET:
-            self._spoken.result, self._spoken.is_error = self.result, self.is_error
-        self._blocking._wait(self._spoken.__aexit__(kind, error, trace))  # noqa: SLF001 - its other half
+        if isinstance(self._message, ToolCall) and self.result is not msgspec.UNSET:
+            self._message.result, self._message.is_error = self.result, self.is_error
+        self._blocking._wait(self._message.__aexit__(kind, error, trace))  # noqa: SLF001 - part of ThreadContext

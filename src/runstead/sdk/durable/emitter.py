@@ -1,4 +1,4 @@
-"""How a handler tells what happens: events, log lines, artifacts."""
+"""What a handler reports while it runs: events, log lines and artifacts."""
 
 import asyncio
 import mimetypes
@@ -24,17 +24,17 @@ T = TypeVar("T")
 
 _ANY_TYPE: Final = "application/octet-stream"
 LOG_BYTES: Final = 1024 * 1024
-#: Beside the lines there may be words about them.
+#: Room for notes in a log, such as "(2 earlier lines were dropped)".
 _NOTE_BYTES: Final = 128
-_SPILL_CHARS: Final = 32 * 1024
+_LOG_EVENT_CHARS: Final = 32 * 1024
 
 
 class LeaseLostError(Exception):
-    """The run is not this worker's any more: its lease ran out, or it was cancelled. What is written is refused."""
+    """The worker no longer has the run: the lease expired, or the run was cancelled. Writes are refused."""
 
 
-class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares, not an accident
-    """Raise it in a handler to fail the run with this message, code and detail (any JSON), without a traceback."""
+class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares
+    """Raise it in a handler to fail the run with a message, code and detail (any JSON), without a traceback."""
 
     def __init__(self, message: str, code: str | None = None, detail: Any = None) -> None:
         super().__init__(message)
@@ -43,8 +43,8 @@ class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares, 
         self.detail = detail
 
 
-class Noted:
-    """There is nothing to wait for."""
+class NothingToWaitFor:
+    """An awaitable that is done already."""
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from ()
@@ -54,11 +54,11 @@ class Send(Protocol):
     def __call__(self, call: Call[T]) -> Awaitable[T]: ...
 
 
-class Telling:
-    """The half of a context that tells.
+class Emitter:
+    """The part of a context that emits events, collects log lines and stores artifacts.
 
-    `metadata` (usage: provider, model, inputTokens …) and `exit_code` go out with the completion where a handler sets
-    them, lines and artifacts always.
+    A handler may set `metadata` (usage: provider, model, inputTokens …) and `exit_code`. They are sent with the
+    completion, as are the log lines and the artifacts.
     """
 
     def __init__(
@@ -80,44 +80,45 @@ class Telling:
         self._line_bytes = 0
         self._dropped = 0
         self._logging = threading.Lock()  # lines come from any thread
-        self._kept = ""  # lines of earlier attempts
-        self._over = False
+        self._earlier_logs = ""  # lines of earlier attempts
+        self._closed = False
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is no longer this worker's. Handlers in threads look at it, since nothing interrupts them."""
-        return self._over
+        """Whether the worker no longer has the run. A handler in a thread has to check it: a thread is not interrupted."""
+        return self._closed
 
     def close(self) -> None:
-        """Refuse all that is told from now on."""
-        self._over = True
-        self._outbox.close(self._lost())
+        """Refuse all events from now on."""
+        self._closed = True
+        self._outbox.close(self._lease_lost())
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Append one event, an object with a string `type`: on its way once this returns, durable after `flush`."""
-        if self._over:
-            raise self._lost()
+    def emit_nowait(self, event: Mapping[str, Any]) -> None:
+        """Queue one event, an object with a string `type`, without waiting. It is durable after `flush`."""
+        if self._closed:
+            raise self._lease_lost()
         self._outbox.put(event)
 
-    def _lost(self) -> LeaseLostError:
-        return LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
+    def _lease_lost(self) -> LeaseLostError:
+        return LeaseLostError(f"This worker no longer has the run {self.run.run_id}")
 
     async def emit(self, event: Mapping[str, Any]) -> None:
-        """The same, waiting only where very much is on its way already."""
-        self.tell(event)
-        await self.room()
+        """Queue one event. Wait only while more than 4 MiB of events are queued."""
+        self.emit_nowait(event)
+        await self.drain()
 
     async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Append events in order, in few requests; they are durable once this returns. LeaseLostError.
+        """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
 
-        Through broken connections and restarts of the server each is stored once. Each request is one transaction.
+        Each event is stored once, also across broken connections and restarts of the server. Each request is one
+        transaction.
         """
         for event in events:
             await self.emit(event)
         await self.flush()
 
     async def flush(self) -> None:
-        """Wait until all that was told is durable. LeaseLostError, or what the server refused."""
+        """Wait until all events are durable. Raise LeaseLostError, or the server's refusal of an event."""
         await self._outbox.flush()
 
     async def _append(self, batch: list[msgspec.Raw]) -> None:
@@ -128,16 +129,16 @@ class Telling:
         )
 
     async def progress(self, fraction: float, message: str | None = None) -> None:
-        """Tell how far the run has come, from 0 to 1."""
+        """Emit the run's progress, from 0 to 1, with a message for people."""
         value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
         await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
 
-    async def room(self) -> None:
-        """Wait where very much is on its way."""
-        await self._outbox.room()
+    async def drain(self) -> None:
+        """Wait while more than 4 MiB of events are queued."""
+        await self._outbox.drain()
 
     def log(self, line: str) -> None:
-        """Add a line to the run's logs, which go out with the completion: the last MiB of them. From any thread."""
+        """Add a line to the run's logs. The last MiB is sent with the completion. Any thread may call it."""
         size = len(line.encode("utf-8", "replace")) + 1
         if size > LOG_BYTES:
             line = line.encode("utf-8", "replace")[-LOG_BYTES + 1 :].decode("utf-8", "ignore")
@@ -149,37 +150,36 @@ class Telling:
                 self._line_bytes -= len(self._lines.popleft().encode("utf-8", "replace")) + 1
                 self._dropped += 1
 
-    def keep(self, lines: str) -> None:
-        """What earlier attempts have logged, as `spill` has put it there."""
-        self._kept = _last(lines)
+    def restore_logs(self, lines: str) -> None:
+        """Begin the logs with those of earlier attempts, which `store_logs` stored as events."""
+        self._earlier_logs = _last(lines)
 
-    def spill(self) -> None:
-        """Put the lines so far among the events: this attempt ends here, and a later one completes the run."""
-        whole = self._new_lines()
-        if not whole:
+    def store_logs(self) -> None:
+        """Store the log lines as events: this attempt ends without completing the run, and a later one completes it."""
+        text = self._new_lines()
+        if not text:
             return
         with self._logging:
             self._lines.clear()
             self._line_bytes = self._dropped = 0
-        whole = whole.encode("utf-8", "replace").decode() + "\n"
-        for start in range(0, len(whole), _SPILL_CHARS):
-            self.tell(
-                {"type": "CUSTOM", "name": LOG, "value": {"lines": whole[start : start + _SPILL_CHARS]}}
-            )
+        text = text.encode("utf-8", "replace").decode() + "\n"
+        for start in range(0, len(text), _LOG_EVENT_CHARS):
+            value = {"lines": text[start : start + _LOG_EVENT_CHARS]}
+            self.emit_nowait({"type": "CUSTOM", "name": LOG, "value": value})
 
     def _new_lines(self) -> str:
-        """Those of this attempt, under a line of their own where there are earlier ones."""
+        """Return this attempt's lines. After lines of earlier attempts they begin with "(attempt n)"."""
         with self._logging:
             if not self._lines:
                 return ""
-            first = [f"(attempt {self.run.attempt})"] if self._kept else []
+            first = [f"(attempt {self.run.attempt})"] if self._earlier_logs else []
             if self._dropped:
                 first.append(f"({self._dropped} earlier lines were dropped)")
             return "\n".join([*first, *self._lines])
 
     def artifact(
         self,
-        what: bytes | bytearray | memoryview | str | os.PathLike[str],
+        source: bytes | bytearray | memoryview | str | os.PathLike[str],
         name: str | None = None,
         media_type: str | None = None,
         *,
@@ -188,38 +188,40 @@ class Telling:
         sha256: str | None = None,
         **more: Any,
     ) -> Awaitable[StoredArtifact | None]:
-        """`await ctx.artifact(b"…", name="report.csv")`, or with the path of a file, stores it with the run. The same
-        bytes under the same name change nothing, others take their place. The media type is guessed from the name where
-        it is not given.
+        """Store bytes or a file with the run, or record an artifact that is stored elsewhere.
 
-        `ctx.artifact("report.csv", uri="…", size=…)`, a name alone, notes something that is kept elsewhere; it goes out
-        with the completion, and there is nothing to wait for.
+        `await ctx.artifact(b"…", name="report.csv")` stores bytes. With a path in place of the bytes it stores the
+        file. The same bytes under the same name change nothing; other bytes replace them. Without `media_type` the
+        type is guessed from the name.
+
+        `ctx.artifact("report.csv", uri="…", size=…)` records an artifact that is stored elsewhere. The record is sent
+        with the completion, so there is nothing to await.
         """
-        if isinstance(what, str) and name is None:
+        if isinstance(source, str) and name is None:
             known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
             self.artifacts.append(
-                {"name": what} | {key: value for key, value in known.items() if value is not None}
+                {"name": source} | {key: value for key, value in known.items() if value is not None}
             )
-            return Noted()
+            return NothingToWaitFor()
         if more or size is not None or uri is not None or sha256 is not None:
-            raise TypeError("What is stored has a name and a media_type; the server finds out the rest")
+            raise TypeError("A stored artifact takes a name and a media_type; the server derives the rest")
         if name is None:
-            if not isinstance(what, str | os.PathLike):
+            if not isinstance(source, str | os.PathLike):
                 raise TypeError('Bytes need a name: await ctx.artifact(b"…", name="report.csv")')
-            name = Path(what).name
+            name = Path(source).name
         if not 0 < len(name) <= 255 or "/" in name or any(ord(char) < 32 for char in name):
             raise ValueError(f"An artifact's name has 1 to 255 characters, no slash and no control: {name!r}")
-        return self._store(what, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
+        return self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
 
     async def _store(
-        self, what: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str
+        self, source: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str
     ) -> StoredArtifact:
-        upload = Upload(what)
+        upload = Upload(source)
         sha256 = await in_thread(upload.sha256, f"runstead-{self.run.run_id}")
         if self.run.attempt > 1:  # an earlier attempt may have stored it: gigabytes need not be sent again
             for one in (await self.send(self.calls.get_run(self.run.run_id))).artifacts:
                 if (one.get("name"), one.get("sha256"), one.get("media_type")) == (name, sha256, media_type):
-                    with suppress(msgspec.ValidationError):  # a mere note
+                    with suppress(msgspec.ValidationError):  # it was recorded, not stored
                         return msgspec.convert(one, StoredArtifact)
         answer = await self.send(
             self.calls.store_artifact(
@@ -236,12 +238,12 @@ class Telling:
 
     @property
     def logs(self) -> str | None:
-        """The lines so far, None where there is none."""
-        return _last(self._kept + self._new_lines()) or None
+        """The log lines so far; None where there are none."""
+        return _last(self._earlier_logs + self._new_lines()) or None
 
 
 def _last(lines: str) -> str:
-    """As much of it as a run's logs hold, from its end."""
+    """Return the end of the text, as much as a run's logs may have."""
     if len(lines) <= LOG_BYTES // 4:
         return lines
     return lines.encode("utf-8", "replace")[-LOG_BYTES - _NOTE_BYTES :].decode("utf-8", "ignore")

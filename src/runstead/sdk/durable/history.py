@@ -1,4 +1,4 @@
-"""What a run's log tells of the steps that its earlier attempts took."""
+"""The history of a run: what its event log says about the steps, waits and messages of earlier tries."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ STEP_STARTED: Final = "STEP_STARTED"
 STEP_FINISHED: Final = "STEP_FINISHED"
 CUSTOM: Final = "CUSTOM"
 RESULT: Final = "TOOL_CALL_RESULT"
-#: Where a message, a thought or a tool call begins and ends → the member that names it.
+#: Events that start and end a text, reasoning or tool call → the member that identifies it.
 STARTS: Final = {
     "TEXT_MESSAGE_START": "messageId",
     "REASONING_MESSAGE_START": "messageId",
@@ -24,9 +24,10 @@ ENDS: Final = {
     "REASONING_MESSAGE_END": "messageId",
     "TOOL_CALL_END": "toolCallId",
 }
-#: The types that hold a run's history; all others are left unread.
+#: The event types that hold a run's history. No other type is read.
 TYPES: Final = (STEP_STARTED, STEP_FINISHED, CUSTOM, *STARTS, *ENDS, RESULT)
 
+# Names of CUSTOM events
 ASKED: Final = "run.asked"
 RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
@@ -35,14 +36,15 @@ VALUE: Final = "run.value"
 USAGE: Final = "run.usage"
 LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
+#: The step name of a gather.
 GATHER: Final = "gather"
 
-#: A place, or below a gather a branch and a place in it, and so on.
+#: A number, or the number of a gather, of a branch in it and of a step in the branch, and so on.
 _STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
 
 
-class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a step failed for good. `final`: the run is not tried again. `detail` is any JSON."""
+class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a step failed after its last try. `final`: the run is not retried. `detail` is any JSON."""
 
     message: str
     code: str | None = None
@@ -50,160 +52,163 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: Any = None
 
 
-class Finished(msgspec.Struct, frozen=True):
-    """A step that has come to its end: with a result, any JSON, or with a failure."""
+class FinishedStep(msgspec.Struct, frozen=True):
+    """The outcome of a step: a result (any JSON) or a failure."""
 
     result: Any = None
-    error: Failure | None = None
+    error: StepFailure | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a wait got. `type` is that of the resume: approval, event, timer …"""
+class WaitResult(msgspec.Struct, frozen=True):
+    """The result of a wait. `type` is the type of the resume: approval, event, timer …"""
 
     type: str
     result: Any = None
     is_error: bool = False
 
 
-class Begun(msgspec.Struct, frozen=True):
-    """A message, a thought or a tool call that was begun: as which event of which type."""
+class StartedMessage(msgspec.Struct, frozen=True):
+    """A text, reasoning or tool call that was started: the id and the type of its start event."""
 
     event_id: int
     type: str
 
 
 class History:
-    """Steps by their id, answers by the call that asked for them, values by the id of the step that took them."""
+    """Steps by id, results of waits by call id, recorded values by step id, messages by message id."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
-        self.names: dict[str, str] = {}
-        self.begun: set[str] = set()  # and not finished
-        self.finished: dict[str, Finished] = {}
-        self.tries: dict[str, int] = {}  # of the steps that were begun: tries that failed
-        self.answers: dict[str, Answer] = {}
+        self.step_names: dict[str, str] = {}
+        self.started: set[str] = set()  # and not finished
+        self.finished: dict[str, FinishedStep] = {}
+        self.failed_tries: dict[str, int] = {}  # of steps that are started
+        self.wait_results: dict[str, WaitResult] = {}
         self.values: dict[str, Any] = {}
-        self.untils: dict[str, datetime] = {}  # when a wait that was begun goes on by itself
+        self.wait_ends: dict[str, datetime] = {}  # when a started wait ends without a result
         self.gathers: set[str] = set()
-        self.failures: dict[str, int] = {}  # of gathers: the number of the branch that failed
-        #: Steps that a retry forgot, and by which: what they asked of others is asked under another name now.
-        self.forgotten: dict[str, int] = {}
+        self.failed_branches: dict[str, int] = {}  # gather → the number of the branch that failed
+        #: Steps that a retry of the run reset, and the number of that retry. Their waits get new call ids.
+        self.reset_steps: dict[str, int] = {}
         self.retries = 0
-        self.told: dict[str, Begun] = {}  # messages, thoughts and tool calls, by their id
-        self.ended: set[str] = set()
-        self.followers: dict[str, str] = {}  # what was broken off → what took its place
-        self.results: set[str] = set()
+        self.messages: dict[str, StartedMessage] = {}
+        self.ended_messages: set[str] = set()
+        self.replacements: dict[str, str] = {}  # an interrupted message → the message that replaced it
+        self.tool_results: set[str] = set()
         self.usages: dict[str, dict[str, Any]] = {}
-        self.lines = ""  # of the log, as earlier attempts left it
+        self.logs = ""  # of earlier attempts
         self._timer_at: datetime | None = None
         for event in events:
-            self._take(event)
+            self._add(event)
 
-    def know(self, step_id: str, name: str) -> None:
-        self.names[step_id] = name
+    def add_step(self, step_id: str, name: str) -> None:
+        self.step_names[step_id] = name
         self.gathers.update(_gathers(step_id))
 
-    def over(self, until: datetime | None) -> bool:
-        """Whether the server has ended a wait at this time or later. The worker's clock has no say: it may be wrong."""
-        return until is not None and self._timer_at is not None and until <= self._timer_at
+    def has_timed_out(self, end: datetime | None) -> bool:
+        """Whether the server has ended a wait at this time or later. The worker's clock may be wrong, so it is not read."""
+        return end is not None and self._timer_at is not None and end <= self._timer_at
 
-    def pass_over(self, call_ids: Iterable[str]) -> None:
-        """Waits that somebody has ended by hand, without an answer."""
+    def mark_timed_out(self, call_ids: Iterable[str]) -> None:
+        """End waits that a client resumed without a result."""
         for call_id in call_ids:
-            self.answers.setdefault(call_id, Answer("timer"))
+            self.wait_results.setdefault(call_id, WaitResult("timer"))
 
-    def after(self, count: int) -> str | None:
-        """The first step of the trunk beyond so many."""
-        beyond = [int(step_id) for step_id in self.names if step_id.isdecimal() and int(step_id) > count]
-        return str(min(beyond)) if beyond else None
+    def first_step_after(self, count: int) -> str | None:
+        """Return the first step of the root branch whose number is above `count`."""
+        later = [int(step_id) for step_id in self.step_names if step_id.isdecimal() and int(step_id) > count]
+        return str(min(later)) if later else None
 
-    def _take(self, event: Event) -> None:
+    def _add(self, event: Event) -> None:
         payload = event.payload
         if event.event_type in STARTS or event.event_type in ENDS or event.event_type == RESULT:
-            self._take_told(event.event_id, event.event_type, payload)
+            self._add_message_event(event.event_id, event.event_type, payload)
             return
         if event.event_type == CUSTOM:
             value = payload.get("value")
             if isinstance(value, dict):
-                self._take_custom(payload.get("name"), value, event.created_at)
+                self._add_custom(payload.get("name"), value, event.created_at)
             return
         step_id, name = payload.get("stepId"), payload.get("stepName")
         if not _is_step(step_id) or not isinstance(name, str):
-            return  # told by the handler itself, for those who watch
-        self.know(step_id, name)
+            return  # emitted by the handler itself, for followers of the run
+        self.add_step(step_id, name)
         if event.event_type == STEP_STARTED:
-            self.begun.add(step_id)
+            self.started.add(step_id)
             if payload.get("until") is not None:
-                self.untils[step_id] = datetime.fromisoformat(payload["until"])
+                self.wait_ends[step_id] = datetime.fromisoformat(payload["until"])
             return
         error = payload.get("error")
-        failure = None if error is None else msgspec.convert(error, Failure)
-        self.begun.discard(step_id)
-        self.tries.pop(step_id, None)
-        self.finished[step_id] = Finished(payload.get("result"), failure)
+        failure = None if error is None else msgspec.convert(error, StepFailure)
+        self.started.discard(step_id)
+        self.failed_tries.pop(step_id, None)
+        self.finished[step_id] = FinishedStep(payload.get("result"), failure)
 
-    def _take_told(self, event_id: int, kind: str, payload: dict[str, Any]) -> None:
-        if kind == RESULT:
-            self.results.add(str(payload.get("toolCallId")))
+    def _add_message_event(self, event_id: int, event_type: str, payload: dict[str, Any]) -> None:
+        if event_type == RESULT:
+            self.tool_results.add(str(payload.get("toolCallId")))
             return
-        told = str(payload.get(STARTS.get(kind) or ENDS[kind]))
-        if kind in STARTS:
-            self.told[told] = Begun(event_id, kind)
+        message_id = str(payload.get(STARTS.get(event_type) or ENDS[event_type]))
+        if event_type in STARTS:
+            self.messages[message_id] = StartedMessage(event_id, event_type)
             return
-        self.ended.add(told)
+        self.ended_messages.add(message_id)
         if isinstance(payload.get("supersededBy"), str):
-            self.followers[told] = payload["supersededBy"]
+            self.replacements[message_id] = payload["supersededBy"]
 
-    def _take_custom(self, name: Any, value: dict[str, Any], at: datetime | None) -> None:
+    def _add_custom(self, name: Any, value: dict[str, Any], at: datetime | None) -> None:
         step_id = value.get("step_id")
         if name == RESUMED:
-            self._take_answer(value, at)
+            self._add_wait_result(value, at)
         elif name == RETRIED:
             self.retries += 1
-            # The step that brought the last try down is taken anew, with what came of its failure; one whose failure
-            # was handled is not.
+            # The step that failed the last try runs again, and so do the steps after it. A step whose failure the
+            # handler caught keeps its failure.
             if _is_step(step_id):
-                self._forget(step_id)
+                self._reset(step_id)
         elif name == USAGE and isinstance(value.get("id"), str):
             self.usages[value["id"]] = value
         elif name == LOG and isinstance(value.get("lines"), str):
-            self.lines += value["lines"]
+            self.logs += value["lines"]
         elif not _is_step(step_id):
             return
         elif name == STEP_RETRIED:
-            self.tries[step_id] = self.tries.get(step_id, 0) + 1
+            self.failed_tries[step_id] = self.failed_tries.get(step_id, 0) + 1
         elif name == GATHER_FAILED and isinstance(value.get("branch"), int):
             self.gathers.add(step_id)
-            self.failures[step_id] = value["branch"]
+            self.failed_branches[step_id] = value["branch"]
         elif name == VALUE:
-            self.know(step_id, str(value.get("name", "now")))
+            self.add_step(step_id, str(value.get("name", "now")))
             self.values[step_id] = value.get("value")
 
-    def _take_answer(self, value: dict[str, Any], at: datetime | None) -> None:
+    def _add_wait_result(self, value: dict[str, Any], at: datetime | None) -> None:
         call_id = value.get("tool_call_id")
         if value.get("type") == "timer" and at is not None:
-            # It ends every wait whose time has come by then, whichever of them the run was waiting for.
+            # A timer ends every wait whose end is at or before this time, not only the one that the run waited for.
             self._timer_at = max(at, self._timer_at or at)
         elif isinstance(call_id, str):
-            self.answers[call_id] = Answer(
+            self.wait_results[call_id] = WaitResult(
                 str(value.get("type")), value.get("result"), bool(value.get("is_error"))
             )
 
-    def _forget(self, failed: str) -> None:
-        place = _place(failed)
-        for step_id in [one for one in self.names if one == failed or _comes_after(place, _place(one))]:
-            del self.names[step_id]
-            self.begun.discard(step_id)
-            for of_steps in (self.finished, self.tries, self.values, self.untils):
-                of_steps.pop(step_id, None)
+    def _reset(self, failed: str) -> None:
+        """Remove the failed step and the steps after it, so that they run again."""
+        position = _position(failed)
+        for step_id in [
+            one for one in self.step_names if one == failed or _comes_after(position, _position(one))
+        ]:
+            del self.step_names[step_id]
+            self.started.discard(step_id)
+            for by_step in (self.finished, self.failed_tries, self.values, self.wait_ends):
+                by_step.pop(step_id, None)
             if step_id != failed:
-                self.forgotten[step_id] = self.retries
-        self.failures = {
+                self.reset_steps[step_id] = self.retries
+        self.failed_branches = {
             gather: branch
-            for gather, branch in self.failures.items()
-            if not failed.startswith(f"{gather}.") and not _comes_after(place, _place(gather))
+            for gather, branch in self.failed_branches.items()
+            if not failed.startswith(f"{gather}.") and not _comes_after(position, _position(gather))
         }
-        self.gathers = self.failures.keys() | {
-            gather for step_id in self.names for gather in _gathers(step_id)
+        self.gathers = self.failed_branches.keys() | {
+            gather for step_id in self.step_names for gather in _gathers(step_id)
         }
 
 
@@ -211,19 +216,19 @@ def _is_step(step_id: Any) -> TypeGuard[str]:
     return isinstance(step_id, str) and _STEP_ID.fullmatch(step_id) is not None
 
 
-def _place(step_id: str) -> list[int]:
+def _position(step_id: str) -> list[int]:
     return [int(number) for number in step_id.split(".")]
 
 
 def _gathers(step_id: str) -> list[str]:
-    """Of 3.1.2.4.1: 3 and 3.1.2."""
+    """Return the gathers around a step: for 3.1.2.4.1 they are 3 and 3.1.2."""
     numbers = step_id.split(".")
     return [".".join(numbers[:length]) for length in range(1, len(numbers), 2)]
 
 
-def _comes_after(place: list[int], other: list[int]) -> bool:
-    """Whether the code comes to `other` after `place`, and not beside it, in another branch of a gather."""
-    for depth, (mine, its) in enumerate(zip(place, other, strict=False)):
-        if mine != its:
-            return depth % 2 == 0 and its > mine
+def _comes_after(first: list[int], second: list[int]) -> bool:
+    """Whether the handler reaches `second` after `first`. Steps in other branches of the same gather do not count."""
+    for depth, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return depth % 2 == 0 and b > a
     return False

@@ -1,8 +1,8 @@
-"""How a handler speaks while it works: text, thoughts and tool calls as AG-UI events, and what the models used.
+"""Text, reasoning and tool calls as AG-UI events, and the token usage of models.
 
-A handler that is taken up again says again what it said outside of steps. What the log has of it is not told twice: a
-message that ended there is dropped, one that was cut off goes on where it stopped. Where the new words are not the old
-ones, the old message is ended and the new one told whole.
+When a handler runs again, it repeats what it emitted outside of steps. Nothing is stored twice: a message that has
+ended in the log is dropped, and an interrupted one continues where it stopped. If the new text differs from the stored
+text, the stored message is ended and a new one is emitted from the beginning.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, Self
 
 import msgspec
 
-from runstead.sdk.durable.branch import inside
+from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
-from runstead.sdk.durable.waits import Durable
+from runstead.sdk.durable.waits import Waits
 from runstead.sdk.models.usage import summed
 
 Role = Literal["assistant", "user", "system", "developer"]
@@ -23,8 +23,11 @@ Role = Literal["assistant", "user", "system", "developer"]
 _DELTA_CHARS: Final = 32 * 1024
 
 
-class Kind(msgspec.Struct, frozen=True):
-    """The events that something is told in, in order; the last of `starts` and the first of `ends` bound it."""
+class MessageKind(msgspec.Struct, frozen=True):
+    """The event types of a message, in order. `content` comes after the last of `starts`, before the first of `ends`.
+
+    `mark` is part of the id of such a message, `member` holds the id in its events.
+    """
 
     mark: str
     starts: tuple[str, ...]
@@ -33,70 +36,74 @@ class Kind(msgspec.Struct, frozen=True):
     member: str = "messageId"
 
 
-TEXT: Final = Kind("m", ("TEXT_MESSAGE_START",), "TEXT_MESSAGE_CONTENT", ("TEXT_MESSAGE_END",))
-REASONING: Final = Kind(
+TEXT: Final = MessageKind("m", ("TEXT_MESSAGE_START",), "TEXT_MESSAGE_CONTENT", ("TEXT_MESSAGE_END",))
+REASONING: Final = MessageKind(
     "r",
     ("REASONING_START", "REASONING_MESSAGE_START"),
     "REASONING_MESSAGE_CONTENT",
     ("REASONING_MESSAGE_END", "REASONING_END"),
 )
-TOOL: Final = Kind("c", ("TOOL_CALL_START",), "TOOL_CALL_ARGS", ("TOOL_CALL_END",), "toolCallId")
+TOOL: Final = MessageKind("c", ("TOOL_CALL_START",), "TOOL_CALL_ARGS", ("TOOL_CALL_END",), "toolCallId")
 _BY_START: Final = {kind.starts[-1]: kind for kind in (TEXT, REASONING, TOOL)}
 
 
-class Speaking(Durable):
-    """The speaking part of a context."""
+class MessageStream(Waits):
+    """The part of a context that emits messages, reasoning and tool calls, and records token usage."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._open: dict[str, Kind] = {}  # what was begun in this attempt and has not ended
+        self._open: dict[str, MessageKind] = {}  # messages that this attempt started and did not end
         self._usages: dict[str, dict[str, Any]] = {}
-        self._placed = 0
+        self._count = 0  # of messages, where no app serves the handler
 
-    def begin(self, history: History, rounds: int | None = None) -> None:
-        super().begin(history, rounds)
+    def begin(self, history: History, tries: int | None = None) -> None:
+        super().begin(history, tries)
         self._open.clear()
         self._usages = dict(history.usages)
-        self.keep(history.lines)
+        self.restore_logs(history.logs)
 
-    def _place(self, mark: str) -> str:
-        """The id of what is told next: the same when the handler runs again."""
-        step, branch = inside(), self.branch
+    def _next_id(self, mark: str) -> str:
+        """Return the id of the next message. It is the same when the handler runs again."""
+        step, branch = running_step(), self.branch
         if step is not None:
-            return step.told_id(mark)
+            return step.next_emit_id(mark)
         if branch is not None:
-            return branch.told_id(mark)
-        self._placed += 1
-        return f"{self.run.attempt}//{mark}{self._placed}"
+            return branch.next_emit_id(mark)
+        self._count += 1
+        return f"{self.run.attempt}//{mark}{self._count}"
 
     async def emit(self, event: Mapping[str, Any]) -> None:
-        """Append one event: an object with a string `type`, in AG-UI form. It goes out after 50 ms, or with 24 events or
-        512 KiB. Said again by a handler that is taken up again, at the same place and with the same members, it is
-        stored once.
+        """Append one event: an object with a string `type`, in AG-UI form.
+
+        It is sent after 50 ms, or with 24 events or 512 KiB. A handler that runs again emits it again: at the same
+        position and with the same members it is stored once.
         """
-        if self.branch is not None and inside() is None and "idempotency_key" not in event:
-            # One that is nested deep has a place longer than a key may be: both are hashed.
-            told = [self._place("e"), event]
-            digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
+        if self.branch is not None and running_step() is None and "idempotency_key" not in event:
+            # Hashed, because the id of a deeply nested branch is longer than a key may be.
+            identity = [self._next_id("e"), event]
+            digest = hashlib.sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()
             event = {**event, "idempotency_key": f"told:{digest}"}
         await super().emit(event)
 
     def text(self, whole: str | None = None, *, role: Role = "assistant") -> "Message":
-        """A message. `await ctx.text("Hello")` tells it whole;
-        `async with ctx.text() as message: await message.write("Hel")` part by part.
+        """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
+        `async with ctx.text() as message: await message.write("Hel")`.
         """
-        return Message(Stream(self, TEXT, self._place("m"), {"role": role}), whole)
+        return Message(MessageWriter(self, TEXT, self._next_id("m"), {"role": role}), whole)
 
     def reasoning(self, whole: str | None = None) -> "Message":
-        """What the model thinks, told as `text` is."""
-        return Message(Stream(self, REASONING, self._place("r"), {"role": "reasoning"}), whole)
+        """Emit reasoning of the model, as `text` emits a message."""
+        return Message(MessageWriter(self, REASONING, self._next_id("r"), {"role": "reasoning"}), whole)
 
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> "ToolCall":
-        """A call of a tool, and what came of it (any JSON). `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
-        `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`. Without `arguments`,
-        `await call.write(…)` tells their JSON part by part.
+        """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
+        `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`.
+
+        Without `arguments`, `await call.write(…)` emits their JSON in parts.
         """
-        return ToolCall(Stream(self, TOOL, self._place("c"), {"toolCallName": name}), arguments, result)
+        return ToolCall(
+            MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name}), arguments, result
+        )
 
     def usage(
         self,
@@ -111,8 +118,9 @@ class Speaking(Durable):
         provider_request_id: str | None = None,
         partial: bool = False,
     ) -> None:
-        """Note what one call of a model used, in tokens; it is kept in the log, and told once. The sums are the run's
-        metadata. `partial`: the provider did not tell all of it.
+        """Record the tokens that one call of a model used. The sums become the run's metadata.
+
+        The record is stored in the log, once across tries. `partial`: the provider did not report all of them.
         """
         counts = {
             "inputTokens": input_tokens,
@@ -123,241 +131,252 @@ class Speaking(Durable):
         for name, count in counts.items():
             if count < 0:
                 raise ValueError(f"{name} must not be below 0, and is {count}")
-        used_id = self._place("u")
-        if used_id in self._usages:
+        usage_id = self._next_id("u")
+        if usage_id in self._usages:
             return
-        told = {"id": used_id, "provider": provider, "model": model, **counts, "partial": partial}
-        told |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
-        told = {name: value for name, value in told.items() if value is not None}
-        self._usages[used_id] = told
-        self.tell({"type": CUSTOM, "name": USAGE, "value": told})
+        usage = {"id": usage_id, "provider": provider, "model": model, **counts, "partial": partial}
+        usage |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
+        usage = {name: value for name, value in usage.items() if value is not None}
+        self._usages[usage_id] = usage
+        self.emit_nowait({"type": CUSTOM, "name": USAGE, "value": usage})
 
     @property
     def completion_metadata(self) -> dict[str, Any] | None:
-        """The sums of `usage`, and over them what the handler has set as `metadata`."""
-        used = summed(self._usages.values())
-        if used is None or self.metadata is None:
-            return self.metadata if used is None else used
-        return used | self.metadata
+        """The sums of `usage`, overridden by the members that the handler set as `metadata`."""
+        sums = summed(self._usages.values())
+        if sums is None or self.metadata is None:
+            return self.metadata if sums is None else sums
+        return sums | self.metadata
 
     async def finish(self) -> None:
-        """End what was begun and never ended, and wait until all that was told is stored."""
+        """End the messages that are still open, and wait until all events are stored."""
         history = self._history
-        cut_off = {told: _BY_START[begun.type] for told, begun in history.told.items()}
-        for told, kind in (cut_off | self._open).items():
-            if told not in history.ended:
+        interrupted = {message_id: _BY_START[start.type] for message_id, start in history.messages.items()}
+        for message_id, kind in (interrupted | self._open).items():
+            if message_id not in history.ended_messages:
                 for end in kind.ends:
-                    self.tell({"type": end, kind.member: told})
+                    self.emit_nowait({"type": end, kind.member: message_id})
         self._open.clear()
         await self.flush()
 
-    # For what is being told
+    # For MessageWriter
 
     @property
     def history(self) -> History:
         return self._history
 
-    def id_of(self, place: str) -> str:
-        return str(self._uuid(place))
+    def uuid_of(self, name: str) -> str:
+        """Return the UUID of a name in this run, the same in every try."""
+        return str(self._uuid(name))
 
-    def speaks(self, told: str, kind: Kind) -> None:
-        self._open[told] = kind
+    def mark_open(self, message_id: str, kind: MessageKind) -> None:
+        self._open[message_id] = kind
 
-    def has_spoken(self, told: str) -> None:
-        self._open.pop(told, None)
-        self._history.ended.add(told)
+    def mark_ended(self, message_id: str) -> None:
+        self._open.pop(message_id, None)
+        self._history.ended_messages.add(message_id)
 
-    async def logged(self, kind: Kind, told: str) -> str:
-        """What the log has of a message that was begun."""
-        after, parts = self._history.told[told].event_id, []
+    async def stored_text(self, kind: MessageKind, message_id: str) -> str:
+        """Return the text that the log has of a message."""
+        after, parts = self._history.messages[message_id].event_id, []
         while True:
-            asked = self.calls.list_events(
+            call = self.calls.list_events(
                 self.run.run_id, after_event_id=after, limit=500, event_types=[kind.content]
             )
-            page = await self.send(asked)
+            page = await self.send(call)
             parts += [
                 str(event.payload.get("delta", ""))
                 for event in page.data
-                if event.payload.get(kind.member) == told
+                if event.payload.get(kind.member) == message_id
             ]
             if page.page_info.next is None:
                 return "".join(parts)
             after = int(page.page_info.next)
 
 
-class Stream:
-    """Something told part by part, under one id."""
+class MessageWriter:
+    """Emits one message in parts, under one id."""
 
-    def __init__(self, context: Speaking, kind: Kind, place: str, head: Mapping[str, Any]) -> None:
+    def __init__(
+        self, context: MessageStream, kind: MessageKind, name: str, start: Mapping[str, Any]
+    ) -> None:
+        """`name` identifies the message in its run. `start` holds the members of its start event."""
         self._context = context
         self._kind = kind
-        self._head = head
-        self.id = str(context.id_of(place))
-        self._over = False  # all of it is in the log
-        self._logged = ""  # what the log has of it, as far as it was not said again
-        self._again = ""  # what was said again
+        self._start_members = start
+        self.id = context.uuid_of(name)
+        self._ended = False
+        self._stored = ""  # stored text that this try has not repeated yet
+        self._repeated = ""  # stored text that this try has repeated
 
-    def _tell(self, kind: str, **members: Any) -> None:
-        self._context.tell({"type": kind, self._kind.member: self.id, **members})
+    def _emit(self, event_type: str, **members: Any) -> None:
+        self._context.emit_nowait({"type": event_type, self._kind.member: self.id, **members})
 
     async def open(self) -> None:
         history = self._context.history
-        while self.id in history.followers:
-            self.id = history.followers[self.id]
-        if self.id in history.ended:
-            self._over = True
-        elif self.id in history.told:
-            self._logged = await self._context.logged(self._kind, self.id)
-            self._context.speaks(self.id, self._kind)
+        while self.id in history.replacements:
+            self.id = history.replacements[self.id]
+        if self.id in history.ended_messages:
+            self._ended = True
+        elif self.id in history.messages:
+            self._stored = await self._context.stored_text(self._kind, self.id)
+            self._context.mark_open(self.id, self._kind)
         else:
             self._start()
 
     def _start(self) -> None:
         for start in self._kind.starts:
-            self._tell(start, **(self._head if start == self._kind.starts[-1] else {}))
-        self._context.speaks(self.id, self._kind)
+            self._emit(start, **(self._start_members if start == self._kind.starts[-1] else {}))
+        self._context.mark_open(self.id, self._kind)
 
     async def write(self, delta: str) -> None:
-        if self._over:
+        if self._ended:
             return
-        if self._logged:
-            length = min(len(delta), len(self._logged))
-            if delta[:length] != self._logged[:length]:
-                self._supersede()
+        if self._stored:
+            length = min(len(delta), len(self._stored))
+            if delta[:length] != self._stored[:length]:
+                self._replace()
             else:
-                self._again += delta[:length]
-                self._logged, delta = self._logged[length:], delta[length:]
-        await self._content(delta)
+                self._repeated += delta[:length]
+                self._stored, delta = self._stored[length:], delta[length:]
+        await self._write_content(delta)
 
-    async def _content(self, text: str) -> None:
+    async def _write_content(self, text: str) -> None:
         for start in range(0, len(text), _DELTA_CHARS):
-            self._tell(self._kind.content, delta=text[start : start + _DELTA_CHARS])
-            await self._context.room()
+            self._emit(self._kind.content, delta=text[start : start + _DELTA_CHARS])
+            await self._context.drain()
 
-    def _supersede(self) -> None:
-        """The words are others than the log's: end what is there, and begin anew with what was said so far."""
-        follower = str(self._context.id_of(f"{self.id}~"))
-        self._end(supersededBy=follower)
-        self.id, self._logged = follower, ""
+    def _replace(self) -> None:
+        """End the stored message, whose text differs, and start one that replaces it with the text so far."""
+        replacement = self._context.uuid_of(f"{self.id}~")
+        self._end(supersededBy=replacement)
+        self.id, self._stored = replacement, ""
         self._start()
-        if self._again:
-            self._tell(self._kind.content, delta=self._again)
+        if self._repeated:
+            self._emit(self._kind.content, delta=self._repeated)
 
     def _end(self, **members: Any) -> None:
         for end in self._kind.ends:
-            self._tell(end, **(members if end == self._kind.ends[0] else {}))
-        self._context.has_spoken(self.id)
+            self._emit(end, **(members if end == self._kind.ends[0] else {}))
+        self._context.mark_ended(self.id)
 
     def close(self) -> None:
-        if self._over:
+        if self._ended:
             return
-        if self._logged:  # it ends sooner than the log has it
-            self._supersede()
+        if self._stored:  # the stored text is longer
+            self._replace()
         self._end()
-        self._over = True
+        self._ended = True
 
-    def result(self, value: Any, *, is_error: bool) -> None:
-        """What came of a tool call, once."""
+    def emit_result(self, value: Any, *, is_error: bool) -> None:
+        """Emit the result of a tool call, once across tries."""
         history = self._context.history
-        if self.id in history.results:
+        if self.id in history.tool_results:
             return
-        history.results.add(self.id)
+        history.tool_results.add(self.id)
         content = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        told = {
-            "messageId": str(self._context.id_of(f"{self.id}/result")),
+        members = {
+            "messageId": self._context.uuid_of(f"{self.id}/result"),
             "content": content,
             "role": "tool",
         }
-        self._tell(RESULT, **told, **({"isError": True} if is_error else {}))
+        self._emit(RESULT, **members, **({"isError": True} if is_error else {}))
 
-    def leave(self) -> None:
-        """It is left by an error. In a step, which is tried anew as a whole, it ends; a handler may come back to it."""
-        if inside() is not None and not self._context.cancelled:
+    def interrupt(self) -> None:
+        """Handle an exception inside the message.
+
+        In a step the message ends, because a retry of the step emits a new one. In a handler it stays open, because a
+        later try may continue it.
+        """
+        if running_step() is not None and not self._context.cancelled:
             self.close()
 
 
 class Message:
-    """A message, or a thought, that is being told. `id` is its messageId."""
+    """A message, or reasoning, that is being emitted. `id` is its messageId."""
 
-    def __init__(self, stream: Stream, whole: str | None) -> None:
-        self._stream = stream
-        self._whole = whole
+    def __init__(self, writer: MessageWriter, text: str | None) -> None:
+        self._writer = writer
+        self._text = text
 
     @property
     def id(self) -> str:
-        return self._stream.id
+        return self._writer.id
 
     async def write(self, delta: str) -> None:
-        """Tell the next part of it."""
-        await self._stream.write(delta)
+        """Emit the next part."""
+        await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
-        await self._stream.open()
-        if self._whole is not None:
-            await self._stream.write(self._whole)
+        await self._writer.open()
+        if self._text is not None:
+            await self._writer.write(self._text)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._stream.close()
+            self._writer.close()
         else:
-            self._stream.leave()
+            self._writer.interrupt()
 
-    async def tell(self) -> None:
-        """Tell it whole."""
-        if self._whole is None:
+    async def write_whole(self) -> None:
+        """Emit the whole message."""
+        if self._text is None:
             raise TypeError('Give the whole text, as in await ctx.text("Hello"), or use async with')
         async with self:
             pass
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self.tell().__await__()
+        return self.write_whole().__await__()
 
 
 class ToolCall:
-    """A tool call that is being told. Set `result` (any JSON), and `is_error` where it is none; `id` is its toolCallId."""
+    """A tool call that is being emitted. `id` is its toolCallId.
 
-    def __init__(self, stream: Stream, arguments: Any, result: Any) -> None:
-        self._stream = stream
+    Set `result` (any JSON); set `is_error` too where the result is an error.
+    """
+
+    def __init__(self, writer: MessageWriter, arguments: Any, result: Any) -> None:
+        self._writer = writer
         self._arguments = arguments
         self.result = result
         self.is_error = False
 
     @property
     def id(self) -> str:
-        return self._stream.id
+        return self._writer.id
 
     async def write(self, delta: str) -> None:
-        """Tell the next part of its arguments' JSON."""
+        """Emit the next part of the arguments' JSON."""
         if self._arguments is not None:
-            raise TypeError("The arguments were given whole")
-        await self._stream.write(delta)
+            raise TypeError("The whole arguments were given already")
+        await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
-        await self._stream.open()
+        await self._writer.open()
         if self._arguments is not None:
-            await self._stream.write(msgspec.json.encode(self._arguments).decode())
-            self._stream.close()
+            await self._writer.write(msgspec.json.encode(self._arguments).decode())
+            self._writer.close()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._stream.leave()
-            if inside() is None or not isinstance(error, Exception):
+            self._writer.interrupt()
+            if running_step() is None or not isinstance(error, Exception):
                 return
             self.result, self.is_error = str(error) or type(error).__name__, True
-        self._stream.close()
+        self._writer.close()
         if self.result is not msgspec.UNSET:
-            self._stream.result(self.result, is_error=self.is_error)
+            self._writer.emit_result(self.result, is_error=self.is_error)
 
-    async def tell(self) -> None:
-        """Tell it whole."""
+    async def write_whole(self) -> None:
+        """Emit the whole tool call."""
         async with self:
             pass
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self.tell().__await__()
+        return self.write_whole().__await__()

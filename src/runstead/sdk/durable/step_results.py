@@ -1,4 +1,4 @@
-"""What becomes of steps: their results, and what can go wrong with them."""
+"""Outcomes of steps: encoded results, failures, and the exceptions that handlers catch."""
 
 import asyncio
 import re
@@ -9,27 +9,27 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from runstead.sdk.durable.emitter import RunFailed
-from runstead.sdk.durable.history import Failure
+from runstead.sdk.durable.history import StepFailure
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 
 T = TypeVar("T")
 
-#: A step's end is an event, and the server takes events below 256 KiB.
+#: The result is part of an event, and the server accepts events below 256 KiB.
 RESULT_BYTES_MAX: Final = 255 * 1024
 MESSAGE_CHARS_MAX: Final = 4096
-#: A code for programs. Whatever else an exception may call its `code` is none.
+#: Codes look like OUT_OF_STOCK. Other values of an exception's `code` attribute are ignored.
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 
 
-class StepFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an accident
-    """A step whose last try failed. The same is raised when the handler runs again.
+class StepFailed(Exception):  # noqa: N818 - as RunFailed: an expected outcome
+    """A step failed in its last try. Each later run of the handler raises it again at the same place.
 
-    `code` is the error's own, or its type's name; STEP_RESULT_TOO_LARGE and STEP_RESULT_NOT_JSON tell of results that
-    cannot be kept, TIMEOUT of a last try that took too long. `final`: no other try of the run is worth it.
+    `code` is the exception's own code, or its type's name. STEP_RESULT_TOO_LARGE and STEP_RESULT_NOT_JSON: the
+    result could not be stored. TIMEOUT: the last try took too long. `final`: the run is not retried.
     """
 
-    def __init__(self, name: str, step_id: str, failure: Failure) -> None:
+    def __init__(self, name: str, step_id: str, failure: StepFailure) -> None:
         super().__init__(f"The step {name!r} failed: {failure.message}")
         self.name = name
         self.step_id = step_id
@@ -39,7 +39,7 @@ class StepFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an ac
 
 
 class ChildFailed(Exception):  # noqa: N818
-    """A child run that failed or was cancelled; `run` is what became of it."""
+    """A child run failed or was cancelled. `run` is the child, as it ended."""
 
     def __init__(self, run: Run) -> None:
         why = "" if run.error is None else f": {run.error.message}"
@@ -51,100 +51,105 @@ class ChildFailed(Exception):  # noqa: N818
 
 
 class WaitTimeout(TimeoutError):  # noqa: N818
-    """What was waited for did not come in time."""
+    """An approval or an event did not come within its `timeout_seconds`."""
 
     code = "WAIT_TIMEOUT"
 
 
-class TookTooLongError(Exception):
-    """A try that was stopped at its `timeout_seconds`."""
+class TryTimeoutError(Exception):
+    """A try was stopped at its `timeout_seconds`."""
 
     code = "TIMEOUT"
 
 
-class UnkeptError(Exception):
-    """A result that cannot be kept. Trying again would do the work again, and help nothing."""
+class ResultNotStoredError(Exception):
+    """A result cannot be stored. It is not retried: another try would do the work again, with the same result."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-async def in_time(seconds: float | None, work: Awaitable[T]) -> T:
-    """TookTooLongError after so many seconds; the work is then cancelled."""
+async def with_timeout(seconds: float | None, work: Awaitable[T]) -> T:
+    """Await the work. After `seconds`, cancel it and raise TryTimeoutError."""
     try:
         async with asyncio.timeout(seconds) as timer:
             return await work
     except TimeoutError as error:
         if not timer.expired():
-            raise  # the work's own
-        raise TookTooLongError(f"It took longer than {seconds:g} s") from error
+            raise  # raised by the work itself
+        raise TryTimeoutError(f"It took longer than {seconds:g} s") from error
 
 
-def changed(step_id: str, known: str, name: str | None) -> RunFailed:
-    """`name` None: the code asks for nothing there."""
-    now = "is not asked for now" if name is None else f"is {name!r} now"
+def non_deterministic(step_id: str, stored: str, name: str | None) -> RunFailed:
+    """Return the error for code that asks for another step than the history has; `name` None: for no step."""
+    now = "is not called now" if name is None else f"is {name!r} now"
     return RunFailed(
-        f"The code has changed under the run: its step {step_id} was {known!r}, and {now}. Finish such runs"
-        " with the code that began them, or retry them from their beginning",
+        f"The code has changed during the run: its step {step_id} was {stored!r}, and {now}. Finish such runs"
+        " with the code that started them, or retry them from their beginning",
         "NON_DETERMINISTIC",
-        {"step_id": step_id, "was": known, "is": name},
+        {"step_id": step_id, "was": stored, "is": name},
     )
 
 
-def code_of(error: BaseException) -> str:
-    """As the run's error tells it."""
+def error_code(error: BaseException) -> str:
+    """Return the code that the run's error gets: the exception's own code, or its type's name."""
     if isinstance(error, ProcessFailed):
         return error.code
     code = getattr(error, "code", None)
     return code if isinstance(code, str) and _CODE.fullmatch(code) else type(error).__name__
 
 
-def failure_of(error: Exception) -> Failure:
-    """What is kept of it. RunFailed, and a result that cannot be kept, are final."""
-    message = (str(error) or type(error).__name__)[:MESSAGE_CHARS_MAX].encode("utf-8", "replace").decode()
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which JSON cannot contain."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def step_failure(error: Exception) -> StepFailure:
+    """Return what is stored of an exception. RunFailed and ResultNotStoredError are final."""
+    message = without_surrogates((str(error) or type(error).__name__)[:MESSAGE_CHARS_MAX])
     if isinstance(error, RunFailed):
-        return Failure(message, error.code or "RunFailed", final=True, detail=error.detail)
-    return Failure(message, code_of(error), final=isinstance(error, UnkeptError))
+        return StepFailure(message, error.code or "RunFailed", final=True, detail=error.detail)
+    return StepFailure(message, error_code(error), final=isinstance(error, ResultNotStoredError))
 
 
 def is_final(error: Exception) -> bool:
-    """Whether another try would come to the same."""
+    """Whether a retry of the run would end the same way."""
     if isinstance(error, ProcessFailed):
         return error.final
-    cause = error if isinstance(error, RunFailed) else cause_of(error)
+    cause = error if isinstance(error, RunFailed) else failed_step_of(error)
     return isinstance(cause, RunFailed) or (cause is not None and cause.final)
 
 
-def cause_of(error: BaseException) -> StepFailed | None:
-    """The failed step from which this error came, where one did."""
+def failed_step_of(error: BaseException) -> StepFailed | None:
+    """Return the failed step that caused this error, None where no step did."""
     seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        if isinstance(found, StepFailed):
-            return found
-        seen.add(id(found))
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, StepFailed):
+            return cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return None
 
 
-def encoded(result: Any) -> msgspec.Raw:
-    """UnkeptError where it is no JSON, or too much."""
+def encode_result(result: Any) -> msgspec.Raw:
+    """Encode a step's result as JSON. Raise ResultNotStoredError where it is not JSON, or too large."""
     try:
         text = msgspec.json.encode(result)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise UnkeptError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
+        raise ResultNotStoredError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
     if len(text) > RESULT_BYTES_MAX:
-        raise UnkeptError(
-            f"Its result has {len(text)} bytes, and at most {RESULT_BYTES_MAX} are kept: store it elsewhere, and"
-            " return where it is",
+        raise ResultNotStoredError(
+            f"Its result has {len(text)} bytes, and at most {RESULT_BYTES_MAX} are stored: store the data"
+            " elsewhere, and return its address",
             "STEP_RESULT_TOO_LARGE",
         )
     return msgspec.Raw(text)
 
 
-def decoded(value: Any, function: Callable[..., Any]) -> Any:
-    """A kept result as the function's return annotation reads it, where it has one that can be read."""
+def decode_result(value: Any, function: Callable[..., Any]) -> Any:
+    """Convert a stored result to the function's return annotation, where it has one that can be resolved."""
     try:
         wanted = typing.get_type_hints(function).get("return", Any)
     except (TypeError, NameError, AttributeError):

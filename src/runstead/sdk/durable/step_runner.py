@@ -1,4 +1,4 @@
-"""Steps: done once, with results that are kept; and branches of them that go on at the same time."""
+"""Steps, whose functions run once and whose results are stored, and concurrent branches of steps."""
 
 import asyncio
 import contextvars
@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
-from runstead.sdk.durable.branch import Branch, nested
-from runstead.sdk.durable.emitter import LeaseLostError, Telling
+from runstead.sdk.durable.branch import Branch, in_step
+from runstead.sdk.durable.emitter import Emitter, LeaseLostError
 from runstead.sdk.durable.history import (
     CUSTOM,
     GATHER,
@@ -17,11 +17,18 @@ from runstead.sdk.durable.history import (
     STEP_FINISHED,
     STEP_RETRIED,
     STEP_STARTED,
-    Failure,
     History,
+    StepFailure,
 )
-from runstead.sdk.durable.step_results import StepFailed, changed, decoded, encoded, failure_of, in_time
-from runstead.sdk.durable.suspension import Suspend, together
+from runstead.sdk.durable.step_results import (
+    StepFailed,
+    decode_result,
+    encode_result,
+    non_deterministic,
+    step_failure,
+    with_timeout,
+)
+from runstead.sdk.durable.suspension import Suspend, combine
 from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
@@ -35,63 +42,63 @@ _BACKOFF_S_MAX: Final = 300.0
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
 
 
-def here() -> Branch:
+def current_branch() -> Branch:
     branch = _branch.get()
     if branch is None:
         raise RuntimeError("Steps and waits are for the functions that an App serves")
     return branch
 
 
-def pause_s(first: float, repeats: int) -> float:
-    """Before the next repeat, after so many."""
-    return min(first * 2.0 ** min(repeats, 30), _BACKOFF_S_MAX)
+def backoff_s(first: float, retries: int) -> float:
+    """Return the seconds to wait before the next retry, after this many retries."""
+    return min(first * 2.0 ** min(retries, 30), _BACKOFF_S_MAX)
 
 
-class Stepping(Telling):
-    """Of the durable half of a context, what is done."""
+class StepRunner(Emitter):
+    """The part of a context that runs steps and records their results."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._history = History()
-        self._rounds = 0
+        self._tries = 0
 
-    # A try of the handler, from its beginning to its end
+    # A try: the handler runs once, from its beginning
 
-    def begin(self, history: History, rounds: int | None = None) -> None:
-        """Run from the beginning, with this to answer from. `rounds` is how often this attempt has done so by then, where
-        it did so in other processes.
-        """
+    def begin(self, history: History, tries: int | None = None) -> None:
+        """Start a try, with the history of the run. `tries` counts this attempt's tries in other processes too."""
         self._history = history
-        self._rounds = rounds or self._rounds + 1
-        self._trunk = Branch()
-        _branch.set(self._trunk)
+        self._tries = tries or self._tries + 1
+        self._root = Branch()
+        _branch.set(self._root)
 
-    def returned(self) -> None:
-        """The handler has returned. Suspend where it had to wait and was kept from it; RunFailed with NON_DETERMINISTIC
-        where the log has more steps than it asked for.
+    def check_finished(self) -> None:
+        """Check a handler that returned.
+
+        Raise Suspend where it caught the exception of a wait. Raise RunFailed with NON_DETERMINISTIC where the
+        history has more steps than the handler called.
         """
-        if self._trunk.left is not None:
-            raise self._trunk.left
-        beyond = self._history.after(self._trunk.count)
-        if beyond is not None:
-            raise changed(beyond, self._history.names[beyond], None)
+        if self._root.suspended is not None:
+            raise self._root.suspended
+        unreached = self._history.first_step_after(self._root.count)
+        if unreached is not None:
+            raise non_deterministic(unreached, self._history.step_names[unreached], None)
 
     @property
-    def left(self) -> Suspend | None:
-        """The wait for which the handler was left, whatever it raised then."""
-        return self._trunk.left
+    def suspended(self) -> Suspend | None:
+        """The wait that ended the handler, whatever the handler raised afterwards."""
+        return self._root.suspended
 
     def end(self) -> None:
-        """The try is over: what it has left running may not go on."""
-        self._trunk.over = True
+        """End the try: code that it left running may not call steps."""
+        self._root.closed = True
 
     @property
-    def rounds(self) -> int:
-        return self._rounds
+    def tries(self) -> int:
+        return self._tries
 
     @property
     def branch(self) -> Branch | None:
-        """Where the handler is; None for one that is not served by an app, and has no steps."""
+        """The branch that runs here. None where no app serves the handler: it has no steps."""
         return _branch.get()
 
     # Steps
@@ -128,47 +135,49 @@ class Stepping(Telling):
         timeout_seconds: float | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Call the function once and keep what it returns (any JSON up to 255 KiB): it is not called again, on whatever
-        machine the run is taken up. A plain function runs in a thread. The answer is what the JSON says, as the
-        function's return annotation reads it.
+        """Call the function once and store its result (any JSON up to 255 KiB).
 
-        It is tried `retries` times more, after a backoff that doubles; `timeout_seconds` bounds each try. StepFailed.
-        A worker that dies after the function is done and before its result is stored leaves the step to be done again.
+        Later tries of the handler, on any worker, get the stored result instead of calling the function. A plain
+        function runs in a thread. The result is decoded from JSON by the function's return annotation.
+
+        A failing function is retried `retries` times, with a backoff that doubles. `timeout_seconds` bounds each
+        call. Raise StepFailed after the last one. If a worker dies after the function returned and before the result
+        is stored, the function is called again.
         """
-        branch, history = here(), self._history
-        step_id = self._enter(branch, name)
-        done = history.finished.get(step_id)
-        if done is not None:
-            if done.error is not None:
-                raise StepFailed(name, step_id, done.error)
-            return decoded(done.result, function)
-        with branch.busy(name):
+        branch, history = current_branch(), self._history
+        step_id = self._next_step_id(branch, name)
+        finished = history.finished.get(step_id)
+        if finished is not None:
+            if finished.error is not None:
+                raise StepFailed(name, step_id, finished.error)
+            return decode_result(finished.result, function)
+        with branch.running(name):
             self._start(step_id, name)
-            # Whoever has lost the run learns it here, before anything is done.
+            # A worker that lost the run gets LeaseLostError here, before it calls the function.
             await self.flush()
-            tries = history.tries.get(step_id, 0)
+            failed = history.failed_tries.get(step_id, 0)
             while True:
                 try:
-                    with nested(name, f"{step_id}/{self.run.attempt}.{self._rounds}.{tries}"):
-                        result = await in_time(timeout_seconds, self._call(function, args, kwargs))
-                    kept = encoded(result)
+                    with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
+                        result = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
+                    encoded = encode_result(result)
                 except LeaseLostError:
                     raise
                 except Exception as error:
-                    failure = failure_of(error)
-                    if failure.final or tries >= retries:
+                    failure = step_failure(error)
+                    if failure.final or failed >= retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
                         raise StepFailed(name, step_id, failure) from error
-                    tries += 1
-                    self._tell_try(step_id, name, tries, failure)
+                    failed += 1
+                    self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
-                    await self._sleep(pause_s(backoff_seconds, tries - 1))
+                    await self._sleep(backoff_s(backoff_seconds, failed - 1))
                 else:
                     break
-            self._finish(step_id, name, result=kept)
+            self._finish(step_id, name, result=encoded)
             await self.flush()
-        return decoded(msgspec.json.decode(kept), function)
+        return decode_result(msgspec.json.decode(encoded), function)
 
     async def _call(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -178,29 +187,29 @@ class Stepping(Telling):
         result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
         return await result if inspect.isawaitable(result) else result
 
-    def _enter(self, branch: Branch, name: str) -> str:
-        """The id of what comes next; RunFailed with NON_DETERMINISTIC where the log has something else there."""
+    def _next_step_id(self, branch: Branch, name: str) -> str:
+        """Return the id of the next step. Raise RunFailed with NON_DETERMINISTIC where the history has another step."""
         step_id = branch.next_id(name)
-        known = self._history.names.get(step_id)
-        if known is None and step_id in self._history.gathers:
-            known = GATHER
-        if known is not None and known != name:
-            raise changed(step_id, known, name)
+        stored = self._history.step_names.get(step_id)
+        if stored is None and step_id in self._history.gathers:
+            stored = GATHER
+        if stored is not None and stored != name:
+            raise non_deterministic(step_id, stored, name)
         return step_id
 
     def _start(self, step_id: str, name: str, **more: Any) -> None:
-        """Once, however often it is taken up: a started step is ended before it is started again."""
-        if step_id not in self._history.begun:
-            self._history.begun.add(step_id)
-            self.tell({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
+        """Emit the start of a step, unless an earlier try emitted it."""
+        if step_id not in self._history.started:
+            self._history.started.add(step_id)
+            self.emit_nowait({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
 
     def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
-        self._history.begun.discard(step_id)
-        self.tell({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
+        self._history.started.discard(step_id)
+        self.emit_nowait({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
 
-    def _tell_try(self, step_id: str, name: str, tries: int, failure: Failure) -> None:
-        value = {"step_id": step_id, "step_name": name, "tries": tries, "message": failure.message}
-        self.tell({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
+    def _emit_retry(self, step_id: str, name: str, failed: int, failure: StepFailure) -> None:
+        value = {"step_id": step_id, "step_name": name, "tries": failed, "message": failure.message}
+        self.emit_nowait({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
 
     @overload
     async def gather(self, one: Awaitable[A], two: Awaitable[B], /) -> tuple[A, B]: ...
@@ -215,53 +224,54 @@ class Stepping(Telling):
     @overload
     async def gather(self, *work: Awaitable[T]) -> list[T]: ...
     async def gather(self, *work: Awaitable[Any]) -> Any:
-        """Do them at the same time, and answer a list of what they returned, in order. Each may have steps of its own.
-        Where one fails the others are cancelled.
+        """Await the work concurrently, and return a list of the results in order. Each branch may call steps.
+
+        Where one branch fails, the others are cancelled and its exception is raised.
         """
-        branch = here()
+        branch = current_branch()
         try:
-            place = self._enter(branch, GATHER)
+            gather_id = self._next_step_id(branch, GATHER)
         except BaseException:
             for one in work:
                 if inspect.iscoroutine(one):
                     one.close()
             raise
-        begun: list[asyncio.Task[Any] | None] = [None] * len(work)
+        started: list[asyncio.Task[Any] | None] = [None] * len(work)
 
-        def begin(number: int) -> asyncio.Task[Any]:
-            task = begun[number - 1]
+        def start(number: int) -> asyncio.Task[Any]:
+            task = started[number - 1]
             if task is None:
                 context = contextvars.copy_context()
-                context.run(_branch.set, branch.below(place, number))
-                task = asyncio.create_task(_awaited(work[number - 1]), context=context)
-                begun[number - 1] = task
+                context.run(_branch.set, branch.child(gather_id, number))
+                task = asyncio.create_task(as_coroutine(work[number - 1]), context=context)
+                started[number - 1] = task
             return task
 
         try:
-            with branch.busy(GATHER):
-                failed = self._history.failures.get(place)
+            with branch.running(GATHER):
+                failed = self._history.failed_branches.get(gather_id)
                 if failed is not None and failed <= len(work):
-                    # It is known which one failed. The others were cancelled then, and are not begun again.
-                    await self._first_of([begin(failed)], place)
-                tasks = [begin(number) for number in range(1, len(work) + 1)]
-                await self._first_of(tasks, place)
+                    # An earlier try recorded which branch failed. The others were cancelled, and do not run again.
+                    await self._wait_for_all([start(failed)], gather_id)
+                tasks = [start(number) for number in range(1, len(work) + 1)]
+                await self._wait_for_all(tasks, gather_id)
         finally:
-            for one, task in zip(work, begun, strict=True):
+            for one, task in zip(work, started, strict=True):
                 if task is not None:
                     task.cancel()
                 elif inspect.iscoroutine(one):
                     one.close()
-            await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
+            await asyncio.gather(*(task for task in started if task is not None), return_exceptions=True)
         waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
         if waits:
-            raise branch.leave(together(waits))
+            raise branch.suspend(combine(waits))
         return [task.result() for task in tasks]
 
-    async def _first_of(self, tasks: "list[asyncio.Task[Any]]", place: str) -> None:
-        """Wait until all are done, or one has failed: that is told, and raised."""
-        left = set(tasks)
-        while left:
-            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+    async def _wait_for_all(self, tasks: "list[asyncio.Task[Any]]", gather_id: str) -> None:
+        """Wait until all tasks are done, or until one fails. Record which one failed, and raise its exception."""
+        pending = set(tasks)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for number, task in enumerate(tasks, 1):
                 if task not in done:
                     continue
@@ -270,11 +280,12 @@ class Stepping(Telling):
                 error = task.exception()
                 if error is None or isinstance(error, Suspend):
                     continue
-                if isinstance(error, Exception) and place not in self._history.failures:
-                    value = {"step_id": place, "branch": number}
-                    self.tell({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
+                if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
+                    value = {"step_id": gather_id, "branch": number}
+                    self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
                 raise error
 
 
-async def _awaited(one: Awaitable[T]) -> T:
-    return await one
+async def as_coroutine(work: Awaitable[T]) -> T:
+    """Wrap an awaitable in a coroutine."""
+    return await work

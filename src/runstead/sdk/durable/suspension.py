@@ -1,4 +1,4 @@
-"""How a handler leaves a run that has to wait: the run waits, no process does."""
+"""Suspension: how a handler is ended while its run waits. The run waits, no process does."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,38 +9,44 @@ from msgspec.structs import replace
 from runstead.sdk.routes.runs import WaitReason
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run waits for. `call_id` names the answer; `resume_at` is when it goes on without one; `awaited_run_id`
-    is a run whose end is the answer. `asks`: somebody else gives the answer.
+class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run waits for.
+
+    `call_id` identifies the result, `tool_name` is shown to people. `resume_at` is when the run resumes without a
+    result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another system has to
+    resume the run.
     """
 
     reason: WaitReason
     call_id: str
-    what: str
+    tool_name: str
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
-    asks: bool = False
+    needs_answer: bool = False
 
 
-class Suspend(BaseException):  # no Exception: a handler that catches those must not keep the run from waiting
-    """Leave the handler; it is called again from its beginning once there is an answer, and its steps are not."""
+class Suspend(BaseException):
+    """Ends the handler. It is called again from its beginning when the wait is over; finished steps are not.
 
-    def __init__(self, wanted: Wanted) -> None:
-        super().__init__(wanted.what)
-        self.wanted = wanted
-
-
-class Parked(BaseException):  # for the same reason
-    """The run waits, and its lease is given back."""
-
-
-def together(waits: Sequence[Suspend]) -> Suspend:
-    """Of branches that wait at the same time: one wait that ends with the first timer of all.
-
-    A run waits for one answer at a time. What others are asked for comes first, since their answer is refused as long
-    as the run does not wait for it; a child's end is found whenever it is looked for.
+    A BaseException, so that a handler that catches Exception does not keep the run from waiting.
     """
-    wanted = [wait.wanted for wait in waits]
-    chosen = min(wanted, key=lambda one: (not one.asks, one.awaited_run_id is None))
-    timers = [one.resume_at for one in wanted if one.resume_at is not None]
+
+    def __init__(self, request: WaitRequest) -> None:
+        super().__init__(request.tool_name)
+        self.request = request
+
+
+class Parked(BaseException):
+    """The run waits, and its lease is given back. A BaseException for the same reason as Suspend."""
+
+
+def combine(waits: Sequence[Suspend]) -> Suspend:
+    """Combine the waits of concurrent branches into one, which ends with the first of their timers.
+
+    A run waits for one result at a time. A wait that needs an answer comes first: the server refuses an answer that
+    the run does not wait for. A child's end is found whenever its run is read.
+    """
+    requests = [wait.request for wait in waits]
+    chosen = min(requests, key=lambda one: (not one.needs_answer, one.awaited_run_id is None))
+    timers = [one.resume_at for one in requests if one.resume_at is not None]
     return Suspend(replace(chosen, resume_at=min(timers, default=None)))

@@ -1,1 +1,1 @@
-"""Handlers in processes of their own: what they and the worker say to each other, and how such a process is ended."""
+"""Handlers in child processes: the messages between worker and child, and how a child process is ended."""

@@ -1,4 +1,4 @@
-"""Messages over a stream: four bytes of length, then MessagePack."""
+"""Messages over a stream. Each frame is four bytes of length, then MessagePack."""
 
 import asyncio
 import contextlib
@@ -22,14 +22,14 @@ def frame(message: Any) -> bytes:
     return _HEAD.pack(len(content)) + content
 
 
-def take_now(connection: socket.socket, kind: type[M]) -> M | None:
-    """The next message, for who has no event loop yet; None at the end."""
-    head = _exactly(connection, _HEAD.size)
-    content = head and _exactly(connection, _HEAD.unpack(head)[0])
-    return msgspec.msgpack.decode(content, type=kind) if content else None
+def receive_blocking(connection: socket.socket, message_type: type[M]) -> M | None:
+    """Receive a message before the event loop runs. Return None at the end of the stream."""
+    head = _receive_exactly(connection, _HEAD.size)
+    content = head and _receive_exactly(connection, _HEAD.unpack(head)[0])
+    return msgspec.msgpack.decode(content, type=message_type) if content else None
 
 
-def _exactly(connection: socket.socket, count: int) -> bytes:
+def _receive_exactly(connection: socket.socket, count: int) -> bytes:
     content = bytearray()
     while len(content) < count:
         part = connection.recv(min(count - len(content), 1024 * 1024))
@@ -40,33 +40,38 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 
 class Channel(Generic[M]):
-    """One end of a conversation; `kinds` is what the other end says."""
+    """One end of a connection. `message_types` are the messages that the other end sends.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kinds: Any) -> None:
+    `received` counts the messages received; `waiting`: `receive` waits for the next one.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message_types: Any
+    ) -> None:
         self._reader = reader
         self._writer = writer
-        self.taken = 0
-        self.waiting = False  # for the next message
-        self._decode: Callable[[bytes], M] = msgspec.msgpack.Decoder(kinds).decode
+        self.received = 0
+        self.waiting = False
+        self._decode: Callable[[bytes], M] = msgspec.msgpack.Decoder(message_types).decode
 
     @classmethod
-    async def over(cls, connection: socket.socket, kinds: Any) -> "Channel[M]":
+    async def over(cls, connection: socket.socket, message_types: Any) -> "Channel[M]":
         if connection.family == socket.AF_UNIX:
-            return cls(*await asyncio.open_unix_connection(sock=connection), kinds)
-        return cls(*await asyncio.open_connection(sock=connection), kinds)
+            return cls(*await asyncio.open_unix_connection(sock=connection), message_types)
+        return cls(*await asyncio.open_connection(sock=connection), message_types)
 
-    def put(self, message: Any) -> None:
-        """On its way. What nobody reads any more is dropped."""
+    def send(self, message: Any) -> None:
+        """Queue a message. After the other end has closed the connection, it is dropped."""
         if not self._writer.is_closing():
             self._writer.write(frame(message))
 
-    async def drained(self) -> None:
-        """Wait while too much is on its way."""
+    async def drain(self) -> None:
+        """Wait while too many bytes are queued."""
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
-    async def take(self) -> M | None:
-        """The next message; None at the end, which a broken frame is too."""
+    async def receive(self) -> M | None:
+        """Receive the next message. Return None at the end of the stream, and for a broken frame."""
         self.waiting = True
         try:
             (size,) = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
@@ -77,7 +82,7 @@ class Channel(Generic[M]):
             return None
         finally:
             self.waiting = False
-        self.taken += 1
+        self.received += 1
         return message
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The process of one handler: `python -m runstead.sdk.isolation.child <descriptor> <parent>`.
 
-A coroutine runs in the main thread; a plain function too, with the event loop beside it, so that SIGTERM reaches either:
-as asyncio.CancelledError, once.
+The handler runs in the main thread, so that SIGTERM reaches it as asyncio.CancelledError, once. Beside a plain
+function the event loop runs in another thread.
 """
 
 import asyncio
@@ -26,96 +26,102 @@ import msgspec
 from runstead.sdk.app import App, Served, call_served
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.history import History
-from runstead.sdk.durable.step_results import StepFailed, cause_of, code_of, is_final
+from runstead.sdk.durable.step_results import (
+    StepFailed,
+    error_code,
+    failed_step_of,
+    is_final,
+    without_surrogates,
+)
 from runstead.sdk.durable.suspension import Suspend
-from runstead.sdk.isolation.channel import Channel, frame, take_now
-from runstead.sdk.isolation.child_context import InnerContext, Link
+from runstead.sdk.isolation.channel import Channel, frame, receive_blocking
+from runstead.sdk.isolation.child_context import ChildContext, ParentLink
 from runstead.sdk.isolation.loading import load
 from runstead.sdk.isolation.messages import (
-    Answered,
-    Begin,
+    CallFailed,
+    CallResult,
     FromWorker,
     Outcome,
     Raised,
-    Refused,
     Returned,
-    Waits,
+    StartRun,
+    Suspended,
 )
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.worker.log_handler import heard_by, install
+from runstead.sdk.worker.log_handler import install, logging_to
 
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG: Final = 1
 _TRACEBACK_CHARS: Final = 64 * 1024
 _TERMINATED: Final = 128 + signal.SIGTERM
-#: How long the worker may take to read the last of it.
-_PARTING_S: Final = 5.0
+#: How long the worker may take to read the last messages.
+_EXIT_TIMEOUT_S: Final = 5.0
 
 
 def main() -> None:
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    _die_with(parent)
+    _exit_with_parent(parent)
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)
-    begin = take_now(connection, Begin)
-    if begin is None:
+    start = receive_blocking(connection, StartRun)
+    if start is None:
         return
-    _take_over(begin)
+    _apply_settings(start)
     try:
-        app = load(begin.app)
+        app = load(start.app)
         if not isinstance(app, App):
-            raise TypeError(f"{begin.app} is no App")
-        # The worker has the clock: what it counts begins before this process does.
-        served = msgspec.structs.replace(app.served(begin.target), timeout_seconds=None)
-    except BaseException as error:  # noqa: BLE001 - whatever importing it raises is what the run is told
+            raise TypeError(f"{start.app} is no App")
+        # The worker enforces the timeout: its time includes the start of this process.
+        served = msgspec.structs.replace(app.served(start.target), timeout_seconds=None)
+    except BaseException as error:  # noqa: BLE001 - any exception of the import is reported as the run's error
         connection.sendall(frame(_raised(error, "APP_NOT_LOADED")))
         connection.shutdown(socket.SHUT_WR)
-        connection.settimeout(_PARTING_S)
+        connection.settimeout(_EXIT_TIMEOUT_S)
         with contextlib.suppress(OSError):
             connection.recv(1)
         return
-    work = _Work(connection, begin, served)
+    process = _HandlerProcess(connection, start, served)
     if served.blocks:
-        _beside(work)
+        _run_in_main_thread(process)
     else:
-        asyncio.run(work.serve())
+        asyncio.run(process.serve())
 
 
-def _die_with(parent: int) -> None:
-    """Where the worker's machine is the kernel's to ask; everywhere the worker's guard does it, a moment later."""
+def _exit_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when the worker ends. On other systems the worker's guard process kills it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(_TERMINATED)
 
 
-def _leave() -> NoReturn:
-    """At once: threads that nothing stops, and what runs at exit, must not hold it up."""
+def _exit() -> NoReturn:
+    """Exit at once, without waiting for threads or exit handlers."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who looks at how it ended sees why
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # so that the exit status names SIGTERM
     os.kill(os.getpid(), signal.SIGTERM)
     os._exit(_TERMINATED)
 
 
-def _take_over(begin: Begin) -> None:
-    sys.argv = begin.argv
+def _apply_settings(start: StartRun) -> None:
+    sys.argv = start.argv
     known = set(sys.path)
     sys.path = (
-        begin.sys_path if begin.exact_path else sys.path + [p for p in begin.sys_path if p not in known]
+        start.sys_path if start.exact_path else sys.path + [p for p in start.sys_path if p not in known]
     )
-    if begin.memory_mb is not None:
-        size = begin.memory_mb * 1024 * 1024
+    if start.memory_mb is not None:
+        size = start.memory_mb * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    if begin.cpu_seconds is not None:
-        until = int(time.process_time()) + begin.cpu_seconds
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        hard = until + 1 if most == resource.RLIM_INFINITY else min(until + 1, most)
-        resource.setrlimit(resource.RLIMIT_CPU, (min(until, hard), hard))
+    if start.cpu_seconds is not None:
+        soft = int(time.process_time()) + start.cpu_seconds
+        _, current_hard = resource.getrlimit(resource.RLIMIT_CPU)
+        hard = soft + 1 if current_hard == resource.RLIM_INFINITY else min(soft + 1, current_hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
 
 
 def _raised(error: BaseException, code: str | None = None) -> Raised:
@@ -128,27 +134,27 @@ def _raised(error: BaseException, code: str | None = None) -> Raised:
         )
     detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
     if detail is None:
-        told = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-        detail = {"traceback": told.encode("utf-8", "replace").decode()}
-    cause = cause_of(error)
+        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+        detail = {"traceback": without_surrogates(text)}
+    cause = failed_step_of(error)
     return Raised(
         outcome="lost" if isinstance(error, LeaseLostError) else "error",
-        message=str(error).encode("utf-8", "replace").decode(),
-        code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or code_of(error),
+        message=without_surrogates(str(error)),
+        code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or error_code(error),
         detail=msgspec.json.encode(detail),
         step_id=None if cause is None else cause.step_id,
         final=isinstance(error, Exception) and is_final(error),
     )
 
 
-class _Desk:
-    """The main thread, which does what the loop beside it gives it."""
+class _MainThread:
+    """Runs functions in the main thread for the event loop in the other thread."""
 
     def __init__(self) -> None:
-        self._todo: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.stopped = False
 
-    async def do(self, work: Callable[[], T], _name: str) -> T:
+    async def call(self, work: Callable[[], T], _name: str) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
@@ -156,20 +162,20 @@ class _Desk:
         def run() -> None:
             try:
                 settle, outcome = future.set_result, context.run(work)
-            except (Exception, Suspend, SystemExit) as error:  # noqa: BLE001 - it is raised again where it is awaited
+            except (Exception, Suspend, SystemExit) as error:  # noqa: BLE001 - raised again where it is awaited
                 loop.call_soon_threadsafe(future.set_exception, error)
             else:
                 loop.call_soon_threadsafe(settle, outcome)
 
-        self._todo.put(run)
+        self._queue.put(run)
         return await future
 
     def close(self) -> None:
-        self._todo.put(None)
+        self._queue.put(None)
 
-    def work(self) -> None:
-        while (one := self._todo.get()) is not None:
-            one()
+    def run(self) -> None:
+        while (work := self._queue.get()) is not None:
+            work()
 
     def stop(self, _number: int, _frame: FrameType | None) -> None:
         if not self.stopped:
@@ -177,89 +183,90 @@ class _Desk:
             raise asyncio.CancelledError
 
 
-def _beside(work: "_Work") -> None:
-    desk = _Desk()
-    work.run_plain = desk.do
-    signal.signal(signal.SIGTERM, desk.stop)
+def _run_in_main_thread(process: "_HandlerProcess") -> None:
+    main_thread = _MainThread()
+    process.run_plain = main_thread.call
+    signal.signal(signal.SIGTERM, main_thread.stop)
 
     def loop() -> None:
         try:
-            asyncio.run(work.serve())
+            asyncio.run(process.serve())
         finally:
-            desk.close()
+            main_thread.close()
 
     thread = threading.Thread(target=loop, name="runstead-loop", daemon=True)
     thread.start()
     try:
-        desk.work()
+        main_thread.run()
         thread.join()
     except asyncio.CancelledError:
-        _leave()
+        _exit()
 
 
-class _Work:
-    def __init__(self, connection: socket.socket, begin: Begin, served: Served) -> None:
+class _HandlerProcess:
+    """Runs the handler, and exchanges messages with the worker."""
+
+    def __init__(self, connection: socket.socket, start: StartRun, served: Served) -> None:
         self._connection = connection
-        self._begin = begin
+        self._start = start
         self._served = served
-        self._over = False
+        self._finished = False
         self.run_plain: Callable[[Callable[[], Any], str], Any] | None = None
 
     async def serve(self) -> None:
         channel: Channel[FromWorker] = await Channel.over(self._connection, FromWorker)
-        link = Link(channel)
-        run = msgspec.json.decode(self._begin.run, type=ClaimedRun)
-        context = InnerContext(run, link)
+        link = ParentLink(channel)
+        run = msgspec.json.decode(self._start.run, type=ClaimedRun)
+        context = ChildContext(run, link)
         handling = asyncio.ensure_future(self._handle(run, context))
         listening = asyncio.ensure_future(self._listen(link))
         if self.run_plain is None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, handling.cancel)
         await asyncio.wait([handling])
         if handling.cancelled():
-            _leave()
-        self._over = True
+            _exit()
+        self._finished = True
         outcome = handling.result()
         try:
-            note = context.note()
+            data = context.completion_data()
         except (TypeError, ValueError) as error:
             outcome = _raised(error)
         else:
-            channel.put(note)
-        channel.put(outcome)
-        await asyncio.wait([listening], timeout=_PARTING_S)
+            channel.send(data)
+        channel.send(outcome)
+        await asyncio.wait([listening], timeout=_EXIT_TIMEOUT_S)
         channel.close()
 
-    async def _listen(self, link: Link) -> None:
-        while (message := await link.channel.take()) is not None:
-            if isinstance(message, Answered | Refused):
-                link.settle(message)
-        if not self._over:
-            # Nobody is there to take what comes of it.
+    async def _listen(self, link: ParentLink) -> None:
+        while (message := await link.channel.receive()) is not None:
+            if isinstance(message, CallResult | CallFailed):
+                link.resolve(message)
+        if not self._finished:
+            # The worker is gone: the handler's outcome cannot be reported.
             if os.getpgrp() == os.getpid():
                 os.killpg(0, signal.SIGKILL)
             os._exit(_TERMINATED)
 
-    async def _handle(self, run: ClaimedRun, context: InnerContext) -> Outcome:
-        told = msgspec.json.decode(self._begin.history, type=list[Event])
-        history = History(told)
-        history.pass_over(self._begin.answered)
-        context.begin(history, self._begin.rounds)
+    async def _handle(self, run: ClaimedRun, context: ChildContext) -> Outcome:
+        history = History(msgspec.json.decode(self._start.history, type=list[Event]))
+        history.mark_timed_out(self._start.resumed)
+        context.begin(history, self._start.tries)
         try:
             arguments = self._served.arguments.of(run)
             install()
-            with heard_by(context):
+            with logging_to(context):
                 result = await call_served(self._served, context, arguments, self.run_plain)
-            context.returned()
+            context.check_finished()
             await context.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 return _raised(RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
-        except Suspend as suspension:
-            return Waits(wanted=suspension.wanted)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is told to the worker
-            if context.left is not None:  # it was left already, and something in it made a failure of that
-                return Waits(wanted=context.left.wanted)
+        except Suspend as suspend:
+            return Suspended(request=suspend.request)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - reported to the worker
+            if context.suspended is not None:  # the handler caught Suspend and raised another exception
+                return Suspended(request=context.suspended.request)
             return _raised(error)
         finally:
             context.end()

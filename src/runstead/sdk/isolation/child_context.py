@@ -1,4 +1,4 @@
-"""The context of a handler in a process of its own: all that it tells and asks goes to the worker."""
+"""The context of a handler in a child process. It sends events, log lines and calls to the worker."""
 
 import asyncio
 import contextlib
@@ -12,50 +12,59 @@ from runstead.sdk.durable.context import Context
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
-from runstead.sdk.isolation.messages import Answered, Ask, Flush, FromWorker, Log, Note, Refused, Tell
-from runstead.sdk.models.answer import FieldError
+from runstead.sdk.isolation.messages import (
+    CallFailed,
+    CallResult,
+    CompletionData,
+    EmitEvent,
+    Flush,
+    FromWorker,
+    LogLine,
+    SendCall,
+)
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.response import FieldError
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.exchange import decode
 from runstead.sdk.worker.outbox import Outbox
 
 T = TypeVar("T")
 
-#: What is stored through the worker is held in memory on its way.
+#: The worker holds an upload of the child in memory.
 UPLOAD_BYTES_MAX: Final = 192 * 1024 * 1024
 
 
-class Link:
-    """Questions to the worker, and its answers."""
+class ParentLink:
+    """Sends requests to the worker, and resolves them with its responses."""
 
     def __init__(self, channel: Channel[FromWorker]) -> None:
         self.channel = channel
-        self._asked: dict[int, asyncio.Future[bytes | None]] = {}
+        self._pending: dict[int, asyncio.Future[bytes | None]] = {}
         self._count = 0
 
-    def settle(self, message: Answered | Refused) -> None:
-        asked = self._asked.pop(message.number, None)
-        if asked is None or asked.done():
+    def resolve(self, message: CallResult | CallFailed) -> None:
+        response = self._pending.pop(message.number, None)
+        if response is None or response.done():
             return
-        if isinstance(message, Answered):
-            asked.set_result(message.content)
+        if isinstance(message, CallResult):
+            response.set_result(message.content)
         else:
-            asked.set_exception(_refusal(message))
+            response.set_exception(_error_of(message))
 
     async def flush(self) -> None:
-        number, asked = self._question()
-        self.channel.put(Flush(number=number))
-        await asked
+        number, response = self._new_request()
+        self.channel.send(Flush(number=number))
+        await response
 
     async def send(self, call: Call[T]) -> T:
         content = call.content()
         is_upload = isinstance(content, Upload)
         if isinstance(content, Upload):
-            content = await _whole(content)
-        number, asked = self._question()
-        self.channel.put(
-            Ask(
+            content = await _content_of(content)
+        number, response = self._new_request()
+        self.channel.send(
+            SendCall(
                 number=number,
                 method=call.method,
                 path=call.path,
@@ -65,52 +74,52 @@ class Link:
                 headers=dict(call.headers),
                 idempotency_key=call.idempotency_key,
                 repeatable=call.repeatable,
-                patience_s=call.patience_s,
+                extra_wait_s=call.extra_wait_s,
                 owner=call.owner,
             )
         )
-        answer = await asked
-        return cast(T, None) if answer is None else decode(answer, call)
+        body = await response
+        return cast(T, None) if body is None else decode(body, call)
 
-    def _question(self) -> "tuple[int, asyncio.Future[bytes | None]]":
+    def _new_request(self) -> "tuple[int, asyncio.Future[bytes | None]]":
         self._count += 1
-        asked: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._asked[self._count] = asked
-        return self._count, asked
+        response: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._pending[self._count] = response
+        return self._count, response
 
 
-async def _whole(upload: Upload) -> bytes:
-    """The process may be on another machine than its worker: the bytes travel, not the path."""
+async def _content_of(upload: Upload) -> bytes:
+    """Read the upload. The worker may be on another machine, so it gets the bytes and not the path."""
     if upload.size > UPLOAD_BYTES_MAX:
         raise RunFailed(
-            f"From a process of its own an artifact has at most {UPLOAD_BYTES_MAX} bytes, not {upload.size}",
+            f"A handler in a process of its own may store {UPLOAD_BYTES_MAX} bytes at most, not {upload.size}",
             "ARTIFACT_TOO_LARGE",
         )
     return await asyncio.to_thread(lambda: b"".join(upload.chunks()))
 
 
-def _refusal(message: Refused) -> Exception:
+def _error_of(message: CallFailed) -> Exception:
     if message.lost:
         return LeaseLostError(message.detail)
     errors = msgspec.json.decode(message.errors, type=list[FieldError])
     return RunsteadError(message.detail, message.status, message.code, errors, message.retry_after_s)
 
 
-class _Pipe(Outbox):
-    """An outbox whose events are in the worker's as soon as it reads them: they survive the handler's process."""
+class _ForwardingOutbox(Outbox):
+    """An outbox that forwards events to the worker's outbox, so that they survive the handler's process."""
 
-    def __init__(self, link: Link) -> None:
-        super().__init__(_unsent)
+    def __init__(self, link: ParentLink) -> None:
+        super().__init__(_never_called)
         self._link = link
         self._closed: Exception | None = None
 
     def put(self, event: Mapping[str, Any]) -> None:
         if self._closed is not None:
             raise self._closed
-        self._link.channel.put(Tell(event=msgspec.json.encode(event)))
+        self._link.channel.send(EmitEvent(event=msgspec.json.encode(event)))
 
-    async def room(self) -> None:
-        await self._link.channel.drained()
+    async def drain(self) -> None:
+        await self._link.channel.drain()
 
     async def flush(self) -> None:
         if self._closed is not None:
@@ -121,32 +130,32 @@ class _Pipe(Outbox):
         self._closed = self._closed or why
 
 
-async def _unsent(_batch: list[msgspec.Raw]) -> None:
-    """Nothing is ever in this outbox's own queue."""
+async def _never_called(_events: list[msgspec.Raw]) -> None:
+    """The forwarding outbox has no queue of its own to send."""
 
 
-class InnerContext(Context):
-    """What the handler is given. Threads of the handler may call it: what is said is said in the loop's thread."""
+class ChildContext(Context):
+    """The context that the handler receives. Its threads may call it; messages are sent from the loop's thread."""
 
-    def __init__(self, run: ClaimedRun, link: Link) -> None:
+    def __init__(self, run: ClaimedRun, link: ParentLink) -> None:
         super().__init__(run, Calls(), link.send)
-        self._outbox = _Pipe(link)
+        self._outbox = _ForwardingOutbox(link)
         self._link = link
         self._loop = asyncio.get_running_loop()
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def emit_nowait(self, event: Mapping[str, Any]) -> None:
         with contextlib.suppress(RuntimeError):
             if asyncio.get_running_loop() is self._loop:
-                super().tell(event)
+                super().emit_nowait(event)
                 return
-        self._loop.call_soon_threadsafe(super().tell, dict(event))
+        self._loop.call_soon_threadsafe(super().emit_nowait, dict(event))
 
     def log(self, line: str) -> None:
-        message = Log(line=line.encode("utf-8", "replace").decode())
-        self._loop.call_soon_threadsafe(self._link.channel.put, message)
+        message = LogLine(line=line.encode("utf-8", "replace").decode())
+        self._loop.call_soon_threadsafe(self._link.channel.send, message)
 
-    def note(self) -> Note:
-        return Note(
+    def completion_data(self) -> CompletionData:
+        return CompletionData(
             metadata=msgspec.json.encode(self.completion_metadata),
             artifacts=msgspec.json.encode(self.artifacts),
             exit_code=self.exit_code,

@@ -1,9 +1,9 @@
-"""How a process failed its run."""
+"""Failures of handlers' processes and programs, and their codes."""
 
 import signal
 from typing import Any, Final
 
-#: The codes that runs get from here, beside EXIT_<n> and the names of exceptions.
+#: The codes that runs get from here, in addition to EXIT_<n> and the names of exceptions.
 CODES: Final[dict[str, str]] = {
     "CRASHED": "A signal ended the process, or it ended before it was done.",
     "OUT_OF_MEMORY": "The handler asked for more than memory_mb.",
@@ -11,16 +11,16 @@ CODES: Final[dict[str, str]] = {
     "EXECUTOR_LOST": "The cluster lost the process, or did not start it.",
     "APP_NOT_LOADED": "The process could not import the app.",
     "COMMAND_NOT_STARTED": "The program is not there, or may not be run.",
-    "RESULT_NOT_JSON": "What the handler returned, or the program gave as its output, is not JSON.",
+    "RESULT_NOT_JSON": "The handler's return value, or the program's output, is not JSON.",
     "RESULT_TOO_LARGE": "A program's output is larger than 1 MiB.",
 }
 
 
-class ProcessFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an accident
-    """A handler or a program in a process of its own failed; the task's `retries` apply.
+class ProcessFailed(Exception):  # noqa: N818 - as RunFailed: an expected outcome
+    """A handler or a program in a process of its own failed. The task's `retries` apply.
 
-    `code` is the name or code of the exception that its handler raised, EXIT_<n>, or one of `CODES`; `step_id` is the
-    step from which that came. `final`: no other try of the run is worth it.
+    `code` is the code or type name of the exception that the handler raised, EXIT_<n>, or one of `CODES`. `step_id`
+    is the step that caused it. `final`: the run is not retried.
     """
 
     def __init__(
@@ -34,20 +34,20 @@ class ProcessFailed(Exception):  # noqa: N818 - as RunFailed: an outcome, not an
 
 
 def exit_code(returncode: int) -> int:
-    """As a shell tells it: 128 and the signal's number where a signal ended the process."""
+    """Return the exit code as a shell reports it: 128 and the signal's number where a signal ended the process."""
     return returncode if returncode >= 0 else 128 - returncode
 
 
-def crashed(what: str, returncode: int) -> ProcessFailed:
-    """A process that ended by a signal, or before it had said what came of it."""
+def crashed(process: str, returncode: int) -> ProcessFailed:
+    """Return the failure of a process that a signal ended, or that exited before it reported its outcome."""
     code = "CRASHED"
     if returncode >= 0:
-        message, name = f"{what} exited with code {returncode} before it was done", None
+        message, name = f"{process} exited with code {returncode} before it was done", None
     else:
         name = _name(-returncode)
-        message = f"{what} was ended by {name}"
+        message = f"{process} was ended by {name}"
         if name == "SIGXCPU":
-            code, message = "CPU_TIME_EXCEEDED", f"{what} used all the CPU time that it may"
+            code, message = "CPU_TIME_EXCEEDED", f"{process} used more CPU time than allowed"
     return ProcessFailed(message, code, {"signal": name, "exit_code": exit_code(returncode)})
 
 

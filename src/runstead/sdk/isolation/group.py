@@ -1,4 +1,4 @@
-"""A program in a process group of its own, which is ended as a whole."""
+"""Starts a program in a process group of its own, and ends the whole group."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from runstead.sdk.worker.threads import in_thread
 
 
 class _Guard:
-    """The guard of this process, started when it is first needed, and again where it was killed."""
+    """The guard process of this process. It is started when it is first needed, and again if it was killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,22 +23,34 @@ class _Guard:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
+    def ensure_started(self) -> None:
+        """Start the guard before a program, so that the program's group is registered as soon as it exists."""
+        with self._lock:
+            if (
+                self._owner != os.getpid()
+            ):  # not started, or this process was forked: the groups are its parent's
+                self._groups = set()
+                self._start()
+
     def add(self, group: int) -> None:
         with self._lock:
             self._groups.add(group)
-            self._tell(f"+{group}\n")
+            self._send(f"+{group}\n")
 
     def remove(self, group: int) -> None:
         with self._lock:
             self._groups.discard(group)
-            self._tell(f"-{group}\n")
+            self._send(f"-{group}\n")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._owner == os.getpid() and self._write(line):
             return
-        if self._owner != os.getpid():  # a copy made by fork: the groups are those of its parent
+        if self._owner != os.getpid():  # this process was forked: the groups belong to its parent
             self._groups = {int(line[1:])} if line.startswith("+") else set()
-        # -I and -S: it must start fast, and nothing of the worker's surroundings may keep it from starting.
+        self._start()
+
+    def _start(self) -> None:
+        # -I and -S: it starts fast, and nothing in the worker's environment can keep it from starting.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", str(Path(guard.__file__))],
             stdin=subprocess.PIPE,
@@ -68,8 +80,9 @@ _guard: Final = _Guard()
 
 
 class Group:
-    """Started on the spot; OSError where it cannot be. Everything it starts ends with it, but for what has made itself
-    a session of its own.
+    """A program and every process that it starts, except those that create a session of their own.
+
+    The constructor starts the program. Raise OSError where it cannot be started.
     """
 
     def __init__(
@@ -83,7 +96,8 @@ class Group:
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - the one who serves a task says what it runs; there is no shell
+        _guard.ensure_started()
+        self.process = subprocess.Popen(  # noqa: S603 - the app's author chose the command; there is no shell
             list(command),
             cwd=cwd,
             env=env,
@@ -94,7 +108,7 @@ class Group:
             start_new_session=True,
         )
         self.pid = self.process.pid
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._lock = threading.Lock()
         _guard.add(self.pid)
 
@@ -106,21 +120,24 @@ class Group:
 
     def _signal(self, number: signal.Signals) -> None:
         with self._lock, contextlib.suppress(OSError):
-            if not self._over.is_set():
+            if not self._ended.is_set():
                 os.killpg(self.pid, number)
 
     def wait(self) -> int:
-        """Until it has ended, and all that it left behind is killed: its exit code, below 0 the signal that ended it."""
+        """Wait until the program has ended, and kill what it left running.
+
+        Return the exit code; below 0 it is the number of the signal that ended the program.
+        """
         with contextlib.suppress(OSError):
-            # Not reaped yet, its id stays its own: no other group can be hit.
+            # The program is not reaped yet, so its id cannot belong to another group when the group is killed.
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         self.kill()
         with self._lock:
             code = self.process.wait()
-            self._over.set()
+            self._ended.set()
         _guard.remove(self.pid)
         return code
 
     async def ended(self) -> int:
-        """The same, in a thread. For one who asks once."""
+        """Call `wait` in a thread. Call it once."""
         return await in_thread(self.wait, f"runstead-wait-{self.pid}")

@@ -1,7 +1,7 @@
-"""A process that outlives its worker by a moment: once the worker is gone, however it went, the process groups that it
-had started are killed. It reads `+<group>` and `-<group>`, a line each; their end is the worker's.
+"""Kills a worker's process groups when the worker has ended, also when it was killed.
 
-Run as a file, on the standard library alone.
+This process reads lines `+<group>` and `-<group>` from the worker. The end of its input is the end of the worker. It is
+run as a file, and imports the standard library only.
 """
 
 import contextlib

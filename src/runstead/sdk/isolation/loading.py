@@ -1,4 +1,4 @@
-"""Naming an app so that another process finds it, and finding it there."""
+"""References to an app, with which another process imports it."""
 
 import importlib
 import importlib.util
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def reference(app: object) -> str:
-    """`module:attribute`, or `path/to/file.py:attribute` for an app of the program that was started.
+    """Return `module:attribute`, or `path/to/file.py:attribute` for an app of the main program.
 
-    ValueError where no module has it at its top.
+    Raise ValueError where no module has the app as an attribute.
     """
     main = None
     for name, module in list(sys.modules.items()):
@@ -19,15 +19,15 @@ def reference(app: object) -> str:
                 continue
             if name not in ("__main__", "__mp_main__"):
                 return f"{name}:{attribute}"
-            main = main or _of_main(module, attribute)
+            main = main or _reference_in_main(module, attribute)
     if main is None:
         raise ValueError(
-            "A process of its own cannot find the app: keep it in a module, under a name at the module's top"
+            "A child process cannot find the app: assign it to a name at the top level of a module"
         )
     return main
 
 
-def _of_main(module: Any, attribute: str) -> str | None:
+def _reference_in_main(module: Any, attribute: str) -> str | None:
     spec = getattr(module, "__spec__", None)
     if spec is not None:  # python -m
         return f"{spec.name}:{attribute}"
@@ -36,18 +36,21 @@ def _of_main(module: Any, attribute: str) -> str | None:
 
 
 def load(name: str) -> Any:
-    """What `reference` names. Raises whatever importing it raises; ValueError where it has no such attribute."""
+    """Import the object of a reference. Raise ValueError where the module has no such attribute.
+
+    Exceptions of the import are not caught.
+    """
     module, _, attribute = name.rpartition(":")
-    held: Any = _of_file(module) if module.endswith(".py") else importlib.import_module(module)
+    found: Any = _import_file(module) if module.endswith(".py") else importlib.import_module(module)
     for part in attribute.split("."):
-        held = getattr(held, part, None)
-    if held is None:
+        found = getattr(found, part, None)
+    if found is None:
         raise ValueError(f"{module} has no {attribute}")
-    return held
+    return found
 
 
-def _of_file(path: str) -> Any:
-    """A program as a module, so that what it does when it is started is not done."""
+def _import_file(path: str) -> Any:
+    """Import a program as a module, so that code under `if __name__ == "__main__"` does not run."""
     spec = importlib.util.spec_from_file_location("__mp_main__", path)
     assert spec is not None
     assert spec.loader is not None

@@ -11,7 +11,7 @@ from runstead.sdk.isolation.messages import FromHandler
 
 
 def spawn(descriptor: int) -> Group:
-    """A fresh interpreter (never a fork of this process, which has threads) at the other end of the descriptor."""
+    """Start a new interpreter at the other end of the descriptor. It is not forked: this process has threads."""
     return Group(
         [sys.executable, "-P", "-m", "runstead.sdk.isolation.child", str(descriptor), str(os.getpid())],
         pass_fds=[descriptor],
@@ -19,7 +19,7 @@ def spawn(descriptor: int) -> Group:
     )
 
 
-class LocalPlace:
+class LocalProcess:
     def __init__(self, group: Group, channel: Channel[FromHandler]) -> None:
         self.channel = channel
         self.terminate = group.terminate
@@ -27,12 +27,12 @@ class LocalPlace:
         self.ended = group.ended
 
 
-class Local:
-    """An interpreter for each handler. It ends with the worker, however the worker ends."""
+class LocalExecutor:
+    """Starts an interpreter for each handler. It ends with the worker, also when the worker is killed."""
 
     exact_path = True
 
-    async def start(self) -> LocalPlace:
+    async def start(self) -> LocalProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -41,7 +41,7 @@ class Local:
             ours.close()
             raise ProcessFailed(f"No process could be started: {error}", "CRASHED") from error
         try:
-            return LocalPlace(group, await Channel.over(ours, FromHandler))
+            return LocalProcess(group, await Channel.over(ours, FromHandler))
         except BaseException:
             ours.close()
             group.kill()
@@ -49,4 +49,4 @@ class Local:
             raise
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Do nothing: processes end with their handlers."""

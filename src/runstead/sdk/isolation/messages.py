@@ -1,12 +1,12 @@
-"""What a worker and a handler in a process of its own say to each other. JSON travels as the bytes it is."""
+"""The messages between a worker and a handler's process. JSON values are passed as encoded bytes."""
 
 from typing import Final, Literal
 
 import msgspec
 
-from runstead.sdk.durable.suspension import Wanted
+from runstead.sdk.durable.suspension import WaitRequest
 
-#: What the worker reads at once. A larger frame breaks the conversation off.
+#: A larger frame closes the connection.
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
@@ -17,29 +17,38 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=T
 # From the worker
 
 
-class Begin(_Message, frozen=True):
-    """Serve this run. `history` is a list of events, `answered` names waits that were ended by hand; `exact_path` whether `sys_path` is the whole of it."""
+class StartRun(_Message, frozen=True):
+    """Run the handler of a target.
+
+    `history` is a list of events. `tries` counts the attempt's tries. `resumed` are call ids of waits that a client
+    resumed without a result. `exact_path`: `sys_path` replaces the child's path instead of adding to it.
+    """
 
     app: str
     target: str
     run: bytes
     history: bytes
-    rounds: int
+    tries: int
     sys_path: list[str]
     argv: list[str]
     exact_path: bool
-    answered: list[str]
+    resumed: list[str]
     memory_mb: int | None = None
     cpu_seconds: int | None = None
 
 
-class Answered(_Message, frozen=True):
+class CallResult(_Message, frozen=True):
+    """The response to the `SendCall` or `Flush` of this number."""
+
     number: int
     content: bytes | None = None
 
 
-class Refused(_Message, frozen=True):
-    """`lost`: the run is not this worker's any more. `status` 0: the worker itself could not do it."""
+class CallFailed(_Message, frozen=True):
+    """The `SendCall` or `Flush` of this number failed.
+
+    `lost`: the worker no longer has the run. `status` is 0 where the worker itself failed.
+    """
 
     number: int
     detail: str
@@ -53,16 +62,16 @@ class Refused(_Message, frozen=True):
 # From the handler
 
 
-class Tell(_Message, frozen=True):
+class EmitEvent(_Message, frozen=True):
     event: bytes
 
 
-class Log(_Message, frozen=True):
+class LogLine(_Message, frozen=True):
     line: str
 
 
-class Note(_Message, frozen=True):
-    """What goes out with the completion."""
+class CompletionData(_Message, frozen=True):
+    """The values that are sent with the completion."""
 
     metadata: bytes
     artifacts: bytes
@@ -73,8 +82,8 @@ class Flush(_Message, frozen=True):
     number: int
 
 
-class Ask(_Message, frozen=True):
-    """Send a call, and answer what it was answered."""
+class SendCall(_Message, frozen=True):
+    """Send a call to the server, and return the response."""
 
     number: int
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -85,14 +94,14 @@ class Ask(_Message, frozen=True):
     headers: dict[str, str]
     idempotency_key: str | None
     repeatable: bool
-    patience_s: float
+    extra_wait_s: float
     owner: str | None
 
 
-class Waits(_Message, frozen=True):
-    """The run has to wait: this try is over."""
+class Suspended(_Message, frozen=True):
+    """The run has to wait. This try has ended."""
 
-    wanted: Wanted
+    request: WaitRequest
 
 
 class Returned(_Message, frozen=True):
@@ -100,7 +109,7 @@ class Returned(_Message, frozen=True):
 
 
 class Raised(_Message, frozen=True):
-    """`outcome`: `declared` by RunFailed, an `error`, or a `lost` lease."""
+    """The handler raised: `declared` is RunFailed, `lost` is LeaseLostError, `error` any other exception."""
 
     outcome: Literal["declared", "error", "lost"]
     message: str
@@ -110,7 +119,7 @@ class Raised(_Message, frozen=True):
     final: bool = False
 
 
-FromWorker = Begin | Answered | Refused
-FromHandler = Tell | Log | Note | Flush | Ask | Waits | Returned | Raised
-#: What ends a conversation.
-Outcome = Waits | Returned | Raised
+FromWorker = StartRun | CallResult | CallFailed
+FromHandler = EmitEvent | LogLine | CompletionData | Flush | SendCall | Suspended | Returned | Raised
+#: The last message of a handler's process.
+Outcome = Suspended | Returned | Raised

@@ -1,4 +1,4 @@
-"""What a program writes: lines as events while there is room for them, the last MiB of it as the log."""
+"""The output of a program: its lines become events up to a bound, and its last MiB becomes the run's log."""
 
 import asyncio
 import codecs
@@ -10,17 +10,17 @@ from runstead.sdk.durable.context import Context
 from runstead.sdk.durable.emitter import LOG_BYTES
 
 CHUNK_BYTES: Final = 64 * 1024
-#: An event's text.
+#: The text of one event.
 TEXT_CHARS: Final = 16 * 1024
-#: Lines are joined for so long.
+#: Lines are collected for this time before they become an event.
 DELAY_S: Final = 0.2
-#: Of each stream, so much becomes events. What comes after is in the log alone, as far as that keeps it.
+#: This much of each stream becomes events. Later output is in the log only.
 STREAMED_CHARS_MAX: Final = 8 * 1024 * 1024
 LINE_BYTES_MAX: Final = 1024 * 1024 + 1
 
 
-class Log:
-    """The last MiB, as it was written."""
+class OutputLog:
+    """The last MiB of the output of both streams."""
 
     def __init__(self) -> None:
         self._parts: deque[str] = deque()
@@ -29,7 +29,7 @@ class Log:
 
     def add(self, text: str) -> None:
         if self._parts and len(self._parts[-1]) + len(text) <= CHUNK_BYTES:
-            self._parts[-1] += text  # many small ones would cost more than they hold
+            self._parts[-1] += text  # many small strings would use more memory than their text
         else:
             self._parts.append(text)
         self._chars += len(text)
@@ -44,15 +44,15 @@ class Log:
         yield from text.removesuffix("\n").split("\n") if text else ()
 
 
-class Stream:
-    """One of a program's two. The program waits only where the server is behind with what may become events."""
+class OutputStream:
+    """Reads stdout or stderr of a program. The program waits only while too many events are queued for the server."""
 
     def __init__(
         self,
         name: Literal["stdout", "stderr"],
         pipe: IO[bytes],
         ctx: Context,
-        log: Log,
+        log: OutputLog,
         *,
         keeps_line: bool = False,
     ) -> None:
@@ -63,8 +63,8 @@ class Stream:
         self._pending = ""
         self._streamed = 0
         self._keeps_line = keeps_line
-        self._line = b""  # the last one that holds anything
-        self._open = b""  # the one that is being written
+        self._line = b""  # the last line that is not blank
+        self._open = b""  # the line that has not ended
 
     @property
     def last_line(self) -> bytes:
@@ -100,28 +100,28 @@ class Stream:
 
     async def _take(self, text: str) -> None:
         self._log.add(text)
-        room = STREAMED_CHARS_MAX - self._streamed
-        if room <= 0 or not text:
+        left = STREAMED_CHARS_MAX - self._streamed
+        if left <= 0 or not text:
             return
         self._streamed += len(text)
-        self._pending += text[:room]
+        self._pending += text[:left]
         while len(self._pending) >= TEXT_CHARS:
             await self._emit(whole=False)
         if self._streamed >= STREAMED_CHARS_MAX:
-            self._pending += "\n(what follows is not streamed; the log keeps the end of it)\n"
+            self._pending += "\n(later output is not streamed; the run's log has its end)\n"
             await self._emit(whole=True)
 
     async def _emit(self, *, whole: bool) -> None:
-        """What is pending up to the end of a line; all of it where that is the end, or no line ends."""
+        """Emit the pending text up to the last line end; all of it if `whole`, or if it has no line end."""
         while self._pending:
             cut = self._pending.rfind("\n", 0, TEXT_CHARS) + 1
             if (whole and len(self._pending) <= TEXT_CHARS) or cut == 0:
                 cut = TEXT_CHARS
             text, self._pending = self._pending[:cut], self._pending[cut:]
             value = {"stream": self._name, "text": text.replace("\x00", "\ufffd")}
-            # Not `emit`: a program that is tried again tells anew, whatever it told before.
-            self._ctx.tell({"type": "CUSTOM", "name": "run.output", "value": value})
-            await self._ctx.room()
+            # Not `emit`: a retried program emits its output again, also where it is the same as before.
+            self._ctx.emit_nowait({"type": "CUSTOM", "name": "run.output", "value": value})
+            await self._ctx.drain()
             if not whole:
                 return
 

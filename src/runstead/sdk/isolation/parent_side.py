@@ -1,4 +1,4 @@
-"""The worker's side of a handler in a process of its own: it keeps the lease, the outbox and the fence."""
+"""The worker's side of a handler in a child process. The worker keeps the lease, the outbox and the fence."""
 
 import asyncio
 import contextlib
@@ -15,31 +15,31 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.messages import (
-    Answered,
-    Ask,
-    Begin,
+    CallFailed,
+    CallResult,
+    CompletionData,
+    EmitEvent,
     Flush,
     FromHandler,
-    Log,
-    Note,
+    LogLine,
     Outcome,
     Raised,
-    Refused,
     Returned,
-    Tell,
-    Waits,
+    SendCall,
+    StartRun,
+    Suspended,
 )
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.event import Event
 from runstead.sdk.routes.call import Call
 
-#: How long a process that has told its outcome may take to leave.
-_PARTING_S: Final = 5.0
+#: How long a process that has reported its outcome may take to exit.
+_EXIT_TIMEOUT_S: Final = 5.0
 _SILENCE_S: Final = 0.5
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler's process may use, and how long it may take to leave after SIGTERM."""
+class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler's process may use, and the time from SIGTERM to SIGKILL."""
 
     memory_mb: int | None = None
     cpu_seconds: int | None = None
@@ -54,112 +54,117 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("stop_seconds must not be below 0")
 
 
-class Place(Protocol):
-    """A process that waits for a `Begin`, wherever it is."""
+class HandlerProcess(Protocol):
+    """A process that waits for a `StartRun` message, on this machine or on a cluster."""
 
     channel: Channel[FromHandler]
 
     def terminate(self) -> None:
-        """SIGTERM for it and all that it started."""
+        """Send SIGTERM to the process group."""
 
     def kill(self) -> None:
-        """SIGKILL for them."""
+        """Send SIGKILL to the process group."""
 
     def ended(self) -> Awaitable[int | None]:
-        """Its exit code, below 0 a signal's number, None where that was lost; once nothing of it is left."""
+        """Wait until the process group has ended, and return the exit code.
+
+        Below 0 it is a signal's number. None: the exit code was lost.
+        """
 
 
 class Executor(Protocol):
-    """Where handlers' processes are started."""
+    """Starts handlers' processes."""
 
     exact_path: bool
 
-    async def start(self) -> Place:
-        """ProcessFailed where that cannot be. Cancelled, it leaves nothing behind."""
+    async def start(self) -> HandlerProcess:
+        """Start a process. Raise ProcessFailed where it cannot be started. A cancelled start leaves no process."""
 
     async def close(self) -> None: ...
 
 
-async def confined(
+async def run_in_process(
     executor: Executor,
     app: str,
     target: str,
     ctx: Context,
     history: Sequence[Event],
-    bounds: Bounds,
-    answered: Sequence[str] = (),
+    limits: ProcessLimits,
+    resumed: Sequence[str] = (),
 ) -> Any:
-    """Run what serves the target in a process, and answer what it returns. Suspend, RunFailed, ProcessFailed,
-    LeaseLostError. Cancelled, it ends the process first.
+    """Run the handler of a target in a process, and return its output.
+
+    Raise Suspend, RunFailed, ProcessFailed or LeaseLostError. A cancel ends the process first.
     """
-    begin = Begin(
+    start = StartRun(
         app=app,
         target=target,
         run=msgspec.json.encode(ctx.run),
         history=msgspec.json.encode(history),
-        rounds=ctx.rounds,
+        tries=ctx.tries,
         sys_path=list(sys.path),
         argv=list(sys.argv),
         exact_path=executor.exact_path,
-        answered=list(answered),
-        memory_mb=bounds.memory_mb,
-        cpu_seconds=bounds.cpu_seconds,
+        resumed=list(resumed),
+        memory_mb=limits.memory_mb,
+        cpu_seconds=limits.cpu_seconds,
     )
-    place = await executor.start()
-    talking = asyncio.ensure_future(_talk(place.channel, begin, ctx))
-    ending = asyncio.ensure_future(place.ended())
+    process = await executor.start()
+    exchange = asyncio.ensure_future(_exchange(process.channel, start, ctx))
+    ending = asyncio.ensure_future(process.ended())
     try:
-        await asyncio.wait([talking, ending], return_when=asyncio.FIRST_COMPLETED)
-        await _hear_out(place.channel, talking)
-        outcome = talking.result() if talking.done() else None
-        place.channel.close()
-        await asyncio.wait([ending], timeout=_PARTING_S if outcome else 1.0)
+        await asyncio.wait([exchange, ending], return_when=asyncio.FIRST_COMPLETED)
+        await _read_remaining(process.channel, exchange)
+        outcome = exchange.result() if exchange.done() else None
+        process.channel.close()
+        await asyncio.wait([ending], timeout=_EXIT_TIMEOUT_S if outcome else 1.0)
         if not ending.done():
-            await _stop(place, ending, bounds.stop_seconds)
+            await _stop(process, ending, limits.stop_seconds)
     except BaseException:
-        await _stop(place, ending, bounds.stop_seconds)
+        await _stop(process, ending, limits.stop_seconds)
         raise
     finally:
-        talking.cancel()
-        place.channel.close()
+        exchange.cancel()
+        process.channel.close()
     code = ending.result()
     if code is None and outcome is None:
         raise ProcessFailed("The executor lost the handler's process", "EXECUTOR_LOST")
     if code is not None and ctx.exit_code is None:
         ctx.exit_code = exit_code(code)
-    return _came_to(outcome, code, ctx)
+    return _result_of(outcome, code, ctx)
 
 
-async def _hear_out(channel: Channel[FromHandler], talking: "asyncio.Future[Outcome | None]") -> None:
-    """What a process that has ended said last may still be on its way, or wait for the server. Only silence is no reason
-    to wait: something that escaped its group may hold the line open.
+async def _read_remaining(channel: Channel[FromHandler], exchange: "asyncio.Future[Outcome | None]") -> None:
+    """Read the last messages of a process that has ended, until none comes for a while.
+
+    The connection may stay open: a process that escaped the group may hold it.
     """
-    taken = -1
-    while not talking.done() and not (channel.waiting and channel.taken == taken):
-        taken = channel.taken
-        await asyncio.wait([talking], timeout=_SILENCE_S)
+    received = -1
+    while not exchange.done() and not (channel.waiting and channel.received == received):
+        received = channel.received
+        await asyncio.wait([exchange], timeout=_SILENCE_S)
 
 
-async def _stop(place: Place, ending: "asyncio.Future[int | None]", grace_s: float) -> None:
-    """SIGTERM, and after the grace, or where even that is cancelled, SIGKILL."""
+async def _stop(process: HandlerProcess, ending: "asyncio.Future[int | None]", grace_s: float) -> None:
+    """Send SIGTERM, and SIGKILL after `grace_s` or where this is cancelled."""
     try:
-        place.terminate()
+        process.terminate()
         await asyncio.wait([ending], timeout=grace_s)
     finally:
-        place.kill()
-    await asyncio.wait([ending], timeout=_PARTING_S)
+        process.kill()
+    await asyncio.wait([ending], timeout=_EXIT_TIMEOUT_S)
     if not ending.done():
         ending.cancel()
         raise ProcessFailed("The handler's process could not be ended", "EXECUTOR_LOST")
 
 
-def _came_to(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
+def _result_of(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
     if isinstance(outcome, Returned):
-        # What earlier attempts had begun to say, the process has ended.
-        ctx.history.ended.update(ctx.history.told)
+        # The process has ended the messages that earlier attempts left open.
+        ctx.history.ended_messages.update(ctx.history.messages)
         return msgspec.json.decode(outcome.output)
-    if isinstance(outcome, Waits):
-        raise Suspend(outcome.wanted)
+    if isinstance(outcome, Suspended):
+        raise Suspend(outcome.request)
     if isinstance(outcome, Raised):
         detail = msgspec.json.decode(outcome.detail)
         if outcome.outcome == "declared":
@@ -172,37 +177,37 @@ def _came_to(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
     raise crashed("The handler's process", code or 0)
 
 
-async def _talk(channel: Channel[FromHandler], begin: Begin, ctx: Context) -> Outcome | None:
-    """Until the process says what came of it; None where it ended without."""
-    channel.put(begin)
-    answering: set[asyncio.Task[None]] = set()
+async def _exchange(channel: Channel[FromHandler], start: StartRun, ctx: Context) -> Outcome | None:
+    """Exchange messages until the process reports its outcome. Return None where it ended without one."""
+    channel.send(start)
+    responding: set[asyncio.Task[None]] = set()
     try:
-        while (message := await channel.take()) is not None:
-            if isinstance(message, Waits | Returned | Raised):
+        while (message := await channel.receive()) is not None:
+            if isinstance(message, Suspended | Returned | Raised):
                 return message
-            if isinstance(message, Tell):
-                # What is refused is raised where the handler asks whether it is stored.
+            if isinstance(message, EmitEvent):
+                # A refusal is reported to the handler with its next flush.
                 with contextlib.suppress(LeaseLostError, RunsteadError):
-                    ctx.tell(msgspec.json.decode(message.event))
-                    await ctx.room()
-            elif isinstance(message, Log):
+                    ctx.emit_nowait(msgspec.json.decode(message.event))
+                    await ctx.drain()
+            elif isinstance(message, LogLine):
                 ctx.log(message.line)
-            elif isinstance(message, Note):
+            elif isinstance(message, CompletionData):
                 ctx.metadata = msgspec.json.decode(message.metadata)
                 ctx.artifacts = [*ctx.artifacts, *msgspec.json.decode(message.artifacts)]
                 ctx.exit_code = message.exit_code
             else:
-                # Beside each other: one that takes long must not hold up the steps of other branches.
-                task = asyncio.ensure_future(_answer(channel, message, ctx))
-                answering.add(task)
-                task.add_done_callback(answering.discard)
+                # Concurrently: a slow call must not delay the steps of other branches.
+                task = asyncio.ensure_future(_respond(channel, message, ctx))
+                responding.add(task)
+                task.add_done_callback(responding.discard)
         return None
     finally:
-        for task in answering:
+        for task in responding:
             task.cancel()
 
 
-async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Context) -> None:
+async def _respond(channel: Channel[FromHandler], message: Flush | SendCall, ctx: Context) -> None:
     try:
         if isinstance(message, Flush):
             await ctx.flush()
@@ -210,9 +215,9 @@ async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Cont
         else:
             content = await ctx.send(_call(message))
     except LeaseLostError as error:
-        channel.put(Refused(number=message.number, detail=str(error), lost=True))
+        channel.send(CallFailed(number=message.number, detail=str(error), lost=True))
     except RunsteadError as error:
-        refused = Refused(
+        refused = CallFailed(
             number=message.number,
             detail=error.detail,
             status=error.status,
@@ -220,27 +225,27 @@ async def _answer(channel: Channel[FromHandler], message: Flush | Ask, ctx: Cont
             errors=msgspec.json.encode(error.errors),
             retry_after_s=error.retry_after_s,
         )
-        channel.put(refused)
-    except Exception as error:  # noqa: BLE001 - the handler waits for an answer, whatever it is
-        channel.put(Refused(number=message.number, detail=f"{type(error).__name__}: {error}"))
+        channel.send(refused)
+    except Exception as error:  # noqa: BLE001 - the handler waits for a response
+        channel.send(CallFailed(number=message.number, detail=f"{type(error).__name__}: {error}"))
     else:
-        channel.put(Answered(number=message.number, content=content))
-        await channel.drained()
+        channel.send(CallResult(number=message.number, content=content))
+        await channel.drain()
 
 
-def _call(message: Ask) -> Call[bytes]:
+def _call(message: SendCall) -> Call[bytes]:
     body: Any = msgspec.UNSET
     if message.content is not None:
         body = Upload(message.content) if message.is_upload else msgspec.Raw(message.content)
     return Call(
-        message.method,
-        message.path,
-        bytes,
-        tuple(message.query),
-        body,
-        message.headers,
-        message.idempotency_key,
-        message.repeatable,
-        message.patience_s,
-        message.owner,
+        method=message.method,
+        path=message.path,
+        answer=bytes,
+        query=tuple(message.query),
+        body=body,
+        headers=message.headers,
+        idempotency_key=message.idempotency_key,
+        repeatable=message.repeatable,
+        extra_wait_s=message.extra_wait_s,
+        owner=message.owner,
     )

@@ -1,18 +1,18 @@
-"""Conversations, and agent runs as their conversation shows them."""
+"""Conversations, and the projections of agent runs in them."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 ConversationType = Literal["chat", "agent_task", "support", "channel", "project_agent"]
 
 TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
-class Conversation(Answer, frozen=True, kw_only=True):
+class Conversation(ResponseModel, frozen=True, kw_only=True):
     id: str
     type: str
     status: str
@@ -33,13 +33,13 @@ class Conversation(Answer, frozen=True, kw_only=True):
     archived_at: datetime | None = None
 
 
-class ConversationPage(Answer, frozen=True, kw_only=True):
+class ConversationPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Conversation]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
-class Projection(Answer, frozen=True, kw_only=True):
-    """An agent run as its conversation shows it. A waiting run has the status `waiting_for_tool` here."""
+class Projection(ResponseModel, frozen=True, kw_only=True):
+    """An agent run in the form of its conversation. A waiting run has the status `waiting_for_tool` here."""
 
     run_id: str
     conversation_id: str
@@ -77,10 +77,10 @@ class Projection(Answer, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether it has ended: completed, failed or cancelled, for ever."""
+        """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
 
 
-class ProjectionPage(Answer, frozen=True, kw_only=True):
+class ProjectionPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Projection]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

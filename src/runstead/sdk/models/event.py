@@ -1,22 +1,22 @@
-"""Events of a run's log, by AG-UI type names. Ids start at 1 and grow with every stored event of the run."""
+"""Events of a run's log. Types are those of AG-UI; ids start at 1 and increase with each stored event of the run."""
 
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
 from runstead.sdk.models.conversation import Projection
+from runstead.sdk.models.response import PageInfo, ResponseModel
 from runstead.sdk.models.run import Run
 
 TERMINAL_EVENTS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 
 
-class Event(Answer, frozen=True, kw_only=True):
-    """One event. `payload` is the whole event object, its `type` included.
+class Event(ResponseModel, frozen=True, kw_only=True):
+    """One event. `payload` is the whole event object, including its `type`.
 
-    `created_at` is None for events that came over a live stream or a conversation's list, which do not tell it.
-    With include_descendants, `run_id` tells whose event it is, and `cursor` is where the family's log goes on after it.
+    `created_at` is None for events of a live stream or of a conversation's list, which do not contain it. With
+    include_descendants, `run_id` is the event's run, and `cursor` is its position in the family's log.
     """
 
     event_id: int
@@ -28,35 +28,35 @@ class Event(Answer, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether the run ended with it."""
+        """Whether this event ended the run."""
         return self.event_type in TERMINAL_EVENTS
 
 
 class ConversationEvent(Event, frozen=True, kw_only=True):
-    """An event as a conversation's list carries it: the same members, under the wire name `event`."""
+    """An event of a conversation's list. On the wire its payload is named `event`."""
 
     payload: dict[str, Any] = msgspec.field(name="event")
 
 
-class EventPage(Answer, frozen=True, kw_only=True):
+class EventPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Event]
     page_info: PageInfo
 
 
-class ConversationEventPage(Answer, frozen=True, kw_only=True):
+class ConversationEventPage(ResponseModel, frozen=True, kw_only=True):
     data: list[ConversationEvent]
     page_info: PageInfo
 
 
-class EventTypeCount(Answer, frozen=True, kw_only=True):
+class EventTypeCount(ResponseModel, frozen=True, kw_only=True):
     event_type: str
     count: int
     first_event_at: datetime | None = None
     last_event_at: datetime | None = None
 
 
-class EventSummary(Answer, frozen=True, kw_only=True):
-    """`total` counts a log's public events, `types` the most frequent types first."""
+class EventSummary(ResponseModel, frozen=True, kw_only=True):
+    """Counts of a log's public events. `types` begins with the most frequent type."""
 
     run_id: str
     total: int
@@ -65,14 +65,16 @@ class EventSummary(Answer, frozen=True, kw_only=True):
     types: list[EventTypeCount]
 
 
-class EventMember(Answer, frozen=True, kw_only=True):
+class EventMember(ResponseModel, frozen=True, kw_only=True):
     name: str
     type: str
     required: bool
 
 
-class EventType(Answer, frozen=True, kw_only=True):
-    """A type that clients know. `event_class` is fact or delta; not `appendable` are those that completing writes."""
+class EventType(ResponseModel, frozen=True, kw_only=True):
+    """A documented event type. `event_class` is fact or delta. Types that are not `appendable` are written by the
+    completion of a run.
+    """
 
     type: str
     event_class: str = msgspec.field(name="class")
@@ -80,12 +82,12 @@ class EventType(Answer, frozen=True, kw_only=True):
     members: list[EventMember]
 
 
-class EventTypeList(Answer, frozen=True, kw_only=True):
+class EventTypeList(ResponseModel, frozen=True, kw_only=True):
     data: list[EventType]
 
 
-class Appended(Answer, frozen=True, kw_only=True):
-    """`latest_external_event_sequence` is None for a batch of private events, which do not advance it."""
+class Appended(ResponseModel, frozen=True, kw_only=True):
+    """The answer to an append. `latest_external_event_sequence` is None where all appended events are private."""
 
     run: Run
     latest_event_id: int
@@ -93,22 +95,22 @@ class Appended(Answer, frozen=True, kw_only=True):
     latest_external_event_sequence: int | None = None
 
 
-class ConversationAppended(Answer, frozen=True, kw_only=True):
+class ConversationAppended(ResponseModel, frozen=True, kw_only=True):
     run: Projection
     latest_event_id: int
     appended_count: int
     latest_external_event_sequence: int | None = None
 
 
-class SnapshotEvent(Answer, frozen=True, kw_only=True):
-    """`event_id` is None for the events made for the snapshot, which the log does not hold."""
+class SnapshotEvent(ResponseModel, frozen=True, kw_only=True):
+    """An event of a snapshot. `event_id` is None where it was made for the snapshot and is not in the log."""
 
     event_id: int | None
     event: dict[str, Any]
 
 
-class Snapshot(Answer, frozen=True, kw_only=True):
-    """A run up to `after_event_id`, folded: its messages, its state, and its terminal event if it has ended."""
+class Snapshot(ResponseModel, frozen=True, kw_only=True):
+    """The state of a run after an event: its messages, its state, and its terminal event if the run has ended."""
 
     after_event_id: int
     events: list[SnapshotEvent]

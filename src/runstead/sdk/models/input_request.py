@@ -1,18 +1,18 @@
-"""Input requests: forms that runs ask somebody to fill in."""
+"""Input requests: forms that a run waits for."""
 
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 InputStatus = Literal["open", "submitted", "cancelled", "expired"]
 ResponderType = Literal["human", "agent", "system"]
 
 
-class InputResponse(Answer, frozen=True, kw_only=True):
-    """What was filled in. The value of a secret field is None; `withheld` names those that came with one."""
+class InputResponse(ResponseModel, frozen=True, kw_only=True):
+    """The values of a submitted form. Values of secret fields are None; `withheld` lists those that were submitted."""
 
     id: str
     input_request_id: str
@@ -25,7 +25,7 @@ class InputResponse(Answer, frozen=True, kw_only=True):
     withheld: list[str] = msgspec.field(default_factory=list)
 
 
-class InputRequest(Answer, frozen=True, kw_only=True):
+class InputRequest(ResponseModel, frozen=True, kw_only=True):
     id: str
     conversation_id: str
     run_id: str
@@ -46,6 +46,6 @@ class InputRequest(Answer, frozen=True, kw_only=True):
     latest_response: InputResponse | None = None
 
 
-class InputRequestPage(Answer, frozen=True, kw_only=True):
+class InputRequestPage(ResponseModel, frozen=True, kw_only=True):
     data: list[InputRequest]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

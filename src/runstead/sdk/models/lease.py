@@ -1,19 +1,19 @@
-"""What a worker holds: its registration, the runs it claimed, and the leases on them."""
+"""Workers, claimed runs, and the leases on them."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
-class RegisteredWorker(Answer, frozen=True, kw_only=True):
+class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
     id: str
     project_id: str
     implementation_kind: str
     worker_key: str
-    status: str  # active, or offline where it was not heard of for two minutes
+    status: str  # active, or offline after two minutes without a call
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: Any = None
@@ -22,15 +22,15 @@ class RegisteredWorker(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class WorkerPage(Answer, frozen=True, kw_only=True):
+class WorkerPage(ResponseModel, frozen=True, kw_only=True):
     data: list[RegisteredWorker]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
-class Registration(Answer, frozen=True, kw_only=True):
-    """`token` authenticates this worker's heartbeats, claims, leases and sessions; it is shown once.
+class Registration(ResponseModel, frozen=True, kw_only=True):
+    """A registered worker. `token` authenticates its heartbeats, claims, leases and sessions, and is shown once.
 
-    A heartbeat's answer has the same shape, without the token.
+    The answer to a heartbeat has the same form, without the token.
     """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"token"})
@@ -39,7 +39,7 @@ class Registration(Answer, frozen=True, kw_only=True):
     token: str | None = None
 
 
-class Session(Answer, frozen=True, kw_only=True):
+class Session(ResponseModel, frozen=True, kw_only=True):
     id: str
     run_id: str
     session_key: str
@@ -52,12 +52,12 @@ class Session(Answer, frozen=True, kw_only=True):
     ended_at: datetime | None = None
 
 
-class SessionAnswer(Answer, frozen=True, kw_only=True):
+class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
     session: Session
 
 
-class ClaimedRun(Answer, frozen=True, kw_only=True):
-    """A run as its worker gets it. `attempt` and `lease_token` fence what this attempt writes.
+class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
+    """A run as its worker receives it. `attempt` and `lease_token` fence the writes of this attempt.
 
     `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON.
     """
@@ -93,21 +93,21 @@ class ClaimedRun(Answer, frozen=True, kw_only=True):
     worker_session: Session | None = None
 
 
-class Claim(Answer, frozen=True, kw_only=True):
-    """What a claim brought. `run` is the first of `runs`, or None where nothing was there to claim."""
+class Claim(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a claim. `run` is the first of `runs`, or None where no run could be claimed."""
 
     run: ClaimedRun | None = None
     runs: list[ClaimedRun] = msgspec.field(default_factory=list)
 
 
-class Lease(Answer, frozen=True, kw_only=True):
-    """A renewed lease. `run` is None where the lease is lost."""
+class Lease(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a renewal of a lease. `run` is None where the lease is lost."""
 
     run: ClaimedRun | None = None
 
 
-class Held(Answer, frozen=True, kw_only=True):
-    """As much of a run as its worker needs to know whether to go on."""
+class LeasedRun(ResponseModel, frozen=True, kw_only=True):
+    """The members of a run that tell its worker whether to continue."""
 
     run_id: str
     status: str
@@ -115,18 +115,18 @@ class Held(Answer, frozen=True, kw_only=True):
     lease_expires_at: datetime | None = None
 
 
-class Heartbeat(Answer, frozen=True, kw_only=True):
-    """A lease renewed by run id. `run` is None where it is lost."""
+class Heartbeat(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a heartbeat of a run. `run` is None where the lease is lost."""
 
-    run: Held | None = None
+    run: LeasedRun | None = None
 
     @property
     def held(self) -> bool:
-        """Whether the attempt still holds the run. One that waits is held too."""
+        """Whether the attempt still has the run. It also has a waiting one."""
         return self.run is not None and self.run.status in {"running", "waiting"}
 
 
-class Released(Answer, frozen=True, kw_only=True):
-    """An attempt that ended without a completion. `run` is the run after it."""
+class Released(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a release. `run` is the run after it."""
 
-    run: Held | None = None
+    run: LeasedRun | None = None

@@ -5,19 +5,21 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
-class TokenUsage(Answer, frozen=True, kw_only=True):
-    """Tokens that the model read and wrote."""
+class TokenUsage(ResponseModel, frozen=True, kw_only=True):
+    """Input and output tokens of a model."""
 
     input: int
     output: int
 
 
-class Message(Answer, frozen=True, kw_only=True):
-    """One message. `run_id` names the agent run that fills an assistant's; `status` is pending, streaming, completed,
-    failed or cancelled, as that run stands. `truncated`: its log is too long to be shown whole.
+class Message(ResponseModel, frozen=True, kw_only=True):
+    """One message of a conversation.
+
+    An assistant's message is made from the events of the agent run `run_id`. Its `status` follows the run: pending,
+    streaming, completed, failed or cancelled. `truncated`: the run's log is too long to be shown completely.
     """
 
     id: str
@@ -41,11 +43,11 @@ class Message(Answer, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """Its text parts, joined."""
+        """The joined text parts."""
         return "".join(part.get("text", "") for part in self.parts if part["type"] == "text")
 
 
-class MessagePage(Answer, frozen=True, kw_only=True):
+class MessagePage(ResponseModel, frozen=True, kw_only=True):
     conversation_id: str
     data: list[Message]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -1,17 +1,17 @@
-"""What models cost, and what a project used."""
+"""Prices of models, and usage reports of projects."""
 
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 UsageBy = Literal["model", "target", "schedule", "key", "day", "family"]
 
 
-class Price(Answer, frozen=True, kw_only=True):
-    """In millionths of your currency for a million tokens: 2_500_000 is 2.50."""
+class Price(ResponseModel, frozen=True, kw_only=True):
+    """The price of a million tokens, in millionths of your currency: 2_500_000 is 2.50."""
 
     provider: str
     model: str
@@ -22,22 +22,22 @@ class Price(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class PriceAnswer(Answer, frozen=True, kw_only=True):
+class PriceAnswer(ResponseModel, frozen=True, kw_only=True):
     price: Price
 
 
-class PriceList(Answer, frozen=True, kw_only=True):
+class PriceList(ResponseModel, frozen=True, kw_only=True):
     data: list[Price]
 
 
-class DeletedPrice(Answer, frozen=True, kw_only=True):
+class DeletedPrice(ResponseModel, frozen=True, kw_only=True):
     deleted: bool
     provider: str
     model: str
 
 
-class PricedUsage(Answer, frozen=True, kw_only=True):
-    """What one model used; `cost_micros` in millionths of your currency, None without a price."""
+class PricedUsage(ResponseModel, frozen=True, kw_only=True):
+    """The tokens of one model. `cost_micros` is in millionths of your currency, None without a price."""
 
     provider: str | None = None
     model: str | None = None
@@ -50,8 +50,8 @@ class PricedUsage(Answer, frozen=True, kw_only=True):
     cost_micros: int | None = None
 
 
-class UsageGroup(Answer, frozen=True, kw_only=True):
-    """`cost_micros` leaves out what `unpriced_runs` used, which have no price."""
+class UsageGroup(ResponseModel, frozen=True, kw_only=True):
+    """The usage of one group. `cost_micros` does not include the `unpriced_runs`, whose models have no price."""
 
     key: str | None = None
     runs: int = 0
@@ -65,9 +65,10 @@ class UsageGroup(Answer, frozen=True, kw_only=True):
     models: list[PricedUsage] = msgspec.field(default_factory=list)
 
 
-class ProjectUsage(Answer, frozen=True, kw_only=True):
-    """`runs_looked_at`: the runs that were created in the stretch. `truncated`: a store of an older version is still being
-    added up, and some of its runs do not count yet.
+class ProjectUsage(ResponseModel, frozen=True, kw_only=True):
+    """A usage report. `runs_looked_at` is the number of runs created in the period.
+
+    `truncated`: after an upgrade the sums of older runs are not complete yet.
     """
 
     by: str

@@ -1,18 +1,18 @@
-"""Projects, and who may do what in them."""
+"""Projects, their keys and members, their concurrency limits, and the server's health."""
 
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 Scope = Literal["runs:read", "runs:write", "workers", "admin"]
 Role = Literal["admin", "member", "viewer"]
 
 
-class Project(Answer, frozen=True, kw_only=True):
-    """`api_key` is the new project's admin key: in the answer of a creation with an admin's key only, and shown once."""
+class Project(ResponseModel, frozen=True, kw_only=True):
+    """A project. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"api_key"})
 
@@ -24,12 +24,12 @@ class Project(Answer, frozen=True, kw_only=True):
     api_key: str | None = None
 
 
-class ProjectList(Answer, frozen=True, kw_only=True):
+class ProjectList(ResponseModel, frozen=True, kw_only=True):
     data: list[Project]
 
 
-class ApiKey(Answer, frozen=True, kw_only=True):
-    """A key as lists show it: never the key itself. `key` is set in the answer of its creation only."""
+class ApiKey(ResponseModel, frozen=True, kw_only=True):
+    """An API key. Only the answer to its creation contains the `key` itself."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"key"})
 
@@ -46,35 +46,37 @@ class ApiKey(Answer, frozen=True, kw_only=True):
     key: str | None = None
 
 
-class ApiKeyList(Answer, frozen=True, kw_only=True):
+class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
     data: list[ApiKey]
 
 
-class Member(Answer, frozen=True, kw_only=True):
+class Member(ResponseModel, frozen=True, kw_only=True):
     user_id: str
     role: str
     created_at: datetime | None = None
 
 
-class MemberList(Answer, frozen=True, kw_only=True):
+class MemberList(ResponseModel, frozen=True, kw_only=True):
     data: list[Member]
 
 
-class ConcurrencyLimit(Answer, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` run at a time, of the whole project where it is None; `running` do now."""
+class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
+    """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now."""
 
     target: str | None
     max_running: int
     running: int = 0
 
 
-class ConcurrencyLimits(Answer, frozen=True, kw_only=True):
+class ConcurrencyLimits(ResponseModel, frozen=True, kw_only=True):
     limits: list[ConcurrencyLimit]
 
 
-class Health(Answer, frozen=True, kw_only=True):
-    """`status` is `ok` where the server lives, `ready` where its store, of which `store` tells, has just committed; then
-    `leader` tells whether this replica leads, and `term` the newest leader's.
+class Health(ResponseModel, frozen=True, kw_only=True):
+    """The health of a server.
+
+    `status` is `ok` for /healthz. For /readyz it is `ready` after a commit of the store; `store` describes the store,
+    `leader` is whether this replica leads, and `term` is the term of the newest leader.
     """
 
     status: str

@@ -1,13 +1,13 @@
-"""Push services, as the server answers them."""
+"""Push services."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 
-class PushService(Answer, frozen=True, kw_only=True):
-    """`status` is active or disabled: disabled by somebody, or silent for too long."""
+class PushService(ResponseModel, frozen=True, kw_only=True):
+    """A registered push service. `status` is active, or disabled: by a client, or after too long without a heartbeat."""
 
     id: str
     service_name: str
@@ -29,16 +29,16 @@ class PushService(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class PushServiceAnswer(Answer, frozen=True, kw_only=True):
+class PushServiceAnswer(ResponseModel, frozen=True, kw_only=True):
     service: PushService
 
 
-class PushServiceList(Answer, frozen=True, kw_only=True):
+class PushServiceList(ResponseModel, frozen=True, kw_only=True):
     data: list[PushService]
 
 
-class RunEventToken(Answer, frozen=True, kw_only=True):
-    """A token for writing the events of one run, for a day."""
+class RunEventToken(ResponseModel, frozen=True, kw_only=True):
+    """A token that may write the events of one run. It is valid for a day."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"run_event_token"})
 

@@ -1,11 +1,11 @@
-"""Runs as the server answers them. Times are aware `datetime`s in UTC, durations are integers with their unit named."""
+"""Runs. Times are aware `datetime`s in UTC. Durations are integers, with their unit in the name."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
@@ -14,14 +14,14 @@ TerminalStatus = Literal["completed", "failed", "cancelled"]
 TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
-class Owner(Answer, frozen=True, kw_only=True):
-    """What a run belongs to: agent runs to a conversation, all others to a project."""
+class Owner(ResponseModel, frozen=True, kw_only=True):
+    """The owner of a run: a conversation for agent runs, a project for all others."""
 
     kind: Literal["conversation", "project"]
     id: str
 
 
-class RunError(Answer, frozen=True, kw_only=True):
+class RunError(ResponseModel, frozen=True, kw_only=True):
     """Why a run failed or was cancelled. `detail` is any JSON."""
 
     message: str
@@ -29,22 +29,22 @@ class RunError(Answer, frozen=True, kw_only=True):
     detail: Any = None
 
 
-class Descendants(Answer, frozen=True, kw_only=True):
-    """How many runs stand below one, and how many of them have not ended."""
+class Descendants(ResponseModel, frozen=True, kw_only=True):
+    """The number of a run's descendants, and how many of them have not ended."""
 
     total: int = 0
     active: int = 0
 
 
-class Cancellation(Answer, frozen=True, kw_only=True):
-    """A cancel that was asked for. `stopped_at` is None until the worker's last attempt has ended."""
+class Cancellation(ResponseModel, frozen=True, kw_only=True):
+    """A requested cancel. `stopped_at` is None until the last attempt has ended."""
 
     requested_at: datetime | None = None
     reason: str | None = None
     stopped_at: datetime | None = None
 
 
-class Run(Answer, frozen=True, kw_only=True):
+class Run(ResponseModel, frozen=True, kw_only=True):
     """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
 
     run_id: str
@@ -80,7 +80,7 @@ class Run(Answer, frozen=True, kw_only=True):
     created_by: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    # Beyond the 33 members that every server of this API answers
+    # Members that are not part of the public Veryfront runs API, which has the 33 above
     project_id: str | None = None
     conversation_id: str | None = None
     title: str | None = None
@@ -107,66 +107,66 @@ class Run(Answer, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether it has ended: completed, failed or cancelled, for ever."""
+        """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
 
 
-class RunPage(Answer, frozen=True, kw_only=True):
+class RunPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Run]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
-class RunList(Answer, frozen=True, kw_only=True):
-    """A whole list, unpaged: children, or a run and all below it."""
+class RunList(ResponseModel, frozen=True, kw_only=True):
+    """A complete list without pages: a run's children, or its family."""
 
     data: list[Run]
 
 
-class CreatedRun(Answer, frozen=True, kw_only=True):
-    """`duplicate` is true where a run with this public id was there already and `run` is that one."""
+class CreatedRun(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a creation. `duplicate`: a run with this public id existed, and `run` is that one."""
 
     accepted: bool
     run: Run
     duplicate: bool = False
 
 
-class Completed(Answer, frozen=True, kw_only=True):
-    """`completed` is false where the run had already ended another way; `run` is how it ended."""
+class Completed(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a completion. `completed` is false where the run had ended with another outcome."""
 
     completed: bool
     run: Run
 
 
-class Cancelled(Answer, frozen=True, kw_only=True):
-    """`cancelled` is false where the run had already ended; `run` is how it ended."""
+class Cancelled(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a cancel. `cancelled` is false where the run had ended before."""
 
     cancelled: bool
     run: Run
 
 
-class Accepted(Answer, frozen=True, kw_only=True):
-    """`duplicate` is true where the same was accepted before."""
+class Accepted(ResponseModel, frozen=True, kw_only=True):
+    """The answer to an accepted call. `duplicate`: the same call was accepted before."""
 
     accepted: bool
     duplicate: bool = False
 
 
-class Deleted(Answer, frozen=True, kw_only=True):
+class Deleted(ResponseModel, frozen=True, kw_only=True):
     deleted: bool
     run_id: str
 
 
-class Waiting(Answer, frozen=True, kw_only=True):
-    """A run that waits now, or is paused."""
+class Waiting(ResponseModel, frozen=True, kw_only=True):
+    """A run that waits, or that is paused."""
 
     run: Run
 
 
-class Attempt(Answer, frozen=True, kw_only=True):
-    """One worker's try at a run, counted from 1.
+class Attempt(ResponseModel, frozen=True, kw_only=True):
+    """One attempt of a run by a worker, counted from 1.
 
-    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
-    that waits), paused or dispatch_failed (its push service did not take it). `error` is any JSON.
+    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (the worker released a
+    waiting run), paused or dispatch_failed (the push service did not accept the run). `error` is any JSON.
     """
 
     attempt: int
@@ -177,5 +177,5 @@ class Attempt(Answer, frozen=True, kw_only=True):
     error: Any = None
 
 
-class AttemptList(Answer, frozen=True, kw_only=True):
+class AttemptList(ResponseModel, frozen=True, kw_only=True):
     data: list[Attempt]

@@ -1,15 +1,15 @@
-"""Schedules, and the runs that they start."""
+"""Schedules and the runs that they start."""
 
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer
+from runstead.sdk.models.response import ResponseModel
 
 
-class ScheduleTarget(Answer, frozen=True, kw_only=True):
-    """`conversation_mode` and `conversation_id` are set for agents alone."""
+class ScheduleTarget(ResponseModel, frozen=True, kw_only=True):
+    """The target of a schedule. `conversation_mode` and `conversation_id` are set for agents only."""
 
     kind: str
     id: str
@@ -17,9 +17,11 @@ class ScheduleTarget(Answer, frozen=True, kw_only=True):
     conversation_id: str | None = None
 
 
-class Schedule(Answer, frozen=True, kw_only=True):
-    """`schedule` is five fields of cron, read in `timezone`; empty for one that runs once, at `run_at`. `health` is healthy,
-    stale, failed, or None before the first end of a run.
+class Schedule(ResponseModel, frozen=True, kw_only=True):
+    """A recurring or one-time schedule.
+
+    `schedule` has five cron fields in `timezone`. It is empty for a one-time schedule, which has `run_at`. `health` is
+    healthy, stale or failed, and None until the first run has ended.
     """
 
     id: str
@@ -66,23 +68,23 @@ class Schedule(Answer, frozen=True, kw_only=True):
     missed_count: int = 0
 
 
-class ScheduleAnswer(Answer, frozen=True, kw_only=True):
+class ScheduleAnswer(ResponseModel, frozen=True, kw_only=True):
     schedule: Schedule
 
 
-class ScheduleList(Answer, frozen=True, kw_only=True):
+class ScheduleList(ResponseModel, frozen=True, kw_only=True):
     schedules: list[Schedule]
     source_schedules: list[Any] = msgspec.field(default_factory=list)
 
 
-class UpcomingTimes(Answer, frozen=True, kw_only=True):
-    """Soonest first."""
+class UpcomingTimes(ResponseModel, frozen=True, kw_only=True):
+    """The next times of a schedule, soonest first."""
 
     data: list[datetime]
 
 
-class SyncedSchedules(Answer, frozen=True, kw_only=True):
-    """What became of the schedules of a project's source."""
+class SyncedSchedules(ResponseModel, frozen=True, kw_only=True):
+    """The result of a sync: what changed for each schedule of the project's source."""
 
     created: list[Schedule]
     updated: list[Schedule]
@@ -90,8 +92,8 @@ class SyncedSchedules(Answer, frozen=True, kw_only=True):
     unchanged: list[Schedule]
 
 
-class ScheduleRun(Answer, frozen=True, kw_only=True):
-    """A run that a schedule started. `run_execution_id` is the server's own id of it."""
+class ScheduleRun(ResponseModel, frozen=True, kw_only=True):
+    """A run that a schedule started. `run_execution_id` is the server's internal id of the run."""
 
     run_id: str
     run_execution_id: str

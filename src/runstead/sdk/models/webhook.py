@@ -1,16 +1,18 @@
-"""Webhooks, what they were sent, and triggers, as the server answers them."""
+"""Webhooks, their deliveries, and triggers."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.models.answer import Answer, PageInfo
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
-class Webhook(Answer, frozen=True, kw_only=True):
-    """`failing_since` is the first failure since the last delivery that arrived; a disabled one says why. Until
-    `old_secret_until`, what arrives is signed with the secret before the current one as well.
+class Webhook(ResponseModel, frozen=True, kw_only=True):
+    """A webhook.
+
+    `failing_since` is the first failure since the last successful delivery. Until `old_secret_until`, deliveries are
+    also signed with the previous secret.
     """
 
     id: str
@@ -27,12 +29,12 @@ class Webhook(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class WebhookAnswer(Answer, frozen=True, kw_only=True):
+class WebhookAnswer(ResponseModel, frozen=True, kw_only=True):
     webhook: Webhook
 
 
-class CreatedWebhook(Answer, frozen=True, kw_only=True):
-    """`secret` verifies what arrives, and is never shown again; None in the replay of an idempotency key."""
+class CreatedWebhook(ResponseModel, frozen=True, kw_only=True):
+    """A new webhook. `secret` verifies its deliveries and is shown once; None in the replay of an idempotency key."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"secret"})
 
@@ -40,12 +42,12 @@ class CreatedWebhook(Answer, frozen=True, kw_only=True):
     secret: str | None = None
 
 
-class WebhookList(Answer, frozen=True, kw_only=True):
+class WebhookList(ResponseModel, frozen=True, kw_only=True):
     data: list[Webhook]
 
 
-class Delivery(Answer, frozen=True, kw_only=True):
-    """One event on its way to one webhook. `status` is pending, delivered or failed."""
+class Delivery(ResponseModel, frozen=True, kw_only=True):
+    """The delivery of one event to one webhook. `status` is pending, delivered or failed."""
 
     id: str
     webhook_id: str
@@ -61,17 +63,19 @@ class Delivery(Answer, frozen=True, kw_only=True):
     duration_ms: int | None = None
 
 
-class DeliveryAnswer(Answer, frozen=True, kw_only=True):
+class DeliveryAnswer(ResponseModel, frozen=True, kw_only=True):
     delivery: Delivery
 
 
-class DeliveryPage(Answer, frozen=True, kw_only=True):
+class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
     data: list[Delivery]
     page_info: PageInfo
 
 
-class Trigger(Answer, frozen=True, kw_only=True):
-    """`signed`: whether calls must be. `conversation_id`: where each run of an agent speaks; else each in a new one."""
+class Trigger(ResponseModel, frozen=True, kw_only=True):
+    """A trigger. `signed`: calls must be signed. `conversation_id` is the conversation of its agent runs; None: each
+    run gets a new one.
+    """
 
     id: str
     project_id: str
@@ -87,12 +91,12 @@ class Trigger(Answer, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class TriggerAnswer(Answer, frozen=True, kw_only=True):
+class TriggerAnswer(ResponseModel, frozen=True, kw_only=True):
     trigger: Trigger
 
 
-class CreatedTrigger(Answer, frozen=True, kw_only=True):
-    """`token` starts runs, and is never shown again; None in the replay of an idempotency key."""
+class CreatedTrigger(ResponseModel, frozen=True, kw_only=True):
+    """A new trigger. `token` starts runs and is shown once; None in the replay of an idempotency key."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"token"})
 
@@ -100,12 +104,12 @@ class CreatedTrigger(Answer, frozen=True, kw_only=True):
     token: str | None = None
 
 
-class TriggerList(Answer, frozen=True, kw_only=True):
+class TriggerList(ResponseModel, frozen=True, kw_only=True):
     data: list[Trigger]
 
 
-class TriggerRun(Answer, frozen=True, kw_only=True):
-    """The run that a call of a trigger started; `duplicate` where an earlier call did."""
+class TriggerRun(ResponseModel, frozen=True, kw_only=True):
+    """The run that a trigger's call started. `duplicate`: an earlier call with the same key started it."""
 
     run_id: str
     duplicate: bool = False

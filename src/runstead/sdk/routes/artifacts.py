@@ -5,10 +5,10 @@ from typing import Any
 
 from runstead.sdk.models.artifact import ArtifactStored, Upload
 from runstead.sdk.routes.call import Call, fence, path, query
-from runstead.sdk.routes.route import Described, route
+from runstead.sdk.routes.route import RouteGroup, route
 
 
-class ArtifactRoutes(Described):
+class ArtifactRoutes(RouteGroup):
     @route
     def store_artifact(
         self,
@@ -23,9 +23,9 @@ class ArtifactRoutes(Described):
     ) -> Call[ArtifactStored]:
         """`PUT /runs/{run_id}/artifacts/{name}`: store bytes, or the file at a path, for a run that has not ended.
 
-        The same bytes under the same name change nothing, others take their place. With `sha256` (hex) others than these
-        are refused: 400 ARTIFACT_MISMATCH. 413 ARTIFACT_TOO_LARGE, 409 ATTEMPT_SUPERSEDED, ARTIFACT_LIMIT_REACHED or
-        ARTIFACTS_NOT_KEPT, 410 RUN_NOT_ACTIVE.
+        The same bytes under the same name change nothing; other bytes replace them. With `sha256` (hex) bytes with
+        another digest are refused: 400 ARTIFACT_MISMATCH. Other errors: 413 ARTIFACT_TOO_LARGE, 409 ATTEMPT_SUPERSEDED,
+        ARTIFACT_LIMIT_REACHED or ARTIFACTS_NOT_KEPT, 410 RUN_NOT_ACTIVE.
         """
         upload = content if isinstance(content, Upload) else Upload(content)
         return Call(
@@ -35,16 +35,16 @@ class ArtifactRoutes(Described):
             query(attempt=attempt, sha256=sha256),
             body=upload,
             headers={"Content-Type": media_type, "Content-Length": str(upload.size), **fence(lease_token)},
-            patience_s=60.0,
+            extra_wait_s=60.0,
         )
 
     @route
     def read_artifact(self, run_id: str, name: str, *, start: int = 0, end: int | None = None) -> Call[bytes]:
-        """`GET /runs/{run_id}/artifacts/{name}`: its bytes, from `start` to before `end`, in memory.
+        """`GET /runs/{run_id}/artifacts/{name}`: the bytes from `start` to before `end`, in memory.
 
-        404 where it is not kept here; 416 RANGE_NOT_SATISFIABLE where `start` lies behind its end.
+        404 where the server does not store it; 416 RANGE_NOT_SATISFIABLE where `start` is after the end.
         """
-        asked: dict[str, Any] = {"Accept": "*/*"}
+        headers: dict[str, Any] = {"Accept": "*/*"}
         if start or end is not None:
-            asked["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        return Call("GET", path("runs", run_id, "artifacts", name), bytes, headers=asked)
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        return Call("GET", path("runs", run_id, "artifacts", name), bytes, headers=headers)

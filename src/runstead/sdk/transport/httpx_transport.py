@@ -1,4 +1,4 @@
-"""Requests through an httpx2 client: behind a proxy, and where a caller has brought a transport or a client."""
+"""Sends requests through an httpx2 client: behind a proxy, or with the caller's own transport or client."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,11 +7,11 @@ from typing import Any
 import httpx2
 
 from runstead.sdk.models.artifact import Upload
-from runstead.sdk.transport.message import Request, Response, httpx_arguments, of_httpx
+from runstead.sdk.transport.message import Request, Response, from_httpx, httpx_arguments
 
 
 class HttpxTransport:
-    """Closing it closes the client."""
+    """A `Transport` over an httpx2 client. Closing it closes the client."""
 
     def __init__(self, http: httpx2.AsyncClient, url: str) -> None:
         self._http = http
@@ -19,13 +19,13 @@ class HttpxTransport:
 
     async def request(self, request: Request) -> Response:
         response = await self._http.request(**self._arguments(request))
-        return of_httpx(response, response.content)
+        return from_httpx(response, response.content)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
         async with self._http.stream(**self._arguments(request)) as response:
             content = b"" if response.is_success else await response.aread()
-            yield of_httpx(response, content), response.aiter_bytes()
+            yield from_httpx(response, content), response.aiter_bytes()
 
     async def aclose(self) -> None:
         await self._http.aclose()

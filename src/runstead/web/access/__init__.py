@@ -1,1 +1,1 @@
-"""Signing in, keys, members and limits."""
+"""Sign-in, keys, members and limits."""

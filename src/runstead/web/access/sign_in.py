@@ -1,4 +1,4 @@
-"""Signing in with an API key or a token, and out."""
+"""Sign-in with an API key or a token, sign-out, and the list of sessions."""
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
@@ -13,31 +13,33 @@ from runstead.web.framework import cookie
 from runstead.web.framework.form import Fields, header
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.render import render
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 
 pages = Pages()
 
 
-def ask(to: str, error: Error | None = None) -> Response:
-    """The form. What was wrong with the last one is said above it."""
+def form(to: str, error: Error | None = None) -> Response:
+    """The sign-in form, with the error of the last attempt above it."""
     return HTMLResponse(
-        render("access/sign_in.html", next=ours(to), error=error), STATUS[error.code] if error else 200
+        render("access/sign_in.html", next=local_address(to), error=error),
+        STATUS[error.code] if error else 200,
     )
 
 
-def ours(address: str) -> str:
-    """Where to go on: a page of the dashboard and nowhere else."""
+def local_address(address: str) -> str:
+    """The address if it is a page of the dashboard, else `/ui`: prevents open redirects."""
     plain = address.startswith("/ui") and "//" not in address and "\\" not in address
     return address if plain and address.isprintable() else "/ui"
 
 
-async def enter(
-    app: App, authenticator: Authenticator, scope: AsgiScope, headers: dict[bytes, bytes], form: Fields
+async def sign_in(
+    app: App, authenticator: Authenticator, scope: AsgiScope, headers: dict[bytes, bytes], fields: Fields
 ) -> Response:
-    credential = form.one("credential")
-    to = ours(form.one("next"))
+    """Start a session for the credential, or show the form with the reason why not."""
+    credential = fields.one("credential")
+    to = local_address(fields.one("next"))
     if not credential:
-        return ask(to, Error("INVALID_REQUEST", "Paste an API key or a token"))
+        return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"))
     try:
         principal, expires_at = await authenticator.examine(credential)
         agent = header(headers, b"user-agent")
@@ -45,36 +47,36 @@ async def enter(
     except Error as error:
         if error.code not in ("UNAUTHENTICATED", "FORBIDDEN"):
             raise
-        return ask(to, error)
-    answer = RedirectResponse(to, 303)
+        return form(to, error)
+    response = RedirectResponse(to, 303)
     seconds = max(1, (session.expires_at - now_ms()) // 1_000)
-    cookie.give(answer, secret, seconds, secure=cookie.encrypted(scope, headers))
-    return answer
+    cookie.set_cookie(response, secret, seconds, secure=cookie.encrypted(scope, headers))
+    return response
 
 
 @pages.post("/sign-out")
-async def leave(visit: Visit) -> Response:
-    await browser_sessions.sign_out(visit.app, visit.secret)
-    answer = RedirectResponse("/ui/sign-in", 303)
-    cookie.take(answer)
-    return answer
+async def sign_out(request: PageRequest) -> Response:
+    await browser_sessions.sign_out(request.app, request.secret)
+    response = RedirectResponse("/ui/sign-in", 303)
+    cookie.delete_cookie(response)
+    return response
 
 
 @pages.get("/sessions")
-async def sessions(visit: Visit) -> Response:
-    found = await browser_sessions.own(visit.app, visit.principal)
-    return await visit.page("access/sessions.html", sessions=found, current=visit.session)
+async def sessions(request: PageRequest) -> Response:
+    own = await browser_sessions.own(request.app, request.principal)
+    return await request.page("access/sessions.html", sessions=own, current=request.session)
 
 
 @pages.post("/sessions/{session_id}/revoke")
-async def revoke(visit: Visit) -> Response:
-    await browser_sessions.revoke(visit.app, visit.principal, visit.path["session_id"])
-    return visit.back("The session has ended.", "/ui/sessions")
+async def revoke(request: PageRequest) -> Response:
+    await browser_sessions.revoke(request.app, request.principal, request.path["session_id"])
+    return request.redirect_with_flash("The session has ended.", "/ui/sessions")
 
 
 @pages.post("/sessions/revoke-all")
-async def revoke_all(visit: Visit) -> Response:
-    count = await browser_sessions.revoke_all(visit.app, visit.principal)
-    answer = visit.back(f"{count} sessions have ended.", "/ui/sign-in")
-    cookie.take(answer)
-    return answer
+async def revoke_all(request: PageRequest) -> Response:
+    count = await browser_sessions.revoke_all(request.app, request.principal)
+    response = request.redirect_with_flash(f"{count} sessions have ended.", "/ui/sign-in")
+    cookie.delete_cookie(response)
+    return response

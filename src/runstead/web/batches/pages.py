@@ -1,4 +1,4 @@
-"""Batches: the list, and one of them as it goes on."""
+"""Batches: the list, and the page of a batch with live progress."""
 
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -9,28 +9,28 @@ from starlette.responses import Response
 from runstead.commands import batches as commands, runs
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch
+from runstead.core.batches.eta import Eta
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
 from runstead.ports.store import RunQuery
-from runstead.web.batches.eta import Pace
 from runstead.web.framework import live
-from runstead.web.framework.idempotent_form import once, once_field
+from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit, to
+from runstead.web.framework.request import PageRequest, to
 
 pages = Pages()
 
 rows_shown: Final = 50
 runs_shown: Final = 15
-#: The states as they stand in the bar: what has ended first, so that it grows from the left.
+#: Order of the states in the bar: ended runs first, so that they grow from the left.
 _BAR: Final = ("completed", "failed", "cancelled", "waiting", "running", "pending")
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A part of the bar: `x` and `width` in percent."""
+    """A segment of the bar: `x` and `width` in percent."""
 
     state: str
     count: int
@@ -38,16 +38,16 @@ class Piece(msgspec.Struct, frozen=True):
     width: float
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """A batch with its bar."""
+class BatchView(msgspec.Struct, frozen=True):
+    """A batch with its progress bar."""
 
     row: Batch
     bar: list[Piece]
     counts: list[tuple[str, int]]
 
     @property
-    def going(self) -> bool:
-        """Whether anything of it can still change."""
+    def active(self) -> bool:
+        """Whether some runs have not ended."""
         return self.row.completed_at is None
 
     @property
@@ -56,17 +56,18 @@ class Shown(msgspec.Struct, frozen=True):
 
     @property
     def percent(self) -> int:
-        """Of the runs that have ended; 100 says that all have."""
+        """The share of runs that have ended, rounded down: 100 means all of them."""
         return 100 * self.ended // self.row.total if self.row.total else 100
 
     @property
     def took_ms(self) -> int | None:
-        """From the first start to the end of the last run."""
+        """Milliseconds from the start of the first run to the end of the last."""
         start, end = self.row.started_at, self.row.completed_at
         return None if start is None or end is None else max(0, end - start)
 
 
-def shown(batch: Batch) -> Shown:
+def batch_view(batch: Batch) -> BatchView:
+    """The batch with the segments of its bar."""
     pieces, x, total = [], 0.0, max(1, batch.total)
     for state in _BAR:
         count = getattr(batch, state)
@@ -74,20 +75,27 @@ def shown(batch: Batch) -> Shown:
             width = 100 * count / total
             pieces.append(Piece(state, count, round(x, 4), round(width, 4)))
             x += width
-    return Shown(batch, pieces, [(state, getattr(batch, state)) for state in COUNTED])
+    return BatchView(batch, pieces, [(state, getattr(batch, state)) for state in COUNTED])
+
+
+def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
+    """The estimate, with the rate since the start of the first run. None if no run has started."""
+    if batch.started_at is None:
+        return None
+    return eta.time_left_ms(batch.total - batch.active, batch.total, now, batch.started_at)
 
 
 @pages.get("/projects/{project}/batches")
-async def index(visit: Visit) -> Response:
-    project = await visit.project()
-    before = _before(visit.query.one("before"))
-    found = await commands.page(visit.app, visit.principal, project.id, rows_shown + 1, before)
+async def index(request: PageRequest) -> Response:
+    project = await request.project()
+    before = _before(request.query.one("before"))
+    found = await commands.page(request.app, request.principal, project.id, rows_shown + 1, before)
     rows = found[:rows_shown]
     following = rows[-1].seq if len(found) > rows_shown else None
-    return await visit.page(
+    return await request.page(
         "batches/listing.html",
         project=project,
-        rows=[shown(one) for one in rows],
+        rows=[batch_view(one) for one in rows],
         first=before is None,
         following=following and to("projects", project.slug, "batches", before=following),
     )
@@ -97,94 +105,101 @@ def _before(text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Error("INVALID_REQUEST", "There is no such page of the list: open it anew")
+        raise Error("INVALID_REQUEST", "The cursor is not valid: open the list again")
     return int(text)
 
 
 @pages.get("/projects/{project}/batches/{batch_id}")
-async def one(visit: Visit) -> Response:
-    project, batch = await _named(visit)
-    latest = await _runs(visit, project, batch)
-    failed = await _runs(visit, project, batch, "failed") if batch.failed else []
+async def show(request: PageRequest) -> Response:
+    project, batch = await _load(request)
+    latest = await _runs(request, project, batch)
+    failed = await _runs(request, project, batch, "failed") if batch.failed else []
     follow_up = None
     if batch.on_complete is not None:
         follow_up = msgspec.json.decode(batch.on_complete, type=commands.FollowUp)
-    return await visit.page(
+    return await request.page(
         "batches/page.html",
         project=project,
-        one=shown(batch),
-        left_ms=Pace().time_left_ms(batch, now_ms()),
+        one=batch_view(batch),
+        left_ms=_time_left_ms(Eta(), batch, now_ms()),
         runs=latest[:runs_shown],
         more=len(latest) > runs_shown,
         failed=failed[:runs_shown],
         more_failed=len(failed) > runs_shown,
         follow_up=follow_up,
-        once_field=once_field(),
+        form_token_field=form_token_field(),
     )
 
 
-async def _runs(visit: Visit, project: Project, batch: Batch, *statuses: str) -> list[Run]:
+async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> list[Run]:
     query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown + 1)
-    return await runs.page(visit.app, visit.principal, project.id, query)
+    return await runs.page(request.app, request.principal, project.id, query)
 
 
 @pages.get("/projects/{project}/batches/{batch_id}/live")
-async def watch(visit: Visit) -> Response:
-    """The bar and its numbers whenever they have moved; once the batch is over, `over`, and nothing more."""
-    project, batch = await _named(visit)
-    return live.stream(visit.app, _told(visit, project, batch))
+async def watch(request: PageRequest) -> Response:
+    """Stream the progress bar after each change. `over` is the last message, when the batch is complete."""
+    project, batch = await _load(request)
+    return live.stream(request.app, _messages(request, project, batch))
 
 
-async def _told(visit: Visit, project: Project, batch: Batch) -> AsyncGenerator[live.Told | None, None]:
-    pace, offered = Pace(), ""
-    async for found in visit.app.following.follow_batch(batch):
+async def _messages(
+    request: PageRequest, project: Project, batch: Batch
+) -> AsyncGenerator[live.Message | None, None]:
+    eta, offered = Eta(), ""
+    async for found in request.app.followers.follow_batch(batch):
         if found is None:
             yield None
             continue
-        left_ms = pace.time_left_ms(found, now_ms())
-        values = {"project": project, "one": shown(found), "left_ms": left_ms, "once_field": once_field()}
-        yield live.Told("progress", visit.fragment("batches/progress.html", **values))
+        left_ms = _time_left_ms(eta, found, now_ms())
+        values = {
+            "project": project,
+            "one": batch_view(found),
+            "left_ms": left_ms,
+            "form_token_field": form_token_field(),
+        }
+        yield live.Message("progress", request.fragment("batches/progress.html", **values))
         offers = "retry" if found.completed_at is not None else "nothing" if found.closed else "cancel"
-        if offers not in ("cancel", offered):  # before, what is typed into the form stays there
-            yield live.Told("buttons", visit.fragment("batches/buttons.html", **values))
+        if offers not in ("cancel", offered):  # replacing the cancel form would lose what was typed
+            yield live.Message("buttons", request.fragment("batches/buttons.html", **values))
             offered = offers
         if found.completed_at is not None:
-            yield live.Told("over", "")
+            yield live.Message("over", "")
 
 
 @pages.post("/projects/{project}/batches/{batch_id}/cancel")
-async def cancel(visit: Visit) -> Response:
-    project, batch = await _named(visit, Scope.RUNS_WRITE)
-    reason = visit.form.one("reason").replace("\0", "")
+async def cancel(request: PageRequest) -> Response:
+    project, batch = await _load(request, Scope.RUNS_WRITE)
+    reason = request.form.one("reason").replace("\0", "")
     if len(reason) > limits.error_message_chars_max:
         most = limits.error_message_chars_max
         raise Error("INVALID_REQUEST", f"A reason has at most {most:,} characters")
-    changed = await commands.cancel(visit.app, visit.principal, project.id, batch.id, reason or None)
-    told = (
-        "The batch was called off." if changed.accepted else f"The batch is {changed.batch.status} already."
+    changed = await commands.cancel(request.app, request.principal, project.id, batch.id, reason or None)
+    flash = (
+        "The batch was cancelled." if changed.accepted else f"The batch is already {changed.batch.status}."
     )
-    return visit.back(told, to("projects", project.slug, "batches", batch.id))
+    return request.redirect_with_flash(flash, to("projects", project.slug, "batches", batch.id))
 
 
 @pages.post("/projects/{project}/batches/{batch_id}/retry")
-async def retry(visit: Visit) -> Response:
-    """On to the new batch. Who presses twice makes one."""
-    project, batch = await _named(visit, Scope.RUNS_WRITE)
-    cancelled = visit.form.one("cancelled") == "1"
-    made = await once(
-        visit,
+async def retry(request: PageRequest) -> Response:
+    """Create a new batch of the failed runs and redirect to it. The form is idempotent."""
+    project, batch = await _load(request, Scope.RUNS_WRITE)
+    cancelled = request.form.one("cancelled") == "1"
+    made = await idempotent(
+        request,
         lambda idempotency: commands.retry(
-            visit.app, visit.principal, project.id, batch.id, cancelled=cancelled, idempotency=idempotency
+            request.app, request.principal, project.id, batch.id, cancelled=cancelled, idempotency=idempotency
         ),
     )
     if made is None:
-        told = "The new batch was made when the form was sent first."
-        return visit.back(told, to("projects", project.slug, "batches"))
+        flash = "The new batch was created when the form was first sent."
+        return request.redirect_with_flash(flash, to("projects", project.slug, "batches"))
     count = len(made.runs)
-    told = f"{count:,} run{' is' if count == 1 else 's are'} tried again, in this new batch."
-    return visit.back(told, to("projects", project.slug, "batches", made.batch.id))
+    flash = f"This new batch retries {count:,} run{'' if count == 1 else 's'}."
+    return request.redirect_with_flash(flash, to("projects", project.slug, "batches", made.batch.id))
 
 
-async def _named(visit: Visit, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Batch]:
-    project = await visit.project(scope)
-    return project, await commands.get(visit.app, visit.principal, project.id, visit.path["batch_id"])
+async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Batch]:
+    project = await request.project(scope)
+    return project, await commands.get(request.app, request.principal, project.id, request.path["batch_id"])

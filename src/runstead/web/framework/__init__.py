@@ -1,1 +1,1 @@
-"""What every page uses: routing, rendering, forms, live updates, assets."""
+"""Shared by all pages: routing, rendering, forms, live updates, assets."""

@@ -1,4 +1,4 @@
-"""All pages as one ASGI application: who is it, may a form be taken, and what the browser may do with the answer."""
+"""All pages as one ASGI application: authentication, CSRF checks, errors and security headers."""
 
 import hmac
 from typing import Final
@@ -24,12 +24,12 @@ from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
 from runstead.web.framework.pages import Page
 from runstead.web.framework.render import render
-from runstead.web.framework.request import Visit, csrf_of
+from runstead.web.framework.request import PageRequest, csrf_of
 from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
-from runstead.web.usage import pages as webhooks
-from runstead.web.webhooks import pages as usage, triggers
+from runstead.web.usage import pages as usage
+from runstead.web.webhooks import pages as webhooks, triggers
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ NOUNS: Final = (
     sign_in,
 )
 
-#: Nothing from elsewhere, nothing inline, no frame around us.
+#: Only files of this server, no inline scripts or styles, no frames.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -67,14 +67,14 @@ HEADERS: Final = {
 
 
 class WebApp:
-    """The dashboard. Everything below `/ui` is its."""
+    """The dashboard: everything below `/ui`."""
 
     def __init__(self, app: App, authenticator: Authenticator) -> None:
         paths: dict[str, dict[str, Page]] = {}
-        for page in (page for noun in NOUNS for page in noun.pages.found):
+        for page in (page for noun in NOUNS for page in noun.pages.registered):
             assert page.method not in paths.setdefault(page.path, {}), page.path
             paths[page.path][page.method] = page
-        routes = [Route(path, _Endpoint(app, authenticator, found)) for path, found in paths.items()]
+        routes = [Route(path, _Endpoint(app, authenticator, methods)) for path, methods in paths.items()]
         routes += [
             Route(assets.PATH + "/{digest}/{name:path}", _Static()),
             Route("/ui/sign-in", _SignIn(app, authenticator)),
@@ -86,7 +86,7 @@ class WebApp:
 
 
 class _Endpoint:
-    """All methods of one path, for who is signed in."""
+    """All methods of one path, for a signed-in browser."""
 
     def __init__(self, app: App, authenticator: Authenticator, pages: dict[str, Page]) -> None:
         self._app = app
@@ -95,50 +95,52 @@ class _Endpoint:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._answer(scope, receive)
+            response = await self._respond(scope, receive)
         except Disconnected:
             return
         except Error as error:
-            response = trouble(error)
+            response = error_page(error)
         except Exception:
             log.exception("page failed", method=scope["method"], path=scope["path"])
-            response = trouble(Error("INTERNAL", "Something went wrong here; it was logged"))
-        dress(response)
+            response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"))
+        add_security_headers(response)
         await response(scope, receive, send)
 
-    async def _answer(self, scope: AsgiScope, receive: Receive) -> Response:
+    async def _respond(self, scope: AsgiScope, receive: Receive) -> Response:
         headers = dict(scope["headers"])
         secret = cookie.secret_in(headers)
-        found = await self._who(secret)
-        if found is None or secret is None:
+        signed_in = await self._authenticate(secret)
+        if signed_in is None or secret is None:
             return _to_sign_in(scope, headers)
-        session, principal = found
+        session, principal = signed_in
         scope.setdefault("path_params", {})
         query = fields_of(scope["query_string"])
         form = Fields([])
         if scope["method"] == "POST":
             cookie.refuse_other_sites(headers)
             form = fields_of(await read_body(headers, receive, limits.body_bytes_max))
-            given = form.one("csrf") or header(headers, b"x-csrf-token") or ""
-            if not hmac.compare_digest(given.encode(), csrf_of(secret).encode()):
+            token = form.one("csrf") or header(headers, b"x-csrf-token") or ""
+            if not hmac.compare_digest(token.encode(), csrf_of(secret).encode()):
                 raise Error(
-                    "FORBIDDEN", "The form is not from this session: reload the page, and send it again"
+                    "FORBIDDEN", "The form is not from this session: reload the page and send it again"
                 )
-        visit = Visit(self._app, scope, principal, session, secret, query, form, self._authenticator.forget)
+        request = PageRequest(
+            self._app, scope, principal, session, secret, query, form, self._authenticator.forget
+        )
         try:
             page = self._pages.get("GET" if scope["method"] == "HEAD" else scope["method"])
             if page is None and self._pages:
                 raise Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here")
             if page is None:
-                raise Error("NOT_FOUND", "There is no such page")
-            return await page.show(visit)
+                raise Error("NOT_FOUND", "Page not found")
+            return await page.handler(request)
         except Error as error:
-            if visit.by_htmx:
-                return HTMLResponse(render("framework/trouble.html", error=error), STATUS[error.code])
-            return await visit.page("framework/error.html", error=error, status=STATUS[error.code])
+            if request.by_htmx:
+                return HTMLResponse(render("framework/error_part.html", error=error), STATUS[error.code])
+            return await request.page("framework/error.html", error=error, status=STATUS[error.code])
 
-    async def _who(self, secret: str | None) -> tuple[BrowserSession, Principal] | None:
-        """The session and its caller, as far as both are still good."""
+    async def _authenticate(self, secret: str | None) -> tuple[BrowserSession, Principal] | None:
+        """The session and its principal; None if the session or its credential is no longer valid."""
         opened = None if secret is None else await browser_sessions.opened(self._app, secret)
         if opened is None:
             return None
@@ -152,7 +154,7 @@ class _Endpoint:
 
 
 class _SignIn:
-    """The one page for who is not signed in."""
+    """The sign-in page, for browsers without a session."""
 
     def __init__(self, app: App, authenticator: Authenticator) -> None:
         self._app = app
@@ -164,14 +166,14 @@ class _SignIn:
                 headers = dict(scope["headers"])
                 cookie.refuse_other_sites(headers)
                 form = fields_of(await read_body(headers, receive, limits.sign_in_body_bytes_max))
-                response = await sign_in.enter(self._app, self._authenticator, scope, headers, form)
+                response = await sign_in.sign_in(self._app, self._authenticator, scope, headers, form)
             else:
-                response = sign_in.ask(fields_of(scope["query_string"]).one("next"))
+                response = sign_in.form(fields_of(scope["query_string"]).one("next"))
         except Disconnected:
             return
         except Error as error:
-            response = trouble(error)
-        dress(response)
+            response = error_page(error)
+        add_security_headers(response)
         await response(scope, receive, send)
 
 
@@ -181,21 +183,21 @@ class _Static:
         try:
             response = assets.serve(scope["path_params"]["name"])
         except Error as error:
-            response = dress(trouble(error))
+            response = add_security_headers(error_page(error))
         await response(scope, receive, send)
 
 
-def dress(response: Response) -> Response:
-    """Our headers, where the answer does not say otherwise."""
+def add_security_headers(response: Response) -> Response:
+    """Add the security headers that the response does not set itself."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
-def trouble(error: Error) -> Response:
-    """A page for who may be nobody: it shows nothing but the sentence."""
+def error_page(error: Error) -> Response:
+    """An error page for a browser that may not be signed in. It shows only the message."""
     extra = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return HTMLResponse(render("framework/alone.html", error=error), STATUS[error.code], extra)
+    return HTMLResponse(render("framework/plain_error.html", error=error), STATUS[error.code], extra)
 
 
 def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
@@ -203,12 +205,12 @@ def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
         header(headers, b"sec-fetch-site") == "cross-site"
         and header(headers, b"sec-fetch-mode") == "navigate"
     ):
-        # A link from another site: the browser keeps a strict cookie back. It sends it with a request of our own.
-        return HTMLResponse(render("framework/again.html"))
+        # For a link from another site, the browser withholds a SameSite=Strict cookie; on a reload it sends it.
+        return HTMLResponse(render("framework/same_site_redirect.html"))
     path = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
-    place = "/ui/sign-in" + (f"?next={quote(path)}" if path not in ("/ui", "/ui/") else "")
+    sign_in_address = "/ui/sign-in" + (f"?next={quote(path)}" if path not in ("/ui", "/ui/") else "")
     if header(headers, b"hx-request") == "true":
         return Response(status_code=401, headers={"HX-Redirect": "/ui/sign-in"})
     if scope["method"] != "GET" or header(headers, b"accept") == "text/event-stream":
         raise Error("UNAUTHENTICATED", "The session has ended: sign in again")
-    return RedirectResponse(place, 303)
+    return RedirectResponse(sign_in_address, 303)

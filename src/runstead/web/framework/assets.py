@@ -1,4 +1,4 @@
-"""The files that pages are made with: at an address that changes with them, and so kept by browsers for a year."""
+"""Static files of the pages. Their address contains a digest, so browsers cache them for a year."""
 
 import hashlib
 import mimetypes
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from runstead.core.errors import not_found
 
 PATH: Final = "/ui/static"
-_FOREVER: Final = {
+_CACHE_HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",
 }
@@ -20,7 +20,7 @@ _FOREVER: Final = {
 
 @cache
 def _contents() -> dict[str, bytes]:
-    """What there is, by its name below the folder."""
+    """Every file's content, by its name relative to the folder."""
     root = Path(str(files("runstead.web") / "static"))
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
@@ -32,7 +32,7 @@ def _digest(name: str) -> str:
 
 @cache
 def address(name: str) -> str:
-    """Where a browser finds the file."""
+    """The path from which a browser loads the file."""
     return f"{PATH}/{_digest(name)}/{name}"
 
 
@@ -41,5 +41,5 @@ def serve(name: str) -> Response:
     content = _contents().get(name)
     if content is None:
         raise not_found("File")
-    kind = mimetypes.guess_type(name)[0] or "text/plain"
-    return Response(content, headers=_FOREVER, media_type=kind)
+    media_type = mimetypes.guess_type(name)[0] or "text/plain"
+    return Response(content, headers=_CACHE_HEADERS, media_type=media_type)

@@ -1,4 +1,4 @@
-"""What a form says, judged as the API judges the body of the same command."""
+"""Turns form fields into the body of a command, validated as the API validates it."""
 
 from typing import Any, TypeVar
 
@@ -10,27 +10,28 @@ from runstead.http.framework.body import decode_body
 T = TypeVar("T")
 
 
-def body_of(shape: type[T], told: dict[str, str], /, **members: Any) -> T:
-    """A body of these members without those that are empty. `told` has a sentence for each member whose pattern says little
-    to people. INVALID_REQUEST.
+def body_of(body_type: type[T], field_errors: dict[str, str], /, **members: Any) -> T:
+    """A body of these members; empty members are left out. INVALID_REQUEST.
+
+    `field_errors` maps a member to the message that people see instead of the generic validation error.
     """
-    given = {name: value for name, value in members.items() if value not in (None, "", [])}
+    body = {name: value for name, value in members.items() if value not in (None, "", [])}
     try:
-        return decode_body(msgspec.json.encode(given), shape)
+        return decode_body(msgspec.json.encode(body), body_type)
     except Error as error:
-        for name, sentence in told.items():
+        for name, message in field_errors.items():
             if any(path.startswith(f"$.{name}") for path, _ in error.errors) or error.message.endswith(
                 f"required field {name}"
             ):
-                raise Error("INVALID_REQUEST", sentence) from None
+                raise Error("INVALID_REQUEST", message) from None
         raise
 
 
 def json_object_of(text: str, what: str) -> dict[str, Any] | None:
-    """A JSON object that somebody typed, None for nothing. INVALID_REQUEST."""
+    """The JSON object in a text field, None if the field is empty. INVALID_REQUEST."""
     if not text:
         return None
     try:
         return decode_body(text.encode("utf-8", "surrogatepass"), dict[str, Any])
     except Error as error:
-        raise Error("INVALID_REQUEST", f"{what} is no JSON object: {error.message}") from None
+        raise Error("INVALID_REQUEST", f"{what} is not a JSON object: {error.message}") from None

@@ -1,11 +1,11 @@
-"""Where a request goes: to the dashboard, or to the API."""
+"""Routes requests to the dashboard or to the API."""
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
 
 
-class Door:
-    """Both behind one address. A browser at the root is shown to the dashboard; a program is answered as ever."""
+class Dispatch:
+    """Serves the dashboard below `/ui` and the API elsewhere. A browser at `/` is redirected to `/ui`."""
 
     def __init__(self, http: ASGIApp, web: ASGIApp) -> None:
         self._http = http
@@ -15,11 +15,11 @@ class Door:
         path = scope["path"] if scope["type"] == "http" else ""
         if path == "/ui" or path.startswith("/ui/"):
             await self._web(scope, receive, send)
-        elif path == "/" and _reads_pages(scope):
+        elif path == "/" and _accepts_html(scope):
             await RedirectResponse("/ui", 303)(scope, receive, send)
         else:
             await self._http(scope, receive, send)
 
 
-def _reads_pages(scope: AsgiScope) -> bool:
+def _accepts_html(scope: AsgiScope) -> bool:
     return any(name == b"accept" and value.startswith(b"text/html") for name, value in scope["headers"])

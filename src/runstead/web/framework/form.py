@@ -1,4 +1,4 @@
-"""The body of a form."""
+"""Fields of a form or of a query string."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,20 +10,21 @@ fields_max: Final = 5_000
 
 
 class Fields:
-    """Names with their values, in order: of a form, or of an address."""
+    """Names with their values, in the order in which they were sent."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self.pairs = pairs
 
     def one(self, name: str, default: str = "") -> str:
-        """The last value of this name, without blanks around it."""
+        """The last value of this name, without surrounding whitespace."""
         return next((value.strip() for key, value in reversed(self.pairs) if key == name), default)
 
     def all(self, name: str) -> list[str]:
-        """All values of this name that say something."""
+        """All values of this name that are not empty."""
         return [value.strip() for key, value in self.pairs if key == name and value.strip()]
 
     def required(self, name: str, what: str) -> str:
+        """The last value of this name. INVALID_REQUEST if empty; `what` is the field's label."""
         value = self.one(name)
         if not value:
             raise Error("INVALID_REQUEST", f"{what} is missing: fill it in")
@@ -31,7 +32,7 @@ class Fields:
 
 
 def fields_of(encoded: bytes) -> Fields:
-    """What `application/x-www-form-urlencoded` says (WHATWG URL). INVALID_REQUEST."""
+    """Decode `application/x-www-form-urlencoded` (WHATWG URL). INVALID_REQUEST."""
     try:
         return Fields(
             parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=fields_max, errors="strict")
@@ -41,6 +42,6 @@ def fields_of(encoded: bytes) -> Fields:
 
 
 def header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    """A header by its lower-case name."""
+    """The value of a header. `name` is in lower case."""
     value = headers.get(name)
     return None if value is None else value.decode("latin-1")

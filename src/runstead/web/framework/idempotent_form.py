@@ -1,7 +1,8 @@
-"""What is made once, however often its form is sent; and where it has a secret, that one answer alone shows it.
+"""Forms that create something once, however often they are sent.
 
-A form carries a token of its own, and the store keeps it with the effect as it keeps an idempotency key. So a reload of the
-answer, or a button pressed twice, makes nothing more, on whichever replica; and the secret waits nowhere to be fetched.
+Each form contains a token. The store keeps it with the effect, like an idempotency key. A reload of the
+response or a double click therefore creates nothing more, on any replica. A secret is in the first response
+only and is stored nowhere.
 """
 
 import hashlib
@@ -16,41 +17,45 @@ from starlette.responses import Response
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.project import Project
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 
 T = TypeVar("T")
 
 
-def once_field() -> Markup:
-    """What a form holds that makes something, with a secret or without."""
-    return Markup('<input type="hidden" name="once" value="{}">').format(secrets.token_hex(16))
+def form_token_field() -> Markup:
+    """The hidden field of a form that creates something."""
+    return Markup('<input type="hidden" name="form_token" value="{}">').format(secrets.token_hex(16))
 
 
-async def once(visit: Visit, command: Callable[[IdempotencyRecord], Awaitable[T]]) -> T | None:
-    """What the command makes; None where this form, filled in like this, has made it before."""
-    token = visit.form.one("once")
+async def idempotent(request: PageRequest, command: Callable[[IdempotencyRecord], Awaitable[T]]) -> T | None:
+    """The result of the command; None if this form was processed before. INVALID_REQUEST."""
+    token = request.form.one("form_token")
     if not token:
-        raise Error("INVALID_REQUEST", "The form is not whole: reload its page, and send it again")
-    filled = urlencode([pair for pair in visit.form.pairs if pair[0] != "csrf"])
-    digest = hashlib.sha256(f"{visit.address}\n{filled}".encode())
+        raise Error("INVALID_REQUEST", "The form token is missing: reload the page and send the form again")
+    fields = urlencode([pair for pair in request.form.pairs if pair[0] != "csrf"])
+    digest = hashlib.sha256(f"{request.address}\n{fields}".encode())
     key = f"form:{hashlib.sha256(token.encode()).hexdigest()}:{digest.hexdigest()}"
-    # The answer that is kept says nothing: least of all the secret.
-    idempotency = IdempotencyRecord(visit.principal.identity, key, digest.digest(), lambda _: (200, b"null"))
+    # The recorded response is empty, so that the secret is not stored.
+    idempotency = IdempotencyRecord(
+        request.principal.identity, key, digest.digest(), lambda _: (200, b"null")
+    )
     try:
         return await command(idempotency)
     except ReplayedResponse:
         return None
 
 
-def made_before(visit: Visit, what: str, to: str) -> Response:
-    """The answer to a form that is sent again."""
-    return visit.back(f"{what} was made when the form was sent first. It is shown only once.", to)
+def already_created(request: PageRequest, what: str, to: str) -> Response:
+    """The response to a form that was sent again."""
+    return request.redirect_with_flash(
+        f"{what} was created when the form was first sent. It is shown only once.", to
+    )
 
 
-async def reveal(
-    visit: Visit, project: Project | None, *, title: str, label: str, secret: str, note: str, to: str
+async def show_secret(
+    request: PageRequest, project: Project | None, *, title: str, label: str, secret: str, note: str, to: str
 ) -> Response:
-    """The page that shows a secret, this once: no cache keeps it, no address and no cookie holds it."""
-    return await visit.page(
+    """The page that shows a new secret. No cache, address or cookie contains it."""
+    return await request.page(
         "framework/secret.html", project=project, title=title, label=label, secret=secret, note=note, to=to
     )

@@ -1,7 +1,7 @@
-"""Parts of a page that change while it is looked at: HTML over server-sent events (WHATWG HTML), for htmx.
+"""Parts of a page that are updated live: HTML over server-sent events (WHATWG HTML), for htmx.
 
-A page is told at most ten times a second, however much happens; and a stream ends after some minutes, so that whoever's
-session has ended does not go on reading: the browser opens it again, and is asked who it is.
+A page receives at most ten messages a second. A stream ends after `stream_max_s`, so that a session that has
+ended stops reading: the browser reconnects and is authenticated again.
 """
 
 import asyncio
@@ -12,35 +12,38 @@ from typing import Final, NamedTuple
 from runstead.commands.app import App
 from runstead.http.framework.sse import EventStream
 
-pace_s: Final = 0.1
-life_s: Final = 300.0
+message_interval_s: Final = 0.1
+stream_max_s: Final = 300.0
 
 
-class Told(NamedTuple):
-    """What goes into the element with `sse-swap="name"`. `number` is where to go on after a break: the browser brings it
-    back as `Last-Event-ID`, and page.js leaves out what has one that was told already. None is a sign of life.
+class Message(NamedTuple):
+    """One server-sent event: `html` replaces the content of the element with `sse-swap="name"`.
+
+    `event_id` is the position after which a reconnecting browser continues: it sends it as `Last-Event-ID`,
+    and page.js skips messages that it has seen.
     """
 
     name: str
     html: str
-    number: int | None = None
+    event_id: int | None = None
 
 
-def frame(told: Told) -> bytes:
-    lines = "".join(f"data: {line}\n" for line in told.html.replace("\r", "\n").split("\n"))
-    number = "" if told.number is None else f"id: {told.number}\n"
-    return f"{number}event: {told.name}\n{lines}\n".encode()
+def frame(message: Message) -> bytes:
+    """The message in the format of server-sent events."""
+    lines = "".join(f"data: {line}\n" for line in message.html.replace("\r", "\n").split("\n"))
+    id_line = "" if message.event_id is None else f"id: {message.event_id}\n"
+    return f"{id_line}event: {message.name}\n{lines}\n".encode()
 
 
-def stream(app: App, parts: AsyncGenerator[Told | None, None]) -> EventStream:
-    """The answer to `hx-ext="sse" sse-connect="…"`."""
+def stream(app: App, messages: AsyncGenerator[Message | None, None]) -> EventStream:
+    """The response to `hx-ext="sse" sse-connect="…"`. None among the messages is a heartbeat."""
 
     async def frames() -> AsyncGenerator[bytes | None, None]:
-        deadline = asyncio.get_running_loop().time() + life_s
-        async with aclosing(parts) as told:
-            async for one in told:
-                yield b": still here\n\n" if one is None else frame(one)
+        deadline = asyncio.get_running_loop().time() + stream_max_s
+        async with aclosing(messages):
+            async for message in messages:
+                yield b": heartbeat\n\n" if message is None else frame(message)
                 if asyncio.get_running_loop().time() > deadline or app.stopping.is_set():
                     return
 
-    return EventStream(frames(), b": a page\nretry: 1000\n\n")
+    return EventStream(frames(), b": connected\nretry: 1000\n\n")

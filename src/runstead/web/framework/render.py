@@ -1,4 +1,4 @@
-"""Templates, and how values look in them."""
+"""Renders templates; filters format times, durations, sizes and states."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,20 +13,20 @@ from runstead.web.framework.text import cut, finalize, harmless, pretty, preview
 
 
 def when(at_ms: int | None) -> Markup:
-    """A moment, in UTC; with JavaScript, how long ago, with the local time on hovering."""
+    """A time in UTC. JavaScript replaces it with its age, and shows the local time on hover."""
     if at_ms is None:
         return Markup('<span class="none">—</span>')
-    shown = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at_ms), shown, shown)
+    text = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at_ms), text, text)
 
 
 def instant(at_ms: int) -> str:
-    """A moment to the millisecond, in UTC, where one row is compared with the next."""
+    """A time in UTC with milliseconds, for comparing neighbouring rows."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
 
 
 def took(duration_ms: float | None) -> str:
-    """A length of time in the two units that matter."""
+    """A duration in its two largest units."""
     if duration_ms is None:
         return "—"
     if duration_ms < 1_000:
@@ -44,7 +44,7 @@ def took(duration_ms: float | None) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes, in the unit that fits."""
+    """A number of bytes, in the unit that fits."""
     if count < 1_000:
         return f"{count} B"
     value = float(count)
@@ -76,7 +76,7 @@ _STATUS_SIGNS: Final = {
 
 
 def status(value: str) -> Markup:
-    """A state, by a word and a sign: colour alone tells nothing to some."""
+    """A state with a word and a sign, as not everyone can distinguish colours."""
     sign = _STATUS_SIGNS.get(value, "•")
     return Markup('<span class="status status-{}"><span aria-hidden="true">{}</span> {}</span>').format(
         value, sign, value
@@ -84,7 +84,7 @@ def status(value: str) -> Markup:
 
 
 def short(text: str | None, chars_max: int = 40) -> Markup:
-    """A name, cut in its middle where it is long, whole on hovering."""
+    """A name. A long one is cut in the middle and shown whole on hover."""
     text = harmless(text or "")
     if len(text) <= chars_max:
         return escape(text)
@@ -119,5 +119,5 @@ ENVIRONMENT.globals |= {"static": address, "version": __version__}
 
 
 def render(template: str, **values: Any) -> str:
-    """A page or a part of one, as HTML."""
+    """A page or a part of a page, as HTML."""
     return ENVIRONMENT.get_template(template).render(values)

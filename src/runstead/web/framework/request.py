@@ -1,4 +1,4 @@
-"""One request of a browser, as a page's function gets it, and what it may answer."""
+"""A browser's request, as a page function receives it, with the responses that it can make."""
 
 import hashlib
 import hmac
@@ -19,17 +19,19 @@ from runstead.web.framework.cookie import encrypted
 from runstead.web.framework.form import Fields, header
 from runstead.web.framework.render import render
 
-TOLD = "runstead_told"
+FLASH_COOKIE = "runstead_flash"
 
 
 def csrf_of(secret: str) -> str:
-    """What a form must carry: only who has the cookie's page can know it."""
+    """The CSRF token of a session, derived from its secret. Every form contains it."""
     return hmac.new(secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 
-class Visit:
-    """A request with its session: `query` from the address, `form` from the body. `secret` is the cookie's. To be called once
-    what a credential may do has changed: `forget_credentials`.
+class PageRequest:
+    """A request of a signed-in browser.
+
+    `query` holds the fields of the address, `form` those of the body; `secret` is the session cookie. Call
+    `forget_credentials` after a change of permissions: it clears the authenticator's cache.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Visit:
         self.address = scope["path"] + (
             "?" + scope["query_string"].decode("latin-1") if scope["query_string"] else ""
         )
-        #: Where the browser finds this server.
+        #: Scheme and host of this server, as the browser sees them.
         self.origin = (
             f"{'https' if encrypted(scope, self.headers) else 'http'}://{header(self.headers, b'host') or ''}"
         )
@@ -62,7 +64,7 @@ class Visit:
 
     @property
     def by_htmx(self) -> bool:
-        """Whether htmx asks for a part of a page."""
+        """Whether htmx requests a part of a page."""
         return header(self.headers, b"hx-request") == "true"
 
     async def project(self, scope: Scope = Scope.RUNS_READ) -> Project:
@@ -70,59 +72,61 @@ class Visit:
         return await locate.project(self.app, self.principal, scope, self.path["project"])
 
     def may(self, scope: str, project: Project) -> bool:
-        """Whether to offer what needs this scope."""
+        """Whether the principal has this scope in the project."""
         return can(self.principal, Scope(scope), project.id)
 
     async def page(
         self, template: str, *, project: Project | None = None, status: int = 200, **values: Any
     ) -> Response:
-        """A whole page. `project` is where the reader is: its menu is shown."""
-        told = header(self.headers, b"cookie") or ""
-        message = next(
-            (part.partition("=")[2] for part in told.split("; ") if part.startswith(f"{TOLD}=")), ""
+        """A whole page. `project` is the current project, whose menu is shown."""
+        cookies = header(self.headers, b"cookie") or ""
+        flash = next(
+            (part.partition("=")[2] for part in cookies.split("; ") if part.startswith(f"{FLASH_COOKIE}=")),
+            "",
         )
-        answer = HTMLResponse(
+        response = HTMLResponse(
             render(
                 template,
-                visit=self,
+                request=self,
                 principal=self.principal,
                 project=project,
                 projects=await projects.visible(self.app, self.principal),
                 csrf=csrf_of(self.secret),
                 csrf_field=self.csrf_field,
-                told=unquote(message)[:500],
+                flash=unquote(flash)[:500],
                 may=self.may,
                 **values,
             ),
             status,
         )
-        if message:
-            answer.delete_cookie(TOLD, path="/ui")
-        return answer
+        if flash:
+            response.delete_cookie(FLASH_COOKIE, path="/ui")
+        return response
 
     def part(self, template: str, **values: Any) -> Response:
-        """A part of a page, for htmx."""
+        """A response with a part of a page, for htmx."""
         return HTMLResponse(self.fragment(template, **values))
 
     def fragment(self, template: str, **values: Any) -> str:
-        return render(template, visit=self, csrf_field=self.csrf_field, may=self.may, **values)
+        """A part of a page, as HTML."""
+        return render(template, request=self, csrf_field=self.csrf_field, may=self.may, **values)
 
     @property
     def csrf_field(self) -> Markup:
-        """What every form holds."""
+        """The hidden field of every form that makes a change."""
         return Markup('<input type="hidden" name="csrf" value="{}">').format(csrf_of(self.secret))
 
-    def back(self, told: str, to: str) -> Response:
-        """After a change: on to a page of ours, which says once what was done."""
-        answer = RedirectResponse(to, 303)
-        answer.set_cookie(
-            TOLD, quote(told, safe=""), max_age=30, path="/ui", httponly=True, samesite="strict"
+    def redirect_with_flash(self, flash: str, to: str) -> Response:
+        """Redirect to a page after a change. The page shows the message `flash` once."""
+        response = RedirectResponse(to, 303)
+        response.set_cookie(
+            FLASH_COOKIE, quote(flash, safe=""), max_age=30, path="/ui", httponly=True, samesite="strict"
         )
-        return answer
+        return response
 
 
 def to(*parts: str, **query: Any) -> str:
-    """An address of ours: parts of the path, each of them one segment, and a query without what is empty."""
+    """An address of the dashboard: path segments, and a query without empty values."""
     path = "/".join(quote(part, safe=":@") for part in parts)
     kept = [(name, value) for name, value in query.items() if value not in (None, "", [])]
     return f"/ui/{path}" + ("?" + urlencode(kept, doseq=True) if kept else "")

@@ -1,4 +1,4 @@
-"""What comes from a run, made harmless for a page: whatever it holds is shown as text."""
+"""Makes text from runs harmless for a page: whatever it contains is shown as text."""
 
 import re
 from typing import Any, Final
@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 from markupsafe import Markup
 
-#: Control characters but tab and line feed; marks that reorder text (Unicode Standard Annex 9), which could make a name read
-#: as another one.
-_STRANGE: Final = re.compile(
+#: Control characters except tab and line feed, and characters that reorder text (Unicode Standard Annex 9),
+#: which could make one name look like another.
+_HARMFUL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
@@ -16,33 +16,33 @@ shown_chars_max: Final = 20_000
 
 
 def harmless(text: str) -> str:
-    """The text with a visible sign for each character that would not be seen, or would move others."""
-    return _STRANGE.sub(_sign, text)
+    """The text with a visible sign in place of each character that is invisible or reorders others."""
+    return _HARMFUL.sub(_sign, text)
 
 
-def _sign(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _sign(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code < 0x20:
-        return chr(0x2400 + code)  # ␛ and its like: Unicode has pictures of them
+        return chr(0x2400 + code)  # Unicode's Control Pictures, such as ␛
     return "\u2421" if code == 0x7F else f"⟨U+{code:04X}⟩"
 
 
 def finalize(value: Any) -> Any:
-    """For every expression in a template: what is no markup of our own is made harmless, then escaped."""
+    """Jinja's hook for every expression: makes all values except Markup harmless, before escaping."""
     if isinstance(value, Markup):
         return value
     return "" if value is None else harmless(str(value))
 
 
 def cut(text: str, chars_max: int = shown_chars_max) -> str:
-    """No more than so many characters, and how many were left out."""
+    """The first `chars_max` characters, with the number of characters that were left out."""
     if len(text) <= chars_max:
         return text
-    return f"{text[:chars_max]}… and {len(text) - chars_max:,} characters more"
+    return f"{text[:chars_max]}… and {len(text) - chars_max:,} more characters"
 
 
 def pretty(value: bytes | None) -> str:
-    """A JSON value for reading: a string as itself, anything else indented."""
+    """A JSON value for people: a string without quotes, anything else indented."""
     if value is None:
         return ""
     try:
@@ -55,6 +55,6 @@ def pretty(value: bytes | None) -> str:
 
 
 def preview(value: bytes, chars_max: int = 160) -> str:
-    """The beginning of a JSON value, as it stands."""
+    """The first characters of a JSON value, unformatted."""
     text = value[: chars_max * 4].decode(errors="replace")
     return text if len(value) <= chars_max else text[:chars_max] + "…"

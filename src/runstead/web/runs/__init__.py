@@ -1,1 +1,1 @@
-"""The list of runs, and the page of one."""
+"""The list of runs, and the page of a run."""

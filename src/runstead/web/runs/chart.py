@@ -1,4 +1,4 @@
-"""The chart above the list of runs: as data for the browser, and as a table for whoever reads that instead."""
+"""The chart above the list of runs: as JSON for the browser, and as a table."""
 
 from typing import Any, Final
 
@@ -12,12 +12,12 @@ from runstead.core.runs.run import RunStatus
 from runstead.core.usage.activity import Activity, Bucket
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.render import took
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 from runstead.web.runs.filters import SPANS, Filters, filters_of
 
 pages = Pages()
 
-#: In the order in which bars stand on one another.
+#: The order in which the segments of a bar are stacked.
 OUTCOMES: Final = tuple(
     status.value
     for status in (
@@ -29,12 +29,13 @@ OUTCOMES: Final = tuple(
         RunStatus.PENDING,
     )
 )
-bars: Final = 60  # of a stretch of time that the reader chose
+bars: Final = 60  # at most, of a time range that the user chose
 
 
-def stretch(filters: Filters, now: int) -> tuple[int, int, int]:
-    """From, to, and how many bars. One that moves along with the clock begins at whole bars, so that a run does not move
-    from bar to bar. INVALID_REQUEST.
+def time_range(filters: Filters, now: int) -> tuple[int, int, int]:
+    """Start, end and number of bars. INVALID_REQUEST.
+
+    A range that moves with the clock starts at a whole bar, so that a run stays in its bar.
     """
     since, until = filters.times()
     length, width, _ = SPANS[filters.span]
@@ -46,16 +47,18 @@ def stretch(filters: Filters, now: int) -> tuple[int, int, int]:
     return since, until, min(bars, max(1, (until - since) // 1_000))
 
 
-async def _activity(visit: Visit, project: Project, filters: Filters) -> Activity:
-    since, until, count = stretch(filters, now_ms())
-    return await charts.activity(visit.app, visit.principal, project.id, filters.query(), since, until, count)
+async def _activity(request: PageRequest, project: Project, filters: Filters) -> Activity:
+    since, until, count = time_range(filters, now_ms())
+    return await charts.activity(
+        request.app, request.principal, project.id, filters.query(), since, until, count
+    )
 
 
 @pages.get("/projects/{project}/list/chart.json")
-async def data(visit: Visit) -> Response:
-    """Columns, oldest bucket first. Times are ms."""
-    filters = filters_of(visit.query)
-    found = await _activity(visit, await visit.project(), filters)
+async def data(request: PageRequest) -> Response:
+    """The chart as columns, oldest bucket first. Times are ms."""
+    filters = filters_of(request.query)
+    found = await _activity(request, await request.project(), filters)
     return Response(msgspec.json.encode(_columns(found, filters)), media_type="application/json")
 
 
@@ -75,10 +78,10 @@ def _columns(found: Activity, filters: Filters) -> dict[str, Any]:
 
 
 @pages.get("/projects/{project}/list/chart")
-async def table(visit: Visit) -> Response:
-    project, filters = await visit.project(), filters_of(visit.query)
-    found = await _activity(visit, project, filters)
-    return await visit.page(
+async def table(request: PageRequest) -> Response:
+    project, filters = await request.project(), filters_of(request.query)
+    found = await _activity(request, project, filters)
+    return await request.page(
         "runs/chart_table.html",
         project=project,
         filters=filters,
@@ -91,26 +94,26 @@ async def table(visit: Visit) -> Response:
 
 
 def summary(found: Activity, filters: Filters) -> str:
-    """The chart in a sentence or two."""
+    """The chart in one or two sentences."""
     chosen = filters.since or filters.until
-    where = "In this time" if chosen else f"In the last {SPANS[filters.span][2]}"
+    period = "In this period" if chosen else f"In the last {SPANS[filters.span][2]}"
     total: Bucket = found.total
     if not total.runs:
-        return f"{where} no run was created."
+        return f"{period} no run was created."
     parts = [
         f"{total.counts[RunStatus(status)]:,} {status}"
         for status in OUTCOMES
         if total.counts.get(RunStatus(status))
     ]
-    told = f"{where} {total.runs:,} run{'s were' if total.runs > 1 else ' was'} created: {', '.join(parts)}."
+    sentence = (
+        f"{period} {total.runs:,} run{'s were' if total.runs > 1 else ' was'} created: {', '.join(parts)}."
+    )
     if found.counted_since is not None:
         since = iso(found.counted_since)[:19].replace("T", " ")
-        told = (
-            f"{where} more than {total.runs:,} matching runs were created. The chart counts only the newest {total.runs:,},"
+        sentence = (
+            f"{period} more than {total.runs:,} matching runs were created. The chart counts only the newest {total.runs:,},"
             f" created since {since} UTC: {', '.join(parts)}."
         )
     if total.p50_ms is not None and total.p95_ms is not None:
-        told += (
-            f" Half of the completed took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
-        )
-    return told
+        sentence += f" Of the completed runs, 50 % took at most {took(total.p50_ms)}, 95 % at most {took(total.p95_ms)}."
+    return sentence

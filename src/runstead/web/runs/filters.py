@@ -1,4 +1,4 @@
-"""What a list of runs is asked for: all of it stands in the address."""
+"""Filters of the list of runs, read from its address."""
 
 from datetime import UTC, datetime
 from typing import Final, get_args
@@ -16,7 +16,7 @@ from runstead.web.framework.request import to
 
 KINDS: Final[tuple[str, ...]] = get_args(Kind)
 rows_shown: Final = 50
-#: Of a chart that has no times of its own: how much of the past, and how wide its bars are (ms).
+#: Time spans of the chart: its length and the width of its bars (ms), and its name.
 SPANS: Final = {
     "15m": (15 * 60_000, 15_000, "15 minutes"),
     "1h": (3_600_000, 60_000, "hour"),
@@ -25,12 +25,12 @@ SPANS: Final = {
     "7d": (7 * 86_400_000, 2 * 3_600_000, "7 days"),
 }
 DEFAULTS: Final = {"sort": "created_at", "span": "1h"}
-#: How many pages back are remembered; further back it goes on from the newest.
+#: How many previous pages an address remembers.
 trail_pages_max: Final = 40
 
 
 class Filters(msgspec.Struct, frozen=True):
-    """What the address asks for, as it stands there. `since` is the first moment and `until` the first one after."""
+    """The filters as text, as the address has them. `since` is inclusive, `until` exclusive."""
 
     status: tuple[str, ...] = ()
     kind: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Filters(msgspec.Struct, frozen=True):
     span: str = "1h"
 
     def query(self, cursor: str = "", limit: int = rows_shown + 1) -> RunQuery:
-        """INVALID_REQUEST, where the cursor is no list's, or a time none."""
+        """The query for the store. INVALID_REQUEST for an invalid cursor or time."""
         since, until = self.times()
         return RunQuery(
             (),
@@ -65,36 +65,36 @@ class Filters(msgspec.Struct, frozen=True):
 
     def times(self) -> tuple[int | None, int | None]:
         """From and To in ms. INVALID_REQUEST."""
-        return _moment(self.since, "From"), _moment(self.until, "To")
+        return _parse_time(self.since, "From"), _parse_time(self.until, "To")
 
     @property
     def any(self) -> bool:
-        """Whether anything is left out of the list."""
-        return any(getattr(self, name) for name in _NARROWING)
+        """Whether a filter is set."""
+        return any(getattr(self, name) for name in _FILTERS)
 
     @property
-    def further(self) -> bool:
-        """Whether a filter is set that stands behind "More filters"."""
-        return any(getattr(self, name) for name in _NARROWING if name not in ("status", "q"))
+    def any_advanced(self) -> bool:
+        """Whether a filter under "More filters" is set."""
+        return any(getattr(self, name) for name in _FILTERS if name not in ("status", "q"))
 
     @property
-    def moving(self) -> bool:
-        """Whether a run may begin or cease to fit while it lives: its state and its title change, nothing else."""
+    def mutable(self) -> bool:
+        """Whether a run may start or stop matching later: only its status and its title change."""
         return bool(self.status or self.q)
 
     def address(self, project: str, *below: str, **others: str) -> str:
-        """The list (or what lies `below` it) with these filters, but for `others`."""
+        """The address of the list or of a page below it, with these filters, updated by `others`."""
         values = msgspec.structs.asdict(self) | others
         kept = {name: value for name, value in values.items() if DEFAULTS.get(name) != value}
-        place = ("list", *below) if below else ("runs",)
-        return to("projects", project, *place, **kept)
+        segments = ("list", *below) if below else ("runs",)
+        return to("projects", project, *segments, **kept)
 
 
-_NARROWING: Final = tuple(name for name in Filters.__struct_fields__ if name not in DEFAULTS)
+_FILTERS: Final = tuple(name for name in Filters.__struct_fields__ if name not in DEFAULTS)
 
 
 def filters_of(fields: Fields) -> Filters:
-    """What is not known is left out: an old address still shows a list."""
+    """The filters in these fields. Unknown values are ignored, so that old links work."""
     return Filters(
         tuple(one for one in RunStatus if one in fields.all("status")),
         tuple(one for one in KINDS if one in fields.all("kind")),
@@ -111,7 +111,7 @@ def filters_of(fields: Fields) -> Filters:
 
 
 def _text(value: str) -> str:
-    """No database keeps a NUL in a text, so nothing has one."""
+    """The value without NUL characters, which no database can store."""
     return value.replace("\x00", "")[: limits.name_chars_max]
 
 
@@ -121,27 +121,29 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _field_time(text: str) -> str:
-    """A time as the field for it holds it, `2026-03-20T12:00:00`, in UTC; what is none stays, to be told of."""
+    """A time in UTC as its input field has it, `2026-03-20T12:00:00`. Invalid text is kept, to be reported."""
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return text[:40]
-    if moment.tzinfo is not None:
+    if time.tzinfo is not None:
         try:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
+            time = time.astimezone(UTC).replace(tzinfo=None)
         except OverflowError:
             return text[:40]
-    return moment.isoformat(timespec="seconds")
+    return time.isoformat(timespec="seconds")
 
 
-def _moment(text: str, what: str) -> int | None:
-    """A time of a field, in ms."""
+def _parse_time(text: str, what: str) -> int | None:
+    """The time of a field in ms, None if it is empty. INVALID_REQUEST."""
     if not text:
         return None
     try:
-        moment = to_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
+        time = to_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
     except ValueError as error:
-        raise Error("INVALID_REQUEST", f"{what} is no time: write it as 2026-03-20T12:00, in UTC") from error
-    if not 0 <= moment <= limits.timestamp_ms_max:
-        raise Error("INVALID_REQUEST", f"{what} lies outside of the years 1970 to 9999")
-    return moment
+        raise Error(
+            "INVALID_REQUEST", f"{what} is not a time: write it as 2026-03-20T12:00, in UTC"
+        ) from error
+    if not 0 <= time <= limits.timestamp_ms_max:
+        raise Error("INVALID_REQUEST", f"{what} is outside the years 1970 to 9999")
+    return time

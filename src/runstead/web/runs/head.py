@@ -1,28 +1,28 @@
-"""What the head of a run's page tells: how it stands, why, and what it is part of. Pure, but for the reading of what is asked."""
+"""The values in the head of a run's page: errors, attempts, artifacts, and what the run waits for."""
 
 from typing import Final, NamedTuple
 
 import msgspec
 
 from runstead.commands import events, inputs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import KEY_MEMBER, told
+from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
 from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt, attempts_of
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 from runstead.web.framework.text import cut, pretty
 
 VALUES: Final = ("input", "config", "output", "metadata")
-#: What a browser shows as a picture, and nothing else: these hold no scripts.
+#: Media types that are shown as images. They cannot contain scripts.
 RASTER: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
-_recent: Final = 100  # events among which a question is looked for
+_recent: Final = 100  # events that are searched for a question or a tool call
 
 
 class _Error(msgspec.Struct):
-    """As a run stores it. What a worker tells when it lets go of one may be any JSON."""
+    """An error in its stored form. A worker that releases a run may send any other JSON."""
 
     message: str
     code: str | None = None
@@ -39,7 +39,7 @@ class Failure(NamedTuple):
 
 
 def failure(error: bytes | None) -> Failure | None:
-    """An error as its run, or its attempt, tells it."""
+    """The error of a run or of an attempt, decoded for display."""
     if error is None:
         return None
     try:
@@ -50,8 +50,8 @@ def failure(error: bytes | None) -> Failure | None:
     return Failure(cut(found.message), found.code, pretty(detail) if detail not in (b"", b"null") else "")
 
 
-class Try(NamedTuple):
-    """An attempt: `outcome` is `running` for one that is under way."""
+class AttemptRow(NamedTuple):
+    """An attempt. `outcome` is `running` if it has not ended."""
 
     attempt: int
     owner: str | None
@@ -61,30 +61,33 @@ class Try(NamedTuple):
     error: Failure | None
 
 
-def tries(run: Run, ended: list[EndedAttempt]) -> list[Try]:
-    """Every attempt, oldest first."""
+def attempt_rows(run: Run, ended: list[EndedAttempt]) -> list[AttemptRow]:
+    """All attempts, oldest first."""
     return [
-        Try(one.attempt, one.lease_owner, one.started_at, one.ended_at, one.outcome, failure(one.error))
+        AttemptRow(
+            one.attempt, one.lease_owner, one.started_at, one.ended_at, one.outcome, failure(one.error)
+        )
         for one in attempts_of(run, ended)
     ]
 
 
 class Artifact(NamedTuple):
-    """`kept`: its bytes are here; `picture`: they may be shown."""
+    """An artifact. `stored`: the server has its content; `is_image`: it can be shown as an image."""
 
     name: str
     media_type: str
     size: int | None
     sha256: str
     uri: str
-    kept: bool
-    picture: bool
+    stored: bool
+    is_image: bool
 
 
 def artifacts(run: Run) -> list[Artifact]:
+    """The run's artifacts, in order."""
     found = []
-    for one in told(run.artifacts):
-        kept, kind = KEY_MEMBER in one, str(one.get("media_type") or "")
+    for one in decode_artifacts(run.artifacts):
+        stored, kind = KEY_MEMBER in one, str(one.get("media_type") or "")
         size = one.get("size")
         found.append(
             Artifact(
@@ -93,8 +96,8 @@ def artifacts(run: Run) -> list[Artifact]:
                 size if isinstance(size, int) else None,
                 str(one.get("sha256") or ""),
                 str(one.get("uri") or ""),
-                kept,
-                kept and kind.partition(";")[0].strip().lower() in RASTER,
+                stored,
+                stored and kind.partition(";")[0].strip().lower() in RASTER,
             )
         )
     return found
@@ -106,17 +109,17 @@ def labels(run: Run) -> dict[str, str]:
 
 
 def situation(run: Run, now: int) -> str:
-    """What it is waiting for, in a sentence; empty where its status says it all."""
+    """What the run waits for, in one sentence; empty if its status is enough."""
     if run.status is RunStatus.PENDING:
         return _queue(run, now)
     if run.status is not RunStatus.WAITING:
         return ""
     if run.paused:
-        return "Paused: it goes on once somebody lets it."
+        return "Paused until it is resumed."
     if run.waiting_input_id is not None:
-        return "Waiting for somebody to fill in a form."
+        return "Waiting for a response to its form."
     if run.waiting_run_id is not None:
-        return "Waiting for a run below it to end."
+        return "Waiting for a child run to end."
     match run.waiting_reason:
         case "approval":
             return "Waiting for an approval."
@@ -126,42 +129,42 @@ def situation(run: Run, now: int) -> str:
             return "Waiting for input."
     name = run.waiting_tool_name or ""
     if name in ("sleep", "retry"):
-        return "Sleeping." if name == "sleep" else "It failed, and waits for its next try."
+        return "Sleeping." if name == "sleep" else "Failed. Waiting for its next retry."
     return "Waiting for an event."
 
 
 def _queue(run: Run, now: int) -> str:
     if not run.queued:
-        return "Not begun: whoever made it drives it."
-    again = f"Attempt {run.attempt} was lost. " if run.attempts_lost else ""
+        return "Not started: its creator executes it without the queue."
+    lost = f"Attempt {run.attempt} was lost. " if run.attempts_lost else ""
     if run.available_at is not None and run.available_at > now:
-        return f"{again}It may be taken up later."
-    return f"{again}In the queue: no worker has taken it up yet."
+        return f"{lost}Delayed: not available to workers yet."
+    return f"{lost}In the queue: not claimed yet."
 
 
-class Asked(NamedTuple):
-    """What somebody may answer. `arguments` are those of the tool call that is to be answered, or approved."""
+class Question(NamedTuple):
+    """What the run asks. `arguments` are those of the tool call that needs a result or an approval."""
 
     question: str = ""
     arguments: str = ""
-    request: InputRequest | None = None
+    input_request: InputRequest | None = None
 
 
-class Recent:
-    """What the last events tell of where the run is: its progress, and what it asks."""
+class RecentEvents:
+    """The run's progress and its open question, from its latest events."""
 
     def __init__(self) -> None:
         self.fraction: float | None = None
         self.message = ""
         self._questions: dict[str, str] = {}
 
-    def take(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         if event.type != CUSTOM:
             return
-        told = members_of(event)
-        if told is None:
+        payload = members_of(event)
+        if payload is None:
             return
-        name, value = told.get("name"), told.get("value")
+        name, value = payload.get("name"), payload.get("value")
         if not isinstance(value, dict):
             return
         if name == "run.progress":
@@ -170,47 +173,49 @@ class Recent:
                 self.fraction = min(max(float(fraction), 0.0), 1.0)
             self.message = message if isinstance(message, str) else ""
         elif name == "run.asked" and isinstance(value.get("tool_call_id"), str):
-            asked = value.get("question") or value.get("event")
-            self._questions = {value["tool_call_id"]: str(asked or "")}
+            text = value.get("question") or value.get("event")
+            self._questions = {value["tool_call_id"]: str(text or "")}
 
-    async def read(self, visit: Visit, named: Named, run: Run) -> None:
-        """The events up to the run's latest; none are read of one that has ended."""
+    async def read(self, request: PageRequest, named: RunRef, run: Run) -> None:
+        """Read the latest events of a run that has not ended."""
         if run.terminal or run.latest_event_id == 0:
             return
         _, found = await events.before(
-            visit.app, visit.principal, named, run.latest_event_id + 1, _recent, (CUSTOM,)
+            request.app, request.principal, named, run.latest_event_id + 1, _recent, (CUSTOM,)
         )
         for event in found:
-            self.take(event)
+            self.add(event)
 
-    async def asked(self, visit: Visit, named: Named, run: Run) -> Asked:
-        """What the run waits for somebody to answer."""
+    async def question(self, request: PageRequest, named: RunRef, run: Run) -> Question:
+        """The question that the run waits for, empty if there is none."""
         if run.status is not RunStatus.WAITING or run.paused:
-            return Asked()
+            return Question()
         if run.waiting_input_id is not None and run.conversation_id is not None:
             try:
                 found = await inputs.get(
-                    visit.app, visit.principal, run.conversation_id, run.waiting_input_id
+                    request.app, request.principal, run.conversation_id, run.waiting_input_id
                 )
-            except Error:  # answered, or gone, meanwhile
-                return Asked()
-            return Asked(request=found) if found.status == "open" else Asked()
+            except Error:  # answered or deleted meanwhile
+                return Question()
+            return Question(input_request=found) if found.status == "open" else Question()
         question = self._questions.get(run.waiting_tool_call_id or "", "")
         arguments = ""
         if run.waiting_reason in ("tool", "approval") and run.waiting_tool_call_id is not None:
-            arguments = await _arguments(visit, named, run)
-        return Asked(question, arguments)
+            arguments = await _arguments(request, named, run)
+        return Question(question, arguments)
 
 
-async def _arguments(visit: Visit, named: Named, run: Run) -> str:
+async def _arguments(request: PageRequest, named: RunRef, run: Run) -> str:
     types = ("TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_CHUNK")
-    _, found = await events.before(visit.app, visit.principal, named, run.latest_event_id + 1, _recent, types)
+    _, found = await events.before(
+        request.app, request.principal, named, run.latest_event_id + 1, _recent, types
+    )
     text = ""
     for event in found:
-        told = members_of(event)
-        if told is None:
+        payload = members_of(event)
+        if payload is None:
             continue
-        if told.get("toolCallId") == run.waiting_tool_call_id:
-            delta = told.get("delta")
+        if payload.get("toolCallId") == run.waiting_tool_call_id:
+            delta = payload.get("delta")
             text = "" if event.type == "TOOL_CALL_START" else text + (delta if isinstance(delta, str) else "")
     return pretty(text.encode("utf-8", "replace")) if text else ""

@@ -1,4 +1,4 @@
-"""An input request as a form of the page: its typed fields shown, and what a browser sends read as their values."""
+"""An input request as an HTML form: renders its typed fields, and reads the posted values."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
 from runstead.web.framework.form import Fields
 
-#: Before each field's own name: it may be any, also that of a field of ours.
+#: Prefix of the fields' names, which could otherwise equal those of our own fields.
 PREFIX: Final = "value."
 _PATH: Final = "$.values."
 _NUMBER: Final = re.compile(r"-?[0-9]{1,15}")
@@ -23,10 +23,8 @@ _LINES: Final = {"text": "text", "email": "email", "url": "text", "password": "p
 _fields = msgspec.json.Decoder(list[FormField]).decode
 
 
-class Shown(NamedTuple):
-    """A field as it stands on the page. `attributes` are those of its control, `value` what it holds, `why` what was wrong
-    with what was sent.
-    """
+class FieldView(NamedTuple):
+    """A field for display. `attributes` are those of its HTML control; `error` explains a rejected value."""
 
     field: FormField
     id: str
@@ -34,57 +32,60 @@ class Shown(NamedTuple):
     attributes: dict[str, Any]
     value: str
     checked: bool | None
-    why: str
+    error: str
 
     @property
     def description(self) -> str:
-        found: str = _or(self.field.description, "")
+        found: str = _value_or(self.field.description, "")
         return found
 
     @property
     def hint(self) -> str:
-        """Of a select field, what stands there before anything is chosen."""
-        found: str = _or(self.field.placeholder, "")
+        """The placeholder of a select field, shown before a choice."""
+        found: str = _value_or(self.field.placeholder, "")
         return found
 
     @property
     def pattern(self) -> str:
-        found: str = _or(self.field.pattern, "")
+        found: str = _value_or(self.field.pattern, "")
         return found
 
     @property
     def options(self) -> list[tuple[str, str, str, bool]]:
-        """Of a select or radio field: value, label, description, and whether it is chosen."""
+        """The options of a select or radio field: value, label, description, and whether it is selected."""
         found = [] if self.field.options is UNSET else self.field.options
-        return [(one.value, one.label, _or(one.description, ""), one.value == self.value) for one in found]
+        return [
+            (one.value, one.label, _value_or(one.description, ""), one.value == self.value) for one in found
+        ]
 
 
-def shown(
-    request: InputRequest, sent: Fields | None = None, errors: Mapping[str, str] | None = None
-) -> list[Shown]:
-    """The form's fields: as they begin, or as they were sent and refused. What was typed into a secret one is not shown."""
+def field_views(
+    input_request: InputRequest, sent: Fields | None = None, errors: Mapping[str, str] | None = None
+) -> list[FieldView]:
+    """The form's fields with their default or posted values. Posted secrets are not shown."""
     return [
-        _shown(number, field, sent, (errors or {}).get(field.name, ""))
-        for number, field in enumerate(_fields(request.fields), 1)
+        _field_view(number, field, sent, (errors or {}).get(field.name, ""))
+        for number, field in enumerate(_fields(input_request.fields), 1)
     ]
 
 
-def _shown(number: int, field: FormField, sent: Fields | None, why: str) -> Shown:
-    name, default = PREFIX + field.name, _or(field.defaultValue, None)
-    given = _last(sent, name)
+def _field_view(number: int, field: FormField, sent: Fields | None, error: str) -> FieldView:
+    name, default = PREFIX + field.name, _value_or(field.defaultValue, None)
+    posted = _last(sent, name)
     checked: bool | None
     if sent is None:
         value, checked = (default if isinstance(default, str) else ""), (default is True) or None
     else:
-        value, checked = (given or "").replace("\r\n", "\n"), None if given is None else given == "true"
+        value, checked = (posted or "").replace("\r\n", "\n"), None if posted is None else posted == "true"
     if field.secret:
         value = ""
-    return Shown(field, f"field-{number}", name, _attributes(field), value, checked, why)
+    return FieldView(field, f"field-{number}", name, _attributes(field), value, checked, error)
 
 
 def _attributes(field: FormField) -> dict[str, Any]:
-    """Those that help to fill it in; what holds is checked by the server. A `pattern` is told and never run, as one can be
-    made to run for ever.
+    """Attributes that help to fill in the control; the server validates the value.
+
+    A `pattern` is shown as text but never evaluated, as a hostile one may take for ever.
     """
     found: dict[str, Any] = {}
     if field.type in _LINES:
@@ -92,7 +93,7 @@ def _attributes(field: FormField) -> dict[str, Any]:
         if field.type == "number":
             found |= {"step": "any"} if not field.secret else {"inputmode": "decimal"}
     if field.type in _LINES or field.type == "textarea":
-        told = {
+        optional = {
             "placeholder": field.placeholder,
             "minlength": field.minLength,
             "maxlength": field.maxLength,
@@ -100,7 +101,7 @@ def _attributes(field: FormField) -> dict[str, Any]:
             "max": field.max,
             "rows": UNSET if field.rows is UNSET else min(field.rows, rows_max),
         }
-        found |= {attribute: value for attribute, value in told.items() if value is not UNSET}
+        found |= {attribute: value for attribute, value in optional.items() if value is not UNSET}
     if field.required and field.type != "checkbox":
         found["required"] = True
     if field.secret:
@@ -108,43 +109,43 @@ def _attributes(field: FormField) -> dict[str, Any]:
     return found
 
 
-def values_of(request: InputRequest, sent: Fields) -> dict[str, Value]:
-    """What the browser sent, by field. INVALID_REQUEST where it is too much."""
-    told: dict[str, Value] = {}
-    for field in _fields(request.fields):
-        given = _last(sent, PREFIX + field.name)
+def values_of(input_request: InputRequest, sent: Fields) -> dict[str, Value]:
+    """The posted values by field. INVALID_REQUEST if they are too large."""
+    values: dict[str, Value] = {}
+    for field in _fields(input_request.fields):
+        posted = _last(sent, PREFIX + field.name)
         if field.type == "checkbox":
-            told[field.name] = given is not None
+            values[field.name] = posted is not None
         elif field.type == "confirm":
-            told[field.name] = None if given is None else given == "true"
-        elif given is None or given == "":
-            told[field.name] = None
+            values[field.name] = None if posted is None else posted == "true"
+        elif posted is None or posted == "":
+            values[field.name] = None
         else:
-            told[field.name] = _number(given) if field.type == "number" else given.replace("\r\n", "\n")
-    if len(msgspec.json.encode(told)) > limits.input_response_bytes_max:
+            values[field.name] = _number(posted) if field.type == "number" else posted.replace("\r\n", "\n")
+    if len(msgspec.json.encode(values)) > limits.input_response_bytes_max:
         raise Error(
             "INVALID_REQUEST",
             f"The values are larger than {limits.input_response_bytes_max // limits.KIB} KiB",
         )
-    return told
+    return values
 
 
 def errors_of(error: Error) -> dict[str, str]:
-    """What was wrong, by field."""
-    return {path.removeprefix(_PATH): why for path, why in error.errors if path.startswith(_PATH)}
+    """Error messages by field."""
+    return {path.removeprefix(_PATH): error for path, error in error.errors if path.startswith(_PATH)}
 
 
 def _number(text: str) -> Value:
-    """A whole number as one; anything else as it came: the form's own check reads it."""
+    """An integer as a number; any other text unchanged, to be rejected by validation."""
     text = text.strip()
     return int(text) if _NUMBER.fullmatch(text) else text
 
 
 def _last(sent: Fields | None, name: str) -> str | None:
-    """As it was sent: blanks around it may belong to it."""
+    """The last posted value, with its surrounding whitespace, which may be part of it."""
     pairs = [] if sent is None else sent.pairs
     return next((value for key, value in reversed(pairs) if key == name), None)
 
 
-def _or(value: Any, otherwise: Any) -> Any:
+def _value_or(value: Any, otherwise: Any) -> Any:
     return otherwise if value is UNSET else value

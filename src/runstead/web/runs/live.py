@@ -1,4 +1,4 @@
-"""A run's page kept up to date: one stream a page, of what has changed since the page was made."""
+"""Live updates of a run's page: one stream for each open page, with the parts that changed."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,91 +11,102 @@ from starlette.responses import Response
 from runstead.commands.followers import RunUpdate
 from runstead.core.errors import Error
 from runstead.web.framework.form import header
-from runstead.web.framework.live import Told, stream
+from runstead.web.framework.live import Message, stream
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit
-from runstead.web.runs.head import Recent
-from runstead.web.runs.page import HEAD, PLACE, Found, below, find, head, view_of
+from runstead.web.framework.request import PageRequest
+from runstead.web.runs.head import RecentEvents
+from runstead.web.runs.page import (
+    HEAD_TEMPLATES,
+    PATH,
+    RunPage,
+    head_values,
+    load_run,
+    view_of,
+    view_values,
+)
 from runstead.web.runs.views import VIEWS, View
 
 pages = Pages()
 
-#: A message of this size takes a second of the stream: large parts are told less often.
+#: Upper bound of a stream's traffic: after a large message the next one comes later.
 _bytes_per_s: Final = 500_000
 
 
-@pages.get(f"{PLACE}/live")
-async def live(visit: Visit) -> Response:
-    """Goes on after `Last-Event-ID`, or else after the event `after`, up to which the page shows everything."""
-    found = await find(visit)
-    after = min(_after(visit), found.run.latest_event_id)
-    return stream(visit.app, _changes(visit, found._replace(run=replace(found.run, latest_event_id=after))))
+@pages.get(f"{PATH}/live")
+async def live(request: PageRequest) -> Response:
+    """Stream the changes after `Last-Event-ID`, or after the event `after`, which the page has shown."""
+    page = await load_run(request)
+    after = min(_after(request), page.run.latest_event_id)
+    return stream(
+        request.app, _messages(request, page._replace(run=replace(page.run, latest_event_id=after)))
+    )
 
 
-def _after(visit: Visit) -> int:
-    told = (header(visit.headers, b"last-event-id") or "").strip() or visit.query.one("after", "0")
-    if not (told.isascii() and told.isdigit() and len(told) <= 8):
-        raise Error("INVALID_REQUEST", "The place in the log must be the number of an event")
-    return int(told)
+def _after(request: PageRequest) -> int:
+    text = (header(request.headers, b"last-event-id") or "").strip() or request.query.one("after", "0")
+    if not (text.isascii() and text.isdigit() and len(text) <= 8):
+        raise Error("INVALID_REQUEST", "The position in the log must be an event's number")
+    return int(text)
 
 
-async def _changes(visit: Visit, found: Found) -> AsyncGenerator[Told | None, None]:
-    """What is to be told, from the run as it was at the event after which it goes on."""
-    changes = _Changes(visit, found)
-    await changes.begin()
-    number = found.run.latest_event_id
-    async with aclosing(visit.app.following.watch(found.run, number)) as sights:
-        async for sight in sights:
-            await changes.take(sight or RunUpdate(changes.found.run, ()))
-            number = sight.events[-1].event_id if sight and sight.events else number
-            html = await changes.html()
+async def _messages(request: PageRequest, page: RunPage) -> AsyncGenerator[Message | None, None]:
+    """The messages of the stream, starting at the run's `latest_event_id`. None is a heartbeat."""
+    state = _PageState(request, page)
+    await state.read()
+    event_id = page.run.latest_event_id
+    async with aclosing(request.app.followers.watch(page.run, event_id)) as updates:
+        async for update in updates:
+            await state.apply(update or RunUpdate(state.page.run, ()))
+            event_id = update.events[-1].event_id if update and update.events else event_id
+            html = await state.changed_html()
             if html:
-                yield Told("parts", html, number)
-            elif sight is None:
+                yield Message("parts", html, event_id)
+            elif update is None:
                 yield None
-            if not changes.found.run.terminal:
-                await asyncio.sleep(max(changes.view.pause_s, len(html) / _bytes_per_s))
-    if changes.found.run.terminal:
-        yield Told("end", "over")
+            if not state.page.run.terminal:
+                await asyncio.sleep(max(state.view.pause_s, len(html) / _bytes_per_s))
+    if state.page.run.terminal:
+        yield Message("end", "over")
 
 
-class _Changes:
-    """What a page shows, and which of it is no longer so."""
+class _PageState:
+    """What the page shows, to find the parts that changed."""
 
-    def __init__(self, visit: Visit, found: Found) -> None:
-        self.found = found
-        self._visit = visit
-        self._recent = Recent()
-        self.view: View = VIEWS[view_of(visit)](visit, found.named)
-        self._told: dict[str, int] = {}  # a sum of each part as it was told last
+    def __init__(self, request: PageRequest, page: RunPage) -> None:
+        self.page = page
+        self.view: View = VIEWS[view_of(request)](request, page.named)
+        self._request = request
+        self._recent = RecentEvents()
+        self._part_hashes: dict[str, int] = {}  # of each part as it was last sent
 
-    async def begin(self) -> None:
+    async def read(self) -> None:
         """Read what the page shows already."""
-        await self._recent.read(self._visit, self.found.named, self.found.run)
-        await self.view.read(self.found.run)
+        await self._recent.read(self._request, self.page.named, self.page.run)
+        await self.view.read(self.page.run)
         self.view.values()
 
-    async def take(self, sight: RunUpdate) -> None:
-        self.found = self.found._replace(run=sight.run)
-        for event in sight.events:
-            self._recent.take(event)
-        await self.view.take(sight)
+    async def apply(self, update: RunUpdate) -> None:
+        self.page = self.page._replace(run=update.run)
+        for event in update.events:
+            self._recent.add(event)
+        await self.view.apply(update)
 
-    async def html(self) -> str:
-        """All parts that have changed: run.js puts them where they belong."""
-        shown = await head(self._visit, self.found, self._recent)
-        found = [self._part(template, shown) for template in HEAD]
-        if self.view.whole:
-            self.view.whole = False
-            shown = below(self.found, self.view)
-            found += [self._part(template, shown) for template in self.view.parts]
+    async def changed_html(self) -> str:
+        """The HTML of all parts that changed. static/runs/page.js puts each of them in its place."""
+        values = await head_values(self._request, self.page, self._recent)
+        parts = [self._changed_part(template, values) for template in HEAD_TEMPLATES]
+        if self.view.stale:
+            self.view.stale = False
+            values = view_values(self.page, self.view)
+            parts += [self._changed_part(template, values) for template in self.view.parts]
         else:
-            into, joins = self.view.joins()
-            if joins:
-                found.append(self._visit.fragment("runs/parents.html", into=into, joins=joins))
-        return "".join(found)
+            into, additions = self.view.additions()
+            if additions:
+                parts.append(self._request.fragment("runs/additions.html", into=into, additions=additions))
+        return "".join(parts)
 
-    def _part(self, template: str, shown: dict[str, Any]) -> str:
-        html = self._visit.fragment(template, **shown)
-        told, self._told[template] = self._told.get(template), hash(html)
-        return "" if told == hash(html) else html
+    def _changed_part(self, template: str, values: dict[str, Any]) -> str:
+        """The part's HTML; empty if it is the same as last time."""
+        html = self._request.fragment(template, **values)
+        previous, self._part_hashes[template] = self._part_hashes.get(template), hash(html)
+        return "" if previous == hash(html) else html

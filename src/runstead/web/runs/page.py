@@ -1,11 +1,11 @@
-"""The page of a run: what it is, how far it has come, what went wrong, and what can be done."""
+"""The page of a run: its head with status and actions, and one of its views."""
 
 from typing import Any, Final, NamedTuple
 
 from starlette.responses import Response
 
 from runstead.commands import runs
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
@@ -13,121 +13,123 @@ from runstead.core.runs.run import Run
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework.form import Fields
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit, to
-from runstead.web.runs import head as run_face, input_form
-from runstead.web.runs.head import Recent
-from runstead.web.runs.views import NAMES, VIEWS, View
+from runstead.web.framework.request import PageRequest, to
+from runstead.web.runs import head, input_form
+from runstead.web.runs.head import RecentEvents
+from runstead.web.runs.views import TITLES, VIEWS, View
 
 pages = Pages()
 
-PLACE: Final = "/projects/{project}/runs/{run_id}"
-#: The parts above the chosen one, each an element with an id of its own.
-HEAD: Final = ("runs/head.html", "runs/actions.html")
+PATH: Final = "/projects/{project}/runs/{run_id}"
+#: The templates above the chosen view. Each is one element with an id.
+HEAD_TEMPLATES: Final = ("runs/head.html", "runs/actions.html")
 
 
 class Refused:
-    """A change that was not done: why, and what was sent, for its form to be shown again."""
+    """A rejected form: its error, and the fields that were sent, so that the form is shown again."""
 
     def __init__(self, error: Error, sent: Fields) -> None:
         self.error = error
         self.sent = sent
 
 
-class Found(NamedTuple):
-    """The run that a page is of."""
+class RunPage(NamedTuple):
+    """The run that a page shows, with its project."""
 
     project: Project
-    named: Named
+    named: RunRef
     run: Run
 
     @property
     def address(self) -> str:
-        return place(self.project, self.run.run_id)
+        return run_address(self.project, self.run.run_id)
 
 
-async def find(visit: Visit) -> Found:
-    """What the path names. NOT_FOUND, FORBIDDEN."""
-    project = await visit.project()
-    named = Named(visit.path["run_id"], project=project.id)
-    return Found(project, named, await runs.get(visit.app, visit.principal, named))
+async def load_run(request: PageRequest) -> RunPage:
+    """The run in the path. NOT_FOUND, FORBIDDEN."""
+    project = await request.project()
+    named = RunRef(request.path["run_id"], project=project.id)
+    return RunPage(project, named, await runs.get(request.app, request.principal, named))
 
 
-def place(project: Project, run_id: str, *more: str, **query: Any) -> str:
-    """The address of a run's page, or of one below it."""
+def run_address(project: Project, run_id: str, *more: str, **query: Any) -> str:
+    """The address of a run's page, or of a page below that address."""
     return to("projects", project.slug, "runs", run_id, *more, **query)
 
 
-def view_of(visit: Visit) -> str:
-    """The part that the address asks for."""
-    asked = visit.query.one("view")
-    return asked if asked in VIEWS else "overview"
+def view_of(request: PageRequest) -> str:
+    """The view in the address, by default the overview."""
+    name = request.query.one("view")
+    return name if name in VIEWS else "overview"
 
 
-async def head(visit: Visit, found: Found, recent: Recent, refused: Refused | None = None) -> dict[str, Any]:
-    """What the templates of `HEAD` show."""
-    project, named, run = found
+async def head_values(
+    request: PageRequest, page: RunPage, recent: RecentEvents, refused: Refused | None = None
+) -> dict[str, Any]:
+    """The values of the templates `HEAD_TEMPLATES`."""
+    project, named, run = page
     now = now_ms()
-    asked = await recent.asked(visit, named, run)
+    question = await recent.question(request, named, run)
     fields = []
-    if asked.request is not None:
+    if question.input_request is not None:
         errors = {} if refused is None else input_form.errors_of(refused.error)
-        # Only what was sent for this very form is shown in it again.
-        mine = refused is not None and refused.sent.one("request") == asked.request.id
-        fields = input_form.shown(
-            asked.request, refused.sent if refused is not None and mine else None, errors
+        # The posted values are shown again only if they were posted for this request.
+        same_form = refused is not None and refused.sent.one("request") == question.input_request.id
+        fields = input_form.field_views(
+            question.input_request, refused.sent if refused is not None and same_form else None, errors
         )
     return {
         "project": project,
         "run": run,
         "now": now,
-        "at": found.address,
-        "view": view_of(visit),
-        "failure": run_face.failure(run.error),
-        "situation": run_face.situation(run, now),
-        "labels": run_face.labels(run),
+        "at": page.address,
+        "view": view_of(request),
+        "failure": head.failure(run.error),
+        "situation": head.situation(run, now),
+        "labels": head.labels(run),
         "recent": recent,
-        "asked": asked,
+        "asked": question,
         "fields": fields,
         "refused": refused,
-        "may_write": visit.may("runs:write", project),
-        "may_delete": visit.may("admin", project),
+        "may_write": request.may("runs:write", project),
+        "may_delete": request.may("admin", project),
     }
 
 
-def below(found: Found, view: View) -> dict[str, Any]:
-    """What the template of a part shows."""
+def view_values(page: RunPage, view: View) -> dict[str, Any]:
+    """The values of the view's templates."""
     return {
-        "project": found.project,
-        "run": found.run,
-        "at": found.address,
-        "artifacts": run_face.artifacts(found.run),
-        "value_names": run_face.VALUES,
+        "project": page.project,
+        "run": page.run,
+        "at": page.address,
+        "artifacts": head.artifacts(page.run),
+        "value_names": head.VALUES,
         **view.values(),
     }
 
 
-@pages.get(PLACE)
-async def show(visit: Visit) -> Response:
-    return await page(visit, await find(visit))
+@pages.get(PATH)
+async def show(request: PageRequest) -> Response:
+    return await render_page(request, await load_run(request))
 
 
-async def page(visit: Visit, found: Found, refused: Refused | None = None) -> Response:
-    """The whole page. With `refused` it says why a change was not done, with the status that this has."""
-    name, recent, run = view_of(visit), Recent(), found.run
-    view = VIEWS[name](visit, found.named)
-    await recent.read(visit, found.named, run)
+async def render_page(request: PageRequest, page: RunPage, refused: Refused | None = None) -> Response:
+    """The whole page. With `refused` it shows the error, and the response has the error's status."""
+    name, recent, run = view_of(request), RecentEvents(), page.run
+    view = VIEWS[name](request, page.named)
+    await recent.read(request, page.named, run)
     await view.read(run)
-    shown = below(found, view)
+    values = view_values(page, view)
     live = None
     if not run.terminal:
-        kept = {name: visit.query.one(name) for name in ("from", "before", "q")}
-        kept |= {"view": name, "after": str(run.latest_event_id), "since": str(shown.get("since") or "")}
-        live = place(found.project, run.run_id, "live", **kept)
-    return await visit.page(
+        fields = {name: request.query.one(name) for name in ("from", "before", "q")}
+        fields |= {"view": name, "after": str(run.latest_event_id), "since": str(values.get("since") or "")}
+        live = run_address(page.project, run.run_id, "live", **fields)
+    return await request.page(
         "runs/page.html",
         status=200 if refused is None else STATUS[refused.error.code],
-        views=NAMES,
+        views=TITLES,
         part=view.template,
         live=live,
-        **shown | await head(visit, found, recent, refused),
+        **values | await head_values(request, page, recent, refused),
     )

@@ -1,6 +1,6 @@
-"""The parts of a run's page below its head, one of which is shown at a time: read once, then kept up with its events.
+"""The views of a run's page, one of which is shown below its head. A view reads once, then applies updates.
 
-None reads a log whole: each asks for the types that it shows, and for a bounded number of them.
+No view reads a whole log: each reads a bounded number of events, of the types that it shows.
 """
 
 from collections.abc import Sequence
@@ -8,175 +8,184 @@ from typing import Any, ClassVar, Final
 
 from runstead.commands import events, runs
 from runstead.commands.followers import RunUpdate
-from runstead.commands.runs import Named
+from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.runs.event import Event
 from runstead.core.runs.event_types import EVENT_TYPES
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import EndedAttempt
-from runstead.web.framework.live import pace_s
-from runstead.web.framework.request import Visit
+from runstead.web.framework.live import message_interval_s
+from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
 from runstead.web.runs.family import tree
 from runstead.web.runs.log_lines import Lines
-from runstead.web.runs.transcript import Talk
-from runstead.web.runs.waterfall import drawn
+from runstead.web.runs.transcript import Transcript
+from runstead.web.runs.waterfall import layout
 
-said_shown: Final = 300
+messages_shown: Final = 300
 rows_shown: Final = 100
 bars_in_overview: Final = 60
 events_in_overview: Final = 400
-_pages_max: Final = 4  # of events that one part reads
+_pages_max: Final = 4  # of events that one view reads
 
 
 class View:
-    """A part. `template` shows it whole, from `values`, and `parts` what of it changes; `joins` tells what is to be added to
-    what stands there, where it grows so; `whole` is whether `parts` must be shown anew, `pause_s` how long until the next
-    look.
+    """A view of a run's page.
+
+    `template` renders it from `values`; `parts` are the templates of its changing parts. If `stale` is true,
+    `parts` must be rendered again. `additions` returns elements to append, for views that only grow. `pause_s`
+    is the time between two updates.
     """
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
-    pause_s: float = pace_s
+    pause_s: float = message_interval_s
 
-    def __init__(self, visit: Visit, named: Named) -> None:
-        self.visit = visit
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
+        self.request = request
         self.named = named
-        self.whole = False
+        self.stale = False
 
     async def read(self, run: Run) -> None:
-        """What there is up to the run's latest event."""
+        """Read the events up to the run's latest one."""
 
-    async def take(self, sight: RunUpdate) -> None:
-        """The run as it stands now, and the events that have come."""
+    async def apply(self, update: RunUpdate) -> None:
+        """Apply the run's current state and its new events."""
 
     def values(self) -> dict[str, Any]:
+        """The values of the templates."""
         return {}
 
-    def joins(self) -> tuple[str, Sequence[Any]]:
-        """Where to add, and what."""
+    def additions(self) -> tuple[str, Sequence[Any]]:
+        """The id of the element to append to, and the new elements."""
         return "", ()
 
     def _number(self, name: str) -> int:
-        text = self.visit.query.one(name)
+        text = self.request.query.one(name)
         return int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0
 
 
 class TimelineView(View):
     template = "runs/timeline.html"
     parts: ClassVar[tuple[str, ...]] = ("runs/timeline.html",)
-    room = timeline.bars_max
+    bars_limit = timeline.bars_max
 
-    def __init__(self, visit: Visit, named: Named) -> None:
-        super().__init__(visit, named)
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
+        super().__init__(request, named)
         self._after = self._number("from")
-        self._found = timeline.Timeline(self.room)
+        self._timeline = timeline.Timeline(self.bars_limit)
         self._more = 0
         self._attempts: list[EndedAttempt] = []
         self._children: list[Run] = []
         self._run: Run
-        self._shape: tuple[Any, ...] = ()
+        self._family_state: tuple[Any, ...] = ()
 
     async def read(self, run: Run) -> None:
         await self._read_family(run)
-        app, principal, after = self.visit.app, self.visit.principal, self._after
+        app, principal, after = self.request.app, self.request.principal, self._after
         for _ in range(_pages_max):
             _, found, more = await events.page(app, principal, self.named, after, 500, timeline.TYPES)
             for event in found:
                 if event.event_id <= run.latest_event_id:
-                    self._found.add(event)
-            if not more or self._found.full_at is not None or not found:
+                    self._timeline.add(event)
+            if not more or self._timeline.full_at is not None or not found:
                 return
             after = found[-1].event_id
         self._more = after
 
-    async def take(self, sight: RunUpdate) -> None:
-        await self._read_family(sight.run)
+    async def apply(self, update: RunUpdate) -> None:
+        await self._read_family(update.run)
         if not self._more:
-            for event in sight.events:
+            for event in update.events:
                 if event.type in timeline.TYPES:
-                    self._found.add(event)
-        self.whole = True
+                    self._timeline.add(event)
+        self.stale = True
 
     async def _read_family(self, run: Run) -> None:
-        """Attempts and the runs below, where they may have changed."""
-        shape = (run.attempt, run.attempts_lost, run.status, run.descendants_total, run.descendants_active)
+        """Read attempts and child runs, if they may have changed."""
+        family_state = (
+            run.attempt,
+            run.attempts_lost,
+            run.status,
+            run.descendants_total,
+            run.descendants_active,
+        )
         self._run = run
-        if shape == self._shape:
+        if family_state == self._family_state:
             return
-        self._shape = shape
-        app, principal = self.visit.app, self.visit.principal
+        self._family_state = family_state
+        app, principal = self.request.app, self.request.principal
         _, self._attempts = await runs.attempts(app, principal, self.named)
         if run.descendants_total and not self._after:
             self._children = await runs.children(app, principal, self.named)
-            # Each of very many may end at a time of its own: they are not read again for every one.
-            self.pause_s = max(pace_s, len(self._children) / 500)
+            # Each of many children ends at its own time: do not read all of them again for each.
+            self.pause_s = max(message_interval_s, len(self._children) / 500)
 
     def values(self) -> dict[str, Any]:
-        bars = self._found.bars(self._run, self._attempts, self._children)
+        bars = self._timeline.bars(self._run, self._attempts, self._children)
         if self._after:
             bars = [bar for bar in bars if bar.event_id]
-        # The event that found no room begins the next page.
-        following = self._more if self._found.full_at is None else self._found.full_at - 1
-        return self._drawn(bars) | {"whole_timeline": True, "bars_after": following}
+        # The next page starts with the event whose bar exceeded the limit.
+        following = self._more if self._timeline.full_at is None else self._timeline.full_at - 1
+        return self._waterfall(bars) | {"whole_timeline": True, "bars_after": following}
 
-    def _drawn(self, bars: list[timeline.Bar]) -> dict[str, Any]:
+    def _waterfall(self, bars: list[timeline.Bar]) -> dict[str, Any]:
         return {
-            "fall": drawn(bars, max(now_ms(), self._run.updated_at)),
-            "tries": head.tries(self._run, self._attempts),
+            "waterfall": layout(bars, max(now_ms(), self._run.updated_at)),
+            "attempts": head.attempt_rows(self._run, self._attempts),
         }
 
 
-class Overview(TimelineView):
-    """Of the timeline, the newest: how far the run has come."""
+class OverviewView(TimelineView):
+    """The overview: the newest bars of the timeline, results and values."""
 
     template = "runs/overview.html"
     parts = ("runs/timeline.html", "runs/results.html")
-    room = 5_000
+    bars_limit = 5_000
 
     async def read(self, run: Run) -> None:
         await self._read_family(run)
-        self._found = timeline.Timeline(self.room)
+        self._timeline = timeline.Timeline(self.bars_limit)
         _, found = await events.before(
-            self.visit.app,
-            self.visit.principal,
+            self.request.app,
+            self.request.principal,
             self.named,
             run.latest_event_id + 1,
             events_in_overview,
             timeline.TYPES,
         )
         for event in found:
-            self._found.add(event)
+            self._timeline.add(event)
         self._cut = len(found) == events_in_overview
 
-    async def take(self, sight: RunUpdate) -> None:
-        await super().take(sight)
-        if self._found.full_at is not None:
-            await self.read(sight.run)
+    async def apply(self, update: RunUpdate) -> None:
+        await super().apply(update)
+        if self._timeline.full_at is not None:
+            await self.read(update.run)
 
     def values(self) -> dict[str, Any]:
-        bars = self._found.bars(self._run, self._attempts, self._children)
-        return self._drawn(bars[-bars_in_overview:]) | {
+        bars = self._timeline.bars(self._run, self._attempts, self._children)
+        return self._waterfall(bars[-bars_in_overview:]) | {
             "whole_timeline": False,
             "bars_after": self._cut or len(bars) > bars_in_overview,
         }
 
 
-class TalkView(View):
+class TranscriptView(View):
     template = "runs/transcript.html"
 
-    def __init__(self, visit: Visit, named: Named) -> None:
-        super().__init__(visit, named)
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
+        super().__init__(request, named)
         self._before = self._number("before")
         self._since = self._number("since")
-        self._talk = Talk()
+        self._transcript = Transcript()
         self._first = 0
         self._live = not self._before
 
     async def read(self, run: Run) -> None:
-        """The last of what was said; where the page says since which event it shows it, from there on."""
-        app, principal, latest = self.visit.app, self.visit.principal, run.latest_event_id
+        """Read the latest events, or those from the event `since`, at which the open page starts."""
+        app, principal, latest = self.request.app, self.request.principal, run.latest_event_id
         found: list[Event] = []
         if self._since:
             after = self._since - 1
@@ -188,37 +197,39 @@ class TalkView(View):
                 after = page[-1].event_id
         else:
             before = min(self._before or latest + 1, latest + 1)
-            _, found = await events.before(app, principal, self.named, before, said_shown, transcript.TYPES)
+            _, found = await events.before(
+                app, principal, self.named, before, messages_shown, transcript.TYPES
+            )
         for event in found:
             if event.event_id <= latest:
-                self._talk.add(event)
+                self._transcript.add(event)
         self._first = found[0].event_id if found else 0
-        self._full = len(found) == said_shown or sum(len(event.payload) for event in found) > 500_000
+        self._full = len(found) == messages_shown or sum(len(event.payload) for event in found) > 500_000
 
-    async def take(self, sight: RunUpdate) -> None:
+    async def apply(self, update: RunUpdate) -> None:
         if self._live:
-            for event in sight.events:
-                self._talk.add(event)
+            for event in update.events:
+                self._transcript.add(event)
 
     def values(self) -> dict[str, Any]:
         return {
-            "said": self._talk.whole(),
+            "blocks": self._transcript.whole(),
             "earlier": self._first if self._full and self._first > 1 else 0,
             "newest": self._live,
             "since": self._since or self._first,
         }
 
-    def joins(self) -> tuple[str, Sequence[Any]]:
-        return "talk", self._talk.new()
+    def additions(self) -> tuple[str, Sequence[Any]]:
+        return "transcript", self._transcript.new()
 
 
 class LogView(View):
     template = "runs/log.html"
     parts = ("runs/log.html",)
 
-    def __init__(self, visit: Visit, named: Named) -> None:
-        super().__init__(visit, named)
-        self._search = visit.query.one("q")[:200]
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
+        super().__init__(request, named)
+        self._search = request.query.one("q")[:200]
         self._lines = Lines()
         self._run: Run
         self._earlier = False
@@ -227,37 +238,37 @@ class LogView(View):
         self._run = run
         if run.terminal and run.logs is not None:
             return
-        before, pages = run.latest_event_id + 1, []
+        before, event_pages = run.latest_event_id + 1, []
         for _ in range(_pages_max):
             _, found = await events.before(
-                self.visit.app, self.visit.principal, self.named, before, 500, log_lines.TYPES
+                self.request.app, self.request.principal, self.named, before, 500, log_lines.TYPES
             )
             if not found:
                 break
-            pages.append(found)
+            event_pages.append(found)
             before = found[0].event_id
         else:
             self._earlier = before > 1
-        for page in reversed(pages):
+        for page in reversed(event_pages):
             for event in page:
                 self._lines.add(event)
 
-    async def take(self, sight: RunUpdate) -> None:
-        # What the run left behind is the log: what was told meanwhile is only as much of it as came through.
-        left = sight.run.terminal and sight.run.logs is not None
-        self.whole = self.whole or (left and not self._run.terminal)
-        self._run = sight.run
-        for event in sight.events:
+    async def apply(self, update: RunUpdate) -> None:
+        # The stored log is complete; log events may lack lines.
+        stored_lines = update.run.terminal and update.run.logs is not None
+        self.stale = self.stale or (stored_lines and not self._run.terminal)
+        self._run = update.run
+        for event in update.events:
             self._lines.add(event)
 
     def values(self) -> dict[str, Any]:
         if self._run.terminal and self._run.logs is not None:
-            lines, hidden = log_lines.left(self._run.logs, self._search)
+            lines, hidden = log_lines.stored_lines(self._run.logs, self._search)
         else:
             lines, hidden = self._lines.whole(self._search), 0
         return {"lines": lines, "hidden": hidden, "earlier": self._earlier, "search": self._search}
 
-    def joins(self) -> tuple[str, Sequence[Any]]:
+    def additions(self) -> tuple[str, Sequence[Any]]:
         return "log", self._lines.new()
 
 
@@ -265,13 +276,13 @@ class EventsView(View):
     template = "runs/events.html"
 
     async def read(self, run: Run) -> None:
-        self._run, query = run, self.visit.query
+        self._run, query = run, self.request.query
         self._types = [one for one in query.all("type") if one.isprintable()][:20]
         self._after = self._number("from")
         if query.one("from") == "end":
             self._after = max(run.latest_event_id - rows_shown, 0)
         _, self._found, self._more = await events.page(
-            self.visit.app, self.visit.principal, self.named, self._after, rows_shown, self._types
+            self.request.app, self.request.principal, self.named, self._after, rows_shown, self._types
         )
 
     def values(self) -> dict[str, Any]:
@@ -287,40 +298,40 @@ class EventsView(View):
 
 class TreeView(View):
     template = "runs/tree.html"
-    pause_s = 1.0  # a family may have ten thousand runs, and each of them may have changed
+    pause_s = 1.0  # a family may have ten thousand runs, all read again
     parts = ("runs/tree.html",)
 
-    def __init__(self, visit: Visit, named: Named) -> None:
-        super().__init__(visit, named)
+    def __init__(self, request: PageRequest, named: RunRef) -> None:
+        super().__init__(request, named)
         self._family: list[Run] = []
         self._run: Run
 
     async def read(self, run: Run) -> None:
         self._run = run
         try:
-            self._family = await runs.tree(self.visit.app, self.visit.principal, self.named)
+            self._family = await runs.tree(self.request.app, self.request.principal, self.named)
         except Error as error:
-            if error.code != "FORBIDDEN":  # a credential that is bound to one run sees it alone
+            if error.code != "FORBIDDEN":  # a credential that is bound to one run sees only that run
                 raise
             self._family = [run]
 
-    async def take(self, sight: RunUpdate) -> None:
-        await self.read(sight.run)
-        self.whole = True
+    async def apply(self, update: RunUpdate) -> None:
+        await self.read(update.run)
+        self.stale = True
 
     def values(self) -> dict[str, Any]:
         return {"tree": tree(self._family, self._run), "family_size": len(self._family)}
 
 
 VIEWS: Final[dict[str, type[View]]] = {
-    "overview": Overview,
+    "overview": OverviewView,
     "timeline": TimelineView,
-    "conversation": TalkView,
+    "conversation": TranscriptView,
     "log": LogView,
     "events": EventsView,
     "tree": TreeView,
 }
-NAMES: Final = {
+TITLES: Final = {
     "overview": "Overview",
     "timeline": "Timeline",
     "conversation": "Conversation",

@@ -1,4 +1,4 @@
-"""Bars to places in an SVG: everything in per cent of the width, so that it fits any screen without a script."""
+"""Lays out the bars of a timeline in an SVG, in percent of its width, so that it scales without a script."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from runstead.web.framework.render import took
 from runstead.web.runs.timeline import Bar
 
-#: Spans between two marks of the axis, in ms.
+#: Possible distances between two marks of the axis, in ms.
 _STEPS: Final = (
     *(number * 10**power for power in range(5) for number in (1, 2, 5)),
     *(minutes * 60_000 for minutes in (1, 2, 5, 10, 20, 30)),
@@ -14,18 +14,18 @@ _STEPS: Final = (
     *(days * 86_400_000 for days in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)),
 )
 marks_max: Final = 5
-_STATES: Final = {"open": "not over", "done": "done", "failed": "failed", "broken": "broken off"}
+_STATES: Final = {"open": "running", "done": "done", "failed": "failed", "broken": "interrupted"}
 
 
 class Row(NamedTuple):
-    """A bar with its place: `x` and `width` in per cent. `told` is all of it in words."""
+    """A bar with its position, `x` and `width` in percent. `summary` is its tooltip."""
 
     bar: Bar
     x: str
     width: str
-    lasted: str
+    duration: str
     state: str
-    told: str
+    summary: str
 
 
 class Mark(NamedTuple):
@@ -38,8 +38,8 @@ class Waterfall(NamedTuple):
     marks: list[Mark]
 
 
-def drawn(bars: Sequence[Bar], now: int) -> Waterfall:
-    """Where everything goes. What is not over ends at `now` (ms)."""
+def layout(bars: Sequence[Bar], now: int) -> Waterfall:
+    """The positions of all bars and marks. A bar without an end ends at `now` (ms)."""
     if not bars:
         return Waterfall([], [])
     since = min(bar.start for bar in bars)
@@ -53,10 +53,10 @@ def drawn(bars: Sequence[Bar], now: int) -> Waterfall:
     for bar in bars:
         end = max(now if bar.end is None else bar.end, bar.start)
         x = place(bar.start)
-        lasted = took(end - bar.start)
+        duration = took(end - bar.start)
         note = f": {bar.note}" if bar.note else ""
-        told = f"{bar.name} ({bar.kind}), {_STATES[bar.state]}, {lasted}, {took(bar.start - since)} after the start{note}"
-        rows.append(Row(bar, _percent(x), _percent(place(end) - x), lasted, _STATES[bar.state], told))
+        summary = f"{bar.name} ({bar.kind}), {_STATES[bar.state]}, {duration}, {took(bar.start - since)} after the start{note}"
+        rows.append(Row(bar, _percent(x), _percent(place(end) - x), duration, _STATES[bar.state], summary))
     return Waterfall(rows, _marks(span))
 
 
@@ -70,7 +70,7 @@ def _marks(span: int) -> list[Mark]:
 
 
 def _label(ms: int) -> str:
-    """A mark is a round time: it needs one unit, or two."""
+    """The label of a mark, such as `5 min`."""
     if ms == 0:
         return "0"
     for unit, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")):

@@ -1,1 +1,1 @@
-"""The pages of schedules."""
+"""Pages of schedules."""

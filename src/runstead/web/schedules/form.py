@@ -1,4 +1,4 @@
-"""The form of a schedule: from its fields to what the commands take, and every refusal back to its field."""
+"""The schedule form: converts its fields to a command, and maps each error back to its field."""
 
 import re
 from datetime import UTC, datetime, tzinfo
@@ -17,7 +17,7 @@ from runstead.http.schedules import CreateSchedule, new_schedule
 from runstead.web.framework.form import Fields
 
 Values = dict[str, str]
-"""What stands in the fields, as text: what was typed is shown again where it was refused."""
+"""Form values as text. A rejected form shows them again."""
 
 BLANK: Final[Values] = {
     "name": "",
@@ -39,34 +39,34 @@ BLANK: Final[Values] = {
 _NUMBERS: Final = {
     "timeout_seconds": f"A whole number of seconds, from 1 to {limits.timeout_s_max:,}",
     "backoff_limit": f"A whole number, from 0 to {limits.backoff_limit_max:,}",
-    "max_runs": "A whole number from 1 on, or nothing where it may run for ever",
-    "max_staleness_seconds": f"A whole number of seconds, from 1 to {limits.staleness_s_max:,}, or nothing",
+    "max_runs": "A whole number from 1 on; empty for no limit",
+    "max_staleness_seconds": f"A whole number of seconds, from 1 to {limits.staleness_s_max:,}, or empty",
 }
-#: What would be right, where the shape of a value is refused: the rules stand in `CreateSchedule`.
-_RIGHT: Final = _NUMBERS | {
-    "name": f"A name has 1 to {limits.name_chars_max} characters, all on one line",
+#: Messages for values that `CreateSchedule` rejects, by field.
+_EXPECTED: Final = _NUMBERS | {
+    "name": f"A name has 1 to {limits.name_chars_max} characters on one line",
     "target_kind": "A target is a task, a workflow or an agent",
-    "target_id": "Name the target without its kind, on one line: inventory, not task:inventory",
-    "conversation_id": "A conversation is named by its UUID",
-    "conversation_mode": "A conversation is create_new, none or existing",
-    "schedule": f"Give five fields of cron, of at most {limits.cron_chars_max} characters, such as 30 2 * * MON-FRI",
-    "run_at": "Give a moment, such as 2026-03-20T12:00, from the year 1970 on",
-    "timezone": "Give a name of the IANA database, such as Europe/Berlin",
-    "concurrency_policy": "It is Allow, Forbid or Replace",
-    "config": "Give a JSON object, such as {}",
+    "target_id": "Write the target without its kind: inventory, not task:inventory",
+    "conversation_id": "Write the UUID of a conversation",
+    "conversation_mode": "Choose create_new, none or existing",
+    "schedule": f"Write five cron fields, at most {limits.cron_chars_max} characters, such as 30 2 * * MON-FRI",
+    "run_at": "Write a time such as 2026-03-20T12:00, from the year 1970 on",
+    "timezone": "Write a time zone of the IANA database, such as Europe/Berlin",
+    "concurrency_policy": "Choose Allow, Forbid or Replace",
+    "config": "Write a JSON object, such as {}",
 }
-#: Members that are no field of their own name. Only what a conversation may not be is said of the target as a whole.
+#: Members whose field has another name. An error of the whole target is always about its conversation.
 _FIELDS: Final = {"target.id": "target_id", "target.kind": "target_kind", "target": "conversation_id"}
-_WHOLE: Final = re.compile("-?[0-9]{1,18}")
+_INTEGER: Final = re.compile("-?[0-9]{1,18}")
 
 
-def typed(fields: Fields) -> Values:
-    """What was sent; a field that is not there is as in a form that nobody filled in."""
+def submitted(fields: Fields) -> Values:
+    """The values that were sent; a missing field has its default."""
     return {name: fields.one(name, default) for name, default in BLANK.items()}
 
 
-def filled(schedule: Schedule) -> Values:
-    """The form of a schedule as it is."""
+def values_of(schedule: Schedule) -> Values:
+    """The form values of an existing schedule."""
     values = BLANK | {
         name: str(value)
         for name in BLANK
@@ -79,7 +79,7 @@ def filled(schedule: Schedule) -> Values:
 
 
 def zone_or_utc(name: str) -> tzinfo:
-    """The zone, or UTC where it is gone from the database of zones: a page shows such a schedule all the same."""
+    """The zone, or UTC if the time zone database no longer has it: the page must show the schedule."""
     try:
         return cron.zone(name)
     except Error:
@@ -87,7 +87,7 @@ def zone_or_utc(name: str) -> tzinfo:
 
 
 def in_zone(at_ms: int, timezone: str) -> datetime:
-    """A moment by the clocks of a zone, of which whole seconds; in UTC where clocks there would show the year 10,000."""
+    """A time in a zone, in whole seconds; in UTC if the zone's local time would be in the year 10,000."""
     moment = datetime.fromtimestamp(at_ms // 1000, UTC)
     try:
         return moment.astimezone(zone_or_utc(timezone))
@@ -96,20 +96,20 @@ def in_zone(at_ms: int, timezone: str) -> datetime:
 
 
 def local(at_ms: int, timezone: str) -> str:
-    """As a field for a moment has it: `2026-03-20T12:00:00`, parts of a second where there are any."""
+    """A time for `<input type=datetime-local>`: `2026-03-20T12:00:00`, with milliseconds if not 0."""
     text = in_zone(at_ms, timezone).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{at_ms % 1000:03d}" if at_ms % 1000 else text
 
 
 def new(values: Values) -> NewSchedule:
-    """What the form asks for. INVALID_REQUEST, with the fields that are wrong."""
-    wrong: list[tuple[str, str]] = []
+    """The schedule that the form describes. INVALID_REQUEST, with every invalid field."""
+    errors: list[tuple[str, str]] = []
     members: dict[str, Any] = {name: values[name] for name in ("name", "timezone", "concurrency_policy")}
     for name in _NUMBERS:
-        if _WHOLE.fullmatch(values[name]):
+        if _INTEGER.fullmatch(values[name]):
             members[name] = int(values[name])
         elif values[name] or name in ("timeout_seconds", "backoff_limit"):
-            wrong.append((f"$.{name}", _RIGHT[name]))
+            errors.append((f"$.{name}", _EXPECTED[name]))
     target = {"kind": values["target_kind"], "id": values["target_id"]}
     if values["target_kind"] == "agent":
         target["conversation_mode"] = values["conversation_mode"]
@@ -118,47 +118,49 @@ def new(values: Values) -> NewSchedule:
     members["target"] = target
     if values["when"] == "once":
         try:
-            members["run_at"] = _moment(values["run_at"], values["timezone"])
+            members["run_at"] = _parse_time(values["run_at"], values["timezone"])
         except (ValueError, OverflowError):
-            wrong.append(("$.run_at", _RIGHT["run_at"]))
+            errors.append(("$.run_at", _EXPECTED["run_at"]))
     else:
         members["schedule"] = values["schedule"]
     try:
         members["config"] = decode_body(values["config"].encode(), dict[str, Any])
     except Error as error:
-        why = next((said for _, said in error.errors), "it is none")
-        wrong.append(("$.config", f"{_RIGHT['config']}: {why}"))
-    if wrong:
-        raise Error("INVALID_REQUEST", wrong[0][1], errors=tuple(wrong))
+        why = next((message for _, message in error.errors), "it is not JSON")
+        errors.append(("$.config", f"{_EXPECTED['config']}: {why}"))
+    if errors:
+        raise Error("INVALID_REQUEST", errors[0][1], errors=tuple(errors))
     try:
         return new_schedule(msgspec.convert(members, CreateSchedule))
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
 
 
-def _moment(text: str, timezone: str) -> datetime:
-    """By the clocks of the schedule's zone, where the text names none. ValueError."""
+def _parse_time(text: str, timezone: str) -> datetime:
+    """A time; without a zone in the text, in the schedule's zone. ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=zone_or_utc(timezone))
 
 
 def edit(schedule: Schedule, values: Values) -> Edit:
-    """The change from the schedule to what the form asks for. INVALID_REQUEST."""
-    wanted = new(values)
-    members = {name: getattr(wanted, name) for name in BLANK if name != "when"}
-    before = filled(schedule)
+    """The edit that turns the schedule into what the form describes. INVALID_REQUEST."""
+    edited = new(values)
+    members = {name: getattr(edited, name) for name in BLANK if name != "when"}
+    before = values_of(schedule)
     if all(values[name] == before[name] for name in ("when", "run_at", "timezone")):
-        # Where clocks were set back, a local time stands for two moments: what was not touched stays what it was.
+        # When clocks are set back, a local time means two instants: an unchanged field keeps the stored one.
         members["run_at"] = schedule.run_at
     return Edit(members=members)
 
 
 def by_field(refusal: Error) -> dict[str, str]:
-    """Field → what is wrong with it; under "" what is no field's, which is said above the form."""
+    """Error messages by field; under "" the message that belongs to no field and is shown above the form."""
     found: dict[str, str] = {}
-    for path, said in refusal.errors:
+    for path, message in refusal.errors:
         member = path.removeprefix("$").removeprefix(".")
         name = _FIELDS.get(member, member.rpartition(".")[2])
-        sentence = _RIGHT.get(name, said) if said.startswith(("Expected", "Invalid", "Object")) else said
+        sentence = (
+            _EXPECTED.get(name, message) if message.startswith(("Expected", "Invalid", "Object")) else message
+        )
         found.setdefault(name if name in BLANK else "", sentence)
     return found or {"": refusal.message}

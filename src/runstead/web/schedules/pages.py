@@ -1,4 +1,4 @@
-"""Schedules: the list, one of them, its form, and what can be done with it."""
+"""Schedules: the list, the page of a schedule, its form, and its actions."""
 
 import uuid
 from typing import Final
@@ -16,9 +16,9 @@ from runstead.core.schedules.edits import Edit
 from runstead.core.schedules.schedule import UNPLANNED, Schedule
 from runstead.http.framework.problems import STATUS
 from runstead.ports.store import RunQuery
-from runstead.web.framework.idempotent_form import once, once_field
+from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit, to
+from runstead.web.framework.request import PageRequest, to
 from runstead.web.schedules import form
 
 pages = Pages()
@@ -28,8 +28,8 @@ times_shown: Final = 10
 _STATUSES: Final = ("active", "paused", "deleting")
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """A schedule with what is worked out for its page."""
+class ScheduleView(msgspec.Struct, frozen=True):
+    """A schedule with values that its page derives."""
 
     row: Schedule
     health: str | None
@@ -42,38 +42,41 @@ class Shown(msgspec.Struct, frozen=True):
         return self.row.definition_source == "source"
 
 
-def shown(schedule: Schedule, now: int) -> Shown:
+def schedule_view(schedule: Schedule, now: int) -> ScheduleView:
+    """The schedule with its health and its next time."""
     planned = schedule.fires and schedule.next_fire_at != UNPLANNED
     completed = schedule.completed_at is not None and schedule.status != "deleting"
-    return Shown(
+    return ScheduleView(
         schedule,
         schedule.health(now),
-        in_words(schedule),
+        describe_times(schedule),
         schedule.next_fire_at if planned else None,
         "completed" if completed else schedule.status,
     )
 
 
-def in_words(schedule: Schedule) -> str:
-    """When it runs, for people."""
+def describe_times(schedule: Schedule) -> str:
+    """When the schedule runs, in words."""
     if schedule.run_at is not None:
         return f"Once, {in_zone(schedule.run_at, schedule.timezone)}"
-    return cron.words(schedule.schedule)
+    return cron.describe(schedule.schedule)
 
 
 def in_zone(at_ms: int, timezone: str) -> str:
-    """A moment by the clocks of a zone: `Fri 2026-03-20 12:00 CET`."""
-    moment = form.in_zone(at_ms, timezone)
-    return moment.strftime("%a %Y-%m-%d %H:%M %Z" if moment.second == 0 else "%a %Y-%m-%d %H:%M:%S %Z")
+    """A time in a zone, such as `Fri 2026-03-20 12:00 CET`."""
+    local_time = form.in_zone(at_ms, timezone)
+    return local_time.strftime(
+        "%a %Y-%m-%d %H:%M %Z" if local_time.second == 0 else "%a %Y-%m-%d %H:%M:%S %Z"
+    )
 
 
 @pages.get("/projects/{project}/schedules")
-async def index(visit: Visit) -> Response:
-    project = await visit.project()
-    q, state = visit.query.one("q")[:200], visit.query.one("state")
-    found = await commands.page(visit.app, visit.principal, project.id, None, None)
-    now = await commands.moment(visit.app, found)
-    rows = [shown(one, now) for one in found]
+async def index(request: PageRequest) -> Response:
+    project = await request.project()
+    q, state = request.query.one("q")[:200], request.query.one("state")
+    found = await commands.page(request.app, request.principal, project.id, None, None)
+    now = await commands.health_time(request.app, found)
+    rows = [schedule_view(one, now) for one in found]
     kept = [
         one
         for one in rows
@@ -81,151 +84,163 @@ async def index(visit: Visit) -> Response:
         and state in ("", one.state, one.health)
     ]
     kept.sort(key=lambda one: (one.row.name.casefold(), one.row.created_at))
-    return await visit.page(
-        "schedules/listing.html", project=project, rows=kept, count=len(rows), q=q, state=state, key=_key
+    return await request.page(
+        "schedules/listing.html",
+        project=project,
+        rows=kept,
+        count=len(rows),
+        q=q,
+        state=state,
+        key=_idempotency_key,
     )
 
 
 @pages.get("/projects/{project}/schedules/new")
-async def blank(visit: Visit) -> Response:
-    """An empty form, or one that is filled as another schedule is (`like`)."""
-    project = await visit.project(Scope.RUNS_WRITE)
-    values, like = form.BLANK, visit.query.one("like")
+async def blank(request: PageRequest) -> Response:
+    """An empty form, or one with the values of another schedule (`like`)."""
+    project = await request.project(Scope.RUNS_WRITE)
+    values, like = form.BLANK, request.query.one("like")
     if like:
-        model = await commands.get(visit.app, visit.principal, project.id, like)
-        values = form.filled(model) | {"name": f"{model.name} (copy)"}
-    return await _form(visit, project, values)
+        model = await commands.get(request.app, request.principal, project.id, like)
+        values = form.values_of(model) | {"name": f"{model.name} (copy)"}
+    return await _form(request, project, values)
 
 
 @pages.post("/projects/{project}/schedules")
-async def create(visit: Visit) -> Response:
-    project = await visit.project(Scope.RUNS_WRITE)
-    values = form.typed(visit.form)
+async def create(request: PageRequest) -> Response:
+    project = await request.project(Scope.RUNS_WRITE)
+    values = form.submitted(request.form)
     try:
         new = form.new(values)
-        made = await once(
-            visit,
-            lambda idempotency: commands.create(visit.app, visit.principal, project.id, new, idempotency),
+        made = await idempotent(
+            request,
+            lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
         )
     except Error as refusal:
-        return await _form(visit, project, values, refusal=refusal)
+        return await _form(request, project, values, refusal=refusal)
     if made is None:
-        told = "The schedule was created when the form was sent first."
-        return visit.back(told, to("projects", project.slug, "schedules"))
-    return visit.back("The schedule was created.", to("projects", project.slug, "schedules", made.id))
+        flash = "The schedule was created when the form was first sent."
+        return request.redirect_with_flash(flash, to("projects", project.slug, "schedules"))
+    return request.redirect_with_flash(
+        "The schedule was created.", to("projects", project.slug, "schedules", made.id)
+    )
 
 
 @pages.get("/projects/{project}/schedules/{schedule_id}")
-async def one(visit: Visit) -> Response:
-    project, schedule = await _named(visit)
-    times = await commands.upcoming(visit.app, visit.principal, project.id, schedule.id, times_shown)
+async def show(request: PageRequest) -> Response:
+    project, schedule = await _load(request)
+    times = await commands.upcoming(request.app, request.principal, project.id, schedule.id, times_shown)
     query = RunQuery((), schedule_id=schedule.id, limit=runs_shown + 1)
-    found = await runs.page(visit.app, visit.principal, project.id, query)
-    now = await commands.moment(visit.app, [schedule])
-    return await visit.page(
+    found = await runs.page(request.app, request.principal, project.id, query)
+    now = await commands.health_time(request.app, [schedule])
+    return await request.page(
         "schedules/page.html",
         project=project,
-        one=shown(schedule, now),
+        one=schedule_view(schedule, now),
         times=[(at, in_zone(at, schedule.timezone)) for at in times],
         runs=found[:runs_shown],
         more=len(found) > runs_shown,
-        key=_key,
+        key=_idempotency_key,
     )
 
 
 @pages.get("/projects/{project}/schedules/{schedule_id}/edit")
-async def edit(visit: Visit) -> Response:
-    project, schedule = await _named(visit, Scope.RUNS_WRITE)
+async def edit(request: PageRequest) -> Response:
+    project, schedule = await _load(request, Scope.RUNS_WRITE)
     if schedule.definition_source == "source":
         raise Error(
             "SCHEDULE_FROM_SOURCE",
-            "The schedule is defined in the project's source: it is changed there and synced",
+            "The schedule is defined in the project's source: change it there and sync it",
         )
-    return await _form(visit, project, form.filled(schedule), schedule)
+    return await _form(request, project, form.values_of(schedule), schedule)
 
 
 @pages.post("/projects/{project}/schedules/{schedule_id}/edit")
-async def change(visit: Visit) -> Response:
-    project, schedule = await _named(visit, Scope.RUNS_WRITE)
-    values = form.typed(visit.form)
+async def change(request: PageRequest) -> Response:
+    project, schedule = await _load(request, Scope.RUNS_WRITE)
+    values = form.submitted(request.form)
     try:
         wanted = form.edit(schedule, values)
-        await commands.change(visit.app, visit.principal, project.id, schedule.id, wanted)
+        await commands.change(request.app, request.principal, project.id, schedule.id, wanted)
     except Error as refusal:
-        return await _form(visit, project, values, schedule, refusal)
-    return visit.back("The schedule was changed.", to("projects", project.slug, "schedules", schedule.id))
+        return await _form(request, project, values, schedule, refusal)
+    return request.redirect_with_flash(
+        "The schedule was changed.", to("projects", project.slug, "schedules", schedule.id)
+    )
 
 
 @pages.post("/projects/{project}/schedules/{schedule_id}/run")
-async def run(visit: Visit) -> Response:
-    """The key stands in the form: who presses twice starts one run."""
-    project, schedule = await _named(visit, Scope.RUNS_WRITE)
-    key = visit.form.required("key", "The key of the run")
-    written = await commands.run(visit.app, visit.principal, project.id, schedule.id, key, None)
-    return visit.back(f"The run {written.run.run_id} was started.", _where(visit, project, schedule))
+async def run(request: PageRequest) -> Response:
+    """Start a run now. The form contains the idempotency key, so a double click starts one run."""
+    project, schedule = await _load(request, Scope.RUNS_WRITE)
+    key = request.form.required("key", "The key of the run")
+    written = await commands.run(request.app, request.principal, project.id, schedule.id, key, None)
+    return request.redirect_with_flash(
+        f"The run {written.run.run_id} was started.", _return_address(request, project, schedule)
+    )
 
 
 @pages.post("/projects/{project}/schedules/{schedule_id}/pause")
-async def pause(visit: Visit) -> Response:
-    reason = visit.form.one("reason").replace("\0", "")
+async def pause(request: PageRequest) -> Response:
+    reason = request.form.one("reason").replace("\0", "")
     if len(reason) > limits.schedule_reason_chars_max:
         most = limits.schedule_reason_chars_max
-        raise Error("INVALID_REQUEST", f"The reason of a pause has at most {most:,} characters")
+        raise Error("INVALID_REQUEST", f"The reason has at most {most:,} characters")
     wanted = Edit(status="paused", paused_reason=reason or msgspec.UNSET)
-    return await _change(visit, wanted, "The schedule is paused: it fires no more until it is resumed.")
+    return await _change(request, wanted, "The schedule was paused. It starts no runs until it is resumed.")
 
 
 @pages.post("/projects/{project}/schedules/{schedule_id}/resume")
-async def resume(visit: Visit) -> Response:
-    return await _change(visit, Edit(status="active"), "The schedule is active again.")
+async def resume(request: PageRequest) -> Response:
+    return await _change(request, Edit(status="active"), "The schedule was resumed.")
 
 
 @pages.post("/projects/{project}/schedules/{schedule_id}/delete")
-async def delete(visit: Visit) -> Response:
-    project, schedule = await _named(visit, Scope.RUNS_WRITE)
-    await commands.delete(visit.app, visit.principal, project.id, schedule.id)
-    told = "The schedule is being deleted: it fires no more, and is gone once its runs have ended."
-    return visit.back(told, to("projects", project.slug, "schedules"))
+async def delete(request: PageRequest) -> Response:
+    project, schedule = await _load(request, Scope.RUNS_WRITE)
+    await commands.delete(request.app, request.principal, project.id, schedule.id)
+    flash = "The schedule is being deleted. It starts no more runs and disappears when its runs have ended."
+    return request.redirect_with_flash(flash, to("projects", project.slug, "schedules"))
 
 
-async def _change(visit: Visit, wanted: Edit, told: str) -> Response:
-    project, schedule = await _named(visit, Scope.RUNS_WRITE)
-    await commands.change(visit.app, visit.principal, project.id, schedule.id, wanted)
-    return visit.back(told, _where(visit, project, schedule))
+async def _change(request: PageRequest, wanted: Edit, flash: str) -> Response:
+    project, schedule = await _load(request, Scope.RUNS_WRITE)
+    await commands.change(request.app, request.principal, project.id, schedule.id, wanted)
+    return request.redirect_with_flash(flash, _return_address(request, project, schedule))
 
 
-async def _named(visit: Visit, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Schedule]:
-    project = await visit.project(scope)
-    found = await commands.get(visit.app, visit.principal, project.id, visit.path["schedule_id"])
+async def _load(request: PageRequest, scope: Scope = Scope.RUNS_READ) -> tuple[Project, Schedule]:
+    project = await request.project(scope)
+    found = await commands.get(request.app, request.principal, project.id, request.path["schedule_id"])
     return project, found
 
 
-def _where(visit: Visit, project: Project, schedule: Schedule) -> str:
-    """Back to where the button was."""
-    if visit.form.one("from") == "list":
+def _return_address(request: PageRequest, project: Project, schedule: Schedule) -> str:
+    """The page that contained the button."""
+    if request.form.one("from") == "list":
         return to("projects", project.slug, "schedules")
     return to("projects", project.slug, "schedules", schedule.id)
 
 
-def _key() -> str:
+def _idempotency_key() -> str:
     return str(uuid.uuid4())
 
 
 async def _form(
-    visit: Visit,
+    request: PageRequest,
     project: Project,
     values: form.Values,
     schedule: Schedule | None = None,
     refusal: Error | None = None,
 ) -> Response:
-    """The form, with what was wrong at each field."""
-    return await visit.page(
+    """The form, with an error at each invalid field."""
+    return await request.page(
         "schedules/form.html",
         project=project,
         schedule=schedule,
         values=values,
-        wrong={} if refusal is None else form.by_field(refusal),
+        errors={} if refusal is None else form.by_field(refusal),
         zones=cron.zones(),
-        once_field=once_field(),
+        form_token_field=form_token_field(),
         status=200 if refusal is None else STATUS[refusal.code],
     )

@@ -1,4 +1,4 @@
-"""The servers and the store, as an administrator sees them."""
+"""The system page for administrators: servers, store, queues and loops."""
 
 from typing import Any, Final, NamedTuple
 
@@ -10,15 +10,15 @@ from runstead.core.errors import Error
 from runstead.ports import metrics
 from runstead.web.framework.form import Fields
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit
+from runstead.web.framework.request import PageRequest
 
 pages = Pages()
 
-_span_ms_min: Final = 500  # shorter ones give no rate worth telling
+_rate_span_ms_min: Final = 500  # a rate over a shorter span is not meaningful
 
 
 class Rate(NamedTuple):
-    """What this server committed per second: since the page was told last, or else since the server started."""
+    """Commits and commands per second, since the page's last refresh or since the server's start."""
 
     commits: float
     commands: float
@@ -26,37 +26,37 @@ class Rate(NamedTuple):
 
 
 @pages.get("/system")
-async def index(visit: Visit) -> Response:
+async def index(request: PageRequest) -> Response:
     try:
-        system = await commands.get(visit.app, visit.principal)
+        system = await commands.get(request.app, request.principal)
     except Error as refused:
         if refused.code != "FORBIDDEN":
             raise
-        return await visit.page("system/page.html", system=None)
+        return await request.page("system/page.html", system=None)
     now = now_ms()
     values: dict[str, Any] = {
         "system": system,
         "now": now,
-        "rate": _rate(system, visit.query, now),
+        "rate": _rate(system, request.query, now),
         "loops": metrics.loops(),
-        "here": next((one for one in system.replicas if one.id == system.replica), None),
+        "here": next((replica for replica in system.replicas if replica.id == system.replica), None),
     }
-    if visit.by_htmx:
-        return visit.part("system/now.html", **values)
-    return await visit.page("system/page.html", **values)
+    if request.by_htmx:
+        return request.part("system/now.html", **values)
+    return await request.page("system/page.html", **values)
 
 
-def _rate(system: commands.System, told: Fields, now: int) -> Rate | None:
-    """Between two looks at the same server, as the page brings the first one back; None where there is no span."""
+def _rate(system: commands.System, query: Fields, now: int) -> Rate | None:
+    """The rate since the last refresh, whose counters the page sends back. None if the span is too short."""
     commits, done = system.facts["commits"], system.facts["commands"]
-    since = next((one.started_at for one in system.replicas if one.id == system.replica), now)
-    before = [_number(told.one(name)) for name in ("at", "commits", "commands")]
-    if told.one("replica") == system.replica and None not in before:
-        at, earlier_commits, earlier_done = (one or 0 for one in before)
-        if since <= at <= now - _span_ms_min and earlier_commits <= commits and earlier_done <= done:
+    since = next((replica.started_at for replica in system.replicas if replica.id == system.replica), now)
+    before = [_number(query.one(name)) for name in ("at", "commits", "commands")]
+    if query.one("replica") == system.replica and None not in before:
+        at, earlier_commits, earlier_done = (value or 0 for value in before)
+        if since <= at <= now - _rate_span_ms_min and earlier_commits <= commits and earlier_done <= done:
             since, commits, done = at, commits - earlier_commits, done - earlier_done
     span = now - since
-    return Rate(commits * 1000 / span, done * 1000 / span, span) if span >= _span_ms_min else None
+    return Rate(commits * 1000 / span, done * 1000 / span, span) if span >= _rate_span_ms_min else None
 
 
 def _number(text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Workers and push services: who is there, when they were heard of, and what they hold."""
+"""Workers and push services: status, last heartbeat, and the runs that they hold."""
 
 from typing import Any, Final
 
@@ -7,22 +7,22 @@ from starlette.responses import Response
 from runstead.commands import push_services, workers as commands
 from runstead.http.workers import from_cursor, to_cursor
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit, to
+from runstead.web.framework.request import PageRequest, to
 
 pages = Pages()
 
 rows_shown: Final = 50
-held_shown: Final = 5  # of one worker; how many more there are is told
+held_shown: Final = 5  # of each worker; the number of the others is shown
 _SILENT: Final = {"online": False, "offline": True}
 
 
 @pages.get("/projects/{project}/workers")
-async def index(visit: Visit) -> Response:
-    project = await visit.project()
-    show, cursor = visit.query.one("show"), visit.query.one("cursor")
+async def index(request: PageRequest) -> Response:
+    project = await request.project()
+    show, cursor = request.query.one("show"), request.query.one("cursor")
     found = await commands.page(
-        visit.app,
-        visit.principal,
+        request.app,
+        request.principal,
         project.id,
         from_cursor(cursor) if cursor else None,
         rows_shown + 1,
@@ -30,29 +30,31 @@ async def index(visit: Visit) -> Response:
     )
     rows = found[:rows_shown]
     following = to_cursor(rows[-1]) if len(found) > rows_shown else None
-    services = await push_services.visible(visit.app, visit.principal, project.id)
+    services = await push_services.visible(request.app, request.principal, project.id)
     owners = [worker.id for worker in rows] + [service.id for service in services]
     values: dict[str, Any] = {
         "rows": rows,
         "services": services,
-        "held": await commands.held(visit.app, visit.principal, project.id, owners),
+        "held": await commands.held(request.app, request.principal, project.id, owners),
         "held_shown": held_shown,
         "show": show if show in _SILENT else "",
-        "changeable": {one.id for one in services if push_services.may_change(visit.principal, one)},
+        "changeable": {
+            service.id for service in services if push_services.may_change(request.principal, service)
+        },
         "following": to("projects", project.slug, "workers", show=show, cursor=following)
         if following
         else None,
     }
-    if visit.by_htmx:
-        return visit.part("system/workers_now.html", project=project, **values)
+    if request.by_htmx:
+        return request.part("system/workers_now.html", project=project, **values)
     here = to("projects", project.slug, "workers", show=show, cursor=cursor)
-    return await visit.page("system/workers.html", project=project, address=here, **values)
+    return await request.page("system/workers.html", project=project, address=here, **values)
 
 
 @pages.post("/projects/{project}/push-services/{service_id}/disable")
-async def disable(visit: Visit) -> Response:
-    project = await visit.project()
-    service = await push_services.disable(visit.app, visit.principal, visit.path["service_id"])
-    visit.forget_credentials()
-    told = f"{service.service_name} is disabled: it gets no more runs, and its tokens have ended."
-    return visit.back(told, to("projects", project.slug, "workers"))
+async def disable(request: PageRequest) -> Response:
+    project = await request.project()
+    service = await push_services.disable(request.app, request.principal, request.path["service_id"])
+    request.forget_credentials()
+    flash = f"{service.service_name} was disabled. It gets no more runs, and its tokens are revoked."
+    return request.redirect_with_flash(flash, to("projects", project.slug, "workers"))

@@ -1,4 +1,4 @@
-"""Bars by day, drawn on the server: they are there without JavaScript."""
+"""Bar charts by day, drawn on the server, so that they need no JavaScript."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
@@ -10,13 +10,13 @@ from runstead.core.usage.report import Group
 from runstead.web.usage.money import compact, rounded
 from runstead.web.usage.period import Period
 
-#: Of a longer time, empty days before the first that has something are left out.
+#: In a longer period, empty days before the first bar are left out.
 all_days_max: Final = 92
 days_max: Final = 1_000
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A part of a day's bar: `y` from above and `height`, in percent of the chart's."""
+    """A segment of a day's bar: `y` from the top, and `height`, in percent of the chart's height."""
 
     kind: str
     y: float
@@ -24,7 +24,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """`title` tells its numbers."""
+    """A day's bar. `title` is its tooltip."""
 
     x: int
     title: str
@@ -32,18 +32,18 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """`top` is what the upper edge stands for; `told` what can be read in place of the picture."""
+    """A chart. `top` is the label of its upper edge; `summary` is its text alternative."""
 
     name: str
     days: list[Day]
     top: str
     first: date
     last: date
-    told: str
+    summary: str
 
 
 def charts(groups: Sequence[Group], period: Period) -> list[Chart]:
-    """Tokens by day, and cost by day where anything has a price. Groups of a report by day."""
+    """Charts of tokens by day and, if anything has a price, of cost by day, from a report's groups by day."""
     by_day = {date.fromisoformat(one.key): one for one in groups if one.key is not None}
     first = period.first
     if period.days > all_days_max:
@@ -74,8 +74,8 @@ def _chart(
     days: Sequence[date],
     by_day: dict[date, Group],
     parts_of: Callable[[Group], list[tuple[str, int]]],
-    said: Callable[[int], str],
-    edge: Callable[[int], str],
+    format_total: Callable[[int], str],
+    format_top: Callable[[int], str],
 ) -> Chart:
     parts = [parts_of(by_day[day]) if day in by_day else [] for day in days]
     sums = [sum(value for _, value in one) for one in parts]
@@ -88,8 +88,10 @@ def _chart(
                 height = 100 * value / top
                 y -= height
                 pieces.append(Piece(kind, round(y, 3), round(height, 3)))
-        told = "".join(f", {value:,} {kind}" for kind, value in one) if len(one) > 1 else ""
-        bars.append(Day(x, f"{day}: {said(total)}{told}", pieces))
+        details = "".join(f", {value:,} {kind}" for kind, value in one) if len(one) > 1 else ""
+        bars.append(Day(x, f"{day}: {format_total(total)}{details}", pieces))
     most = days[sums.index(top)] if top else None
-    told = f"{name}, {days[0]} to {days[-1]}: " + (f"at most {said(top)}, on {most}" if most else "none")
-    return Chart(name, bars, edge(top), days[0], days[-1], told)
+    summary = f"{name}, {days[0]} to {days[-1]}: " + (
+        f"at most {format_total(top)}, on {most}" if most else "none"
+    )
+    return Chart(name, bars, format_top(top), days[0], days[-1], summary)

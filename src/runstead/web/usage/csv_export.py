@@ -1,4 +1,4 @@
-"""A usage report as a table for other programs (RFC 4180)."""
+"""A usage report as CSV (RFC 4180)."""
 
 import csv
 import io
@@ -16,19 +16,20 @@ COLUMNS: Final = (
     "reasoning_tokens",
     "cost",
 )
-#: What makes a formula of a cell, in programs that calculate.
+#: A spreadsheet reads a cell that starts with one of these as a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def safe(text: str | None) -> str:
-    """A text that stays one: what would be a formula gets an apostrophe before it."""
+    """The text, with an apostrophe in front if a spreadsheet would read it as a formula."""
     text = text or ""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def table(report: UsageReport, names: dict[str, str]) -> bytes:
-    """One row for each model of each group, under a line of names. A cost has six places behind its point, and is empty
-    where there is no price. `names` are those of keys and schedules that are known.
+    """A header, then one row for each model of each group. `names` maps ids of keys and schedules to names.
+
+    A cost has six decimal places, and is empty without a price.
     """
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet, lineterminator="\r\n")

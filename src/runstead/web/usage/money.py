@@ -1,4 +1,4 @@
-"""Amounts of a project's currency, kept in millionths, as people write them."""
+"""Formats and parses amounts of a project's currency, stored in millionths."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -10,13 +10,13 @@ _MILLION: Final = 1_000_000
 
 
 def exact(micros: int) -> str:
-    """All of it: `2.50`, `0.075`. Two places behind the point, more where there is something."""
+    """The exact amount, such as `2.50` or `0.075`: two decimal places, more if needed."""
     whole, parts = divmod(micros, _MILLION)
     return f"{whole}.{f'{parts:06d}'.rstrip('0').ljust(2, '0')}"
 
 
 def rounded(micros: int) -> str:
-    """For reading: `1,234.57`, and what would round to nothing with the two digits that matter: `0.0034`."""
+    """Rounded for display: `1,234.57`. Small amounts keep two significant digits: `0.0034`."""
     if micros >= 10_000 or micros == 0:
         whole, parts = divmod((micros + 5_000) // 10_000, 100)
         return f"{whole:,}.{parts:02d}"
@@ -26,7 +26,7 @@ def rounded(micros: int) -> str:
 
 
 def parsed(field: str, text: str) -> int:
-    """What was typed as a price. INVALID_REQUEST, with the field."""
+    """A price in millionths, from a form field. INVALID_REQUEST, with the field."""
     try:
         amount = Decimal(text) if text.isascii() and "_" not in text and len(text) <= 40 else Decimal("NaN")
     except InvalidOperation:
@@ -34,15 +34,13 @@ def parsed(field: str, text: str) -> int:
     micros = amount * _MILLION if amount.is_finite() and abs(amount.adjusted()) < 40 else Decimal(-1)
     if micros < 0 or micros != micros.to_integral_value() or micros > limits.price_max:
         most = limits.price_max // _MILLION
-        sentence = (
-            f"A price is a number such as 2.50, from 0 to {most:,}, with at most six places behind the point"
-        )
+        sentence = f"A price is a number such as 2.50, from 0 to {most:,}, with at most six decimal places"
         raise Error("INVALID_REQUEST", sentence, errors=((f"$.{field}", sentence),))
     return int(micros)
 
 
 def compact(count: int) -> str:
-    """A count for the edge of a chart: `1.2 M`."""
+    """A count with a unit prefix, such as `1.2 M`."""
     for unit, name in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= unit:
             return f"{count / unit:.3g} {name}"

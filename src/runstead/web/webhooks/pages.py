@@ -1,4 +1,4 @@
-"""Webhooks, and what was sent to them; the list shows the project's triggers too."""
+"""Webhooks and their deliveries. The list also shows the project's triggers."""
 
 import re
 from typing import Any, Final, get_args
@@ -14,96 +14,105 @@ from runstead.core.webhooks.webhook import DeliveryStatus
 from runstead.http.framework.problems import STATUS
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook, WebhookEvent
 from runstead.web.framework.command_body import body_of
-from runstead.web.framework.idempotent_form import made_before, once, once_field, reveal
+from runstead.web.framework.idempotent_form import already_created, form_token_field, idempotent, show_secret
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit, to
+from runstead.web.framework.request import PageRequest, to
 
 pages = Pages()
 
 rows_shown: Final = 50
 EVENTS: Final = tuple(name for name in get_args(WebhookEvent) if name != "*")
 STATES: Final[tuple[DeliveryStatus, ...]] = get_args(DeliveryStatus)
-TOLD: Final = {
+FIELD_ERRORS: Final = {
     "events": "No event is chosen: choose at least one",
-    "url": "The address is missing or longer than an address can be: write it as https://example.com/hook",
-    "secret": "The secret must be whsec_ and the base64 of 24 to 64 random bytes; leave it out and one is made",
+    "url": "The URL is missing or too long: write it as https://example.com/hook",
+    "secret": "The secret must be whsec_ and the base64 of 24 to 64 random bytes. Leave it empty to generate one",
 }
-SIGNS: Final = "Every delivery is signed with it, as Standard Webhooks says. Give it to the receiver: it is shown only now."
+SIGNING_NOTE: Final = (
+    "Deliveries are signed with it, as Standard Webhooks specifies. Configure the receiver with it: it is shown only"
+    " now."
+)
 
 
-async def for_admins(visit: Visit, project: Project) -> Response:
-    return await visit.page("webhooks/for_admins.html", project=project, status=403)
+async def for_admins(request: PageRequest, project: Project) -> Response:
+    return await request.page("webhooks/for_admins.html", project=project, status=403)
 
 
-async def listing(visit: Visit, project: Project, refused: Error | None = None, about: str = "") -> Response:
-    """The list. `refused` is said at the form that was sent (`about`), which keeps what was filled in."""
-    return await visit.page(
+async def listing(
+    request: PageRequest, project: Project, refused: Error | None = None, about: str = ""
+) -> Response:
+    """The list. `about` names the form that was sent; it keeps its fields and shows the error `refused`."""
+    return await request.page(
         "webhooks/listing.html",
         project=project,
         status=STATUS[refused.code] if refused else 200,
-        webhooks=await commands.page(visit.app, visit.principal, project.id),
-        triggers=await triggers.page(visit.app, visit.principal, project.id),
+        webhooks=await commands.page(request.app, request.principal, project.id),
+        triggers=await triggers.page(request.app, request.principal, project.id),
         events=EVENTS,
         refused=refused,
         about=about,
-        filled=visit.form,
-        once_field=once_field(),
+        filled=request.form,
+        form_token_field=form_token_field(),
     )
 
 
 @pages.get("/projects/{project}/webhooks")
-async def index(visit: Visit) -> Response:
-    project = await visit.project()
-    return await (listing if visit.may("admin", project) else for_admins)(visit, project)
+async def index(request: PageRequest) -> Response:
+    project = await request.project()
+    return await (listing if request.may("admin", project) else for_admins)(request, project)
 
 
 @pages.post("/projects/{project}/webhooks")
-async def create(visit: Visit) -> Response:
-    project, form = await visit.project(), visit.form
+async def create(request: PageRequest) -> Response:
+    project, form = await request.project(), request.form
     here = to("projects", project.slug, "webhooks")
     try:
         body = body_of(
-            CreateWebhook, TOLD, url=form.one("url"), events=form.all("events"), secret=form.one("secret")
+            CreateWebhook,
+            FIELD_ERRORS,
+            url=form.one("url"),
+            events=form.all("events"),
+            secret=form.one("secret"),
         )
         secret = body.secret or commands.new_secret()
-        made = await once(
-            visit,
+        made = await idempotent(
+            request,
             lambda idempotency: commands.create(
-                visit.app, visit.principal, project.id, body.url, body.events, secret, idempotency
+                request.app, request.principal, project.id, body.url, body.events, secret, idempotency
             ),
         )
     except Error as refused:
-        if not visit.may("admin", project):
+        if not request.may("admin", project):
             raise
-        return await listing(visit, project, refused, "webhook")
+        return await listing(request, project, refused, "webhook")
     if made is None:
-        return made_before(visit, "The webhook", here)
-    return await reveal(
-        visit,
+        return already_created(request, "The webhook", here)
+    return await show_secret(
+        request,
         project,
-        title="The webhook is there",
-        label="Its secret",
+        title="The webhook was created",
+        label="Signing secret",
         secret=secret,
-        note=SIGNS,
+        note=SIGNING_NOTE,
         to=to("projects", project.slug, "webhooks", made.id),
     )
 
 
 @pages.get("/projects/{project}/webhooks/{webhook_id}")
-async def show(visit: Visit) -> Response:
-    project = await visit.project()
-    return await (_show if visit.may("admin", project) else for_admins)(visit, project)
+async def show(request: PageRequest) -> Response:
+    project = await request.project()
+    return await (_show if request.may("admin", project) else for_admins)(request, project)
 
 
-async def _show(visit: Visit, project: Project, refused: Error | None = None) -> Response:
-    webhook = await commands.get(visit.app, visit.principal, project.id, visit.path["webhook_id"])
-    state, cursor = visit.query.one("status"), visit.query.one("cursor")
+async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+    webhook = await commands.get(request.app, request.principal, project.id, request.path["webhook_id"])
+    state, cursor = request.query.one("status"), request.query.one("cursor")
     if cursor and not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise Error("INVALID_REQUEST", "The cursor is none of this list's: begin at its first page")
+        raise Error("INVALID_REQUEST", "The cursor is not valid: start at the first page")
     status = next((one for one in STATES if one == state), None)
     found = await commands.deliveries(
-        visit.app,
-        visit.principal,
+        request.app,
+        request.principal,
         project.id,
         webhook.id,
         rows_shown + 1,
@@ -115,9 +124,9 @@ async def _show(visit: Visit, project: Project, refused: Error | None = None) ->
     following = to(*place, status=status, cursor=rows[-1].seq) if len(found) > rows_shown else None
     values: dict[str, Any] = {"webhook": webhook, "rows": rows, "following": following}
     values["chosen_state"] = status
-    if visit.by_htmx:
-        return visit.part("webhooks/deliveries.html", project=project, **values)
-    return await visit.page(
+    if request.by_htmx:
+        return request.part("webhooks/deliveries.html", project=project, **values)
+    return await request.page(
         "webhooks/page.html",
         project=project,
         status=STATUS[refused.code] if refused else 200,
@@ -125,36 +134,36 @@ async def _show(visit: Visit, project: Project, refused: Error | None = None) ->
         states=STATES,
         events=EVENTS,
         refused=refused,
-        filled=visit.form,
-        once_field=once_field(),
+        filled=request.form,
+        form_token_field=form_token_field(),
         now=now_ms(),
         **values,
     )
 
 
-def _place(visit: Visit, project: Project) -> str:
-    return to("projects", project.slug, "webhooks", visit.path["webhook_id"])
+def _page_address(request: PageRequest, project: Project) -> str:
+    return to("projects", project.slug, "webhooks", request.path["webhook_id"])
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}")
-async def change(visit: Visit) -> Response:
-    project, form = await visit.project(), visit.form
+async def change(request: PageRequest) -> Response:
+    project, form = await request.project(), request.form
     try:
         body = body_of(
-            UpdateWebhook, TOLD, url=form.required("url", "The address"), events=form.all("events")
+            UpdateWebhook, FIELD_ERRORS, url=form.required("url", "The URL"), events=form.all("events")
         )
         if body.events is None:
-            raise Error("INVALID_REQUEST", TOLD["events"])
-        await _change(visit, project, url=body.url, events=body.events)
+            raise Error("INVALID_REQUEST", FIELD_ERRORS["events"])
+        await _change(request, project, url=body.url, events=body.events)
     except Error as refused:
         if refused.code != "INVALID_REQUEST":
             raise
-        return await _show(visit, project, refused)
-    return visit.back("The webhook is changed.", _place(visit, project))
+        return await _show(request, project, refused)
+    return request.redirect_with_flash("The webhook was changed.", _page_address(request, project))
 
 
 async def _change(
-    visit: Visit,
+    request: PageRequest,
     project: Project,
     *,
     url: str | None = None,
@@ -162,10 +171,10 @@ async def _change(
     enabled: bool | None = None,
 ) -> None:
     await commands.change(
-        visit.app,
-        visit.principal,
+        request.app,
+        request.principal,
         project.id,
-        visit.path["webhook_id"],
+        request.path["webhook_id"],
         url=url,
         events=events,
         enabled=enabled,
@@ -173,73 +182,81 @@ async def _change(
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/enable")
-async def enable(visit: Visit) -> Response:
-    project = await visit.project()
-    await _change(visit, project, enabled=True)
-    return visit.back("The webhook is enabled: what is pending goes on.", _place(visit, project))
+async def enable(request: PageRequest) -> Response:
+    project = await request.project()
+    await _change(request, project, enabled=True)
+    return request.redirect_with_flash(
+        "The webhook was enabled. Pending deliveries continue.", _page_address(request, project)
+    )
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/disable")
-async def disable(visit: Visit) -> Response:
-    project = await visit.project()
-    await _change(visit, project, enabled=False)
-    return visit.back("The webhook is disabled: it sends nothing.", _place(visit, project))
+async def disable(request: PageRequest) -> Response:
+    project = await request.project()
+    await _change(request, project, enabled=False)
+    return request.redirect_with_flash(
+        "The webhook was disabled. It sends nothing.", _page_address(request, project)
+    )
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/delete")
-async def delete(visit: Visit) -> Response:
-    project = await visit.project()
-    await commands.delete(visit.app, visit.principal, project.id, visit.path["webhook_id"])
-    return visit.back("The webhook is deleted.", to("projects", project.slug, "webhooks"))
+async def delete(request: PageRequest) -> Response:
+    project = await request.project()
+    await commands.delete(request.app, request.principal, project.id, request.path["webhook_id"])
+    return request.redirect_with_flash("The webhook was deleted.", to("projects", project.slug, "webhooks"))
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/rotate")
-async def rotate(visit: Visit) -> Response:
-    project, secret = await visit.project(), commands.new_secret()
-    made = await once(
-        visit,
+async def rotate(request: PageRequest) -> Response:
+    project, secret = await request.project(), commands.new_secret()
+    made = await idempotent(
+        request,
         lambda idempotency: commands.rotate(
-            visit.app, visit.principal, project.id, visit.path["webhook_id"], secret, idempotency
+            request.app, request.principal, project.id, request.path["webhook_id"], secret, idempotency
         ),
     )
     if made is None:
-        return made_before(visit, "The new secret", _place(visit, project))
+        return already_created(request, "The secret", _page_address(request, project))
     hours = limits.webhook_old_secret_ms // 3_600_000
-    return await reveal(
-        visit,
+    return await show_secret(
+        request,
         project,
-        title="The webhook has a new secret",
-        label="Its new secret",
+        title="The secret was rotated",
+        label="New signing secret",
         secret=secret,
-        note=f"Give it to the receiver within {hours} hours: as long is what is sent signed with the old one too. It is shown"
-        " only now.",
-        to=_place(visit, project),
+        note=f"Configure the receiver with it within {hours} hours: until then, deliveries are signed with the"
+        " old secret too. It is shown only now.",
+        to=_page_address(request, project),
     )
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/test")
-async def test(visit: Visit) -> Response:
-    project = await visit.project()
-    await commands.send_test(visit.app, visit.principal, project.id, visit.path["webhook_id"])
-    return visit.back("A test is on its way: see the first of the deliveries.", _place(visit, project))
+async def test(request: PageRequest) -> Response:
+    project = await request.project()
+    await commands.send_test(request.app, request.principal, project.id, request.path["webhook_id"])
+    return request.redirect_with_flash(
+        "A test delivery was queued: it is the first in the list.", _page_address(request, project)
+    )
 
 
 @pages.get("/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}")
-async def delivery(visit: Visit) -> Response:
-    project = await visit.project()
-    if not visit.may("admin", project):
-        return await for_admins(visit, project)
-    path = visit.path
+async def delivery(request: PageRequest) -> Response:
+    project = await request.project()
+    if not request.may("admin", project):
+        return await for_admins(request, project)
+    path = request.path
     webhook, found = await commands.delivery(
-        visit.app, visit.principal, project.id, path["webhook_id"], path["delivery_id"]
+        request.app, request.principal, project.id, path["webhook_id"], path["delivery_id"]
     )
-    return await visit.page("webhooks/delivery.html", project=project, webhook=webhook, one=found)
+    return await request.page("webhooks/delivery.html", project=project, webhook=webhook, one=found)
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
-async def redeliver(visit: Visit) -> Response:
-    project, path = await visit.project(), visit.path
+async def redeliver(request: PageRequest) -> Response:
+    project, path = await request.project(), request.path
     _, again = await commands.redeliver(
-        visit.app, visit.principal, project.id, path["webhook_id"], path["delivery_id"]
+        request.app, request.principal, project.id, path["webhook_id"], path["delivery_id"]
     )
-    return visit.back(f"{again.event_type} is on its way once more.", _place(visit, project))
+    return request.redirect_with_flash(
+        f"{again.event_type} was queued again.", _page_address(request, project)
+    )

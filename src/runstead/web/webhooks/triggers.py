@@ -1,4 +1,4 @@
-"""Triggers: addresses that start runs. They are listed with the webhooks."""
+"""Triggers: URLs that start runs. The page of webhooks lists them."""
 
 from typing import Final
 
@@ -12,43 +12,43 @@ from runstead.core.schedules.trigger import new_token
 from runstead.http.framework.values import bounded, json_object
 from runstead.http.triggers import CreateTrigger
 from runstead.web.framework.command_body import body_of, json_object_of
-from runstead.web.framework.idempotent_form import made_before, once, reveal
+from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
 from runstead.web.framework.pages import Pages
-from runstead.web.framework.request import Visit, to
+from runstead.web.framework.request import PageRequest, to
 from runstead.web.webhooks.pages import listing
 
 pages = Pages()
 
-TOLD: Final = {
+FIELD_ERRORS: Final = {
     "target": "The target must be task:<id>, workflow:<id>, eval:<id> or agent:<id>",
-    "conversation_id": "The conversation is no id of one: leave it out, and each run of an agent gets a new one",
-    "secret": "The signing secret must have 16 to 255 characters, and no control characters",
+    "conversation_id": "The conversation id is not valid. Leave it empty for a new conversation per run",
+    "secret": "The signing secret must have 16 to 255 characters and no control characters",
 }
 
 
-def _list(project: Project) -> str:
+def _list_address(project: Project) -> str:
     return to("projects", project.slug, "webhooks") + "#triggers"
 
 
-async def _show_token(visit: Visit, project: Project, title: str, token: str) -> Response:
-    return await reveal(
-        visit,
+async def _show_token(request: PageRequest, project: Project, title: str, token: str) -> Response:
+    return await show_secret(
+        request,
         project,
         title=title,
-        label="Its address, to be called with POST",
-        secret=f"{visit.origin}/triggers/{token}",
-        note="Whoever knows the address can start the run. It is shown only now; the server keeps a hash of it.",
-        to=_list(project),
+        label="Trigger URL (POST)",
+        secret=f"{request.origin}/triggers/{token}",
+        note="A caller that knows the URL can start the run. It is shown only now. The server keeps only a hash of it.",
+        to=_list_address(project),
     )
 
 
 @pages.post("/projects/{project}/triggers")
-async def create(visit: Visit) -> Response:
-    project, form, token = await visit.project(), visit.form, new_token()
+async def create(request: PageRequest) -> Response:
+    project, form, token = await request.project(), request.form, new_token()
     try:
         body = body_of(
             CreateTrigger,
-            TOLD,
+            FIELD_ERRORS,
             target=form.one("target"),
             name=form.one("name"),
             config=json_object_of(form.one("config"), "The configuration"),
@@ -63,59 +63,61 @@ async def create(visit: Visit) -> Response:
             secret=body.secret,
             conversation_id=body.conversation_id,
         )
-        made = await once(
-            visit,
-            lambda idempotency: commands.create(visit.app, visit.principal, project.id, new, idempotency),
+        made = await idempotent(
+            request,
+            lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
         )
     except Error as refused:
-        if not visit.may("admin", project):
+        if not request.may("admin", project):
             raise
-        return await listing(visit, project, refused, "trigger")
+        return await listing(request, project, refused, "trigger")
     if made is None:
-        return made_before(visit, "The trigger", _list(project))
-    return await _show_token(visit, project, f"The trigger {made.name} is there", token)
+        return already_created(request, "The trigger", _list_address(project))
+    return await _show_token(request, project, f"The trigger {made.name} was created", token)
 
 
 @pages.post("/projects/{project}/triggers/{trigger_id}/rotate")
-async def rotate(visit: Visit) -> Response:
-    project, token = await visit.project(), new_token()
-    made = await once(
-        visit,
+async def rotate(request: PageRequest) -> Response:
+    project, token = await request.project(), new_token()
+    made = await idempotent(
+        request,
         lambda idempotency: commands.change(
-            visit.app,
-            visit.principal,
+            request.app,
+            request.principal,
             project.id,
-            visit.path["trigger_id"],
+            request.path["trigger_id"],
             token=token,
             idempotency=idempotency,
         ),
     )
     if made is None:
-        return made_before(visit, "The new address", _list(project))
-    return await _show_token(visit, project, f"The trigger {made.name} has a new address", token)
+        return already_created(request, "The URL", _list_address(project))
+    return await _show_token(request, project, f"The trigger {made.name} has a new URL", token)
 
 
-async def _enable(visit: Visit, *, enabled: bool) -> Response:
-    project = await visit.project()
+async def _enable(request: PageRequest, *, enabled: bool) -> Response:
+    project = await request.project()
     found = await commands.change(
-        visit.app, visit.principal, project.id, visit.path["trigger_id"], enabled=enabled
+        request.app, request.principal, project.id, request.path["trigger_id"], enabled=enabled
     )
-    told = f"The trigger {found.name} is {'enabled' if enabled else 'disabled'}."
-    return visit.back(told, _list(project))
+    flash = f"The trigger {found.name} was {'enabled' if enabled else 'disabled'}."
+    return request.redirect_with_flash(flash, _list_address(project))
 
 
 @pages.post("/projects/{project}/triggers/{trigger_id}/enable")
-async def enable(visit: Visit) -> Response:
-    return await _enable(visit, enabled=True)
+async def enable(request: PageRequest) -> Response:
+    return await _enable(request, enabled=True)
 
 
 @pages.post("/projects/{project}/triggers/{trigger_id}/disable")
-async def disable(visit: Visit) -> Response:
-    return await _enable(visit, enabled=False)
+async def disable(request: PageRequest) -> Response:
+    return await _enable(request, enabled=False)
 
 
 @pages.post("/projects/{project}/triggers/{trigger_id}/delete")
-async def delete(visit: Visit) -> Response:
-    project = await visit.project()
-    await commands.delete(visit.app, visit.principal, project.id, visit.path["trigger_id"])
-    return visit.back("The trigger is deleted. The runs that it started stay.", _list(project))
+async def delete(request: PageRequest) -> Response:
+    project = await request.project()
+    await commands.delete(request.app, request.principal, project.id, request.path["trigger_id"])
+    return request.redirect_with_flash(
+        "The trigger was deleted. The runs that it started are kept.", _list_address(project)
+    )

@@ -1,20 +1,20 @@
-"""THE machine: every way in which a run's state changes, each a pure function to a `Transition`.
+"""The state machine of runs: one pure function for each change, which returns a `Transition`.
 
-Times are ms. Randomness (tokens, dice) comes in as an argument, so every rule repeats exactly.
+Times are ms. Random values (tokens, dice) are arguments, so that every rule is deterministic.
 """
 
 from runstead.core.runs.transitions.attempts import claim, claimable, enforce_deadlines, release, renew
-from runstead.core.runs.transitions.children import await_end, child_ended, told
+from runstead.core.runs.transitions.children import clear_awaited, mark_awaited, resume_parent
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
-from runstead.core.runs.transitions.due_schedule import fire_due, halted, unable
+from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
 from runstead.core.runs.transitions.inputs import ask_input, cancel_input, respond
-from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, renewed, rewrite
+from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, lease_renewal, rewrite
 from runstead.core.runs.transitions.pause import pause
 from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by_service, undelivered
-from runstead.core.runs.transitions.records import Seen, delete, rename, store_artifact
+from runstead.core.runs.transitions.records import IfMatch, delete, rename, store_artifact
 from runstead.core.runs.transitions.schedule import Firing, fire
-from runstead.core.runs.transitions.trigger import TriggerCall, call
+from runstead.core.runs.transitions.trigger import TriggerCall, create_from_trigger
 from runstead.core.runs.transitions.wait import RESUMES, resume, wait
 
 __all__ = [
@@ -24,39 +24,39 @@ __all__ = [
     "Completion",
     "Fence",
     "Firing",
-    "Seen",
+    "IfMatch",
     "TriggerCall",
     "ask_input",
-    "await_end",
-    "call",
     "cancel",
     "cancel_input",
-    "child_ended",
     "claim",
     "claimable",
+    "clear_awaited",
     "complete",
     "create",
+    "create_from_trigger",
     "delete",
     "dispatch",
     "dispatched",
     "due_at",
     "enforce_deadlines",
+    "fail_firing",
     "fire",
     "fire_due",
-    "halted",
+    "lease_renewal",
+    "mark_awaited",
     "pause",
+    "pause_broken",
     "release",
     "rename",
     "renew",
-    "renewed",
     "respond",
     "resume",
+    "resume_parent",
     "rewrite",
     "start",
     "stopped_by_service",
     "store_artifact",
-    "told",
-    "unable",
     "undelivered",
     "wait",
 ]

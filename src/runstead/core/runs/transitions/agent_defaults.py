@@ -1,4 +1,4 @@
-"""What an agent run has that no caller asked for: one that a schedule or a trigger brings about."""
+"""Default fields of an agent run that a schedule or a trigger creates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from runstead.core.runs.transitions.machine import encode
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told what, where: `conversation_id` is where the run speaks, `message_id` the message that it fills."""
+    """The agent, its input texts, and the conversation. The run writes the message `message_id`."""
 
     agent_id: str
     conversation_id: str
@@ -20,8 +20,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     requested_by_user_id: str | None = None
 
 
-def members(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
-    """The run's conversation, and a start payload (contract A3) whose one user message holds the texts."""
+def agent_run_fields(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
+    """Return fields of the run: its conversation, and a start payload (contract A3) with the texts as a user message."""
     parts = [{"type": "text", "text": text} for text in prompt.texts]
     snapshot = {
         "messages": [{"id": f"{prompt.message_id}:prompt", "role": "user", "parts": parts}] if parts else [],
@@ -46,7 +46,7 @@ def members(prompt: Prompt, project_id: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def prompt_of(config: bytes | None) -> list[str]:
-    """The text that a config holds for an agent, where it holds one."""
-    told = None if config is None else msgspec.json.decode(config, type=dict[str, Any]).get("prompt")
-    return [told] if isinstance(told, str) and told else []
+def prompt_texts(config: bytes | None) -> list[str]:
+    """Return the member `prompt` of a config as a list: empty if it is missing, empty or not a string."""
+    prompt = None if config is None else msgspec.json.decode(config, type=dict[str, Any]).get("prompt")
+    return [prompt] if isinstance(prompt, str) and prompt else []

@@ -1,4 +1,4 @@
-"""Attempts: claimed, kept, let go, lost."""
+"""Attempts: claim, renew and release, and what happens when a deadline passes."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from runstead.core.runs import event
 from runstead.core.runs.retry import attempts_left, backoff_ms
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import AttemptOutcome, Transition
-from runstead.core.runs.transitions.children import look_again
+from runstead.core.runs.transitions.children import postpone_resume
 from runstead.core.runs.transitions.machine import (
     NO_LEASE,
     PENDING,
@@ -29,7 +29,7 @@ from runstead.core.runs.transitions.wait import resumed
 
 
 def claimable(run: Run, now: int) -> bool:
-    """Not ended, not waiting, no live lease, due, and meant for a worker."""
+    """Whether a worker can claim the run now: pending or running, without a lease, and available in the queue."""
     return (
         run.status in (PENDING, RUNNING)
         and run.lease_expires_at is None
@@ -39,7 +39,10 @@ def claimable(run: Run, now: int) -> bool:
 
 
 def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Transition:
-    """Begin the next attempt. The caller holds the row's lock and has found it claimable."""
+    """Start the next attempt.
+
+    The caller holds the lock of the row and has checked that the run is claimable.
+    """
     assert claimable(run, now), run.run_id
     return Transition(
         rewrite(
@@ -60,9 +63,10 @@ def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Tran
 
 
 def renew(run: Run, *, now: int, lease_ms: int | None, worker: str | None, fence: Fence) -> Transition:
-    """Keep the lease for `lease_ms` more (None: as long as last time). `accepted` False: it is lost.
+    """Extend the lease by `lease_ms` (None: by its previous length). `accepted` is False if the lease is
+    lost.
 
-    A lease that is past its end, but that nobody has taken away, is still the worker's.
+    A lease that has expired but was not yet enforced still belongs to the worker.
     """
     held = not run.terminal and run.lease_token is not None and (worker is None or worker == run.lease_owner)
     if not held:
@@ -85,9 +89,9 @@ def release(
     retry_after_ms: int | None,
     dice: float,
 ) -> Transition:
-    """End the attempt without a completion, by the worker's own will."""
+    """End the attempt without a completion, because the worker gives it back."""
     if run.lease_token is None or (worker is not None and worker != run.lease_owner):
-        raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run any more")
+        raise Error("ATTEMPT_SUPERSEDED", "The worker no longer holds this run")
     fence.check(run)
     if run.terminal:
         return stopped(run, now) if run.lease_expires_at is not None else Transition(run, accepted=False)
@@ -99,20 +103,20 @@ def release(
 
 
 def enforce_deadlines(run: Run, *, now: int, dice: float) -> Transition:
-    """What the server does with a run whose deadline has passed. Unchanged where none has."""
+    """Apply the deadline of the run that has passed. Changes nothing if none has passed."""
     if run.due_at is None or run.due_at > now:
         return Transition(run, accepted=False)
     if run.terminal:
         ended_lease = run.lease_expires_at is not None and run.lease_expires_at <= now
-        return stopped(run, now) if ended_lease or run.awaited_at is None else look_again(run, now=now)
-    # Of several deadlines the earliest counts, however late the referee comes: `due_at` is that one.
+        return stopped(run, now) if ended_lease or run.awaited_at is None else postpone_resume(run, now=now)
+    # `due_at` is the earliest deadline. It is applied even if others have passed when the loop sees the run.
     if run.status is WAITING:
         if run.due_at == run.resume_at:
             if log_full(run):
-                return fail(run, now, "EVENT_LOG_FULL", "The run's log has no place for the timer's event")
+                return fail(run, now, "EVENT_LOG_FULL", "The run's log has no room for the timer's event")
             return Transition(resumed(run, now), events=(event.resumed("timer", run.waiting_tool_call_id),))
         if run.due_at == run.wait_expires_at:
-            failed = fail(run, now, "WAIT_EXPIRED", "What the run waited for did not come in time")
+            failed = fail(run, now, "WAIT_EXPIRED", "The wait expired before the run was resumed")
             return replace(failed, closed_input=closed_input(run, now, "expired"))
         return parked(run, now)
     if run.due_at == run.lease_expires_at:

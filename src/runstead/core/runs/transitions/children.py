@@ -1,7 +1,8 @@
-"""A run that waits for a run right below it.
+"""A parent run that waits for the end of a child.
 
-The one below is marked first, then the one above waits. When a marked run ends it becomes due at once, so that the
-referee finds it and tells the one above: a crash between any two of these steps is made up for by the next look.
+First the child is marked as awaited, then the parent waits. An awaited child that ends is due at once, so
+that the deadlines loop finds it and resumes the parent. After a crash between two steps, the next tick of the
+loop continues.
 """
 
 from msgspec.structs import replace
@@ -14,28 +15,32 @@ from runstead.core.runs.transitions.machine import WAITING, annotate, fail, log_
 from runstead.core.runs.transitions.wait import resumed
 
 
-def await_end(child: Run, *, now: int) -> Transition:
-    """Mark a run whose end is waited for; unchanged where it is marked, or has ended already."""
+def mark_awaited(child: Run, *, now: int) -> Transition:
+    """Mark the child as awaited. Changes nothing if it is marked or has ended."""
     if child.terminal or child.awaited_at is not None:
         return Transition(child, duplicate=True)
     return Transition(replace(child, version=child.version + 1, awaited_at=now))
 
 
-def look_again(child: Run, *, now: int) -> Transition:
-    """An ended one that the referee has found: should telling come to nothing, it is found again, ever more seldom."""
+def postpone_resume(child: Run, *, now: int) -> Transition:
+    """Postpone the next look at an ended child, in case its parent cannot be resumed now.
+
+    The pause grows each time.
+    """
     assert child.completed_at is not None
-    pause = max(limits.awaited_again_ms, now - child.completed_at)
+    pause = max(limits.awaited_retry_ms, now - child.completed_at)
     return Transition(annotate(child, awaited_at=now + pause))
 
 
-def told(child: Run) -> Transition:
-    """Nobody waits for it any more."""
+def clear_awaited(child: Run) -> Transition:
+    """Remove the mark: no parent waits for the child any longer."""
     return Transition(child) if child.awaited_at is None else Transition(annotate(child, awaited_at=None))
 
 
-def child_ended(parent: Run, *, now: int, child: Run) -> Transition:
-    """Let the run above go on, where it waits for this one: ended, or deleted where it had not ended when last seen.
-    `accepted`: whether it needs no more telling.
+def resume_parent(parent: Run, *, now: int, child: Run) -> Transition:
+    """Resume the parent if it waits for this child, which has ended or was deleted.
+
+    `accepted` is False if the parent does not wait for the child.
     """
     if parent.terminal:
         return Transition(parent)
@@ -43,7 +48,7 @@ def child_ended(parent: Run, *, now: int, child: Run) -> Transition:
         return Transition(parent, accepted=False)
     if log_full(parent):
         return fail(
-            parent, now, "EVENT_LOG_FULL", "The run's log has no place for the event of its child's end"
+            parent, now, "EVENT_LOG_FULL", "The run's log has no room for the event that its child has ended"
         )
     status = child.status.value if child.terminal else "deleted"
     result = {"run_id": child.run_id, "status": status}

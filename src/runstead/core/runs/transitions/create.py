@@ -1,4 +1,4 @@
-"""How a run comes to be, and how an agent run gets its start payload."""
+"""Create a run, and give an agent run its start payload."""
 
 from typing import Any
 
@@ -20,11 +20,12 @@ def create(
     message: NewMessage | None,
     push_service_id: str | None = None,
 ) -> Transition:
-    """Store a run that does not exist yet. The caller has set its request; this sets its place and its times.
+    """Create a run. The caller has set the members of its request; this sets its place in the family and its
+    times.
 
-    `push_service_id` is the service for the runs of its agent: it gets an agent run that has its start payload and
-    is meant neither for a worker nor for the caller. `run.available_at` delays it; INVALID_REQUEST where nobody is
-    there to be held back.
+    `push_service_id` is the service that receives the agent's runs. It gets an agent run that has its start
+    payload and that neither a worker nor the caller drives. `run.available_at` delays the run;
+    INVALID_REQUEST if the caller drives it. PARENT_CANCELLED, FAMILY_TOO_DEEP.
     """
     family: dict[str, Any] = {"root_run_id": run.run_id}
     if parent is not None:
@@ -32,7 +33,7 @@ def create(
             raise Error("PARENT_CANCELLED", "The parent run was cancelled and accepts no more children")
         path = f"{parent.path}{parent.seq}/"
         if path.count("/") > limits.family_depth_max:
-            raise Error("FAMILY_TOO_DEEP", f"A run has at most {limits.family_depth_max - 1} runs above it")
+            raise Error("FAMILY_TOO_DEEP", f"A run has at most {limits.family_depth_max - 1} ancestors")
         family = {
             "parent_seq": parent.seq,
             "parent_run_id": parent.run_id,
@@ -64,8 +65,10 @@ def start(
     push_service_id: str | None = None,
     available_at: int | None = None,
 ) -> Transition:
-    """Give an agent run that waits for it its start payload. The first payload stays. Where there is a service for
-    the runs of its agent, the run stays pending until it is pushed there, at `available_at` or now.
+    """Give an agent run its start payload. A later payload changes nothing.
+
+    With a push service for the agent's runs, the run stays pending until it is pushed, at `available_at` or
+    now.
     """
     changes: dict[str, Any] = {"request_snapshot": snapshot} if run.request_snapshot is None else {}
     if run.status is PENDING and run.available_at is None:
@@ -73,7 +76,7 @@ def start(
             changes |= {"push_service_id": push_service_id, "available_at": max(now, available_at or now)}
         else:
             refuse_delay(available_at)
-            # No worker will claim it: whoever started it drives it.
+            # No worker claims it: the caller that started it drives it.
             changes |= {"status": RUNNING, "started_at": now}
     if run.terminal or not changes:
         return Transition(run, duplicate=True)
@@ -81,11 +84,11 @@ def start(
 
 
 def refuse_delay(available_at: int | None) -> None:
-    """INVALID_REQUEST where a run that the server hands to nobody is to be held back."""
+    """INVALID_REQUEST for a delay of a run that the server hands to no worker and to no service."""
     if available_at is not None:
         raise Error(
             "INVALID_REQUEST",
-            "available_at delays a run that a worker claims or that is pushed to a service, and this one is neither: its"
-            " caller drives it, and may start it later",
-            errors=(("$.available_at", "nobody would wait for it"),),
+            "available_at delays a run that a worker claims or that is pushed to a service. The caller drives this run"
+            " and can start it later",
+            errors=(("$.available_at", "the caller drives this run"),),
         )

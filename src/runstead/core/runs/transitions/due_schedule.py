@@ -1,4 +1,4 @@
-"""What a schedule does when its time has come."""
+"""Fire a schedule that is due."""
 
 import uuid
 
@@ -24,8 +24,10 @@ from runstead.core.schedules.schedule import (
 
 
 def fire_due(due: Due) -> Fired:
-    """The run of the latest time that has come, or why there is none. Whatever comes of it, the schedule is not due at
-    this time again. Refuses nothing: what cannot be is told by the schedule.
+    """Decide the firing of a due schedule: a run for the latest planned time, or the reason why there is
+    none.
+
+    Raises nothing: a refusal is recorded on the schedule, which then moves on to its next time.
     """
     schedule, now = due.schedule, due.now
     if schedule.status == "deleting":
@@ -38,25 +40,25 @@ def fire_due(due: Due) -> Fired:
     try:
         at = firing_at(schedule, now)
         assert at is not None
-        return _fire(due, _noted(schedule, now), at)
+        return _fire(due, _count_missed(schedule, now), at)
     except Error as refusal:
-        return unable(due, refusal.code, refusal.message)
+        return fail_firing(due, refusal.code, refusal.message)
 
 
-def unable(due: Due, code: str, message: str) -> Fired:
-    """The firing could make no run: that is told, and the schedule goes on to its next time."""
-    told = failed(_noted(due.schedule, due.now), due.now, code, message)
-    return Fired(passed(told, due.now, due.now), "failed")
+def fail_firing(due: Due, code: str, message: str) -> Fired:
+    """Record that the firing could create no run, and move the schedule on to its next time."""
+    changed = failed(_count_missed(due.schedule, due.now), due.now, code, message)
+    return Fired(passed(changed, due.now, due.now), "failed")
 
 
-def halted(due: Due, message: str) -> Fired:
-    """Not even the next time can be told: nothing fires until somebody has looked."""
-    told = failed(due.schedule, due.now, "INTERNAL", message)
-    return Fired(paused(told, due.now, message), "failed")
+def pause_broken(due: Due, message: str) -> Fired:
+    """Pause a schedule whose next time cannot be computed. It stays paused until a user resumes it."""
+    changed = failed(due.schedule, due.now, "INTERNAL", message)
+    return Fired(paused(changed, due.now, message), "failed")
 
 
-def _noted(schedule: Schedule, now: int) -> Schedule:
-    """The row with its planned time told as missed, where it was."""
+def _count_missed(schedule: Schedule, now: int) -> Schedule:
+    """Return the row with its planned time counted as missed, if it was missed."""
     if not missed(schedule, now):
         return schedule
     return replace(schedule, last_missed_at=schedule.next_fire_at, missed_count=schedule.missed_count + 1)
@@ -68,11 +70,11 @@ def _fire(due: Due, schedule: Schedule, at: int) -> Fired:
     if due.run is not None:
         if due.run.schedule_id == schedule.id:
             return Fired(passed(schedule, at, now), "repeated")
-        raise Error("RUN_ID_CONFLICT", f"The run id {run_id} is taken by a run of something else")
+        raise Error("RUN_ID_CONFLICT", f"The run id {run_id} is taken by a run that is not of this schedule")
     if not due.conversation_live:
         raise Error(
             "NOT_FOUND",
-            f"The conversation {schedule.conversation_id} that it speaks in is not there or was deleted",
+            f"The conversation {schedule.conversation_id} of the schedule does not exist or was deleted",
         )
     policy = schedule.concurrency_policy
     if policy == "Forbid" and due.running:
@@ -85,23 +87,24 @@ def _fire(due: Due, schedule: Schedule, at: int) -> Fired:
         return Fired(passed(held, at, now), "skipped")
     cancels = _replaced(due, run_id) if policy == "Replace" else ()
     if len(cancels) >= limits.schedule_replaced_runs_max:
-        # There may be more: this time is still due, and its run comes once they are gone.
+        # There may be more active runs. The schedule stays due, and its run is created once all are
+        # cancelled.
         return Fired(due.schedule, "replacing", cancels=cancels)
-    born = fire(
+    created = fire(
         Loaded(now, schedule=schedule, push_service_id=due.push_service_id),
         Firing(
             run_id=run_id,
-            uid=_named(schedule, at, "uid"),
-            message_id=_named(schedule, at, "message"),
-            conversation_id=_named(schedule, at, "conversation"),
+            uid=_derived_id(schedule, at, "uid"),
+            message_id=_derived_id(schedule, at, "message"),
+            conversation_id=_derived_id(schedule, at, "conversation"),
             trigger_kind="schedule",
             created_by=schedule.created_by,
             scheduled_at=at,
             missed_since=schedule.last_missed_at if missed(due.schedule, now) else None,
         ),
     )
-    assert born.schedule is not None
-    return Fired(passed(born.schedule, at, now), "fired", replace(born, schedule=None), cancels)
+    assert created.schedule is not None
+    return Fired(passed(created.schedule, at, now), "fired", replace(created, schedule=None), cancels)
 
 
 def _replaced(due: Due, run_id: str) -> tuple[Transition, ...]:
@@ -112,6 +115,6 @@ def _replaced(due: Due, run_id: str) -> tuple[Transition, ...]:
     )
 
 
-def _named(schedule: Schedule, at: int, what: str) -> str:
-    """An id of what comes with the run: always the same one, so that the rule needs no randomness."""
+def _derived_id(schedule: Schedule, at: int, what: str) -> str:
+    """Derive an id from the schedule and the planned time, so that the rule needs no random value."""
     return str(uuid.uuid5(uuid.UUID(schedule.id), f"{what}:{at}"))

@@ -1,4 +1,4 @@
-"""Waiting for a form to be filled in: the input request opens and closes with the run's wait."""
+"""Input requests of a run: opened and closed in the transaction of the run's wait."""
 
 import hashlib
 from typing import Any, Final
@@ -16,6 +16,7 @@ from runstead.core.runs.transitions.machine import WAITING, Fence, closed_input,
 from runstead.core.runs.transitions.wait import resumed, wait
 
 CANCELLED: Final = "The input request was cancelled"
+"""The result that a run gets for a cancelled input request."""
 
 
 def ask_input(
@@ -27,8 +28,11 @@ def ask_input(
     earlier: Receipt | None,
     fence: Fence,
 ) -> Transition:
-    """Open an input request and hold the run with it. `known` is what the run asked before for the same tool call: the
-    same request again finds it, open or not, and changes nothing. `earlier` is an answer that came without a request.
+    """Open an input request and let the run wait for it.
+
+    `known` is the earlier request of the run for the same tool call. If the new request repeats it, nothing
+    changes, even if it is closed. `earlier` is the receipt of an answer to the same tool call that was given
+    without an input request.
     """
     fence.check(run)
     if known is not None and known.asks_the_same(request):
@@ -40,7 +44,7 @@ def ask_input(
     if known is not None or earlier is not None:
         raise Error(
             "TOOL_RESULT_CONFLICT",
-            "This tool call was answered before: a new request takes a new tool_call_id",
+            "This tool call was answered before: use a new tool_call_id for a new request",
         )
     if request.expires_at is not None and request.expires_at <= now:
         raise Error("INVALID_REQUEST", "expires_at has passed", errors=(("$.expires_at", "has passed"),))
@@ -59,11 +63,12 @@ def ask_input(
 
 
 def respond(run: Run, *, now: int, request: InputRequest, response: InputResponse) -> Transition:
-    """Answer an open request: the run resumes with the values, those of secret fields withheld. The same values again
-    are a repeat.
+    """Submit an open request: the run resumes with the values, without those of secret fields.
+
+    The same values again are a duplicate and change nothing.
     """
-    given = request.response
-    if request.status == "submitted" and given is not None and given.digest == response.digest:
+    earlier = request.response
+    if request.status == "submitted" and earlier is not None and earlier.digest == response.digest:
         return Transition(run, duplicate=True, input_request=request)
     result = {
         "submitted": True,
@@ -75,7 +80,10 @@ def respond(run: Run, *, now: int, request: InputRequest, response: InputRespons
 
 
 def cancel_input(run: Run, *, now: int, request: InputRequest) -> Transition:
-    """Take an open request back: the run resumes with an error for a result. Again is a repeat."""
+    """Cancel an open request: the run resumes with an error as its result.
+
+    A second cancel changes nothing.
+    """
     if request.status == "cancelled":
         return Transition(run, duplicate=True, input_request=request)
     return _close(run, now, request, "cancelled", CANCELLED)
@@ -96,12 +104,12 @@ def _close(
         raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
     closed = closed_input(run, now, status, response)
     assert closed is not None
-    told = event.tool_result(request.tool_call_id, result, is_error=response is None)
-    # A plain wait for this call in a later attempt finds that it was answered.
-    receipt = Receipt(f"input:{request.tool_call_id}", hashlib.sha256(told.payload).digest())
+    result_event = event.tool_result(request.tool_call_id, result, is_error=response is None)
+    # With the receipt, a wait for the same tool call in a later attempt finds the answer.
+    receipt = Receipt(f"input:{request.tool_call_id}", hashlib.sha256(result_event.payload).digest())
     return Transition(
         resumed(run, now),
-        events=(told,),
+        events=(result_event,),
         receipt=receipt,
         input_request=closed.applied(request),
         closed_input=closed,

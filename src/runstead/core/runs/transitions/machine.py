@@ -1,4 +1,4 @@
-"""What every transition is made of: the moves, the fence, the next deadline, the end."""
+"""The common parts of all transitions: allowed moves, the fence, the next deadline, the end of a run."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ encode = msgspec.json.Encoder().encode
 
 PENDING, RUNNING, WAITING = RunStatus.PENDING, RunStatus.RUNNING, RunStatus.WAITING
 
-#: Which states each state may turn into. The tests walk it; `rewrite` asserts it.
+#: The allowed next states of each state. `rewrite` asserts them.
 MOVES: Final = {
     PENDING: frozenset({RUNNING, WAITING}) | TERMINAL,
     RUNNING: frozenset({WAITING, PENDING}) | TERMINAL,
@@ -41,7 +41,10 @@ NO_WAIT: Final = {
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """What a worker's write may carry to prove that it still holds the run. Both None: no proof asked."""
+    """The attempt number and lease token that a worker sends to prove that it holds the run.
+
+    None is not checked.
+    """
 
     attempt: int | None = None
     token: str | None = None
@@ -51,7 +54,7 @@ class Fence(msgspec.Struct, frozen=True):
         return self.attempt is not None or self.token is not None
 
     def check(self, run: Run) -> None:
-        """Refuse a write of an attempt that has been ended or replaced."""
+        """ATTEMPT_SUPERSEDED if the attempt has ended or was replaced."""
         if not self.given:
             return
         if (
@@ -70,7 +73,7 @@ NO_FENCE: Final = Fence()
 
 
 def due_at(run: Run) -> int | None:
-    """When the referee must look at the run again, None when no deadline runs."""
+    """Return the next deadline of the run in ms, None if there is none."""
     times = [run.lease_expires_at] if run.lease_expires_at is not None else []
     if run.status is RUNNING and times and run.timeout_seconds is not None:
         assert run.attempt_started_at is not None
@@ -84,7 +87,7 @@ def due_at(run: Run) -> int | None:
 
 
 def rewrite(run: Run, now: int, /, **changes: Any) -> Run:
-    """The row with the changes, its version, its time and its next deadline."""
+    """Return the changed row with its new version, update time and next deadline."""
     status = changes.get("status", run.status)
     assert status is run.status or status in MOVES[run.status], (run.status, status)
     new = replace(run, version=run.version + 1, updated_at=max(now, run.updated_at), **changes)
@@ -93,14 +96,15 @@ def rewrite(run: Run, now: int, /, **changes: Any) -> Run:
 
 
 def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **changes: Any) -> Transition:
+    """End the run: terminal status, terminal event, and the end of its wait."""
     assert status in TERMINAL
     assert not run.terminal
     if status is RunStatus.COMPLETED:
         thread_id = run.conversation_id or run.root_run_id
-        told = event.finished(run.run_id, thread_id, changes.get("metadata"))
+        terminal_event = event.finished(run.run_id, thread_id, changes.get("metadata"))
     else:
         shown = error or RunError("Run cancelled", "CANCELLED")
-        told = event.failed(shown.message, shown.code)
+        terminal_event = event.failed(shown.message, shown.code)
     since = run.started_at if run.started_at is not None else run.created_at
     new = rewrite(
         run,
@@ -116,7 +120,7 @@ def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **chan
     )
     return Transition(
         new,
-        events=(told,),
+        events=(terminal_event,),
         family_active=-1,
         cancels_family=status is RunStatus.CANCELLED,
         closed_input=closed_input(run, now, "cancelled"),
@@ -126,7 +130,7 @@ def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **chan
 def closed_input(
     run: Run, now: int, status: InputStatus, response: InputResponse | None = None
 ) -> ClosedInput | None:
-    """What becomes of the input request that holds the run, once it holds it no more. None where none does."""
+    """Close the input request that the run waits for. None if it waits for none."""
     return (
         None
         if run.waiting_input_id is None
@@ -135,6 +139,7 @@ def closed_input(
 
 
 def fail(run: Run, now: int, code: str, message: str) -> Transition:
+    """Fail the run with an error of the server. The error's detail describes the last attempt."""
     detail = {
         "reason": code.lower(),
         "attempts": run.attempt,
@@ -147,7 +152,10 @@ def fail(run: Run, now: int, code: str, message: str) -> Transition:
 
 
 def stopped(run: Run, now: int) -> Transition:
-    """The worker of a cancelled run has let go. The run's own story is over: only `stopped_at` is added."""
+    """Record that the worker of a cancelled run has stopped.
+
+    Only `cancel_stopped_at` and the lease change.
+    """
     assert run.terminal
     at = (
         now
@@ -158,13 +166,17 @@ def stopped(run: Run, now: int) -> Transition:
 
 
 def annotate(run: Run, /, **changes: Any) -> Run:
-    """The row of a run that has ended, with what may still be noted on it; its time stays."""
+    """Return the changed row of an ended run. `updated_at` stays the same."""
     new = replace(run, version=run.version + 1, **changes)
     return replace(new, due_at=due_at(new))
 
 
-def renewed(run: Run, now: int) -> dict[str, Any]:
-    """What an append changes of a pushed run: its service lives. Nothing for any other, nor within the same minute."""
+def lease_renewal(run: Run, now: int) -> dict[str, Any]:
+    """Return the fields that renew the lease of a pushed run after an append, as a sign that its service is
+    alive.
+
+    Empty for other runs, and if the lease was renewed less than `limits.push_renewal_ms` ago.
+    """
     if run.push_service_id is None or run.lease_token is None or run.lease_ms is None:
         return {}
     until = now + run.lease_ms
@@ -178,7 +190,7 @@ def not_active(run: Run) -> Error:
 
 
 def log_full(run: Run) -> bool:
-    """Whether only the place of the terminal event is left."""
+    """Whether the log has room for the terminal event only."""
     return run.latest_event_id >= limits.events_per_run_max - 1
 
 
@@ -195,5 +207,5 @@ def attempt_ended(run: Run, now: int, outcome: AttemptOutcome, error: bytes | No
 
 
 def parked(run: Run, now: int, error: bytes | None = None) -> Transition:
-    """A worker lets go of a run that waits: no attempt is lost by that."""
+    """End the lease of a waiting run. The attempt does not count as lost."""
     return Transition(rewrite(run, now, **NO_LEASE), ended=attempt_ended(run, now, "parked", error))

@@ -1,4 +1,4 @@
-"""Holding a run back from claims."""
+"""Pause a run."""
 
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import EndedAttempt, Transition
@@ -7,11 +7,11 @@ from runstead.core.runs.transitions.wait import already_waiting
 
 
 def pause(run: Run, *, now: int) -> Transition:
-    """Stop the run until an unpause, which is a resume. A paused run stays as it is.
+    """Stop the run until it is resumed with an unpause. A second pause changes nothing.
 
-    A worker that holds it loses its lease at once, and learns of that at its next renewal or append; the attempt is
-    not counted as lost. Whoever claims the run after the unpause begins the next one. A run that was in the queue
-    keeps its place there.
+    A worker that holds the run loses its lease at once and gets an error at its next renewal or append. The
+    attempt does not count as lost. The claim after the unpause starts the next attempt. A queued run keeps
+    its place in the queue. RUN_NOT_ACTIVE, RUN_ALREADY_WAITING.
     """
     if run.terminal:
         raise not_active(run)

@@ -1,4 +1,4 @@
-"""Pushed runs: sent to a service, taken by it, or not delivered; and stopped there after a cancel."""
+"""Pushed runs: dispatch to a push service, its answer, and the stop after a cancel."""
 
 from typing import Any, Final
 
@@ -17,10 +17,11 @@ UNREACHED: Final = "No active push service takes the runs of this agent"
 
 
 def dispatch(run: Run, *, now: int, service: PushService | None, token: str, dice: float) -> Transition:
-    """Begin the attempt to hand a run over. The caller holds the row's lock and has found it due.
+    """Start an attempt that sends the run to the service. The caller holds the row's lock and has checked
+    that it is due.
 
-    Without a service the try has failed before it began. A short lease covers the call: where the server dies in it,
-    the lease ends and the run is sent again.
+    Without a service the dispatch fails at once. The attempt has a short lease: if the server dies during the
+    call, the lease expires and the run is sent again.
     """
     if service is None:
         return undelivered(run, now=now, reason=UNREACHED, dice=dice)
@@ -29,8 +30,10 @@ def dispatch(run: Run, *, now: int, service: PushService | None, token: str, dic
 
 
 def dispatched(run: Run, *, now: int, token: str) -> Transition:
-    """The service has taken the run: from now on it may be silent for `limits.push_silence_ms`. Unchanged where the
-    attempt is over: the service was quicker than its own answer, or the run was cancelled.
+    """Record that the service accepted the run. Its lease is now `limits.push_silence_ms`.
+
+    Changes nothing if the attempt has ended: the service completed the run before it answered, or the run was
+    cancelled.
     """
     if run.terminal or run.lease_token != token:
         return Transition(run, accepted=False)
@@ -48,27 +51,27 @@ def undelivered(
     final: bool = False,
     retry_after_ms: int | None = None,
 ) -> Transition:
-    """A try to hand the run over came to nothing: another after a backoff, while there is one and it is not `final`.
+    """Record a failed dispatch. It is retried after a backoff, unless it is `final` or no retries are left.
 
-    `token` is the one of the attempt that failed, None where none began.
+    `token` is the lease token of the failed attempt, None if no attempt was started.
     """
     if run.terminal or run.lease_token != token:
         return Transition(run, accepted=False)
     if token is not None and (run.status is not RUNNING or run.lease_ms != limits.dispatch_lease_ms):
-        # It waits already: the service has the run, whatever became of its answer.
+        # The service already works on the run: only its answer was lost.
         return dispatched(run, now=now, token=token)
     failures = run.push_failures + 1
     ended = None
     if token is not None:
         assert run.attempt_started_at is not None
-        told = msgspec.json.encode({"message": reason})
+        error = msgspec.json.encode({"message": reason})
         ended = EndedAttempt(
             attempt=run.attempt,
             lease_owner=run.lease_owner,
             started_at=run.attempt_started_at,
             ended_at=now,
             outcome="dispatch_failed",
-            error=told,
+            error=error,
         )
     if final or failures >= limits.dispatch_tries_max:
         ending = fail(replace(run, push_failures=failures), now, "DISPATCH_FAILED", reason)
@@ -80,7 +83,10 @@ def undelivered(
 
 
 def stopped_by_service(run: Run, *, now: int) -> Transition:
-    """The service of a cancelled run was told to stop, or could not be told. Noted once."""
+    """Record that the service of a cancelled run has stopped, or could not be reached.
+
+    The first record stays.
+    """
     if run.cancel_requested_at is None or run.cancel_stopped_at is not None:
         return Transition(run, accepted=False)
     return stopped(run, now)

@@ -1,4 +1,4 @@
-"""What may be done with a run's record, whatever its state: naming it, and deleting it once it is over."""
+"""Changes of a run's record: rename it, add an artifact, delete it."""
 
 from collections.abc import Mapping
 
@@ -6,30 +6,32 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import Stored, find, told, with_stored
+from runstead.core.runs.artifact import Stored, decode_artifacts, find, with_stored
 from runstead.core.runs.event import artifact_stored
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions.machine import Fence, log_full, not_active, rewrite
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """At which versions the caller has seen the run; `any`: it does not matter."""
+class IfMatch(msgspec.Struct, frozen=True):
+    """The run versions of an If-Match header (RFC 9110, 13.1.1). `any` stands for `*`."""
 
     versions: frozenset[int] = frozenset()
     any: bool = False
 
 
-def rename(run: Run, *, now: int, names: Mapping[str, str | bytes | None], seen: Seen | None) -> Transition:
-    """Set `title` and `labels`, those that are given. Nobody overwrites what they have not read: PRECONDITION_REQUIRED
-    without `seen`, PRECONDITION_FAILED at another version.
+def rename(
+    run: Run, *, now: int, names: Mapping[str, str | bytes | None], if_match: IfMatch | None
+) -> Transition:
+    """Set `title`, `labels` or both. A caller cannot overwrite a version that it has not read:
+    PRECONDITION_REQUIRED without `if_match`, PRECONDITION_FAILED at another version.
     """
     assert names.keys() <= {"title", "labels"}, names
-    if seen is None:
+    if if_match is None:
         raise Error(
-            "PRECONDITION_REQUIRED", "Send If-Match with the ETag of the run as you have read it, or with *"
+            "PRECONDITION_REQUIRED", "Send If-Match with the ETag of the run that you have read, or with *"
         )
-    if not seen.any and run.version not in seen.versions:
+    if not if_match.any and run.version not in if_match.versions:
         raise Error("PRECONDITION_FAILED", "The run has changed since it was read: read it again")
     if all(getattr(run, name) == value for name, value in names.items()):
         return Transition(run, duplicate=True)
@@ -37,8 +39,11 @@ def rename(run: Run, *, now: int, names: Mapping[str, str | bytes | None], seen:
 
 
 def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transition:
-    """Put an artifact whose content is kept by now on the run's list. `duplicate`: it is there already, the same bytes
-    under the same name; others under the name take its place. RUN_NOT_ACTIVE, ARTIFACT_LIMIT_REACHED.
+    """Add an artifact, whose content is already stored, to the run's list. An artifact with the same name is
+    replaced.
+
+    `duplicate`: the list already has the same bytes under the same name. RUN_NOT_ACTIVE,
+    ARTIFACT_LIMIT_REACHED.
     """
     fence.check(run)
     if run.terminal:
@@ -46,7 +51,7 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
     same = find(run.artifacts, new.name)
     if same is not None and (same.sha256, same.media_type) == (new.sha256, new.media_type):
         return Transition(run, duplicate=True)
-    if same is None and len(told(run.artifacts)) >= limits.artifacts_max:
+    if same is None and len(decode_artifacts(run.artifacts)) >= limits.artifacts_max:
         raise Error("ARTIFACT_LIMIT_REACHED", f"A run has at most {limits.artifacts_max} artifacts")
     changes: dict[str, object] = {"artifacts": with_stored(run.artifacts, new)}
     if log_full(run):
@@ -56,9 +61,9 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
 
 
 def delete(run: Run) -> Transition:
-    """Remove the run with all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
+    """Delete the run with everything that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
     if not run.terminal:
         raise Error("RUN_NOT_TERMINAL", f"Only a run that has ended can be deleted: it is {run.status.value}")
     if run.descendants_total:
-        raise Error("RUN_HAS_CHILDREN", "The run has runs below it: delete those first")
+        raise Error("RUN_HAS_CHILDREN", "The run has descendants: delete those first")
     return Transition(run, deletes=True, family_total=-1)

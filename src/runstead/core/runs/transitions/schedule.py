@@ -1,4 +1,4 @@
-"""How a schedule brings a run about."""
+"""Create a run of a schedule."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from runstead.core.schedules.schedule import Schedule, fired
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True):
-    """Who fires, and the ids that a new run and what comes with it shall have."""
+    """The caller of a firing, and the ids of the new run, its message and its conversation."""
 
     run_id: str
     uid: str
@@ -30,10 +30,11 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fire(loaded: Loaded, firing: Firing) -> Transition:
-    """A run of the wanted schedule, with its conversation where the schedule makes one, and the schedule's counters;
-    or the run that this id has already brought about.
+    """Create a run of the loaded schedule, and its conversation if the schedule creates one. Count it on the
+    schedule.
 
-    NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING; RUN_ID_CONFLICT where the id is taken by a run that is not the schedule's.
+    If the schedule already has a run with this id, that run is the result. NOT_FOUND, SCHEDULE_COMPLETED,
+    SCHEDULE_DELETING; RUN_ID_CONFLICT if the id belongs to a run that is not of this schedule.
     """
     schedule = loaded.schedule
     if schedule is None:
@@ -41,11 +42,12 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
     if loaded.run is not None:
         if loaded.run.schedule_id != schedule.id:
             raise Error(
-                "RUN_ID_CONFLICT", f"The run id {loaded.run.run_id} is taken by a run of something else"
+                "RUN_ID_CONFLICT",
+                f"The run id {loaded.run.run_id} is taken by a run that is not of this schedule",
             )
         return Transition(loaded.run, duplicate=True)
     if schedule.status == "deleting":
-        raise Error("SCHEDULE_DELETING", "The schedule is being deleted and starts no more")
+        raise Error("SCHEDULE_DELETING", "The schedule is being deleted and starts no more runs")
     changed = fired(schedule, loaded.now)
     members: dict[str, Any] = {"owner_kind": "project", "owner_id": schedule.project_id}
     conversation, message = None, None
@@ -83,7 +85,7 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         missed_since=firing.missed_since,
         **members,
     )
-    born = create(
+    created = create(
         run,
         now=loaded.now,
         parent=None,
@@ -91,11 +93,14 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         message=message,
         push_service_id=loaded.push_service_id,
     )
-    return replace(born, schedule=changed, conversation=conversation)
+    return replace(created, schedule=changed, conversation=conversation)
 
 
 def _conversation(schedule: Schedule, firing: Firing, now: int) -> Conversation | None:
-    """An agent run always speaks somewhere: with the mode `none`, in a conversation made for this task alone."""
+    """Return the new conversation of an agent run, None if it uses an existing one.
+
+    The mode `none` also creates one.
+    """
     if schedule.conversation_mode == "existing":
         return None
     return Conversation(
@@ -111,14 +116,14 @@ def _conversation(schedule: Schedule, firing: Firing, now: int) -> Conversation 
 
 
 def _agent(schedule: Schedule, firing: Firing, place: str) -> dict[str, Any]:
-    """What an agent run has instead: it is told the prompt of the schedule's config."""
+    """Return the fields of an agent run, whose input is the prompt of the schedule's config."""
     prompt = agent_defaults.Prompt(
         agent_id=schedule.target_id,
         conversation_id=place,
         message_id=firing.message_id,
-        texts=agent_defaults.prompt_of(schedule.config),
+        texts=agent_defaults.prompt_texts(schedule.config),
         branch_id=schedule.runtime_target_branch_id,
         requested_by_user_id=firing.requested_by_user_id,
     )
-    members = agent_defaults.members(prompt, schedule.project_id, firing.run_id)
+    members = agent_defaults.agent_run_fields(prompt, schedule.project_id, firing.run_id)
     return {"config": schedule.config, **members}

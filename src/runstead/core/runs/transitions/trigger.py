@@ -1,4 +1,4 @@
-"""How a call of a trigger brings a run about."""
+"""Create a run when a trigger is called."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, NewMessage, Transition
 from runstead.core.runs.transitions import agent_defaults
 from runstead.core.runs.transitions.create import create
-from runstead.core.schedules.trigger import Trigger, refuse_other
+from runstead.core.schedules.trigger import Trigger, refuse_other_payload
 
 
 class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What was sent (`payload`: JSON text), and the ids that a new run and what comes with it shall have."""
+    """The sent `payload` (JSON text), and the ids of the new run, its message and its conversation."""
 
     run_id: str
     uid: str
@@ -25,14 +25,15 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes | None = None
 
 
-def call(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
-    """A run of the trigger's target, an agent's with its conversation where the trigger names none; or the run that this
-    id has already brought about.
+def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
+    """Create a run of the trigger's target. An agent run gets a new conversation unless the trigger names
+    one.
 
-    IDEMPOTENCY_KEY_REUSED where that one got another payload; REQUEST_SNAPSHOT_TOO_LARGE.
+    If a run with this id exists, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with
+    another payload; REQUEST_SNAPSHOT_TOO_LARGE.
     """
     if loaded.run is not None:
-        refuse_other(loaded.run, made.payload)
+        refuse_other_payload(loaded.run, made.payload)
         return Transition(loaded.run, duplicate=True)
     kind, _, target_id = trigger.target.partition(":")
     members: dict[str, Any] = {"owner_kind": "project", "owner_id": trigger.project_id}
@@ -69,7 +70,7 @@ def call(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
         input=made.payload,
         **members,
     )
-    born = create(
+    created = create(
         run,
         now=loaded.now,
         parent=None,
@@ -77,21 +78,21 @@ def call(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
         message=message,
         push_service_id=loaded.push_service_id,
     )
-    return replace(born, conversation=conversation)
+    return replace(created, conversation=conversation)
 
 
 def _agent(trigger: Trigger, made: TriggerCall, place: str, agent_id: str) -> dict[str, Any]:
-    """The agent is told the trigger's prompt and what was sent: a text as it is, anything else as JSON."""
-    told = None if made.payload is None else msgspec.json.decode(made.payload)
-    texts = agent_defaults.prompt_of(trigger.config)
-    if told is not None and told != "":
-        texts.append(told if isinstance(told, str) else bytes(made.payload or b"").decode())
+    """Return the fields of an agent run. Its input is the trigger's prompt and the payload: a string as it
+    is, any other value as JSON.
+    """
+    payload = None if made.payload is None else msgspec.json.decode(made.payload)
+    texts = agent_defaults.prompt_texts(trigger.config)
+    if payload is not None and payload != "":
+        texts.append(payload if isinstance(payload, str) else bytes(made.payload or b"").decode())
     prompt = agent_defaults.Prompt(
         agent_id=agent_id, conversation_id=place, message_id=made.message_id, texts=texts
     )
-    members = agent_defaults.members(prompt, trigger.project_id, made.run_id)
+    members = agent_defaults.agent_run_fields(prompt, trigger.project_id, made.run_id)
     if len(members["request_snapshot"]) >= limits.request_snapshot_bytes_max:
-        raise Error(
-            "REQUEST_SNAPSHOT_TOO_LARGE", "What the agent would be told must be less than 2 MiB as JSON"
-        )
+        raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "The agent's start payload must be less than 2 MiB as JSON")
     return members

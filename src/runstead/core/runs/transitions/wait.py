@@ -1,4 +1,4 @@
-"""Waiting for something from outside, and getting it."""
+"""Wait for something from outside, and resume."""
 
 from typing import Any, Final
 
@@ -35,10 +35,11 @@ def wait(
     waiting_run_id: str | None = None,
     release: bool = False,
 ) -> Transition:
-    """Hold the run until something comes from outside. A worker keeps its lease until it releases or loses it.
+    """Let the run wait until it is resumed. A worker keeps its lease until it releases or loses it.
 
-    `earlier` is the receipt of an answer that this call has got already, in an attempt before this one: the run then
-    does not wait, since nobody would answer twice. With `release` the attempt ends here, and none is lost by it.
+    `earlier` is the receipt of an answer that an earlier attempt got for the same tool call: then the run
+    does not wait, because the answer is not sent twice. With `release` the attempt ends here and does not
+    count as lost.
     """
     fence.check(run)
     if run.terminal:
@@ -66,7 +67,7 @@ def wait(
     return Transition(new, ended=attempt_ended(run, now, "parked") if leaves else None)
 
 
-#: What each type of resume answers.
+#: Type of a resume → the waiting reason that it answers.
 RESUMES: Final[dict[str, StoredReason]] = {
     "tool_result": "tool",
     "approval": "approval",
@@ -88,7 +89,10 @@ def resume(
     receipt: Receipt | None,
     earlier: Receipt | None,
 ) -> Transition:
-    """Bring what a waiting run waits for. `earlier` is the receipt of an answer already given for this call."""
+    """Resume a waiting run with a result.
+
+    `earlier` is the receipt of an earlier answer to the same tool call.
+    """
     if run.terminal:
         raise not_active(run)
     if earlier is not None:
@@ -104,7 +108,7 @@ def resume(
     if run.waiting_run_id is not None:
         raise Error(
             "TOOL_RESULT_CONFLICT",
-            f"The run waits for the end of run {run.waiting_run_id}: complete or cancel that one",
+            f"The run waits for the end of the run {run.waiting_run_id}: complete or cancel that run",
         )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
@@ -116,18 +120,19 @@ def resume(
     if log_full(run):
         raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
     if kind == "tool_result":
-        told = event.tool_result(tool_call_id, result, is_error=is_error)
+        result_event = event.tool_result(tool_call_id, result, is_error=is_error)
     else:
-        told = event.resumed(kind, tool_call_id, result, is_error=is_error)
-    return Transition(resumed(run, now), events=(told,), receipt=receipt)
+        result_event = event.resumed(kind, tool_call_id, result, is_error=is_error)
+    return Transition(resumed(run, now), events=(result_event,), receipt=receipt)
 
 
 def already_waiting(run: Run) -> Error:
     why = "is paused" if run.paused else f"already waits (reason {run.waiting_reason})"
-    return Error("RUN_ALREADY_WAITING", f"The run {why}: resume that first")
+    return Error("RUN_ALREADY_WAITING", f"The run {why}: resume it first")
 
 
 def resumed(run: Run, now: int) -> Run:
+    """Return the row of a run that continues: at its worker, or back in the queue."""
     held = run.lease_token is not None
     place = run.paused_available_at if run.paused_available_at is not None else now
     return rewrite(
@@ -136,7 +141,7 @@ def resumed(run: Run, now: int) -> Run:
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
         available_at=place if run.queued and not held else None,
-        # A timeout bounds work, not waiting: it starts anew.
+        # A timeout limits the work and not the wait, so it starts again.
         attempt_started_at=now if held else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,
         **NO_WAIT,

@@ -23,16 +23,14 @@ from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
-from runstead.engines.postgres.concurrency import lock_slots
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
-from runstead.engines.postgres.inputs import load_input
-from runstead.engines.postgres.push_services import services_reaching
+from runstead.engines.postgres.related import load_input, lock_slots, services_reaching
 from runstead.engines.postgres.schedules import lock as lock_schedules
 from runstead.engines.postgres.sql import Q
-from runstead.engines.sql.queue_partitions import apart_by_target, lines
+from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
 from runstead.engines.sql.run_rows import to_event
-from runstead.ports.store import ClaimQuery, DecideOne, RunKey, Written
+from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
 class Apply(NamedTuple):
@@ -43,7 +41,7 @@ class Apply(NamedTuple):
 
 
 class Claim(NamedTuple):
-    query: ClaimQuery
+    query: ClaimRequest
     decide: DecideOne
     idempotency: IdempotencyRecord | None
 
@@ -87,7 +85,7 @@ class _CommitGroup:
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
         self._slots = ConcurrencySlots({})
-        self._queues: dict[ClaimQuery, deque[int]] = {}
+        self._queues: dict[ClaimRequest, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
@@ -96,7 +94,7 @@ class _CommitGroup:
         """Lock the runs that commands name, and look up the stored answers to their idempotency keys."""
         await self._idempotency_records.load(command.idempotency for command in commands)
         named = self._named
-        wanted: dict[ClaimQuery, int] = defaultdict(int)
+        wanted: dict[ClaimRequest, int] = defaultdict(int)
         for command in commands:
             if isinstance(command, Claim):
                 if not self._idempotency_records.known(command.idempotency):
@@ -129,18 +127,20 @@ class _CommitGroup:
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
-    async def _claim_at_once(self, query: ClaimQuery, limit: int) -> bool:
+    async def _claim_at_once(self, query: ClaimRequest, limit: int) -> bool:
         """For a group of claims of one kind: read what `load` reads, and lock the next runs, with one statement.
 
         False, with nothing locked, if the project has concurrency limits: those are counted under a lock before runs are
         locked.
         """
-        chosen = list(lines(query, limit, self._slots, query.targets))
+        chosen = list(partitions(query, limit, self._slots, query.targets))
         if not chosen:
             return False
         sql, arguments = first_claim_sql(chosen)
         own, project = self._transaction.own_time(), query.project_id
-        rows = await self._connection.fetch(sql, own, project, limit, [], limits.commit_group_max, *arguments)
+        rows = await self._connection.fetch(
+            sql, own, project, limit, [], limits.batch_commands_max, *arguments
+        )
         told = rows[0]
         self._transaction.see(told["now"], told["xid"])
         if told["limited"]:
@@ -150,19 +150,19 @@ class _CommitGroup:
         self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
         return True
 
-    async def _lock_queue(self, query: ClaimQuery, limit: int) -> None:
+    async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
         """Lock the next runs for all claims of one kind. Runs that another command of the group names are left out."""
         targets: Sequence[str] = query.targets
-        if apart_by_target(query, self._slots):
+        if needs_target_partitions(query, self._slots):
             found = await self._connection.fetch(Q["queued_targets"], query.project_id)
             targets = [row[0] for row in found]
-        chosen = list(lines(query, limit, self._slots, targets))
+        chosen = list(partitions(query, limit, self._slots, targets))
         runs: list[Run] = []
         if chosen:
             sql, arguments = claim_sql(chosen)
             taken = list(self.draft.runs)
             # With limits, no other transaction claims in the project at the same time.
-            spare = 0 if self._slots.any_in(query.project_id) else limits.commit_group_max
+            spare = 0 if self._slots.has_limits(query.project_id) else limits.batch_commands_max
             now, project = self._transaction.now, query.project_id
             rows = await self._connection.fetch(sql, now, project, limit, taken, spare, *arguments)
             # A run that a command names, stored after the names were looked up, is left for the next claim.
@@ -170,7 +170,7 @@ class _CommitGroup:
                 row
                 for row in rows
                 if RunKey(row["project_id"], row["run_id"]) not in self._named
-                and self._slots.take_one(row["project_id"], row["target"])
+                and self._slots.take_slot(row["project_id"], row["target"])
             )
         self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
 

@@ -1,8 +1,8 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
-All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
-idempotency records, family counters and batch counters, each sorted. Webhook deliveries are new rows without a unique
-name: they wait for no other transaction.
+Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
+schedules, conversations, new runs, idempotency records, counters of families and counters of batches, each sorted.
+Deliveries to webhooks are new rows of no name: they wait for nobody.
 """
 
 from collections import defaultdict
@@ -25,13 +25,13 @@ from runstead.engines.postgres.batch_counts import count
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.families import FamilyLog
-from runstead.engines.postgres.inputs import add_input, close_input
 from runstead.engines.postgres.messages import add_messages, delete_message, lock_live
+from runstead.engines.postgres.related import add_conversation, add_input, close_input
 from runstead.engines.postgres.rollups import note_gone
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.schedules import note_ends, rewrite
 from runstead.engines.postgres.sql import Q
-from runstead.engines.postgres.webhooks import Telling, tell
+from runstead.engines.postgres.webhooks import RunEvent, add_deliveries
 from runstead.engines.sql.run_rows import event_row
 from runstead.ports.store import RunKey
 
@@ -52,7 +52,7 @@ class Draft:
         self._closed: list[ClosedInput] = []
         self._schedules: list[tuple[Schedule, Schedule]] = []
         self._ends: list[Run] = []
-        self._told: list[Telling] = []
+        self._run_events: list[RunEvent] = []
         self.unhooked: set[str] = set()
         """Projects that are known to have no webhooks."""
         self._deleted: list[Run] = []
@@ -133,7 +133,7 @@ class Draft:
         if write.ends_schedule_run:
             self._ends.append(run)
         if write.webhook_event is not None and run.project_id not in self.unhooked:
-            self._told.append(Telling(run, write.webhook_event, write.now))
+            self._run_events.append(RunEvent(run, write.webhook_event, write.now))
         self._entries += write.rollup_entries
 
     def take_schedule(self, old: Schedule, new: Schedule) -> None:
@@ -173,8 +173,8 @@ class Draft:
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"
-        if self._told:
-            await tell(connection, self._told)
+        if self._run_events:
+            await add_deliveries(connection, self._run_events)
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
 
@@ -188,7 +188,7 @@ class Draft:
         if self._events:
             together.append(Write(Q["add_events"], self._event_rows()))
         if self._idempotency_records:
-            together.append(Write(Q["add_seals"], self._idempotency_records))
+            together.append(Write(Q["add_idempotency_records"], self._idempotency_records))
         if self._entries:
             together.append(Write(Q["add_rollup_entries"], self._entries))
         await run_together(connection, together, few=len(new) + len(changed) == 1)
@@ -212,7 +212,7 @@ class Draft:
 
     async def _write_conversations(self, connection: Connection) -> None:
         for conversation in self._conversations:
-            await connection.execute(Q["add_conversation"], *astuple(conversation)[:-1])  # all but seq
+            await add_conversation(connection, conversation)
         named = {message.conversation_id for message in self._messages}
         named |= {request.conversation_id for request in self._opened}
         if named:

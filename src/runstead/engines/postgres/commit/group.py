@@ -35,7 +35,7 @@ class _Waiting(NamedTuple):
 
 class GroupCommit:
     def __init__(self, url: str, clock: Clock, decide: Decider) -> None:
-        self._transactions = Transactions(url, clock, limits.commit_groups_max, chained=True)
+        self._transactions = Transactions(url, clock, limits.batches_max, chained=True)
         self._decide = decide
         self._queue: deque[_Waiting] = deque()
         self._flushers: set[asyncio.Task[None]] = set()
@@ -66,20 +66,20 @@ class GroupCommit:
     def _worth_another(self) -> bool:
         """Whether enough commands wait to start one more transaction beside those that run."""
         busy = len(self._flushers)
-        return len(self._queue) > busy * limits.commit_group_worth and busy < limits.commit_groups_max
+        return len(self._queue) > busy * limits.batch_commands_min and busy < limits.batches_max
 
     def _begin(self) -> None:
         self._flushers.add(asyncio.ensure_future(self._flush()))
 
     def _check_later(self) -> None:
-        if self._timer is None and self._queue and len(self._flushers) < limits.commit_groups_max:
-            self._timer = asyncio.get_running_loop().call_later(limits.commit_group_patience_s, self._hurry)
+        if self._timer is None and self._queue and len(self._flushers) < limits.batches_max:
+            self._timer = asyncio.get_running_loop().call_later(limits.batch_wait_s_max, self._hurry)
 
     def _hurry(self) -> None:
         """Start another transaction if one takes long, for example because it waits for a row."""
         self._timer = None
         now = asyncio.get_running_loop().time()
-        if self._queue and now - self._queue[0].since >= limits.commit_group_patience_s:
+        if self._queue and now - self._queue[0].since >= limits.batch_wait_s_max:
             self._begin()
         self._check_later()
 
@@ -101,11 +101,11 @@ class GroupCommit:
             while more:
                 await asyncio.sleep(0)  # commands of this iteration of the event loop join the group
                 group: list[_Waiting] = []
-                while self._queue and len(group) < limits.commit_group_max:
+                while self._queue and len(group) < limits.batch_commands_max:
                     group.append(self._queue.popleft())
                 if group:
                     self._deliver(group, await self._commit([waiting.command for waiting in group]))
-                more = len(self._queue) > (len(self._flushers) - 1) * limits.commit_group_worth
+                more = len(self._queue) > (len(self._flushers) - 1) * limits.batch_commands_min
         finally:
             # Not in a callback: no command may count on a flusher that has ended.
             self._flushers.discard(task)

@@ -1,4 +1,4 @@
-// Lists that are asked for again leave alone what somebody is marking just now.
+// Polled lists are not replaced while text in them is selected.
 (() => {
   "use strict";
 

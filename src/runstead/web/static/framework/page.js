@@ -1,4 +1,4 @@
-// What every page does with JavaScript. Without it all can be read, and every form works.
+// Shared by all pages. Without JavaScript everything is readable, and every form works.
 (() => {
   "use strict";
 
@@ -12,7 +12,7 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
-  function tellTimes(root = document) {
+  function showTimes(root = document) {
     const now = Date.now();
     for (const time of root.querySelectorAll("time[datetime]:not([data-exact])")) {
       const then = new Date(time.dateTime);
@@ -21,18 +21,18 @@
     }
   }
 
-  tellTimes();
-  setInterval(tellTimes, 10_000);
-  document.addEventListener("runstead:parts", (event) => tellTimes(event.target)); // put in by a script of ours
-  document.addEventListener("htmx:afterSwap", () => tellTimes()); // before it is painted
-  document.addEventListener("htmx:load", (event) => tellTimes(event.detail.elt.parentElement ?? document));
+  showTimes();
+  setInterval(showTimes, 10_000);
+  document.addEventListener("runstead:parts", (event) => showTimes(event.target)); // inserted by one of our scripts
+  document.addEventListener("htmx:afterSwap", () => showTimes()); // before it is painted
+  document.addEventListener("htmx:load", (event) => showTimes(event.detail.elt.parentElement ?? document));
 
   document.addEventListener("submit", (event) => {
     const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
     if (question && !confirm(question)) event.preventDefault();
   });
 
-  // Single keys can be switched off (WCAG 2.2, 2.1.4): who dictates says letters all the time.
+  // Single-key shortcuts can be switched off (WCAG 2.2, 2.1.4), since speech input types letters.
   const keys = document.getElementById("keys");
   const keysOn = () => localStorage.getItem("runstead.keys") !== "off" && !keys?.open;
   if (keys) {
@@ -47,7 +47,7 @@
   }
   window.runstead = {keysOn};
 
-  // The colours that the reader chose; theme.js has put them in force.
+  // The choice of colours; theme.js has already applied it.
   const theme = document.getElementById("theme");
   if (theme) {
     const choice = document.getElementById("theme-choice");
@@ -61,7 +61,7 @@
     });
   }
 
-  // A menu closes where the reader goes on elsewhere.
+  // A menu closes on a click elsewhere.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
@@ -83,7 +83,7 @@
     }
   });
 
-  // An event stream that is opened again may tell once more what is on the page already: each message has a number.
+  // A stream that reconnects may repeat messages. Each message has a number: skip those that the page has.
   const seen = new WeakMap();
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
     const source = event.detail.target, number = Number(event.detail.lastEventId);
@@ -94,22 +94,22 @@
     else seen.set(place, [number, source]);
   });
 
-  // A browser keeps six connections to a server, and each page that is followed live holds one: what nobody has looked at
-  // for a while lets go of its own, and goes on once it is looked at again.
+  // A browser allows six connections to a server, and each live page holds one. A hidden tab closes its stream after a
+  // while, and opens it again when it becomes visible.
   const followed = new Map();
-  let rest = 0, resting = false;
+  let timer = 0, suspended = false;
   document.addEventListener("htmx:sseOpen", (event) => followed.set(event.target, event.detail.source));
   document.addEventListener("visibilitychange", () => {
-    clearTimeout(rest);
+    clearTimeout(timer);
     if (document.visibilityState === "hidden") {
-      rest = setTimeout(() => {
-        resting = true;
-        document.dispatchEvent(new Event("runstead:unseen"));
+      timer = setTimeout(() => {
+        suspended = true;
+        document.dispatchEvent(new Event("runstead:hidden"));
         for (const source of followed.values()) source.close();
       }, 20_000);
-    } else if (resting) {
-      resting = false;
-      document.dispatchEvent(new Event("runstead:seen"));
+    } else if (suspended) {
+      suspended = false;
+      document.dispatchEvent(new Event("runstead:visible"));
       for (const place of followed.keys()) {
         if (!place.isConnected) followed.delete(place);
         else for (const part of [place, ...place.querySelectorAll("[sse-swap]")]) htmx.trigger(part, "htmx:afterProcessNode");

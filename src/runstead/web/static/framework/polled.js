@@ -1,12 +1,12 @@
-// Parts that are asked for again every few seconds (`data-keeps`) keep what the reader does in them.
+// Parts that are polled (`data-keeps`) keep the user's focus, selection and scroll position.
 (() => {
   "use strict";
 
   const last = new WeakMap();
   let kept = null;
 
-  // The tokens of forms differ each time, and tell the reader nothing.
-  const plain = (html) => html.replace(/name="once" value="[^"]*"/g, "");
+  // Form tokens differ in each response and are not visible.
+  const plain = (html) => html.replace(/name="form_token" value="[^"]*"/g, "");
 
   function selects(part) {
     const selection = document.getSelection();
@@ -16,13 +16,13 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     const part = event.detail.target;
     if (!part.matches("[data-keeps]") || !event.detail.shouldSwap) return;
-    const told = plain(event.detail.xhr.responseText);
+    const html = plain(event.detail.xhr.responseText);
     const writing = document.activeElement?.matches("input, select, textarea") && part.contains(document.activeElement);
-    if (last.get(part) === told || selects(part) || writing) {
+    if (last.get(part) === html || selects(part) || writing) {
       event.detail.shouldSwap = false;
       return;
     }
-    last.set(part, told);
+    last.set(part, html);
     kept = {
       open: [...part.querySelectorAll("details[id]")].filter((one) => one.open).map((one) => one.id),
       shut: [...part.querySelectorAll("details[id]")].filter((one) => !one.open).map((one) => one.id),

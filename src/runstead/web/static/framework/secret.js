@@ -1,4 +1,4 @@
-// A secret that is shown once: it can be copied, and is not left behind in a page that the browser keeps.
+// The page of a secret: copies it, and removes it when the browser leaves the page, which may be cached.
 (() => {
   "use strict";
 
@@ -11,5 +11,5 @@
       copies.textContent = "Copied";
     });
   }
-  window.addEventListener("pagehide", () => { secret.textContent = "It was shown once"; });
+  window.addEventListener("pagehide", () => { secret.textContent = "Shown only once"; });
 })();

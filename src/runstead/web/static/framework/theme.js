@@ -1,7 +1,7 @@
-// Before anything is drawn, so that no page flashes in colours that were not chosen: light, dark, or as the system has it.
+// Applies the chosen colours before the first paint, so that no page flashes in other colours.
 try {
   const chosen = localStorage.getItem("runstead.theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // No storage, no choice.
+  // Without storage the system's colours apply.
 }

@@ -1,16 +1,16 @@
-// The chart above the list of runs. Its numbers are also in the sentence below it, and in a table of their own.
+// The chart above the list of runs. The sentence below it and a table contain the same numbers.
 (() => {
   "use strict";
 
   const part = document.getElementById("chart"), place = document.getElementById("plot");
-  const said = document.getElementById("chart-said");
+  const caption = document.getElementById("chart-summary");
   const statuses = ["completed", "failed", "cancelled", "running", "waiting", "pending"];
   const refresh_ms = 5000;
   let plot = null, data = null;
 
-  // Colours are those of the stylesheet, as they are now.
+  // Colours come from the stylesheet, which may change them.
   const colour = (name) => getComputedStyle(part.querySelector(`[data-series=${name}]`)).color;
-  const quiet = () => getComputedStyle(said).color;
+  const quiet = () => getComputedStyle(caption).color;
   const faint = () => getComputedStyle(part).borderTopColor;
 
   function length(ms) {
@@ -24,13 +24,13 @@
   const timed = () => data.p95_ms.some((one) => one !== null);
   const moment = (ms, seconds) => new Date(ms).toISOString().slice(0, seconds ? 19 : 16).replace("T", " ");
 
-  // Where a day begins, the axis says which.
+  // At the start of a day, the axis shows its date.
   function day(at, n, step) {
     const begins = at[n] % 86_400 === 0 && (step < 86_400 ? n > 0 : true);
     return begins ? moment(at[n] * 1000).slice(5, 10) : undefined;
   }
 
-  // Bars stand on one another: each series is the sum of those up to it, and the highest is drawn first.
+  // Bars are stacked: each series is a running sum, and the highest is drawn first.
   function columns(found) {
     const per_minute = 60_000 / found.width_ms, sums = [];
     let below = found.begins_at.map(() => 0);
@@ -71,12 +71,12 @@
           const at = (pixels) => Math.round(u.posToVal(pixels, "x")) * 1000;
           zoom(at(u.select.left), at(u.select.left + u.select.width));
         }],
-        setCursor: [(u) => tell(u.cursor.idx)],
+        setCursor: [(u) => describe(u.cursor.idx)],
       },
     }, columns(data), place);
   }
 
-  // The stretch that was drawn over becomes the list's From and To.
+  // The dragged range becomes From and To of the list.
   function zoom(since, until) {
     const address = new URL(location.href);
     for (const name of ["cursor", "trail"]) address.searchParams.delete(name);
@@ -85,16 +85,16 @@
     location.assign(address);
   }
 
-  function tell(at) {
+  function describe(at) {
     const begins = data.begins_at[at];
     if (at === null || at === undefined || begins === undefined) {
-      said.textContent = data.summary;
+      caption.textContent = data.summary;
       return;
     }
     const fine = data.width_ms % 60_000 !== 0;
     const counts = statuses.filter((one) => data.counts[one][at]).map((one) => `${data.counts[one][at]} ${one}`);
     const took = data.p50_ms[at] === null ? "" : ` · p50 ${length(data.p50_ms[at])}, p95 ${length(data.p95_ms[at])}`;
-    said.textContent = `${moment(begins, fine)} to ${moment(begins + data.width_ms, fine).slice(11)} UTC: `
+    caption.textContent = `${moment(begins, fine)} to ${moment(begins + data.width_ms, fine).slice(11)} UTC: `
       + (counts.join(", ") || "no run") + took;
   }
 
@@ -107,17 +107,17 @@
       const answer = await fetch(part.dataset.address, {headers: {Accept: "application/json"}});
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       data = await answer.json();
-      if (plot && plot.cursor.left < 0 || !plot) said.textContent = data.summary;
+      if (plot && plot.cursor.left < 0 || !plot) caption.textContent = data.summary;
       if (plot) plot.setData(columns(data));
       else make();
       part.dataset.drawn = fetched_at;
-    } catch (trouble) {
-      said.textContent = `The chart could not be loaded (${trouble.message}): reload the page.`;
+    } catch (error) {
+      caption.textContent = `The chart could not be loaded (${error.message}): reload the page.`;
     } finally {
       under_way = false;
     }
   }
-  // At most every 5 seconds, and not while nobody looks.
+  // At most every 5 seconds, and not in a hidden tab.
   function stale() {
     if (timer !== null) return;
     timer = setTimeout(() => {

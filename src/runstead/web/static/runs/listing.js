@@ -1,12 +1,12 @@
-// The list of runs: rows that follow what happens, keys that move through them, and what is done to checked ones.
+// The list of runs: live rows, keyboard navigation, and actions on checked rows.
 (() => {
   "use strict";
 
   const list = document.getElementById("list"), body = document.getElementById("rows");
-  const parted = () => body.dispatchEvent(new Event("runstead:parts", {bubbles: true}));
+  const dispatchParts = () => body.dispatchEvent(new Event("runstead:parts", {bubbles: true}));
 
-  // How long a run that goes on has taken so far.
-  function tellRunning() {
+  // The duration so far of runs that have not ended.
+  function showDurations() {
     for (const one of body.querySelectorAll("[data-since]")) {
       const seconds = Math.max(0, Math.round((Date.now() - Number(one.dataset.since)) / 1000));
       const [d, h, min] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600), Math.floor(seconds / 60)];
@@ -14,17 +14,17 @@
         : h < 48 ? `${h} h ${min % 60} min` : `${d} d ${h % 24} h`;
     }
   }
-  tellRunning();
-  setInterval(tellRunning, 1000);
+  showDurations();
+  setInterval(showDurations, 1000);
 
-  // Rows that the server tells of: each takes the place of the one with its number, or comes in its order.
+  // Rows from the server: each replaces the row with its number, or is inserted in order.
   const rowsIn = (html) => {
     const made = document.createElement("template");
     made.innerHTML = html;
     return [...made.content.querySelectorAll("tr")];
   };
-  // What a row looks like, but for what scripts have written into it.
-  const look = (row) => {
+  // A row's HTML without the text that scripts have written into it.
+  const appearance = (row) => {
     const copy = row.cloneNode(true);
     for (const one of copy.querySelectorAll("time, [data-since]")) {
       one.textContent = "";
@@ -37,13 +37,13 @@
   function put(row) {
     const old = document.getElementById(row.id);
     if ("gone" in row.dataset) {
-      if (old) takeOut(old);
+      if (old) removeRow(old);
     } else if (!old) {
-      if (row.classList.contains("left")) return;
+      if (row.classList.contains("unmatched")) return;
       row.classList.add("new");
       const below = [...body.rows].find((one) => Number(one.dataset.seq) < Number(row.dataset.seq));
       body.insertBefore(row, below ?? null);
-    } else if (look(old) !== look(row)) {
+    } else if (appearance(old) !== appearance(row)) {
       const box = old.querySelector("input"), at = reachable(old).indexOf(document.activeElement);
       if (box) row.querySelector("input").checked = box.checked;
       old.replaceWith(row);
@@ -51,54 +51,53 @@
     }
   }
 
-  // A row is not taken from under the reader's hand: not one that is checked or has the focus, and none while the pointer
-  // is over the list.
+  // A row that is checked or has the focus is not removed, and no row while the pointer is over the list.
   const held = (row) => row.contains(document.activeElement) || row.querySelector("input:checked");
-  function takeOut(row) {
-    if (held(row)) row.classList.add("left");
+  function removeRow(row) {
+    if (held(row)) row.classList.add("unmatched");
     else row.remove();
   }
   setInterval(() => {
     if (body.matches(":hover")) return;
-    for (const row of body.querySelectorAll("tr.left")) {
+    for (const row of body.querySelectorAll("tr.unmatched")) {
       row.dataset.age = Number(row.dataset.age ?? 0) + 1;
       if (row.dataset.age > 8 && !held(row)) row.remove();
     }
-    tellNone();
+    showEmpty();
   }, 1000);
 
-  function tellNone() {
+  function showEmpty() {
     document.getElementById("none").hidden = body.rows.length > 0;
   }
 
-  function take(html, all) {
+  function update(html, all) {
     const rows = rowsIn(html), ids = new Set(rows.map((row) => row.id));
-    if (all) for (const one of [...body.rows]) if (!ids.has(one.id)) takeOut(one);
+    if (all) for (const one of [...body.rows]) if (!ids.has(one.id)) removeRow(one);
     rows.forEach(put);
     if (body.rows.length > 0) {
       document.getElementById("first")?.remove();
       list.hidden = document.getElementById("chart").hidden = false;
     }
-    tellNone();
-    tellRunning();
-    tellChecked();
-    parted();
+    showEmpty();
+    showDurations();
+    showChecked();
+    dispatchParts();
   }
 
-  // The stream; the button holds it (WCAG 2.2, 2.2.2). What happens meanwhile comes when it goes on.
+  // The stream. The button pauses it (WCAG 2.2, 2.2.2); missed changes arrive when it continues.
   const button = document.getElementById("live");
   let stream = null;
-  function say(state, text) {
+  function showState(state, text) {
     button.dataset.state = state;
     button.textContent = text;
-    button.setAttribute("aria-pressed", String(state !== "held"));
+    button.setAttribute("aria-pressed", String(state !== "paused"));
   }
   function listen() {
     stream?.close();
     stream = new EventSource(list.dataset.live);
-    stream.addEventListener("open", () => say("live", "Live"));
-    stream.addEventListener("all", (event) => take(event.data, true));
-    stream.addEventListener("rows", (event) => take(event.data, false));
+    stream.addEventListener("open", () => showState("live", "Live"));
+    stream.addEventListener("all", (event) => update(event.data, true));
+    stream.addEventListener("rows", (event) => update(event.data, false));
     stream.addEventListener("older", (event) => {
       const older = document.getElementById("older");
       older.hidden = !event.data;
@@ -106,57 +105,57 @@
     });
     stream.addEventListener("news", () => document.dispatchEvent(new Event("runstead:news")));
     stream.addEventListener("error", () => {
-      say("lost", "Connecting…");
-      // The browser tries again by itself, but not where it was refused.
+      showState("lost", "Connecting…");
+      // The browser reconnects by itself, except after an error response.
       if (stream.readyState === EventSource.CLOSED) setTimeout(() => button.dataset.state === "lost" && listen(), 5000);
     });
   }
   if (button) {
     button.hidden = false;
-    say("lost", "Connecting…");
+    showState("lost", "Connecting…");
     listen();
     button.addEventListener("click", () => {
-      if (button.dataset.state === "held") {
-        say("lost", "Connecting…");
+      if (button.dataset.state === "paused") {
+        showState("lost", "Connecting…");
         listen();
       } else {
         stream.close();
-        say("held", "Paused");
+        showState("paused", "Paused");
       }
     });
-    // A page that is kept for the way back would follow for nobody.
+    // A page in the back/forward cache needs no stream.
     addEventListener("pagehide", () => stream.close());
-    addEventListener("pageshow", (event) => event.persisted && button.dataset.state !== "held" && listen());
-    document.addEventListener("runstead:unseen", () => stream.close());
-    document.addEventListener("runstead:seen", () => button.dataset.state !== "held" && listen());
+    addEventListener("pageshow", (event) => event.persisted && button.dataset.state !== "paused" && listen());
+    document.addEventListener("runstead:hidden", () => stream.close());
+    document.addEventListener("runstead:visible", () => button.dataset.state !== "paused" && listen());
   }
 
-  // What is done to checked rows.
+  // Actions on checked rows.
   const all = document.getElementById("all")?.querySelector("input");
   const boxes = () => [...body.querySelectorAll("input[name=run]")];
-  function tellChecked() {
+  function showChecked() {
     if (!all) return;
     const every = boxes(), checked = every.filter((one) => one.checked).length;
     all.checked = checked > 0 && checked === every.length;
     all.indeterminate = checked > 0 && checked < every.length;
-    const count = document.getElementById("count"), said = checked ? `${checked} checked` : "";
-    if (count.textContent !== said) count.textContent = said;
+    const count = document.getElementById("count"), label = checked ? `${checked} checked` : "";
+    if (count.textContent !== label) count.textContent = label;
     for (const one of list.querySelectorAll("button[name=do]")) one.disabled = checked === 0;
   }
   if (all) {
     document.getElementById("all").hidden = false;
     all.addEventListener("change", () => {
       for (const one of boxes()) one.checked = all.checked;
-      tellChecked();
+      showChecked();
     });
-    body.addEventListener("change", tellChecked);
+    body.addEventListener("change", showChecked);
     list.addEventListener("submit", (event) => {
       const count = boxes().filter((one) => one.checked).length;
       const what = event.submitter.value === "cancel" ? "Cancel" : "Retry";
-      event.submitter.dataset.confirm = `${what} ${count} run${count === 1 ? "" : "s"}?`; // page.js asks it
+      event.submitter.dataset.confirm = `${what} ${count} run${count === 1 ? "" : "s"}?`; // page.js asks
       list.elements.sure.value = "yes";
     });
-    tellChecked();
+    showChecked();
   }
 
   // Keys.

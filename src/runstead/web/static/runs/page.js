@@ -1,12 +1,12 @@
-// A run's page kept up to date. The server tells which parts have changed, and this puts them where they belong: what a
-// reader has opened, typed, chosen or marked stays as it is.
+// Live updates of a run's page. The server sends the parts that changed, and this script puts them in place: opened
+// details, typed text, choices and selections stay.
 (() => {
   "use strict";
 
-  const said_max = 1_000, lines_max = 5_000;
+  const parts_max = 1_000, lines_max = 5_000;
   const byId = (id) => document.getElementById(id);
 
-  // Make a part that is there like a new one, changing no more than differs.
+  // Change an existing part into the new one, with as few changes as possible.
   function morph(old, fresh) {
     if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName) {
       if (old.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) {
@@ -16,7 +16,7 @@
       }
       return;
     }
-    if (old.nodeName === "TIME" && old.dateTime === fresh.dateTime) return; // page.js tells how long ago
+    if (old.nodeName === "TIME" && old.dateTime === fresh.dateTime) return; // page.js shows its age
     for (const { name, value } of fresh.attributes) {
       if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
@@ -52,7 +52,7 @@
     }
   }
 
-  // Add to what was said or logged. A piece says at which place its words begin: what is there already is not added twice.
+  // Append to the transcript or the log. A delta has an offset: text that is already there is not added twice.
   function join(list, piece) {
     const there = byId(piece.id);
     if (!there) {
@@ -65,11 +65,11 @@
       if (mine.textContent !== part.textContent) mine.textContent = part.textContent;
       mine.hidden = part.hidden;
     }
-    const words = piece.querySelector("[data-words]"), mine = there.querySelector("[data-words]");
-    const length = mine.textContent.length, new_ones = words.textContent.slice(Math.max(length - Number(words.dataset.words), 0));
-    if (new_ones && mine.lastChild) mine.lastChild.appendData(new_ones);
-    else if (new_ones) mine.textContent = new_ones;
-    mine.hidden = words.hidden;
+    const delta = piece.querySelector("[data-offset]"), mine = there.querySelector("[data-offset]");
+    const length = mine.textContent.length, added = delta.textContent.slice(Math.max(length - Number(delta.dataset.offset), 0));
+    if (added && mine.lastChild) mine.lastChild.appendData(added);
+    else if (added) mine.textContent = added;
+    mine.hidden = delta.hidden;
   }
 
   function put(html) {
@@ -81,16 +81,16 @@
       const list = part.dataset.into ? byId(part.dataset.into) : null;
       if (list) {
         for (const piece of part.children) join(list, piece);
-        const most = list.id === "log" ? lines_max : said_max;
+        const most = list.id === "log" ? lines_max : parts_max;
         while (list.children.length > most) list.firstElementChild.remove();
       } else if (part.id && byId(part.id)) {
         morph(byId(part.id), part);
       }
     }
     search();
-    htmx.trigger(document.body, "htmx:load", { elt: document.body }); // times are told anew
+    htmx.trigger(document.body, "htmx:load", { elt: document.body }); // shows the age of times again
     if (frame && byId("log-follow")?.checked) frame.scrollTop = frame.scrollHeight;
-    else if (at_end && byId("talk")) page.scrollTop = page.scrollHeight;
+    else if (at_end && byId("transcript")) page.scrollTop = page.scrollHeight;
   }
 
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
@@ -99,7 +99,7 @@
     put(event.detail.data);
   });
 
-  // The log: found in as one types, and followed while its end is in view.
+  // The log: searched while typing, and followed while its end is visible.
   function search() {
     const field = byId("log-find");
     if (!field) return;
@@ -118,7 +118,7 @@
   });
   if (byId("log-follow")?.checked) byId("log-frame").scrollTop = byId("log-frame").scrollHeight;
 
-  // How long it has run, as the server writes it.
+  // The duration so far, in the server's format.
   function took(ms) {
     const seconds = ms / 1000, minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
     if (seconds < 60) return `${seconds.toFixed(1)} s`;

@@ -1,0 +1,44 @@
+"""What this process remembers between requests: who was active, and which projects have webhooks."""
+
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from runstead.core import limits
+
+
+class ActivityTracker:
+    """Ids that requests have shown to be active. A loop stores them in bounded groups."""
+
+    def __init__(self, store: Callable[[Sequence[str]], Awaitable[None]]) -> None:
+        self._store = store
+        self._ids: set[str] = set()
+
+    def add(self, active_id: str) -> None:
+        self._ids.add(active_id)
+
+    async def flush(self) -> int:
+        """Store up to `limits.seen_per_tick_max` ids. Returns their number."""
+        ids = list(itertools.islice(self._ids, limits.seen_per_tick_max))
+        if ids:
+            self._ids.difference_update(ids)
+            await self._store(ids)
+        return len(ids)
+
+
+class WebhookProjects:
+    """The projects with webhooks that this process knows. A change of their runs wakes the delivery loop.
+
+    Deliveries of other projects wait until the loop polls.
+    """
+
+    def __init__(self) -> None:
+        self._ids: frozenset[str] = frozenset()
+
+    def __contains__(self, project_id: str) -> bool:
+        return project_id in self._ids
+
+    def add(self, project_id: str) -> None:
+        self._ids |= {project_id}
+
+    def replace(self, project_ids: Iterable[str]) -> None:
+        self._ids = frozenset(project_ids)

@@ -1,0 +1,53 @@
+"""Runs the steps of shared commands on PostgreSQL: writes in transactions of their own, reads on a reader."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from runstead.core import limits
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.engines.postgres.commit.jobs import Writer
+from runstead.engines.postgres.commit.transaction import Clock
+from runstead.engines.postgres.connection import Connection
+from runstead.engines.postgres.idempotency import idempotent
+from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.sql import DIALECT
+from runstead.engines.sql.postgres_driver import PostgresDriver
+from runstead.engines.sql.steps import Steps, values
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PostgresDatabase:
+    def __init__(self, writer: Writer, readers: Readers, clock: Clock) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._reads = PostgresDriver(DIALECT, clock.tick, reads=True)
+        self._writes = PostgresDriver(DIALECT, clock.tick)
+
+    async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._readers.do(lambda c: self._reads.run(c, steps(*args, **kwargs)))
+
+    async def write(
+        self,
+        command: Callable[[int], Steps[T]],
+        idempotency: IdempotencyRecord | None = None,
+        *,
+        quick: bool = False,
+    ) -> T:
+        del quick  # no statement of this engine runs on the event loop
+
+        async def job(connection: Connection, now: int) -> T:
+            return await self._writes.run(connection, command(now))
+
+        return await self._writer.do(idempotent(job, idempotency))
+
+    async def settle(self) -> None:
+        """Wait until every transaction has ended that may have begun before this call, `limits.webhook_settle_s` at most."""
+        until = time.monotonic() + limits.webhook_settle_s
+        older = set(await self.read(values, "transactions_under_way"))
+        while older and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+            older &= set(await self.read(values, "transactions_under_way"))

@@ -1,9 +1,0 @@
--- name: signing_keys
-SELECT kid, algorithm, pem, created_at FROM signing_keys ORDER BY created_at, kid
-
--- name: add_signing_key
-INSERT INTO signing_keys (kid, algorithm, pem, created_at) VALUES ($1, $2, $3, $4)
-
--- name: drop_signing_keys
-DELETE FROM signing_keys WHERE algorithm = $1 AND kid NOT IN
-  (SELECT kid FROM signing_keys WHERE algorithm = $1 ORDER BY created_at DESC, kid DESC LIMIT $2)

@@ -1,0 +1,52 @@
+"""Batches: reads and edits. Each engine creates and cancels their runs in its own way."""
+
+from runstead.core import limits
+from runstead.core.batches.batch import Batch, Changed
+from runstead.core.errors import not_found
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.engines.sql.steps import Database, Steps, execute, first, select
+from runstead.ports.store import BatchQuery, DecideBatch
+
+
+class SqlBatches:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, project_id: str, batch_id: str) -> Batch | None:
+        return await self._database.read(load_batch, batch_id, project_id)
+
+    async def page(self, query: BatchQuery) -> list[Batch]:
+        return await self._database.read(
+            select,
+            "batches_page",
+            Batch,
+            project_id=query.project_id,
+            before=limits.integer_max if query.before is None else query.before,
+            limit=query.limit,
+        )
+
+    async def change(
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Changed:
+        def change(now: int) -> Steps[Changed]:
+            old = yield from first("lock_batch", Batch, id=batch_id, project_id=project_id)
+            if old is None:
+                raise not_found("Batch")
+            changed = decide(old, max(now, old.created_at))
+            if changed.batch is not old:
+                yield from execute("change_batch", changed.batch)
+            return changed
+
+        return await self._database.write(change, idempotency)
+
+    async def unfinished(self, limit: int) -> list[Batch]:
+        return await self._database.read(select, "unfinished_batches", Batch, limit=limit)
+
+
+def load_batch(batch_id: str, project_id: str) -> Steps[Batch | None]:
+    found = yield from first("batch", Batch, id=batch_id)
+    return found if found is not None and found.project_id == project_id else None

@@ -1,0 +1,54 @@
+"""Limits on running runs.
+
+On PostgreSQL, a claim in a project that has limits holds the project's lock from before it counts until its commit, so
+the next claim counts what it took. Projects without limits take no lock.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runstead.core import limits as bounds
+from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
+from runstead.engines.sql.steps import Database, LockSpace, Steps, execute, execute_many, lock, select_timed
+
+
+class Occupied(NamedTuple):
+    """A limit as it is stored: `target` is '' for the whole project. `running`: how many runs count for it."""
+
+    project_id: str
+    target: str
+    max_running: int
+    running: int
+
+
+class SqlConcurrency:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, project_id: str, limits: Sequence[ConcurrencyLimit]) -> list[Occupancy]:
+        rows = [
+            {"project_id": project_id, "target": limit.target or "", "max_running": limit.max_running}
+            for limit in limits
+        ]
+
+        def put(_now: int) -> Steps[list[Occupancy]]:
+            yield from lock(LockSpace.RUNNING, [project_id])
+            yield from execute("drop_concurrency_limits", project_id=project_id)
+            yield from execute_many("add_concurrency_limit", rows)
+            return (yield from occupancies(project_id, bounds.running_counted_max))
+
+        return await self._database.write(put)
+
+    async def of(self, project_id: str) -> list[Occupancy]:
+        return await self._database.read(occupancies, project_id, bounds.running_counted_max)
+
+
+def occupancies(project_id: str, most: int) -> Steps[list[Occupancy]]:
+    """The limits of a project, and how many runs count for each, up to `most`."""
+    rows = yield from occupied([project_id], most)
+    return [Occupancy(ConcurrencyLimit(row.target or None, row.max_running), row.running) for _, row in rows]
+
+
+def occupied(project_ids: Sequence[str], most: int) -> Steps[list[tuple[int, Occupied]]]:
+    """(the time in ms, limit) for each limit of these projects."""
+    return (yield from select_timed("occupancies", Occupied, project_ids=list(project_ids), most=most))

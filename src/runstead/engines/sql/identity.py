@@ -1,0 +1,124 @@
+"""Projects, their members and their keys."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from runstead.core.errors import Error
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.identity.principal import Role
+from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.steps import Database, Steps, execute, execute_many, first, select, value, values
+from runstead.ports.store import Guard
+
+
+class _ProjectRole(NamedTuple):
+    project_id: str
+    role: Role
+
+
+class SqlIdentity:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create_project(
+        self,
+        project: Project,
+        member: Member | None,
+        key: ApiKey | None,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Project:
+        def create(_now: int) -> Steps[Project]:
+            if (yield from first("project_by_slug", Project, slug=project.slug)) is not None:
+                raise Error("PROJECT_SLUG_TAKEN", f"A project with the slug {project.slug} exists")
+            yield from execute("add_project", project)
+            if member is not None:
+                yield from select("put_member", Member, **fields(member))
+            if key is not None:
+                yield from execute("add_key", key)
+            return project
+
+        return await self._database.write(create, idempotency)
+
+    async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
+        def ensure(_now: int) -> Steps[Project]:
+            stored = yield from first("project_by_slug", Project, slug=project.slug)
+            if stored is None:
+                yield from execute("add_project", project)
+                stored = project
+            if member is not None:
+                yield from execute("keep_member", replace(member, project_id=stored.id))
+            if key is not None and (yield from first("key_by_hash", ApiKey, hash=key.hash)) is None:
+                yield from execute("add_key", replace(key, project_id=stored.id))
+            return stored
+
+        return await self._database.write(ensure)
+
+    async def project(self, ref: str) -> Project | None:
+        return await self._database.read(first, "project", Project, ref=ref)
+
+    async def projects(self, ids: Sequence[str] | None) -> list[Project]:
+        if ids is None:
+            return await self._database.read(select, "projects", Project)
+        return await self._database.read(select, "projects_by_id", Project, ids=list(ids))
+
+    async def is_empty(self) -> bool:
+        return await self._database.read(value, "any_project") is None
+
+    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
+        def create(_now: int) -> Steps[ApiKey]:
+            yield from execute("add_key", key)
+            return key
+
+        return await self._database.write(create, idempotency)
+
+    async def key_by_hash(self, digest: bytes) -> ApiKey | None:
+        return await self._database.read(first, "key_by_hash", ApiKey, hash=digest)
+
+    async def keys(self, project_id: str) -> list[ApiKey]:
+        return await self._database.read(select, "keys", ApiKey, project_id=project_id)
+
+    async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
+        def revoke(_now: int) -> Steps[ApiKey | None]:
+            yield from values("lock_project", id=project_id)
+            return (yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id))
+
+        return await self._database.write(revoke)
+
+    async def touch_keys(self, used: dict[str, int]) -> None:
+        # In one order, so that two replicas do not wait for each other.
+        rows = [{"id": key_id, "used_at": used_at} for key_id, used_at in sorted(used.items())]
+        await self._database.write(lambda _now: execute_many("touch_key", rows))
+
+    async def put_member(
+        self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
+    ) -> Member:
+        def put(_now: int) -> Steps[Member]:
+            guard(*(yield from _members_and_keys(member.project_id)))
+            (stored,) = yield from select("put_member", Member, **fields(member))
+            return stored
+
+        return await self._database.write(put, idempotency)
+
+    async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
+        def remove(_now: int) -> Steps[bool]:
+            guard(*(yield from _members_and_keys(project_id)))
+            return (yield from execute("remove_member", project_id=project_id, user_id=user_id)) == 1
+
+        return await self._database.write(remove)
+
+    async def members(self, project_id: str) -> list[Member]:
+        return await self._database.read(select, "members", Member, project_id=project_id)
+
+    async def roles(self, user_id: str) -> dict[str, Role]:
+        rows = await self._database.read(select, "roles", _ProjectRole, user_id=user_id)
+        return {row.project_id: row.role for row in rows}
+
+
+def _members_and_keys(project_id: str) -> Steps[tuple[list[Member], list[ApiKey]]]:
+    """Both of a project. Its row is locked first, so that two changes of members see each other."""
+    yield from values("lock_project", id=project_id)
+    members = yield from select("members", Member, project_id=project_id)
+    return members, (yield from select("keys", ApiKey, project_id=project_id))

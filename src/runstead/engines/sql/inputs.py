@@ -1,0 +1,84 @@
+"""Input requests: written in the transaction of their run, read on their own."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from runstead.core import limits
+from runstead.core.conversations.input_request import ClosedInput, InputRequest, InputResponse
+from runstead.core.runs.transition import Want
+from runstead.engines.sql.steps import Database, Steps, execute, select_rows
+
+#: The columns of a response, by its fields.
+RESPONSE: Final = {
+    "id": "response_id",
+    "actor_type": "actor_type",
+    "actor_id": "actor_id",
+    "values": "response_values",
+    "withheld": "withheld",
+    "digest": "digest",
+    "created_at": "responded_at",
+}
+
+
+class SqlInputs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, request_id: str) -> InputRequest | None:
+        found = await self._database.read(_select, "input_request", id=request_id)
+        return found[0] if found else None
+
+    async def page(
+        self, conversation_id: str, status: str | None, before: int | None, limit: int
+    ) -> list[InputRequest]:
+        return await self._database.read(
+            _select,
+            "input_requests_page",
+            conversation_id=conversation_id,
+            status=status,
+            before=limits.integer_max if before is None else before,
+            limit=limit,
+        )
+
+    async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
+        return await self._database.read(_select, "input_requests_of_run", run_seq=run_seq, limit=limit)
+
+
+def load_input(run_seq: int, want: Want) -> Steps[InputRequest | None]:
+    """The request that a decision about this run needs. It changes with its run only, which is locked."""
+    if want.input_request_id is not None:
+        found = yield from _select("input_request", id=want.input_request_id)
+    elif want.input_call is not None:
+        found = yield from _select("input_request_of_call", run_seq=run_seq, tool_call_id=want.input_call)
+    else:
+        return None
+    return found[0] if found and found[0].run_seq == run_seq else None
+
+
+def add_input(request: InputRequest) -> Steps[None]:
+    yield from execute("add_input_request", request)
+
+
+def close_input(closed: ClosedInput) -> Steps[None]:
+    response: dict[str, Any] = {
+        column: None if closed.response is None else getattr(closed.response, field)
+        for field, column in RESPONSE.items()
+    }
+    outcome: dict[str, Any] = {"id": closed.id, "status": closed.status, "ended_at": closed.at}
+    written = yield from execute("close_input_request", **outcome, **response)
+    assert written == 1, f"input request {closed.id} was not open"
+
+
+def _select(statement: str, **arguments: Any) -> Steps[list[InputRequest]]:
+    rows = yield from select_rows(statement, **arguments)
+    return [_request(row) for row in rows]
+
+
+def _request(row: Mapping[str, Any]) -> InputRequest:
+    columns = set(RESPONSE.values())
+    values = {name: value for name, value in row.items() if name not in columns}
+    if row[RESPONSE["id"]] is None:
+        return InputRequest(**values)
+    return InputRequest(
+        **values, response=InputResponse(**{field: row[column] for field, column in RESPONSE.items()})
+    )

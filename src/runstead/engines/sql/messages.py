@@ -1,0 +1,69 @@
+"""Messages of conversations: how one is stored and deleted, and how a page of them is read."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from runstead.core.conversations.conversation import MessageRun, MessageWithRun, StoredMessage, same_message
+from runstead.core.errors import not_found
+from runstead.core.runs.run import RunStatus
+from runstead.engines.sql.steps import Steps, execute, first, select_rows, value, values
+
+_OF_RUN: Final = "r_"
+
+
+def write_message(message: StoredMessage, now: int) -> Steps[StoredMessage]:
+    """A caller's message, or the stored one with its idempotency key."""
+    conversation_id = message.conversation_id
+    if (yield from value("lock_live_conversation", id=conversation_id)) is None:
+        raise not_found("Conversation")
+    if message.idempotency_key is not None:
+        key = message.idempotency_key
+        stored = yield from first("message_by_key", StoredMessage, conversation_id=conversation_id, key=key)
+        if stored is not None:
+            return same_message(stored, message)
+    if message.parent_id is not None:
+        parent = yield from value("parent_message", conversation_id=conversation_id, ref=message.parent_id)
+        if parent is None:
+            raise not_found("Parent message")
+        message = replace(message, parent_id=parent)
+    return (yield from add_message(replace(message, created_at=now, updated_at=now), now))
+
+
+def add_message(message: StoredMessage, now: int) -> Steps[StoredMessage]:
+    """The message with its number in the conversation. NOT_FOUND where that does not exist, or is deleted."""
+    names = {"conversation_id": message.conversation_id, "message_id": message.id}
+    seq = yield from value("next_message", now=now, **names)
+    if seq is None:
+        raise not_found("Conversation")
+    stored = replace(message, seq=seq)
+    yield from execute("add_message", stored)
+    return stored
+
+
+def delete_message(conversation_id: str, run_seq: int) -> Steps[None]:
+    """Delete the message that the run filled. Its replies have no parent then."""
+    yield from select_rows("lock_conversation", id=conversation_id)
+    ids = yield from values("delete_message", conversation_id=conversation_id, run_seq=run_seq)
+    yield from execute("orphan_messages", conversation_id=conversation_id, ids=ids)
+    yield from execute("update_newest_message", conversation_id=conversation_id)
+
+
+def read_messages(
+    conversation_id: str, after: int, limit: int, bytes_max: int
+) -> Steps[list[MessageWithRun]]:
+    """At most `limit` messages after a number, with at most `bytes_max` bytes of large values, but one at least."""
+    rows = yield from select_rows(
+        "messages_after", conversation_id=conversation_id, after=after, limit=limit, bytes_max=bytes_max
+    )
+    return [_message_with_run(row) for row in rows]
+
+
+def _message_with_run(row: Mapping[str, Any]) -> MessageWithRun:
+    run = {name.removeprefix(_OF_RUN): row[name] for name in row if name.startswith(_OF_RUN)}
+    message = {name: row[name] for name in row if not name.startswith(_OF_RUN)}
+    status = None if run["seq"] is None else RunStatus(run["status"])
+    return MessageWithRun(
+        StoredMessage(**message), None if status is None else MessageRun(**(run | {"status": status}))
+    )

@@ -1,0 +1,75 @@
+"""Runs steps on PostgreSQL: inside a transaction of the writer, or on a reader."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from runstead.engines.sql.dialect import Dialect
+from runstead.engines.sql.steps import (
+    Call,
+    Execute,
+    ExecuteMany,
+    Lock,
+    Now,
+    RaceLostError,
+    Results,
+    Select,
+    Step,
+    Steps,
+    bind,
+)
+
+T = TypeVar("T")
+
+
+class PostgresDriver:
+    """`tick` turns the database's time (ms) into the engine's, which never runs backwards. `reads`: it runs outside of
+    transactions, so that a statement may fail and the next one succeed.
+    """
+
+    def __init__(self, dialect: Dialect, tick: Callable[[int], int], *, reads: bool = False) -> None:
+        self._dialect = dialect
+        self._tick = tick
+        self._results = Results(tick)
+        self._reads = reads
+
+    async def run(self, connection: asyncpg.Connection, steps: Steps[T]) -> T:
+        answer: Any = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            except RaceLostError as race:
+                raise asyncpg.SerializationError(str(race)) from race
+            answer = await self._answer(connection, step)
+
+    async def _answer(self, connection: asyncpg.Connection, step: Step) -> Any:
+        match step:
+            case Select(name, arguments):
+                statement = self._dialect.statement(name)
+                try:
+                    rows = await connection.fetch(statement.text, *bind(statement, arguments))
+                except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+                    if not self._reads:
+                        raise
+                    return []  # an argument has the character NUL, which no stored text has
+                return self._results.of(step, rows[0].keys(), rows) if rows else []
+            case Execute(name, arguments):
+                statement = self._dialect.statement(name)
+                status = await connection.execute(statement.text, *bind(statement, arguments))
+                return int(status.rpartition(" ")[2])  # "UPDATE 1", "INSERT 0 1"
+            case ExecuteMany(name, rows):
+                statement = self._dialect.statement(name)
+                await connection.executemany(statement.text, [bind(statement, row) for row in rows])
+                return None
+            case Lock(space, names):
+                lock = self._dialect.statement("lock_names")
+                arguments = {"space": int(space), "names": list(names)}
+                await connection.execute(lock.text, *bind(lock, arguments))
+                return None
+            case Now():
+                return self._tick(await connection.fetchval(self._dialect.statement("clock").text))
+            case Call(function, arguments):
+                return await function(connection, *arguments)

@@ -1,0 +1,122 @@
+"""Push services, and the projects that each reaches."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.push_service import PushService, is_active
+from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.steps import (
+    Database,
+    LockSpace,
+    Steps,
+    execute,
+    execute_many,
+    first,
+    lock,
+    now,
+    select,
+    value,
+    values,
+)
+
+
+class SqlPushServices:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(
+        self, service: PushService, idempotency: IdempotencyRecord | None = None
+    ) -> PushService:
+        def register(time: int) -> Steps[PushService]:
+            yield from lock(LockSpace.PUSH_SERVICES, service.reach)
+            new = replace(service, created_at=time, updated_at=time, last_heartbeat_at=time, disabled_at=None)
+            service_id = yield from value("register_push_service", **fields(new))
+            yield from _put_reach(service_id, service.reach)
+            stored = yield from _service(service_id, time)
+            assert stored is not None
+            return stored
+
+        return await self._database.write(register, idempotency)
+
+    async def heartbeat(
+        self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
+    ) -> PushService | None:
+        def heartbeat(time: int) -> Steps[PushService | None]:
+            if reach is not None:
+                yield from lock(LockSpace.PUSH_SERVICES, reach)
+            known = yield from execute("push_service_heartbeat", now=time, id=service_id)
+            if known and reach is not None:
+                yield from _put_reach(service_id, reach)
+            return (yield from _service(service_id, time))
+
+        return await self._database.write(heartbeat, idempotency)
+
+    async def fell_silent(self, limit: int) -> list[PushService]:
+        def mark(time: int) -> Steps[list[PushService]]:
+            before = time - limits.push_service_silence_s * 1000
+            ids = yield from values("push_services_fell_silent", now=time, before=before, limit=limit)
+            services = yield from _services("push_services", time, ids=ids)
+            return sorted(services, key=lambda service: service.last_heartbeat_at)
+
+        return await self._database.write(mark)
+
+    async def disable(self, service_id: str) -> PushService | None:
+        def disable(time: int) -> Steps[PushService | None]:
+            yield from execute("disable_push_service", now=time, id=service_id)
+            return (yield from _service(service_id, time))
+
+        return await self._database.write(disable)
+
+    async def get(self, service_id: str) -> PushService | None:
+        def get() -> Steps[PushService | None]:
+            return (yield from _service(service_id, (yield from now())))
+
+        return await self._database.read(get)
+
+    async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
+        def reaching() -> Steps[list[PushService]]:
+            return (yield from services_reaching(project_ids, (yield from now())))
+
+        return await self._database.read(reaching)
+
+
+def services_reaching(project_ids: Sequence[str], time: int) -> Steps[list[PushService]]:
+    """The services that get runs of these projects, as of `time` in ms."""
+    return (yield from _services("push_services_reaching", time, project_ids=list(project_ids)))
+
+
+def _service(service_id: str, time: int) -> Steps[PushService | None]:
+    stored = yield from first("push_service", PushService, id=service_id)
+    return None if stored is None else _as_of(stored, time)
+
+
+def _services(statement: str, time: int, **arguments: Any) -> Steps[list[PushService]]:
+    stored = yield from select(statement, PushService, **arguments)
+    return [_as_of(service, time) for service in stored]
+
+
+def _as_of(service: PushService, time: int) -> PushService:
+    active = is_active(service.disabled_at, service.last_heartbeat_at, time)
+    return replace(service, reach=tuple(sorted(service.reach)), active=active)
+
+
+def _put_reach(service_id: str, reach: Iterable[str]) -> Steps[None]:
+    """Raises TOO_MANY_PUSH_SERVICES. The names of `reach` are locked."""
+    projects, most = sorted(set(reach)), limits.push_services_per_project_max
+    crowded = yield from value(
+        "crowded_push_projects", project_ids=projects, service_id=service_id, most=most
+    )
+    if crowded is not None:
+        raise Error(
+            "TOO_MANY_PUSH_SERVICES",
+            f"A project has at most {most} push services: register under the service_key of one that is there",
+        )
+    yield from execute("drop_reach", service_id=service_id)
+    yield from execute_many(
+        "add_reach", [{"project_id": project_id, "service_id": service_id} for project_id in projects]
+    )

@@ -1,0 +1,122 @@
+"""Schedules: reads and edits, and what the transactions of runs do with them."""
+
+from collections.abc import Iterable, Sequence
+
+from runstead.core.errors import not_found
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.runs.run import Run
+from runstead.core.schedules.edits import Sync
+from runstead.core.schedules.schedule import Schedule, ended
+from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.steps import (
+    Database,
+    LockSpace,
+    Steps,
+    execute,
+    execute_many,
+    first,
+    lock,
+    now,
+    rewrite,
+    select,
+    value,
+)
+from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery
+
+
+class SqlSchedules:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self, project_id: str, decide: DecideNew, idempotency: IdempotencyRecord | None = None
+    ) -> Schedule:
+        def create(time: int) -> Steps[Schedule]:
+            yield from lock(LockSpace.SCHEDULES, [project_id])
+            new = decide((yield from value("count_schedules", project_id=project_id)), time)
+            assert new.project_id == project_id
+            yield from execute("add_schedule", new)
+            return new
+
+        return await self._database.write(create, idempotency)
+
+    async def change(
+        self,
+        project_id: str,
+        schedule_id: str,
+        decide: DecideSchedule,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Schedule:
+        def change(time: int) -> Steps[Schedule]:
+            old = (yield from lock_schedules([schedule_id])).get(schedule_id)
+            if old is None or old.project_id != project_id:
+                raise not_found("Schedule")
+            # The transaction that held the lock may have written a time later than this one's beginning.
+            new = decide(old, max(time, (yield from now())))
+            if new is not old:
+                yield from rewrite_schedule(old, new)
+            return new
+
+        return await self._database.write(change, idempotency)
+
+    async def sync(
+        self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
+    ) -> Sync:
+        def sync(time: int) -> Steps[Sync]:
+            yield from lock(LockSpace.SCHEDULES, [project_id])
+            stored = yield from select("lock_standing_schedules", Schedule, project_id=project_id)
+            synced = decide(stored, max(time, (yield from now())))
+            by_id = {schedule.id: schedule for schedule in stored}
+            for new in (*synced.updated, *synced.removed):
+                yield from rewrite_schedule(by_id[new.id], new)
+            yield from execute_many("add_schedule", map(fields, synced.created))
+            return synced
+
+        return await self._database.write(sync, idempotency)
+
+    async def now(self) -> int:
+        return await self._database.read(now)
+
+    async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
+        return await self._database.read(first, "schedule", Schedule, id=schedule_id, project_id=project_id)
+
+    async def page(self, query: ScheduleQuery) -> list[Schedule]:
+        return await self._database.read(
+            select,
+            "schedules_page",
+            Schedule,
+            project_id=query.project_id,
+            status=query.status,
+            source_trigger_id=query.source_trigger_id,
+            limit=query.limit,
+        )
+
+
+def lock_schedules(ids: Iterable[str]) -> Steps[dict[str, Schedule]]:
+    """Id → schedule, of those that exist."""
+    stored = yield from select("lock_schedules", Schedule, ids=sorted(set(ids)))
+    return {schedule.id: schedule for schedule in stored}
+
+
+def rewrite_schedule(old: Schedule, new: Schedule) -> Steps[None]:
+    """Write the fields that differ, guarded by the version that was read."""
+    assert new.version > old.version
+    yield from rewrite("schedules", old, new, versioned=True)
+
+
+def delete_schedule(schedule: Schedule) -> Steps[None]:
+    written = yield from execute("delete_schedule", id=schedule.id, version=schedule.version)
+    assert written == 1, f"schedule {schedule.id} was not at version {schedule.version}"
+
+
+def record_ends(runs: Sequence[Run]) -> Steps[None]:
+    """Write the outcome of runs that have just ended to their schedules, in the order of their ends."""
+    stored = yield from lock_schedules(run.schedule_id for run in runs if run.schedule_id is not None)
+    changed = dict(stored)
+    for run in runs:
+        schedule = changed.get(run.schedule_id or "")
+        if schedule is not None and schedule.project_id == run.project_id:
+            changed[schedule.id] = ended(schedule, run)
+    for schedule_id, old in stored.items():
+        if changed[schedule_id] is not old:
+            yield from rewrite_schedule(old, changed[schedule_id])

@@ -1,0 +1,58 @@
+-- name: lock_project
+-- Two changes of a project's members do not overlap.
+SELECT 1 FROM projects WHERE id = :id FOR NO KEY UPDATE
+
+-- name: add_project
+INSERT INTO projects ({project}) VALUES ({:project})
+
+-- name: project
+SELECT {project} FROM projects WHERE id = :ref
+UNION ALL SELECT {project} FROM projects WHERE slug = :ref AND id <> :ref
+
+-- name: project_by_slug
+SELECT {project} FROM projects WHERE slug = :slug
+
+-- name: projects
+SELECT {project} FROM projects ORDER BY created_at, id
+
+-- name: projects_by_id
+SELECT {project} FROM projects WHERE id = ANY (:ids::text[]) ORDER BY created_at, id
+
+-- name: any_project
+SELECT 1 FROM projects LIMIT 1
+
+-- name: add_key
+INSERT INTO api_keys ({key}) VALUES ({:key})
+
+-- name: key_by_hash
+SELECT {key} FROM api_keys WHERE hash = :hash
+
+-- name: keys
+SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, id
+
+-- name: revoke_key
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, :now) WHERE project_id = :project_id AND id = :id
+RETURNING {key}
+
+-- name: touch_key
+-- postgres
+UPDATE api_keys SET last_used_at = greatest(coalesce(last_used_at, 0), :used_at) WHERE id = :id
+-- sqlite
+UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), :used_at) WHERE id = :id
+
+-- name: put_member
+INSERT INTO members ({member}) VALUES ({:member})
+ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role
+RETURNING {member}
+
+-- name: keep_member
+INSERT INTO members ({member}) VALUES ({:member}) ON CONFLICT DO NOTHING
+
+-- name: remove_member
+DELETE FROM members WHERE project_id = :project_id AND user_id = :user_id
+
+-- name: members
+SELECT {member} FROM members WHERE project_id = :project_id ORDER BY created_at, user_id
+
+-- name: roles
+SELECT project_id, role FROM members WHERE user_id = :user_id

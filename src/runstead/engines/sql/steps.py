@@ -1,0 +1,209 @@
+"""What a noun asks of the database: generators that yield steps and receive their results.
+
+A command of a noun is a generator function. It runs statements with `yield from`:
+
+    prices = yield from select("prices", Price, project_id=project_id)
+
+`sqlite_driver` runs a generator on a connection of SQLite, `postgres_driver` on one of PostgreSQL.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.engines.sql.dialect import Statement, Update
+from runstead.engines.sql.mapping import changed_fields, decoder, fields
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+Arguments: TypeAlias = Mapping[str, Any]
+
+
+class LockSpace(IntEnum):
+    """What the names of a lock are names of. Servers of different versions share the numbers."""
+
+    SCHEDULES = 1
+    PUSH_SERVICES = 2
+    SIGNING_KEYS = 3
+    RUNNING = 4
+    WEBHOOKS = 51
+    TRIGGERS = 52
+    PRICES = 53
+
+
+class RaceLostError(Exception):
+    """Another transaction changed what a command has read. The command is run again."""
+
+
+class Select(NamedTuple):
+    """Its result is a list of records, or of dicts (column → value) where `record` is None. `timed`: the first column is
+    `{clock}`, and the list has pairs of the time and the record.
+    """
+
+    statement: str
+    arguments: Arguments
+    record: Callable[..., Any] | None = None
+    timed: bool = False
+
+
+class Execute(NamedTuple):
+    """Its result is the number of rows that were written."""
+
+    statement: str | Update
+    arguments: Arguments
+
+
+class ExecuteMany(NamedTuple):
+    """One statement for many rows, which has no result."""
+
+    statement: str
+    rows: Sequence[Arguments]
+
+
+class Lock(NamedTuple):
+    """Locks names until the transaction ends, for what has no row to lock. SQLite has one writer and needs none."""
+
+    space: LockSpace
+    names: Sequence[str]
+
+
+class Now(NamedTuple):
+    """Its result is the engine's time now, in ms."""
+
+
+class Call(NamedTuple):
+    """Calls a function of the engine as `function(connection, *arguments)`, in the transaction. Its result is the
+    function's.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step: TypeAlias = Select | Execute | ExecuteMany | Lock | Now | Call
+Steps: TypeAlias = Generator[Step, Any, T]
+
+
+class Database(Protocol):
+    """Runs the steps of commands on an engine."""
+
+    async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `steps(*args, **kwargs)` on a connection that cannot write. May run twice, after a lost connection."""
+        ...
+
+    async def write(
+        self,
+        command: Callable[[int], Steps[T]],
+        idempotency: IdempotencyRecord | None = None,
+        *,
+        quick: bool = False,
+    ) -> T:
+        """Run `command(now in ms)` in a transaction and return its result once that is durable.
+
+        The command may run again: it has no other effects. `quick`: it takes well under a millisecond.
+        """
+        ...
+
+
+class StoreDatabase(Database, Protocol):
+    async def settle(self) -> None:
+        """Wait until every transaction has ended that may have begun before this call, for a limited time."""
+        ...
+
+
+def select(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[list[R]]:
+    rows: list[R] = yield Select(statement, arguments, record)
+    return rows
+
+
+def select_timed(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[list[tuple[int, R]]]:
+    """(the engine's time in ms, record) for each row."""
+    rows: list[tuple[int, R]] = yield Select(statement, arguments, record, timed=True)
+    return rows
+
+
+def first(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[R | None]:
+    """The record of the first row, or None."""
+    rows = yield from select(statement, record, **arguments)
+    return rows[0] if rows else None
+
+
+def select_rows(statement: str, **arguments: Any) -> Steps[list[dict[str, Any]]]:
+    """Column → value, for each row."""
+    rows: list[dict[str, Any]] = yield Select(statement, arguments)
+    return rows
+
+
+def values(statement: str, **arguments: Any) -> Steps[list[Any]]:
+    """The only column of each row."""
+    rows = yield from select_rows(statement, **arguments)
+    return [value for row in rows for value in row.values()]
+
+
+def value(statement: str, **arguments: Any) -> Steps[Any]:
+    """The only column of the first row, or None."""
+    found = yield from values(statement, **arguments)
+    return found[0] if found else None
+
+
+def execute(statement: str, record: Struct | None = None, **arguments: Any) -> Steps[int]:
+    """The number of rows that were written. The fields of `record` are arguments too."""
+    written: int = yield Execute(statement, arguments if record is None else {**fields(record), **arguments})
+    return written
+
+
+def execute_many(statement: str, rows: Iterable[Arguments]) -> Steps[None]:
+    if given := list(rows):
+        yield ExecuteMany(statement, given)
+
+
+def rewrite(table: str, old: Any, new: Any, *, versioned: bool = False) -> Steps[None]:
+    """Write the fields that differ to the row with the id of `old`, which this transaction holds. `versioned`: the row
+    must have the version of `old`.
+    """
+    if changed := changed_fields(old, new):
+        guard = {"id": old.id, "old_version": old.version} if versioned else {"id": old.id}
+        written: int = yield Execute(Update(table, tuple(changed), versioned), changed | guard)
+        assert written == 1, (table, old.id)
+
+
+def lock(space: LockSpace, names: Sequence[str]) -> Steps[None]:
+    yield Lock(space, names)
+
+
+def now() -> Steps[int]:
+    """The engine's time now, in ms: after a wait for a lock it is later than the command's."""
+    time: int = yield Now()
+    return time
+
+
+def bind(statement: Statement, arguments: Arguments) -> list[Any]:
+    """The arguments in the order of the statement's parameters. KeyError where one is missing."""
+    return [arguments[name] for name in statement.parameters]
+
+
+class Results:
+    """Makes the results of `Select` steps. The decoder of a statement is derived once, from its first rows."""
+
+    def __init__(self, tick: Callable[[int], int]) -> None:
+        """`tick` turns a time of the database into the engine's, in ms."""
+        self._tick = tick
+        self._decoders: dict[tuple[str, Callable[..., Any]], Callable[[Sequence[Any]], Any]] = {}
+
+    def of(self, step: Select, columns: Iterable[str], rows: Sequence[Any]) -> list[Any]:
+        """`columns`: the names of the columns that the statement returned."""
+        record = step.record
+        if record is None:
+            names = tuple(columns)
+            return [dict(zip(names, row, strict=True)) for row in rows]
+        decode = self._decoders.get((step.statement, record))
+        if decode is None:
+            decode = decoder(record, tuple(columns)[1 if step.timed else 0 :])
+            self._decoders[step.statement, record] = decode
+        if step.timed:
+            return [(self._tick(row[0]), decode(row[1:])) for row in rows]
+        return [decode(row) for row in rows]

@@ -1,0 +1,65 @@
+"""Triggers: addresses that start a run when they are called."""
+
+from runstead.core.errors import not_found
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.schedules.trigger import Trigger
+from runstead.engines.sql.steps import (
+    Database,
+    LockSpace,
+    Steps,
+    execute,
+    first,
+    lock,
+    rewrite,
+    select,
+    value,
+)
+from runstead.ports.store import Count, DecideTrigger
+
+
+class SqlTriggers:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self, trigger: Trigger, guard: Count, idempotency: IdempotencyRecord | None = None
+    ) -> Trigger:
+        def create(_now: int) -> Steps[Trigger]:
+            yield from lock(LockSpace.TRIGGERS, [trigger.project_id])
+            guard((yield from value("count_triggers", project_id=trigger.project_id)))
+            yield from execute("add_trigger", trigger)
+            return trigger
+
+        return await self._database.write(create, idempotency)
+
+    async def get(self, project_id: str, trigger_id: str) -> Trigger | None:
+        return await self._database.read(first, "trigger", Trigger, id=trigger_id, project_id=project_id)
+
+    async def by_token(self, token_hash: bytes) -> Trigger | None:
+        return await self._database.read(first, "trigger_by_token", Trigger, token_hash=token_hash)
+
+    async def page(self, project_id: str, limit: int) -> list[Trigger]:
+        return await self._database.read(select, "triggers_page", Trigger, project_id=project_id, limit=limit)
+
+    async def change(
+        self,
+        project_id: str,
+        trigger_id: str,
+        decide: DecideTrigger,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Trigger:
+        def change(now: int) -> Steps[Trigger]:
+            old = yield from first("lock_trigger", Trigger, id=trigger_id, project_id=project_id)
+            if old is None:
+                raise not_found("Trigger")
+            new = decide(old, now)
+            yield from rewrite("triggers", old, new)
+            return new
+
+        return await self._database.write(change, idempotency)
+
+    async def delete(self, project_id: str, trigger_id: str) -> bool:
+        written = await self._database.write(
+            lambda _now: execute("delete_trigger", id=trigger_id, project_id=project_id)
+        )
+        return written == 1

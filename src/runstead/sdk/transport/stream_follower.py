@@ -1,0 +1,61 @@
+"""Base of the followers of streams, without I/O: parses a stream and decides when to reconnect."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
+from runstead.sdk.routes.call import Call
+from runstead.sdk.transport.message import Response
+from runstead.sdk.transport.retry import Backoff, Retries
+from runstead.sdk.transport.sse import Parser
+
+Item = TypeVar("Item")
+
+#: The server sends a comment every 15 s. After three missing comments the connection is considered broken.
+SILENCE_S: Final = 45.0
+
+
+class StreamFollower(ABC, Generic[Item]):
+    """Follows one stream over any number of connections.
+
+    For each connection: `call()` describes the request, `opened()` checks the response's head, `feed()` parses a chunk,
+    and `disconnected()` returns the delay before the next connection. `done`: the last item has been yielded.
+    """
+
+    done = False
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._backoff = Backoff(retries)
+        self._parser = Parser()
+
+    @abstractmethod
+    def call(self) -> Call[None]:
+        """Return the request of the next connection."""
+
+    @abstractmethod
+    def feed(self, chunk: bytes) -> Iterator[Item]:
+        """Parse a chunk of the stream, and yield its items."""
+
+    def opened(self, response: Response, name: str) -> RunsteadError | None:
+        """Return the error of a response that is not a stream, None where it is one.
+
+        `name` is the call's. The body of a response outside 2xx must have been read.
+        """
+        if not response.is_success:
+            after = self._retries.retry_after_s(response.headers.get("retry-after"))
+            return refusal(response.status, response.content, name, after)
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status)
+        return None
+
+    def disconnected(self, error: RunsteadError | None = None) -> float:
+        """Return the seconds to wait before the next connection.
+
+        Raise the error where it is not retryable, and after the last retry.
+        """
+        if error is not None:
+            return self._backoff.next_delay_or_raise(error, retryable=error.retryable)
+        server_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
+        return self._backoff.next_delay_s(server_s)
