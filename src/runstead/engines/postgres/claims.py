@@ -96,15 +96,15 @@ def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
 
 @cache
 def _first_sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
-    claim = _sql(kinds, alone=alone).replace("$1::bigint", "told.now").removesuffix("$3::bigint")
+    claim = _sql(kinds, alone=alone).replace("$1::bigint", "state.now").removesuffix("$3::bigint")
     # A limit of 0 instead of a condition: with limits, no row is locked either.
-    claim += "CASE WHEN told.limited THEN 0 ELSE $3::bigint END"
+    claim += "CASE WHEN state.limited THEN 0 ELSE $3::bigint END"
     return (
-        "WITH told AS MATERIALIZED ("  # noqa: S608 - our own names
+        "WITH state AS MATERIALIZED ("  # noqa: S608 - our own names
         f"SELECT coalesce($1::bigint, {CLOCK}) AS now, pg_current_xact_id()::text AS xid,"
         " (SELECT true FROM webhooks WHERE project_id = $2 AND disabled_at IS NULL LIMIT 1) IS TRUE AS hooked,"
         " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited"
-        f") SELECT told.*, run.* FROM told LEFT JOIN LATERAL ({claim}) AS run ON true"
+        f") SELECT state.*, run.* FROM state LEFT JOIN LATERAL ({claim}) AS run ON true"
     )
 
 

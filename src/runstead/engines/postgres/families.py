@@ -95,7 +95,7 @@ async def page(
             rows = await connection.fetch(Q["family_events"], *given, run.seq, step)
         else:
             rows = await connection.fetch(Q["lone_events"], *given)
-    events = [FamilyEvent(run_id, position, to_event(told)) for run_id, position, *told, _ in rows]
+    events = [FamilyEvent(run_id, position, to_event(columns)) for run_id, position, *columns, _ in rows]
     if rows and rows[0][-1] > len(rows):
         return FamilyPage(events, events[-1].position, more=True, ended=ended)
     # A cursor beyond the log was never issued: it is treated as the end of the log.

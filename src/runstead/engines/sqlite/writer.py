@@ -170,7 +170,7 @@ class Writer:
         finally:
             self.on_loop = False
         held = time.perf_counter() - began
-        if held > limits.loop_blocked_s_max:  # a slow disk, say: then it is the thread that waits for it
+        if held > limits.loop_blocked_s_max:  # for example a slow disk: the thread waits for it
             self._loop_spared_until = began + held * limits.loop_spared_factor
 
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:

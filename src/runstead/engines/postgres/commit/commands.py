@@ -141,12 +141,12 @@ class _CommitGroup:
         rows = await self._connection.fetch(
             sql, own, project, limit, [], limits.batch_commands_max, *arguments
         )
-        told = rows[0]
-        self._transaction.see(told["now"], told["xid"])
-        if told["limited"]:
+        state = rows[0]
+        self._transaction.see(state["now"], state["xid"])
+        if state["limited"]:
             return False
-        self.draft.unhooked = set() if told["hooked"] else {project}
-        found = (row[4:] for row in rows) if told["seq"] is not None else ()
+        self.draft.unhooked = set() if state["hooked"] else {project}
+        found = (row[4:] for row in rows) if state["seq"] is not None else ()
         self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
         return True
 

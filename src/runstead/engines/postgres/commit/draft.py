@@ -1,8 +1,8 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
-Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
-schedules, conversations, new runs, idempotency records, counters of families and counters of batches, each sorted.
-Deliveries to webhooks are new rows of no name: they wait for nobody.
+All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
+idempotency records, family counters and batch counters, each sorted. Webhook deliveries are new rows without a unique
+name: they wait for no other transaction.
 """
 
 from collections import defaultdict
@@ -197,7 +197,7 @@ class Draft:
         rest = {
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
-            "add_event_keys": [(*name, *told) for name, told in self._keys.items()],
+            "add_event_keys": [(*name, *event) for name, event in self._keys.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
             await write.run(connection)
