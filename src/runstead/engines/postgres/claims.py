@@ -25,44 +25,45 @@ _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 
 #: The members of each kind of queue partition.
 _MEMBERS: Final[dict[PartitionKind, tuple[str, ...]]] = {
-    "kind": ("line_kind",),
-    "target": ("line_target", "line_kind"),
-    "agent": ("line_implementation", "line_key"),
-    "agent_target": ("line_implementation", "line_key", "line_target"),
+    "kind": ("partition_kind",),
+    "target": ("partition_target", "partition_kind"),
+    "agent": ("partition_implementation", "partition_key"),
+    "agent_target": ("partition_implementation", "partition_key", "partition_target"),
 }
 _AGENT: Final = (
-    "implementation_kind = line_implementation AND coalesce(worker_key, '') = line_key AND kind = 'agent'"
+    "implementation_kind = partition_implementation AND coalesce(worker_key, '') = partition_key"
+    " AND kind = 'agent'"
 )
 #: Lets a statement use the indexes of the wider partitions; see the migration that makes them.
 _WIDE: Final = "seq > 0"
 _EQUAL: Final[dict[PartitionKind, str]] = {
-    "kind": f"kind = line_kind AND {_WIDE}",
-    "target": "coalesce(target, '') = line_target AND kind = line_kind",
+    "kind": f"kind = partition_kind AND {_WIDE}",
+    "target": "coalesce(target, '') = partition_target AND kind = partition_kind",
     "agent": f"{_AGENT} AND {_WIDE}",
-    "agent_target": f"{_AGENT} AND coalesce(target, '') = line_target",
+    "agent_target": f"{_AGENT} AND coalesce(target, '') = partition_target",
 }
 
 
-def claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
+def claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The statement and its arguments from $6 on, for at least one queue partition."""
-    kinds, arguments = _parts(lines)
-    return _sql(kinds, alone=len(lines) == 1), arguments
+    kinds, arguments = _parts(partitions)
+    return _sql(kinds, alone=len(partitions) == 1), arguments
 
 
-def first_claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
+def first_claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's number,
     and whether the project has webhooks and limits. With limits it takes no run. $1 is the time, NULL for the database's.
     """
-    kinds, arguments = _parts(lines)
-    return _first_sql(kinds, alone=len(lines) == 1), arguments
+    kinds, arguments = _parts(partitions)
+    return _first_sql(kinds, alone=len(partitions) == 1), arguments
 
 
-def _parts(lines: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
+def _parts(partitions: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
     kinds: list[PartitionKind] = []
     arguments: list[Any] = []
-    for kind, found in groupby(sorted(lines), lambda line: line.kind):
+    for kind, found in groupby(sorted(partitions), lambda partition: partition.kind):
         kinds.append(kind)
-        arguments += columns_of([(*line.equal, line.most) for line in found])
+        arguments += columns_of([(*partition.equal, partition.most) for partition in found])
     return tuple(kinds), arguments
 
 
@@ -75,13 +76,15 @@ def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
     beginning = f"WITH RECURSIVE {', '.join(steps)}"
     if alone:
         # Read and locked row by row until there are enough. A lower priority is read only if there are not.
-        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608 - generated from our own names
+        head = (
+            f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT partition_most + $5 {_LOCK}"  # noqa: S608 - generated from our own names
+        )
         return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608 - generated from our own names
     # One short scan for each partition and priority, without locks; then only as many locks as runs. The condition is
     # repeated because another transaction may have taken a row meanwhile.
     heads = " UNION ".join(
         f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608 - generated from our own names
-        f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
+        f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT partition_most + $5) AS head"
         for kind in kinds
     )
     order = "ORDER BY head.priority DESC, head.available_at, head.seq"
@@ -116,12 +119,12 @@ def _steps(kind: PartitionKind, first: int) -> str:
     """The distinct priorities of each queue partition, highest first. Each costs one index probe."""
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
-    names = ", ".join((*members, "line_most"))
+    names = ", ".join((*members, "partition_most"))
     top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608 - generated from our own names
     last = "ORDER BY priority DESC LIMIT 1"
     return (
         f"steps_{kind} ({names}, step) AS ("  # noqa: S608 - our own names
         f"SELECT {names}, ({top} {last})"
-        f" FROM unnest({', '.join(arrays)}, ${first + len(members)}::bigint[]) AS lines ({names})"
+        f" FROM unnest({', '.join(arrays)}, ${first + len(members)}::bigint[]) AS partitions ({names})"
         f" UNION ALL SELECT {names}, ({top} AND priority < step {last}) FROM steps_{kind} WHERE step IS NOT NULL)"
     )

@@ -21,7 +21,7 @@ from runstead.ports.store import DecideOne, DecidePush, Written
 async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
     """Decide and write runs whose deadline has passed and that no other transaction has locked."""
     now = await transaction.moment()
-    lines: dict[str, list[Any]] = defaultdict(list)
+    by_project: dict[str, list[Any]] = defaultdict(list)
     # More than are taken: other replicas may have locked some.
     most = limit * SCAN_FACTOR
     rows = await transaction.connection.fetch(Q["due_soonest"], now, most)
@@ -31,9 +31,9 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
             if len(rows) >= most:
                 break
     for row in rows:
-        lines[row["project_id"]].append(row)
-    turns = interleave(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
-    seqs = [row["seq"] for row in islice(turns, most)]
+        by_project[row["project_id"]].append(row)
+    ordered = interleave(list(by_project.values()), lambda row: (row["due_at"], row["seq"]))
+    seqs = [row["seq"] for row in islice(ordered, most)]
     if not seqs:
         return []
     draft = Draft()
@@ -86,12 +86,12 @@ async def _round_robin(transaction: Transaction, limit: int, busy: Sequence[str]
     for row in rows:
         if not row["limited"] or row["project_id"] in limited:
             queues[row["project_id"]].append(row)
-    lines = []
+    queues_of_projects = []
     for project, found in queues.items():
         found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
-        lines.append([row for row in found if slots.take_slot(project, row["target"] or None)])
-    turns = interleave(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
-    return [row["seq"] for row in islice(turns, limit)]
+        queues_of_projects.append([row for row in found if slots.take_slot(project, row["target"] or None)])
+    ordered = interleave(queues_of_projects, lambda row: (row["project_id"] <= after, row["project_id"]))
+    return [row["seq"] for row in islice(ordered, limit)]
 
 
 async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:

@@ -19,7 +19,7 @@ from runstead.ports.store import ClaimRequest
 
 _AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
 #: The index of a queue partition, and the condition that its runs meet; ?1 is the project.
-_LINES: Final[dict[PartitionKind, tuple[str, str]]] = {
+_PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "kind": ("runs_queue_kind", "kind = ?2"),
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
     "agent": ("runs_queue_agent", _AGENT),
@@ -33,13 +33,13 @@ _NOT_CANCELLED: Final = (
 _EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
 
-def _head_sql(line: PartitionKind) -> str:
+def _head_sql(partition: PartitionKind) -> str:
     """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
 
     Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
-    index, equal = _LINES[line]
-    now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
+    index, equal = _PARTITIONS[partition]
+    now, limit = (f"?{_EQUALS[partition] + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     queued = "AND available_at IS NOT NULL"
     return (
@@ -51,7 +51,7 @@ def _head_sql(line: PartitionKind) -> str:
     )
 
 
-HEADS: Final = {line: _head_sql(line) for line in _LINES}
+HEADS: Final = {partition: _head_sql(partition) for partition in _PARTITIONS}
 
 
 def claimable_runs(
@@ -70,8 +70,10 @@ def claimable_runs(
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     found: dict[int, Run] = {}
-    for line in partitions(query, limit, slots, targets):
-        for (seq,) in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)).fetchall():
+    for partition in partitions(query, limit, slots, targets):
+        for (seq,) in connection.execute(
+            HEADS[partition.kind], (project, *partition.equal, now, partition.most)
+        ).fetchall():
             found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
     fitting = (run for run in sorted(found.values(), key=in_queue) if slots.take(run))
     return list(islice(fitting, limit))
@@ -121,7 +123,7 @@ def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
             rows = [(name, *row) for name, head in found for row in head]
             if len(rows) >= limit:
                 break
-    lines: dict[str, list[Any]] = defaultdict(list)
+    by_project: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        lines[row[0]].append(row)
-    return [seq for *_, seq in islice(interleave(list(lines.values()), lambda row: row[1:]), limit)]
+        by_project[row[0]].append(row)
+    return [seq for *_, seq in islice(interleave(list(by_project.values()), lambda row: row[1:]), limit)]
